@@ -1,0 +1,213 @@
+# shellcheck shell=bash
+# The loop in the coprocess: take an invocation, call the handler, tell how it ended.
+#
+# Twin of src/shell/protocol.rs; docs/protocol.md draws what passes between them.
+# bash reads the lines that the host sends as its script, so the host decides what
+# runs next, and an error that discards a command (1/0, a readonly variable) is
+# followed by the next line. Three functions are named by commas, because bash reads
+# its script a byte at a time. The handler shares this process: everything else of
+# ours starts with __driver_, and `builtin` passes by what the handler redefines.
+#
+# Our descriptors, which no command that the handler starts inherits:
+#   60 arguments: what an invocation brings, a NUL after each
+#   61 event: the handler's standard input
+#   62 response: the handler's standard output
+#   63 control: what we tell the host
+# 1 and 2 lead to the log.
+
+builtin set +o posix
+
+# kind: load, idle, or how the handler ended: return until something else is known.
+__driver_kind=load __driver_sequence='' __driver_status='' __driver_failed_at=''
+__driver_arguments=() __driver_details=()
+
+__driver_adopt() { # <inherited descriptor> <ours>
+  # Children inherit every descriptor but those that bash sets aside itself, and a
+  # duplicate of such a one is closed for them too: so let bash set it aside.
+  builtin local __driver_aside=10
+  while [[ -e /dev/fd/$__driver_aside ]]; do __driver_aside=$((__driver_aside + 1)); done
+  builtin eval "{ exec $2>&$__driver_aside; } $1>&-; exec $1>&-"
+}
+
+# Takes the invocation that lies in descriptor 60, and calls the handler.
+# `local -` gives back every `set` option when the handler is done, however it ended.
+,() {
+  builtin local -
+  builtin mapfile -t -d '' -u 60 __driver_arguments
+  LAMBDA_RUNTIME_AWS_REQUEST_ID=${__driver_arguments[1]} LAMBDA_RUNTIME_DEADLINE_MS=${__driver_arguments[2]}
+  if [[ ${__driver_arguments[3]} ]]; then
+    LAMBDA_RUNTIME_TRACE_ID=${__driver_arguments[3]} _X_AMZN_TRACE_ID=${__driver_arguments[3]}
+  fi
+  if ((${#__driver_arguments[@]} > 5)); then __driver_context; fi
+  __driver_kind='return' __driver_sequence=${__driver_arguments[0]}
+  "$__driver_function" "${__driver_arguments[4]}" <&61 >&62
+  __driver_status=$?
+}
+
+__driver_context() { # sets the variables that seldom change: a name and a value in turn
+  builtin local __driver_i
+  for ((__driver_i = 5; __driver_i < ${#__driver_arguments[@]}; __driver_i += 2)); do
+    if [[ ${__driver_arguments[__driver_i + 1]} ]]; then
+      builtin export "${__driver_arguments[__driver_i]}=${__driver_arguments[__driver_i + 1]}"
+    else
+      builtin unset -v "${__driver_arguments[__driver_i]}"
+    fi
+  done
+}
+
+# Tells how the invocation ended. bash reads this line, and the mark in it, only when
+# the handler has ended: nothing that a handler writes can hold the mark.
+,,() { # <mark>
+  __driver_status=${__driver_status:-$?}
+  builtin trap -p EXIT
+  builtin printf '%s %s %s %s %s\n' "$1" "${__driver_sequence:--}" "$__driver_kind" \
+    "$__driver_status" "${#__driver_details[@]}"
+  if ((${#__driver_details[@]})); then builtin printf '%s\0' "${__driver_details[@]}"; fi
+  __driver_kind=idle
+} >&63
+
+# Forgets the invocation, and shows the host what the handler may have changed.
+# Nobody waits for this: the answer is on its way.
+,,,() { # <mark>
+  __driver_arguments=() __driver_details=() __driver_status='' __driver_sequence=''
+  builtin export LAMBDA_RUNTIME_AWS_REQUEST_ID LAMBDA_RUNTIME_DEADLINE_MS
+  builtin disown -a
+  builtin alias -p
+  builtin printf '\0%s' "$PWD" "$SHELLOPTS" "$BASHOPTS" "${IFS-unset}" "${_X_AMZN_TRACE_ID+set}" \
+    "${LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN-}" "${LAMBDA_RUNTIME_CLIENT_CONTEXT-}" \
+    "${LAMBDA_RUNTIME_COGNITO_IDENTITY-}" "${LAMBDA_RUNTIME_AWS_TENANT_ID-}" ''
+  builtin umask
+  builtin printf '%s\0' "$1"
+} >&63
+
+# Runs the EXIT trap that the handler set, as the end of a subshell would have.
+__driver_exit_trap() { # <status of the handler> <sequence>
+  builtin local - __driver_trap
+  __driver_trap=$(builtin trap -p EXIT)
+  builtin trap __driver_died EXIT
+  builtin eval "__driver_trap=(${__driver_trap#trap})"
+  __driver_kind='return' __driver_sequence=$2
+  if (($1 == 0)); then
+    builtin eval "${__driver_trap[1]}" <&61 >&62
+  else
+    __driver_ended_with "$1" || builtin eval "${__driver_trap[1]}" <&61 >&62
+  fi
+  if [[ $__driver_kind == return ]]; then __driver_status=$1; fi
+}
+
+__driver_ended_with() { # <status>: makes it $?
+  return "$1"
+}
+
+# `exit` in a handler ends the invocation and not the shell. In a subshell, and while
+# the file is sourced, it means what it always means.
+exit() {
+  builtin local __driver_exit=${1-$?}
+  if [[ $BASH_SUBSHELL != 0 || $__driver_kind != return || $# -gt 1 || ! $__driver_exit =~ ^[0-9]{1,9}$ ]]; then
+    builtin exit "$@"
+  fi
+  __driver_kind='exit' __driver_status=$((10#$__driver_exit & 255))
+  __driver_note 2 ''
+  __driver_unwind
+}
+
+__driver_on_error() { # <status> <line> <command>: the ERR trap, where `set -e` would end the shell
+  [[ $- == *e* && $BASH_SUBSHELL == 0 ]] || return 0
+  case $__driver_kind in
+    return) ;;
+    load)
+      __driver_failed_at=${BASH_SOURCE[1]}:$2
+      return 0
+      ;;
+    *) return 0 ;;
+  esac
+  __driver_status=$1
+  # The handler itself returned the status: there is no other command to blame.
+  if [[ ${FUNCNAME[1]} != , && ${FUNCNAME[1]} != __driver_exit_trap ]]; then
+    __driver_kind=errexit
+    __driver_note 1 "$3" "$2"
+  fi
+  __driver_unwind
+}
+
+__driver_note() { # <frames of ours> <command> [line]: remembers where the handler was
+  builtin local __driver_i __driver_line
+  __driver_details=("${2:0:1024}")
+  for ((__driver_i = $1; __driver_i < ${#FUNCNAME[@]}; __driver_i++)); do
+    case ${FUNCNAME[__driver_i]} in , | __driver_exit_trap) break ;; esac
+    __driver_line=${BASH_LINENO[__driver_i - 1]}
+    if ((__driver_i == $1)); then __driver_line=${3:-$__driver_line}; fi
+    __driver_details+=("${FUNCNAME[__driver_i]} ${BASH_SOURCE[__driver_i]}:$__driver_line")
+  done
+}
+
+# A DEBUG trap that returns 2 under extdebug returns from the function around it: so
+# the handler is left frame by frame, on every version of bash, and the shell lives on.
+__driver_unwind() {
+  builtin set +e
+  builtin shopt -s extdebug
+  builtin trap 'builtin trap - RETURN; __driver_leave_frame' DEBUG
+}
+
+__driver_leave_frame() {
+  case ${FUNCNAME[1]-} in
+    , | ,, | __driver_exit_trap | main | '')
+      builtin trap - DEBUG
+      builtin shopt -u extdebug
+      builtin set +T
+      return 0
+      ;;
+  esac
+  return 2
+}
+
+# The EXIT trap: bash is about to end. The host believes the end itself, not this line;
+# it takes from it only where the shell was.
+__driver_died() {
+  builtin local __driver_exit=$?
+  if [[ $BASH_SUBSHELL != 0 ]]; then return; fi
+  builtin set +eu
+  __driver_note 2 "$BASH_COMMAND"
+  {
+    builtin printf 'died %s %s %s %s\n' "${__driver_sequence:--}" "$__driver_kind" "$__driver_exit" \
+      "$((${#__driver_details[@]} + 1))"
+    builtin printf '%s\0' "$__driver_failed_at" "${__driver_details[@]}"
+  } >&63
+}
+
+__driver_refuse_options() { # `set` did not take what COSHELL_SHELL_OPTIONS says
+  __driver_kind=options
+  builtin exit 2
+}
+
+__driver_loaded() { # <mark>: tells that the file is sourced, and whether the handler is there
+  builtin local __driver_exit=$? __driver_name __driver_names
+  __driver_kind=idle
+  if builtin declare -F -- "$__driver_function" >/dev/null; then
+    builtin printf '%s ready %s %s.%s\0' "$1" "$__driver_exit" "${BASH_VERSINFO[0]}" "${BASH_VERSINFO[1]}"
+  else
+    __driver_names=$(builtin compgen -A function | while builtin read -r __driver_name; do
+      case $__driver_name in , | ,, | ,,, | exit | __driver_*) ;; *) builtin printf '%s ' "$__driver_name" ;; esac
+    done)
+    builtin printf '%s undefined %s\0' "$1" "$__driver_names"
+  fi >&63
+  builtin export LAMBDA_RUNTIME_AWS_REQUEST_ID LAMBDA_RUNTIME_DEADLINE_MS LAMBDA_RUNTIME_TRACE_ID _X_AMZN_TRACE_ID
+}
+
+# Before 5.2 bash reads a file that is separated by NUL a byte at a time: there an event
+# without newlines comes separated by newlines, and the line is `,l`.
+if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 502)); then
+  __driver_text=$(builtin declare -f ,)
+  builtin eval ",l${__driver_text#,}"
+fi
+
+__driver_adopt "$1" 60
+__driver_adopt "$(($1 + 1))" 61
+__driver_adopt "$(($1 + 2))" 62
+__driver_adopt "$(($1 + 3))" 63
+builtin set -E
+builtin trap '__driver_on_error "$?" "$LINENO" "$BASH_COMMAND"' ERR
+builtin trap __driver_died EXIT
+builtin readonly __driver_function
+builtin readonly -f , ,, ,,, exit __driver_adopt __driver_context __driver_exit_trap __driver_ended_with \
+  __driver_on_error __driver_note __driver_unwind __driver_leave_frame __driver_died __driver_loaded

@@ -1,0 +1,86 @@
+//! Bootstrap's own failures, their wording, their errorType.
+//!
+//! A handler that fails is an [`Outcome`](crate::invocation::Outcome) and not an [`Error`]:
+//! what is here ends the process or the init. Variants are named by the step that failed.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use crate::invocation::Failure;
+
+/// The result of every step of ours that can fail.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A step of ours that failed. Displays as `cannot <do what> <to what>: <cause>`.
+#[derive(Debug)]
+pub enum Error {
+    /// A setting is missing or makes no sense.
+    ReadConfig {
+        /// Which environment variable.
+        variable: &'static str,
+        /// What is the matter with it.
+        cause: String,
+    },
+    /// The handler cannot be loaded: told to the platform as the init error.
+    LoadHandler(Failure),
+    /// bash cannot be started, or does not answer when it was.
+    StartShell {
+        /// Which bash.
+        bash: PathBuf,
+        /// The system's words, or ours.
+        cause: String,
+    },
+    /// The Runtime API gives no next invocation.
+    NextInvocation {
+        /// Where the Runtime API is: `host:port`.
+        api: String,
+        /// What happened.
+        cause: String,
+    },
+    /// The Runtime API does not take an answer, and says that it is broken itself.
+    PostAnswer {
+        /// `response`, `error` or `init error`.
+        answer: &'static str,
+        /// What happened.
+        cause: String,
+    },
+}
+
+impl Error {
+    /// A [`Error::StartShell`] from the system's words.
+    #[must_use]
+    pub fn start_shell(bash: &std::path::Path, cause: &io::Error) -> Self {
+        Self::StartShell { bash: bash.to_owned(), cause: cause.to_string() }
+    }
+
+    /// What the platform is told when this ends the init.
+    #[must_use]
+    pub fn to_failure(&self) -> Failure {
+        let error_type = match self {
+            Self::LoadHandler(failure) => return failure.clone(),
+            Self::ReadConfig { .. } => "Runtime.InvalidSetting",
+            Self::StartShell { .. } => "Runtime.ShellNotStarted",
+            Self::NextInvocation { .. } | Self::PostAnswer { .. } => "Runtime.ApiFailure",
+        };
+        Failure { error_type, message: self.to_string(), stack: Vec::new() }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ReadConfig { variable, cause } => write!(f, "cannot use {variable}: {cause}"),
+            Self::LoadHandler(failure) => f.write_str(&failure.message),
+            Self::StartShell { bash, cause } => {
+                write!(f, "cannot start shell {}: {cause}", bash.display())
+            }
+            Self::NextInvocation { api, cause } => {
+                write!(f, "cannot read next invocation from {api}: {cause}")
+            }
+            Self::PostAnswer { answer, cause } => write!(f, "cannot post {answer}: {cause}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,110 @@
+//! Init once, then next, invoke, answer; the only file that knows both API and shell.
+//!
+//! The order within an invocation is what makes it safe: the response and the log are drained,
+//! then the answer is posted, then the shell is put in order, and only then the next invocation is
+//! asked for, because the sandbox may be frozen from there on.
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::handler::Handler;
+use crate::invocation::{Failure, Invocation, Outcome};
+use crate::log::{Level, Origin};
+use crate::runtime_api::{Client, Posted, wire};
+use crate::shell::Shell;
+
+/// Loads the handler and serves invocations until the platform ends us, or cannot go on.
+///
+/// # Errors
+/// What ended it. An error of the init has been posted to the Runtime API by then.
+pub fn run(config: &Config) -> Result<()> {
+    for text in config.misread() {
+        config.log.write(Level::Warn, Origin::default(), &text);
+    }
+    let handler = match Handler::find(config.handler.as_deref(), &config.task_root) {
+        Ok(handler) => handler,
+        Err(error) => return Err(tell_init_error(&mut Client::open(&config.runtime_api), error)),
+    };
+    // bash starts while we connect.
+    let starting = Shell::start(config, &handler);
+    let mut client = Client::open(&config.runtime_api);
+    match starting.and_then(|starting| starting.finish()) {
+        Ok(shell) => serve(config, &mut client, shell),
+        Err(error) => Err(tell_init_error(&mut client, error)),
+    }
+}
+
+fn tell_init_error(client: &mut Client, error: Error) -> Error {
+    match client.post_init_error(&error.to_failure()) {
+        // Whether it arrived or not: the error itself is what ends us.
+        Ok(_) => error,
+        Err(posting) => Error::PostAnswer { answer: "init error", cause: format!("{posting}; {error}") },
+    }
+}
+
+fn serve(config: &Config, client: &mut Client, mut shell: Shell) -> Result<()> {
+    // An answer of which nobody knows whether it arrived.
+    let mut unconfirmed: Option<(Invocation, Outcome)> = None;
+    loop {
+        let mut invocation = client.next_invocation()?;
+        let outcome = match unconfirmed.take() {
+            // The platform still waits for it: the handler has run, and must not run again.
+            Some((answered, outcome)) if is_same_attempt(&answered, &invocation) => outcome,
+            _ => fitting(shell.invoke(&invocation)?),
+        };
+        if let Outcome::Failure(failure) = &outcome {
+            log_failure(config, &invocation, failure);
+        }
+        match client.post_outcome(&invocation, &outcome)? {
+            Posted::Accepted => {}
+            Posted::Refused(reason) => {
+                let text = format!("answer not taken: {reason}");
+                config.log.write(Level::Error, origin(&invocation), &text);
+            }
+            Posted::Unknown(cause) => {
+                let text = format!("cannot tell whether the answer arrived: {cause}");
+                config.log.write(Level::Error, origin(&invocation), &text);
+                let event = std::mem::take(&mut invocation.event);
+                unconfirmed = Some((invocation.clone(), outcome));
+                invocation.event = event;
+            }
+        }
+        shell.settle(&invocation)?;
+    }
+}
+
+/// A retry of an asynchronous invocation has the same request id, but is another attempt.
+fn is_same_attempt(answered: &Invocation, now: &Invocation) -> bool {
+    answered.request_id == now.request_id && answered.invocation_id == now.invocation_id
+}
+
+/// A response that Lambda would not take becomes an error that says so.
+fn fitting(outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Response(bytes) if bytes.len() > wire::MAX_RESPONSE_BYTES => {
+            Outcome::Failure(Failure {
+                error_type: "Function.ResponseSizeTooLarge",
+                message: format!(
+                    "response of {} bytes is larger than the {} bytes that Lambda takes",
+                    bytes.len(),
+                    wire::MAX_RESPONSE_BYTES
+                ),
+                stack: Vec::new(),
+            })
+        }
+        outcome => outcome,
+    }
+}
+
+/// One line: the rest of the message is the end of the log, which is there already.
+fn log_failure(config: &Config, invocation: &Invocation, failure: &Failure) {
+    let first = failure.message.lines().next().unwrap_or_default();
+    let text = format!("{}: {first}", failure.error_type);
+    config.log.write(Level::Error, origin(invocation), &text);
+}
+
+fn origin(invocation: &Invocation) -> Origin<'_> {
+    Origin {
+        request_id: Some(&invocation.request_id),
+        tenant_id: invocation.tenant_id.as_deref(),
+    }
+}

@@ -1,0 +1,103 @@
+//! Paths, header names, the error document: spelled here and nowhere else.
+//!
+//! Both sides of the Runtime API use this file: the client that `bootstrap` is
+//! made of, and the emulator. The tests spell the same words as literals, from
+//! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>.
+
+use serde_json::{Value, json};
+
+/// `GET`: the next invocation; waits until there is one.
+pub const NEXT: &str = "/2018-06-01/runtime/invocation/next";
+/// `POST`: why the handler could not be loaded; only before the first [`NEXT`].
+pub const INIT_ERROR: &str = "/2018-06-01/runtime/init/error";
+
+/// `POST`: the response of one invocation, at most [`MAX_RESPONSE_BYTES`].
+#[must_use]
+pub fn response_path(request_id: &str) -> String {
+    format!("/2018-06-01/runtime/invocation/{request_id}/response")
+}
+
+/// `POST`: the error document of one invocation.
+#[must_use]
+pub fn error_path(request_id: &str) -> String {
+    format!("/2018-06-01/runtime/invocation/{request_id}/error")
+}
+
+/// On [`NEXT`]: names the invocation; the only header that is always there.
+pub const REQUEST_ID: &str = "lambda-runtime-aws-request-id";
+/// On [`NEXT`]: when the platform gives up, in milliseconds since the epoch.
+pub const DEADLINE_MS: &str = "lambda-runtime-deadline-ms";
+/// On [`NEXT`]: the ARN that was invoked, with its version or alias.
+pub const INVOKED_FUNCTION_ARN: &str = "lambda-runtime-invoked-function-arn";
+/// On [`NEXT`]: the X-Ray trace header.
+pub const TRACE_ID: &str = "lambda-runtime-trace-id";
+/// On [`NEXT`]: JSON from a mobile SDK.
+pub const CLIENT_CONTEXT: &str = "lambda-runtime-client-context";
+/// On [`NEXT`]: JSON, the caller's Cognito identity.
+pub const COGNITO_IDENTITY: &str = "lambda-runtime-cognito-identity";
+/// On [`NEXT`]: the tenant of a function with tenant isolation.
+pub const TENANT_ID: &str = "lambda-runtime-aws-tenant-id";
+/// On [`NEXT`], and then on the answer too: which attempt this is.
+pub const INVOCATION_ID: &str = "lambda-runtime-invocation-id";
+
+/// On both kinds of error: `Runtime.Name` or `Function.Name`.
+pub const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
+/// On an invocation's error: what X-Ray shows, JSON, at most [`MAX_XRAY_CAUSE_BYTES`].
+pub const XRAY_ERROR_CAUSE: &str = "lambda-runtime-function-xray-error-cause";
+
+/// The type of every body that `bootstrap` sends.
+pub const JSON: &str = "application/json";
+
+/// 6 MiB and 100 bytes: the largest response that Lambda takes.
+pub const MAX_RESPONSE_BYTES: usize = 6_291_556;
+/// What Lambda crops the X-Ray cause to.
+pub const MAX_XRAY_CAUSE_BYTES: usize = 64 * 1024;
+
+/// The body of an init error or an invocation's error:
+/// `{"errorMessage": string, "errorType": string, "stackTrace": [string]}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErrorDocument {
+    /// What went wrong, for a person; may have several lines.
+    pub message: String,
+    /// `Runtime.Name` or `Function.Name`, letters only.
+    pub error_type: String,
+    /// One `function (file:line)` a frame, the innermost first.
+    pub stack_trace: Vec<String>,
+}
+
+impl ErrorDocument {
+    /// The document as JSON text; control characters come out escaped.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        json!({
+            "errorMessage": self.message,
+            "errorType": self.error_type,
+            "stackTrace": self.stack_trace,
+        })
+        .to_string()
+    }
+
+    /// Reads a document back, from any runtime; what is absent is empty.
+    /// `None` if `text` is not a JSON object.
+    #[must_use]
+    pub fn from_json(text: &[u8]) -> Option<Self> {
+        let value: Value = serde_json::from_slice(text).ok()?;
+        let object = value.as_object()?;
+        let text_of = |key: &str| {
+            let value = object.get(key).and_then(Value::as_str);
+            value.unwrap_or_default().to_owned()
+        };
+        let stack_trace = match object.get("stackTrace") {
+            Some(Value::Array(frames)) => frames
+                .iter()
+                .filter_map(|frame| frame.as_str().map(ToOwned::to_owned))
+                .collect(),
+            _ => Vec::new(),
+        };
+        Some(Self {
+            message: text_of("errorMessage"),
+            error_type: text_of("errorType"),
+            stack_trace,
+        })
+    }
+}

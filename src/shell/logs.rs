@@ -1,0 +1,239 @@
+//! What the handler logs, carried to our stderr.
+//!
+//! A thread reads the pipe at all times, so that a full pipe never stops a handler and nothing
+//! waits for the next invocation; the invocation's end drains the rest itself, before the answer
+//! is posted, because the sandbox may be frozen right after. Text goes through as it comes. For
+//! JSON each line becomes an object, unless it is one. No line is too long.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use memchr::memrchr;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::log::{Level, Log, Origin};
+use crate::sys;
+
+/// How much of the handler's stderr an error message quotes.
+const TAIL_BYTES: usize = 4096;
+/// A line longer than this becomes several JSON objects.
+const MAX_LINE_BYTES: usize = 8 * 1024 * 1024;
+const PIECE_BYTES: usize = 16 * 1024;
+/// For a piece, and room to format a record.
+const STACK_BYTES: usize = 128 * 1024;
+
+/// The log of one shell.
+#[derive(Debug, Clone)]
+pub struct Logs(Arc<Mutex<Carrier>>);
+
+#[derive(Debug)]
+struct Carrier {
+    pipe: File,
+    log: Log,
+    request_id: String,
+    tenant_id: Option<String>,
+    tail: Vec<u8>,
+    line: Vec<u8>,
+}
+
+impl Logs {
+    /// Carries what is written to `pipe` (its read end, not blocking) from now on.
+    #[must_use]
+    pub fn start(pipe: OwnedFd, log: Log) -> Self {
+        let waits_on = pipe.try_clone();
+        let carrier = Carrier {
+            pipe: sys::file(pipe),
+            log,
+            request_id: String::new(),
+            tenant_id: None,
+            tail: Vec::new(),
+            line: Vec::new(),
+        };
+        let logs = Self(Arc::new(Mutex::new(carrier)));
+        if let Ok(pipe) = waits_on {
+            let carried = logs.clone();
+            // Without the thread the log is drained at the end of each invocation all the same.
+            let _ = thread::Builder::new()
+                .name("logs".to_owned())
+                .stack_size(STACK_BYTES)
+                .spawn(move || carried.carry_until_closed(&pipe));
+        }
+        logs
+    }
+
+    fn carry_until_closed(&self, pipe: &OwnedFd) {
+        loop {
+            let mut polled = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut polled, PollTimeout::NONE) {
+                Err(nix::Error::EINTR) => {}
+                Err(_) => return,
+                Ok(_) if !self.lock().carry() => return,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Carrier> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An invocation begins: lines are its own from here on.
+    pub fn begin(&self, request_id: &str, tenant_id: Option<&str>) {
+        let mut carrier = self.lock();
+        carrier.request_id.clear();
+        carrier.request_id.push_str(request_id);
+        if carrier.tenant_id.as_deref() != tenant_id {
+            carrier.tenant_id = tenant_id.map(ToOwned::to_owned);
+        }
+        carrier.tail.clear();
+    }
+
+    /// Carries all that has been written up to now.
+    pub fn drain(&self) {
+        let mut carrier = self.lock();
+        carrier.carry();
+        carrier.finish_line();
+    }
+
+    /// The end of what was logged since the invocation began, in whole characters.
+    #[must_use]
+    pub fn tail(&self) -> String {
+        let carrier = self.lock();
+        let bytes = &carrier.tail;
+        let start = bytes.len().saturating_sub(TAIL_BYTES);
+        let cut = &bytes[start..];
+        let whole = cut.iter().position(|byte| byte & 0xc0 != 0x80).unwrap_or(0);
+        String::from_utf8_lossy(if start == 0 { cut } else { &cut[whole..] }).into_owned()
+    }
+
+    /// Carries what a process that outlived its invocation still writes to its old stdout.
+    pub fn carry_leftover(&self, pipe: OwnedFd) {
+        let (json, log) = { let carrier = self.lock(); (carrier.log.json, carrier.log) };
+        let _ = thread::Builder::new().name("leftover".to_owned()).stack_size(STACK_BYTES).spawn(move || {
+            let mut carrier = Carrier {
+                pipe: sys::file(pipe),
+                log: Log { json, ..log },
+                request_id: String::new(),
+                tenant_id: None,
+                tail: Vec::new(),
+                line: Vec::new(),
+            };
+            let mut piece = vec![0; 4096];
+            while let Some(count) = carrier.wait_and_read(&mut piece) {
+                carrier.take(&piece[..count]);
+            }
+            carrier.finish_line();
+        });
+    }
+}
+
+impl Carrier {
+    /// Carries what the pipe holds now; whether it is still open. What is written while we carry
+    /// is left for the next time: a process that writes without an end must not keep us here.
+    fn carry(&mut self) -> bool {
+        let mut left = sys::bytes_ready(&self.pipe);
+        if left == 0 {
+            return !self.is_closed();
+        }
+        let mut piece = [0; PIECE_BYTES];
+        while left > 0 {
+            let wanted = left.min(PIECE_BYTES);
+            match self.pipe.read(&mut piece[..wanted]) {
+                Ok(0) => return false,
+                Ok(count) => {
+                    self.take(&piece[..count]);
+                    left -= count;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return true,
+            }
+        }
+        true
+    }
+
+    fn is_closed(&self) -> bool {
+        let mut polled = [PollFd::new(self.pipe.as_fd(), PollFlags::POLLIN)];
+        let _ = poll(&mut polled, PollTimeout::ZERO);
+        let found = polled[0].revents().unwrap_or(PollFlags::empty());
+        found.contains(PollFlags::POLLHUP) && !found.contains(PollFlags::POLLIN)
+    }
+
+    fn wait_and_read(&mut self, piece: &mut [u8]) -> Option<usize> {
+        let mut polled = [PollFd::new(self.pipe.as_fd(), PollFlags::POLLIN)];
+        poll(&mut polled, PollTimeout::NONE).ok()?;
+        match self.pipe.read(piece) {
+            Ok(0) => None,
+            Ok(count) => Some(count),
+            Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => Some(0),
+            Err(_) => None,
+        }
+    }
+
+    fn take(&mut self, piece: &[u8]) {
+        self.remember(piece);
+        if !self.log.json {
+            let _ = std::io::stderr().write_all(piece);
+            return;
+        }
+        self.line.extend_from_slice(piece);
+        if let Some(last) = memrchr(b'\n', &self.line) {
+            let rest = self.line.split_off(last + 1);
+            let lines = std::mem::replace(&mut self.line, rest);
+            self.write_records(&lines[..last]);
+        } else if self.line.len() > MAX_LINE_BYTES {
+            self.finish_line();
+        }
+    }
+
+    fn remember(&mut self, piece: &[u8]) {
+        // Cut only now and then: moving bytes at each line would cost more than they do.
+        self.tail.extend_from_slice(&piece[piece.len().saturating_sub(2 * TAIL_BYTES)..]);
+        if self.tail.len() > 4 * TAIL_BYTES {
+            self.tail.drain(..self.tail.len() - TAIL_BYTES);
+        }
+    }
+
+    /// A line without a newline at the end of the invocation is a line.
+    fn finish_line(&mut self) {
+        if !self.line.is_empty() {
+            let line = std::mem::take(&mut self.line);
+            self.write_records(&line);
+        }
+    }
+
+    fn write_records(&self, lines: &[u8]) {
+        let some = |text: &'_ str| (!text.is_empty()).then(|| text.to_owned());
+        let request_id = some(&self.request_id);
+        let origin =
+            Origin { request_id: request_id.as_deref(), tenant_id: self.tenant_id.as_deref() };
+        let mut records = Vec::with_capacity(lines.len() + 128);
+        for line in lines.split(|byte| *byte == b'\n') {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            match level_of_object(line) {
+                Some(level) if level.is_some_and(|level| level < self.log.least) => {}
+                Some(_) => {
+                    records.extend_from_slice(line);
+                    records.push(b'\n');
+                }
+                None => {
+                    let text = String::from_utf8_lossy(line);
+                    records.extend_from_slice(self.log.record(Level::Info, origin, &text).as_bytes());
+                }
+            }
+        }
+        let _ = std::io::stderr().write_all(&records);
+    }
+}
+
+/// `None` if the line is not a JSON object; else the level that it names, if it names one.
+#[allow(clippy::option_option)]
+fn level_of_object(line: &[u8]) -> Option<Option<Level>> {
+    if !line.trim_ascii_start().starts_with(b"{") {
+        return None;
+    }
+    let object: serde_json::Map<_, _> = serde_json::from_slice(line).ok()?;
+    Some(object.get("level").and_then(|level| level.as_str()).and_then(Level::from_name))
+}

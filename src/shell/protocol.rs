@@ -1,0 +1,381 @@
+//! What is written to bash and read back; twin of runtime-scripts/driver.bash.
+//!
+//! `docs/protocol.md` draws it. Pure functions over bytes: nothing here touches a descriptor.
+
+use std::fmt::Write;
+
+use memchr::{memchr, memmem};
+
+use crate::invocation::{Frame, Invocation};
+
+/// The driver, as bash reads it when it starts.
+pub const DRIVER: &str = include_str!("../../runtime-scripts/driver.bash");
+
+/// The descriptors that bash starts with; the driver moves the first four to 60 and up, where
+/// the handler's commands do not inherit them. Unlike the numbers below 10 they are ours alone.
+pub const INHERITED_ARGUMENTS: i32 = 70;
+/// The handler's standard input.
+pub const INHERITED_EVENT: i32 = 71;
+/// The handler's standard output.
+pub const INHERITED_RESPONSE: i32 = 72;
+/// What the driver tells us.
+pub const INHERITED_CONTROL: i32 = 73;
+/// The driver's text; closed when it is read.
+pub const INHERITED_DRIVER: i32 = 74;
+/// The script that we write line by line; bash opens it by its name and keeps that.
+pub const INHERITED_SCRIPT: i32 = 75;
+
+/// The number that the handler's standard output has in bash.
+pub const RESPONSE: i32 = 62;
+
+/// How the values of an invocation are separated in descriptor 60. bash reads a file that is
+/// separated by NUL in blocks from version 5.2 on, before that a byte at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Separator {
+    /// `,`: exact whatever the event holds.
+    Nul,
+    /// `,l`: for an event without newlines, where NUL would be slow.
+    Newline,
+}
+
+/// The variables that seldom change, in the order in which the state shows them.
+pub const CONTEXT_VARIABLES: [&str; 4] = [
+    "LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN",
+    "LAMBDA_RUNTIME_CLIENT_CONTEXT",
+    "LAMBDA_RUNTIME_COGNITO_IDENTITY",
+    "LAMBDA_RUNTIME_AWS_TENANT_ID",
+];
+/// The variables of the trace header: set by `,` when there is one.
+pub const TRACE_VARIABLES: [&str; 2] = ["LAMBDA_RUNTIME_TRACE_ID", "_X_AMZN_TRACE_ID"];
+
+/// What bash was last given for the variables that seldom change.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Context {
+    /// The values of [`CONTEXT_VARIABLES`]; empty where the header was absent.
+    pub values: [String; 4],
+    /// Whether there was a trace header.
+    pub has_trace: bool,
+}
+
+impl Context {
+    /// What `invocation` wants bash to have.
+    #[must_use]
+    pub fn of(invocation: &Invocation) -> Self {
+        let value = |header: &Option<String>| header.clone().unwrap_or_default();
+        Self {
+            values: [
+                value(&invocation.invoked_function_arn),
+                value(&invocation.client_context),
+                value(&invocation.cognito_identity),
+                value(&invocation.tenant_id),
+            ],
+            has_trace: invocation.trace_id.is_some(),
+        }
+    }
+
+    /// Whether this is what `invocation` wants; allocates nothing.
+    #[must_use]
+    pub fn fits(&self, invocation: &Invocation) -> bool {
+        let headers = [
+            &invocation.invoked_function_arn,
+            &invocation.client_context,
+            &invocation.cognito_identity,
+            &invocation.tenant_id,
+        ];
+        let same = |(value, header): (&String, &&Option<String>)| {
+            value.as_str() == header.as_deref().unwrap_or_default()
+        };
+        self.has_trace == invocation.trace_id.is_some()
+            && self.values.iter().zip(headers.iter()).all(same)
+    }
+}
+
+/// Descriptor 60 for one invocation, in three pieces, so that the event is not copied:
+/// `sequence NUL request id NUL deadline NUL trace NUL`, the event, `NUL [name NUL value NUL]...`.
+#[derive(Debug)]
+pub struct Arguments<'a> {
+    /// What comes before the event.
+    pub head: Vec<u8>,
+    /// The event as `$1`: without NULs and newlines at its end, as `$(...)` gives it.
+    pub event: std::borrow::Cow<'a, [u8]>,
+    /// What comes after it: the variables that changed.
+    pub tail: Vec<u8>,
+}
+
+/// Lays out what bash is given for `invocation`, the `sequence`th of this shell; `context` is
+/// given only when it changed.
+#[must_use]
+pub fn arguments<'a>(
+    sequence: u64,
+    invocation: &'a Invocation,
+    context: Option<&Context>,
+    separator: Separator,
+) -> Arguments<'a> {
+    let end = match separator {
+        Separator::Nul => b'\0',
+        Separator::Newline => b'\n',
+    };
+    let mut head = sequence.to_string().into_bytes();
+    head.push(end);
+    let fields = [
+        invocation.request_id.as_str(),
+        invocation.deadline_ms.as_deref().unwrap_or_default(),
+        invocation.trace_id.as_deref().unwrap_or_default(),
+    ];
+    for field in fields {
+        push(&mut head, field, end);
+    }
+    let mut tail = vec![end];
+    if let Some(context) = context {
+        let trace = if context.has_trace { fields[2] } else { "" };
+        let values = context.values.iter().map(String::as_str);
+        let pairs = CONTEXT_VARIABLES.into_iter().zip(values);
+        for (name, value) in pairs.chain(TRACE_VARIABLES.map(|name| (name, trace))) {
+            push(&mut tail, name, end);
+            push(&mut tail, value, end);
+        }
+    }
+    Arguments { head, event: as_argument(&invocation.event), tail }
+}
+
+/// A header value holds neither NUL nor newline when it comes from an HTTP library; a stray
+/// one must not shift the fields all the same.
+fn push(bytes: &mut Vec<u8>, field: &str, end: u8) {
+    bytes.extend(field.bytes().filter(|byte| *byte != end));
+    bytes.push(end);
+}
+
+fn as_argument(event: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+    if memchr(b'\0', event).is_none() {
+        return without_newlines_at_end(event).into();
+    }
+    let kept: Vec<u8> = event.iter().copied().filter(|byte| *byte != b'\0').collect();
+    without_newlines_at_end(&kept).to_vec().into()
+}
+
+/// What `$(...)` leaves of an output.
+#[must_use]
+pub fn without_newlines_at_end(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().rposition(|byte| *byte != b'\n').map_or(0, |last| last + 1);
+    &bytes[..end]
+}
+
+/// Where bash stands after an invocation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Which invocation bash believes it ran; another one if it never came to this one.
+    pub sequence: Option<u64>,
+    /// How the handler ended.
+    pub ended: Ended,
+    /// 0 to 255.
+    pub status: i32,
+    /// The command that failed, if bash knows one.
+    pub command: Option<String>,
+    /// Where the handler was, the innermost frame first.
+    pub stack: Vec<Frame>,
+    /// The handler left an EXIT trap, which has not run yet.
+    pub has_exit_trap: bool,
+}
+
+/// How a handler ended, in the driver's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// `return`: it returned.
+    Return,
+    /// `exit`: it called `exit`.
+    Exit,
+    /// `errexit`: a command failed under `set -e`.
+    ErrExit,
+}
+
+/// The lines that make bash run one invocation, report it, and show its state.
+#[must_use]
+pub fn invocation_lines(separator: Separator, report_mark: &str, state_mark: &str) -> String {
+    let take = match separator {
+        Separator::Nul => ",",
+        Separator::Newline => ",l",
+    };
+    format!("{take}\n,, {report_mark}\n{}", state_lines(state_mark))
+}
+
+/// The lines that run the EXIT trap which a handler left, and report again.
+#[must_use]
+pub fn exit_trap_lines(status: i32, sequence: u64, report_mark: &str, state_mark: &str) -> String {
+    let state = state_lines(state_mark);
+    format!("__driver_exit_trap {status} {sequence}\n,, {report_mark}\n{state}")
+}
+
+/// The lines that make bash show its state.
+#[must_use]
+pub fn state_lines(mark: &str) -> String {
+    format!("builtin trap -p >&63\n,,, {mark}\n")
+}
+
+/// The lines that make bash open `response`, a descriptor of the process `host`, in the place of
+/// the pipe that it has.
+#[must_use]
+pub fn renew_response_lines(host: u32, response: i32) -> String {
+    format!(
+        "exec {INHERITED_RESPONSE}>/proc/{host}/fd/{response}\n\
+         __driver_adopt {INHERITED_RESPONSE} {RESPONSE}\n"
+    )
+}
+
+/// What the driver prints for its own EXIT trap.
+const OWN_EXIT_TRAP: &[u8] = b"trap -- '__driver_died' EXIT\n";
+
+/// Finds the report that bears `mark` in what bash wrote; also where it ends. `None` while it
+/// is not complete. What stands before it is not ours.
+#[must_use]
+pub fn find_report(bytes: &[u8], mark: &str) -> Option<(Report, usize)> {
+    let start = memmem::find(bytes, mark.as_bytes())?;
+    let line_end = start + memchr(b'\n', &bytes[start..])?;
+    let line = String::from_utf8_lossy(&bytes[start..line_end]).into_owned();
+    let mut words = line.split(' ').skip(1);
+    let sequence = words.next().and_then(|word| word.parse().ok());
+    let ended = match words.next() {
+        Some("exit") => Ended::Exit,
+        Some("errexit") => Ended::ErrExit,
+        _ => Ended::Return,
+    };
+    let status = words.next().and_then(|word| word.parse().ok()).unwrap_or(1);
+    let count = words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
+    let (details, length) = strings(&bytes[line_end + 1..], count)?;
+    let mut details = details.into_iter();
+    let has_exit_trap = {
+        let before = &bytes[..start];
+        before.ends_with(b" EXIT\n") && !before.ends_with(OWN_EXIT_TRAP)
+    };
+    let report = Report {
+        sequence,
+        ended,
+        status,
+        command: details.next().filter(|command| !command.is_empty()),
+        stack: details.map(|text| frame(&text)).collect(),
+        has_exit_trap,
+    };
+    Some((report, line_end + 1 + length))
+}
+
+/// The last words of a shell that ended by itself. They are not to be trusted beyond where the
+/// shell was: a handler can write them too.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LastWords {
+    /// `load` while the file was sourced, `options` when `set` refused them.
+    pub kind: String,
+    /// While the file was sourced: `file:line` of the command that failed.
+    pub failed_at: Option<String>,
+    /// The command that was running.
+    pub command: Option<String>,
+    /// Where the shell was, the innermost frame first.
+    pub stack: Vec<Frame>,
+}
+
+/// Finds the last words in what bash wrote before it ended.
+#[must_use]
+pub fn find_last_words(bytes: &[u8]) -> Option<LastWords> {
+    let start = memmem::rfind(bytes, b"died ")?;
+    let line_end = start + memchr(b'\n', &bytes[start..])?;
+    let line = String::from_utf8_lossy(&bytes[start..line_end]).into_owned();
+    let mut words = line.split(' ').skip(2);
+    let kind = words.next().unwrap_or_default().to_owned();
+    let count = words.nth(1).and_then(|word| word.parse().ok()).unwrap_or(0);
+    let (details, _) = strings(&bytes[line_end + 1..], count)?;
+    let mut details = details.into_iter();
+    let failed_at = details.next().filter(|place| !place.is_empty());
+    let command = details.next().filter(|command| !command.is_empty());
+    let stack = details.map(|text| frame(&text)).filter(|frame| frame.function != "main").collect();
+    Some(LastWords { kind, failed_at, command, stack })
+}
+
+/// `count` strings, each with a NUL after it, and how long they are together.
+fn strings(bytes: &[u8], count: usize) -> Option<(Vec<String>, usize)> {
+    let mut strings = Vec::new();
+    let mut at = 0;
+    for _ in 0..count.min(1024) {
+        let end = at + memchr(b'\0', &bytes[at..])?;
+        strings.push(String::from_utf8_lossy(&bytes[at..end]).into_owned());
+        at = end + 1;
+    }
+    Some((strings, at))
+}
+
+/// Reads `function file:line`.
+fn frame(text: &str) -> Frame {
+    let (function, place) = text.split_once(' ').unwrap_or((text, ""));
+    let (file, line) = place.rsplit_once(':').unwrap_or((place, "0"));
+    Frame {
+        function: function.to_owned(),
+        file: file.to_owned(),
+        line: line.parse().unwrap_or(0),
+    }
+}
+
+/// What bash says when the file is sourced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Loaded {
+    /// `ready`: the handler is there.
+    Ready {
+        /// What sourcing the file ended with, where `set -e` does not make that an error.
+        status: i32,
+        /// bash's version, major and minor.
+        version: (u32, u32),
+    },
+    /// `undefined`: it is not; these functions are.
+    Undefined(Vec<String>),
+}
+
+/// Finds the answer to [`start_lines`] that bears `mark`, and where it ends.
+#[must_use]
+pub fn find_loaded(bytes: &[u8], mark: &str) -> Option<(Loaded, usize)> {
+    let start = memmem::find(bytes, mark.as_bytes())?;
+    let end = start + memchr(b'\0', &bytes[start..])?;
+    let text = String::from_utf8_lossy(&bytes[start..end]).into_owned();
+    let mut words = text.split_ascii_whitespace().skip(1);
+    let loaded = if words.next() == Some("ready") {
+        let status = words.next().and_then(|word| word.parse().ok()).unwrap_or(1);
+        let version = words.next().unwrap_or_default();
+        let (major, minor) = version.split_once('.').unwrap_or_default();
+        let version = (major.parse().unwrap_or(0), minor.parse().unwrap_or(0));
+        Loaded::Ready { status, version }
+    } else {
+        Loaded::Undefined(words.map(ToOwned::to_owned).collect())
+    };
+    Some((loaded, end + 1))
+}
+
+/// The lines that start the driver, set the options, and source the file. `argument_zero` is
+/// what `$0` is.
+#[must_use]
+pub fn start_lines(
+    argument_zero: &str,
+    file: &str,
+    function: &str,
+    options: &[String],
+    mark: &str,
+    state_mark: &str,
+) -> String {
+    let mut lines = format!(
+        "__driver_function={} BASH_ARGV0={}\n\
+         . /dev/fd/{INHERITED_DRIVER} {INHERITED_ARGUMENTS}\n\
+         exec {INHERITED_DRIVER}<&- {INHERITED_SCRIPT}<&-\n",
+        quote(function),
+        quote(argument_zero),
+    );
+    if !options.is_empty() {
+        let words: Vec<_> = options.iter().map(|word| quote(word)).collect();
+        let _ = writeln!(lines, "builtin set {} || __driver_refuse_options", words.join(" "));
+    }
+    let _ = write!(
+        lines,
+        ". {}\n__driver_loaded {mark}\nbuiltin trap -p >&63\n,,, {state_mark}\n",
+        quote(file),
+    );
+    lines
+}
+
+/// A word that bash reads back as `text`, whatever it holds.
+#[must_use]
+pub fn quote(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}

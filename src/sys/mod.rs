@@ -1,0 +1,72 @@
+//! The system calls that nix and signal-hook don't wrap; the only room for `unsafe`.
+//!
+//! Each function hands out owned descriptors and typed values, so that no caller needs
+//! an `unsafe` block of its own.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::unistd::Pid;
+
+/// A descriptor that becomes readable when the child `pid` has ended; `pidfd_open(2)`.
+///
+/// # Errors
+/// `ENOSYS` before Linux 5.3, `ESRCH` if there is no such process.
+pub fn open_pidfd(pid: Pid) -> io::Result<OwnedFd> {
+    // SAFETY: two integers in, an integer out; no memory is passed.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
+    let fd = RawFd::try_from(fd).unwrap_or(-1);
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor, and nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// How many bytes can be read from a pipe at once now; `FIONREAD` of `pipe(7)`.
+#[must_use]
+pub fn bytes_ready(pipe: impl AsFd) -> usize {
+    let mut ready: libc::c_int = 0;
+    // SAFETY: FIONREAD writes one int, to a variable that outlives the call.
+    let status = unsafe { libc::ioctl(pipe.as_fd().as_raw_fd(), libc::FIONREAD, &raw mut ready) };
+    if status < 0 {
+        return 0;
+    }
+    usize::try_from(ready).unwrap_or(0)
+}
+
+/// Marks every descriptor above 2 close-on-exec, so that the shell starts with ours alone,
+/// whatever the platform left open for us.
+///
+/// # Errors
+/// When `/proc/self/fd` cannot be listed.
+pub fn close_inherited_on_exec() -> io::Result<()> {
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let fd = entry?.file_name().to_string_lossy().parse::<RawFd>();
+        if let Ok(fd) = fd
+            && fd > 2
+        {
+            // SAFETY: sets a flag; no memory is passed, and a number that is closed by now is
+            // refused with EBADF.
+            unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+    }
+    Ok(())
+}
+
+/// A file from an owned descriptor; keeps `From` conversions out of the callers' way.
+#[must_use]
+pub fn file(fd: OwnedFd) -> File {
+    File::from(fd)
+}
+
+/// Gives memory that was freed back to the system, where the C library can; `malloc_trim(3)`.
+pub fn return_free_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes no pointer; glibc allows it at any time, from any thread.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
