@@ -12,8 +12,8 @@
 #   60 arguments: what an invocation brings, a NUL after each
 #   61 event: the handler's standard input
 #   62 response: the handler's standard output
-#   63 control: what we tell the host
-# 1 and 2 lead to the log.
+#   63 control: what we tell the host; 1 is the same outside of the handler
+#   64 the log, as 2 is unless the handler changed it
 
 builtin set +o posix
 
@@ -33,24 +33,26 @@ __driver_adopt() { # <inherited descriptor> <ours>
 # `local -` gives back every `set` option when the handler is done, however it ended.
 ,() {
   builtin local -
-  builtin mapfile -t -d '' -u 60 __driver_arguments
+  builtin mapfile -n 5 -t -d '' -u 60 __driver_arguments
   LAMBDA_RUNTIME_AWS_REQUEST_ID=${__driver_arguments[1]} LAMBDA_RUNTIME_DEADLINE_MS=${__driver_arguments[2]}
   if [[ ${__driver_arguments[3]} ]]; then
     LAMBDA_RUNTIME_TRACE_ID=${__driver_arguments[3]} _X_AMZN_TRACE_ID=${__driver_arguments[3]}
   fi
-  if ((${#__driver_arguments[@]} > 5)); then __driver_context; fi
   __driver_kind='return' __driver_sequence=${__driver_arguments[0]}
   "$__driver_function" "${__driver_arguments[4]}" <&61 >&62
   __driver_status=$?
 }
 
-__driver_context() { # sets the variables that seldom change: a name and a value in turn
-  builtin local __driver_i
-  for ((__driver_i = 5; __driver_i < ${#__driver_arguments[@]}; __driver_i += 2)); do
-    if [[ ${__driver_arguments[__driver_i + 1]} ]]; then
-      builtin export "${__driver_arguments[__driver_i]}=${__driver_arguments[__driver_i + 1]}"
+# Sets the variables that seldom change, from what precedes the invocation in descriptor 60:
+# the name and the value of six.
+__driver_context() { # [separator: NUL if none]
+  builtin local __driver_i __driver_pairs
+  builtin mapfile -n 12 -t -d "${1-}" -u 60 __driver_pairs
+  for ((__driver_i = 0; __driver_i < 12; __driver_i += 2)); do
+    if [[ ${__driver_pairs[__driver_i + 1]} ]]; then
+      builtin export "${__driver_pairs[__driver_i]}=${__driver_pairs[__driver_i + 1]}"
     else
-      builtin unset -v "${__driver_arguments[__driver_i]}"
+      builtin unset -v "${__driver_pairs[__driver_i]}"
     fi
   done
 }
@@ -61,24 +63,28 @@ __driver_context() { # sets the variables that seldom change: a name and a value
   __driver_status=${__driver_status:-$?}
   builtin trap -p EXIT
   builtin printf '%s %s %s %s %s\n' "$1" "${__driver_sequence:--}" "$__driver_kind" \
-    "$__driver_status" "${#__driver_details[@]}"
+    "$__driver_status" "${#__driver_details[@]}" || builtin exit "$__driver_status"
   if ((${#__driver_details[@]})); then builtin printf '%s\0' "${__driver_details[@]}"; fi
   __driver_kind=idle
-} >&63
+}
 
 # Forgets the invocation, and shows the host what the handler may have changed.
-# Nobody waits for this: the answer is on its way.
+# Nobody waits for this: the answer is on its way. DEBUG and RETURN traps are seen by
+# functions that are traced alone.
 ,,,() { # <mark>
   __driver_arguments=() __driver_details=() __driver_status='' __driver_sequence=''
   builtin export LAMBDA_RUNTIME_AWS_REQUEST_ID LAMBDA_RUNTIME_DEADLINE_MS
   builtin disown -a
+  exec 2>&64
+  builtin trap -p
   builtin alias -p
   builtin printf '\0%s' "$PWD" "$SHELLOPTS" "$BASHOPTS" "${IFS-unset}" "${_X_AMZN_TRACE_ID+set}" \
     "${LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN-}" "${LAMBDA_RUNTIME_CLIENT_CONTEXT-}" \
     "${LAMBDA_RUNTIME_COGNITO_IDENTITY-}" "${LAMBDA_RUNTIME_AWS_TENANT_ID-}" ''
   builtin umask
   builtin printf '%s\0' "$1"
-} >&63
+}
+builtin declare -ft ,,,
 
 # Runs the EXIT trap that the handler set, as the end of a subshell would have.
 __driver_exit_trap() { # <status of the handler> <sequence>
@@ -190,7 +196,7 @@ __driver_loaded() { # <mark>: tells that the file is sourced, and whether the ha
       case $__driver_name in , | ,, | ,,, | exit | __driver_*) ;; *) builtin printf '%s ' "$__driver_name" ;; esac
     done)
     builtin printf '%s undefined %s\0' "$1" "$__driver_names"
-  fi >&63
+  fi
   builtin export LAMBDA_RUNTIME_AWS_REQUEST_ID LAMBDA_RUNTIME_DEADLINE_MS LAMBDA_RUNTIME_TRACE_ID _X_AMZN_TRACE_ID
 }
 
@@ -205,6 +211,8 @@ __driver_adopt "$1" 60
 __driver_adopt "$(($1 + 1))" 61
 __driver_adopt "$(($1 + 2))" 62
 __driver_adopt "$(($1 + 3))" 63
+__driver_adopt "$(($1 + 4))" 64
+exec >&63
 builtin set -E
 builtin trap '__driver_on_error "$?" "$LINENO" "$BASH_COMMAND"' ERR
 builtin trap __driver_died EXIT

@@ -4,9 +4,10 @@
 //! descendant of bash, or, once its parents have ended, a child of ours (we are a subreaper).
 
 use std::fs::{self, File};
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::os::unix::fs::{FileExt, MetadataExt};
 
+use nix::fcntl::readlinkat;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, getpid};
 
@@ -38,80 +39,110 @@ fn holds(pid: Pid, wanted: (u64, u64), depth: u32) -> bool {
     // A tree that is deeper than this is not looked through.
     found
         || depth > 32
-        || children(pid).unwrap_or_default().into_iter().any(|child| holds(child, wanted, depth + 1))
+        || children(pid).into_iter().any(|child| holds(child, wanted, depth + 1))
 }
 
-/// The descriptors of a process and its directory, as links of /proc.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Descriptors {
-    links: Vec<(i32, PathBuf)>,
-    directory: PathBuf,
+/// What /proc shows of bash, kept open: an open file costs a fourth of what opening it does.
+#[derive(Debug)]
+pub struct Watch {
+    bash: Pid,
+    descriptors: File,
+    children_of_bash: File,
+    children_of_ours: File,
+    /// How many descriptors bash has, as the kernel counts them from 6.2 on; 0 before.
+    count: u64,
+    /// Each descriptor that bash has by rights, and where it leads to; 0 to 2 are seen to by the
+    /// driver.
+    links: Vec<(i32, OsString)>,
 }
 
-impl Descriptors {
-    /// Reads those of `pid`; `None` where /proc does not show them.
+impl Watch {
+    /// Starts from what the process `bash` has now. `None` where /proc does not show it.
     #[must_use]
-    pub fn of(pid: Pid) -> Option<Self> {
-        let folder = format!("/proc/{pid}/fd");
-        let mut links = Vec::with_capacity(12);
-        for entry in fs::read_dir(&folder).ok()? {
-            let Ok(fd) = entry.ok()?.file_name().to_string_lossy().parse::<i32>() else { continue };
-            links.push((fd, fs::read_link(format!("{folder}/{fd}")).unwrap_or_default()));
+    pub fn start(bash: Pid) -> Option<Self> {
+        let mut watch = Self {
+            bash,
+            descriptors: File::open(format!("/proc/{bash}/fd")).ok()?,
+            children_of_bash: File::open(format!("/proc/{bash}/task/{bash}/children")).ok()?,
+            children_of_ours: File::open(format!("/proc/self/task/{}/children", getpid())).ok()?,
+            count: 0,
+            links: Vec::new(),
+        };
+        watch.renew();
+        Some(watch)
+    }
+
+    /// Takes what bash has now for what it has by rights.
+    pub fn renew(&mut self) {
+        self.count = self.descriptors.metadata().map_or(0, |folder| folder.len());
+        let numbers = self.numbers().unwrap_or_default().into_iter().filter(|fd| *fd > 2);
+        self.links = numbers.map(|fd| (fd, self.link(fd).unwrap_or_default())).collect();
+    }
+
+    fn numbers(&self) -> Option<Vec<i32>> {
+        let entries = fs::read_dir(format!("/proc/{}/fd", self.bash)).ok()?;
+        let names = entries.flatten().map(|entry| entry.file_name());
+        Some(names.filter_map(|name| name.to_string_lossy().parse().ok()).collect())
+    }
+
+    fn link(&self, fd: i32) -> Option<OsString> {
+        readlinkat(&self.descriptors, fd.to_string().as_str()).ok()
+    }
+
+    /// The descriptors that bash has beyond those that it has by rights: they can be closed.
+    /// `None` if one of the others is closed, or leads elsewhere: that cannot be mended.
+    #[must_use]
+    pub fn added_descriptors(&self) -> Option<Vec<i32>> {
+        if self.links.iter().any(|(fd, link)| self.link(*fd).as_ref() != Some(link)) {
+            return None;
         }
-        links.sort_unstable();
-        let directory = fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
-        Some(Self { links, directory })
+        let count = self.descriptors.metadata().map_or(0, |folder| folder.len());
+        if count == self.count && count > 0 {
+            return Some(Vec::new());
+        }
+        let known = |fd: i32| fd <= 2 || self.links.iter().any(|(known, _)| *known == fd);
+        Some(self.numbers()?.into_iter().filter(|fd| !known(*fd)).collect())
     }
 
-    /// Those that `now` has and this had not: they can be closed.
+    /// The processes that are left of what bash ran: its children, and those of ours that are
+    /// not bash. Takes the exit status of ours that have ended.
     #[must_use]
-    pub fn added_in(&self, now: &Self) -> Vec<i32> {
-        let had = |fd: i32| self.links.iter().any(|(known, _)| *known == fd);
-        now.links.iter().map(|(fd, _)| *fd).filter(|fd| !had(*fd)).collect()
-    }
-
-    /// Whether one of these is closed in `now`, or leads elsewhere: that cannot be mended.
-    #[must_use]
-    pub fn lost_in(&self, now: &Self) -> bool {
-        self.links.iter().any(|link| !now.links.contains(link))
-    }
-
-    /// Takes over where `fd` leads to in `now`.
-    pub fn follow(&mut self, now: &Self, fd: i32) {
-        self.links.retain(|(known, _)| *known != fd);
-        self.links.extend(now.links.iter().filter(|(known, _)| *known == fd).cloned());
-        self.links.sort_unstable();
-    }
-
-    /// Whether the process is in another directory now, whatever its `$PWD` says.
-    #[must_use]
-    pub fn moved_in(&self, now: &Self) -> bool {
-        self.directory != now.directory
+    pub fn processes(&self) -> Vec<Pid> {
+        let mut pids = pids_in(&self.children_of_bash);
+        for child in pids_in(&self.children_of_ours) {
+            if child == self.bash {
+                continue;
+            }
+            let ended = waitpid(child, Some(WaitPidFlag::WNOHANG));
+            if matches!(ended, Ok(status) if status.pid().is_none()) {
+                pids.push(child);
+            }
+        }
+        pids
     }
 }
 
-/// The processes that are left of what the shell `bash` ran: its children, and those of ours
-/// that are not `bash`. Takes the exit status of ours that have ended. `known` are not told
-/// again. `None` where /proc does not show children.
-#[must_use]
-pub fn processes(bash: Pid) -> Option<Vec<Pid>> {
-    let mut pids = children(bash)?;
-    for child in children(getpid())? {
-        if child == bash {
-            continue;
+fn pids_in(children: &File) -> Vec<Pid> {
+    let mut text = Vec::new();
+    let mut piece = [0; 512];
+    while let Ok(count) = children.read_at(&mut piece, text.len() as u64) {
+        if count == 0 {
+            break;
         }
-        let ended = waitpid(child, Some(WaitPidFlag::WNOHANG));
-        if matches!(ended, Ok(status) if status.pid().is_none()) {
-            pids.push(child);
+        text.extend_from_slice(&piece[..count]);
+        if count < piece.len() {
+            break;
         }
     }
-    Some(pids)
-}
-
-fn children(parent: Pid) -> Option<Vec<Pid>> {
-    let text = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
+    let text = String::from_utf8_lossy(&text);
     let pids = text.split_ascii_whitespace().filter_map(|word| word.parse().ok());
-    Some(pids.map(Pid::from_raw).collect())
+    pids.map(Pid::from_raw).collect()
+}
+
+fn children(parent: Pid) -> Vec<Pid> {
+    File::open(format!("/proc/{parent}/task/{parent}/children"))
+        .map(|file| pids_in(&file))
+        .unwrap_or_default()
 }
 
 impl Leftover {

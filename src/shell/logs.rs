@@ -70,8 +70,12 @@ impl Logs {
             match poll(&mut polled, PollTimeout::NONE) {
                 Err(nix::Error::EINTR) => {}
                 Err(_) => return,
-                Ok(_) if !self.lock().carry() => return,
-                Ok(_) => {}
+                Ok(_) => {
+                    let mut carrier = self.lock();
+                    if !carrier.carry() || carrier.is_closed() {
+                        return;
+                    }
+                }
             }
         }
     }
@@ -135,9 +139,6 @@ impl Carrier {
     /// is left for the next time: a process that writes without an end must not keep us here.
     fn carry(&mut self) -> bool {
         let mut left = sys::bytes_ready(&self.pipe);
-        if left == 0 {
-            return !self.is_closed();
-        }
         let mut piece = [0; PIECE_BYTES];
         while left > 0 {
             let wanted = left.min(PIECE_BYTES);

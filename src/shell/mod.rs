@@ -15,12 +15,13 @@ pub mod protocol;
 mod state;
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
-use memchr::memchr;
+use memchr::{memchr, memmem};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 use nix::sys::uio::pwritev;
@@ -32,7 +33,7 @@ use crate::handler::Handler;
 use crate::invocation::{Invocation, Outcome};
 use crate::log::{Level, Origin};
 use crate::sys;
-use leftovers::{Descriptors, Leftover};
+use leftovers::{Leftover, Watch};
 use logs::Logs;
 use process::Process;
 use protocol::{Context, Ended, Loaded, Report, Separator};
@@ -57,7 +58,10 @@ pub struct Shell<'a> {
     version: (u32, u32),
     /// What the shell was like when the file was sourced.
     state: State,
-    descriptors: Option<Descriptors>,
+    /// What /proc shows of bash; `None` where it shows nothing.
+    watch: Option<Watch>,
+    /// The shell answered once more, and cannot be used again.
+    damaged: bool,
     /// What the variables that seldom change hold in bash.
     context: Context,
     /// Bytes from the control pipe that are not used yet.
@@ -98,7 +102,8 @@ impl<'a> Shell<'a> {
                 sequence: 0,
                 version: (0, 0),
                 state: State::default(),
-                descriptors: None,
+                watch: None,
+                damaged: false,
                 context: Context::default(),
                 told: Vec::new(),
                 owed: None,
@@ -130,7 +135,9 @@ impl<'a> Shell<'a> {
     /// cannot be.
     pub fn invoke(&mut self, invocation: &Invocation) -> Result<Outcome> {
         self.logs.begin(&invocation.request_id, invocation.tenant_id.as_deref());
-        if let Some(outcome) = self.try_invoke(invocation) {
+        if (self.owed.is_none() || self.put_back())
+            && let Some(outcome) = self.try_invoke(invocation)
+        {
             return Ok(outcome);
         }
         // The handler was not called, so that it can be called now.
@@ -149,10 +156,9 @@ impl<'a> Shell<'a> {
     fn try_invoke(&mut self, invocation: &Invocation) -> Option<Outcome> {
         self.sequence += 1;
         let separator = self.separator_for(&invocation.event);
-        let (mark, state_mark) = (self.marks.next(), self.marks.next());
-        self.put(invocation, separator).ok()?;
-        self.write_lines(&protocol::invocation_lines(separator, &mark, &state_mark)).ok()?;
-        self.owed = Some(state_mark);
+        let mark = self.marks.next();
+        let with_context = self.put(invocation, separator).ok()?;
+        self.write_lines(&protocol::invocation_lines(separator, with_context, &mark)).ok()?;
 
         let mut response = Vec::new();
         let told = self.wait_for_report(&mark, &mut response);
@@ -185,29 +191,23 @@ impl<'a> Shell<'a> {
         }
     }
 
-    /// Lays the invocation out where bash and the handler read it.
-    fn put(&mut self, invocation: &Invocation, separator: Separator) -> io::Result<()> {
-        if !self.context.fits(invocation) {
+    /// Lays the invocation out where bash and the handler read it; whether that includes the
+    /// variables that seldom change.
+    fn put(&mut self, invocation: &Invocation, separator: Separator) -> io::Result<bool> {
+        let with_context = !self.context.fits(invocation);
+        if with_context {
             self.context = Context::of(invocation);
-            self.put_arguments(invocation, true, separator)?;
-        } else {
-            self.put_arguments(invocation, false, separator)?;
         }
-        put_file(&mut self.process.event, &[&invocation.event])?;
-        self.event_bytes = invocation.event.len();
-        Ok(())
-    }
-
-    fn put_arguments(
-        &mut self,
-        invocation: &Invocation,
-        with_context: bool,
-        separator: Separator,
-    ) -> io::Result<()> {
         let context = with_context.then_some(&self.context);
         let arguments = protocol::arguments(self.sequence, invocation, context, separator);
-        let pieces = [&arguments.head[..], &arguments.event, &arguments.tail];
-        put_file(&mut self.process.arguments, &pieces)
+        let pieces = [&arguments.head[..], &arguments.event, &arguments.end];
+        put_file(&mut self.process.arguments, &pieces)?;
+        put_file(&mut self.process.event, &[&invocation.event])?;
+        if invocation.event.len() < self.event_bytes {
+            self.process.event.set_len(invocation.event.len() as u64)?;
+        }
+        self.event_bytes = invocation.event.len();
+        Ok(with_context)
     }
 
     fn write_lines(&mut self, lines: &str) -> io::Result<()> {
@@ -226,8 +226,10 @@ impl<'a> Shell<'a> {
             }
             let limit = alone.then(|| REPORT_ALONE.saturating_sub(begun.elapsed()));
             let ready = self.wait([true, true, !alone && !self.response_closed], limit);
-            if ready.response {
-                self.take_or_close_response(response);
+            if ready.response
+                && let Some(report) = self.take_misled_report(mark, response)
+            {
+                return Told::Words(report);
             }
             if ready.control {
                 match read_available(&mut self.process.control, &mut self.told) {
@@ -245,6 +247,7 @@ impl<'a> Shell<'a> {
     /// bash has closed its control descriptor: it became another program (`exec`), or the handler
     /// closed it. Either way its exit status is the outcome.
     fn wait_for_end(&mut self, response: &mut Vec<u8>) -> WaitStatus {
+        self.damaged = true;
         // If it is still bash it gets to this line after the handler, and ends as that did.
         let _ = self.write_lines("builtin exit \"${__driver_status:-0}\"\n");
         loop {
@@ -261,6 +264,17 @@ impl<'a> Shell<'a> {
                 self.take_or_close_response(response);
             }
         }
+    }
+
+    /// Takes what the handler wrote so far. A handler that closed every descriptor has closed the
+    /// one that bash keeps its stdout in as well: then the report comes with the response.
+    fn take_misled_report(&mut self, mark: &str, response: &mut Vec<u8>) -> Option<Report> {
+        let before = response.len();
+        self.take_or_close_response(response);
+        let (report, start) = protocol::find_misled_report(&response[before..], mark)?;
+        response.truncate(before + start);
+        self.damaged = true;
+        Some(report)
     }
 
     /// A pipe that is ready and empty has no writer any more.
@@ -310,14 +324,11 @@ impl<'a> Shell<'a> {
         if !report.has_exit_trap {
             return Told::Words(report);
         }
-        // The state that bash shows before the trap runs is not the last one.
-        let shown = self.owed.take().and_then(|mark| self.wait_for_state(&mark));
-        let (mark, state_mark) = (self.marks.next(), self.marks.next());
-        let lines = protocol::exit_trap_lines(report.status, self.sequence, &mark, &state_mark);
-        if shown.is_none() || self.write_lines(&lines).is_err() {
+        let mark = self.marks.next();
+        let lines = protocol::exit_trap_lines(report.status, self.sequence, &mark);
+        if self.write_lines(&lines).is_err() {
             return Told::Words(report);
         }
-        self.owed = Some(state_mark);
         let told = self.wait_for_report(&mark, response);
         self.take_response(response);
         match told {
@@ -350,40 +361,80 @@ impl<'a> Shell<'a> {
         response
     }
 
-    /// What is done when the answer is posted and nobody waits: puts back what the handler
-    /// changed, tells what it left running, and replaces a shell that cannot go on.
+    /// What is done when the answer is posted and nobody waits: replaces a shell that has ended,
+    /// tells what the handler left running, closes what it left open, and puts back what it
+    /// changed, if bash has told that by now; if not, [`Shell::invoke`] does. So bash need not be
+    /// waited for, which would cost a wake-up for each thing that it tells.
     ///
     /// # Errors
     /// [`Error::StartShell`] or [`Error::LoadHandler`] when a new shell is needed and does not
     /// come up.
     pub fn settle(&mut self, invocation: &Invocation) -> Result<()> {
-        if self.process.status().is_some() || !self.put_back(invocation) {
+        let goes_on = !self.damaged
+            && self.ask_for_state().is_ok()
+            && self.close_descriptors()
+            && self.part_from_leftovers(invocation)
+            && (!self.has_told_state() || self.put_back());
+        if !goes_on {
             self.replace()?;
         }
         self.give_memory_back(invocation);
         Ok(())
     }
 
-    /// Whether the shell is as it was.
-    fn put_back(&mut self, invocation: &Invocation) -> bool {
-        let Some(mark) = self.owed.take() else { return false };
-        let Some(now) = self.wait_for_state(&mark) else { return false };
-        let mut lines = self.state.lines_back_from(&now);
-        self.context = now.context;
-        if !self.put_back_descriptors(&mut lines) || !self.part_from_leftovers(invocation) {
-            return false;
-        }
-        if lines.is_empty() {
-            return true;
+    /// Makes bash show its state, for a mark that is then owed.
+    fn ask_for_state(&mut self) -> io::Result<()> {
+        self.ask_for_state_after("")
+    }
+
+    fn ask_for_state_after(&mut self, lines: &str) -> io::Result<()> {
+        if let Some(mark) = self.owed.take() {
+            // One state at a time: the one before `lines` is of no use.
+            self.wait_for_state(&mark).ok_or(io::ErrorKind::BrokenPipe)?;
         }
         let mark = self.marks.next();
-        lines.push(protocol::state_lines(&mark));
-        if self.write_lines(&lines.join("\n")).is_err() {
-            return false;
+        self.write_lines(&format!("{lines}{}", protocol::state_lines(&mark)))?;
+        self.owed = Some(mark);
+        Ok(())
+    }
+
+    /// Whether the state that bash owes us is here, without waiting for it.
+    fn has_told_state(&mut self) -> bool {
+        let _ = self.read_control_now();
+        let Some(mark) = &self.owed else { return true };
+        memmem::find(&self.told, mark.as_bytes()).is_some()
+    }
+
+    /// Makes the shell as it was when the file was sourced; whether that went well.
+    fn put_back(&mut self) -> bool {
+        for _ in 0..2 {
+            let Some(now) = self.owed.take().and_then(|mark| self.wait_for_state(&mark)) else {
+                return false;
+            };
+            let lines = self.state.lines_back_from(&now);
+            self.context = now.context;
+            if lines.is_empty() {
+                return true;
+            }
+            if self.ask_for_state_after(&lines).is_err() {
+                return false;
+            }
         }
-        let Some(now) = self.wait_for_state(&mark) else { return false };
-        self.context = now.context.clone();
-        self.state.lines_back_from(&now).is_empty() && self.descriptors_are_back()
+        false
+    }
+
+    /// Closes what the handler left open; `false` if it closed what is needed.
+    fn close_descriptors(&mut self) -> bool {
+        let Some(watch) = &self.watch else { return true };
+        let Some(added) = watch.added_descriptors() else { return false };
+        if added.is_empty() {
+            return true;
+        }
+        let mut lines = String::new();
+        for fd in added {
+            let _ = writeln!(lines, "exec {fd}>&-");
+        }
+        self.ask_for_state_after(&lines).is_ok()
     }
 
     fn wait_for_state(&mut self, mark: &str) -> Option<State> {
@@ -405,30 +456,15 @@ impl<'a> Shell<'a> {
         }
     }
 
-    /// Adds the lines that close what the handler left open; whether that is enough.
-    fn put_back_descriptors(&mut self, lines: &mut Vec<String>) -> bool {
-        let Some(known) = &self.descriptors else { return true };
-        let Some(now) = Descriptors::of(self.process.pid()) else { return false };
-        if known.lost_in(&now) {
-            return false;
-        }
-        if known.moved_in(&now) {
-            lines.push(self.state.line_to_directory());
-        }
-        lines.extend(known.added_in(&now).iter().map(|fd| format!("exec {fd}>&-")));
-        true
-    }
-
-    fn descriptors_are_back(&self) -> bool {
-        let Some(known) = &self.descriptors else { return true };
-        Descriptors::of(self.process.pid()).is_some_and(|now| now == *known)
-    }
-
     /// A process that the handler left behind may hold its stdout: the next invocation gets
     /// another pipe, and what the process still writes goes to the log. One that holds its stdin
     /// would read the next event: that takes a new shell.
     fn part_from_leftovers(&mut self, invocation: &Invocation) -> bool {
-        let Some(pids) = leftovers::processes(self.process.pid()) else { return true };
+        let Some(watch) = &self.watch else { return true };
+        let pids = watch.processes();
+        if pids.is_empty() {
+            return true;
+        }
         self.known_leftovers.retain(|pid| pids.contains(pid));
         let new = pids.into_iter().filter(|pid| !self.known_leftovers.contains(pid));
         let new: Vec<Leftover> = new.filter_map(Leftover::look_up).collect();
@@ -449,13 +485,13 @@ impl<'a> Shell<'a> {
     fn renew_response(&mut self) -> io::Result<()> {
         let (ours, theirs) = process::response_pipe()?;
         let lines = protocol::renew_response_lines(std::process::id(), theirs.as_raw_fd());
-        let mark = self.marks.next();
-        self.write_lines(&format!("{lines}{}", protocol::state_lines(&mark)))?;
-        self.wait_for_state(&mark).ok_or(io::ErrorKind::BrokenPipe)?;
+        // When bash has shown its state it has opened the pipe: we may close our end of it.
+        self.ask_for_state_after(&lines)?;
+        self.ask_for_state()?;
         let old = std::mem::replace(&mut self.process.response, sys::file(ours));
         self.logs.carry_leftover(old.into());
-        if let (Some(known), Some(now)) = (&mut self.descriptors, Descriptors::of(self.process.pid())) {
-            known.follow(&now, protocol::RESPONSE);
+        if let Some(watch) = &mut self.watch {
+            watch.renew();
         }
         Ok(())
     }
@@ -473,7 +509,7 @@ impl<'a> Shell<'a> {
         self.process.kill();
         self.logs.drain();
         // Processes that outlive their shell go on, and so does what they print.
-        if leftovers::processes(self.process.pid()).is_none_or(|pids| !pids.is_empty())
+        if self.watch.as_ref().is_some_and(|watch| !watch.processes().is_empty())
             && let Ok(pipe) = self.process.response.try_clone()
         {
             self.logs.carry_leftover(pipe.into());
@@ -485,8 +521,8 @@ impl<'a> Shell<'a> {
     fn give_memory_back(&mut self, invocation: &Invocation) {
         if self.event_bytes > KEPT_BYTES {
             self.event_bytes = 0;
-            let _ = put_file(&mut self.process.event, &[]);
-            let _ = put_file(&mut self.process.arguments, &[]);
+            let _ = self.process.event.set_len(0);
+            let _ = self.process.arguments.set_len(0);
         }
         if invocation.event.len() > KEPT_BYTES {
             sys::return_free_memory();
@@ -544,8 +580,8 @@ impl<'a> Starting<'a> {
         };
         shell.context = state.context.clone();
         shell.state = state;
-        shell.descriptors = Descriptors::of(shell.process.pid());
-        shell.known_leftovers = leftovers::processes(shell.process.pid()).unwrap_or_default();
+        shell.watch = Watch::start(shell.process.pid());
+        shell.known_leftovers = shell.watch.as_ref().map(Watch::processes).unwrap_or_default();
         shell.logs.drain();
         Ok(shell)
     }
@@ -566,7 +602,7 @@ struct Ready {
     response: bool,
 }
 
-/// Makes `file` hold the pieces, to be read from its start.
+/// Makes `file` start with the pieces, to be read from its start. Does not cut off what is behind.
 fn put_file(file: &mut File, pieces: &[&[u8]]) -> io::Result<()> {
     let length: usize = pieces.iter().map(|piece| piece.len()).sum();
     let slices: Vec<IoSlice> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
@@ -575,7 +611,6 @@ fn put_file(file: &mut File, pieces: &[&[u8]]) -> io::Result<()> {
         let all: Cow<[u8]> = pieces.concat().into();
         std::os::unix::fs::FileExt::write_all_at(file, &all[written..], written as u64)?;
     }
-    file.set_len(length as u64)?;
     file.rewind()
 }
 

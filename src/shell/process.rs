@@ -62,7 +62,7 @@ impl Process {
 
         let mut actions = PosixSpawnFileActions::init()?;
         let nothing = OwnedFd::from(File::open("/dev/null")?);
-        let given: [(&OwnedFd, i32); 9] = [
+        let given: [(&OwnedFd, i32); 10] = [
             (&nothing, 0),
             (&stderr_in, 1),
             (&stderr_in, 2),
@@ -70,6 +70,7 @@ impl Process {
             (&event, protocol::INHERITED_EVENT),
             (&response_in, protocol::INHERITED_RESPONSE),
             (&control_in, protocol::INHERITED_CONTROL),
+            (&stderr_in, protocol::INHERITED_LOG),
             (&driver, protocol::INHERITED_DRIVER),
             (&script_out, protocol::INHERITED_SCRIPT),
         ];

@@ -2,6 +2,7 @@
 //!
 //! `docs/protocol.md` draws it. Pure functions over bytes: nothing here touches a descriptor.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use memchr::{memchr, memmem};
@@ -11,7 +12,7 @@ use crate::invocation::{Frame, Invocation};
 /// The driver, as bash reads it when it starts.
 pub const DRIVER: &str = include_str!("../../runtime-scripts/driver.bash");
 
-/// The descriptors that bash starts with; the driver moves the first four to 60 and up, where
+/// The descriptors that bash starts with; the driver moves the first five to 60 and up, where
 /// the handler's commands do not inherit them. Unlike the numbers below 10 they are ours alone.
 pub const INHERITED_ARGUMENTS: i32 = 70;
 /// The handler's standard input.
@@ -20,10 +21,12 @@ pub const INHERITED_EVENT: i32 = 71;
 pub const INHERITED_RESPONSE: i32 = 72;
 /// What the driver tells us.
 pub const INHERITED_CONTROL: i32 = 73;
+/// Where the log goes, kept aside for handlers that lead their stderr elsewhere.
+pub const INHERITED_LOG: i32 = 74;
 /// The driver's text; closed when it is read.
-pub const INHERITED_DRIVER: i32 = 74;
+pub const INHERITED_DRIVER: i32 = 75;
 /// The script that we write line by line; bash opens it by its name and keeps that.
-pub const INHERITED_SCRIPT: i32 = 75;
+pub const INHERITED_SCRIPT: i32 = 76;
 
 /// The number that the handler's standard output has in bash.
 pub const RESPONSE: i32 = 62;
@@ -90,16 +93,17 @@ impl Context {
     }
 }
 
-/// Descriptor 60 for one invocation, in three pieces, so that the event is not copied:
-/// `sequence NUL request id NUL deadline NUL trace NUL`, the event, `NUL [name NUL value NUL]...`.
+/// Descriptor 60 for one invocation, in pieces, so that the event is not copied:
+/// `[name NUL value NUL]... sequence NUL request id NUL deadline NUL trace NUL`, the event, `NUL`.
+/// bash reads so many and no more: what is left of a longer one behind it does no harm.
 #[derive(Debug)]
 pub struct Arguments<'a> {
-    /// What comes before the event.
+    /// What comes before the event: the variables that changed, if any did, and the fields.
     pub head: Vec<u8>,
     /// The event as `$1`: without NULs and newlines at its end, as `$(...)` gives it.
-    pub event: std::borrow::Cow<'a, [u8]>,
-    /// What comes after it: the variables that changed.
-    pub tail: Vec<u8>,
+    pub event: Cow<'a, [u8]>,
+    /// What ends it.
+    pub end: [u8; 1],
 }
 
 /// Lays out what bash is given for `invocation`, the `sequence`th of this shell; `context` is
@@ -115,27 +119,21 @@ pub fn arguments<'a>(
         Separator::Nul => b'\0',
         Separator::Newline => b'\n',
     };
-    let mut head = sequence.to_string().into_bytes();
-    head.push(end);
-    let fields = [
-        invocation.request_id.as_str(),
-        invocation.deadline_ms.as_deref().unwrap_or_default(),
-        invocation.trace_id.as_deref().unwrap_or_default(),
-    ];
-    for field in fields {
-        push(&mut head, field, end);
-    }
-    let mut tail = vec![end];
+    let trace = invocation.trace_id.as_deref().unwrap_or_default();
+    let mut head = Vec::with_capacity(256);
     if let Some(context) = context {
-        let trace = if context.has_trace { fields[2] } else { "" };
         let values = context.values.iter().map(String::as_str);
         let pairs = CONTEXT_VARIABLES.into_iter().zip(values);
         for (name, value) in pairs.chain(TRACE_VARIABLES.map(|name| (name, trace))) {
-            push(&mut tail, name, end);
-            push(&mut tail, value, end);
+            push(&mut head, name, end);
+            push(&mut head, value, end);
         }
     }
-    Arguments { head, event: as_argument(&invocation.event), tail }
+    push(&mut head, &sequence.to_string(), end);
+    push(&mut head, &invocation.request_id, end);
+    push(&mut head, invocation.deadline_ms.as_deref().unwrap_or_default(), end);
+    push(&mut head, trace, end);
+    Arguments { head, event: as_argument(&invocation.event), end: [end] }
 }
 
 /// A header value holds neither NUL nor newline when it comes from an HTTP library; a stray
@@ -145,7 +143,7 @@ fn push(bytes: &mut Vec<u8>, field: &str, end: u8) {
     bytes.push(end);
 }
 
-fn as_argument(event: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+fn as_argument(event: &[u8]) -> Cow<'_, [u8]> {
     if memchr(b'\0', event).is_none() {
         return without_newlines_at_end(event).into();
     }
@@ -188,27 +186,27 @@ pub enum Ended {
     ErrExit,
 }
 
-/// The lines that make bash run one invocation, report it, and show its state.
+/// The lines that make bash run one invocation and report it.
 #[must_use]
-pub fn invocation_lines(separator: Separator, report_mark: &str, state_mark: &str) -> String {
-    let take = match separator {
-        Separator::Nul => ",",
-        Separator::Newline => ",l",
+pub fn invocation_lines(separator: Separator, with_context: bool, mark: &str) -> String {
+    let (context, take) = match separator {
+        Separator::Nul => ("__driver_context\n", ","),
+        Separator::Newline => ("__driver_context $'\\n'\n", ",l"),
     };
-    format!("{take}\n,, {report_mark}\n{}", state_lines(state_mark))
+    let context = if with_context { context } else { "" };
+    format!("{context}{take}\n,, {mark}\n")
 }
 
 /// The lines that run the EXIT trap which a handler left, and report again.
 #[must_use]
-pub fn exit_trap_lines(status: i32, sequence: u64, report_mark: &str, state_mark: &str) -> String {
-    let state = state_lines(state_mark);
-    format!("__driver_exit_trap {status} {sequence}\n,, {report_mark}\n{state}")
+pub fn exit_trap_lines(status: i32, sequence: u64, mark: &str) -> String {
+    format!("__driver_exit_trap {status} {sequence}\n,, {mark}\n")
 }
 
 /// The lines that make bash show its state.
 #[must_use]
 pub fn state_lines(mark: &str) -> String {
-    format!("builtin trap -p >&63\n,,, {mark}\n")
+    format!(",,, {mark}\n")
 }
 
 /// The lines that make bash open `response`, a descriptor of the process `host`, in the place of
@@ -255,6 +253,15 @@ pub fn find_report(bytes: &[u8], mark: &str) -> Option<(Report, usize)> {
         has_exit_trap,
     };
     Some((report, line_end + 1 + length))
+}
+
+/// Finds a report among the bytes of a response, and where it starts.
+#[must_use]
+pub fn find_misled_report(bytes: &[u8], mark: &str) -> Option<(Report, usize)> {
+    let (report, _) = find_report(bytes, mark)?;
+    let before = &bytes[..memmem::find(bytes, mark.as_bytes())?];
+    let start = before.strip_suffix(OWN_EXIT_TRAP).unwrap_or(before).len();
+    Some((report, start))
 }
 
 /// The last words of a shell that ended by itself. They are not to be trusted beyond where the
@@ -368,7 +375,7 @@ pub fn start_lines(
     }
     let _ = write!(
         lines,
-        ". {}\n__driver_loaded {mark}\nbuiltin trap -p >&63\n,,, {state_mark}\n",
+        ". {} >&2\n__driver_loaded {mark}\n,,, {state_mark}\n",
         quote(file),
     );
     lines

@@ -85,7 +85,12 @@ impl State {
     /// The lines that lead from `now` back to this state; none if they are alike. The variables
     /// of the context are left out: the next invocation sets them.
     #[must_use]
-    pub fn lines_back_from(&self, now: &Self) -> Vec<String> {
+    pub fn lines_back_from(&self, now: &Self) -> String {
+        let lines = self.commands_back_from(now);
+        lines.into_iter().map(|line| line + "\n").collect()
+    }
+
+    fn commands_back_from(&self, now: &Self) -> Vec<String> {
         let mut lines = Vec::new();
         for signal in now.traps.keys().filter(|signal| !self.traps.contains_key(*signal)) {
             lines.push(format!("builtin trap - {signal}"));
@@ -100,7 +105,7 @@ impl State {
             lines.extend(self.aliases.iter().map(|alias| format!("builtin {alias}")));
         }
         if self.directory != now.directory {
-            lines.push(self.line_to_directory());
+            lines.push(format!("builtin cd -- {}", quote(&self.directory)));
         }
         lines.extend(options_back("set", ["-o", "+o"], &self.set_options, &now.set_options));
         lines.extend(options_back("shopt", ["-s", "-u"], &self.shopt_options, &now.shopt_options));
@@ -114,12 +119,6 @@ impl State {
             lines.push(format!("builtin umask {}", quote(&self.umask)));
         }
         lines
-    }
-
-    /// The line that goes back to the directory of this state.
-    #[must_use]
-    pub fn line_to_directory(&self) -> String {
-        format!("builtin cd -- {}", quote(&self.directory))
     }
 }
 
@@ -151,7 +150,7 @@ mod tests {
 
     #[test]
     fn state_that_did_not_change_needs_no_lines() {
-        assert_eq!(state(BASE).lines_back_from(&state(BASE)), [""; 0]);
+        assert_eq!(state(BASE).commands_back_from(&state(BASE)), [""; 0]);
         assert_eq!(state(BASE).umask, "0022");
     }
 
@@ -159,7 +158,7 @@ mod tests {
     fn every_change_is_put_back() {
         let now = "trap -- 'a\nb'\\''' SIGINT\nalias x='y'\n\0/tmp\0errexit:noglob\0extquote:dotglob\0,\0set\0\0\0\0\x000077\nMARK\0";
         assert_eq!(
-            state(BASE).lines_back_from(&state(now)),
+            state(BASE).commands_back_from(&state(now)),
             [
                 "builtin trap - SIGINT",
                 "builtin trap -- '__driver_died' EXIT",
@@ -177,6 +176,6 @@ mod tests {
     #[test]
     fn only_a_name_is_taken_for_a_signal() {
         let now = BASE.replace("EXIT\n", "EXIT\ntrap -- 'x' $(id)\n");
-        assert_eq!(state(BASE).lines_back_from(&state(&now)), [""; 0]);
+        assert_eq!(state(BASE).commands_back_from(&state(&now)), [""; 0]);
     }
 }
