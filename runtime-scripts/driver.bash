@@ -30,7 +30,8 @@ __driver_adopt() { # <inherited descriptor> <ours>
 }
 
 # Takes the invocation that lies in descriptor 60, and calls the handler.
-# `local -` gives back every `set` option when the handler is done, however it ended.
+# `local -` gives back every `set` option when the handler is done, however it ended; nothing
+# of ours comes after the call, where `set -x` would show it.
 ,() {
   builtin local -
   builtin mapfile -n 5 -t -d '' -u 60 __driver_arguments
@@ -39,8 +40,8 @@ __driver_adopt() { # <inherited descriptor> <ours>
     LAMBDA_RUNTIME_TRACE_ID=${__driver_arguments[3]} _X_AMZN_TRACE_ID=${__driver_arguments[3]}
   fi
   __driver_kind='return' __driver_sequence=${__driver_arguments[0]}
+  builtin set "$__driver_options"
   "$__driver_function" "${__driver_arguments[4]}" <&61 >&62
-  __driver_status=$?
 }
 
 # Sets the variables that seldom change, from what precedes the invocation in descriptor 60:
@@ -61,7 +62,7 @@ __driver_context() { # [separator: NUL if none]
 # the handler has ended: nothing that a handler writes can hold the mark.
 ,,() { # <mark>
   __driver_status=${__driver_status:-$?}
-  builtin trap -p EXIT
+  builtin trap -p EXIT || builtin exit "$__driver_status"
   builtin printf '%s %s %s %s %s\n' "$1" "${__driver_sequence:--}" "$__driver_kind" \
     "$__driver_status" "${#__driver_details[@]}" || builtin exit "$__driver_status"
   if ((${#__driver_details[@]})); then builtin printf '%s\0' "${__driver_details[@]}"; fi
@@ -89,6 +90,7 @@ builtin declare -ft ,,,
 # Runs the EXIT trap that the handler set, as the end of a subshell would have.
 __driver_exit_trap() { # <status of the handler> <sequence>
   builtin local - __driver_trap
+  builtin set "$__driver_options"
   __driver_trap=$(builtin trap -p EXIT)
   builtin trap __driver_died EXIT
   builtin eval "__driver_trap=(${__driver_trap#trap})"
@@ -117,23 +119,24 @@ exit() {
   __driver_unwind
 }
 
-__driver_on_error() { # <status> <line> <command>: the ERR trap, where `set -e` would end the shell
-  [[ $- == *e* && $BASH_SUBSHELL == 0 ]] || return 0
+# The ERR trap, where `set -e` would end the shell. True if the handler itself returned the
+# status: the trap then returns from `,`, and there is no other command to blame.
+__driver_on_error() { # <status> <line> <command>
+  [[ $- == *e* && $BASH_SUBSHELL == 0 ]] || return 1
   case $__driver_kind in
     return) ;;
     load)
       __driver_failed_at=${BASH_SOURCE[1]}:$2
-      return 0
+      return 1
       ;;
-    *) return 0 ;;
+    *) return 1 ;;
   esac
   __driver_status=$1
-  # The handler itself returned the status: there is no other command to blame.
-  if [[ ${FUNCNAME[1]} != , && ${FUNCNAME[1]} != __driver_exit_trap ]]; then
-    __driver_kind=errexit
-    __driver_note 1 "$3" "$2"
-  fi
+  [[ ${FUNCNAME[1]} == , ]] && return 0
+  __driver_kind=errexit
+  __driver_note 2 "$3" "$2"
   __driver_unwind
+  return 1
 }
 
 __driver_note() { # <frames of ours> <command> [line]: remembers where the handler was
@@ -173,7 +176,8 @@ __driver_died() {
   builtin local __driver_exit=$?
   if [[ $BASH_SUBSHELL != 0 ]]; then return; fi
   builtin set +eu
-  __driver_note 2 "$BASH_COMMAND"
+  # bash does not know the line here.
+  __driver_note 2 "$BASH_COMMAND" 0
   {
     builtin printf 'died %s %s %s %s\n' "${__driver_sequence:--}" "$__driver_kind" "$__driver_exit" \
       "$((${#__driver_details[@]} + 1))"
@@ -189,6 +193,14 @@ __driver_refuse_options() { # `set` did not take what COSHELL_SHELL_OPTIONS says
 __driver_loaded() { # <mark>: tells that the file is sourced, and whether the handler is there
   builtin local __driver_exit=$? __driver_name __driver_names
   __driver_kind=idle
+  # Of the options that the file leaves behind these two are given to the handler alone.
+  case $- in
+    *e*x*) __driver_options=-ex ;;
+    *e*) __driver_options=-e ;;
+    *x*) __driver_options=-x ;;
+    *) __driver_options=+e ;;
+  esac
+  builtin set +ex
   if builtin declare -F -- "$__driver_function" >/dev/null; then
     builtin printf '%s ready %s %s.%s\0' "$1" "$__driver_exit" "${BASH_VERSINFO[0]}" "${BASH_VERSINFO[1]}"
   else
@@ -214,7 +226,7 @@ __driver_adopt "$(($1 + 3))" 63
 __driver_adopt "$(($1 + 4))" 64
 exec >&63
 builtin set -E
-builtin trap '__driver_on_error "$?" "$LINENO" "$BASH_COMMAND"' ERR
+builtin trap '__driver_on_error "$?" "$LINENO" "$BASH_COMMAND" && builtin return 0' ERR
 builtin trap __driver_died EXIT
 builtin readonly __driver_function
 builtin readonly -f , ,, ,,, exit __driver_adopt __driver_context __driver_exit_trap __driver_ended_with \

@@ -58,6 +58,9 @@ pub struct Frame {
 
 impl std::fmt::Display for Frame {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} ({}:{})", self.function, self.file, self.line)
+        match self.line {
+            0 => write!(f, "{} ({})", self.function, self.file),
+            line => write!(f, "{} ({}:{line})", self.function, self.file),
+        }
     }
 }

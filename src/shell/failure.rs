@@ -33,10 +33,17 @@ pub fn of_report(function: &str, report: &Report, tail: &str) -> Failure {
 /// The shell ended while the handler ran.
 #[must_use]
 pub fn of_end(function: &str, end: WaitStatus, words: LastWords, tail: &str) -> Failure {
-    let running = match &words.command {
-        Some(command) => format!("`{command}` in {function}"),
-        None => function.to_owned(),
-    };
+    let mut stack = words.stack;
+    // bash does not know the line any more when it ends, and not always the frame, but over an
+    // unset variable it has told the place before.
+    if let Some((file, line)) = place_in(tail) {
+        match stack.first_mut() {
+            Some(frame) if frame.file == file => frame.line = line,
+            Some(_) => {}
+            None => stack.push(Frame { function: function.to_owned(), file, line }),
+        }
+    }
+    let running = words.command.map_or_else(|| function.to_owned(), |command| format!("`{command}`"));
     let (error_type, what) = match end {
         WaitStatus::Signaled(_, signal, _) => {
             ("Function.ShellKilled", format!("shell killed by {signal} during {running}"))
@@ -47,13 +54,6 @@ pub fn of_end(function: &str, end: WaitStatus, words: LastWords, tail: &str) -> 
         }
         _ => ("Function.ShellExited", format!("shell ended during {running}")),
     };
-    let mut stack = words.stack;
-    // bash forgets the frames before it ends over an unset variable, but has told the place.
-    if stack.is_empty()
-        && let Some((file, line)) = place_in(tail)
-    {
-        stack.push(Frame { function: function.to_owned(), file, line });
-    }
     Failure { error_type, message: message(&what, &stack, tail), stack }
 }
 

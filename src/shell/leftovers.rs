@@ -4,12 +4,14 @@
 //! descendant of bash, or, once its parents have ended, a child of ours (we are a subreaper).
 
 use std::fs::{self, File};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 use nix::fcntl::readlinkat;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, getpid};
+
+use super::protocol::OUR_DESCRIPTORS;
 
 /// A process that outlived its invocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +23,8 @@ pub struct Leftover {
 }
 
 impl Leftover {
-    /// Whether the process, or one that it started, has `file` open; yes, if that is hidden.
+    /// Whether the process, or one that it started, has `file` open; yes, if that is hidden. The
+    /// numbers of our own descriptors do not count: a subshell has them, and makes no use of them.
     #[must_use]
     pub fn holds(&self, file: &File) -> bool {
         let Ok(wanted) = file.metadata() else { return true };
@@ -34,12 +37,17 @@ fn holds(pid: Pid, wanted: (u64, u64), depth: u32) -> bool {
         return Leftover::look_up(pid).is_some();
     };
     let found = entries.flatten().any(|entry| {
-        fs::metadata(entry.path()).is_ok_and(|open| (open.dev(), open.ino()) == wanted)
+        !is_ours(&entry.file_name())
+            && fs::metadata(entry.path()).is_ok_and(|open| (open.dev(), open.ino()) == wanted)
     });
     // A tree that is deeper than this is not looked through.
     found
         || depth > 32
         || children(pid).into_iter().any(|child| holds(child, wanted, depth + 1))
+}
+
+fn is_ours(name: &OsStr) -> bool {
+    name.to_str().and_then(|name| name.parse().ok()).is_some_and(|fd| OUR_DESCRIPTORS.contains(&fd))
 }
 
 /// What /proc shows of bash, kept open: an open file costs a fourth of what opening it does.

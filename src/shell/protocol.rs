@@ -28,6 +28,8 @@ pub const INHERITED_DRIVER: i32 = 75;
 /// The script that we write line by line; bash opens it by its name and keeps that.
 pub const INHERITED_SCRIPT: i32 = 76;
 
+/// The numbers that the driver gives them.
+pub const OUR_DESCRIPTORS: std::ops::RangeInclusive<i32> = 60..=64;
 /// The number that the handler's standard output has in bash.
 pub const RESPONSE: i32 = 62;
 
@@ -210,11 +212,12 @@ pub fn state_lines(mark: &str) -> String {
 }
 
 /// The lines that make bash open `response`, a descriptor of the process `host`, in the place of
-/// the pipe that it has.
+/// the pipe that it has. `exec` leads no descriptor elsewhere that is closed for children, which
+/// guards ours, but it closes one.
 #[must_use]
 pub fn renew_response_lines(host: u32, response: i32) -> String {
     format!(
-        "exec {INHERITED_RESPONSE}>/proc/{host}/fd/{response}\n\
+        "exec {RESPONSE}>&- {INHERITED_RESPONSE}>/proc/{host}/fd/{response}\n\
          __driver_adopt {INHERITED_RESPONSE} {RESPONSE}\n"
     )
 }
