@@ -43,7 +43,9 @@ impl Config {
         })?;
         Ok(Self {
             runtime_api,
-            handler: argument.or_else(|| env::var_os("_HANDLER")).filter(|name| !name.is_empty()),
+            handler: argument
+                .or_else(|| env::var_os("_HANDLER"))
+                .filter(|name| !name.is_empty()),
             task_root: match env::var_os("LAMBDA_TASK_ROOT").filter(|path| !path.is_empty()) {
                 Some(path) => PathBuf::from(path),
                 None => env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
@@ -63,12 +65,18 @@ impl Config {
             if let Some(value) = text(name)
                 && !known.iter().any(|known| known.eq_ignore_ascii_case(&value))
             {
-                texts.push(format!("cannot use {name}={value}: expected {}", known.join(" or ")));
+                texts.push(format!(
+                    "cannot use {name}={value}: expected {}",
+                    known.join(" or ")
+                ));
             }
         };
         check("COSHELL_TRAILING_NEWLINES", &["strip", "keep"]);
         check("AWS_LAMBDA_LOG_FORMAT", &["Text", "JSON"]);
-        check("AWS_LAMBDA_LOG_LEVEL", &["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"]);
+        check(
+            "AWS_LAMBDA_LOG_LEVEL",
+            &["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"],
+        );
         texts
     }
 }
@@ -76,9 +84,13 @@ impl Config {
 /// How our lines are written; known before anything else can fail.
 #[must_use]
 pub fn log() -> Log {
-    let json = text("AWS_LAMBDA_LOG_FORMAT").is_some_and(|format| format.eq_ignore_ascii_case("JSON"));
+    let json =
+        text("AWS_LAMBDA_LOG_FORMAT").is_some_and(|format| format.eq_ignore_ascii_case("JSON"));
     let least = text("AWS_LAMBDA_LOG_LEVEL").and_then(|name| Level::from_name(&name));
-    Log { json, least: least.unwrap_or(Level::Info) }
+    Log {
+        json,
+        least: least.unwrap_or(Level::Info),
+    }
 }
 
 fn bash(named: Option<OsString>) -> PathBuf {
@@ -92,7 +104,10 @@ fn bash(named: Option<OsString>) -> PathBuf {
 /// Unset: as the tutorial's bootstrap; set but empty: no options.
 fn shell_options(setting: Option<&str>) -> Vec<String> {
     let words = setting.unwrap_or("-euo pipefail");
-    words.split_ascii_whitespace().map(ToOwned::to_owned).collect()
+    words
+        .split_ascii_whitespace()
+        .map(ToOwned::to_owned)
+        .collect()
 }
 
 fn text(name: &str) -> Option<String> {
@@ -100,7 +115,10 @@ fn text(name: &str) -> Option<String> {
 }
 
 fn text_or_empty(name: &str) -> Option<String> {
-    env::var_os(name).as_deref().map(OsStr::to_string_lossy).map(|value| value.into_owned())
+    env::var_os(name)
+        .as_deref()
+        .map(OsStr::to_string_lossy)
+        .map(|value| value.into_owned())
 }
 
 #[cfg(test)]

@@ -51,7 +51,10 @@ impl Error {
     /// A [`Error::StartShell`] from the system's words.
     #[must_use]
     pub fn start_shell(bash: &std::path::Path, cause: &io::Error) -> Self {
-        Self::StartShell { bash: bash.to_owned(), cause: cause.to_string() }
+        Self::StartShell {
+            bash: bash.to_owned(),
+            cause: cause.to_string(),
+        }
     }
 
     /// What the platform is told when this ends the init.
@@ -63,7 +66,11 @@ impl Error {
             Self::StartShell { .. } => "Runtime.ShellNotStarted",
             Self::NextInvocation { .. } | Self::PostAnswer { .. } => "Runtime.ApiFailure",
         };
-        Failure { error_type, message: self.to_string(), stack: Vec::new() }
+        Failure {
+            error_type,
+            message: self.to_string(),
+            stack: Vec::new(),
+        }
     }
 }
 

@@ -44,7 +44,11 @@ impl Handler {
             ));
         };
         let path = task_root.join(format!("{}.sh", file.trim_start_matches('/')));
-        let handler = Self { file: path, function: function.to_owned(), name: name.clone() };
+        let handler = Self {
+            file: path,
+            function: function.to_owned(),
+            name: name.clone(),
+        };
         handler.check_file()?;
         Ok(handler)
     }
@@ -52,7 +56,9 @@ impl Handler {
     fn check_file(&self) -> Result<()> {
         let text = fs::read(&self.file).map_err(|error| {
             let error_type = match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => "Runtime.ImportModuleError",
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                    "Runtime.ImportModuleError"
+                }
                 _ => "Runtime.HandlerFileUnreadable",
             };
             self.fault(error_type, &format!("{}: {error}", self.file.display()))
@@ -77,19 +83,30 @@ impl Handler {
     /// An init error about this handler: `cannot load handler <name>: <cause>`.
     #[must_use]
     pub fn fault(&self, error_type: &'static str, cause: &str) -> Error {
-        load_error(error_type, format!("cannot load handler {}: {cause}", self.name))
+        load_error(
+            error_type,
+            format!("cannot load handler {}: {cause}", self.name),
+        )
     }
 
     /// As [`Handler::fault`], with where bash was.
     #[must_use]
     pub fn fault_at(&self, error_type: &'static str, cause: &str, stack: Vec<Frame>) -> Error {
         let message = format!("cannot load handler {}: {cause}", self.name);
-        Error::LoadHandler(Failure { error_type, message, stack })
+        Error::LoadHandler(Failure {
+            error_type,
+            message,
+            stack,
+        })
     }
 }
 
 fn load_error(error_type: &'static str, message: String) -> Error {
-    Error::LoadHandler(Failure { error_type, message, stack: Vec::new() })
+    Error::LoadHandler(Failure {
+        error_type,
+        message,
+        stack: Vec::new(),
+    })
 }
 
 /// The file, without `.sh`, and the function; `None` if either is empty.
@@ -97,7 +114,8 @@ fn split(name: &str) -> Option<(&str, &str)> {
     let (file, function) = name.rsplit_once('.')?;
     let file = file.strip_suffix(".sh").unwrap_or(file);
     let stem = file.rsplit('/').next()?;
-    (!stem.is_empty() && !function.is_empty() && !function.contains('/')).then_some((file, function))
+    (!stem.is_empty() && !function.is_empty() && !function.contains('/'))
+        .then_some((file, function))
 }
 
 #[cfg(test)]
@@ -114,7 +132,16 @@ mod tests {
 
     #[test]
     fn half_a_handler_name_is_malformed() {
-        for name in ["hello", "hello.", ".greet", ".sh.greet", "lib/.greet", "", ".", "a.b/c"] {
+        for name in [
+            "hello",
+            "hello.",
+            ".greet",
+            ".sh.greet",
+            "lib/.greet",
+            "",
+            ".",
+            "a.b/c",
+        ] {
             assert_eq!(split(name), None, "{name}");
         }
     }

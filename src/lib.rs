@@ -55,14 +55,28 @@ fn run(handler: Option<OsString>) -> error::Result<()> {
 fn prepare_process(config: &Config) {
     let yes = Arc::new(AtomicBool::new(true));
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
-        if let Err(error) = signal_hook::flag::register_conditional_shutdown(signal, 0, Arc::clone(&yes)) {
-            config.log.write(Level::Warn, Origin::default(), &format!("cannot take signals: {error}"));
+        if let Err(error) =
+            signal_hook::flag::register_conditional_shutdown(signal, 0, Arc::clone(&yes))
+        {
+            config.log.write(
+                Level::Warn,
+                Origin::default(),
+                &format!("cannot take signals: {error}"),
+            );
         }
     }
     if let Err(error) = sys::close_inherited_on_exec() {
-        config.log.write(Level::Warn, Origin::default(), &format!("cannot list /proc/self/fd: {error}"));
+        config.log.write(
+            Level::Warn,
+            Origin::default(),
+            &format!("cannot list /proc/self/fd: {error}"),
+        );
     }
     if let Err(error) = nix::sys::prctl::set_child_subreaper(true) {
-        config.log.write(Level::Warn, Origin::default(), &format!("cannot adopt orphans: {error}"));
+        config.log.write(
+            Level::Warn,
+            Origin::default(),
+            &format!("cannot adopt orphans: {error}"),
+        );
     }
 }

@@ -134,7 +134,10 @@ mod tests {
 
     #[test]
     fn text_line_is_one_line() {
-        let origin = Origin { request_id: Some("8476a536"), tenant_id: None };
+        let origin = Origin {
+            request_id: Some("8476a536"),
+            tenant_id: None,
+        };
         assert_eq!(
             text_line(Level::Warn, origin, &"a\nbootstrap: b"),
             "bootstrap: warn: a\\nbootstrap: b (request id 8476a536)\n"
@@ -143,14 +146,24 @@ mod tests {
 
     #[test]
     fn record_is_json_with_aws_names() {
-        let log = Log { json: true, least: Level::Info };
-        let origin = Origin { request_id: Some("1"), tenant_id: Some("t") };
+        let log = Log {
+            json: true,
+            least: Level::Info,
+        };
+        let origin = Origin {
+            request_id: Some("1"),
+            tenant_id: Some("t"),
+        };
         let line = log.record(Level::Error, origin, "a \"b\"\n");
         let value: Value = serde_json::from_str(&line).unwrap_or_default();
         assert_eq!(value["level"], "ERROR");
         assert_eq!(value["message"], "a \"b\"\n");
         assert_eq!(value["requestId"], "1");
         assert_eq!(value["tenantId"], "t");
-        assert!(value["timestamp"].as_str().is_some_and(|time| time.ends_with('Z')));
+        assert!(
+            value["timestamp"]
+                .as_str()
+                .is_some_and(|time| time.ends_with('Z'))
+        );
     }
 }

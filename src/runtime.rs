@@ -22,7 +22,12 @@ pub fn run(config: &Config) -> Result<()> {
     }
     let handler = match Handler::find(config.handler.as_deref(), &config.task_root) {
         Ok(handler) => handler,
-        Err(error) => return Err(tell_init_error(&mut Client::open(&config.runtime_api), error)),
+        Err(error) => {
+            return Err(tell_init_error(
+                &mut Client::open(&config.runtime_api),
+                error,
+            ));
+        }
     };
     // bash starts while we connect.
     let starting = Shell::start(config, &handler);
@@ -37,7 +42,10 @@ fn tell_init_error(client: &mut Client, error: Error) -> Error {
     match client.post_init_error(&error.to_failure()) {
         // Whether it arrived or not: the error itself is what ends us.
         Ok(_) => error,
-        Err(posting) => Error::PostAnswer { answer: "init error", cause: format!("{posting}; {error}") },
+        Err(posting) => Error::PostAnswer {
+            answer: "init error",
+            cause: format!("{posting}; {error}"),
+        },
     }
 }
 

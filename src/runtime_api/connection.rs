@@ -63,7 +63,11 @@ impl RuntimeApiConnector {
     /// For the Runtime API at `api`, which is `host:port`. Opens the first connection now; a
     /// failure shows at the first request, which tries again.
     pub fn open(api: &str, progress: Arc<Progress>) -> Self {
-        Self { api: api.to_owned(), opened: Mutex::new(connect(api).ok()), progress }
+        Self {
+            api: api.to_owned(),
+            opened: Mutex::new(connect(api).ok()),
+            progress,
+        }
     }
 }
 
@@ -89,7 +93,11 @@ impl Connector for RuntimeApiConnector {
         _: &ConnectionDetails,
         _: Option<()>,
     ) -> Result<Option<RuntimeApiTransport>, Error> {
-        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let opened = self
+            .opened
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         let stream = match opened {
             Some(stream) => stream,
             None => connect(&self.api)?,
@@ -109,12 +117,7 @@ impl Connector for RuntimeApiConnector {
 pub struct NoResolver;
 
 impl Resolver for NoResolver {
-    fn resolve(
-        &self,
-        _: &Uri,
-        _: &Config,
-        _: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, Error> {
+    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
         let mut addresses = self.empty();
         addresses.push(SocketAddr::from(([127, 0, 0, 1], 0)));
         Ok(addresses)

@@ -24,8 +24,11 @@ use wire::ErrorDocument;
 /// What `bootstrap` calls itself: Lambda records the first token as the runtime's release.
 const USER_AGENT: &str = concat!("coshell/", env!("CARGO_PKG_VERSION"));
 /// How long to wait before each further try, when the Runtime API does not answer at all.
-const RETRY_AFTER: [Duration; 3] =
-    [Duration::from_millis(20), Duration::from_millis(100), Duration::from_millis(400)];
+const RETRY_AFTER: [Duration; 3] = [
+    Duration::from_millis(20),
+    Duration::from_millis(100),
+    Duration::from_millis(400),
+];
 /// The event's length is believed, for the buffer's first size, up to this.
 const MAX_RESERVED_BYTES: usize = 8 * 1024 * 1024;
 /// The X-Ray cause is a header: kept well below the limit for all headers together.
@@ -76,7 +79,11 @@ impl Client {
             .accept_encoding("")
             .build();
         let agent = Agent::with_parts(config, connector, NoResolver);
-        Self { agent, api: api.to_owned(), progress }
+        Self {
+            agent,
+            api: api.to_owned(),
+            progress,
+        }
     }
 
     /// Waits for the next invocation, without a limit: the sandbox is frozen meanwhile.
@@ -100,7 +107,9 @@ impl Client {
     }
 
     /// The outer error can be tried again, the inner one is final.
-    fn try_next(&self) -> std::result::Result<std::result::Result<Invocation, String>, ureq::Error> {
+    fn try_next(
+        &self,
+    ) -> std::result::Result<std::result::Result<Invocation, String>, ureq::Error> {
         let response = self.agent.get(self.url(wire::NEXT)).call()?;
         let status = response.status();
         let (head, mut body) = response.into_parts();
@@ -110,7 +119,9 @@ impl Client {
         let Some(request_id) = text_of(&head.headers, wire::REQUEST_ID) else {
             return Ok(Err(format!("no {} header", wire::REQUEST_ID)));
         };
-        let length = body.content_length().and_then(|length| usize::try_from(length).ok());
+        let length = body
+            .content_length()
+            .and_then(|length| usize::try_from(length).ok());
         let mut event = Vec::with_capacity(length.unwrap_or(0).min(MAX_RESERVED_BYTES));
         body.as_reader().read_to_end(&mut event)?;
         Ok(Ok(Invocation {
@@ -127,7 +138,10 @@ impl Client {
     }
 
     fn next_error(&self, cause: String) -> Error {
-        Error::NextInvocation { api: self.api.clone(), cause }
+        Error::NextInvocation {
+            api: self.api.clone(),
+            cause,
+        }
     }
 
     /// Posts the one answer of `invocation`.
@@ -150,7 +164,12 @@ impl Client {
                     (wire::ERROR_TYPE, Some(failure.error_type)),
                     (wire::XRAY_ERROR_CAUSE, cause.as_deref()),
                 ];
-                self.post("error", &wire::error_path(id), &headers, document(failure).as_bytes())
+                self.post(
+                    "error",
+                    &wire::error_path(id),
+                    &headers,
+                    document(failure).as_bytes(),
+                )
             }
         }
     }
@@ -161,7 +180,12 @@ impl Client {
     /// As [`Client::post_outcome`].
     pub fn post_init_error(&mut self, failure: &Failure) -> Result<Posted> {
         let headers = [(wire::ERROR_TYPE, Some(failure.error_type))];
-        self.post("init error", wire::INIT_ERROR, &headers, document(failure).as_bytes())
+        self.post(
+            "init error",
+            wire::INIT_ERROR,
+            &headers,
+            document(failure).as_bytes(),
+        )
     }
 
     fn post(
@@ -179,7 +203,12 @@ impl Client {
                 // Bytes that never left can be sent again: that is no second answer.
                 Err(Broken::BeforeSent(error)) => match waits.next() {
                     Some(wait) => std::thread::sleep(*wait),
-                    None => return Err(Error::PostAnswer { answer, cause: error.to_string() }),
+                    None => {
+                        return Err(Error::PostAnswer {
+                            answer,
+                            cause: error.to_string(),
+                        });
+                    }
                 },
             }
         };
@@ -188,7 +217,10 @@ impl Client {
         if status == StatusCode::ACCEPTED {
             Ok(Posted::Accepted)
         } else if status.is_server_error() {
-            Err(Error::PostAnswer { answer, cause: refusal(status, &text) })
+            Err(Error::PostAnswer {
+                answer,
+                cause: refusal(status, &text),
+            })
         } else {
             Ok(Posted::Refused(refusal(status, &text)))
         }
@@ -208,7 +240,11 @@ impl Client {
             }
         }
         request.send(body).map_err(|error| {
-            if self.progress.is_sent() { Broken::AfterSent(error) } else { Broken::BeforeSent(error) }
+            if self.progress.is_sent() {
+                Broken::AfterSent(error)
+            } else {
+                Broken::BeforeSent(error)
+            }
         })
     }
 
@@ -247,7 +283,11 @@ fn refusal(status: StatusCode, text: &str) -> String {
         _ => "",
     };
     let answered = format!("the Runtime API answered {}{meaning}", status.as_u16());
-    if reason.is_empty() { answered } else { format!("{answered}: {}", reason.escape_debug()) }
+    if reason.is_empty() {
+        answered
+    } else {
+        format!("{answered}: {}", reason.escape_debug())
+    }
 }
 
 fn document(failure: &Failure) -> String {
@@ -268,7 +308,11 @@ fn xray_cause(failure: &Failure) -> Option<String> {
         .iter()
         .map(|frame| json!({"path": frame.file, "line": frame.line, "label": frame.function}))
         .collect();
-    let mut paths: Vec<_> = failure.stack.iter().map(|frame| frame.file.as_str()).collect();
+    let mut paths: Vec<_> = failure
+        .stack
+        .iter()
+        .map(|frame| frame.file.as_str())
+        .collect();
     paths.sort_unstable();
     paths.dedup();
     let directory = std::env::current_dir().unwrap_or_default();
@@ -308,7 +352,10 @@ mod tests {
             stack: Vec::new(),
         };
         let cause = xray_cause(&failure).unwrap_or_default();
-        assert!(cause.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{cause}");
+        assert!(
+            cause.bytes().all(|byte| (0x20..0x7f).contains(&byte)),
+            "{cause}"
+        );
         let value: serde_json::Value = serde_json::from_str(&cause).unwrap_or_default();
         assert_eq!(value["exceptions"][0]["message"], "größer\n\u{1F600}\u{7f}");
     }

@@ -20,14 +20,27 @@ const MAX_NAMED: usize = 20;
 pub fn of_report(function: &str, report: &Report, tail: &str) -> Failure {
     let status = status_text(report.status);
     let (error_type, what) = match report.ended {
-        Ended::Return => ("Function.HandlerFailed", format!("{function} returned {status}")),
-        Ended::Exit => ("Function.HandlerExited", format!("{function} exited with {status}")),
+        Ended::Return => (
+            "Function.HandlerFailed",
+            format!("{function} returned {status}"),
+        ),
+        Ended::Exit => (
+            "Function.HandlerExited",
+            format!("{function} exited with {status}"),
+        ),
         Ended::ErrExit => {
             let command = report.command.as_deref().unwrap_or("a command");
-            ("Function.CommandFailed", format!("`{command}` ended with {status}"))
+            (
+                "Function.CommandFailed",
+                format!("`{command}` ended with {status}"),
+            )
         }
     };
-    Failure { error_type, message: message(&what, &report.stack, tail), stack: report.stack.clone() }
+    Failure {
+        error_type,
+        message: message(&what, &report.stack, tail),
+        stack: report.stack.clone(),
+    }
 }
 
 /// The shell ended while the handler ran.
@@ -40,27 +53,48 @@ pub fn of_end(function: &str, end: WaitStatus, words: LastWords, tail: &str) -> 
         match stack.first_mut() {
             Some(frame) if frame.file == file => frame.line = line,
             Some(_) => {}
-            None => stack.push(Frame { function: function.to_owned(), file, line }),
+            None => stack.push(Frame {
+                function: function.to_owned(),
+                file,
+                line,
+            }),
         }
     }
-    let running = words.command.map_or_else(|| function.to_owned(), |command| format!("`{command}`"));
+    let running = words
+        .command
+        .map_or_else(|| function.to_owned(), |command| format!("`{command}`"));
     let (error_type, what) = match end {
-        WaitStatus::Signaled(_, signal, _) => {
-            ("Function.ShellKilled", format!("shell killed by {signal} during {running}"))
-        }
+        WaitStatus::Signaled(_, signal, _) => (
+            "Function.ShellKilled",
+            format!("shell killed by {signal} during {running}"),
+        ),
         WaitStatus::Exited(_, status) => {
             let status = status_text(status);
-            ("Function.ShellExited", format!("shell ended with {status} during {running}"))
+            (
+                "Function.ShellExited",
+                format!("shell ended with {status} during {running}"),
+            )
         }
-        _ => ("Function.ShellExited", format!("shell ended during {running}")),
+        _ => (
+            "Function.ShellExited",
+            format!("shell ended during {running}"),
+        ),
     };
-    Failure { error_type, message: message(&what, &stack, tail), stack }
+    Failure {
+        error_type,
+        message: message(&what, &stack, tail),
+        stack,
+    }
 }
 
 /// The file is sourced, and the function is not there.
 #[must_use]
 pub fn undefined(handler: &Handler, functions: &[String]) -> Error {
-    let mut names: Vec<_> = functions.iter().take(MAX_NAMED).map(String::as_str).collect();
+    let mut names: Vec<_> = functions
+        .iter()
+        .take(MAX_NAMED)
+        .map(String::as_str)
+        .collect();
     if functions.len() > MAX_NAMED {
         names.push("...");
     }
@@ -87,7 +121,10 @@ pub fn of_load(
             WaitStatus::Signaled(_, signal, _) => format!("killed by {signal} when it started"),
             _ => format!("ended when it started{}", quoted(tail)),
         };
-        return Error::StartShell { bash: config.bash.clone(), cause };
+        return Error::StartShell {
+            bash: config.bash.clone(),
+            cause,
+        };
     };
     if words.kind == "options" {
         return Error::ReadConfig {
@@ -106,13 +143,21 @@ pub fn of_load(
     };
     let command = words.command.unwrap_or_default();
     if words.failed_at.is_none() && command.split(' ').any(|word| word == "exit") {
-        let cause = format!("{file} exited with {status} while it was sourced{}", quoted(tail));
+        let cause = format!(
+            "{file} exited with {status} while it was sourced{}",
+            quoted(tail)
+        );
         return handler.fault_at("Runtime.HandlerFileExited", &cause, words.stack);
     }
-    let place = words.failed_at.filter(|place| !place.starts_with("/dev/fd/"));
+    let place = words
+        .failed_at
+        .filter(|place| !place.starts_with("/dev/fd/"));
     let cause = match place {
         Some(place) => format!("`{command}` ended with {status} at {place}{}", quoted(tail)),
-        None => format!("{file} ended with {status} while it was sourced{}", quoted(tail)),
+        None => format!(
+            "{file} ended with {status} while it was sourced{}",
+            quoted(tail)
+        ),
     };
     handler.fault_at("Runtime.HandlerFileFailed", &cause, words.stack)
 }
@@ -134,7 +179,11 @@ pub fn syntax_error(config: &Config, handler: &Handler) -> Option<Error> {
     let text = text.trim_end();
     let mut stack = Vec::new();
     if let Some((file, line)) = place_in(text) {
-        stack.push(Frame { function: "source".to_owned(), file, line });
+        stack.push(Frame {
+            function: "source".to_owned(),
+            file,
+            line,
+        });
     }
     Some(handler.fault_at("Runtime.UserCodeSyntaxError", text, stack))
 }
@@ -150,7 +199,11 @@ fn message(what: &str, stack: &[Frame], tail: &str) -> String {
 /// The end of the log, on lines of its own.
 fn quoted(tail: &str) -> String {
     let tail = tail.trim_end();
-    if tail.is_empty() { String::new() } else { format!("\n{tail}") }
+    if tail.is_empty() {
+        String::new()
+    } else {
+        format!("\n{tail}")
+    }
 }
 
 /// `status 3`; `status 137 (SIGKILL)` where a signal is meant, as the shell tells it.

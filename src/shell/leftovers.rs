@@ -3,8 +3,8 @@
 //! Read from /proc after the answer, when nobody waits. Every process that a handler starts is a
 //! descendant of bash, or, once its parents have ended, a child of ours (we are a subreaper).
 
-use std::fs::{self, File};
 use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 use nix::fcntl::readlinkat;
@@ -27,7 +27,9 @@ impl Leftover {
     /// numbers of our own descriptors do not count: a subshell has them, and makes no use of them.
     #[must_use]
     pub fn holds(&self, file: &File) -> bool {
-        let Ok(wanted) = file.metadata() else { return true };
+        let Ok(wanted) = file.metadata() else {
+            return true;
+        };
         holds(self.pid, (wanted.dev(), wanted.ino()), 0)
     }
 }
@@ -43,11 +45,15 @@ fn holds(pid: Pid, wanted: (u64, u64), depth: u32) -> bool {
     // A tree that is deeper than this is not looked through.
     found
         || depth > 32
-        || children(pid).into_iter().any(|child| holds(child, wanted, depth + 1))
+        || children(pid)
+            .into_iter()
+            .any(|child| holds(child, wanted, depth + 1))
 }
 
 fn is_ours(name: &OsStr) -> bool {
-    name.to_str().and_then(|name| name.parse().ok()).is_some_and(|fd| OUR_DESCRIPTORS.contains(&fd))
+    name.to_str()
+        .and_then(|name| name.parse().ok())
+        .is_some_and(|fd| OUR_DESCRIPTORS.contains(&fd))
 }
 
 /// What /proc shows of bash, kept open: an open file costs a fourth of what opening it does.
@@ -83,14 +89,24 @@ impl Watch {
     /// Takes what bash has now for what it has by rights.
     pub fn renew(&mut self) {
         self.count = self.descriptors.metadata().map_or(0, |folder| folder.len());
-        let numbers = self.numbers().unwrap_or_default().into_iter().filter(|fd| *fd > 2);
-        self.links = numbers.map(|fd| (fd, self.link(fd).unwrap_or_default())).collect();
+        let numbers = self
+            .numbers()
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|fd| *fd > 2);
+        self.links = numbers
+            .map(|fd| (fd, self.link(fd).unwrap_or_default()))
+            .collect();
     }
 
     fn numbers(&self) -> Option<Vec<i32>> {
         let entries = fs::read_dir(format!("/proc/{}/fd", self.bash)).ok()?;
         let names = entries.flatten().map(|entry| entry.file_name());
-        Some(names.filter_map(|name| name.to_string_lossy().parse().ok()).collect())
+        Some(
+            names
+                .filter_map(|name| name.to_string_lossy().parse().ok())
+                .collect(),
+        )
     }
 
     fn link(&self, fd: i32) -> Option<OsString> {
@@ -101,7 +117,11 @@ impl Watch {
     /// `None` if one of the others is closed, or leads elsewhere: that cannot be mended.
     #[must_use]
     pub fn added_descriptors(&self) -> Option<Vec<i32>> {
-        if self.links.iter().any(|(fd, link)| self.link(*fd).as_ref() != Some(link)) {
+        if self
+            .links
+            .iter()
+            .any(|(fd, link)| self.link(*fd).as_ref() != Some(link))
+        {
             return None;
         }
         let count = self.descriptors.metadata().map_or(0, |folder| folder.len());
@@ -109,7 +129,12 @@ impl Watch {
             return Some(Vec::new());
         }
         let known = |fd: i32| fd <= 2 || self.links.iter().any(|(known, _)| *known == fd);
-        Some(self.numbers()?.into_iter().filter(|fd| !known(*fd)).collect())
+        Some(
+            self.numbers()?
+                .into_iter()
+                .filter(|fd| !known(*fd))
+                .collect(),
+        )
     }
 
     /// The processes that are left of what bash ran: its children, and those of ours that are
@@ -143,7 +168,9 @@ fn pids_in(children: &File) -> Vec<Pid> {
         }
     }
     let text = String::from_utf8_lossy(&text);
-    let pids = text.split_ascii_whitespace().filter_map(|word| word.parse().ok());
+    let pids = text
+        .split_ascii_whitespace()
+        .filter_map(|word| word.parse().ok());
     pids.map(Pid::from_raw).collect()
 }
 
@@ -163,8 +190,14 @@ impl Leftover {
             return None;
         }
         let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-        let words: Vec<_> = line.split(|byte| *byte == 0).filter(|word| !word.is_empty()).collect();
-        let command: String = String::from_utf8_lossy(&words.join(&b' ')).chars().take(80).collect();
+        let words: Vec<_> = line
+            .split(|byte| *byte == 0)
+            .filter(|word| !word.is_empty())
+            .collect();
+        let command: String = String::from_utf8_lossy(&words.join(&b' '))
+            .chars()
+            .take(80)
+            .collect();
         Some(Self { pid, command })
     }
 }

@@ -115,22 +115,28 @@ impl Logs {
 
     /// Carries what a process that outlived its invocation still writes to its old stdout.
     pub fn carry_leftover(&self, pipe: OwnedFd) {
-        let (json, log) = { let carrier = self.lock(); (carrier.log.json, carrier.log) };
-        let _ = thread::Builder::new().name("leftover".to_owned()).stack_size(STACK_BYTES).spawn(move || {
-            let mut carrier = Carrier {
-                pipe: sys::file(pipe),
-                log: Log { json, ..log },
-                request_id: String::new(),
-                tenant_id: None,
-                tail: Vec::new(),
-                line: Vec::new(),
-            };
-            let mut piece = vec![0; 4096];
-            while let Some(count) = carrier.wait_and_read(&mut piece) {
-                carrier.take(&piece[..count]);
-            }
-            carrier.finish_line();
-        });
+        let (json, log) = {
+            let carrier = self.lock();
+            (carrier.log.json, carrier.log)
+        };
+        let _ = thread::Builder::new()
+            .name("leftover".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn(move || {
+                let mut carrier = Carrier {
+                    pipe: sys::file(pipe),
+                    log: Log { json, ..log },
+                    request_id: String::new(),
+                    tenant_id: None,
+                    tail: Vec::new(),
+                    line: Vec::new(),
+                };
+                let mut piece = vec![0; 4096];
+                while let Some(count) = carrier.wait_and_read(&mut piece) {
+                    carrier.take(&piece[..count]);
+                }
+                carrier.finish_line();
+            });
     }
 }
 
@@ -168,7 +174,11 @@ impl Carrier {
         match self.pipe.read(piece) {
             Ok(0) => None,
             Ok(count) => Some(count),
-            Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => Some(0),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) =>
+            {
+                Some(0)
+            }
             Err(_) => None,
         }
     }
@@ -191,7 +201,8 @@ impl Carrier {
 
     fn remember(&mut self, piece: &[u8]) {
         // Cut only now and then: moving bytes at each line would cost more than they do.
-        self.tail.extend_from_slice(&piece[piece.len().saturating_sub(2 * TAIL_BYTES)..]);
+        self.tail
+            .extend_from_slice(&piece[piece.len().saturating_sub(2 * TAIL_BYTES)..]);
         if self.tail.len() > 4 * TAIL_BYTES {
             self.tail.drain(..self.tail.len() - TAIL_BYTES);
         }
@@ -208,8 +219,10 @@ impl Carrier {
     fn write_records(&self, lines: &[u8]) {
         let some = |text: &'_ str| (!text.is_empty()).then(|| text.to_owned());
         let request_id = some(&self.request_id);
-        let origin =
-            Origin { request_id: request_id.as_deref(), tenant_id: self.tenant_id.as_deref() };
+        let origin = Origin {
+            request_id: request_id.as_deref(),
+            tenant_id: self.tenant_id.as_deref(),
+        };
         let mut records = Vec::with_capacity(lines.len() + 128);
         for line in lines.split(|byte| *byte == b'\n') {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -221,7 +234,8 @@ impl Carrier {
                 }
                 None => {
                     let text = String::from_utf8_lossy(line);
-                    records.extend_from_slice(self.log.record(Level::Info, origin, &text).as_bytes());
+                    records
+                        .extend_from_slice(self.log.record(Level::Info, origin, &text).as_bytes());
                 }
             }
         }
@@ -236,5 +250,10 @@ fn level_of_object(line: &[u8]) -> Option<Option<Level>> {
         return None;
     }
     let object: serde_json::Map<_, _> = serde_json::from_slice(line).ok()?;
-    Some(object.get("level").and_then(|level| level.as_str()).and_then(Level::from_name))
+    Some(
+        object
+            .get("level")
+            .and_then(|level| level.as_str())
+            .and_then(Level::from_name),
+    )
 }

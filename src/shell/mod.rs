@@ -116,14 +116,18 @@ impl<'a> Shell<'a> {
         let mut shell = start().map_err(|error| Error::start_shell(&config.bash, &error))?;
         let (mark, state_mark) = (shell.marks.next(), shell.marks.next());
         let lines = protocol::start_lines(
-            &std::env::args().next().unwrap_or_else(|| "bootstrap".to_owned()),
+            &std::env::args()
+                .next()
+                .unwrap_or_else(|| "bootstrap".to_owned()),
             &handler.file.to_string_lossy(),
             &handler.function,
             &config.shell_options,
             &mark,
             &state_mark,
         );
-        shell.write_lines(&lines).map_err(|error| Error::start_shell(&config.bash, &error))?;
+        shell
+            .write_lines(&lines)
+            .map_err(|error| Error::start_shell(&config.bash, &error))?;
         shell.owed = Some(state_mark);
         Ok(Starting { shell, mark })
     }
@@ -134,7 +138,8 @@ impl<'a> Shell<'a> {
     /// [`Error::StartShell`] when the shell has to be replaced before the handler can run, and
     /// cannot be.
     pub fn invoke(&mut self, invocation: &Invocation) -> Result<Outcome> {
-        self.logs.begin(&invocation.request_id, invocation.tenant_id.as_deref());
+        self.logs
+            .begin(&invocation.request_id, invocation.tenant_id.as_deref());
         if (self.owed.is_none() || self.put_back())
             && let Some(outcome) = self.try_invoke(invocation)
         {
@@ -142,7 +147,8 @@ impl<'a> Shell<'a> {
         }
         // The handler was not called, so that it can be called now.
         self.replace()?;
-        self.logs.begin(&invocation.request_id, invocation.tenant_id.as_deref());
+        self.logs
+            .begin(&invocation.request_id, invocation.tenant_id.as_deref());
         match self.try_invoke(invocation) {
             Some(outcome) => Ok(outcome),
             None => Err(Error::StartShell {
@@ -158,7 +164,8 @@ impl<'a> Shell<'a> {
         let separator = self.separator_for(&invocation.event);
         let mark = self.marks.next();
         let with_context = self.put(invocation, separator).ok()?;
-        self.write_lines(&protocol::invocation_lines(separator, with_context, &mark)).ok()?;
+        self.write_lines(&protocol::invocation_lines(separator, with_context, &mark))
+            .ok()?;
 
         let mut response = Vec::new();
         let told = self.wait_for_report(&mark, &mut response);
@@ -299,13 +306,23 @@ impl<'a> Shell<'a> {
             self.process.ended(),
             self.process.response.as_fd(),
         ];
-        let chosen = sources.into_iter().zip(wanted).filter(|(_, wanted)| *wanted);
-        let mut polled: Vec<_> =
-            chosen.map(|(source, _)| PollFd::new(source, PollFlags::POLLIN)).collect();
+        let chosen = sources
+            .into_iter()
+            .zip(wanted)
+            .filter(|(_, wanted)| *wanted);
+        let mut polled: Vec<_> = chosen
+            .map(|(source, _)| PollFd::new(source, PollFlags::POLLIN))
+            .collect();
         let _ = ppoll(&mut polled, limit.map(TimeSpec::from_duration), None);
-        let mut found = polled.iter().map(|one| one.revents().is_some_and(|events| !events.is_empty()));
+        let mut found = polled
+            .iter()
+            .map(|one| one.revents().is_some_and(|events| !events.is_empty()));
         let mut take = |wanted: bool| wanted && found.next().unwrap_or(false);
-        Ready { control: take(wanted[0]), ended: take(wanted[1]), response: take(wanted[2]) }
+        Ready {
+            control: take(wanted[0]),
+            ended: take(wanted[1]),
+            response: take(wanted[2]),
+        }
     }
 
     /// Takes what is in the response's pipe now, and no more: what a background job writes later
@@ -351,7 +368,12 @@ impl<'a> Shell<'a> {
             return Outcome::Response(self.trim(response));
         }
         let words = protocol::find_last_words(&self.told).unwrap_or_default();
-        Outcome::Failure(failure::of_end(&self.handler.function, status, words, &self.logs.tail()))
+        Outcome::Failure(failure::of_end(
+            &self.handler.function,
+            status,
+            words,
+            &self.logs.tail(),
+        ))
     }
 
     fn trim(&self, mut response: Vec<u8>) -> Vec<u8> {
@@ -390,7 +412,8 @@ impl<'a> Shell<'a> {
     fn ask_for_state_after(&mut self, lines: &str) -> io::Result<()> {
         if let Some(mark) = self.owed.take() {
             // One state at a time: the one before `lines` is of no use.
-            self.wait_for_state(&mark).ok_or(io::ErrorKind::BrokenPipe)?;
+            self.wait_for_state(&mark)
+                .ok_or(io::ErrorKind::BrokenPipe)?;
         }
         let mark = self.marks.next();
         self.write_lines(&format!("{lines}{}", protocol::state_lines(&mark)))?;
@@ -425,8 +448,12 @@ impl<'a> Shell<'a> {
 
     /// Closes what the handler left open; `false` if it closed what is needed.
     fn close_descriptors(&mut self) -> bool {
-        let Some(watch) = &self.watch else { return true };
-        let Some(added) = watch.added_descriptors() else { return false };
+        let Some(watch) = &self.watch else {
+            return true;
+        };
+        let Some(added) = watch.added_descriptors() else {
+            return false;
+        };
         if added.is_empty() {
             return true;
         }
@@ -460,17 +487,23 @@ impl<'a> Shell<'a> {
     /// another pipe, and what the process still writes goes to the log. One that holds its stdin
     /// would read the next event: that takes a new shell.
     fn part_from_leftovers(&mut self, invocation: &Invocation) -> bool {
-        let Some(watch) = &self.watch else { return true };
+        let Some(watch) = &self.watch else {
+            return true;
+        };
         let pids = watch.processes();
         if pids.is_empty() {
             return true;
         }
         self.known_leftovers.retain(|pid| pids.contains(pid));
-        let new = pids.into_iter().filter(|pid| !self.known_leftovers.contains(pid));
+        let new = pids
+            .into_iter()
+            .filter(|pid| !self.known_leftovers.contains(pid));
         let new: Vec<Leftover> = new.filter_map(Leftover::look_up).collect();
         for leftover in &new {
             let (pid, command) = (leftover.pid, &leftover.command);
-            let text = format!("process {pid} ({command}) outlives its invocation; what it prints goes to the log");
+            let text = format!(
+                "process {pid} ({command}) outlives its invocation; what it prints goes to the log"
+            );
             self.warn(invocation, &text);
             self.known_leftovers.push(pid);
         }
@@ -509,7 +542,10 @@ impl<'a> Shell<'a> {
         self.process.kill();
         self.logs.drain();
         // Processes that outlive their shell go on, and so does what they print.
-        if self.watch.as_ref().is_some_and(|watch| !watch.processes().is_empty())
+        if self
+            .watch
+            .as_ref()
+            .is_some_and(|watch| !watch.processes().is_empty())
             && let Ok(pipe) = self.process.response.try_clone()
         {
             self.logs.carry_leftover(pipe.into());
@@ -551,7 +587,10 @@ impl<'a> Starting<'a> {
             }
             let ready = shell.wait([true, true, false], None);
             let closed = ready.control
-                && !matches!(read_available(&mut shell.process.control, &mut shell.told), Ok(1..));
+                && !matches!(
+                    read_available(&mut shell.process.control, &mut shell.told),
+                    Ok(1..)
+                );
             if closed || (ready.ended && !ready.control) {
                 let status = shell.wait_for_end(&mut Vec::new());
                 return Err(shell.load_error(status));
@@ -569,11 +608,15 @@ impl<'a> Starting<'a> {
                 shell.version = version;
             }
             Loaded::Undefined(functions) => {
-                return Err(syntax_error()
-                    .unwrap_or_else(|| failure::undefined(shell.handler, &functions)));
+                return Err(
+                    syntax_error().unwrap_or_else(|| failure::undefined(shell.handler, &functions))
+                );
             }
         }
-        let state = shell.owed.take().and_then(|mark| shell.wait_for_state(&mark));
+        let state = shell
+            .owed
+            .take()
+            .and_then(|mark| shell.wait_for_state(&mark));
         let Some(state) = state else {
             let status = shell.wait_for_end(&mut Vec::new());
             return Err(shell.load_error(status));
@@ -581,7 +624,11 @@ impl<'a> Starting<'a> {
         shell.context = state.context.clone();
         shell.state = state;
         shell.watch = Watch::start(shell.process.pid());
-        shell.known_leftovers = shell.watch.as_ref().map(Watch::processes).unwrap_or_default();
+        shell.known_leftovers = shell
+            .watch
+            .as_ref()
+            .map(Watch::processes)
+            .unwrap_or_default();
         shell.logs.drain();
         Ok(shell)
     }
@@ -638,7 +685,10 @@ struct Marks {
 
 impl Marks {
     fn new() -> io::Result<Self> {
-        Ok(Self { source: File::open("/dev/urandom")?, bytes: Vec::new() })
+        Ok(Self {
+            source: File::open("/dev/urandom")?,
+            bytes: Vec::new(),
+        })
     }
 
     fn next(&mut self) -> String {
@@ -649,6 +699,9 @@ impl Marks {
             let _ = self.source.read_exact(&mut self.bytes);
         }
         let bytes = self.bytes.split_off(self.bytes.len() - 8);
-        bytes.iter().map(|byte| char::from(LETTERS[usize::from(byte & 31)])).collect()
+        bytes
+            .iter()
+            .map(|byte| char::from(LETTERS[usize::from(byte & 31)]))
+            .collect()
     }
 }

@@ -133,9 +133,17 @@ pub fn arguments<'a>(
     }
     push(&mut head, &sequence.to_string(), end);
     push(&mut head, &invocation.request_id, end);
-    push(&mut head, invocation.deadline_ms.as_deref().unwrap_or_default(), end);
+    push(
+        &mut head,
+        invocation.deadline_ms.as_deref().unwrap_or_default(),
+        end,
+    );
     push(&mut head, trace, end);
-    Arguments { head, event: as_argument(&invocation.event), end: [end] }
+    Arguments {
+        head,
+        event: as_argument(&invocation.event),
+        end: [end],
+    }
 }
 
 /// A header value holds neither NUL nor newline when it comes from an HTTP library; a stray
@@ -149,14 +157,21 @@ fn as_argument(event: &[u8]) -> Cow<'_, [u8]> {
     if memchr(b'\0', event).is_none() {
         return without_newlines_at_end(event).into();
     }
-    let kept: Vec<u8> = event.iter().copied().filter(|byte| *byte != b'\0').collect();
+    let kept: Vec<u8> = event
+        .iter()
+        .copied()
+        .filter(|byte| *byte != b'\0')
+        .collect();
     without_newlines_at_end(&kept).to_vec().into()
 }
 
 /// What `$(...)` leaves of an output.
 #[must_use]
 pub fn without_newlines_at_end(bytes: &[u8]) -> &[u8] {
-    let end = bytes.iter().rposition(|byte| *byte != b'\n').map_or(0, |last| last + 1);
+    let end = bytes
+        .iter()
+        .rposition(|byte| *byte != b'\n')
+        .map_or(0, |last| last + 1);
     &bytes[..end]
 }
 
@@ -294,8 +309,16 @@ pub fn find_last_words(bytes: &[u8]) -> Option<LastWords> {
     let mut details = details.into_iter();
     let failed_at = details.next().filter(|place| !place.is_empty());
     let command = details.next().filter(|command| !command.is_empty());
-    let stack = details.map(|text| frame(&text)).filter(|frame| frame.function != "main").collect();
-    Some(LastWords { kind, failed_at, command, stack })
+    let stack = details
+        .map(|text| frame(&text))
+        .filter(|frame| frame.function != "main")
+        .collect();
+    Some(LastWords {
+        kind,
+        failed_at,
+        command,
+        stack,
+    })
 }
 
 /// `count` strings, each with a NUL after it, and how long they are together.
@@ -374,7 +397,11 @@ pub fn start_lines(
     );
     if !options.is_empty() {
         let words: Vec<_> = options.iter().map(|word| quote(word)).collect();
-        let _ = writeln!(lines, "builtin set {} || __driver_refuse_options", words.join(" "));
+        let _ = writeln!(
+            lines,
+            "builtin set {} || __driver_refuse_options",
+            words.join(" ")
+        );
     }
     let _ = write!(
         lines,

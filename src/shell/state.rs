@@ -92,7 +92,11 @@ impl State {
 
     fn commands_back_from(&self, now: &Self) -> Vec<String> {
         let mut lines = Vec::new();
-        for signal in now.traps.keys().filter(|signal| !self.traps.contains_key(*signal)) {
+        for signal in now
+            .traps
+            .keys()
+            .filter(|signal| !self.traps.contains_key(*signal))
+        {
             lines.push(format!("builtin trap - {signal}"));
         }
         for (signal, command) in &self.traps {
@@ -107,8 +111,18 @@ impl State {
         if self.directory != now.directory {
             lines.push(format!("builtin cd -- {}", quote(&self.directory)));
         }
-        lines.extend(options_back("set", ["-o", "+o"], &self.set_options, &now.set_options));
-        lines.extend(options_back("shopt", ["-s", "-u"], &self.shopt_options, &now.shopt_options));
+        lines.extend(options_back(
+            "set",
+            ["-o", "+o"],
+            &self.set_options,
+            &now.set_options,
+        ));
+        lines.extend(options_back(
+            "shopt",
+            ["-s", "-u"],
+            &self.shopt_options,
+            &now.shopt_options,
+        ));
         if self.field_separators != now.field_separators {
             lines.push(match self.field_separators.as_str() {
                 "unset" => "builtin unset -v IFS".to_owned(),
@@ -129,9 +143,14 @@ fn options_back(
     now: &str,
 ) -> impl Iterator<Item = String> {
     let difference = |of: &str, from: &str, flag: &str| {
-        let names: Vec<_> = of.split(':').filter(|name| !from.split(':').any(|n| n == *name)).collect();
+        let names: Vec<_> = of
+            .split(':')
+            .filter(|name| !from.split(':').any(|n| n == *name))
+            .collect();
         let names = names.into_iter().filter(|name| !name.is_empty());
-        names.map(|name| format!("builtin {command} {flag} {}", quote(name))).collect::<Vec<_>>()
+        names
+            .map(|name| format!("builtin {command} {flag} {}", quote(name)))
+            .collect::<Vec<_>>()
     };
     let mut lines = difference(wanted, now, on);
     lines.extend(difference(now, wanted, off));
@@ -143,7 +162,9 @@ mod tests {
     use super::*;
 
     fn state(text: &str) -> State {
-        find_state(text.as_bytes(), "MARK").map(|(state, _)| state).unwrap_or_default()
+        find_state(text.as_bytes(), "MARK")
+            .map(|(state, _)| state)
+            .unwrap_or_default()
     }
 
     const BASE: &str = "trap -- '__driver_died' EXIT\n\0/var/task\0errexit:nounset\0extquote\0 \t\n\0\0\0\0\0\x000022\nMARK\0";

@@ -1,0 +1,87 @@
+# Every check that CI runs, under the same names. `make test` is the one to know.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+HOST := $(shell rustc -vV | sed -n 's/^host: //p')
+BOOTSTRAP := target/$(HOST)/release/bootstrap
+TOOLS := target/test-tools
+RIE := $(TOOLS)/aws-lambda-rie
+# The version that carries the emulator which the tests are written against.
+SAM_CLI := aws-sam-cli==1.170.0
+PACKAGES := bash-static bats ca-certificates curl procps python3 python3-pip shellcheck shfmt util-linux
+SCRIPTS := $(shell git ls-files --cached --others --exclude-standard -- \
+	'*.bash' '*.sh' '*.bats' .ci/run 2>/dev/null | sort -u)
+# Written as handlers are, oddities and all: what they are compared for.
+CHECKED := $(filter-out tests/fixtures/handlers/%,$(SCRIPTS))
+
+.DEFAULT_GOAL := help
+.PHONY: help test check packages test-tools lint format rust driver failing static-bash \
+	bootstrap image-test bench clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+test: packages test-tools lint rust driver static-bash failing ## installs what the tests need, runs all of them
+	@printf '%s\n' 'make test: every check passed'
+
+check: lint rust driver failing ## the same without installing anything
+
+packages: ## Debian's packages that the tests use
+	@missing=$$(dpkg-query -W -f '$${Package} $${Status}\n' $(PACKAGES) 2>/dev/null \
+	  | sed -n 's/ install ok installed$$//p' | sort | comm -13 - <(printf '%s\n' $(PACKAGES) | sort)); \
+	if [[ -n $$missing ]]; then \
+	  echo "make packages: installing with apt-get:" $$missing; \
+	  as_root=; if ((EUID)); then as_root=sudo; fi; \
+	  $$as_root apt-get -qq update; \
+	  DEBIAN_FRONTEND=noninteractive $$as_root apt-get -qq -y --no-install-recommends install $$missing >/dev/null; \
+	fi
+
+test-tools: $(RIE) ## AWS's Runtime Interface Emulator, from the PyPI package that carries it
+
+$(RIE):
+	@echo "make test-tools: downloading $(SAM_CLI) from PyPI for the emulator in it"
+	@mkdir -p $(TOOLS)
+	@python3 -m pip download -q --no-deps --disable-pip-version-check --no-binary :none: -d $(TOOLS) $(SAM_CLI)
+	@python3 -c "import sys, zipfile; \
+	  machine = {'x86_64': 'x86_64', 'aarch64': 'arm64'}['$(shell uname -m)']; \
+	  carried = zipfile.ZipFile(sys.argv[1]).read('samcli/local/rapid/aws-lambda-rie-' + machine); \
+	  open('$(RIE)', 'wb').write(carried)" $(TOOLS)/aws_sam_cli-*.whl
+	@chmod +x $(RIE)
+	@rm -f $(TOOLS)/*.whl
+
+lint: ## formatting and lints of Rust and of scripts
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+	cargo clippy --no-default-features --bin bootstrap --locked -- -D warnings
+	shellcheck -x $(CHECKED)
+	shfmt -i 2 -ci -d $(CHECKED)
+
+format: ## formats Rust and scripts
+	cargo fmt
+	shfmt -i 2 -ci -w $(CHECKED)
+
+rust: test-tools ## unit and integration tests, on the system's bash
+	cargo test --locked
+
+driver: ## the driver alone
+	bats tests/driver
+
+static-bash: test-tools ## what depends on bash again, on Debian's bash-static
+	COSHELL_TEST_BASH=/usr/bin/bash-static cargo test --locked --test it -- containment init errors
+
+failing: ## proves that a failing test fails the run
+	@if COSHELL_TEST_FAIL=1 cargo test -q --locked --test it -- tidy::fails_when_told_to >/dev/null 2>&1; then \
+	  echo 'make failing: a failing test did not fail the run' >&2; exit 1; \
+	fi
+
+bootstrap: ## the program that Lambda runs, static and stripped
+	RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked \
+	  --no-default-features --bin bootstrap --target $(HOST)
+	@ls -l $(BOOTSTRAP)
+
+image-test: ## builds the image and invokes it; needs Docker and the base images
+	bats tests/image
+
+clean: ## what was built
+	cargo clean

@@ -1,0 +1,79 @@
+#!/usr/bin/env bats
+# The built image answers one invocation, as root and as nobody in particular.
+
+image=coshell-smoke
+tutorial_image=coshell-smoke-tutorial
+
+setup_file() {
+  cd "$BATS_TEST_DIRNAME/../.." || return
+  docker build -q -t "$image" . >&2
+}
+
+setup() {
+  cd "$BATS_TEST_DIRNAME/../.." || return
+  container=
+}
+
+teardown() {
+  if [[ $container ]]; then docker rm -f "$container" >/dev/null; fi
+}
+
+# Starts a container of an image, on a free port of this machine.
+start() { # <image> [docker's options...]
+  container=$(docker run -d -p 127.0.0.1::8080 "${@:2}" "$1")
+  address=$(docker port "$container" 8080/tcp)
+}
+
+# Docker accepts connections before the emulator listens: so ask until there is an answer.
+invoke() { # <event>
+  local attempt
+  for ((attempt = 0; attempt < 100; attempt++)); do
+    if answer=$(
+      curl -sf -m 10 -XPOST "http://$address/2015-03-31/functions/function/invocations" -d "$1"
+      printf .
+    ); then
+      answer=${answer%.}
+      [[ $answer ]] && return
+    fi
+    sleep 0.1
+  done
+  docker logs "$container" >&2
+  return 1
+}
+
+@test "function image answers the tutorial's curl line" {
+  start "$image"
+  invoke 'Hello from Container Lambda!'
+  [ "$answer" = "Echoing request: 'Hello from Container Lambda!'" ]
+  docker logs "$container" 2>&1 | grep -Fx 'Hello from Container Lambda!'
+  docker logs "$container" 2>&1 | grep -F 'REPORT RequestId:'
+}
+
+@test "image works for a user without rights on a read-only file system" {
+  start "$image" --read-only --tmpfs /tmp --user 993:990
+  invoke 'Hello'
+  [ "$answer" = "Echoing request: 'Hello'" ]
+  invoke 'again'
+  [ "$answer" = "Echoing request: 'again'" ]
+}
+
+@test "container stops on request" {
+  start "$image"
+  invoke 'Hello'
+  docker stop -t 8 "$container"
+  [ "$(docker inspect -f '{{.State.ExitCode}}' "$container")" -ne 137 ]
+}
+
+@test "tutorial's own image answers the same with only bootstrap exchanged" {
+  tutorial=../shared/tutorial
+  folder=$BATS_TEST_TMPDIR/tutorial
+  mkdir "$folder"
+  cp "$tutorial/Dockerfile" "$tutorial/function.sh" "$folder"
+  id=$(docker create "$image")
+  docker cp "$id:/var/runtime/bootstrap" "$folder/bootstrap"
+  docker rm "$id" >/dev/null
+  docker build -q -t "$tutorial_image" "$folder"
+  start "$tutorial_image"
+  invoke 'Hello from Container Lambda!'
+  [ "$answer" = "Echoing request: 'Hello from Container Lambda!'" ]
+}
