@@ -18,7 +18,7 @@
 builtin set +o posix
 
 # kind: load, idle, or how the handler ended: return until something else is known.
-__driver_kind=load __driver_sequence='' __driver_status='' __driver_failed_at=''
+__driver_kind=load __driver_status='' __driver_failed_at=''
 __driver_arguments=() __driver_details=()
 
 __driver_adopt() { # <inherited descriptor> <ours>
@@ -26,30 +26,45 @@ __driver_adopt() { # <inherited descriptor> <ours>
   # duplicate of such a one is closed for them too: so let bash set it aside.
   builtin local __driver_aside=10
   while [[ -e /dev/fd/$__driver_aside ]]; do __driver_aside=$((__driver_aside + 1)); done
-  builtin eval "{ exec $2>&$__driver_aside; } $1>&-; exec $1>&-"
+  builtin eval "{ \exec $2>&$__driver_aside; } $1>&-; \exec $1>&-"
 }
 
-# Takes the invocation that lies in descriptor 60, and calls the handler.
-# `local -` gives back every `set` option when the handler is done, however it ended; nothing
-# of ours comes after the call, where `set -x` would show it.
+# Takes the invocation that lies in descriptor 60, and calls the handler. bash copies the
+# whole body of a function each time it calls it: what is called for every invocation has
+# as few words as it can. `local -` gives back every `set` option when the handler is done,
+# however it ended; nothing of ours comes after the call, where `set -x` would show it.
 ,() {
   builtin local -
-  builtin mapfile -n 5 -t -d '' -u 60 __driver_arguments
-  LAMBDA_RUNTIME_AWS_REQUEST_ID=${__driver_arguments[1]} LAMBDA_RUNTIME_DEADLINE_MS=${__driver_arguments[2]}
-  if [[ ${__driver_arguments[3]} ]]; then
-    LAMBDA_RUNTIME_TRACE_ID=${__driver_arguments[3]} _X_AMZN_TRACE_ID=${__driver_arguments[3]}
-  fi
-  __driver_kind='return' __driver_sequence=${__driver_arguments[0]}
+  builtin mapfile -n3 -td '' -u60 __driver_arguments
+  LAMBDA_RUNTIME_AWS_REQUEST_ID=${__driver_arguments[0]} LAMBDA_RUNTIME_DEADLINE_MS=${__driver_arguments[1]} __driver_kind=return
   builtin set "$__driver_options"
-  "$__driver_function" "${__driver_arguments[4]}" <&61 >&62
+  "$__driver_function" "${__driver_arguments[2]}" <&61 >&62
+}
+
+# The same with the trace header, which is the event's neighbour then.
+,t() {
+  builtin local -
+  builtin mapfile -n4 -td '' -u60 __driver_arguments
+  LAMBDA_RUNTIME_AWS_REQUEST_ID=${__driver_arguments[0]} LAMBDA_RUNTIME_DEADLINE_MS=${__driver_arguments[1]} LAMBDA_RUNTIME_TRACE_ID=${__driver_arguments[2]} _X_AMZN_TRACE_ID=${__driver_arguments[2]} __driver_kind=return
+  builtin set "$__driver_options"
+  "$__driver_function" "${__driver_arguments[3]}" <&61 >&62
+}
+
+# The same without the deadline, which Lambda always sends and an emulator may not.
+,d() {
+  builtin local -
+  builtin mapfile -n2 -td '' -u60 __driver_arguments
+  LAMBDA_RUNTIME_AWS_REQUEST_ID=${__driver_arguments[0]} __driver_kind=return
+  builtin set "$__driver_options"
+  "$__driver_function" "${__driver_arguments[1]}" <&61 >&62
 }
 
 # Sets the variables that seldom change, from what precedes the invocation in descriptor 60:
-# the name and the value of six.
+# the name and the value of seven.
 __driver_context() { # [separator: NUL if none]
   builtin local __driver_i __driver_pairs
-  builtin mapfile -n 12 -t -d "${1-}" -u 60 __driver_pairs
-  for ((__driver_i = 0; __driver_i < 12; __driver_i += 2)); do
+  builtin mapfile -n 14 -t -d "${1-}" -u 60 __driver_pairs
+  for ((__driver_i = 0; __driver_i < 14; __driver_i += 2)); do
     if [[ ${__driver_pairs[__driver_i + 1]} ]]; then
       builtin export "${__driver_pairs[__driver_i]}=${__driver_pairs[__driver_i + 1]}"
     else
@@ -58,28 +73,25 @@ __driver_context() { # [separator: NUL if none]
   done
 }
 
-# Tells how the invocation ended. bash reads this line, and the mark in it, only when
-# the handler has ended: nothing that a handler writes can hold the mark.
-,,() { # <mark>
-  __driver_status=${__driver_status:-$?}
-  builtin trap -p EXIT || builtin exit "$__driver_status"
-  builtin printf '%s %s %s %s %s\n' "$1" "${__driver_sequence:--}" "$__driver_kind" \
-    "$__driver_status" "${#__driver_details[@]}" || builtin exit "$__driver_status"
-  if ((${#__driver_details[@]})); then builtin printf '%s\0' "${__driver_details[@]}"; fi
-  __driver_kind=idle
+# Tells how the invocation ended: the mark, the kind, the status, the details, the mark. bash reads this line, and the mark in it, only when the handler has ended:
+# nothing that a handler writes can hold the mark.
+,,() { # <status> <mark>
+  builtin trap -p EXIT
+  builtin printf '%s\0' "$2" "$__driver_kind" "${__driver_status:-$1}" "${__driver_details[@]}" "$2" || builtin exit "$1"
 }
 
 # Forgets the invocation, and shows the host what the handler may have changed.
 # Nobody waits for this: the answer is on its way. DEBUG and RETURN traps are seen by
-# functions that are traced alone.
+# functions that are traced alone. The attributes: a variable that is readonly, or an
+# integer, cannot take what the next invocation brings.
 ,,,() { # <mark>
-  __driver_arguments=() __driver_details=() __driver_status='' __driver_sequence=''
-  builtin export LAMBDA_RUNTIME_AWS_REQUEST_ID LAMBDA_RUNTIME_DEADLINE_MS
+  __driver_arguments=() __driver_details=() __driver_status='' __driver_kind=idle
   builtin disown -a
-  exec 2>&64
   builtin trap -p
   builtin alias -p
-  builtin printf '\0%s' "$PWD" "$SHELLOPTS" "$BASHOPTS" "${IFS-unset}" "${_X_AMZN_TRACE_ID+set}" \
+  builtin printf '\0%s' "$__driver_kind:${__driver_kind@a}${__driver_arguments@a}${__driver_details@a}${__driver_status@a}:${LAMBDA_RUNTIME_AWS_REQUEST_ID@a}:${LAMBDA_RUNTIME_DEADLINE_MS@a}:${LAMBDA_RUNTIME_TRACE_ID@a}:${_X_AMZN_TRACE_ID@a}" \
+    "$PWD" "$SHELLOPTS" "$BASHOPTS" "${IFS-unset}" \
+    "${LAMBDA_RUNTIME_DEADLINE_MS+set}" "${_X_AMZN_TRACE_ID+set}" \
     "${LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN-}" "${LAMBDA_RUNTIME_CLIENT_CONTEXT-}" \
     "${LAMBDA_RUNTIME_COGNITO_IDENTITY-}" "${LAMBDA_RUNTIME_AWS_TENANT_ID-}" ''
   builtin umask
@@ -88,13 +100,13 @@ __driver_context() { # [separator: NUL if none]
 builtin declare -ft ,,,
 
 # Runs the EXIT trap that the handler set, as the end of a subshell would have.
-__driver_exit_trap() { # <status of the handler> <sequence>
+__driver_exit_trap() { # <status of the handler>
   builtin local - __driver_trap
   builtin set "$__driver_options"
   __driver_trap=$(builtin trap -p EXIT)
-  builtin trap __driver_died EXIT
+  builtin trap '\__driver_died' EXIT
   builtin eval "__driver_trap=(${__driver_trap#trap})"
-  __driver_kind='return' __driver_sequence=$2
+  __driver_kind='return'
   if (($1 == 0)); then
     builtin eval "${__driver_trap[1]}" <&61 >&62
   else
@@ -104,17 +116,22 @@ __driver_exit_trap() { # <status of the handler> <sequence>
 }
 
 __driver_ended_with() { # <status>: makes it $?
-  return "$1"
+  builtin return "$1"
 }
 
 # `exit` in a handler ends the invocation and not the shell. In a subshell, and while
 # the file is sourced, it means what it always means.
 exit() {
   builtin local __driver_exit=${1-$?}
-  if [[ $BASH_SUBSHELL != 0 || $__driver_kind != return || $# -gt 1 || ! $__driver_exit =~ ^[0-9]{1,9}$ ]]; then
+  if [[ $BASH_SUBSHELL != 0 || $__driver_kind != return || $# -gt 1 ]]; then
     builtin exit "$@"
   fi
-  __driver_kind='exit' __driver_status=$((10#$__driver_exit & 255))
+  if [[ ! $__driver_exit =~ ^[-+]?[0-9]{1,18}$ ]]; then
+    builtin printf '%s: line %s: exit: %s: numeric argument required\n' "${BASH_SOURCE[1]}" "${BASH_LINENO[0]}" "$1" >&2
+    __driver_exit=2
+  fi
+  if [[ $__driver_exit == -* ]]; then __driver_exit=$((256 - (10#${__driver_exit#-} & 255))); fi
+  __driver_kind='exit' __driver_status=$((10#${__driver_exit#+} & 255))
   __driver_note 2 ''
   __driver_unwind
 }
@@ -122,28 +139,28 @@ exit() {
 # The ERR trap, where `set -e` would end the shell. True if the handler itself returned the
 # status: the trap then returns from `,`, and there is no other command to blame.
 __driver_on_error() { # <status> <line> <command>
-  [[ $- == *e* && $BASH_SUBSHELL == 0 ]] || return 1
+  [[ $- == *e* && $BASH_SUBSHELL == 0 ]] || builtin return 1
   case $__driver_kind in
     return) ;;
     load)
       __driver_failed_at=${BASH_SOURCE[1]}:$2
-      return 1
+      builtin return 1
       ;;
-    *) return 1 ;;
+    *) builtin return 1 ;;
   esac
   __driver_status=$1
-  [[ ${FUNCNAME[1]} == , ]] && return 0
+  [[ ${FUNCNAME[1]} == ,* ]] && builtin return 0
   __driver_kind=errexit
   __driver_note 2 "$3" "$2"
   __driver_unwind
-  return 1
+  builtin return 1
 }
 
 __driver_note() { # <frames of ours> <command> [line]: remembers where the handler was
   builtin local __driver_i __driver_line
   __driver_details=("${2:0:1024}")
   for ((__driver_i = $1; __driver_i < ${#FUNCNAME[@]}; __driver_i++)); do
-    case ${FUNCNAME[__driver_i]} in , | __driver_exit_trap) break ;; esac
+    case ${FUNCNAME[__driver_i]} in , | ,? | __driver_exit_trap) break ;; esac
     __driver_line=${BASH_LINENO[__driver_i - 1]}
     if ((__driver_i == $1)); then __driver_line=${3:-$__driver_line}; fi
     __driver_details+=("${FUNCNAME[__driver_i]} ${BASH_SOURCE[__driver_i]}:$__driver_line")
@@ -155,33 +172,31 @@ __driver_note() { # <frames of ours> <command> [line]: remembers where the handl
 __driver_unwind() {
   builtin set +e
   builtin shopt -s extdebug
-  builtin trap 'builtin trap - RETURN; __driver_leave_frame' DEBUG
+  builtin trap '\builtin trap - RETURN; \__driver_leave_frame' DEBUG
 }
 
 __driver_leave_frame() {
   case ${FUNCNAME[1]-} in
-    , | ,, | __driver_exit_trap | main | '')
+    ,* | __driver_exit_trap | main | '')
       builtin trap - DEBUG
       builtin shopt -u extdebug
       builtin set +T
-      return 0
+      builtin return 0
       ;;
   esac
-  return 2
+  builtin return 2
 }
 
 # The EXIT trap: bash is about to end. The host believes the end itself, not this line;
 # it takes from it only where the shell was.
 __driver_died() {
   builtin local __driver_exit=$?
-  if [[ $BASH_SUBSHELL != 0 ]]; then return; fi
+  if [[ $BASH_SUBSHELL != 0 ]]; then builtin return; fi
   builtin set +eu
   # bash does not know the line here.
   __driver_note 2 "$BASH_COMMAND" 0
   {
-    builtin printf 'died %s %s %s %s\n' "${__driver_sequence:--}" "$__driver_kind" "$__driver_exit" \
-      "$((${#__driver_details[@]} + 1))"
-    builtin printf '%s\0' "$__driver_failed_at" "${__driver_details[@]}"
+    builtin printf '%s\0' died "$__driver_kind" "$__driver_exit" "$__driver_failed_at" "${__driver_details[@]}" died
   } >&63
 }
 
@@ -193,30 +208,32 @@ __driver_refuse_options() { # `set` did not take what COSHELL_SHELL_OPTIONS says
 __driver_loaded() { # <mark>: tells that the file is sourced, and whether the handler is there
   builtin local __driver_exit=$? __driver_name __driver_names
   __driver_kind=idle
-  # Of the options that the file leaves behind these two are given to the handler alone.
-  case $- in
-    *e*x*) __driver_options=-ex ;;
-    *e*) __driver_options=-e ;;
-    *x*) __driver_options=-x ;;
-    *) __driver_options=+e ;;
-  esac
-  builtin set +ex
+  # Of the options that the file leaves behind these three are given to the handler alone.
+  __driver_options=${-//[!eux]/}
+  __driver_options=${__driver_options:+-$__driver_options}
+  __driver_options=${__driver_options:-+e}
+  builtin readonly __driver_options
+  builtin set +eux
   if builtin declare -F -- "$__driver_function" >/dev/null; then
     builtin printf '%s ready %s %s.%s\0' "$1" "$__driver_exit" "${BASH_VERSINFO[0]}" "${BASH_VERSINFO[1]}"
   else
     __driver_names=$(builtin compgen -A function | while builtin read -r __driver_name; do
-      case $__driver_name in , | ,, | ,,, | exit | __driver_*) ;; *) builtin printf '%s ' "$__driver_name" ;; esac
+      case $__driver_name in ,* | exit | __driver_*) ;; *) builtin printf '%s ' "$__driver_name" ;; esac
     done)
     builtin printf '%s undefined %s\0' "$1" "$__driver_names"
   fi
+  # shellcheck disable=SC2034 # they get their values when an invocation comes
   builtin export LAMBDA_RUNTIME_AWS_REQUEST_ID LAMBDA_RUNTIME_DEADLINE_MS LAMBDA_RUNTIME_TRACE_ID _X_AMZN_TRACE_ID
 }
 
 # Before 5.2 bash reads a file that is separated by NUL a byte at a time: there an event
-# without newlines comes separated by newlines, and the line is `,l`.
+# without newlines comes separated by newlines, and the lines are `,l` and `,tl`.
 if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 502)); then
-  __driver_text=$(builtin declare -f ,)
-  builtin eval ",l${__driver_text#,}"
+  for __driver_name in ',' ',t' ',d'; do
+    __driver_text=$(builtin declare -f "$__driver_name")
+    __driver_text=${__driver_text#"$__driver_name"}
+    builtin eval "${__driver_name}l${__driver_text/-td \'\'/-t}"
+  done
 fi
 
 __driver_adopt "$1" 60
@@ -225,9 +242,12 @@ __driver_adopt "$(($1 + 2))" 62
 __driver_adopt "$(($1 + 3))" 63
 __driver_adopt "$(($1 + 4))" 64
 exec >&63
+# As under POSIX mode, which the tutorial's bootstrap has on Amazon Linux: `set -e` holds in
+# $(...) as well.
+builtin shopt -s inherit_errexit
 builtin set -E
-builtin trap '__driver_on_error "$?" "$LINENO" "$BASH_COMMAND" && builtin return 0' ERR
-builtin trap __driver_died EXIT
+builtin trap '\__driver_on_error "$?" "$LINENO" "$BASH_COMMAND" && \builtin return 0' ERR
+builtin trap '\__driver_died' EXIT
 builtin readonly __driver_function
-builtin readonly -f , ,, ,,, exit __driver_adopt __driver_context __driver_exit_trap __driver_ended_with \
-  __driver_on_error __driver_note __driver_unwind __driver_leave_frame __driver_died __driver_loaded
+builtin readonly -f , ,t ,d ,, ,,, exit __driver_adopt __driver_context __driver_exit_trap __driver_ended_with \
+  __driver_on_error __driver_note __driver_unwind __driver_leave_frame __driver_died __driver_loaded __driver_refuse_options

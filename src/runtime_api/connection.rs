@@ -10,7 +10,7 @@ use std::io::{self, IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::socket::{MsgFlags, recv};
 use std::os::fd::AsRawFd;
@@ -28,10 +28,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const INPUT_BYTES: usize = 64 * 1024;
 /// A piece of a body to send.
 const OUTPUT_BYTES: usize = 64 * 1024;
-
-/// ureq asks before and after each request whether the connection is open, which costs a system
-/// call: one that was just read from is. If it is not, the request fails as any other may.
-const SURELY_OPEN: Duration = Duration::from_millis(1);
 
 /// How far the request under way has come: what a failure means depends on it.
 #[derive(Debug, Default)]
@@ -105,7 +101,7 @@ impl Connector for RuntimeApiConnector {
         Ok(Some(RuntimeApiTransport {
             stream,
             held: Vec::new(),
-            used: Instant::now(),
+            just_read: false,
             buffers: LazyBuffers::new(INPUT_BYTES, OUTPUT_BYTES),
             progress: Arc::clone(&self.progress),
         }))
@@ -129,7 +125,7 @@ impl Resolver for NoResolver {
 pub struct RuntimeApiTransport {
     stream: TcpStream,
     held: Vec<u8>,
-    used: Instant,
+    just_read: bool,
     buffers: LazyBuffers,
     progress: Arc<Progress>,
 }
@@ -172,12 +168,14 @@ impl Transport for RuntimeApiTransport {
             }
         };
         self.buffers.input_appended(count);
-        self.used = Instant::now();
+        self.just_read = true;
         Ok(count > 0)
     }
 
     fn is_open(&mut self) -> bool {
-        if self.used.elapsed() < SURELY_OPEN {
+        // ureq asks when it has read an answer to its end, and again before the next request: the
+        // second time is the one that counts.
+        if std::mem::take(&mut self.just_read) {
             return true;
         }
         // Anything to read here is the end of the stream, or an answer that nobody asked for.

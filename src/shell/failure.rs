@@ -35,6 +35,10 @@ pub fn of_report(function: &str, report: &Report, tail: &str) -> Failure {
                 format!("`{command}` ended with {status}"),
             )
         }
+        Ended::NotCalled => (
+            "Function.ShellLost",
+            format!("shell cannot call {function} any more"),
+        ),
     };
     Failure {
         error_type,
@@ -87,6 +91,21 @@ pub fn of_end(function: &str, end: WaitStatus, words: LastWords, tail: &str) -> 
     }
 }
 
+/// The shell runs, but tells nothing any more.
+#[must_use]
+pub fn of_loss(function: &str, tail: &str) -> Failure {
+    let what = format!(
+        "shell does not report after {function}: a function or alias of the handler's hides a \
+         builtin command that coshell needs"
+    );
+    let message = message(&what, &[], tail);
+    Failure {
+        error_type: "Function.ShellLost",
+        message,
+        stack: Vec::new(),
+    }
+}
+
 /// The file is sourced, and the function is not there.
 #[must_use]
 pub fn undefined(handler: &Handler, functions: &[String]) -> Error {
@@ -112,13 +131,15 @@ pub fn undefined(handler: &Handler, functions: &[String]) -> Error {
 pub fn of_load(
     config: &Config,
     handler: &Handler,
-    end: WaitStatus,
+    end: Option<WaitStatus>,
     words: Option<LastWords>,
     tail: &str,
 ) -> Error {
     let Some(words) = words else {
         let cause = match end {
-            WaitStatus::Signaled(_, signal, _) => format!("killed by {signal} when it started"),
+            Some(WaitStatus::Signaled(_, signal, _)) => {
+                format!("killed by {signal} when it started")
+            }
             _ => format!("ended when it started{}", quoted(tail)),
         };
         return Error::StartShell {
@@ -137,8 +158,8 @@ pub fn of_load(
     }
     let file = handler.file.display();
     let status = match end {
-        WaitStatus::Signaled(_, signal, _) => format!("{signal}"),
-        WaitStatus::Exited(_, status) => status_text(status),
+        Some(WaitStatus::Signaled(_, signal, _)) => format!("{signal}"),
+        Some(WaitStatus::Exited(_, status)) => status_text(status),
         _ => "no status".to_owned(),
     };
     let command = words.command.unwrap_or_default();
@@ -218,6 +239,9 @@ fn status_text(status: i32) -> String {
 fn place_in(text: &str) -> Option<(String, u32)> {
     text.lines().rev().find_map(|line| {
         let (file, rest) = line.split_once(": line ")?;
+        if file.starts_with("/dev/fd/") {
+            return None;
+        }
         let (number, _) = rest.split_once(':')?;
         Some((file.to_owned(), number.parse().ok()?))
     })

@@ -65,8 +65,9 @@ pub struct Watch {
     children_of_ours: File,
     /// How many descriptors bash has, as the kernel counts them from 6.2 on; 0 before.
     count: u64,
-    /// Each descriptor that bash has by rights, and where it leads to; 0 to 2 are seen to by the
-    /// driver.
+    /// Where its stderr leads to.
+    log: Option<OsString>,
+    /// Each other descriptor that bash has by rights, but 0 and 1, and where it leads to.
     links: Vec<(i32, OsString)>,
 }
 
@@ -80,6 +81,7 @@ impl Watch {
             children_of_bash: File::open(format!("/proc/{bash}/task/{bash}/children")).ok()?,
             children_of_ours: File::open(format!("/proc/self/task/{}/children", getpid())).ok()?,
             count: 0,
+            log: None,
             links: Vec::new(),
         };
         watch.renew();
@@ -111,6 +113,12 @@ impl Watch {
 
     fn link(&self, fd: i32) -> Option<OsString> {
         readlinkat(&self.descriptors, fd.to_string().as_str()).ok()
+    }
+
+    /// Whether the stderr of bash leads to where it did.
+    #[must_use]
+    pub fn has_log(&self) -> bool {
+        self.link(2) == self.log
     }
 
     /// The descriptors that bash has beyond those that it has by rights: they can be closed.

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use memchr::{memchr, memmem};
 
@@ -37,9 +38,9 @@ pub const RESPONSE: i32 = 62;
 /// separated by NUL in blocks from version 5.2 on, before that a byte at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Separator {
-    /// `,`: exact whatever the event holds.
+    /// `,` and `,t`: exact whatever the event holds.
     Nul,
-    /// `,l`: for an event without newlines, where NUL would be slow.
+    /// `,l` and `,tl`: for an event without newlines, where NUL would be slow.
     Newline,
 }
 
@@ -53,6 +54,9 @@ pub const CONTEXT_VARIABLES: [&str; 4] = [
 /// The variables of the trace header: set by `,` when there is one.
 pub const TRACE_VARIABLES: [&str; 2] = ["LAMBDA_RUNTIME_TRACE_ID", "_X_AMZN_TRACE_ID"];
 
+/// The variable of the deadline: set by `,` and `,t`.
+pub const DEADLINE_VARIABLE: &str = "LAMBDA_RUNTIME_DEADLINE_MS";
+
 /// What bash was last given for the variables that seldom change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Context {
@@ -60,6 +64,8 @@ pub struct Context {
     pub values: [String; 4],
     /// Whether there was a trace header.
     pub has_trace: bool,
+    /// Whether there was a deadline.
+    pub has_deadline: bool,
 }
 
 impl Context {
@@ -75,6 +81,7 @@ impl Context {
                 value(&invocation.tenant_id),
             ],
             has_trace: invocation.trace_id.is_some(),
+            has_deadline: invocation.deadline_ms.is_some(),
         }
     }
 
@@ -91,12 +98,15 @@ impl Context {
             value.as_str() == header.as_deref().unwrap_or_default()
         };
         self.has_trace == invocation.trace_id.is_some()
+            && self.has_deadline == invocation.deadline_ms.is_some()
+            // `,d` sets neither: without a deadline the trace comes with the context.
+            && (self.has_deadline || !self.has_trace)
             && self.values.iter().zip(headers.iter()).all(same)
     }
 }
 
 /// Descriptor 60 for one invocation, in pieces, so that the event is not copied:
-/// `[name NUL value NUL]... sequence NUL request id NUL deadline NUL trace NUL`, the event, `NUL`.
+/// `[name NUL value NUL]... request id NUL [deadline NUL [trace NUL]]`, the event, `NUL`.
 /// bash reads so many and no more: what is left of a longer one behind it does no harm.
 #[derive(Debug)]
 pub struct Arguments<'a> {
@@ -108,11 +118,9 @@ pub struct Arguments<'a> {
     pub end: [u8; 1],
 }
 
-/// Lays out what bash is given for `invocation`, the `sequence`th of this shell; `context` is
-/// given only when it changed.
+/// Lays out what bash is given for `invocation`; `context` is given only when it changed.
 #[must_use]
 pub fn arguments<'a>(
-    sequence: u64,
     invocation: &'a Invocation,
     context: Option<&Context>,
     separator: Separator,
@@ -126,19 +134,20 @@ pub fn arguments<'a>(
     if let Some(context) = context {
         let values = context.values.iter().map(String::as_str);
         let pairs = CONTEXT_VARIABLES.into_iter().zip(values);
-        for (name, value) in pairs.chain(TRACE_VARIABLES.map(|name| (name, trace))) {
+        let deadline = invocation.deadline_ms.as_deref().unwrap_or_default();
+        let pairs = pairs.chain(TRACE_VARIABLES.map(|name| (name, trace)));
+        for (name, value) in pairs.chain([(DEADLINE_VARIABLE, deadline)]) {
             push(&mut head, name, end);
             push(&mut head, value, end);
         }
     }
-    push(&mut head, &sequence.to_string(), end);
     push(&mut head, &invocation.request_id, end);
-    push(
-        &mut head,
-        invocation.deadline_ms.as_deref().unwrap_or_default(),
-        end,
-    );
-    push(&mut head, trace, end);
+    if let Some(deadline) = &invocation.deadline_ms {
+        push(&mut head, deadline, end);
+        if invocation.trace_id.is_some() {
+            push(&mut head, trace, end);
+        }
+    }
     Arguments {
         head,
         event: as_argument(&invocation.event),
@@ -178,8 +187,6 @@ pub fn without_newlines_at_end(bytes: &[u8]) -> &[u8] {
 /// Where bash stands after an invocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// Which invocation bash believes it ran; another one if it never came to this one.
-    pub sequence: Option<u64>,
     /// How the handler ended.
     pub ended: Ended,
     /// 0 to 255.
@@ -201,83 +208,110 @@ pub enum Ended {
     Exit,
     /// `errexit`: a command failed under `set -e`.
     ErrExit,
+    /// `idle`: it was not called, which is not meant to happen.
+    NotCalled,
 }
 
-/// The lines that make bash run one invocation and report it.
+/// The lines that make bash run one invocation and report it. Each starts with a backslash, which
+/// keeps it from being taken for an alias.
 #[must_use]
-pub fn invocation_lines(separator: Separator, with_context: bool, mark: &str) -> String {
-    let (context, take) = match separator {
-        Separator::Nul => ("__driver_context\n", ","),
-        Separator::Newline => ("__driver_context $'\\n'\n", ",l"),
+pub fn invocation_lines(
+    invocation: &Invocation,
+    with_context: bool,
+    separator: Separator,
+    mark: &str,
+) -> String {
+    let take = match (&invocation.deadline_ms, &invocation.trace_id) {
+        (Some(_), None) => ",",
+        (Some(_), Some(_)) => ",t",
+        (None, _) => ",d",
+    };
+    let (context, suffix) = match separator {
+        Separator::Nul => ("\\__driver_context\n", ""),
+        Separator::Newline => ("\\__driver_context $'\\n'\n", "l"),
     };
     let context = if with_context { context } else { "" };
-    format!("{context}{take}\n,, {mark}\n")
+    format!("{context}\\{take}{suffix}\n\\,, $? {mark}\n")
 }
+
+/// The line that ends bash, if it still reads lines, with the status of the handler.
+pub const LEAVE_LINE: &str = "\\builtin exit \"${__driver_status:-$?}\"\n";
 
 /// The lines that run the EXIT trap which a handler left, and report again.
 #[must_use]
-pub fn exit_trap_lines(status: i32, sequence: u64, mark: &str) -> String {
-    format!("__driver_exit_trap {status} {sequence}\n,, {mark}\n")
+pub fn exit_trap_lines(status: i32, mark: &str) -> String {
+    format!("\\__driver_exit_trap {status}\n\\,, $? {mark}\n")
 }
 
 /// The lines that make bash show its state.
 #[must_use]
 pub fn state_lines(mark: &str) -> String {
-    format!(",,, {mark}\n")
+    format!("\\,,, {mark}\n")
 }
 
 /// The lines that make bash open `response`, a descriptor of the process `host`, in the place of
 /// the pipe that it has. `exec` leads no descriptor elsewhere that is closed for children, which
 /// guards ours, but it closes one.
 #[must_use]
-pub fn renew_response_lines(host: u32, response: i32) -> String {
+pub fn renew_response_lines(host: u32, response: &OwnedFd) -> String {
+    let response = response.as_raw_fd();
     format!(
-        "exec {RESPONSE}>&- {INHERITED_RESPONSE}>/proc/{host}/fd/{response}\n\
-         __driver_adopt {INHERITED_RESPONSE} {RESPONSE}\n"
+        "\\exec {RESPONSE}>&- {INHERITED_RESPONSE}>/proc/{host}/fd/{response}\n\
+         \\__driver_adopt {INHERITED_RESPONSE} {RESPONSE}\n"
     )
 }
 
 /// What the driver prints for its own EXIT trap.
-const OWN_EXIT_TRAP: &[u8] = b"trap -- '__driver_died' EXIT\n";
+const OWN_EXIT_TRAP: &[u8] = b"trap -- '\\__driver_died' EXIT\n";
 
 /// Finds the report that bears `mark` in what bash wrote; also where it ends. `None` while it
 /// is not complete. What stands before it is not ours.
 #[must_use]
 pub fn find_report(bytes: &[u8], mark: &str) -> Option<(Report, usize)> {
-    let start = memmem::find(bytes, mark.as_bytes())?;
-    let line_end = start + memchr(b'\n', &bytes[start..])?;
-    let line = String::from_utf8_lossy(&bytes[start..line_end]).into_owned();
-    let mut words = line.split(' ').skip(1);
-    let sequence = words.next().and_then(|word| word.parse().ok());
-    let ended = match words.next() {
-        Some("exit") => Ended::Exit,
-        Some("errexit") => Ended::ErrExit,
+    // A DEBUG trap of the handler's may print our lines: there no NUL follows.
+    let start = memmem::find(bytes, format!("{mark}\0").as_bytes())?;
+    let (fields, length) = fields_between(&bytes[start..], mark)?;
+    let mut fields = fields.into_iter();
+    let ended = match fields.next()?.as_str() {
+        "exit" => Ended::Exit,
+        "errexit" => Ended::ErrExit,
+        "idle" => Ended::NotCalled,
+        // `return`, or nothing at all if the handler unset the variable.
         _ => Ended::Return,
     };
-    let status = words.next().and_then(|word| word.parse().ok()).unwrap_or(1);
-    let count = words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
-    let (details, length) = strings(&bytes[line_end + 1..], count)?;
-    let mut details = details.into_iter();
-    let has_exit_trap = {
-        let before = &bytes[..start];
-        before.ends_with(b" EXIT\n") && !before.ends_with(OWN_EXIT_TRAP)
-    };
+    let status = fields.next()?.parse().unwrap_or(1);
+    let before = &bytes[..start];
     let report = Report {
-        sequence,
         ended,
         status,
-        command: details.next().filter(|command| !command.is_empty()),
-        stack: details.map(|text| frame(&text)).collect(),
-        has_exit_trap,
+        command: fields.next().filter(|command| !command.is_empty()),
+        stack: fields.map(|text| frame(&text)).collect(),
+        has_exit_trap: before.ends_with(b" EXIT\n") && !before.ends_with(OWN_EXIT_TRAP),
     };
-    Some((report, line_end + 1 + length))
+    Some((report, start + length))
+}
+
+/// The strings, each with a NUL after it, between a word and its next occurrence, and how long
+/// all is together.
+fn fields_between(bytes: &[u8], word: &str) -> Option<(Vec<String>, usize)> {
+    let mut fields = Vec::new();
+    let mut at = 0;
+    loop {
+        let end = at + memchr(b'\0', &bytes[at..])?;
+        let field = &bytes[at..end];
+        at = end + 1;
+        match (field == word.as_bytes(), fields.is_empty()) {
+            (true, false) => return Some((fields.split_off(1), at)),
+            _ => fields.push(String::from_utf8_lossy(field).into_owned()),
+        }
+    }
 }
 
 /// Finds a report among the bytes of a response, and where it starts.
 #[must_use]
 pub fn find_misled_report(bytes: &[u8], mark: &str) -> Option<(Report, usize)> {
     let (report, _) = find_report(bytes, mark)?;
-    let before = &bytes[..memmem::find(bytes, mark.as_bytes())?];
+    let before = &bytes[..memmem::find(bytes, format!("{mark}\0").as_bytes())?];
     let start = before.strip_suffix(OWN_EXIT_TRAP).unwrap_or(before).len();
     Some((report, start))
 }
@@ -299,17 +333,15 @@ pub struct LastWords {
 /// Finds the last words in what bash wrote before it ended.
 #[must_use]
 pub fn find_last_words(bytes: &[u8]) -> Option<LastWords> {
-    let start = memmem::rfind(bytes, b"died ")?;
-    let line_end = start + memchr(b'\n', &bytes[start..])?;
-    let line = String::from_utf8_lossy(&bytes[start..line_end]).into_owned();
-    let mut words = line.split(' ').skip(2);
-    let kind = words.next().unwrap_or_default().to_owned();
-    let count = words.nth(1).and_then(|word| word.parse().ok()).unwrap_or(0);
-    let (details, _) = strings(&bytes[line_end + 1..], count)?;
-    let mut details = details.into_iter();
-    let failed_at = details.next().filter(|place| !place.is_empty());
-    let command = details.next().filter(|command| !command.is_empty());
-    let stack = details
+    let ends = b"died\0";
+    let last = memmem::rfind(bytes, ends)?;
+    let start = memmem::rfind(&bytes[..last], ends)?;
+    let (fields, _) = fields_between(&bytes[start..], "died")?;
+    let mut fields = fields.into_iter();
+    let kind = fields.next()?;
+    let failed_at = fields.nth(1).filter(|place| !place.is_empty());
+    let command = fields.next().filter(|command| !command.is_empty());
+    let stack = fields
         .map(|text| frame(&text))
         .filter(|frame| frame.function != "main")
         .collect();
@@ -319,18 +351,6 @@ pub fn find_last_words(bytes: &[u8]) -> Option<LastWords> {
         command,
         stack,
     })
-}
-
-/// `count` strings, each with a NUL after it, and how long they are together.
-fn strings(bytes: &[u8], count: usize) -> Option<(Vec<String>, usize)> {
-    let mut strings = Vec::new();
-    let mut at = 0;
-    for _ in 0..count.min(1024) {
-        let end = at + memchr(b'\0', &bytes[at..])?;
-        strings.push(String::from_utf8_lossy(&bytes[at..end]).into_owned());
-        at = end + 1;
-    }
-    Some((strings, at))
 }
 
 /// Reads `function file:line`.
@@ -376,6 +396,9 @@ pub fn find_loaded(bytes: &[u8], mark: &str) -> Option<(Loaded, usize)> {
     };
     Some((loaded, end + 1))
 }
+
+/// The line that leads bash's stderr back to the log.
+pub const LOG_LINE: &str = "\\exec 2>&64\n";
 
 /// The lines that start the driver, set the options, and source the file. `argument_zero` is
 /// what `$0` is.

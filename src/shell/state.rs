@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use memchr::{memchr, memmem};
+use memchr::memmem;
 
 use super::protocol::{Context, quote};
 
@@ -16,20 +16,21 @@ pub struct State {
     /// A trap's signal, and the `trap` command that sets it.
     traps: BTreeMap<String, String>,
     aliases: Vec<String>,
+    /// `idle` and the attributes of variables that we set.
+    driver: String,
     directory: String,
     set_options: String,
     shopt_options: String,
     field_separators: String,
     umask: String,
-    /// What the variables of the context hold.
-    pub context: Context,
 }
 
 /// Finds the state that bears `mark`, and where it ends; `None` while it is not complete.
 #[must_use]
-pub fn find_state(bytes: &[u8], mark: &str) -> Option<(State, usize)> {
-    let mark_at = memmem::find(bytes, mark.as_bytes())?;
-    let end = mark_at + memchr(b'\0', &bytes[mark_at..])? + 1;
+pub fn find_state(bytes: &[u8], mark: &str) -> Option<(State, Context, usize)> {
+    // A DEBUG trap of the handler's may print our lines: there no NUL follows.
+    let mark_at = memmem::find(bytes, format!("{mark}\0").as_bytes())?;
+    let end = mark_at + mark.len() + 1;
     let text = String::from_utf8_lossy(&bytes[..mark_at]).into_owned();
     let mut fields = text.split('\0');
     let mut state = State::default();
@@ -44,14 +45,18 @@ pub fn find_state(bytes: &[u8], mark: &str) -> Option<(State, usize)> {
         }
     }
     let mut field = || fields.next().unwrap_or_default().to_owned();
+    state.driver = field();
     state.directory = field();
     state.set_options = field();
     state.shopt_options = field();
     state.field_separators = field();
-    state.context.has_trace = field() == "set";
-    state.context.values = [field(), field(), field(), field()];
+    let context = Context {
+        has_deadline: field() == "set",
+        has_trace: field() == "set",
+        values: [field(), field(), field(), field()],
+    };
     state.umask = field().trim_end().to_owned();
-    Some((state, end))
+    Some((state, context, end))
 }
 
 /// Splits what `trap -p` and `alias -p` print into commands: at newlines outside of quotes.
@@ -82,16 +87,24 @@ fn is_signal(name: &str) -> bool {
 }
 
 impl State {
-    /// The lines that lead from `now` back to this state; none if they are alike. The variables
-    /// of the context are left out: the next invocation sets them.
+    /// The lines that lead from `now` back to this state; none if they are alike (the variables
+    /// of the context are no part of it: the next invocation sets them).
     #[must_use]
     pub fn lines_back_from(&self, now: &Self) -> String {
         let lines = self.commands_back_from(now);
-        lines.into_iter().map(|line| line + "\n").collect()
+        lines
+            .into_iter()
+            .map(|line| format!("\\{line}\n"))
+            .collect()
     }
 
     fn commands_back_from(&self, now: &Self) -> Vec<String> {
         let mut lines = Vec::new();
+        // These two run between our lines, and what they print stands in what we read: without
+        // them bash shows its state again.
+        if self != now && !self.traps.contains_key("DEBUG") {
+            lines.push("builtin trap - DEBUG RETURN".to_owned());
+        }
         for signal in now
             .traps
             .keys()
@@ -111,22 +124,15 @@ impl State {
         if self.directory != now.directory {
             lines.push(format!("builtin cd -- {}", quote(&self.directory)));
         }
-        lines.extend(options_back(
-            "set",
-            ["-o", "+o"],
-            &self.set_options,
-            &now.set_options,
-        ));
-        lines.extend(options_back(
-            "shopt",
-            ["-s", "-u"],
-            &self.shopt_options,
-            &now.shopt_options,
-        ));
+        // In this order: `shopt -u extdebug` unsets an option of `set`.
+        let (wanted, has) = (&self.shopt_options, &now.shopt_options);
+        lines.extend(options_back("shopt", ["-s", "-u"], wanted, has));
+        let (wanted, has) = (&self.set_options, &now.set_options);
+        lines.extend(options_back("set", ["-o", "+o"], wanted, has));
         if self.field_separators != now.field_separators {
             lines.push(match self.field_separators.as_str() {
                 "unset" => "builtin unset -v IFS".to_owned(),
-                value => format!("IFS={}", quote(value)),
+                value => format!("builtin eval {}", quote(&format!("IFS={}", quote(value)))),
             });
         }
         if self.umask != now.umask {
@@ -163,11 +169,11 @@ mod tests {
 
     fn state(text: &str) -> State {
         find_state(text.as_bytes(), "MARK")
-            .map(|(state, _)| state)
+            .map(|(state, _, _)| state)
             .unwrap_or_default()
     }
 
-    const BASE: &str = "trap -- '__driver_died' EXIT\n\0/var/task\0errexit:nounset\0extquote\0 \t\n\0\0\0\0\0\x000022\nMARK\0";
+    const BASE: &str = "trap -- '__driver_died' EXIT\n\0idle\0/var/task\0errexit:nounset\0extquote\0 \t\n\0\0\0\0\0\0\x000022\nMARK\0";
 
     #[test]
     fn state_that_did_not_change_needs_no_lines() {
@@ -177,18 +183,20 @@ mod tests {
 
     #[test]
     fn every_change_is_put_back() {
-        let now = "trap -- 'a\nb'\\''' SIGINT\nalias x='y'\n\0/tmp\0errexit:noglob\0extquote:dotglob\0,\0set\0\0\0\0\x000077\nMARK\0";
+        let now = "trap -- 'a\nb'\\''' SIGINT\nalias x='y'\n\0idle\0/tmp\0errexit:noglob\0extquote:dotglob\0,\0set\0set\0\0\0\0\x000077\nMARK\0";
+        let ifs = format!("builtin eval {}", quote("IFS=' \t\n'"));
         assert_eq!(
             state(BASE).commands_back_from(&state(now)),
             [
+                "builtin trap - DEBUG RETURN",
                 "builtin trap - SIGINT",
                 "builtin trap -- '__driver_died' EXIT",
                 "builtin unalias -a",
                 "builtin cd -- '/var/task'",
+                "builtin shopt -u 'dotglob'",
                 "builtin set -o 'nounset'",
                 "builtin set +o 'noglob'",
-                "builtin shopt -u 'dotglob'",
-                "IFS=' \t\n'",
+                ifs.as_str(),
                 "builtin umask '0022'",
             ]
         );

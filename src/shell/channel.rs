@@ -1,0 +1,422 @@
+//! The talk with bash: lines to its script, words from its control pipe, the response.
+//!
+//! Knows how to wait without waking up for nothing, and when to stop waiting for a bash that has
+//! ended or will never answer. What the words mean is `protocol.rs`, what is done about them is
+//! `mod.rs` and `settle.rs`.
+
+use std::fs::File;
+use std::io::{self, IoSlice, Read, Seek, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+use memchr::memmem;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
+use nix::sys::uio::pwritev;
+use nix::sys::wait::WaitStatus;
+
+use super::process::{self, Process};
+use super::protocol::{self, Arguments, Context, Report};
+use super::state::{State, find_state};
+use crate::sys;
+
+/// For so long only the report is waited for: a response that is shorter than its pipe then
+/// costs no wake-up of its own.
+const REPORT_ALONE: Duration = Duration::from_millis(1);
+/// How often it is looked whether bash still has something to read, while a handler runs.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long bash may take for what it does between invocations, before it counts as lost.
+const SETTLE_LIMIT: Duration = Duration::from_secs(5);
+
+/// Our side of a running bash.
+#[derive(Debug)]
+pub struct Channel {
+    /// The bash.
+    pub process: Process,
+    told: Vec<u8>,
+    marks: Marks,
+    /// The mark of the state that bash still owes us.
+    owed: Option<String>,
+    /// Nobody can write to the response's pipe any more: polling it would return at once.
+    response_closed: bool,
+    event_bytes: usize,
+}
+
+/// What came of waiting for a report.
+#[derive(Debug)]
+pub enum Told {
+    /// This one, from a shell that goes on.
+    Report(Report),
+    /// This one, from a shell whose descriptors the handler closed.
+    LastReport(Report),
+    /// bash ended.
+    Ended(WaitStatus),
+    /// bash has read all lines, and has not reported: the handler redefined what the driver is
+    /// made of.
+    Lost,
+}
+
+/// What `wait` found to be ready.
+struct Ready {
+    control: bool,
+    ended: bool,
+    response: bool,
+}
+
+impl Channel {
+    /// To a bash that was just started.
+    ///
+    /// # Errors
+    /// The system's, when it has no random bytes.
+    pub fn open(process: Process) -> io::Result<Self> {
+        Ok(Self {
+            process,
+            told: Vec::new(),
+            marks: Marks::open()?,
+            owed: None,
+            response_closed: false,
+            event_bytes: 0,
+        })
+    }
+
+    /// A mark that was not used before.
+    pub fn new_mark(&mut self) -> String {
+        self.marks.next()
+    }
+
+    /// Sends lines to the script.
+    ///
+    /// # Errors
+    /// `EPIPE` when bash has ended.
+    pub fn write_lines(&mut self, lines: &str) -> io::Result<()> {
+        self.process.script.write_all(lines.as_bytes())
+    }
+
+    /// Lays an invocation out where bash and the handler read it.
+    ///
+    /// # Errors
+    /// The system's, when there is no memory for it.
+    pub fn put(&mut self, arguments: &Arguments, event: &[u8]) -> io::Result<()> {
+        let pieces = [&arguments.head[..], &arguments.event, &arguments.end];
+        put_file(&mut self.process.arguments, &pieces)?;
+        put_file(&mut self.process.event, &[event])?;
+        if event.len() < self.event_bytes {
+            self.process.event.set_len(event.len() as u64)?;
+        }
+        self.event_bytes = event.len();
+        Ok(())
+    }
+
+    /// Whether bash has read anything of the invocation. If not, the handler was not called.
+    pub fn has_begun(&mut self) -> bool {
+        self.process
+            .arguments
+            .stream_position()
+            .map_or(true, |position| position > 0)
+    }
+
+    /// Gives back the memory of an event that was large.
+    pub fn forget_event(&mut self) {
+        self.event_bytes = 0;
+        // What is not given back is used by the next one.
+        let _ = self.process.event.set_len(0);
+        let _ = self.process.arguments.set_len(0);
+    }
+
+    /// Waits for the report with `mark`, and takes what the handler writes if that is more than
+    /// its pipe holds, or takes long. When it returns the response is complete.
+    pub fn wait_for_report(&mut self, mark: &str, response: &mut Vec<u8>) -> Told {
+        let begun = Instant::now();
+        let (mut alone, mut silent) = (true, false);
+        loop {
+            if let Some((report, end)) = protocol::find_report(&self.told, mark) {
+                self.told.drain(..end);
+                self.take_response(response);
+                return Told::Report(report);
+            }
+            let limit = if alone {
+                REPORT_ALONE.saturating_sub(begun.elapsed())
+            } else {
+                LOOK_EVERY
+            };
+            let ready = self.wait([true, true, !alone && !self.response_closed], Some(limit));
+            if ready.response
+                && let Some(report) = self.take_misled_report(mark, response)
+            {
+                return Told::LastReport(report);
+            }
+            if ready.control {
+                if !matches!(
+                    read_available(&mut self.process.control, &mut self.told),
+                    Ok(1..)
+                ) {
+                    return self.wait_for_end(mark, response);
+                }
+            } else if ready.ended {
+                return self.wait_for_end(mark, response);
+            } else if !alone && !ready.response {
+                if silent && self.has_read_all() {
+                    return Told::Lost;
+                }
+                silent = self.has_read_all();
+            }
+            alone = alone && begun.elapsed() < REPORT_ALONE;
+        }
+    }
+
+    /// bash has ended, or closed its control descriptor: it became another program (`exec`), or
+    /// the handler closed it. Either way its exit status is the outcome.
+    fn wait_for_end(&mut self, mark: &str, response: &mut Vec<u8>) -> Told {
+        // If it is still bash it gets to this line after the handler, and ends as that did.
+        let _ = self.write_lines(protocol::LEAVE_LINE);
+        let mut silent = false;
+        loop {
+            if let Some(status) = self.process.status() {
+                // Its last words may have come with its end.
+                while self.read_control_now() {}
+                return match self.take_misled_report(mark, response) {
+                    Some(report) => Told::LastReport(report),
+                    None => Told::Ended(status),
+                };
+            }
+            let ready = self.wait([false, true, !self.response_closed], Some(LOOK_EVERY));
+            if ready.response {
+                self.take_response(response);
+            } else if !ready.ended {
+                if silent && self.has_read_all() {
+                    return Told::Lost;
+                }
+                silent = self.has_read_all();
+            }
+        }
+    }
+
+    /// Waits until bash has ended by itself; for one whose control pipe is closed.
+    pub fn wait_for_exit(&mut self) -> Option<WaitStatus> {
+        match self.wait_for_end("", &mut Vec::new()) {
+            Told::Ended(status) => Some(status),
+            _ => None,
+        }
+    }
+
+    /// Whether bash waits for more of its script, so that it has passed all that was sent.
+    fn has_read_all(&self) -> bool {
+        sys::bytes_ready(&self.process.script) == 0
+    }
+
+    /// Takes what the handler wrote so far. A handler that closed every descriptor has closed the
+    /// one that bash keeps its stdout in as well: then the report comes with the response.
+    fn take_misled_report(&mut self, mark: &str, response: &mut Vec<u8>) -> Option<Report> {
+        let before = response.len();
+        self.take_response(response);
+        if mark.is_empty() {
+            return None;
+        }
+        // It may have come in two pieces.
+        let from = before.saturating_sub(4096);
+        let (report, start) = protocol::find_misled_report(&response[from..], mark)?;
+        response.truncate(from + start);
+        Some(report)
+    }
+
+    /// Takes what is in the response's pipe now, and no more: what a background job writes later
+    /// is not of this response. A pipe that is ready and empty has no writer any more.
+    fn take_response(&mut self, response: &mut Vec<u8>) {
+        let ready = sys::bytes_ready(&self.process.response);
+        response.reserve(ready);
+        let limit = u64::try_from(ready).unwrap_or(u64::MAX);
+        // It does not block: an error means that there is no more.
+        let _ = (&self.process.response).take(limit).read_to_end(response);
+        self.response_closed = ready == 0;
+    }
+
+    /// The last words of a bash that has ended.
+    #[must_use]
+    pub fn last_words(&self) -> Option<protocol::LastWords> {
+        protocol::find_last_words(&self.told)
+    }
+
+    /// Waits until the file is sourced, without a limit; `None` if bash ended before.
+    pub fn wait_until_loaded(&mut self, mark: &str) -> Option<protocol::Loaded> {
+        loop {
+            if let Some((loaded, end)) = protocol::find_loaded(&self.told, mark) {
+                self.told.drain(..end);
+                return Some(loaded);
+            }
+            let ready = self.wait([true, true, false], None);
+            let has_words = ready.control
+                && matches!(
+                    read_available(&mut self.process.control, &mut self.told),
+                    Ok(1..)
+                );
+            if !has_words {
+                return None;
+            }
+        }
+    }
+
+    /// Makes bash run `lines` and then show its state, which it owes us from then on.
+    ///
+    /// # Errors
+    /// `EPIPE` when bash has ended, also if it ends before it has shown what it owed before.
+    pub fn ask_for_state_after(&mut self, lines: &str) -> io::Result<()> {
+        if self.owed.is_some() {
+            // One state at a time: the one before `lines` is of no use.
+            self.wait_for_state().ok_or(io::ErrorKind::BrokenPipe)?;
+        }
+        let mark = self.marks.next();
+        self.write_lines(&format!("{lines}{}", protocol::state_lines(&mark)))?;
+        self.owed = Some(mark);
+        Ok(())
+    }
+
+    /// Expects the state with `mark`, which lines that were sent ask for.
+    pub fn expect_state(&mut self, mark: String) {
+        self.owed = Some(mark);
+    }
+
+    /// Whether bash owes us a state.
+    #[must_use]
+    pub fn is_owed_state(&self) -> bool {
+        self.owed.is_some()
+    }
+
+    /// Whether the state that bash owes us is here, without waiting for it.
+    pub fn has_told_state(&mut self) -> bool {
+        self.read_control_now();
+        let Some(mark) = &self.owed else { return false };
+        memmem::find(&self.told, format!("{mark}\0").as_bytes()).is_some()
+    }
+
+    /// Waits for the state that bash owes us; `None` if it ends, or takes longer than it may.
+    pub fn wait_for_state(&mut self) -> Option<(State, Context)> {
+        let mark = self.owed.take()?;
+        let begun = Instant::now();
+        loop {
+            if let Some((state, context, end)) = find_state(&self.told, &mark) {
+                self.told.drain(..end);
+                return Some((state, context));
+            }
+            let limit = SETTLE_LIMIT.checked_sub(begun.elapsed())?;
+            let ready = self.wait([true, true, false], Some(limit));
+            if ready.control {
+                if !matches!(
+                    read_available(&mut self.process.control, &mut self.told),
+                    Ok(1..)
+                ) {
+                    return None;
+                }
+            } else if ready.ended {
+                return None;
+            }
+        }
+    }
+
+    /// Gives bash another pipe for the handler's stdout; the old one's end.
+    ///
+    /// # Errors
+    /// The system's, or `EPIPE` when bash has ended.
+    pub fn renew_response(&mut self) -> io::Result<OwnedFd> {
+        let (ours, theirs) = process::response_pipe()?;
+        self.ask_for_state_after(&protocol::renew_response_lines(std::process::id(), &theirs))?;
+        // When bash has shown its state it has opened the pipe: we may close our end of it.
+        self.ask_for_state_after("")?;
+        Ok(std::mem::replace(&mut self.process.response, sys::file(ours)).into())
+    }
+
+    /// Reads what is in the control pipe now; whether there was anything.
+    fn read_control_now(&mut self) -> bool {
+        sys::bytes_ready(&self.process.control) > 0
+            && matches!(
+                read_available(&mut self.process.control, &mut self.told),
+                Ok(1..)
+            )
+    }
+
+    /// Waits until one of what is `wanted` is ready: the control pipe, the end of bash, the
+    /// response. A pipe that is closed counts as ready.
+    fn wait(&self, wanted: [bool; 3], limit: Option<Duration>) -> Ready {
+        let sources = [
+            self.process.control.as_fd(),
+            self.process.ended(),
+            self.process.response.as_fd(),
+        ];
+        let chosen = sources
+            .into_iter()
+            .zip(wanted)
+            .filter(|(_, wanted)| *wanted);
+        let mut polled: Vec<_> = chosen
+            .map(|(source, _)| PollFd::new(source, PollFlags::POLLIN))
+            .collect();
+        let _ = ppoll(&mut polled, limit.map(TimeSpec::from_duration), None);
+        let mut found = polled
+            .iter()
+            .map(|one| one.revents().is_some_and(|events| !events.is_empty()));
+        let mut take = |wanted: bool| wanted && found.next().unwrap_or(false);
+        Ready {
+            control: take(wanted[0]),
+            ended: take(wanted[1]),
+            response: take(wanted[2]),
+        }
+    }
+}
+
+/// Makes `file` start with the pieces, to be read from its start. Does not cut off what is behind.
+fn put_file(file: &mut File, pieces: &[&[u8]]) -> io::Result<()> {
+    let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+    let slices: Vec<IoSlice> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+    let written = pwritev(&*file, &slices, 0)?;
+    if written < length {
+        file.write_all_at(&pieces.concat()[written..], written as u64)?;
+    }
+    file.rewind()
+}
+
+/// One read of what is there, appended.
+fn read_available(file: &mut File, bytes: &mut Vec<u8>) -> io::Result<usize> {
+    let mut piece = [0; 4096];
+    loop {
+        match file.read(&mut piece) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(count) => {
+                bytes.extend_from_slice(&piece[..count]);
+                return Ok(count);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Marks that no handler can guess: 30 random bits each, and told to nobody before they are
+/// used. Short, since bash reads its script a byte at a time.
+#[derive(Debug)]
+struct Marks {
+    source: File,
+    bytes: Vec<u8>,
+}
+
+impl Marks {
+    const LETTERS: usize = 6;
+
+    fn open() -> io::Result<Self> {
+        Ok(Self {
+            source: File::open("/dev/urandom")?,
+            bytes: Vec::new(),
+        })
+    }
+
+    fn next(&mut self) -> String {
+        const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+        if self.bytes.len() < Self::LETTERS {
+            self.bytes.resize(Self::LETTERS * 128, 0);
+            // The system's source of random bytes does not run dry or break.
+            let _ = self.source.read_exact(&mut self.bytes);
+        }
+        let bytes = self.bytes.split_off(self.bytes.len() - Self::LETTERS);
+        bytes
+            .iter()
+            .map(|byte| char::from(ALPHABET[usize::from(byte & 31)]))
+            .collect()
+    }
+}

@@ -1,0 +1,146 @@
+//! What is done about a shell between two invocations, when nobody waits.
+//!
+//! After the answer: replaces a shell that has ended, closes what the handler left open, tells what
+//! it left running, and asks bash what else it changed. bash is not waited for, which would cost a
+//! wake-up for each thing that it tells: if it has not told by then, what it says is read when the
+//! next invocation is there.
+
+use std::fmt::Write;
+use std::fs::File;
+
+use super::Shell;
+use super::leftovers::Leftover;
+use super::protocol;
+use crate::error::Result;
+use crate::invocation::Invocation;
+use crate::log::{Level, Origin};
+use crate::sys;
+
+/// Memory that an invocation needed beyond this is given back after it.
+const KEPT_BYTES: usize = 256 * 1024;
+/// What a handler changed is put back in one go, unless its DEBUG trap meddles.
+const MAX_ATTEMPTS: usize = 3;
+
+impl Shell<'_> {
+    /// Puts the shell in order, or another one in its place.
+    ///
+    /// # Errors
+    /// [`Error::StartShell`](crate::error::Error::StartShell) or
+    /// [`Error::LoadHandler`](crate::error::Error::LoadHandler) when a new shell is needed and
+    /// does not come up.
+    pub fn settle(&mut self, invocation: &Invocation) -> Result<()> {
+        let goes_on = !self.is_damaged
+            && self.channel.ask_for_state_after("").is_ok()
+            && self.put_back_descriptors()
+            && self.part_from_leftovers(invocation)
+            && (!self.channel.has_told_state() || self.put_back());
+        if !goes_on {
+            self.replace()?;
+        }
+        if invocation.event.len() > KEPT_BYTES {
+            self.channel.forget_event();
+            sys::return_free_memory();
+        }
+        Ok(())
+    }
+
+    /// Makes the shell as it was when the file was sourced; whether that went well.
+    pub(super) fn put_back(&mut self) -> bool {
+        for _ in 0..MAX_ATTEMPTS {
+            let Some((now, context)) = self.channel.wait_for_state() else {
+                return false;
+            };
+            let lines = self.state.lines_back_from(&now);
+            self.context = context;
+            if lines.is_empty() {
+                return now == self.state;
+            }
+            if self.channel.ask_for_state_after(&lines).is_err() {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// Closes what the handler left open, and leads stderr back to the log; `false` if the
+    /// handler closed what is needed.
+    fn put_back_descriptors(&mut self) -> bool {
+        let Some(watch) = &self.watch else {
+            return true;
+        };
+        let Some(added) = watch.added_descriptors() else {
+            return false;
+        };
+        let mut lines = String::new();
+        if !watch.has_log() {
+            lines.push_str(protocol::LOG_LINE);
+        }
+        for fd in added {
+            let _ = writeln!(lines, "\\exec {fd}>&-");
+        }
+        lines.is_empty() || self.channel.ask_for_state_after(&lines).is_ok()
+    }
+
+    /// A process that the handler left behind may hold its stdout: the next invocation gets
+    /// another pipe, and what the process still writes goes to the log. One that holds its stdin
+    /// would read the next event: that takes a new shell.
+    fn part_from_leftovers(&mut self, invocation: &Invocation) -> bool {
+        let Some(watch) = &self.watch else {
+            return true;
+        };
+        let pids = watch.processes();
+        self.known_leftovers.retain(|pid| pids.contains(pid));
+        let new = pids
+            .into_iter()
+            .filter(|pid| !self.known_leftovers.contains(pid));
+        let new: Vec<Leftover> = new.filter_map(Leftover::look_up).collect();
+        for leftover in &new {
+            let (pid, command) = (leftover.pid, &leftover.command);
+            let text = format!(
+                "process {pid} ({command}) outlives its invocation; what it prints goes to the log"
+            );
+            self.warn(invocation, &text);
+            self.known_leftovers.push(pid);
+        }
+        let holds = |file: &File| new.iter().any(|leftover| leftover.holds(file));
+        if holds(&self.channel.process.event) {
+            return false;
+        }
+        !holds(&self.channel.process.response) || self.renew_response()
+    }
+
+    fn renew_response(&mut self) -> bool {
+        let Ok(old) = self.channel.renew_response() else {
+            return false;
+        };
+        self.logs.carry_leftover(old);
+        if let Some(watch) = &mut self.watch {
+            watch.renew();
+        }
+        true
+    }
+
+    fn warn(&self, invocation: &Invocation, text: &str) {
+        let origin = Origin {
+            request_id: Some(&invocation.request_id),
+            tenant_id: invocation.tenant_id.as_deref(),
+        };
+        self.config.log.write(Level::Warn, origin, &text);
+    }
+
+    /// Starts another shell in the place of this one; variables start anew.
+    pub(super) fn replace(&mut self) -> Result<()> {
+        self.channel.process.kill();
+        self.logs.drain();
+        // Processes that outlive their shell go on, and so does what they print.
+        let has_leftovers = self
+            .watch
+            .as_ref()
+            .is_some_and(|watch| !watch.processes().is_empty());
+        if has_leftovers && let Ok(pipe) = self.channel.process.response.try_clone() {
+            self.logs.carry_leftover(pipe.into());
+        }
+        *self = Self::start(self.config, self.handler)?.finish()?;
+        Ok(())
+    }
+}
