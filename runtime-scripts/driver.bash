@@ -18,7 +18,7 @@
 builtin set +o posix
 
 # kind: load, idle, or how the handler ended: return until something else is known.
-__driver_kind=load __driver_status='' __driver_failed_at=''
+__driver_kind=load __driver_status='' __driver_failed_at='' __driver_command=''
 __driver_arguments=() __driver_details=()
 
 __driver_adopt() { # <inherited descriptor> <ours>
@@ -45,7 +45,7 @@ __driver_adopt() { # <inherited descriptor> <ours>
 ,t() {
   builtin local -
   builtin mapfile -n4 -td '' -u60 __driver_arguments
-  LAMBDA_RUNTIME_AWS_REQUEST_ID=${__driver_arguments[0]} LAMBDA_RUNTIME_DEADLINE_MS=${__driver_arguments[1]} LAMBDA_RUNTIME_TRACE_ID=${__driver_arguments[2]} _X_AMZN_TRACE_ID=${__driver_arguments[2]} __driver_kind=return
+  LAMBDA_RUNTIME_AWS_REQUEST_ID=${__driver_arguments[0]} LAMBDA_RUNTIME_DEADLINE_MS=${__driver_arguments[1]} LAMBDA_RUNTIME_TRACE_ID=${__driver_arguments[2]} _X_AMZN_TRACE_ID=$LAMBDA_RUNTIME_TRACE_ID __driver_kind=return
   builtin set "$__driver_options"
   "$__driver_function" "${__driver_arguments[3]}" <&61 >&62
 }
@@ -80,22 +80,18 @@ __driver_context() { # [separator: NUL if none]
   builtin printf '%s\0' "$2" "$__driver_kind" "${__driver_status:-$1}" "${__driver_details[@]}" "$2" || builtin exit "$1"
 }
 
-# Forgets the invocation, and shows the host what the handler may have changed.
-# Nobody waits for this: the answer is on its way. DEBUG and RETURN traps are seen by
-# functions that are traced alone. The attributes: a variable that is readonly, or an
-# integer, cannot take what the next invocation brings.
+# Forgets the invocation, and shows the host what the handler may have changed: traps,
+# aliases, options, umask; IFS; the variables that seldom change. Nobody waits for this: the
+# answer is on its way. DEBUG and RETURN traps are seen by functions that are traced alone.
 ,,,() { # <mark>
-  __driver_arguments=() __driver_details=() __driver_status='' __driver_kind=idle
+  __driver_kind=idle __driver_status='' __driver_details=()
+  builtin declare -gx +iuln LAMBDA_RUNTIME_AWS_REQUEST_ID LAMBDA_RUNTIME_DEADLINE_MS LAMBDA_RUNTIME_TRACE_ID _X_AMZN_TRACE_ID
   builtin disown -a
   builtin trap -p
   builtin alias -p
-  builtin printf '\0%s' "$__driver_kind:${__driver_kind@a}${__driver_arguments@a}${__driver_details@a}${__driver_status@a}:${LAMBDA_RUNTIME_AWS_REQUEST_ID@a}:${LAMBDA_RUNTIME_DEADLINE_MS@a}:${LAMBDA_RUNTIME_TRACE_ID@a}:${_X_AMZN_TRACE_ID@a}" \
-    "$PWD" "$SHELLOPTS" "$BASHOPTS" "${IFS-unset}" \
-    "${LAMBDA_RUNTIME_DEADLINE_MS+set}" "${_X_AMZN_TRACE_ID+set}" \
-    "${LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN-}" "${LAMBDA_RUNTIME_CLIENT_CONTEXT-}" \
-    "${LAMBDA_RUNTIME_COGNITO_IDENTITY-}" "${LAMBDA_RUNTIME_AWS_TENANT_ID-}" ''
+  builtin shopt -s
   builtin umask
-  builtin printf '%s\0' "$1"
+  builtin printf '\0%s\0%s\0%s\0' "${IFS-unset}" "${LAMBDA_RUNTIME_DEADLINE_MS+set}|${_X_AMZN_TRACE_ID+set}|${LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN-}|${LAMBDA_RUNTIME_CLIENT_CONTEXT-}|${LAMBDA_RUNTIME_COGNITO_IDENTITY-}|${LAMBDA_RUNTIME_AWS_TENANT_ID-}" "$1"
 }
 builtin declare -ft ,,,
 
@@ -103,7 +99,7 @@ builtin declare -ft ,,,
 __driver_exit_trap() { # <status of the handler>
   builtin local - __driver_trap
   builtin set "$__driver_options"
-  __driver_trap=$(builtin trap -p EXIT)
+  __driver_trap=$(\builtin trap -p EXIT)
   builtin trap '\__driver_died' EXIT
   builtin eval "__driver_trap=(${__driver_trap#trap})"
   __driver_kind='return'
@@ -123,7 +119,8 @@ __driver_ended_with() { # <status>: makes it $?
 # the file is sourced, it means what it always means.
 exit() {
   builtin local __driver_exit=${1-$?}
-  if [[ $BASH_SUBSHELL != 0 || $__driver_kind != return || $# -gt 1 ]]; then
+  if [[ $BASH_SUBSHELL != 0 || ${__driver_kind-return} != return || $# -gt 1 ]]; then
+    if [[ ${__driver_kind-} == load ]]; then __driver_kind=exited; fi
     builtin exit "$@"
   fi
   if [[ ! $__driver_exit =~ ^[-+]?[0-9]{1,18}$ ]]; then
@@ -143,7 +140,10 @@ __driver_on_error() { # <status> <line> <command>
   case $__driver_kind in
     return) ;;
     load)
-      __driver_failed_at=${BASH_SOURCE[1]}:$2
+      # The command in the file, and not the line of ours that sources it.
+      if [[ ! $__driver_failed_at ]]; then
+        __driver_failed_at=${BASH_SOURCE[1]}:$2 __driver_command=$3
+      fi
       builtin return 1
       ;;
     *) builtin return 1 ;;
@@ -194,7 +194,7 @@ __driver_died() {
   if [[ $BASH_SUBSHELL != 0 ]]; then builtin return; fi
   builtin set +eu
   # bash does not know the line here.
-  __driver_note 2 "$BASH_COMMAND" 0
+  __driver_note 2 "${__driver_command:-$BASH_COMMAND}" 0
   {
     builtin printf '%s\0' died "$__driver_kind" "$__driver_exit" "$__driver_failed_at" "${__driver_details[@]}" died
   } >&63
@@ -207,7 +207,7 @@ __driver_refuse_options() { # `set` did not take what COSHELL_SHELL_OPTIONS says
 
 __driver_loaded() { # <mark>: tells that the file is sourced, and whether the handler is there
   builtin local __driver_exit=$? __driver_name __driver_names
-  __driver_kind=idle
+  __driver_kind=idle __driver_command=''
   # Of the options that the file leaves behind these three are given to the handler alone.
   __driver_options=${-//[!eux]/}
   __driver_options=${__driver_options:+-$__driver_options}
@@ -217,8 +217,8 @@ __driver_loaded() { # <mark>: tells that the file is sourced, and whether the ha
   if builtin declare -F -- "$__driver_function" >/dev/null; then
     builtin printf '%s ready %s %s.%s\0' "$1" "$__driver_exit" "${BASH_VERSINFO[0]}" "${BASH_VERSINFO[1]}"
   else
-    __driver_names=$(builtin compgen -A function | while builtin read -r __driver_name; do
-      case $__driver_name in ,* | exit | __driver_*) ;; *) builtin printf '%s ' "$__driver_name" ;; esac
+    __driver_names=$(\builtin compgen -A function | while \builtin read -r __driver_name; do
+      case $__driver_name in ,* | exit | __driver_*) ;; *) \builtin printf '%s ' "$__driver_name" ;; esac
     done)
     builtin printf '%s undefined %s\0' "$1" "$__driver_names"
   fi
@@ -230,7 +230,7 @@ __driver_loaded() { # <mark>: tells that the file is sourced, and whether the ha
 # without newlines comes separated by newlines, and the lines are `,l` and `,tl`.
 if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 502)); then
   for __driver_name in ',' ',t' ',d'; do
-    __driver_text=$(builtin declare -f "$__driver_name")
+    __driver_text=$(\builtin declare -f "$__driver_name")
     __driver_text=${__driver_text#"$__driver_name"}
     builtin eval "${__driver_name}l${__driver_text/-td \'\'/-t}"
   done
@@ -249,5 +249,6 @@ builtin set -E
 builtin trap '\__driver_on_error "$?" "$LINENO" "$BASH_COMMAND" && \builtin return 0' ERR
 builtin trap '\__driver_died' EXIT
 builtin readonly __driver_function
-builtin readonly -f , ,t ,d ,, ,,, exit __driver_adopt __driver_context __driver_exit_trap __driver_ended_with \
+builtin readonly -f , ,t ,d ,, ,,, __driver_adopt __driver_context __driver_exit_trap __driver_ended_with \
   __driver_on_error __driver_note __driver_unwind __driver_leave_frame __driver_died __driver_loaded __driver_refuse_options
+builtin printf 'started\0'

@@ -52,7 +52,8 @@ impl Config {
             },
             bash: bash(env::var_os("COSHELL_BASH")),
             shell_options: shell_options(text_or_empty("COSHELL_SHELL_OPTIONS").as_deref()),
-            keep_trailing_newlines: text("COSHELL_TRAILING_NEWLINES").as_deref() == Some("keep"),
+            keep_trailing_newlines: text("COSHELL_TRAILING_NEWLINES")
+                .is_some_and(|value| value.eq_ignore_ascii_case("keep")),
             log: log(),
         })
     }

@@ -32,7 +32,8 @@ const RETRY_AFTER: [Duration; 3] = [
 /// The event's length is believed, for the buffer's first size, up to this.
 const MAX_RESERVED_BYTES: usize = 8 * 1024 * 1024;
 /// The X-Ray cause is a header: kept well below the limit for all headers together.
-const MAX_CAUSE_BYTES: usize = 16 * 1024;
+const MAX_CAUSE_BYTES: usize = 48 * 1024;
+const MAX_CAUSE_FRAMES: usize = 30;
 
 /// What became of an answer that was posted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -303,16 +304,13 @@ fn document(failure: &Failure) -> String {
 /// What X-Ray shows of a failure, as one line of ASCII; `None` if it would be too long.
 fn xray_cause(failure: &Failure) -> Option<String> {
     let message: String = failure.message.chars().take(2048).collect();
-    let stack: Vec<_> = failure
-        .stack
-        .iter()
-        .map(|frame| json!({"path": frame.file, "line": frame.line, "label": frame.function}))
+    let cut = |text: &str| -> String { text.chars().take(200).collect() };
+    let frames = failure.stack.iter().take(MAX_CAUSE_FRAMES);
+    let stack: Vec<_> = frames
+        .clone()
+        .map(|frame| json!({"path": cut(&frame.file), "line": frame.line, "label": cut(&frame.function)}))
         .collect();
-    let mut paths: Vec<_> = failure
-        .stack
-        .iter()
-        .map(|frame| frame.file.as_str())
-        .collect();
+    let mut paths: Vec<_> = frames.map(|frame| cut(&frame.file)).collect();
     paths.sort_unstable();
     paths.dedup();
     let directory = std::env::current_dir().unwrap_or_default();

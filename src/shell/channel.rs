@@ -17,7 +17,7 @@ use nix::sys::uio::pwritev;
 use nix::sys::wait::WaitStatus;
 
 use super::process::{self, Process};
-use super::protocol::{self, Arguments, Context, Report};
+use super::protocol::{self, Arguments, Report};
 use super::state::{State, find_state};
 use crate::sys;
 
@@ -28,6 +28,8 @@ const REPORT_ALONE: Duration = Duration::from_millis(1);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long bash may take for what it does between invocations, before it counts as lost.
 const SETTLE_LIMIT: Duration = Duration::from_secs(5);
+/// How often it is looked whether it is at it.
+const SETTLE_STEP: Duration = Duration::from_millis(100);
 
 /// Our side of a running bash.
 #[derive(Debug)]
@@ -40,7 +42,6 @@ pub struct Channel {
     owed: Option<String>,
     /// Nobody can write to the response's pipe any more: polling it would return at once.
     response_closed: bool,
-    event_bytes: usize,
 }
 
 /// What came of waiting for a report.
@@ -76,7 +77,6 @@ impl Channel {
             marks: Marks::open()?,
             owed: None,
             response_closed: false,
-            event_bytes: 0,
         })
     }
 
@@ -101,10 +101,10 @@ impl Channel {
         let pieces = [&arguments.head[..], &arguments.event, &arguments.end];
         put_file(&mut self.process.arguments, &pieces)?;
         put_file(&mut self.process.event, &[event])?;
-        if event.len() < self.event_bytes {
+        // Longer also if the handler wrote to it.
+        if self.process.event.metadata()?.len() > event.len() as u64 {
             self.process.event.set_len(event.len() as u64)?;
         }
-        self.event_bytes = event.len();
         Ok(())
     }
 
@@ -118,7 +118,6 @@ impl Channel {
 
     /// Gives back the memory of an event that was large.
     pub fn forget_event(&mut self) {
-        self.event_bytes = 0;
         // What is not given back is used by the next one.
         let _ = self.process.event.set_len(0);
         let _ = self.process.arguments.set_len(0);
@@ -129,6 +128,7 @@ impl Channel {
     pub fn wait_for_report(&mut self, mark: &str, response: &mut Vec<u8>) -> Told {
         let begun = Instant::now();
         let (mut alone, mut silent) = (true, false);
+        self.response_closed = false;
         loop {
             if let Some((report, end)) = protocol::find_report(&self.told, mark) {
                 self.told.drain(..end);
@@ -182,7 +182,9 @@ impl Channel {
             }
             let ready = self.wait([false, true, !self.response_closed], Some(LOOK_EVERY));
             if ready.response {
+                let before = response.len();
                 self.take_response(response);
+                self.response_closed = response.len() == before;
             } else if !ready.ended {
                 if silent && self.has_read_all() {
                     return Told::Lost;
@@ -210,6 +212,8 @@ impl Channel {
     fn take_misled_report(&mut self, mark: &str, response: &mut Vec<u8>) -> Option<Report> {
         let before = response.len();
         self.take_response(response);
+        // A pipe that is ready and empty has no writer any more.
+        self.response_closed = response.len() == before;
         if mark.is_empty() {
             return None;
         }
@@ -221,14 +225,19 @@ impl Channel {
     }
 
     /// Takes what is in the response's pipe now, and no more: what a background job writes later
-    /// is not of this response. A pipe that is ready and empty has no writer any more.
+    /// is not of this response.
     fn take_response(&mut self, response: &mut Vec<u8>) {
         let ready = sys::bytes_ready(&self.process.response);
         response.reserve(ready);
         let limit = u64::try_from(ready).unwrap_or(u64::MAX);
         // It does not block: an error means that there is no more.
         let _ = (&self.process.response).take(limit).read_to_end(response);
-        self.response_closed = ready == 0;
+    }
+
+    /// Whether bash got as far as to source the file.
+    #[must_use]
+    pub fn has_started(&self) -> bool {
+        memmem::find(&self.told, protocol::STARTED).is_some()
     }
 
     /// The last words of a bash that has ended.
@@ -290,16 +299,23 @@ impl Channel {
     }
 
     /// Waits for the state that bash owes us; `None` if it ends, or takes longer than it may.
-    pub fn wait_for_state(&mut self) -> Option<(State, Context)> {
+    pub fn wait_for_state(&mut self) -> Option<(State, String)> {
         let mark = self.owed.take()?;
         let begun = Instant::now();
+        let mut silent = false;
         loop {
             if let Some((state, context, end)) = find_state(&self.told, &mark) {
                 self.told.drain(..end);
                 return Some((state, context));
             }
-            let limit = SETTLE_LIMIT.checked_sub(begun.elapsed())?;
-            let ready = self.wait([true, true, false], Some(limit));
+            let ready = self.wait([true, true, false], Some(SETTLE_STEP));
+            if !ready.control && !ready.ended {
+                // It takes a millisecond; a handler can make it impossible.
+                if silent && self.has_read_all() || begun.elapsed() > SETTLE_LIMIT {
+                    return None;
+                }
+                silent = self.has_read_all();
+            }
             if ready.control {
                 if !matches!(
                     read_available(&mut self.process.control, &mut self.told),

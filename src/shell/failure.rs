@@ -95,8 +95,8 @@ pub fn of_end(function: &str, end: WaitStatus, words: LastWords, tail: &str) -> 
 #[must_use]
 pub fn of_loss(function: &str, tail: &str) -> Failure {
     let what = format!(
-        "shell does not report after {function}: a function or alias of the handler's hides a \
-         builtin command that coshell needs"
+        "shell does not report after {function}: a function or a setting of the handler's hinders \
+         the builtin commands that coshell needs"
     );
     let message = message(&what, &[], tail);
     Failure {
@@ -150,7 +150,10 @@ pub fn of_load(
     if words.kind == "options" {
         return Error::ReadConfig {
             variable: "COSHELL_SHELL_OPTIONS",
-            cause: format!("set does not take it{}", quoted(tail)),
+            cause: match tail.split_once(": set: ") {
+                Some((_, reason)) => format!("set does not take it: {}", reason.trim_end()),
+                None => format!("set does not take it{}", quoted(tail)),
+            },
         };
     }
     if let Some(error) = syntax_error(config, handler) {
@@ -163,7 +166,7 @@ pub fn of_load(
         _ => "no status".to_owned(),
     };
     let command = words.command.unwrap_or_default();
-    if words.failed_at.is_none() && command.split(' ').any(|word| word == "exit") {
+    if words.kind == "exited" && !matches!(end, Some(WaitStatus::Signaled(..))) {
         let cause = format!(
             "{file} exited with {status} while it was sourced{}",
             quoted(tail)

@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
 
-use nix::fcntl::readlinkat;
+use nix::fcntl::{readlink, readlinkat};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, getpid};
 
@@ -18,8 +18,8 @@ use super::protocol::OUR_DESCRIPTORS;
 pub struct Leftover {
     /// Its process id.
     pub pid: Pid,
-    /// Its command line, cut short; empty if it could not be read.
-    pub command: String,
+    /// The name of its program; without arguments, which may hold the event.
+    pub program: String,
 }
 
 impl Leftover {
@@ -67,6 +67,8 @@ pub struct Watch {
     count: u64,
     /// Where its stderr leads to.
     log: Option<OsString>,
+    /// The directory that it is in.
+    directory: Option<OsString>,
     /// Each other descriptor that bash has by rights, but 0 and 1, and where it leads to.
     links: Vec<(i32, OsString)>,
 }
@@ -82,6 +84,7 @@ impl Watch {
             children_of_ours: File::open(format!("/proc/self/task/{}/children", getpid())).ok()?,
             count: 0,
             log: None,
+            directory: None,
             links: Vec::new(),
         };
         watch.renew();
@@ -90,6 +93,7 @@ impl Watch {
 
     /// Takes what bash has now for what it has by rights.
     pub fn renew(&mut self) {
+        self.directory = self.directory_now();
         self.count = self.descriptors.metadata().map_or(0, |folder| folder.len());
         let numbers = self
             .numbers()
@@ -113,6 +117,17 @@ impl Watch {
 
     fn link(&self, fd: i32) -> Option<OsString> {
         readlinkat(&self.descriptors, fd.to_string().as_str()).ok()
+    }
+
+    fn directory_now(&self) -> Option<OsString> {
+        readlink(format!("/proc/{}/cwd", self.bash).as_str()).ok()
+    }
+
+    /// The directory that bash was in, if it has left it.
+    #[must_use]
+    pub fn left_directory(&self) -> Option<&OsStr> {
+        let was = self.directory.as_deref()?;
+        (self.directory_now()? != was).then_some(was)
     }
 
     /// Whether the stderr of bash leads to where it did.
@@ -197,15 +212,11 @@ impl Leftover {
         if matches!(state, 'Z' | 'X') {
             return None;
         }
-        let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-        let words: Vec<_> = line
-            .split(|byte| *byte == 0)
-            .filter(|word| !word.is_empty())
-            .collect();
-        let command: String = String::from_utf8_lossy(&words.join(&b' '))
-            .chars()
-            .take(80)
-            .collect();
-        Some(Self { pid, command })
+        let program = status.split_once(" (")?.1.rsplit_once(") ")?.0;
+        let program = program.chars().filter(|character| !character.is_control());
+        Some(Self {
+            pid,
+            program: program.collect(),
+        })
     }
 }

@@ -36,6 +36,7 @@ struct Carrier {
     request_id: String,
     tenant_id: Option<String>,
     tail: Vec<u8>,
+    is_tail_cut: bool,
     line: Vec<u8>,
 }
 
@@ -50,6 +51,7 @@ impl Logs {
             request_id: String::new(),
             tenant_id: None,
             tail: Vec::new(),
+            is_tail_cut: false,
             line: Vec::new(),
         };
         let logs = Self(Arc::new(Mutex::new(carrier)));
@@ -93,6 +95,7 @@ impl Logs {
             carrier.tenant_id = tenant_id.map(ToOwned::to_owned);
         }
         carrier.tail.clear();
+        carrier.is_tail_cut = false;
     }
 
     /// Carries all that has been written up to now.
@@ -106,11 +109,10 @@ impl Logs {
     #[must_use]
     pub fn tail(&self) -> String {
         let carrier = self.lock();
-        let bytes = &carrier.tail;
-        let start = bytes.len().saturating_sub(TAIL_BYTES);
-        let cut = &bytes[start..];
-        let whole = cut.iter().position(|byte| byte & 0xc0 != 0x80).unwrap_or(0);
-        String::from_utf8_lossy(if start == 0 { cut } else { &cut[whole..] }).into_owned()
+        let cut = &carrier.tail[carrier.tail.len().saturating_sub(TAIL_BYTES)..];
+        let is_whole = cut.len() == carrier.tail.len() && !carrier.is_tail_cut;
+        let whole = cut.iter().position(|byte| is_whole || byte & 0xc0 != 0x80);
+        String::from_utf8_lossy(&cut[whole.unwrap_or(0)..]).into_owned()
     }
 
     /// Carries what a process that outlived its invocation still writes to its old stdout.
@@ -129,6 +131,7 @@ impl Logs {
                     request_id: String::new(),
                     tenant_id: None,
                     tail: Vec::new(),
+                    is_tail_cut: false,
                     line: Vec::new(),
                 };
                 let mut piece = vec![0; 4096];
@@ -189,22 +192,27 @@ impl Carrier {
             let _ = std::io::stderr().write_all(piece);
             return;
         }
-        self.line.extend_from_slice(piece);
-        if let Some(last) = memrchr(b'\n', &self.line) {
-            let rest = self.line.split_off(last + 1);
-            let lines = std::mem::replace(&mut self.line, rest);
-            self.write_records(&lines[..last]);
-        } else if self.line.len() > MAX_LINE_BYTES {
-            self.finish_line();
-        }
+        let Some(last) = memrchr(b'\n', piece) else {
+            self.line.extend_from_slice(piece);
+            if self.line.len() > MAX_LINE_BYTES {
+                self.finish_line();
+            }
+            return;
+        };
+        let mut lines = std::mem::take(&mut self.line);
+        lines.extend_from_slice(&piece[..last]);
+        self.line.extend_from_slice(&piece[last + 1..]);
+        self.write_records(&lines);
     }
 
     fn remember(&mut self, piece: &[u8]) {
+        let kept = &piece[piece.len().saturating_sub(2 * TAIL_BYTES)..];
+        self.is_tail_cut |= kept.len() < piece.len();
+        self.tail.extend_from_slice(kept);
         // Cut only now and then: moving bytes at each line would cost more than they do.
-        self.tail
-            .extend_from_slice(&piece[piece.len().saturating_sub(2 * TAIL_BYTES)..]);
         if self.tail.len() > 4 * TAIL_BYTES {
             self.tail.drain(..self.tail.len() - TAIL_BYTES);
+            self.is_tail_cut = true;
         }
     }
 

@@ -30,7 +30,7 @@ use channel::{Channel, Told};
 use leftovers::Watch;
 use logs::Logs;
 use process::Process;
-use protocol::{Context, Ended, Loaded, Report, Separator};
+use protocol::{Context, Ended, LastWords, Loaded, Report, Separator};
 use state::State;
 
 /// A live bash with a handler loaded.
@@ -46,8 +46,8 @@ pub struct Shell<'a> {
     state: State,
     /// What /proc shows of bash; `None` where it shows nothing.
     watch: Option<Watch>,
-    /// What the variables that seldom change hold in bash.
-    context: Context,
+    /// What the variables that seldom change hold in bash; `None` if that is not known.
+    context: Option<Context>,
     /// The shell has ended, or cannot be used again.
     is_damaged: bool,
     /// Processes that were told of already.
@@ -87,7 +87,7 @@ impl<'a> Shell<'a> {
                 version: (0, 0),
                 state: State::default(),
                 watch: None,
-                context: Context::default(),
+                context: None,
                 is_damaged: false,
                 known_leftovers: Vec::new(),
             };
@@ -121,11 +121,14 @@ impl<'a> Shell<'a> {
         self.logs
             .begin(&invocation.request_id, invocation.tenant_id.as_deref());
         let separator = self.separator_for(&invocation.event);
-        let with_context = !self.context.fits(invocation);
+        let with_context = !self
+            .context
+            .as_ref()
+            .is_some_and(|known| known.fits(invocation));
         if with_context {
-            self.context = Context::of(invocation);
+            self.context = Some(Context::of(invocation));
         }
-        let context = with_context.then_some(&self.context);
+        let context = self.context.as_ref().filter(|_| with_context);
         let arguments = protocol::arguments(invocation, context, separator);
         self.channel.put(&arguments, &invocation.event).ok()?;
         let mark = self.channel.new_mark();
@@ -218,6 +221,12 @@ impl<'a> Starting<'a> {
         let Some(loaded) = shell.channel.wait_until_loaded(&mark) else {
             return Err(shell.load_error());
         };
+        let loaded = match loaded {
+            Loaded::Ready { .. } if protocol::is_own_function(&shell.handler.function) => {
+                Loaded::Undefined(Vec::new())
+            }
+            loaded => loaded,
+        };
         let syntax_error = || failure::syntax_error(shell.config, shell.handler);
         match loaded {
             Loaded::Ready { status, version } => {
@@ -235,11 +244,10 @@ impl<'a> Starting<'a> {
                 );
             }
         }
-        let Some((state, context)) = shell.channel.wait_for_state() else {
+        let Some((state, _)) = shell.channel.wait_for_state() else {
             return Err(shell.load_error());
         };
         shell.state = state;
-        shell.context = context;
         shell.watch = Watch::start(shell.channel.process.pid());
         shell.known_leftovers = shell
             .watch
@@ -255,7 +263,13 @@ impl Shell<'_> {
     fn load_error(&mut self) -> Error {
         let status = self.channel.wait_for_exit();
         self.logs.drain();
+        // Killed, or another program by now: then it had no last words.
+        let silent = LastWords {
+            kind: "exited".to_owned(),
+            ..LastWords::default()
+        };
         let words = self.channel.last_words();
+        let words = words.or_else(|| self.channel.has_started().then_some(silent));
         failure::of_load(self.config, self.handler, status, words, &self.logs.tail())
     }
 }

@@ -85,6 +85,18 @@ impl Context {
         }
     }
 
+    /// What the driver shows of the variables when they hold this.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let set = |is_set: bool| if is_set { "set" } else { "" };
+        format!(
+            "{}|{}|{}",
+            set(self.has_deadline),
+            set(self.has_trace),
+            self.values.join("|")
+        )
+    }
+
     /// Whether this is what `invocation` wants; allocates nothing.
     #[must_use]
     pub fn fits(&self, invocation: &Invocation) -> bool {
@@ -231,7 +243,7 @@ pub fn invocation_lines(
         Separator::Newline => ("\\__driver_context $'\\n'\n", "l"),
     };
     let context = if with_context { context } else { "" };
-    format!("{context}\\{take}{suffix}\n\\,, $? {mark}\n")
+    format!("{context}\\{take}{suffix}\n\\,, \"$?\" {mark}\n")
 }
 
 /// The line that ends bash, if it still reads lines, with the status of the handler.
@@ -240,7 +252,7 @@ pub const LEAVE_LINE: &str = "\\builtin exit \"${__driver_status:-$?}\"\n";
 /// The lines that run the EXIT trap which a handler left, and report again.
 #[must_use]
 pub fn exit_trap_lines(status: i32, mark: &str) -> String {
-    format!("\\__driver_exit_trap {status}\n\\,, $? {mark}\n")
+    format!("\\__driver_exit_trap {status}\n\\,, \"$?\" {mark}\n")
 }
 
 /// The lines that make bash show its state.
@@ -285,7 +297,7 @@ pub fn find_report(bytes: &[u8], mark: &str) -> Option<(Report, usize)> {
         ended,
         status,
         command: fields.next().filter(|command| !command.is_empty()),
-        stack: fields.map(|text| frame(&text)).collect(),
+        stack: fields.take(MAX_FRAMES).map(|text| frame(&text)).collect(),
         has_exit_trap: before.ends_with(b" EXIT\n") && !before.ends_with(OWN_EXIT_TRAP),
     };
     Some((report, start + length))
@@ -343,7 +355,8 @@ pub fn find_last_words(bytes: &[u8]) -> Option<LastWords> {
     let command = fields.next().filter(|command| !command.is_empty());
     let stack = fields
         .map(|text| frame(&text))
-        .filter(|frame| frame.function != "main")
+        .filter(|frame| frame.function != "main" && !is_own_function(&frame.function))
+        .take(MAX_FRAMES)
         .collect();
     Some(LastWords {
         kind,
@@ -363,6 +376,18 @@ fn frame(text: &str) -> Frame {
         line: line.parse().unwrap_or(0),
     }
 }
+
+/// What the driver says when it is there, before the file is sourced.
+pub const STARTED: &[u8] = b"started\0";
+
+/// Whether a function of this name is the driver's.
+#[must_use]
+pub fn is_own_function(name: &str) -> bool {
+    name == "exit" || name.starts_with(',') || name.starts_with("__driver_")
+}
+
+/// Frames of a stack beyond this are left out.
+const MAX_FRAMES: usize = 100;
 
 /// What bash says when the file is sourced.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -399,6 +424,9 @@ pub fn find_loaded(bytes: &[u8], mark: &str) -> Option<(Loaded, usize)> {
 
 /// The line that leads bash's stderr back to the log.
 pub const LOG_LINE: &str = "\\exec 2>&64\n";
+
+/// The line that gives back the memory of a large event.
+pub const FORGET_LINE: &str = "__driver_arguments=()\n";
 
 /// The lines that start the driver, set the options, and source the file. `argument_zero` is
 /// what `$0` is.

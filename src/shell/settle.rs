@@ -7,6 +7,8 @@
 
 use std::fmt::Write;
 use std::fs::File;
+use std::thread;
+use std::time::Duration;
 
 use super::Shell;
 use super::leftovers::Leftover;
@@ -20,6 +22,10 @@ use crate::sys;
 const KEPT_BYTES: usize = 256 * 1024;
 /// What a handler changed is put back in one go, unless its DEBUG trap meddles.
 const MAX_ATTEMPTS: usize = 3;
+/// How often a process that is left is looked at before it is told of, and how often at most.
+const MIN_LOOKS: usize = 2;
+const MAX_LOOKS: usize = 30;
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 impl Shell<'_> {
     /// Puts the shell in order, or another one in its place.
@@ -29,19 +35,18 @@ impl Shell<'_> {
     /// [`Error::LoadHandler`](crate::error::Error::LoadHandler) when a new shell is needed and
     /// does not come up.
     pub fn settle(&mut self, invocation: &Invocation) -> Result<()> {
-        let goes_on = !self.is_damaged
-            && self.channel.ask_for_state_after("").is_ok()
-            && self.put_back_descriptors()
-            && self.part_from_leftovers(invocation)
-            && (!self.channel.has_told_state() || self.put_back());
-        if !goes_on {
-            self.replace()?;
-        }
+        let mut lines = "";
         if invocation.event.len() > KEPT_BYTES {
             self.channel.forget_event();
             sys::return_free_memory();
+            lines = protocol::FORGET_LINE;
         }
-        Ok(())
+        let goes_on = !self.is_damaged
+            && self.channel.ask_for_state_after(lines).is_ok()
+            && self.put_back_descriptors()
+            && self.part_from_leftovers(invocation)
+            && (!self.channel.has_told_state() || self.put_back());
+        if goes_on { Ok(()) } else { self.replace() }
     }
 
     /// Makes the shell as it was when the file was sourced; whether that went well.
@@ -50,11 +55,18 @@ impl Shell<'_> {
             let Some((now, context)) = self.channel.wait_for_state() else {
                 return false;
             };
-            let lines = self.state.lines_back_from(&now);
-            self.context = context;
-            if lines.is_empty() {
-                return now == self.state;
+            // What the handler did to the variables is mended by the next invocation.
+            if self
+                .context
+                .as_ref()
+                .is_some_and(|known| known.shown() != context)
+            {
+                self.context = None;
             }
+            if now == self.state {
+                return true;
+            }
+            let lines = self.state.lines_back_from(&now);
             if self.channel.ask_for_state_after(&lines).is_err() {
                 return false;
             }
@@ -75,6 +87,10 @@ impl Shell<'_> {
         if !watch.has_log() {
             lines.push_str(protocol::LOG_LINE);
         }
+        if let Some(directory) = watch.left_directory() {
+            let directory = protocol::quote(&directory.to_string_lossy());
+            let _ = writeln!(lines, "\\builtin cd -- {directory}");
+        }
         for fd in added {
             let _ = writeln!(lines, "\\exec {fd}>&-");
         }
@@ -85,19 +101,21 @@ impl Shell<'_> {
     /// another pipe, and what the process still writes goes to the log. One that holds its stdin
     /// would read the next event: that takes a new shell.
     fn part_from_leftovers(&mut self, invocation: &Invocation) -> bool {
-        let Some(watch) = &self.watch else {
-            return true;
-        };
-        let pids = watch.processes();
-        self.known_leftovers.retain(|pid| pids.contains(pid));
-        let new = pids
-            .into_iter()
-            .filter(|pid| !self.known_leftovers.contains(pid));
-        let new: Vec<Leftover> = new.filter_map(Leftover::look_up).collect();
+        let mut new = self.new_leftovers();
+        // A child that was just started has its stdin still to be led elsewhere, and one that is
+        // about to end (a process substitution) is no leftover: so look again.
+        for attempt in 0..MAX_LOOKS {
+            let holds_event = new.iter().any(|one| one.holds(&self.channel.process.event));
+            if new.is_empty() || (attempt >= MIN_LOOKS && !holds_event) {
+                break;
+            }
+            thread::sleep(LOOK_AGAIN);
+            new = self.new_leftovers();
+        }
         for leftover in &new {
-            let (pid, command) = (leftover.pid, &leftover.command);
+            let (pid, program) = (leftover.pid, &leftover.program);
             let text = format!(
-                "process {pid} ({command}) outlives its invocation; what it prints goes to the log"
+                "process {pid} ({program}) outlives its invocation; what it prints goes to the log"
             );
             self.warn(invocation, &text);
             self.known_leftovers.push(pid);
@@ -107,6 +125,18 @@ impl Shell<'_> {
             return false;
         }
         !holds(&self.channel.process.response) || self.renew_response()
+    }
+
+    fn new_leftovers(&mut self) -> Vec<Leftover> {
+        let Some(watch) = &self.watch else {
+            return Vec::new();
+        };
+        let pids = watch.processes();
+        self.known_leftovers.retain(|pid| pids.contains(pid));
+        let new = pids
+            .into_iter()
+            .filter(|pid| !self.known_leftovers.contains(pid));
+        new.filter_map(Leftover::look_up).collect()
     }
 
     fn renew_response(&mut self) -> bool {
