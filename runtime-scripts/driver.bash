@@ -236,11 +236,10 @@ if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 502)); then
   done
 fi
 
-__driver_adopt "$1" 60
-__driver_adopt "$(($1 + 1))" 61
-__driver_adopt "$(($1 + 2))" 62
-__driver_adopt "$(($1 + 3))" 63
-__driver_adopt "$(($1 + 4))" 64
+# What __driver_adopt does, for all five at once: bash sets them aside at 10 and up, where
+# nothing is yet.
+{ exec 60>&10 61>&11 62>&12 63>&13 64>&14; } 70>&- 71>&- 72>&- 73>&- 74>&-
+exec 70>&- 71>&- 72>&- 73>&- 74>&-
 exec >&63
 # As under POSIX mode, which the tutorial's bootstrap has on Amazon Linux: `set -e` holds in
 # $(...) as well.

@@ -94,6 +94,7 @@ impl Watch {
     /// Takes what bash has now for what it has by rights.
     pub fn renew(&mut self) {
         self.directory = self.directory_now();
+        self.log = self.link(2);
         self.count = self.descriptors.metadata().map_or(0, |folder| folder.len());
         let numbers = self
             .numbers()

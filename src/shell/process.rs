@@ -52,7 +52,7 @@ impl Process {
         let arguments = memfd_create(c"arguments", MFdFlags::MFD_CLOEXEC)?;
         let event = memfd_create(c"event", MFdFlags::MFD_CLOEXEC)?;
         let driver = memfd_create(c"driver", MFdFlags::MFD_CLOEXEC)?;
-        nix::unistd::write(&driver, protocol::DRIVER.as_bytes())?;
+        nix::unistd::write(&driver, protocol::driver().as_bytes())?;
         nix::unistd::lseek(&driver, 0, nix::unistd::Whence::SeekSet)?;
         let (script_out, script) = pipe2(OFlag::O_CLOEXEC)?;
         let (control, control_in) = pipe2(OFlag::O_CLOEXEC)?;

@@ -11,7 +11,14 @@ use memchr::{memchr, memmem};
 use crate::invocation::{Frame, Invocation};
 
 /// The driver, as bash reads it when it starts.
-pub const DRIVER: &str = include_str!("../../runtime-scripts/driver.bash");
+const DRIVER: &str = include_str!("../../runtime-scripts/driver.bash");
+
+/// The driver without its comments: bash reads them at each start.
+#[must_use]
+pub fn driver() -> String {
+    let lines = DRIVER.lines().map(str::trim_start);
+    lines.filter(|line| !line.starts_with('#')).flat_map(|line| [line, "\n"]).collect()
+}
 
 /// The descriptors that bash starts with; the driver moves the first five to 60 and up, where
 /// the handler's commands do not inherit them. Unlike the numbers below 10 they are ours alone.
@@ -441,7 +448,7 @@ pub fn start_lines(
 ) -> String {
     let mut lines = format!(
         "__driver_function={} BASH_ARGV0={}\n\
-         . /dev/fd/{INHERITED_DRIVER} {INHERITED_ARGUMENTS}\n\
+         . /dev/fd/{INHERITED_DRIVER}\n\
          exec {INHERITED_DRIVER}<&- {INHERITED_SCRIPT}<&-\n",
         quote(function),
         quote(argument_zero),
