@@ -17,7 +17,7 @@ CHECKED := $(filter-out tests/fixtures/handlers/%,$(SCRIPTS))
 
 .DEFAULT_GOAL := help
 .PHONY: help test check packages test-tools lint format rust driver failing static-bash \
-	bootstrap image-test bench clean
+	bootstrap image-test clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16

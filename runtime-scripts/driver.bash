@@ -14,20 +14,13 @@
 #   62 response: the handler's standard output
 #   63 control: what we tell the host; 1 is the same outside of the handler
 #   64 the log, as 2 is unless the handler changed it
+#   65 seldom.bash, which holds what few invocations need
 
 builtin set +o posix
 
 # kind: load, idle, or how the handler ended: return until something else is known.
 __driver_kind=load __driver_status='' __driver_failed_at='' __driver_command=''
 __driver_arguments=() __driver_details=()
-
-__driver_adopt() { # <inherited descriptor> <ours>
-  # Children inherit every descriptor but those that bash sets aside itself, and a
-  # duplicate of such a one is closed for them too: so let bash set it aside.
-  builtin local __driver_aside=10
-  while [[ -e /dev/fd/$__driver_aside ]]; do __driver_aside=$((__driver_aside + 1)); done
-  builtin eval "{ \exec $2>&$__driver_aside; } $1>&-; \exec $1>&-"
-}
 
 # Takes the invocation that lies in descriptor 60, and calls the handler. bash copies the
 # whole body of a function each time it calls it: what is called for every invocation has
@@ -90,123 +83,14 @@ __driver_context() { # [separator: NUL if none]
   builtin trap -p
   builtin alias -p
   builtin shopt -s
+  builtin declare -f exit
   builtin umask
   builtin printf '\0%s\0%s\0%s\0' "${IFS-unset}" "${LAMBDA_RUNTIME_DEADLINE_MS+set}|${_X_AMZN_TRACE_ID+set}|${LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN-}|${LAMBDA_RUNTIME_CLIENT_CONTEXT-}|${LAMBDA_RUNTIME_COGNITO_IDENTITY-}|${LAMBDA_RUNTIME_AWS_TENANT_ID-}" "$1"
 }
 builtin declare -ft ,,,
 
-# Runs the EXIT trap that the handler set, as the end of a subshell would have.
-__driver_exit_trap() { # <status of the handler>
-  builtin local - __driver_trap
-  builtin set "$__driver_options"
-  __driver_trap=$(\builtin trap -p EXIT)
-  builtin trap '\__driver_died' EXIT
-  builtin eval "__driver_trap=(${__driver_trap#trap})"
-  __driver_kind='return'
-  if (($1 == 0)); then
-    builtin eval "${__driver_trap[1]}" <&61 >&62
-  else
-    __driver_ended_with "$1" || builtin eval "${__driver_trap[1]}" <&61 >&62
-  fi
-  if [[ $__driver_kind == return ]]; then __driver_status=$1; fi
-}
-
-__driver_ended_with() { # <status>: makes it $?
-  builtin return "$1"
-}
-
-# `exit` in a handler ends the invocation and not the shell. In a subshell, and while
-# the file is sourced, it means what it always means.
-exit() {
-  builtin local __driver_exit=${1-$?}
-  if [[ $BASH_SUBSHELL != 0 || ${__driver_kind-return} != return || $# -gt 1 ]]; then
-    if [[ ${__driver_kind-} == load ]]; then __driver_kind=exited; fi
-    builtin exit "$@"
-  fi
-  if [[ ! $__driver_exit =~ ^[-+]?[0-9]{1,18}$ ]]; then
-    builtin printf '%s: line %s: exit: %s: numeric argument required\n' "${BASH_SOURCE[1]}" "${BASH_LINENO[0]}" "$1" >&2
-    __driver_exit=2
-  fi
-  if [[ $__driver_exit == -* ]]; then __driver_exit=$((256 - (10#${__driver_exit#-} & 255))); fi
-  __driver_kind='exit' __driver_status=$((10#${__driver_exit#+} & 255))
-  __driver_note 2 ''
-  __driver_unwind
-}
-
-# The ERR trap, where `set -e` would end the shell. True if the handler itself returned the
-# status: the trap then returns from `,`, and there is no other command to blame.
-__driver_on_error() { # <status> <line> <command>
-  [[ $- == *e* && $BASH_SUBSHELL == 0 ]] || builtin return 1
-  case $__driver_kind in
-    return) ;;
-    load)
-      # The command in the file, and not the line of ours that sources it.
-      if [[ ! $__driver_failed_at ]]; then
-        __driver_failed_at=${BASH_SOURCE[1]}:$2 __driver_command=$3
-      fi
-      builtin return 1
-      ;;
-    *) builtin return 1 ;;
-  esac
-  __driver_status=$1
-  [[ ${FUNCNAME[1]} == ,* ]] && builtin return 0
-  __driver_kind=errexit
-  __driver_note 2 "$3" "$2"
-  __driver_unwind
-  builtin return 1
-}
-
-__driver_note() { # <frames of ours> <command> [line]: remembers where the handler was
-  builtin local __driver_i __driver_line
-  __driver_details=("${2:0:1024}")
-  for ((__driver_i = $1; __driver_i < ${#FUNCNAME[@]}; __driver_i++)); do
-    case ${FUNCNAME[__driver_i]} in , | ,? | __driver_exit_trap) break ;; esac
-    __driver_line=${BASH_LINENO[__driver_i - 1]}
-    if ((__driver_i == $1)); then __driver_line=${3:-$__driver_line}; fi
-    __driver_details+=("${FUNCNAME[__driver_i]} ${BASH_SOURCE[__driver_i]}:$__driver_line")
-  done
-}
-
-# A DEBUG trap that returns 2 under extdebug returns from the function around it: so
-# the handler is left frame by frame, on every version of bash, and the shell lives on.
-__driver_unwind() {
-  builtin set +e
-  builtin shopt -s extdebug
-  builtin trap '\builtin trap - RETURN; \__driver_leave_frame' DEBUG
-}
-
-__driver_leave_frame() {
-  case ${FUNCNAME[1]-} in
-    ,* | __driver_exit_trap | main | '')
-      builtin trap - DEBUG
-      builtin shopt -u extdebug
-      builtin set +T
-      builtin return 0
-      ;;
-  esac
-  builtin return 2
-}
-
-# The EXIT trap: bash is about to end. The host believes the end itself, not this line;
-# it takes from it only where the shell was.
-__driver_died() {
-  builtin local __driver_exit=$?
-  if [[ $BASH_SUBSHELL != 0 ]]; then builtin return; fi
-  builtin set +eu
-  # bash does not know the line here.
-  __driver_note 2 "${__driver_command:-$BASH_COMMAND}" 0
-  {
-    builtin printf '%s\0' died "$__driver_kind" "$__driver_exit" "$__driver_failed_at" "${__driver_details[@]}" died
-  } >&63
-}
-
-__driver_refuse_options() { # `set` did not take what COSHELL_SHELL_OPTIONS says
-  __driver_kind=options
-  builtin exit 2
-}
-
 __driver_loaded() { # <mark>: tells that the file is sourced, and whether the handler is there
-  builtin local __driver_exit=$? __driver_name __driver_names
+  builtin local __driver_exit=$?
   __driver_kind=idle __driver_command=''
   # Of the options that the file leaves behind these three are given to the handler alone.
   __driver_options=${-//[!eux]/}
@@ -217,18 +101,40 @@ __driver_loaded() { # <mark>: tells that the file is sourced, and whether the ha
   if builtin declare -F -- "$__driver_function" >/dev/null; then
     builtin printf '%s ready %s %s.%s\0' "$1" "$__driver_exit" "${BASH_VERSINFO[0]}" "${BASH_VERSINFO[1]}"
   else
-    __driver_names=$(\builtin compgen -A function | while \builtin read -r __driver_name; do
-      case $__driver_name in ,* | exit | __driver_*) ;; *) \builtin printf '%s ' "$__driver_name" ;; esac
-    done)
-    builtin printf '%s undefined %s\0' "$1" "$__driver_names"
+    __driver_seldom __driver_undefined "$1"
   fi
   # shellcheck disable=SC2034 # they get their values when an invocation comes
   builtin export LAMBDA_RUNTIME_AWS_REQUEST_ID LAMBDA_RUNTIME_DEADLINE_MS LAMBDA_RUNTIME_TRACE_ID _X_AMZN_TRACE_ID
 }
 
-# Before 5.2 bash reads a file that is separated by NUL a byte at a time: there an event
-# without newlines comes separated by newlines, and the lines are `,l` and `,tl`.
-if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 502)); then
+# Calls a function of seldom.bash, which is read when it is first needed: reading it at each
+# start would cost half a millisecond.
+__driver_seldom() { # <function> [its arguments...]
+  # shellcheck disable=SC1091 # a file without a name
+  builtin declare -F __driver_note >/dev/null || . /dev/fd/65
+  "$@"
+}
+
+# The ERR trap: only where `set -e` is about to end the shell there is something to do.
+__driver_on_error() { # <status> <line> <command>
+  [[ $- == *e* && $BASH_SUBSHELL == 0 ]] && __driver_seldom __driver_leave_on_error "$@"
+}
+
+# `exit` in a handler ends the invocation and not the shell.
+__driver_guard_exit() {
+  exit() {
+    builtin local __driver_exit=${1-$?}
+    if [[ $BASH_SUBSHELL != 0 ]]; then builtin exit "${@:-$__driver_exit}"; fi
+    __driver_seldom __driver_exit "$__driver_exit" "$@"
+  }
+}
+
+if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 404)); then
+  builtin printf 'this is bash %s, and coshell needs 4.4 or later\n' "$BASH_VERSION" >&2
+  exit 1
+elif ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 502)); then
+  # Here bash reads a file that is separated by NUL a byte at a time: so an event without
+  # newlines comes separated by newlines, and the lines are `,l`, `,tl` and `,dl`.
   for __driver_name in ',' ',t' ',d'; do
     __driver_text=$(\builtin declare -f "$__driver_name")
     __driver_text=${__driver_text#"$__driver_name"}
@@ -236,18 +142,18 @@ if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 502)); then
   done
 fi
 
-# What __driver_adopt does, for all five at once: bash sets them aside at 10 and up, where
+# What __driver_adopt does, for all six at once: bash sets them aside at 10 and up, where
 # nothing is yet.
-{ exec 60>&10 61>&11 62>&12 63>&13 64>&14; } 70>&- 71>&- 72>&- 73>&- 74>&-
-exec 70>&- 71>&- 72>&- 73>&- 74>&-
+{ exec 60>&10 61>&11 62>&12 63>&13 64>&14 65>&15; } 70>&- 71>&- 72>&- 73>&- 74>&- 75>&-
+exec 70>&- 71>&- 72>&- 73>&- 74>&- 75>&-
 exec >&63
 # As under POSIX mode, which the tutorial's bootstrap has on Amazon Linux: `set -e` holds in
 # $(...) as well.
 builtin shopt -s inherit_errexit
 builtin set -E
 builtin trap '\__driver_on_error "$?" "$LINENO" "$BASH_COMMAND" && \builtin return 0' ERR
-builtin trap '\__driver_died' EXIT
+builtin trap '\__driver_seldom __driver_died "$?"' EXIT
+__driver_guard_exit
 builtin readonly __driver_function
-builtin readonly -f , ,t ,d ,, ,,, __driver_adopt __driver_context __driver_exit_trap __driver_ended_with \
-  __driver_on_error __driver_note __driver_unwind __driver_leave_frame __driver_died __driver_loaded __driver_refuse_options
+builtin readonly -f , ,t ,d ,, ,,, __driver_context __driver_loaded __driver_seldom __driver_on_error __driver_guard_exit
 builtin printf 'started\0'

@@ -38,7 +38,10 @@ pub fn bootstrap(handler: Option<OsString>) -> ExitCode {
     match run(handler) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            config::log().write(Level::Fatal, Origin::default(), &error);
+            // The rest of the text is the end of the log, which is there already.
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            config::log().write(Level::Fatal, Origin::default(), &first);
             ExitCode::FAILURE
         }
     }

@@ -24,6 +24,7 @@ pub fn run(config: &Config) -> Result<()> {
         Ok(handler) => handler,
         Err(error) => {
             return Err(tell_init_error(
+                config,
                 &mut Client::open(&config.runtime_api),
                 error,
             ));
@@ -34,19 +35,22 @@ pub fn run(config: &Config) -> Result<()> {
     let mut client = Client::open(&config.runtime_api);
     match starting.and_then(|starting| starting.finish()) {
         Ok(shell) => serve(config, &mut client, shell),
-        Err(error) => Err(tell_init_error(&mut client, error)),
+        Err(error) => Err(tell_init_error(config, &mut client, error)),
     }
 }
 
-fn tell_init_error(client: &mut Client, error: Error) -> Error {
-    match client.post_init_error(&error.to_failure()) {
-        // Whether it arrived or not: the error itself is what ends us.
-        Ok(_) => error,
-        Err(posting) => Error::PostAnswer {
-            answer: "init error",
-            cause: format!("{posting}; {error}"),
-        },
-    }
+fn tell_init_error(config: &Config, client: &mut Client, error: Error) -> Error {
+    // Whether it arrives or not: the error itself is what ends us.
+    let text = match client.post_init_error(&error.to_failure()) {
+        Ok(Posted::Accepted) => return error,
+        Ok(Posted::Refused(reason)) => format!("init error not taken: {reason}"),
+        Ok(Posted::Unknown(cause)) => {
+            format!("cannot tell whether the init error arrived: {cause}")
+        }
+        Err(posting) => posting.to_string(),
+    };
+    config.log.write(Level::Error, Origin::default(), &text);
+    error
 }
 
 fn serve(config: &Config, client: &mut Client, mut shell: Shell) -> Result<()> {

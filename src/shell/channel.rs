@@ -40,6 +40,8 @@ pub struct Channel {
     marks: Marks,
     /// The mark of the state that bash still owes us.
     owed: Option<String>,
+    /// The EXIT trap that bash has by rights, as it prints it.
+    own_exit_trap: String,
     /// Nobody can write to the response's pipe any more: polling it would return at once.
     response_closed: bool,
 }
@@ -76,6 +78,7 @@ impl Channel {
             told: Vec::new(),
             marks: Marks::open()?,
             owed: None,
+            own_exit_trap: String::new(),
             response_closed: false,
         })
     }
@@ -130,7 +133,9 @@ impl Channel {
         let (mut alone, mut silent) = (true, false);
         self.response_closed = false;
         loop {
-            if let Some((report, end)) = protocol::find_report(&self.told, mark) {
+            if let Some((report, end)) =
+                protocol::find_report(&self.told, mark, &self.own_exit_trap)
+            {
                 self.told.drain(..end);
                 self.take_response(response);
                 return Told::Report(report);
@@ -219,7 +224,8 @@ impl Channel {
         }
         // It may have come in two pieces.
         let from = before.saturating_sub(4096);
-        let (report, start) = protocol::find_misled_report(&response[from..], mark)?;
+        let (report, start) =
+            protocol::find_misled_report(&response[from..], mark, &self.own_exit_trap)?;
         response.truncate(from + start);
         Some(report)
     }
@@ -263,6 +269,11 @@ impl Channel {
                 return None;
             }
         }
+    }
+
+    /// The EXIT trap of `state` is the one that bash has by rights.
+    pub fn adopt_exit_trap(&mut self, state: &State) {
+        self.own_exit_trap = state.exit_trap();
     }
 
     /// Makes bash run `lines` and then show its state, which it owes us from then on.

@@ -143,6 +143,10 @@ impl<'a> Shell<'a> {
                 return None;
             }
         }
+        // A variable that is readonly by now kept the driver from calling the handler.
+        if matches!(&told, Told::Report(report) if report.ended == Ended::NotCalled) {
+            return None;
+        }
         if let Told::Report(report) = &told
             && report.has_exit_trap
         {
@@ -247,6 +251,7 @@ impl<'a> Starting<'a> {
         let Some((state, _)) = shell.channel.wait_for_state() else {
             return Err(shell.load_error());
         };
+        shell.channel.adopt_exit_trap(&state);
         shell.state = state;
         shell.watch = Watch::start(shell.channel.process.pid());
         shell.known_leftovers = shell

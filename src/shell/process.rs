@@ -1,6 +1,6 @@
 //! One bash: started with our descriptors, waited for, killed with its children.
 
-use std::ffi::{CString, OsString};
+use std::ffi::{CStr, CString, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -12,6 +12,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawnp};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::uio::pwrite;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, pipe2};
 
@@ -51,9 +52,8 @@ impl Process {
     pub fn start(bash: &Path) -> io::Result<Self> {
         let arguments = memfd_create(c"arguments", MFdFlags::MFD_CLOEXEC)?;
         let event = memfd_create(c"event", MFdFlags::MFD_CLOEXEC)?;
-        let driver = memfd_create(c"driver", MFdFlags::MFD_CLOEXEC)?;
-        nix::unistd::write(&driver, protocol::driver().as_bytes())?;
-        nix::unistd::lseek(&driver, 0, nix::unistd::Whence::SeekSet)?;
+        let driver = text_file(c"driver", &protocol::driver())?;
+        let seldom = text_file(c"seldom", &protocol::seldom())?;
         let (script_out, script) = pipe2(OFlag::O_CLOEXEC)?;
         let (control, control_in) = pipe2(OFlag::O_CLOEXEC)?;
         let (response, response_in) = response_pipe()?;
@@ -62,7 +62,7 @@ impl Process {
 
         let mut actions = PosixSpawnFileActions::init()?;
         let nothing = OwnedFd::from(File::open("/dev/null")?);
-        let given: [(&OwnedFd, i32); 10] = [
+        let given: [(&OwnedFd, i32); 11] = [
             (&nothing, 0),
             (&stderr_in, 1),
             (&stderr_in, 2),
@@ -71,6 +71,7 @@ impl Process {
             (&response_in, protocol::INHERITED_RESPONSE),
             (&control_in, protocol::INHERITED_CONTROL),
             (&stderr_in, protocol::INHERITED_LOG),
+            (&seldom, protocol::INHERITED_SELDOM),
             (&driver, protocol::INHERITED_DRIVER),
             (&script_out, protocol::INHERITED_SCRIPT),
         ];
@@ -141,6 +142,13 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// A file without a name that holds `text`.
+fn text_file(name: &CStr, text: &str) -> io::Result<OwnedFd> {
+    let file = memfd_create(name, MFdFlags::MFD_CLOEXEC)?;
+    pwrite(&file, text.as_bytes(), 0)?;
+    Ok(file)
 }
 
 /// A pipe for responses: our end, which does not block, and bash's.

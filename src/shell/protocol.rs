@@ -11,16 +11,26 @@ use memchr::{memchr, memmem};
 use crate::invocation::{Frame, Invocation};
 
 /// The driver, as bash reads it when it starts.
-const DRIVER: &str = include_str!("../../runtime-scripts/driver.bash");
-
-/// The driver without its comments: bash reads them at each start.
 #[must_use]
 pub fn driver() -> String {
-    let lines = DRIVER.lines().map(str::trim_start);
-    lines.filter(|line| !line.starts_with('#')).flat_map(|line| [line, "\n"]).collect()
+    without_comments(include_str!("../../runtime-scripts/driver.bash"))
 }
 
-/// The descriptors that bash starts with; the driver moves the first five to 60 and up, where
+/// The driver's other half, which bash reads when something goes wrong.
+#[must_use]
+pub fn seldom() -> String {
+    without_comments(include_str!("../../runtime-scripts/seldom.bash"))
+}
+
+fn without_comments(script: &str) -> String {
+    let lines = script.lines().map(str::trim_start);
+    lines
+        .filter(|line| !line.starts_with('#'))
+        .flat_map(|line| [line, "\n"])
+        .collect()
+}
+
+/// The descriptors that bash starts with; the driver moves the first six to 60 and up, where
 /// the handler's commands do not inherit them. Unlike the numbers below 10 they are ours alone.
 pub const INHERITED_ARGUMENTS: i32 = 70;
 /// The handler's standard input.
@@ -31,13 +41,15 @@ pub const INHERITED_RESPONSE: i32 = 72;
 pub const INHERITED_CONTROL: i32 = 73;
 /// Where the log goes, kept aside for handlers that lead their stderr elsewhere.
 pub const INHERITED_LOG: i32 = 74;
+/// The driver's other half.
+pub const INHERITED_SELDOM: i32 = 75;
 /// The driver's text; closed when it is read.
-pub const INHERITED_DRIVER: i32 = 75;
+pub const INHERITED_DRIVER: i32 = 76;
 /// The script that we write line by line; bash opens it by its name and keeps that.
-pub const INHERITED_SCRIPT: i32 = 76;
+pub const INHERITED_SCRIPT: i32 = 77;
 
 /// The numbers that the driver gives them.
-pub const OUR_DESCRIPTORS: std::ops::RangeInclusive<i32> = 60..=64;
+pub const OUR_DESCRIPTORS: std::ops::RangeInclusive<i32> = 60..=65;
 /// The number that the handler's standard output has in bash.
 pub const RESPONSE: i32 = 62;
 
@@ -259,7 +271,7 @@ pub const LEAVE_LINE: &str = "\\builtin exit \"${__driver_status:-$?}\"\n";
 /// The lines that run the EXIT trap which a handler left, and report again.
 #[must_use]
 pub fn exit_trap_lines(status: i32, mark: &str) -> String {
-    format!("\\__driver_exit_trap {status}\n\\,, \"$?\" {mark}\n")
+    format!("\\__driver_seldom __driver_exit_trap {status}\n\\,, \"$?\" {mark}\n")
 }
 
 /// The lines that make bash show its state.
@@ -276,17 +288,15 @@ pub fn renew_response_lines(host: u32, response: &OwnedFd) -> String {
     let response = response.as_raw_fd();
     format!(
         "\\exec {RESPONSE}>&- {INHERITED_RESPONSE}>/proc/{host}/fd/{response}\n\
-         \\__driver_adopt {INHERITED_RESPONSE} {RESPONSE}\n"
+         \\__driver_seldom __driver_adopt {INHERITED_RESPONSE} {RESPONSE}\n"
     )
 }
 
-/// What the driver prints for its own EXIT trap.
-const OWN_EXIT_TRAP: &[u8] = b"trap -- '\\__driver_died' EXIT\n";
-
 /// Finds the report that bears `mark` in what bash wrote; also where it ends. `None` while it
-/// is not complete. What stands before it is not ours.
+/// is not complete. Right before it stands the EXIT trap that bash has now; `own_trap` is the one
+/// that it has by rights.
 #[must_use]
-pub fn find_report(bytes: &[u8], mark: &str) -> Option<(Report, usize)> {
+pub fn find_report(bytes: &[u8], mark: &str, own_trap: &str) -> Option<(Report, usize)> {
     // A DEBUG trap of the handler's may print our lines: there no NUL follows.
     let start = memmem::find(bytes, format!("{mark}\0").as_bytes())?;
     let (fields, length) = fields_between(&bytes[start..], mark)?;
@@ -305,7 +315,7 @@ pub fn find_report(bytes: &[u8], mark: &str) -> Option<(Report, usize)> {
         status,
         command: fields.next().filter(|command| !command.is_empty()),
         stack: fields.take(MAX_FRAMES).map(|text| frame(&text)).collect(),
-        has_exit_trap: before.ends_with(b" EXIT\n") && !before.ends_with(OWN_EXIT_TRAP),
+        has_exit_trap: before.ends_with(b" EXIT\n") && !before.ends_with(own_trap.as_bytes()),
     };
     Some((report, start + length))
 }
@@ -328,10 +338,13 @@ fn fields_between(bytes: &[u8], word: &str) -> Option<(Vec<String>, usize)> {
 
 /// Finds a report among the bytes of a response, and where it starts.
 #[must_use]
-pub fn find_misled_report(bytes: &[u8], mark: &str) -> Option<(Report, usize)> {
-    let (report, _) = find_report(bytes, mark)?;
+pub fn find_misled_report(bytes: &[u8], mark: &str, own_trap: &str) -> Option<(Report, usize)> {
+    let (report, _) = find_report(bytes, mark, own_trap)?;
     let before = &bytes[..memmem::find(bytes, format!("{mark}\0").as_bytes())?];
-    let start = before.strip_suffix(OWN_EXIT_TRAP).unwrap_or(before).len();
+    let start = before
+        .strip_suffix(own_trap.as_bytes())
+        .unwrap_or(before)
+        .len();
     Some((report, start))
 }
 
@@ -457,7 +470,7 @@ pub fn start_lines(
         let words: Vec<_> = options.iter().map(|word| quote(word)).collect();
         let _ = writeln!(
             lines,
-            "builtin set {} || __driver_refuse_options",
+            "builtin set {} || __driver_seldom __driver_refuse_options",
             words.join(" ")
         );
     }

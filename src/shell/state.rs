@@ -18,6 +18,8 @@ pub struct State {
     aliases: Vec<String>,
     /// Those options of `shopt` that are on.
     options: Vec<String>,
+    /// The function `exit`, in lines: ours, unless the file has one of its own.
+    exit: Vec<String>,
     umask: String,
     field_separators: String,
 }
@@ -42,8 +44,10 @@ pub fn find_state(bytes: &[u8], mark: &str) -> Option<(State, String, usize)> {
             state.aliases.push(line.to_owned());
         } else if let Some(option) = line.strip_suffix("on") {
             state.options.push(option.trim_end().to_owned());
-        } else {
+        } else if line.bytes().all(|byte| byte.is_ascii_digit()) {
             line.clone_into(&mut state.umask);
+        } else {
+            state.exit.push(line.to_owned());
         }
     }
     let separators = fields.next().unwrap_or_default();
@@ -80,6 +84,15 @@ fn is_signal(name: &str) -> bool {
 }
 
 impl State {
+    /// The EXIT trap, as bash prints it; empty if there is none.
+    #[must_use]
+    pub fn exit_trap(&self) -> String {
+        self.traps
+            .get("EXIT")
+            .map(|command| format!("{command}\n"))
+            .unwrap_or_default()
+    }
+
     /// The lines that lead from `now` back to this state; none if they are alike.
     #[must_use]
     pub fn lines_back_from(&self, now: &Self) -> String {
@@ -118,6 +131,9 @@ impl State {
             commands.extend(difference(&now.options, &self.options, "-u"));
             // `shopt -u extdebug` unsets this one, without which our ERR trap sees nothing.
             commands.push("set -E".to_owned());
+        }
+        if self.exit != now.exit {
+            commands.push("eval __driver_guard_exit".to_owned());
         }
         if self.field_separators != now.field_separators {
             commands.push(match self.field_separators.as_str() {
