@@ -42,8 +42,9 @@ pub struct Shell<'a> {
     logs: Logs,
     /// bash's version, major and minor.
     version: (u32, u32),
-    /// What the shell was like when the file was sourced.
-    state: State,
+    /// What the shell was like when the file was sourced; `None` until the first invocation, which
+    /// reads it, so that the init need not wait for it.
+    state: Option<State>,
     /// What /proc shows of bash; `None` where it shows nothing.
     watch: Option<Watch>,
     /// What the variables that seldom change hold in bash; `None` if that is not known.
@@ -85,7 +86,7 @@ impl<'a> Shell<'a> {
                 channel,
                 logs,
                 version: (0, 0),
-                state: State::default(),
+                state: None,
                 watch: None,
                 context: None,
                 is_damaged: false,
@@ -248,11 +249,6 @@ impl<'a> Starting<'a> {
                 );
             }
         }
-        let Some((state, _)) = shell.channel.wait_for_state() else {
-            return Err(shell.load_error());
-        };
-        shell.channel.adopt_exit_trap(&state);
-        shell.state = state;
         shell.watch = Watch::start(shell.channel.process.pid());
         shell.known_leftovers = shell
             .watch

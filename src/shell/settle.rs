@@ -63,10 +63,15 @@ impl Shell<'_> {
             {
                 self.context = None;
             }
-            if now == self.state {
-                return true;
-            }
-            let lines = self.state.lines_back_from(&now);
+            let lines = match &self.state {
+                Some(state) if *state == now => return true,
+                Some(state) => state.lines_back_from(&now),
+                None => {
+                    self.channel.adopt_exit_trap(&now);
+                    self.state = Some(now);
+                    return true;
+                }
+            };
             if self.channel.ask_for_state_after(&lines).is_err() {
                 return false;
             }
