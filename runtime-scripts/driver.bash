@@ -77,7 +77,7 @@ __driver_context() { # [separator: NUL if none]
 # aliases, options, umask; IFS; the variables that seldom change. Nobody waits for this: the
 # answer is on its way. DEBUG and RETURN traps are seen by functions that are traced alone.
 ,,,() { # <mark>
-  __driver_kind=idle __driver_status='' __driver_details=()
+  __driver_kind=idle __driver_status='' __driver_details=() __driver_arguments=()
   builtin declare -gx +iuln LAMBDA_RUNTIME_AWS_REQUEST_ID LAMBDA_RUNTIME_DEADLINE_MS LAMBDA_RUNTIME_TRACE_ID _X_AMZN_TRACE_ID
   builtin disown -a
   builtin trap -p
@@ -98,7 +98,7 @@ __driver_loaded() { # <mark>: tells that the file is sourced, and whether the ha
   __driver_options=${__driver_options:-+e}
   builtin readonly __driver_options
   builtin set +eux
-  if builtin declare -F -- "$__driver_function" >/dev/null; then
+  if [[ ! $__driver_function =~ ^(,|exit$|__driver_) ]] && builtin declare -F -- "$__driver_function" >/dev/null; then
     builtin printf '%s ready %s %s.%s\0' "$1" "$__driver_exit" "${BASH_VERSINFO[0]}" "${BASH_VERSINFO[1]}"
   else
     __driver_seldom __driver_undefined "$1"

@@ -39,9 +39,13 @@ __driver_ended_with() { # <status>: makes it $?
 __driver_exit() { # <status> [the arguments of exit...]
   builtin local __driver_exit=$1
   builtin shift
-  if [[ $BASH_SUBSHELL != 0 || ${__driver_kind-return} != return || $# -gt 1 ]]; then
+  if [[ $BASH_SUBSHELL != 0 || ${__driver_kind-return} != return ]]; then
     if [[ ${__driver_kind-} == load ]]; then __driver_kind=exited; fi
     builtin exit "${@:-$__driver_exit}"
+  fi
+  if (($# > 1)); then
+    builtin printf '%s: line %s: exit: too many arguments\n' "${BASH_SOURCE[3]}" "${BASH_LINENO[2]}" >&2
+    __driver_exit=1
   fi
   if [[ ! $__driver_exit =~ ^[-+]?[0-9]{1,18}$ ]]; then
     builtin printf '%s: line %s: exit: %s: numeric argument required\n' "${BASH_SOURCE[3]}" "${BASH_LINENO[2]}" "$1" >&2

@@ -226,12 +226,6 @@ impl<'a> Starting<'a> {
         let Some(loaded) = shell.channel.wait_until_loaded(&mark) else {
             return Err(shell.load_error());
         };
-        let loaded = match loaded {
-            Loaded::Ready { .. } if protocol::is_own_function(&shell.handler.function) => {
-                Loaded::Undefined(Vec::new())
-            }
-            loaded => loaded,
-        };
         let syntax_error = || failure::syntax_error(shell.config, shell.handler);
         match loaded {
             Loaded::Ready { status, version } => {

@@ -401,8 +401,7 @@ fn frame(text: &str) -> Frame {
 pub const STARTED: &[u8] = b"started\0";
 
 /// Whether a function of this name is the driver's.
-#[must_use]
-pub fn is_own_function(name: &str) -> bool {
+fn is_own_function(name: &str) -> bool {
     name == "exit" || name.starts_with(',') || name.starts_with("__driver_")
 }
 
@@ -444,9 +443,6 @@ pub fn find_loaded(bytes: &[u8], mark: &str) -> Option<(Loaded, usize)> {
 
 /// The line that leads bash's stderr back to the log.
 pub const LOG_LINE: &str = "\\exec 2>&64\n";
-
-/// The line that gives back the memory of a large event.
-pub const FORGET_LINE: &str = "__driver_arguments=()\n";
 
 /// The lines that start the driver, set the options, and source the file. `argument_zero` is
 /// what `$0` is.

@@ -35,14 +35,12 @@ impl Shell<'_> {
     /// [`Error::LoadHandler`](crate::error::Error::LoadHandler) when a new shell is needed and
     /// does not come up.
     pub fn settle(&mut self, invocation: &Invocation) -> Result<()> {
-        let mut lines = "";
         if invocation.event.len() > KEPT_BYTES {
             self.channel.forget_event();
             sys::return_free_memory();
-            lines = protocol::FORGET_LINE;
         }
         let goes_on = !self.is_damaged
-            && self.channel.ask_for_state_after(lines).is_ok()
+            && self.channel.ask_for_state_after("").is_ok()
             && self.put_back_descriptors()
             && self.part_from_leftovers(invocation)
             && (!self.channel.has_told_state() || self.put_back());
