@@ -24,7 +24,7 @@ const KEPT_BYTES: usize = 256 * 1024;
 const MAX_ATTEMPTS: usize = 3;
 /// How often a process that is left is looked at before it is told of, and how often at most.
 const MIN_LOOKS: usize = 2;
-const MAX_LOOKS: usize = 30;
+const MAX_LOOKS: usize = 200;
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 impl Shell<'_> {
