@@ -23,11 +23,16 @@ __driver_exit_trap() { # <status of the handler>
   builtin eval "__driver_trap=(${__driver_trap#trap})"
   __driver_kind='return'
   if (($1 == 0)); then
-    builtin eval "${__driver_trap[1]}" <&61 >&62
+    __driver_run_trap "${__driver_trap[1]}" <&61 >&62
   else
-    __driver_ended_with "$1" || builtin eval "${__driver_trap[1]}" <&61 >&62
+    __driver_ended_with "$1" || __driver_run_trap "${__driver_trap[1]}" <&61 >&62
   fi
   if [[ $__driver_kind == return ]]; then __driver_status=$1; fi
+}
+
+# A frame of its own, so that `exit` in the trap leaves the rest of it.
+__driver_run_trap() { # <commands>
+  builtin eval "$1"
 }
 
 __driver_ended_with() { # <status>: makes it $?
@@ -83,7 +88,7 @@ __driver_note() { # <frames of ours> <command> [line]: remembers where the handl
   builtin local __driver_i __driver_line
   __driver_details=("${2:0:1024}")
   for ((__driver_i = $1; __driver_i < ${#FUNCNAME[@]}; __driver_i++)); do
-    case ${FUNCNAME[__driver_i]} in , | ,? | __driver_exit_trap) break ;; esac
+    case ${FUNCNAME[__driver_i]} in ,* | __driver_run_trap) break ;; esac
     __driver_line=${BASH_LINENO[__driver_i - 1]}
     if ((__driver_i == $1)); then __driver_line=${3:-$__driver_line}; fi
     __driver_details+=("${FUNCNAME[__driver_i]} ${BASH_SOURCE[__driver_i]}:$__driver_line")
@@ -128,5 +133,5 @@ __driver_undefined() { # <mark>: tells that the handler's function is not there,
   builtin printf '%s undefined %s\0' "$1" "$__driver_names"
 }
 
-builtin readonly -f __driver_adopt __driver_exit __driver_exit_trap __driver_ended_with \
+builtin readonly -f __driver_adopt __driver_exit __driver_exit_trap __driver_run_trap __driver_ended_with \
   __driver_leave_on_error __driver_note __driver_unwind __driver_died __driver_refuse_options __driver_undefined

@@ -74,10 +74,13 @@ impl Config {
         };
         check("COSHELL_TRAILING_NEWLINES", &["strip", "keep"]);
         check("AWS_LAMBDA_LOG_FORMAT", &["Text", "JSON"]);
-        check(
-            "AWS_LAMBDA_LOG_LEVEL",
-            &["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"],
-        );
+        if let Some(value) = text("AWS_LAMBDA_LOG_LEVEL")
+            && Level::from_name(&value).is_none()
+        {
+            texts.push(format!(
+                "cannot use AWS_LAMBDA_LOG_LEVEL={value}: expected TRACE or DEBUG or INFO or WARN or ERROR or FATAL"
+            ));
+        }
         texts
     }
 }
@@ -119,7 +122,7 @@ fn text_or_empty(name: &str) -> Option<String> {
     env::var_os(name)
         .as_deref()
         .map(OsStr::to_string_lossy)
-        .map(|value| value.into_owned())
+        .map(std::borrow::Cow::into_owned)
 }
 
 #[cfg(test)]

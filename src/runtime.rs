@@ -10,7 +10,7 @@ use crate::handler::Handler;
 use crate::invocation::{Failure, Invocation, Outcome};
 use crate::log::{Level, Origin};
 use crate::runtime_api::{Client, Posted, wire};
-use crate::shell::Shell;
+use crate::shell::{Shell, Starting};
 
 /// Loads the handler and serves invocations until the platform ends us, or cannot go on.
 ///
@@ -33,7 +33,7 @@ pub fn run(config: &Config) -> Result<()> {
     // bash starts while we connect.
     let starting = Shell::start(config, &handler);
     let mut client = Client::open(&config.runtime_api);
-    match starting.and_then(|starting| starting.finish()) {
+    match starting.and_then(Starting::finish) {
         Ok(shell) => serve(config, &mut client, shell),
         Err(error) => Err(tell_init_error(config, &mut client, error)),
     }

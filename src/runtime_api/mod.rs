@@ -8,6 +8,7 @@
 mod connection;
 pub mod wire;
 
+use std::fmt::Write;
 use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
@@ -331,7 +332,7 @@ fn to_ascii(json: &str) -> String {
             ascii.push(character);
         } else {
             for unit in character.encode_utf16(&mut [0; 2]) {
-                ascii.push_str(&format!("\\u{unit:04x}"));
+                let _ = write!(ascii, "\\u{unit:04x}");
             }
         }
     }

@@ -56,6 +56,10 @@ fn is_ours(name: &OsStr) -> bool {
         .is_some_and(|fd| OUR_DESCRIPTORS.contains(&fd))
 }
 
+/// The control pipe's copy, the log's, the seldom half of the driver, bash's own script: closing
+/// one changes the number of descriptors, and nobody opens another file in its place by chance.
+const COUNTED: [i32; 4] = [63, 64, 65, 255];
+
 /// What /proc shows of bash, kept open: an open file costs a fourth of what opening it does.
 #[derive(Debug)]
 pub struct Watch {
@@ -69,6 +73,8 @@ pub struct Watch {
     log: Option<OsString>,
     /// The directory that it is in.
     directory: Option<OsString>,
+    /// Those of [`COUNTED`] that bash has.
+    counted: Vec<i32>,
     /// Each other descriptor that bash has by rights, but 0 and 1, and where it leads to.
     links: Vec<(i32, OsString)>,
 }
@@ -85,6 +91,7 @@ impl Watch {
             count: 0,
             log: None,
             directory: None,
+            counted: Vec::new(),
             links: Vec::new(),
         };
         watch.renew();
@@ -101,9 +108,10 @@ impl Watch {
             .unwrap_or_default()
             .into_iter()
             .filter(|fd| *fd > 2);
-        self.links = numbers
-            .map(|fd| (fd, self.link(fd).unwrap_or_default()))
-            .collect();
+        let (counted, linked) = numbers.partition::<Vec<_>, _>(|fd| COUNTED.contains(fd));
+        self.counted = counted;
+        let link = |fd| (fd, self.link(fd).unwrap_or_default());
+        self.links = linked.into_iter().map(link).collect();
     }
 
     fn numbers(&self) -> Option<Vec<i32>> {
@@ -152,13 +160,13 @@ impl Watch {
         if count == self.count && count > 0 {
             return Some(Vec::new());
         }
-        let known = |fd: i32| fd <= 2 || self.links.iter().any(|(known, _)| *known == fd);
-        Some(
-            self.numbers()?
-                .into_iter()
-                .filter(|fd| !known(*fd))
-                .collect(),
-        )
+        let mut numbers = self.numbers()?;
+        if self.counted.iter().any(|fd| !numbers.contains(fd)) {
+            return None;
+        }
+        let linked = |fd: i32| self.links.iter().any(|(known, _)| *known == fd);
+        numbers.retain(|fd| *fd > 2 && !self.counted.contains(fd) && !linked(*fd));
+        Some(numbers)
     }
 
     /// The processes that are left of what bash ran: its children, and those of ours that are

@@ -56,12 +56,12 @@ impl Logs {
         };
         let logs = Self(Arc::new(Mutex::new(carrier)));
         if let Ok(pipe) = waits_on {
-            let carried = logs.clone();
+            let same = logs.clone();
             // Without the thread the log is drained at the end of each invocation all the same.
             let _ = thread::Builder::new()
                 .name("logs".to_owned())
                 .stack_size(STACK_BYTES)
-                .spawn(move || carried.carry_until_closed(&pipe));
+                .spawn(move || same.carry_until_closed(&pipe));
         }
         logs
     }

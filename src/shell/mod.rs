@@ -100,8 +100,8 @@ impl<'a> Shell<'a> {
     /// Runs one invocation to its end. The response is drained, and so is the log.
     ///
     /// # Errors
-    /// [`Error::StartShell`] when the shell has to be replaced before the handler can run, and
-    /// cannot be.
+    /// [`Error::StartShell`] or [`Error::LoadHandler`] when the shell has to be replaced before the
+    /// handler can run, and cannot be.
     pub fn invoke(&mut self, invocation: &Invocation) -> Result<Outcome> {
         if (!self.channel.is_owed_state() || self.put_back())
             && let Some(outcome) = self.try_invoke(invocation)
@@ -110,11 +110,11 @@ impl<'a> Shell<'a> {
         }
         // The handler was not called, so that it can be called now.
         self.replace()?;
-        self.try_invoke(invocation)
-            .ok_or_else(|| Error::StartShell {
-                bash: self.config.bash.clone(),
-                cause: "a fresh shell does not take an invocation".to_owned(),
-            })
+        let outcome = self.try_invoke(invocation);
+        Ok(outcome.unwrap_or_else(|| {
+            let function = &self.handler.function;
+            Outcome::Failure(failure::of_loss(function, &self.logs.tail()))
+        }))
     }
 
     /// `None`: bash did not take the invocation, and the handler was not called.

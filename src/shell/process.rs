@@ -1,6 +1,6 @@
-//! One bash: started with our descriptors, waited for, killed with its children.
+//! One bash: started with our descriptors, waited for, killed.
 
-use std::ffi::{CStr, CString, OsString};
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -81,7 +81,7 @@ impl Process {
         let script_path = format!("/dev/fd/{}", protocol::INHERITED_SCRIPT);
         let arguments_of_bash = [bash.as_os_str().as_bytes(), script_path.as_bytes()];
         let pid = posix_spawnp(
-            &*CString::new(bash.as_os_str().as_bytes())?,
+            &CString::new(bash.as_os_str().as_bytes())?,
             &actions,
             &attributes()?,
             &arguments_of_bash.map(|word| CString::new(word).unwrap_or_default()),
@@ -186,7 +186,7 @@ fn environment() -> Vec<CString> {
     std::env::vars_os()
         .filter(|(name, _)| !WITHHELD_VARIABLES.iter().any(|withheld| name == withheld))
         .filter_map(|(name, value)| {
-            let mut pair = OsString::from(name);
+            let mut pair = name;
             pair.push("=");
             pair.push(value);
             CString::new(pair.into_vec()).ok()

@@ -57,9 +57,9 @@ pub const RESPONSE: i32 = 62;
 /// separated by NUL in blocks from version 5.2 on, before that a byte at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Separator {
-    /// `,` and `,t`: exact whatever the event holds.
+    /// `,`, `,t` and `,d`: exact whatever the event holds.
     Nul,
-    /// `,l` and `,tl`: for an event without newlines, where NUL would be slow.
+    /// `,l`, `,tl` and `,dl`: for an event without newlines, where NUL would be slow.
     Newline,
 }
 

@@ -99,7 +99,7 @@ impl State {
         let commands = self.commands_back_from(now);
         commands
             .into_iter()
-            .map(|command| format!("\\builtin {command}\n"))
+            .flat_map(|command| ["\\builtin ".to_owned(), command, "\n".to_owned()])
             .collect()
     }
 

@@ -1,0 +1,298 @@
+//! Whatever a handler does to the shell: its own invocation gets the right answer, and the next one is unharmed.
+//!
+//! A [`Case`] is a handler with a body that misbehaves. It is probed before and after: a probe shows all of the shell that a
+//! handler can change, what it gets, and its response in exact bytes. Here is what lives on; the other files named
+//! `containment_` have the cases.
+
+use serde_json::Value;
+
+use crate::support::{Event, LIMIT, Sandbox, wait_until};
+
+/// Shows, under the request id `probe-<n>`, what a handler gets and can change; forks only for the event.
+const PROBE: &str = r#"
+probe() {
+  builtin local probe_fd probe_fds='' probe_stdin
+  builtin printf 'begin %s\n' "$1" >&2
+  for ((probe_fd = 0; probe_fd < 256; probe_fd++)); do
+    if [[ -e /proc/self/fd/$probe_fd ]]; then probe_fds+=" $probe_fd"; fi
+  done
+  probe_stdin=$(builtin command cat && builtin printf x)
+  builtin printf '%s\n' "argument: $*" "stdin: ${probe_stdin%x}" "id: $LAMBDA_RUNTIME_AWS_REQUEST_ID" \
+    "exported: $(builtin command printenv LAMBDA_RUNTIME_AWS_REQUEST_ID _X_AMZN_TRACE_ID LAMBDA_RUNTIME_TRACE_ID)" \
+    "descriptors: $probe_fds" "cwd: $PWD $(builtin command pwd -P)" "umask: $(builtin umask)" "options: $-" "zero: $0" \
+    "functions: ${FUNCNAME[*]}" "inherited: $(builtin command ls /proc/self/fd | builtin command tr '\n' ' ')"
+  builtin printf 'IFS: %q\n' "${IFS-unset}"
+  builtin set +o
+  builtin shopt -p || :
+  builtin trap -p
+  builtin alias -p
+  builtin printf 'end of %s\n\n' "$LAMBDA_RUNTIME_AWS_REQUEST_ID"
+  builtin printf 'end %s\n' "$1" >&2
+}
+"#;
+
+/// A handler that misbehaves.
+pub struct Case {
+    top_level: String,
+    body: String,
+    environment: Vec<(String, String)>,
+    may_log: bool,
+}
+
+/// What a [`Case`] is for once it was answered and the next invocations were found unharmed.
+pub struct Aftermath {
+    pub sandbox: Sandbox,
+    /// The error document; null after a response.
+    pub document: Value,
+    shell_pid_before: u32,
+}
+
+impl Case {
+    /// `body` is the handler's, after which the variable `kept` is set.
+    pub fn of(body: &str) -> Self {
+        Self {
+            top_level: String::new(),
+            body: body.to_owned(),
+            environment: Vec::new(),
+            may_log: false,
+        }
+    }
+
+    /// What stands before the handler in its file.
+    pub fn with(mut self, top_level: &str) -> Self {
+        self.top_level = format!("{top_level}\n");
+        self
+    }
+
+    /// What `set` is given, in the place of `-euo pipefail`.
+    pub fn options(mut self, options: &str) -> Self {
+        self.environment
+            .push(("COSHELL_SHELL_OPTIONS".to_owned(), options.to_owned()));
+        self
+    }
+
+    /// What it leaves running may log while the healthy invocations run, and bash may complain of what it is made to read.
+    pub fn logs_later(mut self) -> Self {
+        self.may_log = true;
+        self
+    }
+
+    fn start(&self) -> Sandbox {
+        let script = format!(
+            "{PROBE}{}handler() {{\n  case $1 in\n    probe-*) probe \"$@\"; builtin return ;;\n    kept) builtin printf %s \"${{kept-}}\"; builtin return ;;\n  esac\n  kept=yes\n{}\n}}\n",
+            self.top_level, self.body
+        );
+        let plan = Sandbox::of(&script).file("lib.sh", "lib_exits() {\n  exit \"$@\"\n}\n");
+        let environment = self.environment.iter();
+        environment
+            .fold(plan, |plan, (name, value)| plan.env(name, value))
+            .start()
+    }
+
+    /// The bad invocation succeeds with this response.
+    #[track_caller]
+    pub fn responds(self, response: &str) -> Aftermath {
+        self.run(|sandbox| {
+            let got = sandbox.respond("bad");
+            assert_eq!(String::from_utf8_lossy(&got), response);
+            Value::Null
+        })
+    }
+
+    /// The bad invocation fails with this errorType, and a message that has all these parts.
+    #[track_caller]
+    pub fn fails(self, error_type: &str, parts: &[&str]) -> Aftermath {
+        self.run(|sandbox| {
+            let document = sandbox.fail("bad");
+            assert_eq!(document["errorType"], error_type, "{document}");
+            let message = document["errorMessage"].as_str().unwrap_or_default();
+            for part in parts {
+                assert!(message.contains(part), "no {part:?} in {message:?}");
+            }
+            document
+        })
+    }
+
+    #[track_caller]
+    pub fn run(self, misbehave: impl FnOnce(&Sandbox) -> Value) -> Aftermath {
+        println!("the case: {}", self.body);
+        let sandbox = self.start();
+        let before = probe(&sandbox, 1);
+        let shell_pid_before = sandbox.bootstrap.shell_pid();
+        let document = misbehave(&sandbox);
+        for number in 2..4 {
+            let expected = before.replace("probe-1", &format!("probe-{number}"));
+            let after = probe(&sandbox, number);
+            assert_eq!(
+                after,
+                expected,
+                "probe {number}\n{}",
+                sandbox.api.transcript()
+            );
+        }
+        sandbox.bootstrap.wait_log("end probe-3\n");
+        let log = sandbox.bootstrap.log();
+        assert!(
+            log.starts_with("begin probe-1\nend probe-1\n"),
+            "a healthy invocation logs nothing: {log}"
+        );
+        // What we log ourselves names nothing of ours, unless the handler has meddled with that.
+        let meddles = [
+            "set -x",
+            "__driver_",
+            "for fd in",
+            "exec 6",
+            "trap '",
+            "readonly",
+            "builtin",
+        ];
+        let is_ours = |text: &&str| log.contains(text) && !self.body.contains(text);
+        let ours = ["__driver_", "`builtin", "/dev/fd/"]
+            .into_iter()
+            .find(is_ours);
+        let may_log = self.may_log || meddles.iter().any(|text| self.body.contains(text));
+        assert!(may_log || ours.is_none(), "{ours:?} in the log: {log}");
+        let after = "begin probe-2\nend probe-2\nbegin probe-3\nend probe-3\n";
+        assert!(
+            self.may_log || log.contains(after),
+            "a healthy invocation logs nothing: {log}"
+        );
+        Aftermath {
+            sandbox,
+            document,
+            shell_pid_before,
+        }
+    }
+}
+
+#[track_caller]
+fn probe(sandbox: &Sandbox, number: usize) -> String {
+    let name = format!("probe-{number}");
+    let response = sandbox.respond_to(Event::new(&name, &name));
+    let text = String::from_utf8(response).expect("a probe is text");
+    assert!(
+        text.ends_with(&format!("end of {name}")),
+        "a whole probe, without newlines at its end: {text}"
+    );
+    text
+}
+
+impl Aftermath {
+    /// The shell is the one of before, and has the handler's variables.
+    #[track_caller]
+    pub fn lives_on(self) -> Self {
+        assert_eq!(
+            self.sandbox.bootstrap.shell_pid(),
+            self.shell_pid_before,
+            "{}",
+            self.sandbox.api.transcript()
+        );
+        assert_eq!(self.sandbox.respond("kept"), b"yes");
+        self
+    }
+
+    /// The shell is another one, for which the file was sourced anew.
+    #[track_caller]
+    pub fn replaces_the_shell(self) -> Self {
+        assert_ne!(self.sandbox.bootstrap.shell_pid(), self.shell_pid_before);
+        assert_eq!(self.sandbox.respond("kept"), b"");
+        self
+    }
+
+    #[track_caller]
+    pub fn logs(self, text: &str) -> Self {
+        self.sandbox.bootstrap.wait_log(text);
+        self
+    }
+
+    #[track_caller]
+    pub fn does_not_log(self, text: &str) -> Self {
+        let log = self.sandbox.bootstrap.final_log();
+        assert!(!log.contains(text), "{text:?} in the log:\n{log}");
+        self
+    }
+}
+
+#[track_caller]
+pub fn fails_with(sandbox: &Sandbox, parts: &[&str]) -> Value {
+    let document = sandbox.fail("bad");
+    let message = document["errorMessage"].as_str().unwrap_or_default();
+    for part in parts {
+        assert!(message.contains(part), "no {part:?} in {message:?}");
+    }
+    document
+}
+
+#[test]
+fn a_shell_is_fresh_before_the_next_invocation_is_asked_for() {
+    let sandbox = Sandbox::of(
+        "printf 'sourced %s\\n' $$ >>\"$LAMBDA_TASK_ROOT/sourced\"\nhandler() { case $1 in die) kill -9 $$ ;; *) printf %s $$ ;; esac; }",
+    )
+    .file("sourced", "")
+    .start();
+    let first = sandbox.respond("pid");
+    let asked = sandbox.api.next_count();
+    let answer = sandbox.invoke(Event::new("dies", "die"));
+    assert!(answer.is_error());
+    wait_until(|| sandbox.api.next_count() > asked, LIMIT);
+    sandbox.api.wait_parked();
+    // Sourced by the time of the next `next`, and the answer came before that `next`.
+    assert_eq!(sandbox.task_root.read("sourced").lines().count(), 2);
+    let calls = sandbox.api.calls();
+    let answered = calls
+        .iter()
+        .position(|call| call.request_id() == Some("dies"));
+    assert!(
+        calls[answered.expect("an answer") + 1].is_next()
+            && calls.len() == answered.expect("an answer") + 2
+    );
+    let second = sandbox.respond("pid");
+    assert_ne!(first, second);
+    assert_eq!(
+        sandbox.task_root.read("sourced"),
+        format!(
+            "sourced {}\nsourced {}\n",
+            String::from_utf8_lossy(&first),
+            String::from_utf8_lossy(&second)
+        )
+    );
+}
+
+/// The answer must not wait for the fresh shell: the host answers first.
+#[test]
+fn the_answer_is_posted_before_the_file_is_sourced_again() {
+    let sandbox = Sandbox::of(
+        "if [[ -e $LAMBDA_TASK_ROOT/again ]]; then read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; fi\nhandler() { case $1 in die) : >\"$LAMBDA_TASK_ROOT/again\"; kill -9 $$ ;; *) printf on ;; esac; }",
+    )
+    .start();
+    sandbox.task_root.fifo("gate");
+    assert_eq!(sandbox.respond("x"), b"on");
+    sandbox.api.wait_parked();
+    let asked = sandbox.api.next_count();
+    // While sourcing waits at the gate, the answer is here and no next invocation is asked for.
+    assert_eq!(sandbox.fail("die")["errorType"], "Function.ShellKilled");
+    assert_eq!(sandbox.api.next_count(), asked);
+    sandbox.task_root.release("gate");
+    assert_eq!(sandbox.respond("x"), b"on");
+}
+
+#[test]
+fn variables_and_functions_live_on() {
+    let sandbox = Sandbox::of(
+        "count=0\nhandler() {\n  count=$((count + 1))\n  if ((count == 1)); then later() { printf '%s by a function of the first, exported %s' \"$count\" \"$(printenv KEPT)\"; }; declare -gA map=([a]=1); export KEPT=k; fi\n  if ((count == 3)); then exit 9; fi\n  later; printf ' %s' \"${map[a]}\"\n}",
+    )
+    .start();
+    assert_eq!(
+        sandbox.respond(""),
+        b"1 by a function of the first, exported k 1"
+    );
+    assert_eq!(
+        sandbox.respond(""),
+        b"2 by a function of the first, exported k 1"
+    );
+    sandbox.fail("");
+    assert_eq!(
+        sandbox.respond(""),
+        b"4 by a function of the first, exported k 1"
+    );
+}

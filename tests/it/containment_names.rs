@@ -1,0 +1,196 @@
+//! What a handler does to names: those of builtins, and those that we use.
+//!
+//! Each case is probed before and after, see `containment.rs`.
+
+use serde_json::Value;
+
+use crate::containment::{Case, fails_with};
+use crate::support::{Event, Sandbox};
+
+#[test]
+fn functions_with_the_names_of_builtins_harm_nothing() {
+    for name in [
+        "read", "printf", "echo", "local", "trap", "mapfile", "cd", "unset", "export", "declare",
+        "readonly", "return", "shopt", "set", "eval", "exec", "umask", "alias", "unalias", "true",
+        "test", ":", "[", "disown", "wait", "jobs", "compgen", "command", "type", "kill", "source",
+        ".", "let", "break", "continue", "shift", "getopts", "hash", "times",
+    ] {
+        let case = Case::of(&format!(
+            "builtin printf on; {name}() {{ builtin echo redefined $* >&2; builtin return 5; }}"
+        ));
+        let aftermath = case.responds("on").lives_on();
+        assert!(
+            !aftermath
+                .sandbox
+                .bootstrap
+                .final_log()
+                .contains("redefined"),
+            "{name}"
+        );
+    }
+}
+
+/// A handler may want to do something before it exits.
+#[test]
+fn exit_as_a_function_harms_nothing() {
+    Case::of("exit() { builtin exit \"$@\"; }\nprintf on; exit 0").run(|sandbox| {
+        let answer = sandbox.invoke(Event::fresh("bad"));
+        assert!(answer.is_response() || answer.is_error());
+        Value::Null
+    });
+    Case::of("builtin exit 7")
+        .run(|sandbox| fails_with(sandbox, &["status 7"]))
+        .replaces_the_shell();
+    Case::of("printf on; builtin exit 0")
+        .responds("on")
+        .replaces_the_shell();
+    Case::of("command exit 7").run(|sandbox| fails_with(sandbox, &["status 7"]));
+}
+
+/// All of the driver rests on it: the invocation is answered, if only as an error, and the next one has a shell.
+#[test]
+fn builtin_as_a_function_costs_the_shell_at_most() {
+    let script =
+        "handler() { case $1 in bad) builtin() { return 5; } ;; esac; printf '%s' \"$1\"; }";
+    let sandbox = Sandbox::of(script).start();
+    assert_eq!(sandbox.respond("first"), b"first");
+    let answer = sandbox.invoke(Event::fresh("bad"));
+    assert!(answer.is_error() || answer.body == b"bad");
+    assert_eq!(sandbox.respond("second"), b"second");
+    assert_eq!(sandbox.respond("third"), b"third");
+}
+
+#[test]
+fn functions_with_our_names_harm_nothing() {
+    for name in [
+        ",",
+        ",,",
+        ",,,",
+        ",l",
+        "__driver_context",
+        "__driver_died",
+        "__driver_unwind",
+        "__driver_exit_trap",
+    ] {
+        let case = Case::of(&format!(
+            "printf on; {name}() {{ echo redefined >&2; }} || :; eval '{name}() {{ echo redefined >&2; }}' || :"
+        ));
+        case.run(|sandbox| {
+            let _ = sandbox.invoke(Event::fresh("bad"));
+            Value::Null
+        })
+        .does_not_log("redefined");
+    }
+}
+
+#[test]
+fn names_that_we_use_may_be_unset() {
+    let functions = "unset -f , ,, ,,, ,l exit __driver_context __driver_exit_trap __driver_died __driver_unwind __driver_note __driver_leave_frame __driver_on_error __driver_adopt";
+    Case::of(&format!("{functions} || :\nprintf on")).responds("on");
+    Case::of(&format!("{functions} || :\nexit 3"))
+        .run(|sandbox| fails_with(sandbox, &["status 3"]));
+    let names = "for name in ${!__driver_*} ${!LAMBDA_RUNTIME_*} _X_AMZN_TRACE_ID; do unset -v \"$name\" || :; done 2>/dev/null";
+    Case::of(&format!("{names}\nprintf on")).responds("on");
+    Case::of(&format!("{names}\nexit 3")).run(|sandbox| fails_with(sandbox, &["3"]));
+    Case::of(&format!("{names}\nfalse")).run(|sandbox| fails_with(sandbox, &["status 1"]));
+    Case::of("unset IFS PATH HOME OLDPWD SHELLOPTS BASH_REMATCH 2>/dev/null || :; PATH=/usr/bin:/bin; printf on").responds("on").lives_on();
+}
+
+#[test]
+fn variables_that_we_use_may_hold_anything() {
+    let case = Case::of(
+        "for name in ${!__driver_*}; do eval \"$name='x; kill \\$\\$ \\$(touch \\\"$LAMBDA_TASK_ROOT/ran\\\")'\" || :; done 2>/dev/null; printf on",
+    );
+    let aftermath = case.run(|sandbox| {
+        let _ = sandbox.invoke(Event::fresh("bad"));
+        Value::Null
+    });
+    assert!(!aftermath.sandbox.task_root.exists("ran"));
+}
+
+#[test]
+fn names_that_we_use_may_be_made_readonly() {
+    for name in [
+        "IFS",
+        "PWD",
+        "OLDPWD",
+        "_X_AMZN_TRACE_ID",
+        "LAMBDA_RUNTIME_AWS_REQUEST_ID",
+        "LAMBDA_RUNTIME_DEADLINE_MS",
+        "LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN",
+        "LAMBDA_RUNTIME_TRACE_ID",
+        "LAMBDA_RUNTIME_CLIENT_CONTEXT",
+        "LAMBDA_RUNTIME_COGNITO_IDENTITY",
+        "LAMBDA_RUNTIME_AWS_TENANT_ID",
+        "__driver_kind",
+        "__driver_status",
+        "__driver_sequence",
+        "__driver_arguments",
+        "__driver_details",
+        "__driver_failed_at",
+        "__driver_exit",
+        "__driver_trap",
+        "__driver_i",
+        "__driver_line",
+        "BASH_COMMAND",
+        "PATH",
+        "BASH_ARGV0",
+        "FUNCNAME",
+        "LINENO",
+    ] {
+        Case::of(&format!("readonly {name}; printf on")).responds("on");
+    }
+    Case::of("readonly ${!__driver_*} ${!LAMBDA_RUNTIME_*} _X_AMZN_TRACE_ID IFS PWD; printf on")
+        .responds("on");
+    Case::of("cd /; IFS=x; readonly PWD OLDPWD IFS; printf on")
+        .responds("on")
+        .replaces_the_shell();
+    // What the invocation itself needs after that does not have to be right in every word, but it has to be an error.
+    Case::of("readonly ${!__driver_*} ${!LAMBDA_RUNTIME_*} IFS; false")
+        .run(|sandbox| fails_with(sandbox, &["1"]));
+    Case::of("readonly ${!__driver_*} ${!LAMBDA_RUNTIME_*} IFS; exit 3")
+        .run(|sandbox| fails_with(sandbox, &[]));
+}
+
+#[test]
+fn attributes_of_names_that_we_use_harm_nothing() {
+    Case::of(
+        "declare -gi __driver_status LAMBDA_RUNTIME_AWS_REQUEST_ID 2>/dev/null || :; printf on",
+    )
+    .responds("on");
+    Case::of("declare -gu LAMBDA_RUNTIME_AWS_REQUEST_ID _X_AMZN_TRACE_ID; printf on")
+        .responds("on");
+    Case::of("declare -gl __driver_kind __driver_sequence; declare -gn __driver_exit=x; printf on")
+        .responds("on");
+    Case::of("export -n LAMBDA_RUNTIME_AWS_REQUEST_ID LAMBDA_RUNTIME_TRACE_ID _X_AMZN_TRACE_ID; printf on").responds("on");
+}
+
+#[test]
+fn aliases_are_forgotten_and_do_not_touch_our_lines() {
+    Case::of("shopt -s expand_aliases; alias ll='ls -l' printf='echo never'; builtin printf on")
+        .responds("on")
+        .lives_on();
+    for name in [
+        ",",
+        ",,",
+        ",,,",
+        "builtin",
+        "exec",
+        "__driver_context",
+        "__driver_exit_trap",
+        "__driver_adopt",
+    ] {
+        let case = Case::of(&format!(
+            "shopt -s expand_aliases; alias {name}='echo aliased; : '; printf on"
+        ));
+        case.responds("on").does_not_log("aliased");
+        let case = Case::of(&format!(
+            "shopt -s expand_aliases; alias {name}='echo aliased; : '; trap 'printf trapped' EXIT; cd /; exec 9<>/dev/null; return 3"
+        ));
+        case.run(|sandbox| fails_with(sandbox, &["status 3"]))
+            .does_not_log("aliased");
+    }
+    Case::of("alias quoted=\"it's \\\" \\$x \\\\ 'two\nlines'\"; printf on")
+        .responds("on")
+        .lives_on();
+}

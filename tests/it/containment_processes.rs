@@ -1,0 +1,330 @@
+//! What a handler leaves running: never delays an answer, never reaches another one, and is told in the log.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::containment::Case;
+use crate::support::{
+    Event, LIMIT, Process, Sandbox, TaskRoot, children, open_descriptors, wait_until,
+};
+
+/// `handler` starts what `$1` names and answers at once; what is left waits at the FIFO `gate` before it writes.
+const LEAVES: &str = r#"
+late() {
+  read -r _ <"$LAMBDA_TASK_ROOT/gate"
+  echo "late output"
+  echo "late error" >&2
+}
+handler() {
+  count=$((${count-0} + 1))
+  case $1 in
+    job) late & ;;
+    job-with-stdin) cat >"$LAMBDA_TASK_ROOT/stolen" & ;;
+    orphan) (late &) ;;
+    daemon) setsid bash -c "$(declare -f late); late & exit" ;;
+    nohup) nohup bash -c "$(declare -f late); late" & ;;
+    disowned) late & disown ;;
+    silent) sleep 600 >/dev/null 2>&1 </dev/null & until [[ $(</proc/$!/comm) == sleep ]]; do :; done ;;
+    substitution) exec {kept_fd}> >(late) ;;
+    chatty) while :; do echo chatter || exit; done 2>/dev/null & ;;
+    wait) wait ;;
+    jobs) jobs ;;
+    die) late & kill -9 $$ ;;
+    fail) late & false ;;
+    unset) return 3 ;;
+  esac
+  printf 'answer %s to %s' "$count" "$1"
+}
+"#;
+
+fn leaving() -> Sandbox {
+    let sandbox = Sandbox::of(LEAVES).start();
+    sandbox.task_root.fifo("gate");
+    sandbox
+}
+
+/// The processes that are neither bootstrap nor its bash.
+fn left(process: &Process) -> BTreeMap<u32, String> {
+    let mut processes = process.processes();
+    processes.remove(&process.pid());
+    processes.remove(&process.shell_pid());
+    processes
+}
+
+#[test]
+fn late_output_of_what_is_left_goes_to_the_log_with_a_warning() {
+    for kind in ["job", "orphan", "daemon", "nohup", "disowned"] {
+        println!("the case: {kind}");
+        let sandbox = leaving();
+        assert_eq!(
+            sandbox.respond(kind),
+            format!("answer 1 to {kind}").as_bytes()
+        );
+        sandbox.api.wait_parked();
+        // A process that is about to run another program has no environment to be known by.
+        wait_until(|| !left(&sandbox.bootstrap).is_empty(), LIMIT);
+        let left = left(&sandbox.bootstrap);
+        sandbox.bootstrap.wait_log("bootstrap: warn: process ");
+        let log = sandbox.bootstrap.log();
+        let named = left
+            .keys()
+            .any(|pid| log.contains(&format!("process {pid} (")));
+        assert!(named, "{left:?} is not named in:\n{log}");
+        assert_eq!(log.matches("bootstrap: ").count(), 1, "{log}");
+        // One invocation comes and goes before the late output, one runs while it is written.
+        assert_eq!(sandbox.respond("second"), b"answer 2 to second");
+        sandbox.task_root.release("gate");
+        sandbox.bootstrap.wait_log("late output\n");
+        sandbox.bootstrap.wait_log("late error\n");
+        assert_eq!(
+            sandbox.respond("third"),
+            b"answer 3 to third",
+            "variables live on"
+        );
+        wait_until(|| self::left(&sandbox.bootstrap).is_empty(), LIMIT);
+        let log = sandbox.bootstrap.final_log();
+        assert_eq!(log.matches("bootstrap: ").count(), 1, "one warning: {log}");
+    }
+}
+
+#[test]
+fn late_output_after_a_failure_reaches_no_response() {
+    for kind in ["fail", "die"] {
+        println!("the case: {kind}");
+        let sandbox = leaving();
+        sandbox.fail(kind);
+        let next = sandbox.respond("second");
+        assert!(next.ends_with(b" to second") && next.starts_with(b"answer"));
+        sandbox.task_root.release("gate");
+        sandbox.bootstrap.wait_log("late output\n");
+        assert!(sandbox.respond("third").ends_with(b" to third"));
+    }
+}
+
+/// The process is left with the response's pipe full: it neither blocks us nor gets into an answer.
+#[test]
+fn what_writes_without_an_end_reaches_no_other_response() {
+    let sandbox = leaving();
+    let first = sandbox.respond("chatty");
+    assert!(String::from_utf8_lossy(&first).contains("answer 1 to chatty"));
+    for number in 2..12 {
+        assert_eq!(
+            sandbox.respond("x"),
+            format!("answer {number} to x").as_bytes()
+        );
+    }
+    sandbox.bootstrap.wait_log("chatter");
+}
+
+#[test]
+fn what_is_left_does_not_delay_the_answer() {
+    let sandbox = leaving();
+    sandbox.respond("warm");
+    let begun = Instant::now();
+    sandbox.respond("job");
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "waited for a job that never ends"
+    );
+    assert!(
+        !left(&sandbox.bootstrap).is_empty(),
+        "the job has ended already"
+    );
+}
+
+#[test]
+fn a_silent_job_costs_no_shell() {
+    let sandbox = leaving();
+    assert_eq!(sandbox.respond("silent"), b"answer 1 to silent");
+    let shell = sandbox.bootstrap.shell_pid();
+    assert_eq!(sandbox.respond("x"), b"answer 2 to x");
+    assert_eq!(sandbox.respond("x"), b"answer 3 to x");
+    assert_eq!(sandbox.bootstrap.shell_pid(), shell);
+    sandbox.bootstrap.wait_log("(sleep)");
+    assert_eq!(sandbox.bootstrap.log().matches("bootstrap: ").count(), 1);
+}
+
+#[test]
+fn a_job_that_holds_stdin_reads_no_other_event() {
+    let sandbox = leaving();
+    // bash gives a job that has no redirection of its own /dev/null.
+    sandbox.respond("job-with-stdin");
+    sandbox.respond("second event");
+    let sandbox = Sandbox::of(
+        "handler() { case $1 in hold) { read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; cat >\"$LAMBDA_TASK_ROOT/stolen\"; : >\"$LAMBDA_TASK_ROOT/done\"; } <&0 >&2 & ;; *) cat ;; esac; }",
+    )
+    .start();
+    sandbox.task_root.fifo("gate");
+    assert_eq!(sandbox.respond("hold"), b"");
+    assert_eq!(
+        sandbox.respond("a secret of the second"),
+        b"a secret of the second"
+    );
+    sandbox.task_root.release("gate");
+    wait_until(|| sandbox.task_root.exists("done"), LIMIT);
+    assert_eq!(
+        sandbox.respond("a secret of the third"),
+        b"a secret of the third"
+    );
+    let stolen = sandbox.task_root.read("stolen");
+    assert!(!stolen.contains("secret"), "{stolen}");
+}
+
+#[test]
+fn wait_and_jobs_see_nothing_of_former_invocations() {
+    let sandbox = leaving();
+    sandbox.respond("job");
+    assert_eq!(sandbox.respond("wait"), b"answer 2 to wait");
+    assert_eq!(sandbox.respond("jobs"), b"answer 3 to jobs");
+    Case::of("true & sleep 600 </dev/null >/dev/null 2>&1 & printf on")
+        .logs_later()
+        .responds("on")
+        .lives_on();
+}
+
+/// A job's end is told by `$!` and `wait` while its own invocation runs, as always.
+#[test]
+fn jobs_work_within_an_invocation() {
+    Case::of("sleep 0.01 & a=$!; (exit 4) & b=$!; wait $a; wait $b || printf %s $?")
+        .responds("4")
+        .lives_on();
+    Case::of("for i in 1 2 3; do printf $i & done; wait; printf ' on'")
+        .run(|sandbox| {
+            let mut response = sandbox.respond("bad");
+            response[..3].sort_unstable();
+            assert_eq!(response, b"123 on");
+            Value::Null
+        })
+        .lives_on();
+    Case::of("mapfile -t x < <(printf 'a\\nb'); printf '%s' \"${x[@]}\"")
+        .responds("ab")
+        .lives_on();
+    Case::of(
+        "coproc up { tr a-z A-Z; }; printf low >&${up[1]}; exec {up[1]}>&-; cat <&${up[0]}; wait",
+    )
+    .responds("LOW")
+    .lives_on();
+    Case::of("timeout 0.05 sleep 60 || printf %s $?")
+        .responds("124")
+        .lives_on();
+    Case::of("set -m; sleep 0.01 & wait; set +m; printf on")
+        .responds("on")
+        .lives_on();
+}
+
+#[test]
+fn processes_left_by_a_process_substitution_harm_nothing() {
+    Case::of("exec {fd}> >(cat >&2); printf late >&$fd; printf on")
+        .logs_later()
+        .responds("on");
+    Case::of("tee >(cat >/dev/null) <<<on")
+        .logs_later()
+        .responds("on")
+        .lives_on();
+    Case::of("cat <(sleep 600 >/dev/null & printf on)")
+        .logs_later()
+        .responds("on");
+}
+
+/// The handlers of [`NO_GROWTH`]'s one in ten: each fails in a way of its own.
+const NO_GROWTH: &str = r#"
+handler() {
+  case $1 in
+    0) return 3 ;;
+    1) exit 4 ;;
+    2) false ;;
+    3) printf '%s' "$never_set" ;;
+    4) kill -9 $$ ;;
+    5) exec false ;;
+    6) exec 3<&0 4>/dev/null {fd}>/dev/null; cd /; IFS=x; set -f; return 1 ;;
+    7) (sleep 0.05 &); return 1 ;;
+    8) trap 'exit 5' EXIT ;;
+    9) for fd in {3..255}; do eval "exec $fd>&-"; done; false ;;
+    10) x=$(exit 5) ;;
+    11) true & exec no-such-command ;;
+    12) echo $((1 / 0)) ;;
+    *) cat ;;
+  esac
+}
+"#;
+
+#[test]
+fn nothing_grows_over_many_failures() {
+    const KINDS: usize = 13;
+    let temporary = TaskRoot::new();
+    let folder = temporary.path().to_string_lossy().into_owned();
+    let sandbox = Sandbox::of(NO_GROWTH).env("TMPDIR", &folder).start();
+    let files = |path: &str| fs::read_dir(path).map_or(0, |entries| entries.flatten().count());
+    let of_kind = |process: u32| {
+        let links = open_descriptors(process).into_values();
+        let kinds = links.map(|link| link.replace(|letter: char| letter.is_ascii_digit(), ""));
+        kinds.collect::<Vec<_>>()
+    };
+    let state = || {
+        sandbox.api.wait_parked();
+        let (pid, shell) = (sandbox.bootstrap.pid(), sandbox.bootstrap.shell_pid());
+        let threads = fs::read_dir(format!("/proc/{pid}/task"))
+            .expect("threads")
+            .count();
+        let mut ours = of_kind(pid);
+        ours.sort();
+        (
+            sandbox.bootstrap.processes().len(),
+            children(pid).len(),
+            children(shell).len(),
+            threads,
+            ours,
+            of_kind(shell),
+        )
+    };
+    // Every kind once before, so that what is kept for good is there.
+    for kind in 0..KINDS {
+        sandbox.fail(kind.to_string());
+        sandbox.respond("between");
+    }
+    // What was left running ends soon; a healthy invocation gives bootstrap the chance to take its status.
+    let settle = || {
+        let settled = || {
+            sandbox.respond("settle");
+            let state = state();
+            (state.0, state.1, state.2) == (2, 1, 0)
+        };
+        wait_until(settled, LIMIT);
+        state()
+    };
+    let before = settle();
+    for number in 0..300 {
+        if number % 10 == 5 {
+            sandbox.fail((number / 10 % KINDS).to_string());
+        } else {
+            let event = format!("event {number}");
+            assert_eq!(sandbox.respond(&event), event.as_bytes());
+        }
+    }
+    assert_eq!(settle(), before);
+    assert_eq!(files(&folder), 0, "files left in TMPDIR");
+    let ours = fs::read_dir("/tmp")
+        .expect("/tmp")
+        .flatten()
+        .filter(|entry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            name.contains("bootstrap")
+                || name.contains("coshell") && !name.starts_with("coshell-test-")
+        });
+    assert_eq!(ours.count(), 0, "files of ours in /tmp");
+}
+
+/// An event with a body, so that nothing is left of a longer one before it.
+#[test]
+fn an_event_is_exact_after_a_longer_one_and_after_a_failure() {
+    let sandbox = Sandbox::of("handler() { if [[ $1 == fail* ]]; then head -c 5 >/dev/null; return 1; fi; printf '%s|' \"$1\"; cat; }").start();
+    let long = "x".repeat(300_000);
+    assert_eq!(sandbox.respond(&long[..100_000]).len(), 200_001);
+    sandbox.fail(format!("fail {long}"));
+    assert_eq!(sandbox.respond("short"), b"short|short");
+    assert_eq!(sandbox.respond(""), b"|");
+    assert_eq!(sandbox.respond_to(Event::fresh("\n\n")), b"|");
+}

@@ -1,0 +1,179 @@
+//! Traps that a handler sets, the EXIT trap above all.
+//!
+//! Each case is probed before and after, see `containment.rs`.
+
+use serde_json::Value;
+
+use crate::containment::{Case, fails_with};
+use crate::support::{Event, Sandbox};
+
+#[test]
+fn traps_come_back() {
+    for signal in [
+        "INT", "TERM", "HUP", "USR1", "ALRM", "CHLD", "PIPE", "WINCH", "RTMIN+3",
+    ] {
+        Case::of(&format!("trap 'echo trapped' {signal}; printf on"))
+            .responds("on")
+            .lives_on();
+        Case::of(&format!("trap '' {signal}; printf on"))
+            .responds("on")
+            .lives_on();
+    }
+    Case::of("trap 'echo trapped by USR1' USR1; kill -USR1 $$; printf on")
+        .responds("trapped by USR1\non")
+        .lives_on();
+    Case::of("trap 'printf trapped >&2' ERR; printf on")
+        .responds("on")
+        .lives_on();
+    Case::of("trap - ERR; printf on").responds("on").lives_on();
+    Case::of("trap '' TERM; kill $$; printf on")
+        .responds("on")
+        .lives_on();
+    Case::of("trap 'printf caught; exit 3' TERM; kill $$; printf never")
+        .run(|sandbox| fails_with(sandbox, &["3"]));
+    Case::of("trap $'echo \"a\\nb\" \\'c\\' ; : \"$(date)\"' INT; false")
+        .run(|sandbox| fails_with(sandbox, &["status 1"]))
+        .lives_on();
+}
+
+#[test]
+fn debug_and_return_traps_end_with_the_invocation() {
+    Case::of("trap 'printf d' DEBUG; : ; printf on")
+        .run(|sandbox| {
+            assert!(String::from_utf8_lossy(&sandbox.respond("bad")).contains("on"));
+            Value::Null
+        })
+        .lives_on();
+    Case::of("trap 'printf r' RETURN; printf on")
+        .run(|sandbox| {
+            assert!(String::from_utf8_lossy(&sandbox.respond("bad")).starts_with("on"));
+            Value::Null
+        })
+        .lives_on();
+    for end in ["return 3", "exit 3", "(exit 3)"] {
+        Case::of(&format!(
+            "set -T; trap ': d' DEBUG; trap ': r' RETURN; deep() {{ {end}; }}; deep"
+        ))
+        .run(|sandbox| fails_with(sandbox, &["3"]));
+        Case::of(&format!("trap 'return 5' DEBUG; {end}")).run(|sandbox| fails_with(sandbox, &[]));
+    }
+    Case::of("shopt -s extdebug; trap 'false' DEBUG; printf skipped").run(|sandbox| {
+        let _ = sandbox.invoke(Event::fresh("bad"));
+        Value::Null
+    });
+}
+
+#[test]
+fn an_exit_trap_runs_at_the_end_of_its_invocation_and_once() {
+    Case::of("trap 'printf \" trapped\"' EXIT; printf on")
+        .responds("on trapped")
+        .lives_on();
+    Case::of("trap 'printf \" trapped\"' EXIT; printf on; exit 0")
+        .responds("on trapped")
+        .lives_on();
+    Case::of("trap 'cat; printf trapped' EXIT")
+        .responds("badtrapped")
+        .lives_on();
+    Case::of("trap 'printf first' EXIT; trap 'printf second' EXIT")
+        .responds("second")
+        .lives_on();
+    Case::of("trap 'printf never' EXIT; trap - EXIT; printf on")
+        .responds("on")
+        .lives_on();
+    Case::of("trap 'printf one; trap \"printf never\" EXIT' EXIT; printf on; ")
+        .responds("onone")
+        .lives_on();
+    Case::of(
+        "trap $'printf \" it\\'s\\n\\\"quoted\\\"\\n\"; printf \"$1 \\\\\\\\ x\"' EXIT; printf on",
+    )
+    .run(|sandbox| {
+        let response = sandbox.respond("bad");
+        assert!(
+            response.starts_with(b"on it's\n"),
+            "{}",
+            response.escape_ascii()
+        );
+        Value::Null
+    })
+    .lives_on();
+    Case::of("deep() { trap 'printf \" of a function\"' EXIT; }; deep; printf on")
+        .responds("on of a function")
+        .lives_on();
+    Case::of("(trap 'printf sub' EXIT); printf on")
+        .responds("subon")
+        .lives_on();
+    Case::of("trap '' EXIT; printf on")
+        .responds("on")
+        .lives_on();
+}
+
+#[test]
+fn an_exit_trap_sees_the_status_and_keeps_it() {
+    for (end, kind) in [
+        ("return 7", "Function.HandlerFailed"),
+        ("exit 7", "Function.HandlerExited"),
+        ("(exit 7)", "Function.CommandFailed"),
+    ] {
+        Case::of(&format!("trap 'echo \"status=$?\" >&2' EXIT; {end}"))
+            .fails(kind, &["status 7", "status=7"])
+            .lives_on()
+            .logs("status=7");
+        Case::of(&format!(
+            "deep() {{ {end}; }}; trap 'true; echo \"status=$?\" >&2' EXIT; deep"
+        ))
+        .run(|sandbox| fails_with(sandbox, &["status 7", "status=0"]))
+        .lives_on();
+    }
+    Case::of("trap 'printf \"status=$?\"' EXIT")
+        .responds("status=0")
+        .lives_on();
+    Case::of("trap 'echo \"status=$?\" >&2' EXIT; x=$never_set")
+        .run(|sandbox| fails_with(sandbox, &["never_set", "status=1"]));
+}
+
+#[test]
+fn an_exit_trap_may_exit_and_fail() {
+    Case::of("trap 'exit 4' EXIT; printf on")
+        .run(|sandbox| fails_with(sandbox, &["status 4"]))
+        .lives_on();
+    Case::of("trap 'printf \" saved\"; exit 0' EXIT; printf on; return 7")
+        .responds("on saved")
+        .lives_on();
+    Case::of("trap 'printf \" a\"; exit 0; printf never' EXIT; printf on")
+        .responds("on a")
+        .lives_on();
+    Case::of("trap 'exit 0' EXIT; printf on; exit 7")
+        .responds("on")
+        .lives_on();
+    Case::of("trap 'false; printf never' EXIT; printf on")
+        .run(|sandbox| fails_with(sandbox, &["status 1"]))
+        .lives_on();
+    Case::of("trap 'printf $never_set' EXIT; printf on")
+        .run(|sandbox| fails_with(sandbox, &["never_set"]));
+    Case::of("trap 'kill -9 $$' EXIT; printf on")
+        .run(|sandbox| fails_with(sandbox, &["SIGKILL"]))
+        .replaces_the_shell();
+    Case::of("trap 'exec printf \" replaced\"' EXIT; printf on")
+        .responds("on replaced")
+        .replaces_the_shell();
+    Case::of("trap 'if' EXIT; printf on").run(|sandbox| {
+        let _ = sandbox.invoke(Event::fresh("bad"));
+        Value::Null
+    });
+    Case::of("trap 'head -c 3000000 /dev/zero' EXIT")
+        .run(|sandbox| {
+            assert_eq!(sandbox.respond("bad").len(), 3_000_000);
+            Value::Null
+        })
+        .lives_on();
+}
+
+/// As in the tutorial, whose subshells do not have it: it is the shell's own, for its end.
+#[test]
+fn an_exit_trap_of_the_file_does_not_run_at_the_end_of_each_invocation() {
+    let sandbox = Sandbox::of("trap 'echo file trap >&2' EXIT\nhandler() { printf on; }").start();
+    assert_eq!(sandbox.respond("x"), b"on");
+    assert_eq!(sandbox.respond("x"), b"on");
+    sandbox.api.wait_parked();
+    assert_eq!(sandbox.bootstrap.final_log(), "");
+}

@@ -1,0 +1,392 @@
+//! What is the matter with a handler that cannot be loaded: an errorType and a text for each fault, posted once.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::time::{Duration, Instant};
+
+use crate::support::{Call, LIMIT, Plan, Sandbox, bootstrap_path, wait_until};
+
+/// An init that failed: what was posted, and what was logged.
+pub struct Failed {
+    pub call: Call,
+    pub log: String,
+}
+
+/// Starts `plan`, which has to end with one init error of this type, a message that has all these parts, and status 1.
+#[track_caller]
+pub fn fails(plan: Plan, error_type: &str, parts: &[&str]) -> Failed {
+    let sandbox = plan.start();
+    let call = sandbox.api.wait_init_error();
+    assert_eq!(sandbox.bootstrap.wait_failure(LIMIT), 1, "exit status");
+    let document = call.error_document();
+    assert_eq!(document["errorType"], error_type, "{document}");
+    assert_eq!(
+        call.header("Lambda-Runtime-Function-Error-Type"),
+        Some(error_type)
+    );
+    assert_eq!(call.header("Content-Type"), Some("application/json"));
+    let message = document["errorMessage"].as_str().expect("a message");
+    for part in parts {
+        assert!(message.contains(part), "no {part:?} in {message:?}");
+    }
+    assert!(
+        error_type == "Runtime.ShellNotStarted"
+            || !message.contains("__driver_") && !message.contains("/dev/fd/"),
+        "ours in {message:?}"
+    );
+    assert!(
+        document["stackTrace"]
+            .as_array()
+            .is_some_and(|frames| frames.iter().all(serde_json::Value::is_string)),
+        "{document}"
+    );
+    let calls = sandbox.api.calls();
+    assert_eq!(
+        calls.len(),
+        1,
+        "once, and nothing else: {}",
+        sandbox.api.transcript()
+    );
+    let log = sandbox.bootstrap.final_log();
+    let first = message.lines().next().unwrap_or_default();
+    assert!(
+        log.contains(&format!("bootstrap: fatal: {first}")),
+        "the log says it too: {log}"
+    );
+    Failed { call, log }
+}
+
+fn with_file(name: &str, text: &str) -> Plan {
+    Sandbox::empty().file(name, text)
+}
+
+pub const HEALTHY: &str = "handler() { printf 'healthy %s' \"$1\"; }\n";
+
+#[test]
+fn a_handler_that_is_not_named_is_told() {
+    for plan in [
+        Sandbox::of(HEALTHY).without_env("_HANDLER"),
+        Sandbox::of(HEALTHY).handler(""),
+    ] {
+        fails(
+            plan,
+            "Runtime.MissingHandlerName",
+            &["_HANDLER", "argument"],
+        );
+    }
+}
+
+#[test]
+fn a_malformed_handler_name_is_told() {
+    for name in [
+        "function",
+        "function.",
+        ".handler",
+        "function.sh.",
+        ".",
+        "..",
+        "a/.b",
+        "function.sh.a/b",
+    ] {
+        fails(
+            Sandbox::of(HEALTHY).handler(name),
+            "Runtime.MalformedHandlerName",
+            &[name, "file.function"],
+        );
+    }
+}
+
+#[test]
+fn a_missing_file_is_told_with_its_path() {
+    let plan = Sandbox::of(HEALTHY).handler("other.handler");
+    let path = plan
+        .task_root()
+        .path()
+        .join("other.sh")
+        .to_string_lossy()
+        .into_owned();
+    fails(
+        plan,
+        "Runtime.ImportModuleError",
+        &["other.handler", &path, "No such file"],
+    );
+    fails(
+        Sandbox::of(HEALTHY).handler("no/such/folder.handler"),
+        "Runtime.ImportModuleError",
+        &["no/such/folder"],
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_told() {
+    let plan = Sandbox::empty().file("function.sh/file", "a folder in its place");
+    fails(
+        plan,
+        "Runtime.HandlerFileUnreadable",
+        &["function.sh", "directory"],
+    );
+    let plan = Sandbox::of(HEALTHY);
+    let file = plan.task_root().path().join("function.sh");
+    fs::set_permissions(&file, Permissions::from_mode(0o200)).expect("permissions");
+    fails(
+        as_another_user(plan),
+        "Runtime.HandlerFileUnreadable",
+        &["function.sh", "Permission denied"],
+    );
+}
+
+/// Root may read everything: there bootstrap runs as another user, who may not get to where cargo builds it.
+pub fn as_another_user(plan: Plan) -> Plan {
+    let own = fs::metadata("/proc/self").expect("/proc").uid();
+    if own != 0 {
+        return plan;
+    }
+    let program = plan.task_root().path().join("bootstrap");
+    fs::copy(bootstrap_path(), &program).expect("a copy of bootstrap");
+    let program = program.to_string_lossy().into_owned();
+    plan.program(&[
+        "setpriv",
+        "--reuid",
+        "993",
+        "--regid",
+        "990",
+        "--clear-groups",
+        "--",
+        &program,
+    ])
+}
+
+#[test]
+fn line_ends_of_windows_are_told() {
+    let plan = with_file("function.sh", "handler() {\r\n  printf on\r\n}\r\n");
+    fails(
+        plan,
+        "Runtime.HandlerFileLineEnds",
+        &["function.sh", "CR LF"],
+    );
+}
+
+/// A carriage return here and there is a character as any other.
+#[test]
+fn a_few_carriage_returns_are_no_fault() {
+    let sandbox = with_file(
+        "function.sh",
+        "handler() {\n  cat <<'END'\nGET /\r\nEND\n}\n",
+    )
+    .start();
+    assert_eq!(sandbox.respond(""), b"GET /\r");
+}
+
+#[test]
+fn a_syntax_error_is_told_with_file_and_line() {
+    for (text, line) in [
+        ("# a\nhandler() {\n  if true; then\n}\n", "line 4"),
+        ("handler() { :; }\nfor x in; do\n", "line 3"),
+        ("handler() {\n  echo 'not closed\n}\n", "line 2"),
+        ("handler() { :; }\n\necho )\n", "line 3"),
+    ] {
+        let failed = fails(
+            with_file("function.sh", text),
+            "Runtime.UserCodeSyntaxError",
+            &["function.sh", line, "function.handler"],
+        );
+        let frames = failed.call.error_document()["stackTrace"].to_string();
+        assert!(
+            frames.contains(&format!("function.sh:{}", &line[5..])),
+            "{frames}"
+        );
+        let plan = with_file("function.sh", text).env("COSHELL_SHELL_OPTIONS", "");
+        fails(plan, "Runtime.UserCodeSyntaxError", &["function.sh", line]);
+    }
+}
+
+#[test]
+fn a_syntax_error_in_a_sourced_file_names_that_file() {
+    let plan = with_file(
+        "function.sh",
+        "source \"$LAMBDA_TASK_ROOT/lib.sh\"\nhandler() { :; }\n",
+    )
+    .file("lib.sh", "x() {\n  if\n}\n");
+    let sandbox = plan.start();
+    let document = sandbox.api.wait_init_error().error_document();
+    assert!(
+        document["errorMessage"]
+            .as_str()
+            .is_some_and(|text| text.contains("lib.sh: line 3")),
+        "{document}"
+    );
+}
+
+#[test]
+fn sourcing_that_fails_is_told_with_status_place_and_log() {
+    let text = "echo before >&2\n\ngrep -q needle /no/such/file\nhandler() { :; }\n";
+    let failed = fails(
+        with_file("function.sh", text),
+        "Runtime.HandlerFileFailed",
+        &[
+            "function.handler",
+            "grep -q needle /no/such/file",
+            "status 2",
+            "function.sh:3",
+            "No such file or directory",
+        ],
+    );
+    assert!(failed.log.starts_with("before\n"), "{}", failed.log);
+    let text = "deep() {\n  false\n}\nouter() { deep; }\nouter\nhandler() { :; }\n";
+    fails(
+        with_file("function.sh", text),
+        "Runtime.HandlerFileFailed",
+        &["`false`", "status 1", "function.sh:2"],
+    );
+    let text = "source \"$LAMBDA_TASK_ROOT/lib.sh\"\nhandler() { :; }\n";
+    fails(
+        with_file("function.sh", text).file("lib.sh", "\n\n(exit 9)\n"),
+        "Runtime.HandlerFileFailed",
+        &["status 9", "lib.sh:3"],
+    );
+}
+
+#[test]
+fn unset_variables_while_sourcing_are_told() {
+    let text = "x=1\necho \"$never_set\"\nhandler() { :; }\n";
+    fails(
+        with_file("function.sh", text),
+        "Runtime.HandlerFileFailed",
+        &["never_set: unbound variable", "status 1"],
+    );
+    let text = ": \"${needed:?is not set}\"\nhandler() { :; }\n";
+    fails(
+        with_file("function.sh", text),
+        "Runtime.HandlerFileFailed",
+        &["needed: is not set"],
+    );
+}
+
+#[test]
+fn sourcing_that_exits_is_told() {
+    let text = "echo giving up >&2\nexit 3\nhandler() { :; }\n";
+    fails(
+        with_file("function.sh", text),
+        "Runtime.HandlerFileExited",
+        &["function.sh", "exited", "status 3", "giving up"],
+    );
+    fails(
+        with_file("function.sh", "exit 0\nhandler() { :; }\n"),
+        "Runtime.HandlerFileExited",
+        &["exited", "status 0"],
+    );
+    let text = "stop() { exit 4; }\nstop\nhandler() { :; }\n";
+    fails(
+        with_file("function.sh", text),
+        "Runtime.HandlerFileExited",
+        &["status 4"],
+    );
+}
+
+#[test]
+fn a_shell_that_is_killed_or_replaced_while_sourcing_is_told() {
+    fails(
+        with_file("function.sh", "kill -9 $$\nhandler() { :; }\n"),
+        "Runtime.HandlerFileFailed",
+        &["function.handler", "SIGKILL"],
+    );
+    fails(
+        with_file("function.sh", "kill $$\nhandler() { :; }\n"),
+        "Runtime.HandlerFileFailed",
+        &["SIGTERM"],
+    );
+    fails(
+        with_file("function.sh", "exec sh -c 'echo last words >&2; exit 6'\n"),
+        "Runtime.HandlerFileExited",
+        &["status 6", "last words"],
+    );
+}
+
+#[test]
+fn a_function_that_is_not_defined_is_told_with_those_that_are() {
+    let text = "greet() { :; }\nwave() { :; }\nhandle() { :; }\n";
+    let failed = fails(
+        with_file("function.sh", text),
+        "Runtime.HandlerNotFound",
+        &[
+            "function.handler",
+            "function.sh defines no function handler",
+            "greet",
+            "wave",
+            "handle",
+        ],
+    );
+    let message = failed.call.error_document()["errorMessage"].to_string();
+    for ours in [", ,", "exit"] {
+        assert!(!message.contains(ours), "{ours:?} in {message}");
+    }
+    fails(
+        with_file("function.sh", "x=1\n"),
+        "Runtime.HandlerNotFound",
+        &["defines no function handler", "no function at all"],
+    );
+    fails(
+        with_file("function.sh", ""),
+        "Runtime.HandlerNotFound",
+        &["no function at all"],
+    );
+    let many: Vec<_> = (0..2000)
+        .map(|number| format!("function_{number}() {{ :; }}\n"))
+        .collect();
+    let many = many.concat();
+    let failed = fails(
+        with_file("function.sh", &many),
+        "Runtime.HandlerNotFound",
+        &["function_0", "..."],
+    );
+    assert!(failed.call.body.len() < 2000);
+}
+
+/// Names that are something else in bash are no handler.
+#[test]
+fn builtins_and_functions_of_ours_are_no_handlers() {
+    for name in [
+        "printf", "if", "cat", "exit", ",", ",,", "no such", "$(id)", "-f", "a;b",
+    ] {
+        println!("the case: {name}");
+        let plan = Sandbox::of("greet() { :; }\n").handler(&format!("function.{name}"));
+        fails(plan, "Runtime.HandlerNotFound", &["greet"]);
+    }
+}
+
+#[test]
+fn the_init_error_comes_before_any_next_and_the_failed_fetch_of_nothing() {
+    let sandbox = with_file("function.sh", "false\n").start();
+    sandbox.bootstrap.wait_failure(LIMIT);
+    assert_eq!(sandbox.api.next_count(), 0);
+}
+
+#[test]
+fn stdout_while_sourcing_is_log() {
+    let sandbox = Sandbox::of("echo 'while sourcing'\nprintf 'to stderr\\n' >&2\nhandler() { printf response; }\nprintf 'no newline'").start();
+    assert_eq!(sandbox.respond("x"), b"response");
+    assert_eq!(sandbox.respond("x"), b"response");
+    sandbox.bootstrap.wait_log("no newline");
+    let log = sandbox.bootstrap.final_log();
+    assert_eq!(log, "while sourcing\nto stderr\nno newline");
+}
+
+/// Standard input while sourcing is empty, and not what we write to bash.
+#[test]
+fn stdin_while_sourcing_is_empty() {
+    let sandbox = Sandbox::of("early=$(cat)x\nhandler() { printf '%s' \"$early\"; }\n").start();
+    assert_eq!(sandbox.respond("an event"), b"x");
+}
+
+/// Init may take long; the platform has the limit.
+#[test]
+fn a_file_that_takes_long_is_waited_for() {
+    let sandbox = Sandbox::of("read -r _ <\"$LAMBDA_TASK_ROOT/gate\"\nhandler() { printf on; }\n");
+    sandbox.task_root().fifo("gate");
+    let sandbox = sandbox.start();
+    let begun = Instant::now();
+    wait_until(|| begun.elapsed() > Duration::from_millis(300), LIMIT);
+    assert_eq!(sandbox.api.calls().len(), 0);
+    sandbox.task_root.release("gate");
+    assert_eq!(sandbox.respond("x"), b"on");
+}

@@ -1,0 +1,266 @@
+//! The log as JSON: an object a line (contract #66 to #68).
+
+use serde_json::Value;
+
+use crate::logs::{json, messages, records, records_of};
+use crate::support::{Event, LIMIT, Sandbox};
+
+#[test]
+fn no_line_is_lost_at_a_high_rate_in_json() {
+    let plan = json(Sandbox::of(
+        "handler() { seq -f 'line %.0f' 1 20000 >&2; for i in {1..2000}; do echo \"loop $i\" >&2; done; printf on; }",
+    ));
+    let records = records_of(plan, Event::fresh("x"));
+    let expected = (1..=20_000)
+        .map(|number| format!("line {number}"))
+        .chain((1..=2000).map(|number| format!("loop {number}")));
+    assert!(
+        messages(&records).into_iter().eq(expected),
+        "{} records",
+        records.len()
+    );
+}
+
+/// RFC 3339 in UTC, as `CloudWatch` wants it.
+fn is_timestamp(text: &str) -> bool {
+    let shape: String = text
+        .chars()
+        .map(|letter| if letter.is_ascii_digit() { '0' } else { letter })
+        .collect();
+    shape.starts_with("0000-00-00T00:00:00") && shape.ends_with('Z')
+}
+
+#[test]
+fn json_makes_an_object_of_each_plain_line() {
+    for format in ["JSON", "json", "Json"] {
+        let plan = Sandbox::of(
+            "echo 'while sourcing' >&2\nhandler() { echo 'plain \"line\" \\ with\ttab' >&2; printf '\\r\\n' >&2; echo '[1]' >&2; echo '{not json' >&2; printf on; }",
+        );
+        let records = records_of(
+            plan.env("AWS_LAMBDA_LOG_FORMAT", format),
+            Event::new("the-id", "x").header("Lambda-Runtime-Aws-Tenant-Id", "the tenant"),
+        );
+        assert_eq!(
+            messages(&records),
+            [
+                "while sourcing",
+                "plain \"line\" \\ with\ttab",
+                "",
+                "[1]",
+                "{not json"
+            ]
+        );
+        for record in &records {
+            assert!(
+                record["timestamp"].as_str().is_some_and(is_timestamp),
+                "{record}"
+            );
+            assert_eq!(record["level"], "INFO", "{record}");
+        }
+        assert!(
+            records[0].get("requestId").is_none() && records[0].get("tenantId").is_none(),
+            "{}",
+            records[0]
+        );
+        for record in &records[1..] {
+            assert_eq!(record["requestId"], "the-id", "{record}");
+            assert_eq!(record["tenantId"], "the tenant", "{record}");
+        }
+    }
+}
+
+#[test]
+fn json_names_the_invocation_of_each_line() {
+    let sandbox = json(Sandbox::of(
+        "handler() { echo \"log of $1\" >&2; printf on; }",
+    ))
+    .start();
+    sandbox.respond_to(Event::new("first", "first").header("Lambda-Runtime-Aws-Tenant-Id", "a"));
+    sandbox.respond_to(Event::new("second", "second"));
+    sandbox.respond_to(Event::new("third", "third").header("Lambda-Runtime-Aws-Tenant-Id", "b"));
+    sandbox.api.wait_parked();
+    let records = records(&sandbox.bootstrap.final_log());
+    assert_eq!(
+        messages(&records),
+        ["log of first", "log of second", "log of third"]
+    );
+    let named: Vec<_> = records
+        .iter()
+        .map(|record| (record["requestId"].as_str(), record["tenantId"].as_str()))
+        .collect();
+    assert_eq!(
+        named,
+        [
+            (Some("first"), Some("a")),
+            (Some("second"), None),
+            (Some("third"), Some("b"))
+        ]
+    );
+}
+
+/// Contract #66: lines that already are objects are not encoded a second time, not a byte of them.
+#[test]
+fn json_objects_of_the_handler_are_unchanged() {
+    let lines = [
+        r#"{"message":"mine","level":"WARN","n":1e30,"b":1.0,"a":1}"#,
+        r#"  { "spaces" : [ 1 , 2 ] }  "#,
+        r#"{"message":"é \u00e9 \/ "}"#,
+        "{}",
+        r#"{"level":5}"#,
+        r#"{"level":"nonsense"}"#,
+        r#"{"a":1,"a":2}"#,
+    ];
+    let script = format!(
+        "handler() {{ cat >&2 <<'END'\n{}\nEND\nprintf on; }}",
+        lines.join("\n")
+    );
+    let sandbox = json(Sandbox::of(&script)).start();
+    assert_eq!(sandbox.respond("x"), b"on");
+    sandbox.api.wait_parked();
+    let log = sandbox.bootstrap.final_log();
+    assert_eq!(log.lines().collect::<Vec<_>>(), lines);
+}
+
+/// Contract #67: our own lines, and lines of the handler that carry a level.
+#[test]
+fn the_log_level_drops_what_is_less_grave_in_json_alone() {
+    let script = r#"handler() {
+  local level
+  for level in trace DEBUG Info warn WARNING error FATAL Critical; do echo "{\"level\":\"$level\"}" >&2; done
+  echo '{"message":"no level"}' >&2
+  echo 'a plain line' >&2
+  sleep 600 >/dev/null 2>&1 </dev/null &
+  return 3
+}"#;
+    for (level, kept, warns, fails) in [
+        (
+            "TRACE",
+            &[
+                "trace", "DEBUG", "Info", "warn", "WARNING", "error", "FATAL", "Critical",
+            ][..],
+            true,
+            true,
+        ),
+        (
+            "DEBUG",
+            &[
+                "DEBUG", "Info", "warn", "WARNING", "error", "FATAL", "Critical",
+            ],
+            true,
+            true,
+        ),
+        (
+            "",
+            &["Info", "warn", "WARNING", "error", "FATAL", "Critical"],
+            true,
+            true,
+        ),
+        (
+            "Info",
+            &["Info", "warn", "WARNING", "error", "FATAL", "Critical"],
+            true,
+            true,
+        ),
+        (
+            "warn",
+            &["warn", "WARNING", "error", "FATAL", "Critical"],
+            true,
+            true,
+        ),
+        ("ERROR", &["error", "FATAL", "Critical"], false, true),
+        ("FATAL", &["FATAL", "Critical"], false, false),
+    ] {
+        let plan = json(Sandbox::of(script)).env("AWS_LAMBDA_LOG_LEVEL", level);
+        let records = records_of(plan, Event::fresh("x"));
+        let bare = |record: &&Value| record.get("message").is_none();
+        let levels: Vec<_> = records
+            .iter()
+            .filter(bare)
+            .map(|record| record["level"].as_str().unwrap_or_default())
+            .collect();
+        assert_eq!(levels, kept, "{level}");
+        let has = |text: &str| {
+            records.iter().any(|record| {
+                record["message"]
+                    .as_str()
+                    .is_some_and(|message| message.contains(text))
+            })
+        };
+        assert!(has("no level") && has("a plain line"), "{level}");
+        assert_eq!(has("outlives its invocation"), warns, "{level}");
+        assert_eq!(has("Function.HandlerFailed"), fails, "{level}");
+        let text = Sandbox::of(script)
+            .env("AWS_LAMBDA_LOG_LEVEL", level)
+            .start();
+        text.fail("x");
+        text.bootstrap.wait_log("outlives its invocation");
+        let log = text.bootstrap.final_log();
+        assert!(
+            log.contains("\"trace\"") && log.contains("bootstrap: error: Function.HandlerFailed"),
+            "{log}"
+        );
+    }
+}
+
+#[test]
+fn our_own_lines_are_json_too() {
+    let plan = json(Sandbox::of(
+        "handler() { sleep 600 >/dev/null 2>&1 </dev/null & return 3; }",
+    ));
+    let event = Event::new("the-id", "x").header("Lambda-Runtime-Aws-Tenant-Id", "the tenant");
+    let records = records_of(plan, event);
+    let levels: Vec<_> = records
+        .iter()
+        .map(|record| record["level"].as_str().unwrap_or_default())
+        .collect();
+    assert_eq!(levels, ["ERROR", "WARN"]);
+    for record in &records {
+        assert_eq!(
+            (&record["requestId"], &record["tenantId"]),
+            (&Value::from("the-id"), &Value::from("the tenant")),
+            "{record}"
+        );
+        assert!(
+            record["timestamp"].as_str().is_some_and(is_timestamp),
+            "{record}"
+        );
+    }
+    let sandbox = json(Sandbox::of("false"))
+        .env("COSHELL_TRAILING_NEWLINES", "maybe")
+        .start();
+    sandbox.bootstrap.wait_failure(LIMIT);
+    let records = self::records(&sandbox.bootstrap.final_log());
+    let levels: Vec<_> = records
+        .iter()
+        .map(|record| record["level"].as_str().unwrap_or_default())
+        .collect();
+    assert_eq!(levels, ["WARN", "FATAL"]);
+}
+
+#[test]
+fn json_replaces_invalid_utf_8_and_escapes_control_characters() {
+    let script = r#"handler() { printf 'bad \377\376 cut \303\n' >&2; printf '{"a":"\377"}\n' >&2; printf 'ctrl \001\033\177\0 end\n' >&2; printf on; }"#;
+    let records = records_of(json(Sandbox::of(script)), Event::fresh("x"));
+    assert_eq!(
+        messages(&records),
+        [
+            "bad \u{fffd}\u{fffd} cut \u{fffd}",
+            "{\"a\":\"\u{fffd}\"}",
+            "ctrl \u{1}\u{1b}\u{7f}\0 end"
+        ]
+    );
+}
+
+/// A character that arrives in two pieces is one character.
+#[test]
+fn json_joins_characters_that_arrive_in_pieces() {
+    let script = "handler() { printf '\\360\\237' >&2; read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; printf '\\230\\200\\n' >&2; }";
+    let plan = json(Sandbox::of(script));
+    plan.task_root().fifo("gate");
+    let sandbox = plan.start();
+    sandbox.api.push(Event::new("x", ""));
+    sandbox.task_root.release("gate");
+    sandbox.api.wait_answer("x");
+    let records = records(&sandbox.bootstrap.final_log());
+    assert_eq!(messages(&records), ["\u{1f600}"]);
+}

@@ -1,0 +1,27 @@
+//! Behaviour of the programs, with real bash, real pipes and a scripted Runtime API; a file a behaviour.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod support;
+
+mod answer_faults;
+mod containment;
+mod containment_descriptors;
+mod containment_exit;
+mod containment_names;
+mod containment_processes;
+mod containment_shell;
+mod containment_traps;
+mod containment_words;
+mod context;
+mod differential;
+mod emulator_rie;
+mod errors;
+mod init;
+mod logs;
+mod logs_json;
+mod next_faults;
+mod payload;
+mod settings;
+mod surroundings;
+mod tidy;
+mod wire;

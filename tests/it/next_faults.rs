@@ -1,0 +1,235 @@
+//! What goes wrong with `GET next`, contract #13, #18, #19: never a part of an event for the whole, never a loop
+//! without an end. Paths and headers are spelled as in AWS's documentation.
+
+use std::time::Duration;
+
+use crate::support::{LIMIT, Next, Process, Sandbox};
+use crate::wire::{COUNTING, Silent, event, event_text, response_text};
+
+/// "Promptly", with room for a busy machine.
+pub const PROMPTLY: Duration = Duration::from_secs(5);
+/// More tries than these in a row are no longer a few.
+const FEW: usize = 10;
+
+/// `next` answered with no event at all: what the runtime sees is in the name.
+fn broken_nexts() -> Vec<(&'static str, Next)> {
+    vec![
+        ("closed without a byte", Next::Close),
+        ("reset", Next::Reset),
+        (
+            "head cut off",
+            Next::Raw(b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Requ".to_vec()),
+        ),
+        ("status line cut off", Next::Raw(b"HTTP/1.".to_vec())),
+    ]
+}
+
+/// `next` answered with a part of an event.
+fn cut_nexts(request_id: &str) -> Vec<(&'static str, Next)> {
+    let event = event(request_id);
+    let len_bytes = event_text(request_id).len();
+    vec![
+        ("no byte of the body", event.clone().cut_after(0).into()),
+        ("half the body", event.clone().cut_after(len_bytes / 2).into()),
+        ("one byte short", event.clone().cut_after(len_bytes - 1).into()),
+        ("chunked, no chunk", event.clone().chunked(8).cut_after(0).into()),
+        ("chunked, cut between chunks", event.clone().chunked(8).cut_after(16).into()),
+        ("chunked, cut in a chunk", event.clone().chunked(8).cut_after(19).into()),
+        ("chunked, no last chunk", event.clone().chunked(8).without_last_chunk().into()),
+        ("one chunk, no last chunk", event.chunked(1 << 16).without_last_chunk().into()),
+        (
+            "last chunk cut in its size",
+            Next::Raw(
+                format!(
+                    "HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: {request_id}\r\nTransfer-Encoding: chunked\r\n\r\n\
+                     {len_bytes:x}\r\n{}\r\n0",
+                    event_text(request_id)
+                )
+                .into_bytes(),
+            ),
+        ),
+        (
+            "a chunk size that is none",
+            Next::Raw(
+                format!(
+                    "HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: {request_id}\r\nTransfer-Encoding: chunked\r\n\r\n\
+                     5\r\n{}\r\nxyz\r\n",
+                    &event_text(request_id)[..5]
+                )
+                .into_bytes(),
+            ),
+        ),
+    ]
+}
+
+/// The process ends by itself, bash with it, and the log says all of `words`.
+#[track_caller]
+pub fn assert_gives_up(bootstrap: &Process, limit: Duration, words: &[&str]) {
+    bootstrap.wait_failure(limit);
+    let log = bootstrap.log();
+    for word in words {
+        assert!(log.contains(word), "no {word:?} in the log:\n{log}");
+    }
+}
+
+/// Contract #18.
+#[test]
+fn next_refused_for_good_is_told_and_ends_the_process() {
+    for (status, error_type) in [
+        (403, "InvalidStateTransition"),
+        (410, "Gone"),
+        (400, "BadRequest"),
+        (404, "NotFound"),
+    ] {
+        let sandbox = Silent::counting();
+        assert_eq!(sandbox.respond_to(event("before")), response_text("before"));
+        sandbox.api.push(Next::Status(
+            status,
+            format!("{{\"errorType\":\"{error_type}\",\"errorMessage\":\"no\"}}"),
+        ));
+        assert_gives_up(&sandbox.bootstrap, PROMPTLY, &[&status.to_string(), "next"]);
+        assert_eq!(
+            (sandbox.api.next_count(), sandbox.runs()),
+            (2, 1),
+            "{status}"
+        );
+    }
+}
+
+/// Contract #18, #26.
+#[test]
+fn next_answered_500_ends_the_process_at_once() {
+    let plan = Sandbox::of(COUNTING);
+    plan.api().push(Next::Status(500, String::new()));
+    plan.api().push(event("never"));
+    let sandbox = Silent::start(plan);
+    assert_gives_up(&sandbox.bootstrap, PROMPTLY, &["500", "next"]);
+    assert_eq!((sandbox.api.next_count(), sandbox.runs()), (1, 0));
+}
+
+#[test]
+fn next_that_breaks_is_asked_again() {
+    for (what, broken) in broken_nexts() {
+        let plan = Sandbox::of(COUNTING);
+        plan.api().push(broken.clone());
+        plan.api().push(event("first"));
+        plan.api().push(broken.clone());
+        plan.api().push(broken);
+        plan.api().push(event("second"));
+        let sandbox = Silent::start(plan);
+        assert_eq!(
+            sandbox.api.wait_answer("first").body,
+            response_text("first"),
+            "{what}"
+        );
+        assert_eq!(
+            sandbox.api.wait_answer("second").body,
+            response_text("second"),
+            "{what}"
+        );
+        sandbox.api.wait_parked();
+        assert_eq!((sandbox.runs(), sandbox.api.next_count()), (2, 6), "{what}");
+    }
+}
+
+#[test]
+fn next_that_keeps_breaking_ends_the_process_after_a_few_tries() {
+    for (what, broken) in broken_nexts() {
+        let plan = Sandbox::of(COUNTING);
+        for _ in 0..10_000 {
+            plan.api().push(broken.clone());
+        }
+        let sandbox = Silent::start(plan);
+        assert_gives_up(&sandbox.bootstrap, LIMIT, &["next"]);
+        let (nexts, connections) = (sandbox.api.next_count(), sandbox.api.connection_count());
+        assert!((2..=FEW).contains(&nexts), "{what}: {nexts} times");
+        assert!(connections <= FEW, "{what}: {connections} connections");
+        assert_eq!(sandbox.runs(), 0);
+    }
+}
+
+#[test]
+fn runtime_api_that_is_not_there_ends_the_process() {
+    let plan = Sandbox::of(COUNTING);
+    plan.api().vanish();
+    let address = plan.api().address();
+    let sandbox = Silent::start(plan);
+    assert_gives_up(&sandbox.bootstrap, LIMIT, &[&address, "refused"]);
+}
+
+#[test]
+fn runtime_api_that_goes_away_ends_the_process() {
+    let sandbox = Silent::counting();
+    assert_eq!(sandbox.respond_to(event("before")), response_text("before"));
+    sandbox.api.wait_parked();
+    sandbox.api.vanish();
+    assert_gives_up(&sandbox.bootstrap, LIMIT, &[&sandbox.api.address()]);
+    assert_eq!(sandbox.runs(), 1);
+}
+
+#[test]
+fn a_part_of_an_event_is_never_run() {
+    for (number, (what, cut)) in cut_nexts("cut").into_iter().enumerate() {
+        let sandbox = Silent::counting();
+        let before = format!("before-{number}");
+        assert_eq!(
+            sandbox.respond_to(event(&before)),
+            response_text(&before),
+            "{what}"
+        );
+        sandbox.api.wait_parked();
+        sandbox.api.push(cut);
+        // Contract #19: what was not answered is delivered again.
+        sandbox.api.push(event("cut"));
+        assert_eq!(
+            sandbox.api.wait_answer("cut").body,
+            response_text("cut"),
+            "{what}"
+        );
+        sandbox.api.wait_parked();
+        assert_eq!(
+            (sandbox.runs(), sandbox.api.answers("cut").len()),
+            (2, 1),
+            "{what}"
+        );
+    }
+}
+
+#[test]
+fn events_that_keep_being_cut_off_end_the_process() {
+    for (what, cut) in cut_nexts("cut") {
+        let plan = Sandbox::of(COUNTING);
+        for _ in 0..10_000 {
+            plan.api().push(cut.clone());
+        }
+        let sandbox = Silent::start(plan);
+        assert_gives_up(&sandbox.bootstrap, LIMIT, &["next"]);
+        let nexts = sandbox.api.next_count();
+        assert!((2..=FEW).contains(&nexts), "{what}: {nexts} times");
+        assert_eq!(
+            (sandbox.runs(), sandbox.api.answers("cut").len()),
+            (0, 0),
+            "{what}"
+        );
+    }
+}
+
+/// Contract #13: without a request id there is nothing to answer to.
+#[test]
+fn an_event_without_a_request_id_is_never_run() {
+    let plan = Sandbox::of(COUNTING);
+    plan.api().allow_violations();
+    for _ in 0..10_000 {
+        plan.api()
+            .push(event("nameless").without("Lambda-Runtime-Aws-Request-Id"));
+    }
+    let sandbox = Silent::start(plan);
+    assert_gives_up(&sandbox.bootstrap, LIMIT, &["next", "request-id"]);
+    assert!(
+        sandbox.api.next_count() <= FEW,
+        "{} times",
+        sandbox.api.next_count()
+    );
+    assert!(sandbox.api.calls().iter().all(|call| call.method == "GET"));
+    assert_eq!(sandbox.runs(), 0);
+}

@@ -1,0 +1,221 @@
+//! What bootstrap is told by its environment and its argument: the handler's name, and the settings.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
+use crate::init::{HEALTHY, fails};
+use crate::support::{Plan, Sandbox};
+
+#[test]
+fn handlers_are_found_by_every_kind_of_name() {
+    let name = |file: &str| {
+        format!("handler() {{ printf '%s' {file}; }}\nother() {{ printf 'other of %s' {file}; }}\n")
+    };
+    let of = || {
+        Sandbox::empty()
+            .file("function.sh", name("function"))
+            .file("lib/deep/file.sh", name("deep"))
+            .file("with.dots.sh", name("dots"))
+            .file("with space.sh", name("space"))
+            .file("it's.sh", name("quote"))
+    };
+    for (handler, response) in [
+        ("function.handler", "function"),
+        ("function.sh.handler", "function"),
+        ("function.other", "other of function"),
+        ("lib/deep/file.handler", "deep"),
+        ("lib/deep/file.sh.other", "other of deep"),
+        ("./lib/../function.handler", "function"),
+        ("/function.handler", "function"),
+        ("with.dots.handler", "dots"),
+        ("with space.handler", "space"),
+        ("it's.handler", "quote"),
+    ] {
+        let sandbox = of().handler(handler).start();
+        assert_eq!(
+            String::from_utf8_lossy(&sandbox.respond("x")),
+            response,
+            "{handler}"
+        );
+        let sandbox = of().handler("never.named").argument(handler).start();
+        assert_eq!(
+            String::from_utf8_lossy(&sandbox.respond("x")),
+            response,
+            "{handler} as an argument"
+        );
+    }
+}
+
+#[test]
+fn function_names_that_bash_allows_are_handlers() {
+    let script =
+        "do-it() { printf dash; }\na:b() { printf colon; }\n_x9() { printf underscore; }\n";
+    for (function, response) in [("do-it", "dash"), ("a:b", "colon"), ("_x9", "underscore")] {
+        let sandbox = Sandbox::of(script)
+            .handler(&format!("function.{function}"))
+            .start();
+        assert_eq!(sandbox.respond("x"), response.as_bytes());
+    }
+}
+
+#[test]
+fn the_working_folder_is_the_task_root_by_default() {
+    let sandbox =
+        Sandbox::of("here=$PWD\nhandler() { printf '%s %s' \"$here\" \"$PWD\"; }\n").start();
+    let root = sandbox.task_root.path().to_string_lossy().into_owned();
+    assert_eq!(
+        String::from_utf8_lossy(&sandbox.respond("x")),
+        format!("{root} {root}")
+    );
+    let sandbox = Sandbox::of(HEALTHY).without_env("LAMBDA_TASK_ROOT").start();
+    assert_eq!(sandbox.respond("x"), b"healthy x");
+}
+
+const SHOWS_OPTIONS: &str =
+    "early=$-:$SHELLOPTS\nhandler() { printf '%s|%s' \"$early\" \"$-:$SHELLOPTS\"; }\n";
+
+#[test]
+fn shell_options_hold_before_the_file_is_sourced() {
+    let options = |plan: Plan| {
+        let sandbox = plan.start();
+        let shown = String::from_utf8_lossy(&sandbox.respond("x")).into_owned();
+        let (early, late) = shown.split_once('|').expect("two halves");
+        let names = |text: &str| {
+            let text = text.split_once(':').expect("options").1.to_owned();
+            text.split(':').map(ToOwned::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(names(early), names(late), "the same in the handler");
+        names(early)
+    };
+    let has = |options: &[String], wanted: &[&str]| {
+        wanted
+            .iter()
+            .all(|name| options.iter().any(|option| option == name))
+    };
+    let of = |setting: &str| Sandbox::of(SHOWS_OPTIONS).env("COSHELL_SHELL_OPTIONS", setting);
+    let default = options(Sandbox::of(SHOWS_OPTIONS));
+    assert!(
+        has(&default, &["errexit", "nounset", "pipefail"]),
+        "{default:?}"
+    );
+    let none = options(of(""));
+    assert!(
+        !["errexit", "nounset", "pipefail", "noglob"]
+            .iter()
+            .any(|name| has(&none, &[name])),
+        "{none:?}"
+    );
+    assert_eq!(options(of("  ")), none);
+    let some = options(of("-f -o noclobber"));
+    assert!(
+        has(&some, &["noglob", "noclobber"]) && !has(&some, &["errexit"]),
+        "{some:?}"
+    );
+    assert!(has(&options(of("-eu")), &["errexit", "nounset"]));
+}
+
+#[test]
+fn shell_options_that_set_refuses_are_told() {
+    for setting in ["-Q", "-o nonsense", "-euo"] {
+        let plan = Sandbox::of(HEALTHY).env("COSHELL_SHELL_OPTIONS", setting);
+        if setting == "-euo" {
+            // `set -euo` alone lists the options: it is taken.
+            assert_eq!(plan.start().respond("x"), b"healthy x");
+        } else {
+            fails(
+                plan,
+                "Runtime.InvalidSetting",
+                &[
+                    "COSHELL_SHELL_OPTIONS",
+                    setting.rsplit(' ').next().unwrap_or_default(),
+                ],
+            );
+        }
+    }
+    let plan = Sandbox::of("handler() { printf ran; }")
+        .env("COSHELL_SHELL_OPTIONS", "-- $(kill\u{20}$$) 'x");
+    assert_eq!(plan.start().respond("x"), b"ran", "words, not commands");
+}
+
+#[test]
+fn another_bash_is_used_when_it_is_named() {
+    let plan = Sandbox::of("handler() { printf '%s' \"$BASH ${wrapped-}\"; }\n");
+    let wrapper = plan.task_root().write(
+        "my bash",
+        "#!/bin/bash\nexport wrapped=yes\nexec /bin/bash \"$@\"\n",
+    );
+    fs::set_permissions(&wrapper, Permissions::from_mode(0o755)).expect("permissions");
+    let sandbox = plan.env("COSHELL_BASH", wrapper.to_string_lossy()).start();
+    assert_eq!(sandbox.respond("x"), b"/bin/bash yes");
+    // A name without a slash is looked up along PATH.
+    assert_eq!(
+        Sandbox::of(HEALTHY)
+            .env("COSHELL_BASH", "bash")
+            .start()
+            .respond("x"),
+        b"healthy x"
+    );
+}
+
+#[test]
+fn a_bash_that_does_not_start_is_told() {
+    let plan = || Sandbox::of(HEALTHY);
+    fails(
+        plan().env("COSHELL_BASH", "/no/such/bash"),
+        "Runtime.ShellNotStarted",
+        &["/no/such/bash", "No such file or directory"],
+    );
+    fails(
+        plan().env("COSHELL_BASH", "/etc/passwd"),
+        "Runtime.ShellNotStarted",
+        &["/etc/passwd", "Permission denied"],
+    );
+    fails(
+        plan().env("COSHELL_BASH", "/bin/false"),
+        "Runtime.ShellNotStarted",
+        &["/bin/false"],
+    );
+    fails(
+        plan().env("COSHELL_BASH", "/bin/sh"),
+        "Runtime.ShellNotStarted",
+        &["/bin/sh"],
+    );
+}
+
+#[test]
+fn settings_with_a_value_that_means_nothing_are_warned_about() {
+    for (name, value) in [
+        ("COSHELL_TRAILING_NEWLINES", "maybe"),
+        ("AWS_LAMBDA_LOG_FORMAT", "XML"),
+        ("AWS_LAMBDA_LOG_LEVEL", "LOUD"),
+    ] {
+        let sandbox = Sandbox::of(HEALTHY).env(name, value).start();
+        assert_eq!(sandbox.respond("x"), b"healthy x");
+        sandbox.bootstrap.wait_log(&format!(
+            "bootstrap: warn: cannot use {name}={value}: expected "
+        ));
+        assert_eq!(sandbox.bootstrap.final_log().lines().count(), 1);
+    }
+    let sandbox = Sandbox::of(HEALTHY)
+        .env("COSHELL_TRAILING_NEWLINES", "KEEP")
+        .env("AWS_LAMBDA_LOG_FORMAT", "text")
+        .env("AWS_LAMBDA_LOG_LEVEL", "warn")
+        .start();
+    assert_eq!(sandbox.respond("x"), b"healthy x");
+    assert_eq!(sandbox.bootstrap.final_log(), "");
+}
+
+#[test]
+fn newlines_at_the_end_stay_when_they_are_kept() {
+    for (setting, response) in [
+        ("keep", &b"a\n\n"[..]),
+        ("strip", b"a"),
+        ("", b"a"),
+        ("KEEP", b"a\n\n"),
+    ] {
+        let sandbox = Sandbox::of("handler() { printf 'a\\n\\n'; }")
+            .env("COSHELL_TRAILING_NEWLINES", setting)
+            .start();
+        assert_eq!(sandbox.respond("x"), response, "{setting:?}");
+    }
+}

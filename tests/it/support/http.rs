@@ -1,0 +1,179 @@
+//! HTTP/1.1 by hand, so that nothing a client or server does is hidden, and a little client for the emulators.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+/// The first line of a message and its headers, as they were spelled.
+#[derive(Debug, Clone)]
+pub struct Head {
+    pub first_line: String,
+    pub headers: Vec<(String, String)>,
+}
+
+impl Head {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        header(&self.headers, name)
+    }
+}
+
+/// A header's value, its name in any case.
+pub fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    let mut found = headers
+        .iter()
+        .filter(|(key, _)| key.eq_ignore_ascii_case(name));
+    found.next().map(|(_, value)| value.as_str())
+}
+
+/// Reads a message up to its empty line; `None` if the peer closed before the first byte.
+pub fn read_head(reader: &mut impl BufRead) -> io::Result<Option<Head>> {
+    let mut lines = Vec::new();
+    loop {
+        let mut line = Vec::new();
+        reader.read_until(b'\n', &mut line)?;
+        if line.is_empty() && lines.is_empty() {
+            return Ok(None);
+        }
+        let Some(line) = line.strip_suffix(b"\r\n") else {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                format!(
+                    "a line of the head does not end in CR LF: {}",
+                    line.escape_ascii()
+                ),
+            ));
+        };
+        if line.is_empty() {
+            break;
+        }
+        lines.push(String::from_utf8_lossy(line).into_owned());
+    }
+    if lines.is_empty() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the head is empty",
+        ));
+    }
+    let first_line = lines.remove(0);
+    let headers = lines
+        .into_iter()
+        .map(|line| match line.split_once(':') {
+            Some((name, value)) => Ok((name.to_owned(), value.trim().to_owned())),
+            None => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("no header: {line}"),
+            )),
+        })
+        .collect::<io::Result<_>>()?;
+    Ok(Some(Head {
+        first_line,
+        headers,
+    }))
+}
+
+/// Reads a body into `body`; on an error `body` holds what came before it.
+/// A message without length has no body if it is a request, and goes on to the end of the connection if it is a reply.
+pub fn read_body(reader: &mut impl BufRead, head: &Head, body: &mut Vec<u8>) -> io::Result<()> {
+    let chunked = head
+        .header("Transfer-Encoding")
+        .is_some_and(|value| value.eq_ignore_ascii_case("chunked"));
+    if chunked {
+        return read_chunks(reader, body);
+    }
+    match head.header("Content-Length") {
+        Some(length) => {
+            let length: u64 = length.parse().map_err(|_| {
+                io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("Content-Length is {length}"),
+                )
+            })?;
+            read_exactly(reader, length, body)
+        }
+        None if head.first_line.starts_with("HTTP/") => reader.read_to_end(body).map(drop),
+        None => Ok(()),
+    }
+}
+
+fn read_exactly(reader: &mut impl BufRead, length: u64, body: &mut Vec<u8>) -> io::Result<()> {
+    let read = reader.take(length).read_to_end(body)? as u64;
+    if read == length {
+        return Ok(());
+    }
+    let text = format!("the body has {read} bytes of {length}");
+    Err(io::Error::new(io::ErrorKind::UnexpectedEof, text))
+}
+
+fn read_chunks(reader: &mut impl BufRead, body: &mut Vec<u8>) -> io::Result<()> {
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let digits = line.trim_end().split(';').next().unwrap_or_default();
+        let size = u64::from_str_radix(digits, 16).map_err(|_| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("chunk size {line:?}"))
+        })?;
+        read_exactly(reader, size, body)?;
+        let mut end = String::new();
+        reader.read_line(&mut end)?;
+        if end != "\r\n" {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "a chunk has no CR LF after it",
+            ));
+        }
+        if size == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// What a server answered.
+#[derive(Debug)]
+pub struct HttpReply {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl HttpReply {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        header(&self.headers, name)
+    }
+}
+
+/// One POST on a connection of its own; waits at most `limit` for each read.
+///
+/// # Errors
+/// What connecting, writing or reading failed with.
+pub fn post(
+    address: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+    limit: Duration,
+) -> io::Result<HttpReply> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(limit))?;
+    let mut message = format!("POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        message.extend([name, ": ", value, "\r\n"]);
+    }
+    message.extend(["Content-Length: ", &body.len().to_string(), "\r\n\r\n"]);
+    stream.write_all(message.as_bytes())?;
+    stream.write_all(body)?;
+    let mut reader = BufReader::new(stream);
+    let head = read_head(&mut reader)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+    let status = head
+        .first_line
+        .split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok());
+    let status = status.ok_or(io::ErrorKind::InvalidData)?;
+    let mut body = Vec::new();
+    read_body(&mut reader, &head, &mut body)?;
+    Ok(HttpReply {
+        status,
+        headers: head.headers,
+        body,
+    })
+}

@@ -1,0 +1,217 @@
+//! Where Lambda runs us: a user who is not root, nothing writable but /tmp, other users' processes hidden.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::support::{Event, LIMIT, Plan, Sandbox, bootstrap_path, wait_until};
+
+/// Makes the surroundings in a mount namespace of its own, then becomes bootstrap. `$1` is the task root, whose copy under
+/// /mnt is read-only; what follows runs bootstrap.
+const SURROUND: &str = r#"
+set -eu
+task_root=$1
+shift
+mount --make-rprivate /
+mount -t tmpfs -o mode=755 tmpfs /mnt
+mkdir /mnt/task
+mount --bind "$task_root" /mnt/task
+mount -t tmpfs -o mode=1777 tmpfs /tmp
+mount -t proc -o hidepid=2 proc /proc
+while read -r _ target _; do
+  case $target in
+    /tmp | /proc | /proc/*) ;;
+    # What cannot be changed, inside of a container say, is not writable for this user either: see the probe.
+    *) mount -o remount,bind,ro "$target" 2>/dev/null || : ;;
+  esac
+done </proc/self/mounts
+cd /mnt/task
+export LAMBDA_TASK_ROOT=/mnt/task
+exec "$@"
+"#;
+
+/// Runs bootstrap of `plan` in these surroundings.
+fn surrounded(plan: Plan) -> Plan {
+    let is_root = fs::metadata("/proc/self").expect("/proc").uid() == 0;
+    // Who is not root becomes it in a user namespace, where a new /proc needs processes of its own as well.
+    let unshare: &[&str] = if is_root {
+        &["unshare", "--mount"]
+    } else {
+        &[
+            "unshare",
+            "--map-root-user",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+        ]
+    };
+    let another_user: &[&str] = if is_root {
+        &[
+            "setpriv",
+            "--reuid",
+            "993",
+            "--regid",
+            "990",
+            "--clear-groups",
+            "--",
+        ]
+    } else {
+        &[]
+    };
+    let tried = Command::new(unshare[0])
+        .args(&unshare[1..])
+        .args(["mount", "--make-rprivate", "/"])
+        .stderr(Stdio::inherit())
+        .status();
+    assert!(
+        tried.is_ok_and(|status| status.success()),
+        "this test needs unshare and mount of util-linux, and the right to use them: as root with CAP_SYS_ADMIN, or with user namespaces"
+    );
+    // Debian's bash-static dies of SIGSEGV when it looks up a user that has no entry, which it does without these.
+    let is_static = std::env::var_os("COSHELL_TEST_BASH").is_some();
+    let plan = if is_static {
+        plan.env("HOME", "/tmp").env("SHELL", "/bin/sh")
+    } else {
+        plan
+    };
+    let task_root = plan.task_root().path().to_string_lossy().into_owned();
+    fs::copy(bootstrap_path(), plan.task_root().path().join("bootstrap"))
+        .expect("a copy of bootstrap");
+    let mut program = unshare.to_vec();
+    program.extend(["bash", "-c", SURROUND, "bash", &task_root]);
+    program.extend(another_user);
+    program.push("/mnt/task/bootstrap");
+    plan.program(&program)
+}
+
+const HANDLER: &str = r#"
+late() {
+  # Writes when the next invocation has been and gone.
+  until [[ -e /tmp/go ]]; do sleep 0.01; done
+  echo 'late output'
+}
+deep() { exit 3; }
+handler() {
+  count=$((${count-0} + 1))
+  case $1 in
+    surroundings)
+      for place in / /mnt/task /dev/shm /var/tmp /run /tmp; do
+        if (: >"$place/probe") 2>/dev/null; then printf '%s ' "$place"; fi
+      done
+      [[ -e /proc/1/status ]] || printf 'hidden '
+      printf '%s' "$(id -u)"
+      ;;
+    exit) deep ;;
+    false) grep -q needle /dev/null ;;
+    unset) printf '%s' "$never_set" ;;
+    kill) kill -9 $$ ;;
+    exec) exec printf 'of another program' ;;
+    late) late & printf 'early' ;;
+    go) : >/tmp/go; printf 'went' ;;
+    state) cd /; umask 0; IFS=x; set -f; trap 'printf " trapped"' EXIT; exec 9</dev/null; printf 'changed' ;;
+    document) cat <<<"$(printf '%100000s' '')" | wc -c ;;
+    *) printf '%s|%s|%s|' "$PWD" "$(umask)" "$count"; cat ;;
+  esac
+}
+"#;
+
+#[test]
+fn everything_works_where_next_to_nothing_is_allowed() {
+    let sandbox = surrounded(Sandbox::of(HANDLER)).start();
+    let respond = |event: &str| String::from_utf8(sandbox.respond(event)).expect("text");
+    let surroundings = respond("surroundings");
+    let is_root = fs::metadata("/proc/self").expect("/proc").uid() == 0;
+    if is_root {
+        assert_eq!(
+            surroundings, "/tmp hidden 993",
+            "the surroundings are not as they should be"
+        );
+    } else {
+        assert!(surroundings.starts_with("/tmp "), "{surroundings}");
+    }
+    assert_eq!(respond("an event"), "/mnt/task|0022|2|an event");
+    assert_eq!(respond("state"), "changed trapped");
+    assert_eq!(respond("x"), "/mnt/task|0022|4|x");
+    assert_eq!(respond("document").trim(), "100001");
+
+    let exited = sandbox.fail("exit");
+    assert_eq!(exited["errorType"], "Function.HandlerExited");
+    assert_eq!(exited["stackTrace"][0], "deep (/mnt/task/function.sh:7)");
+    assert_eq!(sandbox.fail("false")["errorType"], "Function.CommandFailed");
+    assert_eq!(respond("x"), "/mnt/task|0022|8|x", "one shell up to here");
+
+    for (kind, error_type) in [
+        ("unset", "Function.ShellExited"),
+        ("kill", "Function.ShellKilled"),
+    ] {
+        assert_eq!(sandbox.fail(kind)["errorType"], error_type);
+        assert_eq!(respond("x"), "/mnt/task|0022|1|x");
+    }
+    assert_eq!(respond("exec"), "of another program");
+
+    assert_eq!(respond("late"), "early");
+    assert_eq!(respond("x"), "/mnt/task|0022|2|x");
+    sandbox.bootstrap.wait_log("outlives its invocation");
+    assert_eq!(respond("go"), "went");
+    sandbox.bootstrap.wait_log("late output\n");
+    assert_eq!(respond("x"), "/mnt/task|0022|4|x");
+
+    let large = "e".repeat(1 << 20);
+    let response = sandbox.respond(&large);
+    assert_eq!(response.len(), "/mnt/task|0022|5|".len() + large.len());
+    sandbox.api.wait_parked();
+}
+
+/// What cannot work there is told at init.
+#[test]
+fn init_errors_are_told_where_next_to_nothing_is_allowed() {
+    let plan = Sandbox::of("handler() { :; }\n: >\"$LAMBDA_TASK_ROOT/file\"\n");
+    let sandbox = surrounded(plan).start();
+    let document: Value = sandbox.api.wait_init_error().error_document();
+    let message = document["errorMessage"].as_str().unwrap_or_default();
+    assert!(
+        message.contains("Read-only file system") && message.contains("function.sh:2"),
+        "{message}"
+    );
+    assert_eq!(sandbox.bootstrap.wait_failure(LIMIT), 1);
+}
+
+/// No descriptor that the platform left open for us reaches bash or what the handler starts.
+#[test]
+fn inherited_descriptors_do_not_reach_the_handler() {
+    let script = "handler() { for fd in {3..300}; do if [[ -e /proc/self/fd/$fd ]]; then printf '%s ' $fd; fi; done; ls /proc/self/fd | tr '\\n' ' '; }";
+    let plain = Sandbox::of(script).start();
+    let wrapper = "exec 5</dev/null 12</dev/null 13<>/dev/null 62</dev/null 75</dev/null 200</dev/null; exec \"$@\"";
+    let program = bootstrap_path();
+    let inheriting = Sandbox::of(script)
+        .program(&["bash", "-c", wrapper, "bash", &program])
+        .start();
+    let expected = String::from_utf8(plain.respond("x")).expect("text");
+    // 3 is the folder that ls reads.
+    assert!(
+        expected.contains(" 62 ") && expected.ends_with(" 0 1 2 3 "),
+        "{expected}"
+    );
+    for _ in 0..2 {
+        assert_eq!(String::from_utf8_lossy(&inheriting.respond("x")), expected);
+    }
+}
+
+/// The environment is the handler's as it is ours, but for what is the platform's own.
+#[test]
+fn the_environment_is_passed_on() {
+    let sandbox = Sandbox::of("handler() { printf '%s|%s|%s|%s' \"$MINE\" \"${_LAMBDA_TELEMETRY_LOG_FD-unset}\" \"$TZ\" \"$0\"; }")
+        .env("MINE", "a 'b'\n$(id) \\")
+        .env("_LAMBDA_TELEMETRY_LOG_FD", "5")
+        .env("BASH_ENV", "/no/such/file")
+        .start();
+    let response = String::from_utf8(sandbox.respond_to(Event::fresh("x"))).expect("text");
+    assert!(
+        response.starts_with("a 'b'\n$(id) \\|unset|:UTC|"),
+        "{response}"
+    );
+    wait_until(|| sandbox.api.next_count() == 2, LIMIT);
+}
