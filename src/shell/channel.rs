@@ -22,7 +22,7 @@ use super::state::{State, find_state};
 use crate::sys;
 
 /// For so long only the report is waited for: a response that is shorter than its pipe then
-/// costs no wake-up of its own.
+/// costs no wake-up of its own, and a longer one costs one a megabyte.
 const REPORT_ALONE: Duration = Duration::from_millis(1);
 /// How often it is looked whether bash still has something to read, while a handler runs.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -129,8 +129,8 @@ impl Channel {
     /// Waits for the report with `mark`, and takes what the handler writes if that is more than
     /// its pipe holds, or takes long. When it returns the response is complete.
     pub fn wait_for_report(&mut self, mark: &str, response: &mut Vec<u8>) -> Told {
-        let begun = Instant::now();
-        let (mut alone, mut silent) = (true, false);
+        let mut since = Instant::now();
+        let (mut alone, mut has_response, mut silent) = (true, false, false);
         self.response_closed = false;
         loop {
             if let Some((report, end)) =
@@ -141,16 +141,11 @@ impl Channel {
                 return Told::Report(report);
             }
             let limit = if alone {
-                REPORT_ALONE.saturating_sub(begun.elapsed())
+                REPORT_ALONE.saturating_sub(since.elapsed())
             } else {
                 LOOK_EVERY
             };
             let ready = self.wait([true, true, !alone && !self.response_closed], Some(limit));
-            if ready.response
-                && let Some(report) = self.take_misled_report(mark, response)
-            {
-                return Told::LastReport(report);
-            }
             if ready.control {
                 if !matches!(
                     read_available(&mut self.process.control, &mut self.told),
@@ -160,13 +155,20 @@ impl Channel {
                 }
             } else if ready.ended {
                 return self.wait_for_end(mark, response);
-            } else if !alone && !ready.response {
+            } else if ready.response {
+                // Let more of it come before it is read: bash writes 4 KiB at a time.
+                (alone, has_response, since) = (true, true, Instant::now());
+            } else if alone {
+                if has_response && let Some(report) = self.take_misled_report(mark, response) {
+                    return Told::LastReport(report);
+                }
+                (alone, has_response) = (false, false);
+            } else {
                 if silent && self.has_read_all() {
                     return Told::Lost;
                 }
                 silent = self.has_read_all();
             }
-            alone = alone && begun.elapsed() < REPORT_ALONE;
         }
     }
 

@@ -432,6 +432,14 @@ fn a_failure_is_one_line_of_log() {
             && ours[0].ends_with(" (request id the-id)"),
         "{log}"
     );
+    // What the text holds cannot end the line or steer a terminal.
+    let (_, sandbox) = failure("handler() { sh -c 'exit 4' '\u{1b}[31m\r'; }");
+    sandbox.api.wait_parked();
+    let log = sandbox.bootstrap.final_log();
+    assert!(
+        log.contains("exit 4") && !log.contains(['\u{1b}', '\r']),
+        "{log:?}"
+    );
 }
 
 /// The answer echoes the attempt's id, an error as well as a response.
