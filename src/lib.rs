@@ -56,6 +56,7 @@ fn run(handler: Option<OsString>) -> error::Result<()> {
 /// What a program in a container owes its parent and its children: an end on request (PID 1 has
 /// no default for signals), no descriptor that it did not open, and the orphans adopted.
 fn prepare_process(config: &Config) {
+    sys::share_one_heap();
     let yes = Arc::new(AtomicBool::new(true));
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
         if let Err(error) =

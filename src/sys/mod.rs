@@ -62,6 +62,16 @@ pub fn file(fd: OwnedFd) -> File {
     File::from(fd)
 }
 
+/// Keeps all threads to one heap, where the C library would give each its own; `mallopt(3)`. Ours
+/// are few and seldom run at once, and each shell starts one.
+pub fn share_one_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes two integers; called before there is a second thread.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
 /// Gives memory that was freed back to the system, where the C library can; `malloc_trim(3)`.
 pub fn return_free_memory() {
     #[cfg(target_env = "gnu")]
