@@ -66,8 +66,9 @@ __driver_context() { # [separator: NUL if none]
   done
 }
 
-# Tells how the invocation ended: the mark, the kind, the status, the details, the mark. bash reads this line, and the mark in it, only when the handler has ended:
-# nothing that a handler writes can hold the mark.
+# Tells how the invocation ended: the mark, the kind, the status, the details, the mark.
+# bash reads this line, and the mark in it, only when the handler has ended: nothing that a
+# handler writes can hold the mark.
 ,,() { # <status> <mark>
   builtin trap -p EXIT
   builtin printf '%s\0' "$2" "$__driver_kind" "${__driver_status:-$1}" "${__driver_details[@]}" "$2" || builtin exit "$1"
@@ -78,6 +79,7 @@ __driver_context() { # [separator: NUL if none]
 # answer is on its way. DEBUG and RETURN traps are seen by functions that are traced alone.
 ,,,() { # <mark>
   __driver_kind=idle __driver_status='' __driver_details=() __driver_arguments=()
+  # shellcheck disable=SC2034 # they get their values when an invocation comes
   builtin declare -gx +iuln LAMBDA_RUNTIME_AWS_REQUEST_ID LAMBDA_RUNTIME_DEADLINE_MS LAMBDA_RUNTIME_TRACE_ID _X_AMZN_TRACE_ID
   builtin disown -a
   builtin trap -p
@@ -103,8 +105,6 @@ __driver_loaded() { # <mark>: tells that the file is sourced, and whether the ha
   else
     __driver_seldom __driver_undefined "$1"
   fi
-  # shellcheck disable=SC2034 # they get their values when an invocation comes
-  builtin export LAMBDA_RUNTIME_AWS_REQUEST_ID LAMBDA_RUNTIME_DEADLINE_MS LAMBDA_RUNTIME_TRACE_ID _X_AMZN_TRACE_ID
 }
 
 # Calls a function of seldom.bash, which is read when it is first needed: reading it at each

@@ -2,6 +2,8 @@
 //!
 //! Plain data that passes between the Runtime API and the shell, which never meet.
 
+use crate::log::Origin;
+
 /// One event, with what the platform says of it. Absent headers are `None`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Invocation {
@@ -23,6 +25,17 @@ pub struct Invocation {
     pub tenant_id: Option<String>,
     /// The event, byte for byte; at most 6 MiB.
     pub event: Vec<u8>,
+}
+
+impl Invocation {
+    /// Whose lines of log those about this invocation are.
+    #[must_use]
+    pub fn origin(&self) -> Origin<'_> {
+        Origin {
+            request_id: Some(&self.request_id),
+            tenant_id: self.tenant_id.as_deref(),
+        }
+    }
 }
 
 /// What became of an invocation: exactly one of these is posted.

@@ -55,12 +55,12 @@ fn tell_init_error(config: &Config, client: &mut Client, error: Error) -> Error 
 
 fn serve(config: &Config, client: &mut Client, mut shell: Shell) -> Result<()> {
     // An answer of which nobody knows whether it arrived.
-    let mut unconfirmed: Option<(Invocation, Outcome)> = None;
+    let mut unconfirmed: Option<(Attempt, Outcome)> = None;
     loop {
-        let mut invocation = client.next_invocation()?;
+        let invocation = client.next_invocation()?;
         let outcome = match unconfirmed.take() {
             // The platform still waits for it: the handler has run, and must not run again.
-            Some((answered, outcome)) if is_same_attempt(&answered, &invocation) => outcome,
+            Some((answered, outcome)) if answered == attempt(&invocation) => outcome,
             _ => fitting(shell.invoke(&invocation)?),
         };
         if let Outcome::Failure(failure) = &outcome {
@@ -70,23 +70,26 @@ fn serve(config: &Config, client: &mut Client, mut shell: Shell) -> Result<()> {
             Posted::Accepted => {}
             Posted::Refused(reason) => {
                 let text = format!("answer not taken: {reason}");
-                config.log.write(Level::Error, origin(&invocation), &text);
+                config.log.write(Level::Error, invocation.origin(), &text);
             }
             Posted::Unknown(cause) => {
                 let text = format!("cannot tell whether the answer arrived: {cause}");
-                config.log.write(Level::Error, origin(&invocation), &text);
-                let event = std::mem::take(&mut invocation.event);
-                unconfirmed = Some((invocation.clone(), outcome));
-                invocation.event = event;
+                config.log.write(Level::Error, invocation.origin(), &text);
+                unconfirmed = Some((attempt(&invocation), outcome));
             }
         }
         shell.settle(&invocation)?;
     }
 }
 
-/// A retry of an asynchronous invocation has the same request id, but is another attempt.
-fn is_same_attempt(answered: &Invocation, now: &Invocation) -> bool {
-    answered.request_id == now.request_id && answered.invocation_id == now.invocation_id
+/// A retry of an asynchronous invocation has the same request id, but another invocation id.
+type Attempt = (String, Option<String>);
+
+fn attempt(invocation: &Invocation) -> Attempt {
+    (
+        invocation.request_id.clone(),
+        invocation.invocation_id.clone(),
+    )
 }
 
 /// A response that Lambda would not take becomes an error that says so.
@@ -111,12 +114,5 @@ fn fitting(outcome: Outcome) -> Outcome {
 fn log_failure(config: &Config, invocation: &Invocation, failure: &Failure) {
     let first = failure.message.lines().next().unwrap_or_default();
     let text = format!("{}: {first}", failure.error_type);
-    config.log.write(Level::Error, origin(invocation), &text);
-}
-
-fn origin(invocation: &Invocation) -> Origin<'_> {
-    Origin {
-        request_id: Some(&invocation.request_id),
-        tenant_id: invocation.tenant_id.as_deref(),
-    }
+    config.log.write(Level::Error, invocation.origin(), &text);
 }

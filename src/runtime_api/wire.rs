@@ -42,7 +42,7 @@ pub const INVOCATION_ID: &str = "lambda-runtime-invocation-id";
 
 /// On both kinds of error: `Runtime.Name` or `Function.Name`.
 pub const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
-/// On an invocation's error: what X-Ray shows, JSON, at most [`MAX_XRAY_CAUSE_BYTES`].
+/// On an invocation's error: what X-Ray shows, JSON; Lambda crops it to 64 KiB.
 pub const XRAY_ERROR_CAUSE: &str = "lambda-runtime-function-xray-error-cause";
 
 /// The type of every body that `bootstrap` sends.
@@ -50,8 +50,6 @@ pub const JSON: &str = "application/json";
 
 /// 6 MiB and 100 bytes: the largest response that Lambda takes.
 pub const MAX_RESPONSE_BYTES: usize = 6_291_556;
-/// What Lambda crops the X-Ray cause to.
-pub const MAX_XRAY_CAUSE_BYTES: usize = 64 * 1024;
 
 /// The body of an init error or an invocation's error:
 /// `{"errorMessage": string, "errorType": string, "stackTrace": [string]}`.

@@ -163,11 +163,8 @@ impl Channel {
                     return Told::LastReport(report);
                 }
                 (alone, has_response) = (false, false);
-            } else {
-                if silent && self.has_read_all() {
-                    return Told::Lost;
-                }
-                silent = self.has_read_all();
+            } else if self.stays_silent(&mut silent) {
+                return Told::Lost;
             }
         }
     }
@@ -189,14 +186,9 @@ impl Channel {
             }
             let ready = self.wait([false, true, !self.response_closed], Some(LOOK_EVERY));
             if ready.response {
-                let before = response.len();
-                self.take_response(response);
-                self.response_closed = response.len() == before;
-            } else if !ready.ended {
-                if silent && self.has_read_all() {
-                    return Told::Lost;
-                }
-                silent = self.has_read_all();
+                self.take_ready_response(response);
+            } else if !ready.ended && self.stays_silent(&mut silent) {
+                return Told::Lost;
             }
         }
     }
@@ -209,18 +201,18 @@ impl Channel {
         }
     }
 
-    /// Whether bash waits for more of its script, so that it has passed all that was sent.
-    fn has_read_all(&self) -> bool {
-        sys::bytes_ready(&self.process.script) == 0
+    /// Whether bash waits for more of its script, and did so when it was last looked: then it
+    /// has passed all that was sent, and has said nothing.
+    fn stays_silent(&self, was_silent: &mut bool) -> bool {
+        let is_silent = sys::bytes_ready(&self.process.script) == 0;
+        std::mem::replace(was_silent, is_silent) && is_silent
     }
 
     /// Takes what the handler wrote so far. A handler that closed every descriptor has closed the
     /// one that bash keeps its stdout in as well: then the report comes with the response.
     fn take_misled_report(&mut self, mark: &str, response: &mut Vec<u8>) -> Option<Report> {
         let before = response.len();
-        self.take_response(response);
-        // A pipe that is ready and empty has no writer any more.
-        self.response_closed = response.len() == before;
+        self.take_ready_response(response);
         if mark.is_empty() {
             return None;
         }
@@ -230,6 +222,13 @@ impl Channel {
             protocol::find_misled_report(&response[from..], mark, &self.own_exit_trap)?;
         response.truncate(from + start);
         Some(report)
+    }
+
+    /// A pipe that is ready and empty has no writer any more.
+    fn take_ready_response(&mut self, response: &mut Vec<u8>) {
+        let before = response.len();
+        self.take_response(response);
+        self.response_closed = response.len() == before;
     }
 
     /// Takes what is in the response's pipe now, and no more: what a background job writes later
@@ -322,12 +321,12 @@ impl Channel {
                 return Some((state, context));
             }
             let ready = self.wait([true, true, false], Some(SETTLE_STEP));
-            if !ready.control && !ready.ended {
-                // It takes a millisecond; a handler can make it impossible.
-                if silent && self.has_read_all() || begun.elapsed() > SETTLE_LIMIT {
-                    return None;
-                }
-                silent = self.has_read_all();
+            // It takes a millisecond; a handler can make it impossible.
+            if !ready.control
+                && !ready.ended
+                && (self.stays_silent(&mut silent) || begun.elapsed() > SETTLE_LIMIT)
+            {
+                return None;
             }
             if ready.control {
                 if !matches!(

@@ -45,16 +45,7 @@ impl Logs {
     #[must_use]
     pub fn start(pipe: OwnedFd, log: Log) -> Self {
         let waits_on = pipe.try_clone();
-        let carrier = Carrier {
-            pipe: sys::file(pipe),
-            log,
-            request_id: String::new(),
-            tenant_id: None,
-            tail: Vec::new(),
-            is_tail_cut: false,
-            line: Vec::new(),
-        };
-        let logs = Self(Arc::new(Mutex::new(carrier)));
+        let logs = Self(Arc::new(Mutex::new(Carrier::new(pipe, log))));
         if let Ok(pipe) = waits_on {
             let same = logs.clone();
             // Without the thread the log is drained at the end of each invocation all the same.
@@ -117,23 +108,12 @@ impl Logs {
 
     /// Carries what a process that outlived its invocation still writes to its old stdout.
     pub fn carry_leftover(&self, pipe: OwnedFd) {
-        let (json, log) = {
-            let carrier = self.lock();
-            (carrier.log.json, carrier.log)
-        };
+        let log = self.lock().log;
         let _ = thread::Builder::new()
             .name("leftover".to_owned())
             .stack_size(STACK_BYTES)
             .spawn(move || {
-                let mut carrier = Carrier {
-                    pipe: sys::file(pipe),
-                    log: Log { json, ..log },
-                    request_id: String::new(),
-                    tenant_id: None,
-                    tail: Vec::new(),
-                    is_tail_cut: false,
-                    line: Vec::new(),
-                };
+                let mut carrier = Carrier::new(pipe, log);
                 let mut piece = vec![0; 4096];
                 while let Some(count) = carrier.wait_and_read(&mut piece) {
                     carrier.take(&piece[..count]);
@@ -144,6 +124,18 @@ impl Logs {
 }
 
 impl Carrier {
+    fn new(pipe: OwnedFd, log: Log) -> Self {
+        Self {
+            pipe: sys::file(pipe),
+            log,
+            request_id: String::new(),
+            tenant_id: None,
+            tail: Vec::new(),
+            is_tail_cut: false,
+            line: Vec::new(),
+        }
+    }
+
     /// Carries what the pipe holds now; whether it is still open. What is written while we carry
     /// is left for the next time: a process that writes without an end must not keep us here.
     fn carry(&mut self) -> bool {

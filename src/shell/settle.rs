@@ -15,7 +15,7 @@ use super::leftovers::Leftover;
 use super::protocol;
 use crate::error::Result;
 use crate::invocation::Invocation;
-use crate::log::{Level, Origin};
+use crate::log::Level;
 use crate::sys;
 
 /// Memory that an invocation needed beyond this is given back after it.
@@ -120,7 +120,8 @@ impl Shell<'_> {
             let text = format!(
                 "process {pid} ({program}) outlives its invocation; what it prints goes to the log"
             );
-            self.warn(invocation, &text);
+            let log = &self.config.log;
+            log.write(Level::Warn, invocation.origin(), &text);
             self.known_leftovers.push(pid);
         }
         let holds = |file: &File| new.iter().any(|leftover| leftover.holds(file));
@@ -151,14 +152,6 @@ impl Shell<'_> {
             watch.renew();
         }
         true
-    }
-
-    fn warn(&self, invocation: &Invocation, text: &str) {
-        let origin = Origin {
-            request_id: Some(&invocation.request_id),
-            tenant_id: invocation.tenant_id.as_deref(),
-        };
-        self.config.log.write(Level::Warn, origin, &text);
     }
 
     /// Starts another shell in the place of this one; variables start anew.

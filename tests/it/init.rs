@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::{Duration, Instant};
 
-use crate::support::{Call, LIMIT, Plan, Sandbox, bootstrap_path, wait_until};
+use crate::support::{AS_ANOTHER_USER, Call, LIMIT, Plan, Sandbox, bootstrap_path, wait_until};
 
 /// An init that failed: what was posted, and what was logged.
 pub struct Failed {
@@ -144,16 +144,7 @@ pub fn as_another_user(plan: Plan) -> Plan {
     let program = plan.task_root().path().join("bootstrap");
     fs::copy(bootstrap_path(), &program).expect("a copy of bootstrap");
     let program = program.to_string_lossy().into_owned();
-    plan.program(&[
-        "setpriv",
-        "--reuid",
-        "993",
-        "--regid",
-        "990",
-        "--clear-groups",
-        "--",
-        &program,
-    ])
+    plan.program(&[&AS_ANOTHER_USER[..], &[&program]].concat())
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{Event, LIMIT, Plan, Sandbox, bootstrap_path, wait_until};
+use crate::support::{AS_ANOTHER_USER, Event, LIMIT, Plan, Sandbox, bootstrap_path, wait_until};
 
 /// Makes the surroundings in a mount namespace of its own, then becomes bootstrap. `$1` is the task root, whose copy under
 /// /mnt is read-only; what follows runs bootstrap.
@@ -48,19 +48,7 @@ fn surrounded(plan: Plan) -> Plan {
             "--kill-child",
         ]
     };
-    let another_user: &[&str] = if is_root {
-        &[
-            "setpriv",
-            "--reuid",
-            "993",
-            "--regid",
-            "990",
-            "--clear-groups",
-            "--",
-        ]
-    } else {
-        &[]
-    };
+    let another_user: &[&str] = if is_root { &AS_ANOTHER_USER } else { &[] };
     let tried = Command::new(unshare[0])
         .args(&unshare[1..])
         .args(["mount", "--make-rprivate", "/"])

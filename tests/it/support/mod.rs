@@ -55,6 +55,17 @@ pub use task_root::TaskRoot;
 /// How long anything may take before a test gives up; far above what it takes on a busy machine.
 pub const LIMIT: Duration = Duration::from_secs(20);
 
+/// Starts what follows as another user, as Lambda does: uid 993, no groups.
+pub const AS_ANOTHER_USER: [&str; 7] = [
+    "setpriv",
+    "--reuid",
+    "993",
+    "--regid",
+    "990",
+    "--clear-groups",
+    "--",
+];
+
 /// Waits until `condition` holds; fails at the caller's line when `limit` has passed.
 #[track_caller]
 pub fn wait_until(mut condition: impl FnMut() -> bool, limit: Duration) {
