@@ -28,7 +28,8 @@ test: packages test-tools lint rust driver static-bash failing ## installs what 
 check: lint rust driver failing ## the same without installing anything
 
 packages: ## Debian's packages that the tests use
-	@missing=$$(dpkg-query -W -f '$${Package} $${Status}\n' $(PACKAGES) 2>/dev/null \
+	@# dpkg-query fails where it has never heard of one of them: then that one is missing.
+	@missing=$$({ dpkg-query -W -f '$${Package} $${Status}\n' $(PACKAGES) 2>/dev/null || true; } \
 	  | sed -n 's/ install ok installed$$//p' | sort | comm -13 - <(printf '%s\n' $(PACKAGES) | sort)); \
 	if [[ -n $$missing ]]; then \
 	  echo "make packages: installing with apt-get:" $$missing; \
