@@ -21,6 +21,8 @@ builtin set +o posix
 # kind: load, idle, or how the handler ended: return until something else is known.
 __driver_kind=load __driver_status='' __driver_failed_at='' __driver_command=''
 __driver_arguments=() __driver_details=()
+# How deep in subshells the handler runs: 1 if subshell.bash was read before this file.
+__driver_depth=${__driver_depth-0}
 
 # Takes the invocation that lies in descriptor 60, and calls the handler. bash copies the
 # whole body of a function each time it calls it: what is called for every invocation has
@@ -101,7 +103,8 @@ __driver_loaded() { # <mark>: tells that the file is sourced, and whether the ha
   builtin readonly __driver_options
   builtin set +eux
   if [[ ! $__driver_function =~ ^(,|exit$|__driver_) ]] && builtin declare -F -- "$__driver_function" >/dev/null; then
-    builtin printf '%s ready %s %s.%s\0' "$1" "$__driver_exit" "${BASH_VERSINFO[0]}" "${BASH_VERSINFO[1]}"
+    builtin declare -F lambda_shutdown >/dev/null && __driver_shutdown=shutdown
+    builtin printf '%s ready %s %s.%s %s\0' "$1" "$__driver_exit" "${BASH_VERSINFO[0]}" "${BASH_VERSINFO[1]}" "${__driver_shutdown-}"
   else
     __driver_seldom __driver_undefined "$1"
   fi
@@ -117,7 +120,7 @@ __driver_seldom() { # <function> [its arguments...]
 
 # The ERR trap: only where `set -e` is about to end the shell there is something to do.
 __driver_on_error() { # <status> <line> <command>
-  [[ $- == *e* && $BASH_SUBSHELL == 0 ]] && __driver_seldom __driver_leave_on_error "$@"
+  [[ $- == *e* && $BASH_SUBSHELL == "$__driver_depth" ]] && __driver_seldom __driver_leave_on_error "$@"
 }
 
 # `exit` in a handler ends the invocation and not the shell.
@@ -156,4 +159,5 @@ builtin trap '\__driver_seldom __driver_died "$?"' EXIT
 __driver_guard_exit
 builtin readonly __driver_function
 builtin readonly -f , ,t ,d ,, ,,, __driver_context __driver_loaded __driver_seldom __driver_on_error __driver_guard_exit
+if ((__driver_depth)); then __driver_run_in_subshells; fi
 builtin printf 'started\0'

@@ -77,8 +77,15 @@ __driver_leave_on_error() { # <status> <line> <command>
     *) builtin return 1 ;;
   esac
   __driver_status=$1
-  [[ ${FUNCNAME[3]} == ,* ]] && builtin return 0
+  # shellcheck disable=SC2154 # the driver sets it
+  if [[ ${FUNCNAME[3]} == ,* ]]; then builtin return "$__driver_depth"; fi
   __driver_kind=errexit
+  if ((__driver_depth)); then
+    # A fork ends by itself, as a subshell does.
+    __driver_note 4 "$3" "$2"
+    __driver_tell "$1"
+    builtin return 1
+  fi
   __driver_note 4 "$3" "$2"
   __driver_unwind
   builtin return 1
@@ -88,7 +95,7 @@ __driver_note() { # <frames of ours> <command> [line]: remembers where the handl
   builtin local __driver_i __driver_line
   __driver_details=("${2:0:1024}")
   for ((__driver_i = $1; __driver_i < ${#FUNCNAME[@]}; __driver_i++)); do
-    case ${FUNCNAME[__driver_i]} in ,* | __driver_run_trap) break ;; esac
+    case ${FUNCNAME[__driver_i]} in ,* | __driver_run_trap | __driver_shutdown) break ;; esac
     __driver_line=${BASH_LINENO[__driver_i - 1]}
     if ((__driver_i == $1)); then __driver_line=${3:-$__driver_line}; fi
     __driver_details+=("${FUNCNAME[__driver_i]} ${BASH_SOURCE[__driver_i]}:$__driver_line")
@@ -103,7 +110,7 @@ __driver_unwind() {
   builtin shopt -s extdebug
   # shellcheck disable=SC2154
   builtin trap '\builtin trap - RETURN; case ${FUNCNAME-main} in
-    ,* | __driver_exit_trap | main) \builtin trap - DEBUG; \builtin shopt -u extdebug; \builtin set -E +T ;;
+    ,* | __driver_exit_trap | __driver_shutdown | main) \builtin trap - DEBUG; \builtin shopt -u extdebug; \builtin set -E +T ;;
     *) \__driver_ended_with 2 ;;
     esac' DEBUG
 }
@@ -111,13 +118,26 @@ __driver_unwind() {
 # The EXIT trap: bash is about to end. The host believes the end itself, not this line;
 # it takes from it only where the shell was.
 __driver_died() { # <status>
-  if [[ $BASH_SUBSHELL != 0 ]]; then builtin return; fi
+  # A fork that told why it ends has said all.
+  if [[ $BASH_SUBSHELL -gt $__driver_depth || ($__driver_kind == errexit && $BASH_SUBSHELL != 0) ]]; then builtin return; fi
   builtin set +eu
   # bash does not know the line here.
   __driver_note 3 "${__driver_command:-$BASH_COMMAND}" 0
+  __driver_tell "$1"
+}
+
+__driver_tell() { # <status>: the last words
   {
     builtin printf '%s\0' died "$__driver_kind" "$1" "$__driver_failed_at" "${__driver_details[@]}" died
   } >&63
+}
+
+# Runs `lambda_shutdown` of the file, when the sandbox is about to end.
+__driver_shutdown() {
+  builtin local -
+  builtin set "$__driver_options"
+  __driver_kind='return'
+  lambda_shutdown </dev/null >&64
 }
 
 __driver_refuse_options() { # `set` did not take what COSHELL_SHELL_OPTIONS says
@@ -134,4 +154,5 @@ __driver_undefined() { # <mark>: tells that the handler's function is not there,
 }
 
 builtin readonly -f __driver_adopt __driver_exit __driver_exit_trap __driver_run_trap __driver_ended_with \
-  __driver_leave_on_error __driver_note __driver_unwind __driver_died __driver_refuse_options __driver_undefined
+  __driver_leave_on_error __driver_note __driver_unwind __driver_died __driver_tell \
+  __driver_shutdown __driver_refuse_options __driver_undefined

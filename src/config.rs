@@ -6,9 +6,16 @@
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::invocation::without_newlines_at_end;
 use crate::log::{Level, Log};
+
+/// What a handler that is stopped may take, without a margin: we are asked to end then.
+const DEFAULT_GRACE: Duration = Duration::from_millis(50);
+/// And at most.
+const MAX_GRACE: Duration = Duration::from_millis(500);
 
 /// What `bootstrap` is told by its environment and its first argument.
 #[derive(Debug, Clone)]
@@ -25,8 +32,31 @@ pub struct Config {
     pub shell_options: Vec<String>,
     /// `COSHELL_TRAILING_NEWLINES=keep`: newlines at the end of a response stay.
     pub keep_trailing_newlines: bool,
+    /// `COSHELL_ISOLATION`: what of a function's shell the next invocation sees.
+    pub isolation: Isolation,
+    /// `COSHELL_DEADLINE_MARGIN_MS`: so long before the deadline the handler is stopped.
+    pub deadline_margin: Option<Duration>,
+    /// `COSHELL_LEFTOVERS=kill`: processes that outlive their invocation are ended.
+    pub ends_leftovers: bool,
+    /// `COSHELL_RECYCLE_AFTER`: a function's shell serves so many invocations.
+    pub recycle_after: Option<u64>,
+    /// `COSHELL_SPARE=on`: a bash is started before it is needed.
+    pub keeps_spare: bool,
+    /// The first of the settings above that has a value which means nothing, and why.
+    pub invalid: Option<(&'static str, String)>,
     /// `AWS_LAMBDA_LOG_FORMAT` and `AWS_LAMBDA_LOG_LEVEL`.
     pub log: Log,
+}
+
+/// Where a function runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// In the warm shell itself.
+    None,
+    /// In a fork of it.
+    Subshell,
+    /// In a shell of its own.
+    Process,
 }
 
 impl Config {
@@ -41,7 +71,8 @@ impl Config {
                     run: coshell invoke HANDLER"
                 .to_owned(),
         })?;
-        Ok(Self {
+        let mut invalid = None;
+        let config = Self {
             runtime_api,
             handler: argument
                 .or_else(|| env::var_os("_HANDLER"))
@@ -52,13 +83,57 @@ impl Config {
             },
             bash: bash(env::var_os("COSHELL_BASH")),
             shell_options: shell_options(text_or_empty("COSHELL_SHELL_OPTIONS").as_deref()),
-            keep_trailing_newlines: text("COSHELL_TRAILING_NEWLINES")
-                .is_some_and(|value| value.eq_ignore_ascii_case("keep")),
+            keep_trailing_newlines: choice(
+                "COSHELL_TRAILING_NEWLINES",
+                &[("strip", false), ("keep", true)],
+                &mut invalid,
+            ),
+            isolation: choice(
+                "COSHELL_ISOLATION",
+                &[
+                    ("none", Isolation::None),
+                    ("subshell", Isolation::Subshell),
+                    ("process", Isolation::Process),
+                ],
+                &mut invalid,
+            ),
+            deadline_margin: number("COSHELL_DEADLINE_MARGIN_MS", &mut invalid)
+                .map(Duration::from_millis),
+            ends_leftovers: choice(
+                "COSHELL_LEFTOVERS",
+                &[("keep", false), ("kill", true)],
+                &mut invalid,
+            ),
+            recycle_after: number("COSHELL_RECYCLE_AFTER", &mut invalid),
+            keeps_spare: choice(
+                "COSHELL_SPARE",
+                &[("on", true), ("off", false)],
+                &mut invalid,
+            ),
+            invalid: None,
             log: log(),
-        })
+        };
+        Ok(Self { invalid, ..config })
     }
 
-    /// Says which settings have a value that means nothing, one text each.
+    /// The response that is sent for an output.
+    #[must_use]
+    pub fn trim(&self, mut output: Vec<u8>) -> Vec<u8> {
+        if !self.keep_trailing_newlines {
+            output.truncate(without_newlines_at_end(&output).len());
+        }
+        output
+    }
+
+    /// How long a handler that is stopped may take for its own traps: half of the margin, so that
+    /// there is time for the answer.
+    #[must_use]
+    pub fn stop_grace(&self) -> Duration {
+        self.deadline_margin
+            .map_or(DEFAULT_GRACE, |margin| (margin / 2).min(MAX_GRACE))
+    }
+
+    /// Says which of the platform's settings have a value that means nothing, one text each.
     #[must_use]
     pub fn misread(&self) -> Vec<String> {
         let mut texts = Vec::new();
@@ -72,7 +147,6 @@ impl Config {
                 ));
             }
         };
-        check("COSHELL_TRAILING_NEWLINES", &["strip", "keep"]);
         check("AWS_LAMBDA_LOG_FORMAT", &["Text", "JSON"]);
         if let Some(value) = text("AWS_LAMBDA_LOG_LEVEL")
             && Level::from_name(&value).is_none()
@@ -112,6 +186,37 @@ fn shell_options(setting: Option<&str>) -> Vec<String> {
         .split_ascii_whitespace()
         .map(ToOwned::to_owned)
         .collect()
+}
+
+/// The value that `name` stands for; the first of the known ones if it is not set.
+fn choice<T: Copy>(
+    name: &'static str,
+    known: &[(&str, T)],
+    invalid: &mut Option<(&'static str, String)>,
+) -> T {
+    let Some(value) = text(name) else {
+        return known[0].1;
+    };
+    let mut named = known.iter();
+    if let Some((_, meant)) = named.find(|(word, _)| word.eq_ignore_ascii_case(&value)) {
+        return *meant;
+    }
+    let words: Vec<_> = known.iter().map(|(word, _)| *word).collect();
+    let cause = format!("expected {}, found {value}", words.join(" or "));
+    invalid.get_or_insert((name, cause));
+    known[0].1
+}
+
+/// A whole number; `None` if it is not set, or 0.
+fn number(name: &'static str, invalid: &mut Option<(&'static str, String)>) -> Option<u64> {
+    let value = text(name)?;
+    // More digits than this are more milliseconds than there will ever be.
+    if value.len() > 15 || !value.bytes().all(|byte| byte.is_ascii_digit()) {
+        let cause = format!("expected a whole number, found {value}");
+        invalid.get_or_insert((name, cause));
+        return None;
+    }
+    value.parse().ok().filter(|number| *number > 0)
 }
 
 fn text(name: &str) -> Option<String> {

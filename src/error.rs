@@ -31,6 +31,10 @@ pub enum Error {
         /// The system's words, or ours.
         cause: String,
     },
+    /// The system does not let us take signals.
+    TakeSignals(io::Error),
+    /// We were asked to end, by SIGTERM or SIGINT, before there was anything to end in order.
+    Stopped,
     /// The Runtime API gives no next invocation.
     NextInvocation {
         /// Where the Runtime API is: `host:port`.
@@ -64,6 +68,8 @@ impl Error {
             Self::LoadHandler(failure) => return failure.clone(),
             Self::ReadConfig { .. } => "Runtime.InvalidSetting",
             Self::StartShell { .. } => "Runtime.ShellNotStarted",
+            Self::TakeSignals(_) => "Runtime.SignalsNotTaken",
+            Self::Stopped => "Runtime.Stopped",
             Self::NextInvocation { .. } | Self::PostAnswer { .. } => "Runtime.ApiFailure",
         };
         Failure {
@@ -82,6 +88,8 @@ impl fmt::Display for Error {
             Self::StartShell { bash, cause } => {
                 write!(f, "cannot start shell {}: {cause}", bash.display())
             }
+            Self::TakeSignals(cause) => write!(f, "cannot take signals: {cause}"),
+            Self::Stopped => f.write_str("stopped while the handler was loaded"),
             Self::NextInvocation { api, cause } => {
                 write!(f, "cannot read next invocation from {api}: {cause}")
             }

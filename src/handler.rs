@@ -1,34 +1,60 @@
-//! What `_HANDLER` names: a function in a file.
+//! What `_HANDLER` names: a function in a file, a whole script, an executable.
 //!
-//! Checked before bash is started, so that each fault has a name of its own. What only bash
-//! can tell (a syntax error, a missing function) is told by `shell/`, in the same words.
+//! Checked before anything is started, so that each fault has a name of its own. What only bash
+//! can tell (a syntax error, a missing function) is told by `shell/` and `program/`, in the same
+//! words.
 
 use std::ffi::OsStr;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+
+use nix::unistd::{AccessFlags, access};
 
 use crate::error::{Error, Result};
 use crate::invocation::{Failure, Frame};
 
-/// A function in a file that bash can source.
+/// What an invocation runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Handler {
     /// As it was named, for texts.
     pub name: String,
     /// The file, under the task root.
     pub file: PathBuf,
-    /// The function to call.
-    pub function: String,
+    /// How it is run.
+    pub kind: Kind,
+}
+
+/// How a handler is run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// The file is sourced once, and this function of it called.
+    Function(String),
+    /// The file is a script of bash's.
+    Script(Interpreter),
+    /// The file is executed.
+    Program,
+}
+
+/// What the first line of a script asks of bash.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Interpreter {
+    /// It says `sh`.
+    pub is_posix: bool,
+    /// Options that `set` takes.
+    pub options: Vec<String>,
+    /// Options that bash takes when it is started, and not later.
+    pub start_options: Vec<String>,
 }
 
 impl Handler {
-    /// Finds what `name` means: `file.function` or `file.sh.function`, where the file may lie
-    /// in a folder; the last dot separates the function.
+    /// Finds what `name` means: the name of a file under `task_root`, or else `file.function` or
+    /// `file.sh.function`, where the file may lie in a folder; the last dot separates the function.
     ///
     /// # Errors
-    /// [`Error::LoadHandler`] when nothing is named, when a half is empty, and when the file is
-    /// missing, cannot be read, or has the line ends of Windows.
+    /// [`Error::LoadHandler`] when nothing is named, when a half is empty, when the file is
+    /// missing, cannot be read, or has the line ends of Windows, and when a file that is no script
+    /// of bash's cannot be executed.
     pub fn find(name: Option<&OsStr>, task_root: &Path) -> Result<Self> {
         let Some(name) = name else {
             return Err(load_error(
@@ -36,25 +62,98 @@ impl Handler {
                 "cannot load handler: neither an argument nor _HANDLER names one".to_owned(),
             ));
         };
+        let path = task_root.join(as_relative(name));
         let name = name.to_string_lossy().into_owned();
+        if fs::metadata(&path).is_ok_and(|found| found.is_file()) {
+            return Self::of_file(name, path);
+        }
         let Some((file, function)) = split(&name) else {
             return Err(load_error(
                 "Runtime.MalformedHandlerName",
-                format!("cannot load handler {name}: expected file.function or file.sh.function"),
+                format!(
+                    "cannot load handler {name}: expected file.function or file.sh.function, or \
+                     the name of a file in {}",
+                    task_root.display()
+                ),
             ));
         };
-        let path = task_root.join(format!("{}.sh", file.trim_start_matches('/')));
         let handler = Self {
-            file: path,
-            function: function.to_owned(),
+            file: task_root.join(format!("{}.sh", file.trim_start_matches('/'))),
+            kind: Kind::Function(function.to_owned()),
             name: name.clone(),
         };
-        handler.check_file()?;
+        let text = handler.read()?;
+        handler.check_line_ends(&text)?;
         Ok(handler)
     }
 
-    fn check_file(&self) -> Result<()> {
-        let text = fs::read(&self.file).map_err(|error| {
+    /// What texts call it: the function, or the file as it was named.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        match &self.kind {
+            Kind::Function(function) => function,
+            Kind::Script(_) | Kind::Program => &self.name,
+        }
+    }
+
+    /// A whole file: a script of bash's if its first line names bash or sh, or nothing at all.
+    fn of_file(name: String, file: PathBuf) -> Result<Self> {
+        let mut handler = Self {
+            name,
+            file,
+            kind: Kind::Program,
+        };
+        // A program need not be readable to be executed.
+        let is_executable = access(&handler.file, AccessFlags::X_OK).is_ok();
+        let mut start = Vec::new();
+        let read =
+            File::open(&handler.file).and_then(|file| file.take(4096).read_to_end(&mut start));
+        if read.is_err() && is_executable {
+            return Ok(handler);
+        }
+        let first_line = start
+            .split(|byte| *byte == b'\n')
+            .next()
+            .unwrap_or_default();
+        if let Some(line) = first_line.strip_prefix(b"#!") {
+            if line.ends_with(b"\r") {
+                return Err(handler.line_ends_fault());
+            }
+            let line = String::from_utf8_lossy(line).into_owned();
+            match interpreter(&line) {
+                Ok(Some(interpreter)) => handler.kind = Kind::Script(interpreter),
+                Ok(None) => handler.check_interpreter(&line)?,
+                Err(option) => {
+                    let cause = format!(
+                        "{}: its first line gives {option}, with which bash does not run a script",
+                        handler.file.display()
+                    );
+                    return Err(handler.fault("Runtime.UnsupportedOption", &cause));
+                }
+            }
+        } else if !first_line.contains(&0) {
+            handler.kind = Kind::Script(Interpreter::default());
+        }
+        match handler.kind {
+            Kind::Script(_) => {
+                let text = handler.read()?;
+                handler.check_line_ends(&text)?;
+            }
+            _ if !is_executable => {
+                let file = handler.file.display();
+                let cause = format!(
+                    "{file}: it is no script of bash's, and not executable; if it is a program: \
+                     chmod +x {file}"
+                );
+                return Err(handler.fault("Runtime.HandlerFileNotExecutable", &cause));
+            }
+            _ => handler.check_machine(&start)?,
+        }
+        Ok(handler)
+    }
+
+    fn read(&self) -> Result<Vec<u8>> {
+        fs::read(&self.file).map_err(|error| {
             let error_type = match error.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
                     "Runtime.ImportModuleError"
@@ -62,22 +161,64 @@ impl Handler {
                 _ => "Runtime.HandlerFileUnreadable",
             };
             self.fault(error_type, &format!("{}: {error}", self.file.display()))
-        })?;
-        // A here-document may hold a CRLF; a file in which each line ends so came from Windows.
-        let lines = memchr::memchr_iter(b'\n', &text);
+        })
+    }
+
+    /// A here-document may hold a CRLF; a file in which each line ends so came from Windows.
+    fn check_line_ends(&self, text: &[u8]) -> Result<()> {
+        let lines = memchr::memchr_iter(b'\n', text);
         let mut ends = lines.map(|at| at > 0 && text[at - 1] == b'\r').peekable();
         if ends.peek().is_some() && ends.all(|is_crlf| is_crlf) {
-            return Err(self.fault(
-                "Runtime.HandlerFileLineEnds",
-                &format!(
-                    "{}: its lines end in CR LF, which bash takes for a part of each command; \
-                     convert it with: sed -i 's/\\r$//' {}",
-                    self.file.display(),
-                    self.file.display()
-                ),
-            ));
+            return Err(self.line_ends_fault());
         }
         Ok(())
+    }
+
+    fn line_ends_fault(&self) -> Error {
+        let file = self.file.display();
+        let cause = format!(
+            "{file}: its lines end in CR LF, which bash takes for a part of each command; \
+             convert it with: sed -i 's/\\r$//' {file}"
+        );
+        self.fault("Runtime.HandlerFileLineEnds", &cause)
+    }
+
+    /// The system would say that the file itself does not exist.
+    fn check_interpreter(&self, line: &str) -> Result<()> {
+        let mut words = interpreter_words(line);
+        let program = words.next().unwrap_or_default();
+        let is_there = match words.as_slice().first() {
+            Some(named) if is_env(program) => along_path(named),
+            _ => Path::new(program).exists(),
+        };
+        if is_there {
+            return Ok(());
+        }
+        let cause = format!(
+            "{}: the interpreter that its first line names is not there: {}",
+            self.file.display(),
+            line.trim()
+        );
+        Err(self.fault("Runtime.InterpreterNotFound", &cause))
+    }
+
+    /// The likely mistake on Lambda, of the two machines that it has.
+    fn check_machine(&self, start: &[u8]) -> Result<()> {
+        let machine = match start {
+            [0x7f, b'E', b'L', b'F', rest @ ..] => match rest.get(14..16) {
+                Some([62, 0]) => "x86_64",
+                Some([183, 0]) => "aarch64",
+                _ => return Ok(()),
+            },
+            _ => return Ok(()),
+        };
+        let ours = std::env::consts::ARCH;
+        if machine == ours {
+            return Ok(());
+        }
+        let file = self.file.display();
+        let cause = format!("{file}: it is a program for {machine}, and this machine is {ours}");
+        Err(self.fault("Runtime.HandlerFileNotExecutable", &cause))
     }
 
     /// An init error about this handler: `cannot load handler <name>: <cause>`.
@@ -109,6 +250,68 @@ fn load_error(error_type: &'static str, message: String) -> Error {
     })
 }
 
+fn as_relative(name: &OsStr) -> &Path {
+    let path = Path::new(name);
+    path.strip_prefix("/").unwrap_or(path)
+}
+
+fn interpreter_words(line: &str) -> std::vec::IntoIter<&str> {
+    line.split_whitespace().collect::<Vec<_>>().into_iter()
+}
+
+fn is_env(program: &str) -> bool {
+    program.ends_with("/env")
+}
+
+fn along_path(program: &str) -> bool {
+    // An option or an assignment of env's: it finds the program itself.
+    if program.starts_with('-') || program.contains('=') || program.contains('/') {
+        return true;
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).exists())
+}
+
+/// What the first line of a script, without `#!`, asks of bash; `None` if it names something else.
+///
+/// # Errors
+/// The option with which bash would not run the script, or not as one.
+fn interpreter(line: &str) -> std::result::Result<Option<Interpreter>, String> {
+    let mut words = interpreter_words(line).peekable();
+    let mut program = words.next().unwrap_or_default();
+    if is_env(program) {
+        let _ = words.next_if_eq(&"-S");
+        program = words.next().unwrap_or_default();
+    }
+    let mut found = Interpreter::default();
+    match program.rsplit('/').next() {
+        Some("bash") => {}
+        Some("sh") => found.is_posix = true,
+        _ => return Ok(None),
+    }
+    while let Some(word) = words.next() {
+        let letters = word.strip_prefix(['-', '+']).unwrap_or_default();
+        match word {
+            "-" | "--" => break,
+            "--posix" => found.is_posix = true,
+            "-l" | "--login" | "-r" | "--restricted" | "--noprofile" | "--norc" => {
+                found.start_options.push(word.to_owned());
+            }
+            _ if !letters.is_empty() && letters.chars().all(|one| SET_OPTIONS.contains(one)) => {
+                found.options.push(word.to_owned());
+                if letters.ends_with('o') {
+                    found.options.extend(words.next().map(ToOwned::to_owned));
+                }
+            }
+            _ => return Err(word.to_owned()),
+        }
+    }
+    Ok(Some(found))
+}
+
+/// The letters that `set` takes, `help set`; not `n` and `t`, with which it would run nothing.
+const SET_OPTIONS: &str = "abefhkmpuvxBCEHPTo";
+
 /// The file, without `.sh`, and the function; `None` if either is empty.
 fn split(name: &str) -> Option<(&str, &str)> {
     let (file, function) = name.rsplit_once('.')?;
@@ -128,6 +331,22 @@ mod tests {
         assert_eq!(split("function.sh.handler"), Some(("function", "handler")));
         assert_eq!(split("lib/hello.greet"), Some(("lib/hello", "greet")));
         assert_eq!(split("a.b.greet"), Some(("a.b", "greet")));
+    }
+
+    #[test]
+    fn first_line_says_how_bash_is_started() {
+        let found = |line: &str| interpreter(line).ok().flatten().unwrap_or_default();
+        assert_eq!(found("/bin/bash"), Interpreter::default());
+        assert_eq!(found(" /usr/bin/env bash"), Interpreter::default());
+        assert_eq!(found("/bin/bash -"), Interpreter::default());
+        assert!(found("/bin/sh").is_posix && found("/bin/bash --posix").is_posix);
+        assert_eq!(found("/bin/sh -eu").options, ["-eu"]);
+        let split = found("/usr/bin/env -S bash -eo pipefail --login");
+        assert_eq!(split.options, ["-eo", "pipefail"]);
+        assert_eq!(split.start_options, ["--login"]);
+        assert_eq!(interpreter("/usr/bin/python3"), Ok(None));
+        assert_eq!(interpreter("/usr/bin/env python3 -u"), Ok(None));
+        assert_eq!(interpreter("/bin/bash -i"), Err("-i".to_owned()));
     }
 
     #[test]

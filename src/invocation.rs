@@ -2,6 +2,10 @@
 //!
 //! Plain data that passes between the Runtime API and the shell, which never meet.
 
+use std::borrow::Cow;
+
+use memchr::memchr;
+
 use crate::log::Origin;
 
 /// One event, with what the platform says of it. Absent headers are `None`.
@@ -27,7 +31,70 @@ pub struct Invocation {
     pub event: Vec<u8>,
 }
 
+/// The names of the variables of an invocation.
+pub mod variable {
+    /// The request id.
+    pub const REQUEST_ID: &str = "LAMBDA_RUNTIME_AWS_REQUEST_ID";
+    /// When Lambda gives up, in milliseconds since the epoch.
+    pub const DEADLINE: &str = "LAMBDA_RUNTIME_DEADLINE_MS";
+    /// The ARN, client context, Cognito identity and tenant: those that seldom change.
+    pub const CONTEXT: [&str; 4] = [
+        "LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN",
+        "LAMBDA_RUNTIME_CLIENT_CONTEXT",
+        "LAMBDA_RUNTIME_COGNITO_IDENTITY",
+        "LAMBDA_RUNTIME_AWS_TENANT_ID",
+    ];
+    /// The trace header, for us and for the SDKs.
+    pub const TRACE: [&str; 2] = ["LAMBDA_RUNTIME_TRACE_ID", "_X_AMZN_TRACE_ID"];
+}
+
+/// What `$(...)` leaves of an output.
+#[must_use]
+pub fn without_newlines_at_end(bytes: &[u8]) -> &[u8] {
+    let end = bytes
+        .iter()
+        .rposition(|byte| *byte != b'\n')
+        .map_or(0, |last| last + 1);
+    &bytes[..end]
+}
+
 impl Invocation {
+    /// The event as `$1`: without NULs and newlines at its end, as `$(...)` gives it.
+    #[must_use]
+    pub fn argument(&self) -> Cow<'_, [u8]> {
+        if memchr(b'\0', &self.event).is_none() {
+            return without_newlines_at_end(&self.event).into();
+        }
+        let bytes = self.event.iter().copied();
+        let kept: Vec<u8> = bytes.filter(|byte| *byte != b'\0').collect();
+        without_newlines_at_end(&kept).to_vec().into()
+    }
+
+    /// The variables that seldom change; those that are absent are left out.
+    pub fn context(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let values = [
+            &self.invoked_function_arn,
+            &self.client_context,
+            &self.cognito_identity,
+            &self.tenant_id,
+        ];
+        let pairs = variable::CONTEXT.into_iter().zip(values);
+        pairs.filter_map(|(name, value)| Some((name, value.as_deref()?)))
+    }
+
+    /// What the platform sent with the event, as variables; those that are absent are left out.
+    pub fn variables(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let id = [(variable::REQUEST_ID, self.request_id.as_str())];
+        let deadline = self.deadline_ms.as_deref();
+        let deadline = deadline.map(|deadline| (variable::DEADLINE, deadline));
+        let trace = self.trace_id.as_deref().into_iter();
+        let trace = trace.flat_map(|trace| variable::TRACE.map(|name| (name, trace)));
+        id.into_iter()
+            .chain(deadline)
+            .chain(trace)
+            .chain(self.context())
+    }
+
     /// Whose lines of log those about this invocation are.
     #[must_use]
     pub fn origin(&self) -> Origin<'_> {

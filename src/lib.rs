@@ -8,15 +8,19 @@
 //! never meet; `invocation`, `error` and `log` serve all. The feature `cli` adds `cli` and
 //! `emulator`, which `bootstrap` does not need.
 
+pub mod child;
 pub mod config;
 pub mod error;
+pub mod failure;
 pub mod handler;
 pub mod invocation;
 pub mod log;
+pub mod program;
 pub mod runtime;
 pub mod runtime_api;
 pub mod shell;
 pub mod sys;
+pub mod wait;
 
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -24,12 +28,14 @@ pub mod cli;
 pub mod emulator;
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use config::Config;
+use error::Error;
 use log::{Level, Origin};
+use wait::Signals;
 
 /// The program `bootstrap`: `handler` is its first argument, if it has one. Returns only when the
 /// sandbox cannot go on.
@@ -49,38 +55,30 @@ pub fn bootstrap(handler: Option<OsString>) -> ExitCode {
 
 fn run(handler: Option<OsString>) -> error::Result<()> {
     let config = Config::read(handler)?;
-    prepare_process(&config);
-    runtime::run(&config)
+    let signals = prepare_process(&config)?;
+    match runtime::run(&config, &signals) {
+        // Asked to end while there was nothing to end in order: that is no failure.
+        Err(Error::Stopped) => {
+            child::processes::stop(child::processes::all_of_ours, config.stop_grace());
+            Ok(())
+        }
+        ended => ended,
+    }
 }
 
-/// What a program in a container owes its parent and its children: an end on request (PID 1 has
-/// no default for signals), no descriptor that it did not open, and the orphans adopted.
-fn prepare_process(config: &Config) {
+/// What a program in a container owes its parent and its children: an end on request, no
+/// descriptor that it did not open, and the orphans adopted.
+fn prepare_process(config: &Config) -> error::Result<Arc<Signals>> {
     sys::share_one_heap();
-    let yes = Arc::new(AtomicBool::new(true));
-    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
-        if let Err(error) =
-            signal_hook::flag::register_conditional_shutdown(signal, 0, Arc::clone(&yes))
-        {
-            config.log.write(
-                Level::Warn,
-                Origin::default(),
-                &format!("cannot take signals: {error}"),
-            );
-        }
-    }
+    let warn = |what: &str, error: &dyn Display| {
+        let text = format!("cannot {what}: {error}");
+        config.log.write(Level::Warn, Origin::default(), &text);
+    };
     if let Err(error) = sys::close_inherited_on_exec() {
-        config.log.write(
-            Level::Warn,
-            Origin::default(),
-            &format!("cannot list /proc/self/fd: {error}"),
-        );
+        warn("list /proc/self/fd", &error);
     }
     if let Err(error) = nix::sys::prctl::set_child_subreaper(true) {
-        config.log.write(
-            Level::Warn,
-            Origin::default(),
-            &format!("cannot adopt orphans: {error}"),
-        );
+        warn("adopt orphans", &error);
     }
+    Signals::listen().map(Arc::new).map_err(Error::TakeSignals)
 }

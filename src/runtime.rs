@@ -1,42 +1,89 @@
-//! Init once, then next, invoke, answer; the only file that knows both API and shell.
+//! Init once, then next, invoke, answer; the only file that knows both the Runtime API and what runs
+//! the handler.
 //!
 //! The order within an invocation is what makes it safe: the response and the log are drained,
 //! then the answer is posted, then the shell is put in order, and only then the next invocation is
 //! asked for, because the sandbox may be frozen from there on.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::child::Surroundings;
+use crate::child::logs::Logs;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::handler::Handler;
+use crate::failure::of_no_time;
+use crate::handler::{Handler, Kind};
 use crate::invocation::{Failure, Invocation, Outcome};
 use crate::log::{Level, Origin};
+use crate::program::Program;
 use crate::runtime_api::{Client, Posted, wire};
-use crate::shell::{Shell, Starting};
+use crate::shell::{Loading, Shell, Starting};
+use crate::wait::{Limit, Signals};
 
-/// Loads the handler and serves invocations until the platform ends us, or cannot go on.
+/// What runs the handler.
+enum Runner<'a> {
+    Shell(Box<Shell<'a>>),
+    Program(Box<Program<'a>>),
+}
+
+/// Loads the handler and serves invocations until we are asked to end, or cannot go on.
 ///
 /// # Errors
 /// What ended it. An error of the init has been posted to the Runtime API by then.
-pub fn run(config: &Config) -> Result<()> {
+/// [`Error::Stopped`] if we were asked to end while the handler was loaded.
+pub fn run(config: &Config, signals: &Arc<Signals>) -> Result<()> {
     for text in config.misread() {
         config.log.write(Level::Warn, Origin::default(), &text);
     }
-    let handler = match Handler::find(config.handler.as_deref(), &config.task_root) {
-        Ok(handler) => handler,
+    let (handler, logs) = match prepare(config) {
+        Ok(prepared) => prepared,
         Err(error) => {
-            return Err(tell_init_error(
-                config,
-                &mut Client::open(&config.runtime_api),
-                error,
-            ));
+            let mut client = Client::open(&config.runtime_api, signals);
+            return Err(tell_init_error(config, &mut client, error));
         }
     };
+    let around = Surroundings {
+        config,
+        handler: &handler,
+        logs: &logs,
+        signals,
+    };
     // bash starts while we connect.
-    let starting = Shell::start(config, &handler);
-    let mut client = Client::open(&config.runtime_api);
-    match starting.and_then(Starting::finish) {
-        Ok(shell) => serve(config, &mut client, shell),
-        Err(error) => Err(tell_init_error(config, &mut client, error)),
+    let is_function = matches!(handler.kind, Kind::Function(_));
+    let loading = is_function.then(|| Starting::start(around).map(Starting::load));
+    let mut client = Client::open(&config.runtime_api, signals);
+    let loaded = match loading {
+        Some(loading) => loading
+            .and_then(Loading::finish)
+            .map(|shell| Runner::Shell(Box::new(shell))),
+        None => Program::start(around).map(|program| Runner::Program(Box::new(program))),
+    };
+    let mut runner = match loaded {
+        Ok(runner) => runner,
+        Err(Error::Stopped) => return Err(Error::Stopped),
+        Err(error) => return Err(tell_init_error(config, &mut client, error)),
+    };
+    // Lambda sends SIGTERM to those alone who ask for it.
+    if runner.has_shutdown()
+        && let Err(error) = client.register_extension()
+    {
+        let text = format!("lambda_shutdown will not be called by Lambda: {error}");
+        config.log.write(Level::Warn, Origin::default(), &text);
     }
+    serve(around, &mut client, &mut runner)?;
+    runner.shut_down();
+    Ok(())
+}
+
+fn prepare(config: &Config) -> Result<(Handler, Logs)> {
+    if let Some((variable, cause)) = config.invalid.clone() {
+        return Err(Error::ReadConfig { variable, cause });
+    }
+    let handler = Handler::find(config.handler.as_deref(), &config.task_root)?;
+    let logs = Logs::start(config.log);
+    let logs = logs.map_err(|error| Error::start_shell(&config.bash, &error))?;
+    Ok((handler, logs))
 }
 
 fn tell_init_error(config: &Config, client: &mut Client, error: Error) -> Error {
@@ -53,15 +100,15 @@ fn tell_init_error(config: &Config, client: &mut Client, error: Error) -> Error 
     error
 }
 
-fn serve(config: &Config, client: &mut Client, mut shell: Shell) -> Result<()> {
+fn serve(around: Surroundings, client: &mut Client, runner: &mut Runner) -> Result<()> {
+    let config = around.config;
     // An answer of which nobody knows whether it arrived.
     let mut unconfirmed: Option<(Attempt, Outcome)> = None;
-    loop {
-        let invocation = client.next_invocation()?;
+    while let Some(invocation) = client.next_invocation()? {
         let outcome = match unconfirmed.take() {
             // The platform still waits for it: the handler has run, and must not run again.
             Some((answered, outcome)) if answered == attempt(&invocation) => outcome,
-            _ => fitting(shell.invoke(&invocation)?),
+            _ => fitting(invoke(around, runner, &invocation)?),
         };
         if let Outcome::Failure(failure) = &outcome {
             log_failure(config, &invocation, failure);
@@ -78,7 +125,69 @@ fn serve(config: &Config, client: &mut Client, mut shell: Shell) -> Result<()> {
                 unconfirmed = Some((attempt(&invocation), outcome));
             }
         }
-        shell.settle(&invocation)?;
+        if around.signals.is_stop_requested() {
+            break;
+        }
+        runner.settle(&invocation)?;
+    }
+    Ok(())
+}
+
+fn invoke(around: Surroundings, runner: &mut Runner, invocation: &Invocation) -> Result<Outcome> {
+    let deadline = match stop_at(around.config.deadline_margin, invocation) {
+        Ok(deadline) => deadline,
+        Err((margin, left)) => {
+            return Ok(Outcome::Failure(of_no_time(around.handler, margin, left)));
+        }
+    };
+    runner.invoke(invocation, &mut Limit::new(around.signals, deadline))
+}
+
+/// When the handler is to be stopped: `margin` before the deadline, if there are both.
+///
+/// # Errors
+/// The margin, and what is left until the deadline, if that is no more.
+fn stop_at(
+    margin: Option<Duration>,
+    invocation: &Invocation,
+) -> std::result::Result<Option<Instant>, (Duration, Duration)> {
+    let deadline = invocation.deadline_ms.as_deref();
+    let deadline = deadline.and_then(|deadline| deadline.parse().ok());
+    let (Some(margin), Some(deadline)) = (margin, deadline.map(Duration::from_millis)) else {
+        return Ok(None);
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let left = deadline.saturating_sub(now.unwrap_or_default());
+    match left.checked_sub(margin) {
+        Some(time) if !time.is_zero() => Ok(Instant::now().checked_add(time)),
+        _ => Err((margin, left)),
+    }
+}
+
+impl Runner<'_> {
+    fn invoke(&mut self, invocation: &Invocation, limit: &mut Limit) -> Result<Outcome> {
+        match self {
+            Self::Shell(shell) => shell.invoke(invocation, limit),
+            Self::Program(program) => program.invoke(invocation, limit),
+        }
+    }
+
+    fn settle(&mut self, invocation: &Invocation) -> Result<()> {
+        match self {
+            Self::Shell(shell) => shell.settle(invocation),
+            Self::Program(program) => program.settle(invocation),
+        }
+    }
+
+    fn has_shutdown(&self) -> bool {
+        matches!(self, Self::Shell(shell) if shell.has_shutdown())
+    }
+
+    fn shut_down(&mut self) {
+        match self {
+            Self::Shell(shell) => shell.shut_down(),
+            Self::Program(program) => program.shut_down(),
+        }
     }
 }
 
@@ -115,4 +224,29 @@ fn log_failure(config: &Config, invocation: &Invocation, failure: &Failure) {
     let first = failure.message.lines().next().unwrap_or_default();
     let text = format!("{}: {first}", failure.error_type);
     config.log.write(Level::Error, invocation.origin(), &text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn due_in(milliseconds: u64) -> Invocation {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let deadline = now.unwrap_or_default() + Duration::from_millis(milliseconds);
+        Invocation {
+            deadline_ms: Some(deadline.as_millis().to_string()),
+            ..Invocation::default()
+        }
+    }
+
+    #[test]
+    fn handler_is_stopped_before_its_deadline_if_there_is_one() {
+        let margin = Some(Duration::from_secs(1));
+        let at = stop_at(margin, &due_in(60_000)).ok().flatten();
+        let left = at.map(|at| at.saturating_duration_since(Instant::now()));
+        assert!(left.is_some_and(|left| (50..=59).contains(&left.as_secs())));
+        assert_eq!(stop_at(None, &due_in(60_000)), Ok(None));
+        assert_eq!(stop_at(margin, &Invocation::default()), Ok(None));
+        assert!(stop_at(margin, &due_in(900)).is_err());
+    }
 }

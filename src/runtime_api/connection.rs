@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::sys::socket::{MsgFlags, recv};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use ureq::Error;
 use ureq::config::Config;
 use ureq::http::Uri;
@@ -21,6 +21,9 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
 };
+
+use crate::child::processes::reap_orphans;
+use crate::wait::Signals;
 
 /// Connecting is to this machine: longer than this means that nobody is there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -33,12 +36,18 @@ const OUTPUT_BYTES: usize = 64 * 1024;
 #[derive(Debug, Default)]
 pub struct Progress {
     sent: AtomicBool,
+    interruptible: AtomicBool,
 }
 
 impl Progress {
     /// Forgets the last request.
     pub fn reset(&self) {
         self.sent.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether we may be asked to end while an answer is waited for.
+    pub fn set_interruptible(&self, interruptible: bool) {
+        self.interruptible.store(interruptible, Ordering::Relaxed);
     }
 
     /// Whether the whole request was handed to the system: the Runtime API may have taken it.
@@ -53,16 +62,18 @@ pub struct RuntimeApiConnector {
     api: String,
     opened: Mutex<Option<TcpStream>>,
     progress: Arc<Progress>,
+    signals: Arc<Signals>,
 }
 
 impl RuntimeApiConnector {
     /// For the Runtime API at `api`, which is `host:port`. Opens the first connection now; a
     /// failure shows at the first request, which tries again.
-    pub fn open(api: &str, progress: Arc<Progress>) -> Self {
+    pub fn open(api: &str, progress: Arc<Progress>, signals: Arc<Signals>) -> Self {
         Self {
             api: api.to_owned(),
             opened: Mutex::new(connect(api).ok()),
             progress,
+            signals,
         }
     }
 }
@@ -104,6 +115,7 @@ impl Connector for RuntimeApiConnector {
             just_read: false,
             buffers: LazyBuffers::new(INPUT_BYTES, OUTPUT_BYTES),
             progress: Arc::clone(&self.progress),
+            signals: Arc::clone(&self.signals),
         }))
     }
 }
@@ -128,6 +140,7 @@ pub struct RuntimeApiTransport {
     just_read: bool,
     buffers: LazyBuffers,
     progress: Arc<Progress>,
+    signals: Arc<Signals>,
 }
 
 impl RuntimeApiTransport {
@@ -160,6 +173,13 @@ impl Transport for RuntimeApiTransport {
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, Error> {
         self.send_held()?;
         self.progress.sent.store(true, Ordering::Relaxed);
+        if self.progress.interruptible.load(Ordering::Relaxed)
+            && !self
+                .signals
+                .wait_readable(self.stream.as_fd(), reap_orphans)
+        {
+            return Err(io::Error::from(io::ErrorKind::ConnectionAborted).into());
+        }
         let buffer = self.buffers.input_append_buf();
         let count = loop {
             match self.stream.read(buffer) {

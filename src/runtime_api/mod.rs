@@ -6,6 +6,7 @@
 //! Neighbours: `wire.rs` has the words, `connection.rs` the socket.
 
 mod connection;
+mod extension;
 pub mod wire;
 
 use std::fmt::Write;
@@ -19,6 +20,7 @@ use ureq::http::{HeaderMap, Response, StatusCode};
 
 use crate::error::{Error, Result};
 use crate::invocation::{Failure, Invocation, Outcome};
+use crate::wait::Signals;
 use connection::{NoResolver, Progress, RuntimeApiConnector};
 use wire::ErrorDocument;
 
@@ -51,10 +53,11 @@ pub enum Posted {
 
 /// The Runtime API, as the runtime sees it. All calls block.
 #[derive(Debug)]
-pub struct Client {
+pub struct Client<'a> {
     agent: Agent,
     api: String,
     progress: Arc<Progress>,
+    signals: &'a Arc<Signals>,
 }
 
 /// A request that got no answer.
@@ -63,49 +66,55 @@ enum Broken {
     AfterSent(ureq::Error),
 }
 
-impl Client {
+impl<'a> Client<'a> {
     /// For the Runtime API at `api` (`host:port`, from `AWS_LAMBDA_RUNTIME_API`). Connects at
     /// once, for at most a second; if nobody is there the first request says so.
     #[must_use]
-    pub fn open(api: &str) -> Self {
+    pub fn open(api: &str, signals: &'a Arc<Signals>) -> Self {
         let progress = Arc::new(Progress::default());
-        let connector = RuntimeApiConnector::open(api, Arc::clone(&progress));
-        let config = Agent::config_builder()
-            .proxy(None)
-            .max_redirects(0)
-            .http_status_as_error(false)
-            .max_idle_age(Duration::from_secs(24 * 3600))
-            .max_response_header_size(64 * 1024)
-            .user_agent(USER_AGENT)
-            .accept("")
-            .accept_encoding("")
-            .build();
-        let agent = Agent::with_parts(config, connector, NoResolver);
+        let (agent, api) = (agent(api, &progress, signals), api.to_owned());
         Self {
             agent,
-            api: api.to_owned(),
+            api,
             progress,
+            signals,
         }
     }
 
-    /// Waits for the next invocation, without a limit: the sandbox is frozen meanwhile.
+    /// Waits for the next invocation, without a limit: the sandbox is frozen meanwhile. `None` if
+    /// we are asked to end.
     ///
     /// # Errors
     /// [`Error::NextInvocation`] when the Runtime API answers anything but 200, when it sends
     /// no request id, or when it cannot be reached, or breaks off, four times in a row.
-    pub fn next_invocation(&mut self) -> Result<Invocation> {
+    pub fn next_invocation(&mut self) -> Result<Option<Invocation>> {
         let mut waits = RETRY_AFTER.iter();
-        loop {
-            let cause = match self.try_next() {
-                Ok(Ok(invocation)) => return Ok(invocation),
+        while !self.signals.is_stop_requested() {
+            self.progress.set_interruptible(true);
+            let tried = self.try_next();
+            self.progress.set_interruptible(false);
+            let cause = match tried {
+                Ok(Ok(invocation)) => return Ok(Some(invocation)),
                 Ok(Err(cause)) => return Err(self.next_error(cause)),
                 Err(error) => error.to_string(),
             };
-            match waits.next() {
-                Some(wait) => std::thread::sleep(*wait),
-                None => return Err(self.next_error(cause)),
+            if !self.signals.is_stop_requested() {
+                let Some(wait) = waits.next() else {
+                    return Err(self.next_error(cause));
+                };
+                let _ = self.signals.pause(*wait);
             }
         }
+        Ok(None)
+    }
+
+    /// Makes Lambda tell us by SIGTERM that the sandbox ends, half a second before it does. Only
+    /// before the first [`Client::next_invocation`].
+    ///
+    /// # Errors
+    /// Why the Runtime API did not take it, in words.
+    pub fn register_extension(&self) -> std::result::Result<(), String> {
+        extension::register(&self.agent, &self.api, self.signals)
     }
 
     /// The outer error can be tried again, the inner one is final.
@@ -253,6 +262,22 @@ impl Client {
     fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.api)
     }
+}
+
+/// Kept connections, no proxy, no redirects, no timeouts.
+fn agent(api: &str, progress: &Arc<Progress>, signals: &Arc<Signals>) -> Agent {
+    let config = Agent::config_builder()
+        .proxy(None)
+        .max_redirects(0)
+        .http_status_as_error(false)
+        .max_idle_age(Duration::from_secs(24 * 3600))
+        .max_response_header_size(64 * 1024)
+        .user_agent(USER_AGENT)
+        .accept("")
+        .accept_encoding("")
+        .build();
+    let connector = RuntimeApiConnector::open(api, Arc::clone(progress), Arc::clone(signals));
+    Agent::with_parts(config, connector, NoResolver)
 }
 
 /// An empty value is as good as none: the platform sends a header only when it has a value.

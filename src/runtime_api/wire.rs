@@ -45,6 +45,15 @@ pub const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
 /// On an invocation's error: what X-Ray shows, JSON; Lambda crops it to 64 KiB.
 pub const XRAY_ERROR_CAUSE: &str = "lambda-runtime-function-xray-error-cause";
 
+/// `POST`: registers an extension; only before the first [`NEXT`].
+pub const EXTENSION_REGISTER: &str = "/2020-01-01/extension/register";
+/// `GET`: the extension's next event; waits until there is one.
+pub const EXTENSION_EVENT_NEXT: &str = "/2020-01-01/extension/event/next";
+/// On [`EXTENSION_REGISTER`]: what the extension calls itself.
+pub const EXTENSION_NAME: &str = "lambda-extension-name";
+/// On the answer to [`EXTENSION_REGISTER`], and then on [`EXTENSION_EVENT_NEXT`].
+pub const EXTENSION_IDENTIFIER: &str = "lambda-extension-identifier";
+
 /// The type of every body that `bootstrap` sends.
 pub const JSON: &str = "application/json";
 

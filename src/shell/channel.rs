@@ -5,21 +5,20 @@
 //! `mod.rs` and `settle.rs`.
 
 use std::fs::File;
-use std::io::{self, IoSlice, Read, Seek, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileExt;
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use memchr::memmem;
-use nix::poll::{PollFd, PollFlags, ppoll};
-use nix::sys::time::TimeSpec;
-use nix::sys::uio::pwritev;
 use nix::sys::wait::WaitStatus;
 
-use super::process::{self, Process};
-use super::protocol::{self, Arguments, Report};
+use super::process::Process;
+use super::protocol::{self, Report};
 use super::state::{State, find_state};
+use crate::child::arguments::{self, Arguments};
+use crate::child::{response_pipe, take_response};
 use crate::sys;
+use crate::wait::{Limit, Overrun, ready};
 
 /// For so long only the report is waited for: a response that is shorter than its pipe then
 /// costs no wake-up of its own, and a longer one costs one a megabyte.
@@ -37,6 +36,8 @@ pub struct Channel {
     /// The bash.
     pub process: Process,
     told: Vec<u8>,
+    /// What a fork of bash told before the last report.
+    words: Option<protocol::LastWords>,
     marks: Marks,
     /// The mark of the state that bash still owes us.
     owed: Option<String>,
@@ -58,13 +59,8 @@ pub enum Told {
     /// bash has read all lines, and has not reported: the handler redefined what the driver is
     /// made of.
     Lost,
-}
-
-/// What `wait` found to be ready.
-struct Ready {
-    control: bool,
-    ended: bool,
-    response: bool,
+    /// It is not waited for any longer.
+    Overrun(Overrun),
 }
 
 impl Channel {
@@ -76,6 +72,7 @@ impl Channel {
         Ok(Self {
             process,
             told: Vec::new(),
+            words: None,
             marks: Marks::open()?,
             owed: None,
             own_exit_trap: String::new(),
@@ -101,14 +98,24 @@ impl Channel {
     /// # Errors
     /// The system's, when there is no memory for it.
     pub fn put(&mut self, arguments: &Arguments, event: &[u8]) -> io::Result<()> {
-        let pieces = [&arguments.head[..], &arguments.event, &arguments.end];
-        put_file(&mut self.process.arguments, &pieces)?;
-        put_file(&mut self.process.event, &[event])?;
+        arguments.put(&mut self.process.arguments)?;
+        arguments::put(&mut self.process.event, &[event])?;
         // Longer also if the handler wrote to it.
-        if self.process.event.metadata()?.len() > event.len() as u64 {
-            self.process.event.set_len(event.len() as u64)?;
-        }
-        Ok(())
+        arguments::cut(&self.process.event, event.len())
+    }
+
+    /// Cuts off what is left of a longer invocation, for a bash that reads to the end.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn cut_arguments(&self, arguments: &Arguments) -> io::Result<()> {
+        arguments::cut(&self.process.arguments, arguments.length())
+    }
+
+    /// Makes a fork of bash that is about to be stopped tell where it is.
+    pub fn ask_for_words(&self) {
+        // Without them the answer is less precise.
+        let _ = self.process.arguments.set_len(0);
     }
 
     /// Whether bash has read anything of the invocation. If not, the handler was not called.
@@ -128,7 +135,12 @@ impl Channel {
 
     /// Waits for the report with `mark`, and takes what the handler writes if that is more than
     /// its pipe holds, or takes long. When it returns the response is complete.
-    pub fn wait_for_report(&mut self, mark: &str, response: &mut Vec<u8>) -> Told {
+    pub fn wait_for_report(
+        &mut self,
+        mark: &str,
+        response: &mut Vec<u8>,
+        limit: &mut Limit,
+    ) -> Told {
         let mut since = Instant::now();
         let (mut alone, mut has_response, mut silent) = (true, false, false);
         self.response_closed = false;
@@ -136,26 +148,39 @@ impl Channel {
             if let Some((report, end)) =
                 protocol::find_report(&self.told, mark, &self.own_exit_trap)
             {
-                self.told.drain(..end);
+                let before = self.told.drain(..end);
+                if report.status != 0 {
+                    self.words = protocol::find_last_words(before.as_slice());
+                }
+                drop(before);
                 self.take_response(response);
                 return Told::Report(report);
             }
-            let limit = if alone {
+            let look = if alone {
                 REPORT_ALONE.saturating_sub(since.elapsed())
             } else {
                 LOOK_EVERY
             };
-            let ready = self.wait([true, true, !alone && !self.response_closed], Some(limit));
-            if ready.control {
+            let takes_response = !alone && !self.response_closed;
+            let sources = [
+                Some(self.process.control.as_fd()),
+                Some(self.process.child.ended()),
+                takes_response.then(|| self.process.response.as_fd()),
+            ];
+            let [has_words, has_ended, has_output] = match limit.ready(sources, Some(look)) {
+                Ok(found) => found,
+                Err(overrun) => return Told::Overrun(overrun),
+            };
+            if has_words {
                 if !matches!(
                     read_available(&mut self.process.control, &mut self.told),
                     Ok(1..)
                 ) {
-                    return self.wait_for_end(mark, response);
+                    return self.wait_for_end(mark, response, limit);
                 }
-            } else if ready.ended {
-                return self.wait_for_end(mark, response);
-            } else if ready.response {
+            } else if has_ended {
+                return self.wait_for_end(mark, response, limit);
+            } else if has_output {
                 // Let more of it come before it is read: bash writes 4 KiB at a time.
                 (alone, has_response, since) = (true, true, Instant::now());
             } else if alone {
@@ -171,12 +196,12 @@ impl Channel {
 
     /// bash has ended, or closed its control descriptor: it became another program (`exec`), or
     /// the handler closed it. Either way its exit status is the outcome.
-    fn wait_for_end(&mut self, mark: &str, response: &mut Vec<u8>) -> Told {
+    fn wait_for_end(&mut self, mark: &str, response: &mut Vec<u8>, limit: &mut Limit) -> Told {
         // If it is still bash it gets to this line after the handler, and ends as that did.
         let _ = self.write_lines(protocol::LEAVE_LINE);
         let mut silent = false;
         loop {
-            if let Some(status) = self.process.status() {
+            if let Some(status) = self.process.child.status() {
                 // Its last words may have come with its end.
                 while self.read_control_now() {}
                 return match self.take_misled_report(mark, response) {
@@ -184,18 +209,25 @@ impl Channel {
                     None => Told::Ended(status),
                 };
             }
-            let ready = self.wait([false, true, !self.response_closed], Some(LOOK_EVERY));
-            if ready.response {
+            let sources = [
+                Some(self.process.child.ended()),
+                (!self.response_closed).then(|| self.process.response.as_fd()),
+            ];
+            let [has_ended, has_output] = match limit.ready(sources, Some(LOOK_EVERY)) {
+                Ok(found) => found,
+                Err(overrun) => return Told::Overrun(overrun),
+            };
+            if has_output {
                 self.take_ready_response(response);
-            } else if !ready.ended && self.stays_silent(&mut silent) {
+            } else if !has_ended && self.stays_silent(&mut silent) {
                 return Told::Lost;
             }
         }
     }
 
     /// Waits until bash has ended by itself; for one whose control pipe is closed.
-    pub fn wait_for_exit(&mut self) -> Option<WaitStatus> {
-        match self.wait_for_end("", &mut Vec::new()) {
+    pub fn wait_for_exit(&mut self, limit: &mut Limit) -> Option<WaitStatus> {
+        match self.wait_for_end("", &mut Vec::new(), limit) {
             Told::Ended(status) => Some(status),
             _ => None,
         }
@@ -231,14 +263,8 @@ impl Channel {
         self.response_closed = response.len() == before;
     }
 
-    /// Takes what is in the response's pipe now, and no more: what a background job writes later
-    /// is not of this response.
     fn take_response(&mut self, response: &mut Vec<u8>) {
-        let ready = sys::bytes_ready(&self.process.response);
-        response.reserve(ready);
-        let limit = u64::try_from(ready).unwrap_or(u64::MAX);
-        // It does not block: an error means that there is no more.
-        let _ = (&self.process.response).take(limit).read_to_end(response);
+        take_response(&self.process.response, response);
     }
 
     /// Whether bash got as far as to source the file.
@@ -247,29 +273,42 @@ impl Channel {
         memmem::find(&self.told, protocol::STARTED).is_some()
     }
 
-    /// The last words of a bash that has ended.
-    #[must_use]
-    pub fn last_words(&self) -> Option<protocol::LastWords> {
-        protocol::find_last_words(&self.told)
+    /// The last words of a bash that has ended, or of its fork that has.
+    pub fn last_words(&mut self) -> Option<protocol::LastWords> {
+        protocol::find_last_words(&self.told).or_else(|| self.words.take())
     }
 
-    /// Waits until the file is sourced, without a limit; `None` if bash ended before.
-    pub fn wait_until_loaded(&mut self, mark: &str) -> Option<protocol::Loaded> {
+    /// Waits until the file is sourced; `None` if bash ended before.
+    ///
+    /// # Errors
+    /// When it is not waited for any longer.
+    pub fn wait_until_loaded(
+        &mut self,
+        mark: &str,
+        limit: &mut Limit,
+    ) -> Result<Option<protocol::Loaded>, Overrun> {
         loop {
             if let Some((loaded, end)) = protocol::find_loaded(&self.told, mark) {
                 self.told.drain(..end);
-                return Some(loaded);
+                return Ok(Some(loaded));
             }
-            let ready = self.wait([true, true, false], None);
-            let has_words = ready.control
-                && matches!(
+            let [has_words, _] = limit.ready(self.words_or_end(), None)?;
+            if !has_words
+                || !matches!(
                     read_available(&mut self.process.control, &mut self.told),
                     Ok(1..)
-                );
-            if !has_words {
-                return None;
+                )
+            {
+                return Ok(None);
             }
         }
+    }
+
+    fn words_or_end(&self) -> [Option<BorrowedFd<'_>>; 2] {
+        [
+            Some(self.process.control.as_fd()),
+            Some(self.process.child.ended()),
+        ]
     }
 
     /// The EXIT trap of `state` is the one that bash has by rights.
@@ -320,22 +359,22 @@ impl Channel {
                 self.told.drain(..end);
                 return Some((state, context));
             }
-            let ready = self.wait([true, true, false], Some(SETTLE_STEP));
+            let [has_words, has_ended] = ready(self.words_or_end(), Some(SETTLE_STEP));
             // It takes a millisecond; a handler can make it impossible.
-            if !ready.control
-                && !ready.ended
+            if !has_words
+                && !has_ended
                 && (self.stays_silent(&mut silent) || begun.elapsed() > SETTLE_LIMIT)
             {
                 return None;
             }
-            if ready.control {
+            if has_words {
                 if !matches!(
                     read_available(&mut self.process.control, &mut self.told),
                     Ok(1..)
                 ) {
                     return None;
                 }
-            } else if ready.ended {
+            } else if has_ended {
                 return None;
             }
         }
@@ -346,59 +385,21 @@ impl Channel {
     /// # Errors
     /// The system's, or `EPIPE` when bash has ended.
     pub fn renew_response(&mut self) -> io::Result<OwnedFd> {
-        let (ours, theirs) = process::response_pipe()?;
+        let (ours, theirs) = response_pipe()?;
         self.ask_for_state_after(&protocol::renew_response_lines(std::process::id(), &theirs))?;
         // When bash has shown its state it has opened the pipe: we may close our end of it.
         self.ask_for_state_after("")?;
-        Ok(std::mem::replace(&mut self.process.response, sys::file(ours)).into())
+        Ok(std::mem::replace(&mut self.process.response, ours).into())
     }
 
     /// Reads what is in the control pipe now; whether there was anything.
-    fn read_control_now(&mut self) -> bool {
+    pub fn read_control_now(&mut self) -> bool {
         sys::bytes_ready(&self.process.control) > 0
             && matches!(
                 read_available(&mut self.process.control, &mut self.told),
                 Ok(1..)
             )
     }
-
-    /// Waits until one of what is `wanted` is ready: the control pipe, the end of bash, the
-    /// response. A pipe that is closed counts as ready.
-    fn wait(&self, wanted: [bool; 3], limit: Option<Duration>) -> Ready {
-        let sources = [
-            self.process.control.as_fd(),
-            self.process.ended(),
-            self.process.response.as_fd(),
-        ];
-        let chosen = sources
-            .into_iter()
-            .zip(wanted)
-            .filter(|(_, wanted)| *wanted);
-        let mut polled: Vec<_> = chosen
-            .map(|(source, _)| PollFd::new(source, PollFlags::POLLIN))
-            .collect();
-        let _ = ppoll(&mut polled, limit.map(TimeSpec::from_duration), None);
-        let mut found = polled
-            .iter()
-            .map(|one| one.revents().is_some_and(|events| !events.is_empty()));
-        let mut take = |wanted: bool| wanted && found.next().unwrap_or(false);
-        Ready {
-            control: take(wanted[0]),
-            ended: take(wanted[1]),
-            response: take(wanted[2]),
-        }
-    }
-}
-
-/// Makes `file` start with the pieces, to be read from its start. Does not cut off what is behind.
-fn put_file(file: &mut File, pieces: &[&[u8]]) -> io::Result<()> {
-    let length: usize = pieces.iter().map(|piece| piece.len()).sum();
-    let slices: Vec<IoSlice> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
-    let written = pwritev(&*file, &slices, 0)?;
-    if written < length {
-        file.write_all_at(&pieces.concat()[written..], written as u64)?;
-    }
-    file.rewind()
 }
 
 /// One read of what is there, appended.

@@ -1,14 +1,11 @@
-//! Why a handler failed, or could not be loaded, in words: status or signal, command, place, and
-//! the end of what was logged.
+//! Why a function failed, or could not be loaded, in words.
 
-use std::process::{Command, Stdio};
-
-use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
 
 use super::protocol::{Ended, LastWords, Report};
 use crate::config::Config;
 use crate::error::Error;
+use crate::failure::{find_line, message, place_in, quoted, status_text, syntax_error};
 use crate::handler::Handler;
 use crate::invocation::{Failure, Frame};
 
@@ -40,10 +37,12 @@ pub fn of_report(function: &str, report: &Report, tail: &str) -> Failure {
             format!("shell cannot call {function} any more"),
         ),
     };
+    let mut stack = report.stack.clone();
+    find_line(&mut stack, report.command.as_deref());
     Failure {
         error_type,
-        message: message(&what, &report.stack, tail),
-        stack: report.stack.clone(),
+        message: message(&what, &stack, tail),
+        stack,
     }
 }
 
@@ -64,6 +63,7 @@ pub fn of_end(function: &str, end: WaitStatus, words: LastWords, tail: &str) -> 
             }),
         }
     }
+    find_line(&mut stack, words.command.as_deref());
     let running = words
         .command
         .map_or_else(|| function.to_owned(), |command| format!("`{command}`"));
@@ -121,7 +121,7 @@ pub fn undefined(handler: &Handler, functions: &[String]) -> Error {
         [] => "no function at all".to_owned(),
         names => names.join(", "),
     };
-    let (file, function) = (handler.file.display(), &handler.function);
+    let (file, function) = (handler.file.display(), handler.label());
     let cause = format!("{file} defines no function {function}; it defines {defined}");
     handler.fault("Runtime.HandlerNotFound", &cause)
 }
@@ -184,87 +184,4 @@ pub fn of_load(
         ),
     };
     handler.fault_at("Runtime.HandlerFileFailed", &cause, words.stack)
-}
-
-/// What `bash -n` finds wrong with the file. Asked only when something is wrong.
-#[must_use]
-pub fn syntax_error(config: &Config, handler: &Handler) -> Option<Error> {
-    let checked = Command::new(&config.bash)
-        .arg("-n")
-        .arg(&handler.file)
-        .env_remove("BASH_ENV")
-        .stdin(Stdio::null())
-        .output()
-        .ok()?;
-    if checked.status.success() {
-        return None;
-    }
-    let text = String::from_utf8_lossy(&checked.stderr);
-    let text = text.trim_end();
-    let mut stack = Vec::new();
-    if let Some((file, line)) = place_in(text) {
-        stack.push(Frame {
-            function: "source".to_owned(),
-            file,
-            line,
-        });
-    }
-    Some(handler.fault_at("Runtime.UserCodeSyntaxError", text, stack))
-}
-
-fn message(what: &str, stack: &[Frame], tail: &str) -> String {
-    let place = match stack.first() {
-        Some(frame) => format!(" in {frame}"),
-        None => String::new(),
-    };
-    format!("{what}{place}{}", quoted(tail))
-}
-
-/// The end of the log, on lines of its own.
-fn quoted(tail: &str) -> String {
-    let tail = tail.trim_end();
-    if tail.is_empty() {
-        String::new()
-    } else {
-        format!("\n{tail}")
-    }
-}
-
-/// `status 3`; `status 137 (SIGKILL)` where a signal is meant, as the shell tells it.
-fn status_text(status: i32) -> String {
-    match Signal::try_from(status - 128) {
-        Ok(signal) if status > 128 => format!("status {status} ({signal})"),
-        _ => format!("status {status}"),
-    }
-}
-
-/// The place that bash itself names last: `file: line N: ...`.
-fn place_in(text: &str) -> Option<(String, u32)> {
-    text.lines().rev().find_map(|line| {
-        let (file, rest) = line.split_once(": line ")?;
-        if file.starts_with("/dev/fd/") {
-            return None;
-        }
-        let (number, _) = rest.split_once(':')?;
-        Some((file.to_owned(), number.parse().ok()?))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn place_is_the_one_bash_named_last() {
-        let text = "noise\n/t/a.sh: line 3: x: unbound variable\nafter";
-        assert_eq!(place_in(text), Some(("/t/a.sh".to_owned(), 3)));
-        assert_eq!(place_in("no place"), None);
-    }
-
-    #[test]
-    fn status_above_128_names_its_signal() {
-        assert_eq!(status_text(137), "status 137 (SIGKILL)");
-        assert_eq!(status_text(3), "status 3");
-        assert_eq!(status_text(255), "status 255");
-    }
 }

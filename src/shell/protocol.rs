@@ -2,32 +2,29 @@
 //!
 //! `docs/protocol.md` draws it. Pure functions over bytes: nothing here touches a descriptor.
 
-use std::borrow::Cow;
 use std::fmt::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use memchr::{memchr, memmem};
 
-use crate::invocation::{Frame, Invocation};
+use crate::child::arguments::{Arguments, Separator, push};
+use crate::child::bash::{quote, version, without_comments};
+use crate::invocation::{Frame, Invocation, variable};
 
-/// The driver, as bash reads it when it starts.
+/// The driver, as bash reads it when it starts; `in_subshell` if handlers run in a fork.
 #[must_use]
-pub fn driver() -> String {
-    without_comments(include_str!("../../runtime-scripts/driver.bash"))
+pub fn driver(in_subshell: bool) -> String {
+    let mut script = String::new();
+    if in_subshell {
+        script = without_comments(include_str!("../../runtime-scripts/subshell.bash"));
+    }
+    script + &without_comments(include_str!("../../runtime-scripts/driver.bash"))
 }
 
 /// The driver's other half, which bash reads when something goes wrong.
 #[must_use]
 pub fn seldom() -> String {
     without_comments(include_str!("../../runtime-scripts/seldom.bash"))
-}
-
-fn without_comments(script: &str) -> String {
-    let lines = script.lines().map(str::trim_start);
-    lines
-        .filter(|line| !line.starts_with('#'))
-        .flat_map(|line| [line, "\n"])
-        .collect()
 }
 
 /// The descriptors that bash starts with; the driver moves the first six to 60 and up, where
@@ -53,33 +50,10 @@ pub const OUR_DESCRIPTORS: std::ops::RangeInclusive<i32> = 60..=65;
 /// The number that the handler's standard output has in bash.
 pub const RESPONSE: i32 = 62;
 
-/// How the values of an invocation are separated in descriptor 60. bash reads a file that is
-/// separated by NUL in blocks from version 5.2 on, before that a byte at a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Separator {
-    /// `,`, `,t` and `,d`: exact whatever the event holds.
-    Nul,
-    /// `,l`, `,tl` and `,dl`: for an event without newlines, where NUL would be slow.
-    Newline,
-}
-
-/// The variables that seldom change, in the order in which the state shows them.
-pub const CONTEXT_VARIABLES: [&str; 4] = [
-    "LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN",
-    "LAMBDA_RUNTIME_CLIENT_CONTEXT",
-    "LAMBDA_RUNTIME_COGNITO_IDENTITY",
-    "LAMBDA_RUNTIME_AWS_TENANT_ID",
-];
-/// The variables of the trace header: set by `,` when there is one.
-pub const TRACE_VARIABLES: [&str; 2] = ["LAMBDA_RUNTIME_TRACE_ID", "_X_AMZN_TRACE_ID"];
-
-/// The variable of the deadline: set by `,` and `,t`.
-pub const DEADLINE_VARIABLE: &str = "LAMBDA_RUNTIME_DEADLINE_MS";
-
 /// What bash was last given for the variables that seldom change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Context {
-    /// The values of [`CONTEXT_VARIABLES`]; empty where the header was absent.
+    /// The values of [`variable::CONTEXT`]; empty where the header was absent.
     pub values: [String; 4],
     /// Whether there was a trace header.
     pub has_trace: bool,
@@ -136,38 +110,25 @@ impl Context {
     }
 }
 
-/// Descriptor 60 for one invocation, in pieces, so that the event is not copied:
+/// Descriptor 60 for one invocation:
 /// `[name NUL value NUL]... request id NUL [deadline NUL [trace NUL]]`, the event, `NUL`.
 /// bash reads so many and no more: what is left of a longer one behind it does no harm.
-#[derive(Debug)]
-pub struct Arguments<'a> {
-    /// What comes before the event: the variables that changed, if any did, and the fields.
-    pub head: Vec<u8>,
-    /// The event as `$1`: without NULs and newlines at its end, as `$(...)` gives it.
-    pub event: Cow<'a, [u8]>,
-    /// What ends it.
-    pub end: [u8; 1],
-}
-
-/// Lays out what bash is given for `invocation`; `context` is given only when it changed.
+/// `context` is given only when it changed.
 #[must_use]
 pub fn arguments<'a>(
     invocation: &'a Invocation,
     context: Option<&Context>,
     separator: Separator,
 ) -> Arguments<'a> {
-    let end = match separator {
-        Separator::Nul => b'\0',
-        Separator::Newline => b'\n',
-    };
+    let end = separator.byte();
     let trace = invocation.trace_id.as_deref().unwrap_or_default();
     let mut head = Vec::with_capacity(256);
     if let Some(context) = context {
         let values = context.values.iter().map(String::as_str);
-        let pairs = CONTEXT_VARIABLES.into_iter().zip(values);
+        let pairs = variable::CONTEXT.into_iter().zip(values);
         let deadline = invocation.deadline_ms.as_deref().unwrap_or_default();
-        let pairs = pairs.chain(TRACE_VARIABLES.map(|name| (name, trace)));
-        for (name, value) in pairs.chain([(DEADLINE_VARIABLE, deadline)]) {
+        let pairs = pairs.chain(variable::TRACE.map(|name| (name, trace)));
+        for (name, value) in pairs.chain([(variable::DEADLINE, deadline)]) {
             push(&mut head, name, end);
             push(&mut head, value, end);
         }
@@ -181,38 +142,9 @@ pub fn arguments<'a>(
     }
     Arguments {
         head,
-        event: as_argument(&invocation.event),
-        end: [end],
+        event: invocation.argument(),
+        end: vec![end],
     }
-}
-
-/// A header value holds neither NUL nor newline when it comes from an HTTP library; a stray
-/// one must not shift the fields all the same.
-fn push(bytes: &mut Vec<u8>, field: &str, end: u8) {
-    bytes.extend(field.bytes().filter(|byte| *byte != end));
-    bytes.push(end);
-}
-
-fn as_argument(event: &[u8]) -> Cow<'_, [u8]> {
-    if memchr(b'\0', event).is_none() {
-        return without_newlines_at_end(event).into();
-    }
-    let kept: Vec<u8> = event
-        .iter()
-        .copied()
-        .filter(|byte| *byte != b'\0')
-        .collect();
-    without_newlines_at_end(&kept).to_vec().into()
-}
-
-/// What `$(...)` leaves of an output.
-#[must_use]
-pub fn without_newlines_at_end(bytes: &[u8]) -> &[u8] {
-    let end = bytes
-        .iter()
-        .rposition(|byte| *byte != b'\n')
-        .map_or(0, |last| last + 1);
-    &bytes[..end]
 }
 
 /// Where bash stands after an invocation.
@@ -228,6 +160,28 @@ pub struct Report {
     pub stack: Vec<Frame>,
     /// The handler left an EXIT trap, which has not run yet.
     pub has_exit_trap: bool,
+}
+
+impl Report {
+    /// What a fork of the shell told of itself before it ended, which is not to be trusted beyond
+    /// where it was, belongs to its report.
+    #[must_use]
+    pub fn with_words_of_fork(mut self, words: Option<LastWords>) -> Self {
+        // Without a frame the handler has returned, and the status is its own.
+        let Some(words) = words.filter(|words| !words.stack.is_empty()) else {
+            return self;
+        };
+        let command = words.command.as_deref().unwrap_or_default();
+        let is_exit = command == "exit" || command.starts_with("exit ");
+        self.ended = if words.kind == "return" && is_exit {
+            Ended::Exit
+        } else {
+            Ended::ErrExit
+        };
+        self.command = words.command;
+        self.stack = words.stack;
+        self
+    }
 }
 
 /// How a handler ended, in the driver's words.
@@ -263,6 +217,22 @@ pub fn invocation_lines(
     };
     let context = if with_context { context } else { "" };
     format!("{context}\\{take}{suffix}\n\\,, \"$?\" {mark}\n")
+}
+
+/// The lines that make bash run one invocation in a fork of itself, and report it.
+#[must_use]
+pub fn subshell_lines(separator: Separator, mark: &str) -> String {
+    let separator = match separator {
+        Separator::Nul => "",
+        Separator::Newline => " $'\\n'",
+    };
+    format!("\\,s{separator}\n\\,, \"$?\" {mark}\n")
+}
+
+/// The lines that run `lambda_shutdown`, and report it.
+#[must_use]
+pub fn shutdown_lines(mark: &str) -> String {
+    format!("\\__driver_seldom __driver_shutdown\n\\,, \"$?\" {mark}\n")
 }
 
 /// The line that ends bash, if it still reads lines, with the status of the handler.
@@ -417,12 +387,14 @@ pub enum Loaded {
         status: i32,
         /// bash's version, major and minor.
         version: (u32, u32),
+        /// The file defines `lambda_shutdown`.
+        has_shutdown: bool,
     },
     /// `undefined`: it is not; these functions are.
     Undefined(Vec<String>),
 }
 
-/// Finds the answer to [`start_lines`] that bears `mark`, and where it ends.
+/// Finds the answer to [`load_lines`] that bears `mark`, and where it ends.
 #[must_use]
 pub fn find_loaded(bytes: &[u8], mark: &str) -> Option<(Loaded, usize)> {
     let start = memmem::find(bytes, mark.as_bytes())?;
@@ -431,10 +403,11 @@ pub fn find_loaded(bytes: &[u8], mark: &str) -> Option<(Loaded, usize)> {
     let mut words = text.split_ascii_whitespace().skip(1);
     let loaded = if words.next() == Some("ready") {
         let status = words.next().and_then(|word| word.parse().ok()).unwrap_or(1);
-        let version = words.next().unwrap_or_default();
-        let (major, minor) = version.split_once('.').unwrap_or_default();
-        let version = (major.parse().unwrap_or(0), minor.parse().unwrap_or(0));
-        Loaded::Ready { status, version }
+        Loaded::Ready {
+            status,
+            version: version(words.next().unwrap_or_default()),
+            has_shutdown: words.next().is_some(),
+        }
     } else {
         Loaded::Undefined(words.map(ToOwned::to_owned).collect())
     };
@@ -444,24 +417,22 @@ pub fn find_loaded(bytes: &[u8], mark: &str) -> Option<(Loaded, usize)> {
 /// The line that leads bash's stderr back to the log.
 pub const LOG_LINE: &str = "\\exec 2>&64\n";
 
-/// The lines that start the driver, set the options, and source the file. `argument_zero` is
-/// what `$0` is.
+/// The lines that start the driver. `argument_zero` is what `$0` is.
 #[must_use]
-pub fn start_lines(
-    argument_zero: &str,
-    file: &str,
-    function: &str,
-    options: &[String],
-    mark: &str,
-    state_mark: &str,
-) -> String {
-    let mut lines = format!(
+pub fn start_lines(argument_zero: &str, function: &str) -> String {
+    format!(
         "__driver_function={} BASH_ARGV0={}\n\
          . /dev/fd/{INHERITED_DRIVER}\n\
          exec {INHERITED_DRIVER}<&- {INHERITED_SCRIPT}<&-\n",
         quote(function),
         quote(argument_zero),
-    );
+    )
+}
+
+/// The lines that set the options, and source the file.
+#[must_use]
+pub fn load_lines(file: &str, options: &[String], mark: &str, state_mark: &str) -> String {
+    let mut lines = String::new();
     if !options.is_empty() {
         let words: Vec<_> = options.iter().map(|word| quote(word)).collect();
         let _ = writeln!(
@@ -476,10 +447,4 @@ pub fn start_lines(
         quote(file),
     );
     lines
-}
-
-/// A word that bash reads back as `text`, whatever it holds.
-#[must_use]
-pub fn quote(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
 }

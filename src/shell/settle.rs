@@ -1,18 +1,17 @@
 //! What is done about a shell between two invocations, when nobody waits.
 //!
-//! After the answer: replaces a shell that has ended, closes what the handler left open, tells what
-//! it left running, and asks bash what else it changed. bash is not waited for, which would cost a
-//! wake-up for each thing that it tells: if it has not told by then, what it says is read when the
-//! next invocation is there.
+//! After the answer: replaces a shell that has ended or served long enough, closes what the handler
+//! left open, tells what it left running, and asks bash what else it changed. bash is not waited
+//! for, which would cost a wake-up for each thing that it tells: if it has not told by then, what it
+//! says is read when the next invocation is there.
 
 use std::fmt::Write;
-use std::fs::File;
-use std::thread;
-use std::time::Duration;
 
-use super::Shell;
-use super::leftovers::Leftover;
-use super::protocol;
+use super::protocol::{self, OUR_DESCRIPTORS};
+use super::{Shell, Starting};
+use crate::child::bash::quote;
+use crate::child::processes;
+use crate::config::Isolation;
 use crate::error::Result;
 use crate::invocation::Invocation;
 use crate::log::Level;
@@ -22,10 +21,6 @@ use crate::sys;
 const KEPT_BYTES: usize = 256 * 1024;
 /// What a handler changed is put back in one go, unless its DEBUG trap meddles.
 const MAX_ATTEMPTS: usize = 3;
-/// How often a process that is left is looked at before it is told of, and how often at most.
-const MIN_LOOKS: usize = 2;
-const MAX_LOOKS: usize = 200;
-const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 impl Shell<'_> {
     /// Puts the shell in order, or another one in its place.
@@ -39,12 +34,48 @@ impl Shell<'_> {
             self.channel.forget_event();
             sys::return_free_memory();
         }
+        self.served += 1;
+        let config = self.around.config;
+        let is_worn = config.recycle_after.is_some_and(|most| self.served >= most);
         let goes_on = !self.is_damaged
-            && self.channel.ask_for_state_after("").is_ok()
-            && self.put_back_descriptors()
-            && self.part_from_leftovers(invocation)
-            && (!self.channel.has_told_state() || self.put_back());
-        if goes_on { Ok(()) } else { self.replace() }
+            && !is_worn
+            && match config.isolation {
+                Isolation::None => {
+                    self.channel.ask_for_state_after("").is_ok()
+                        && self.put_back_descriptors()
+                        && self.part_from_leftovers(invocation)
+                        && (!self.channel.has_told_state() || self.put_back())
+                }
+                // The fork took with it all that the handler changed.
+                Isolation::Subshell => self.part_from_leftovers(invocation),
+                Isolation::Process => false,
+            };
+        if !goes_on {
+            if let Some(leftovers) = &mut self.leftovers {
+                leftovers.part(self.around, invocation, |_| false);
+            }
+            return self.replace();
+        }
+        self.keep_spare();
+        Ok(())
+    }
+
+    /// Starts the bash that a later invocation may need. Not before the first answer, so that the
+    /// init does not pay for it, and not beside the start of another one.
+    fn keep_spare(&mut self) {
+        let config = self.around.config;
+        if !config.keeps_spare || self.spare.is_some() {
+            return;
+        }
+        match Starting::start(self.around) {
+            Ok(spare) => self.spare = Some(Box::new(spare)),
+            Err(error) => {
+                let text = format!("no spare: {error}");
+                config
+                    .log
+                    .write(Level::Warn, crate::log::Origin::default(), &text);
+            }
+        }
     }
 
     /// Makes the shell as it was when the file was sourced; whether that went well.
@@ -91,7 +122,7 @@ impl Shell<'_> {
             lines.push_str(protocol::LOG_LINE);
         }
         if let Some(directory) = watch.left_directory() {
-            let directory = protocol::quote(&directory.to_string_lossy());
+            let directory = quote(&directory.to_string_lossy());
             let _ = writeln!(lines, "\\builtin cd -- {directory}");
         }
         for fd in added {
@@ -104,50 +135,24 @@ impl Shell<'_> {
     /// another pipe, and what the process still writes goes to the log. One that holds its stdin
     /// would read the next event: that takes a new shell.
     fn part_from_leftovers(&mut self, invocation: &Invocation) -> bool {
-        let mut new = self.new_leftovers();
-        // A child that was just started has its stdin still to be led elsewhere, and one that is
-        // about to end (a process substitution) is no leftover: so look again.
-        for attempt in 0..MAX_LOOKS {
-            let holds_event = new.iter().any(|one| one.holds(&self.channel.process.event));
-            if new.is_empty() || (attempt >= MIN_LOOKS && !holds_event) {
-                break;
-            }
-            thread::sleep(LOOK_AGAIN);
-            new = self.new_leftovers();
-        }
-        for leftover in &new {
-            let (pid, program) = (leftover.pid, &leftover.program);
-            let text = format!(
-                "process {pid} ({program}) outlives its invocation; what it prints goes to the log"
-            );
-            let log = &self.config.log;
-            log.write(Level::Warn, invocation.origin(), &text);
-            self.known_leftovers.push(pid);
-        }
-        let holds = |file: &File| new.iter().any(|leftover| leftover.holds(file));
-        if holds(&self.channel.process.event) {
+        let Some(leftovers) = &mut self.leftovers else {
+            return true;
+        };
+        let process = &self.channel.process;
+        let left = leftovers.part(self.around, invocation, |pids| {
+            processes::hold(pids.to_vec(), &process.event, Some(&OUR_DESCRIPTORS))
+        });
+        if processes::hold(left.clone(), &process.event, Some(&OUR_DESCRIPTORS)) {
             return false;
         }
-        !holds(&self.channel.process.response) || self.renew_response()
-    }
-
-    fn new_leftovers(&mut self) -> Vec<Leftover> {
-        let Some(watch) = &self.watch else {
-            return Vec::new();
-        };
-        let pids = watch.processes();
-        self.known_leftovers.retain(|pid| pids.contains(pid));
-        let new = pids
-            .into_iter()
-            .filter(|pid| !self.known_leftovers.contains(pid));
-        new.filter_map(Leftover::look_up).collect()
+        !processes::hold(left, &process.response, Some(&OUR_DESCRIPTORS)) || self.renew_response()
     }
 
     fn renew_response(&mut self) -> bool {
         let Ok(old) = self.channel.renew_response() else {
             return false;
         };
-        self.logs.carry_leftover(old);
+        self.around.logs.carry_leftover(old);
         if let Some(watch) = &mut self.watch {
             watch.renew();
         }
@@ -156,17 +161,24 @@ impl Shell<'_> {
 
     /// Starts another shell in the place of this one; variables start anew.
     pub(super) fn replace(&mut self) -> Result<()> {
-        self.channel.process.kill();
-        self.logs.drain();
+        // A spare that has ended meanwhile is none.
+        let spare = self.spare.take();
+        let spare = spare.and_then(|mut spare| spare.is_alive().then_some(spare));
+        self.channel.process.child.kill();
+        self.around.logs.drain();
         // Processes that outlive their shell go on, and so does what they print.
         let has_leftovers = self
-            .watch
+            .leftovers
             .as_ref()
-            .is_some_and(|watch| !watch.processes().is_empty());
+            .is_some_and(|leftovers| !leftovers.all().is_empty());
         if has_leftovers && let Ok(pipe) = self.channel.process.response.try_clone() {
-            self.logs.carry_leftover(pipe.into());
+            self.around.logs.carry_leftover(pipe.into());
         }
-        *self = Self::start(self.config, self.handler)?.finish()?;
+        let starting = match spare {
+            Some(spare) => *spare,
+            None => Starting::start(self.around)?,
+        };
+        *self = starting.load().finish()?;
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use memchr::memmem;
 
-use super::protocol::quote;
+use crate::child::bash::quote;
 
 /// What the driver's `,,,` shows, as bash printed it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

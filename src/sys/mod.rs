@@ -62,6 +62,14 @@ pub fn file(fd: OwnedFd) -> File {
     File::from(fd)
 }
 
+/// Takes ownership of a descriptor that a system call has just made, where nix hands out its number
+/// alone.
+#[must_use]
+pub fn owned(fd: RawFd) -> OwnedFd {
+    // SAFETY: callers pass what F_DUPFD_CLOEXEC returned, which nothing else owns.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
 /// Keeps all threads to one heap, where the C library would give each its own; `mallopt(3)`. Ours
 /// are few and seldom run at once, and each shell starts one.
 pub fn share_one_heap() {

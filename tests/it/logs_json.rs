@@ -226,7 +226,7 @@ fn our_own_lines_are_json_too() {
         );
     }
     let sandbox = json(Sandbox::of("false"))
-        .env("COSHELL_TRAILING_NEWLINES", "maybe")
+        .env("AWS_LAMBDA_LOG_LEVEL", "maybe")
         .start();
     sandbox.bootstrap.wait_failure(LIMIT);
     let records = self::records(&sandbox.bootstrap.final_log());

@@ -21,6 +21,7 @@ mod logs;
 mod logs_json;
 mod next_faults;
 mod payload;
+mod scripts;
 mod settings;
 mod surroundings;
 mod tidy;

@@ -183,9 +183,8 @@ fn a_bash_that_does_not_start_is_told() {
 }
 
 #[test]
-fn settings_with_a_value_that_means_nothing_are_warned_about() {
+fn settings_of_the_platforms_that_mean_nothing_are_warned_about() {
     for (name, value) in [
-        ("COSHELL_TRAILING_NEWLINES", "maybe"),
         ("AWS_LAMBDA_LOG_FORMAT", "XML"),
         ("AWS_LAMBDA_LOG_LEVEL", "LOUD"),
     ] {
@@ -203,6 +202,39 @@ fn settings_with_a_value_that_means_nothing_are_warned_about() {
         .start();
     assert_eq!(sandbox.respond("x"), b"healthy x");
     assert_eq!(sandbox.bootstrap.final_log(), "");
+}
+
+#[test]
+fn settings_of_ours_that_mean_nothing_are_init_errors() {
+    for (name, value, expected) in [
+        ("COSHELL_TRAILING_NEWLINES", "maybe", "strip or keep"),
+        ("COSHELL_ISOLATION", "proces", "none or subshell or process"),
+        ("COSHELL_LEFTOVERS", "yes", "keep or kill"),
+        ("COSHELL_SPARE", "1", "on or off"),
+        ("COSHELL_DEADLINE_MARGIN_MS", "3s", "a whole number"),
+        ("COSHELL_DEADLINE_MARGIN_MS", "-1", "a whole number"),
+        (
+            "COSHELL_RECYCLE_AFTER",
+            "99999999999999999999",
+            "a whole number",
+        ),
+    ] {
+        fails(
+            Sandbox::of(HEALTHY).env(name, value),
+            "Runtime.InvalidSetting",
+            &[&format!(
+                "cannot use {name}: expected {expected}, found {value}"
+            )],
+        );
+    }
+    for (name, value) in [
+        ("COSHELL_ISOLATION", "None"),
+        ("COSHELL_DEADLINE_MARGIN_MS", "0"),
+        ("COSHELL_RECYCLE_AFTER", ""),
+    ] {
+        let sandbox = Sandbox::of(HEALTHY).env(name, value).start();
+        assert_eq!(sandbox.respond("x"), b"healthy x", "{name}={value}");
+    }
 }
 
 #[test]

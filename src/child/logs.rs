@@ -6,16 +6,17 @@
 //! JSON each line becomes an object, unless it is one. No line is too long.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use memchr::memrchr;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd::pipe2;
 
 use crate::log::{Level, Log, Origin};
-use crate::sys;
+use crate::{sys, wait};
 
 /// How much of the handler's stderr an error message quotes.
 const TAIL_BYTES: usize = 4096;
@@ -25,9 +26,12 @@ const PIECE_BYTES: usize = 16 * 1024;
 /// For a piece, and room to format a record.
 const STACK_BYTES: usize = 128 * 1024;
 
-/// The log of one shell.
-#[derive(Debug, Clone)]
-pub struct Logs(Arc<Mutex<Carrier>>);
+/// The log of all that we start: one pipe for the life of the sandbox.
+#[derive(Debug)]
+pub struct Logs {
+    carrier: Arc<Mutex<Carrier>>,
+    pipe: OwnedFd,
+}
 
 #[derive(Debug)]
 struct Carrier {
@@ -41,49 +45,50 @@ struct Carrier {
 }
 
 impl Logs {
-    /// Carries what is written to `pipe` (its read end, not blocking) from now on.
-    #[must_use]
-    pub fn start(pipe: OwnedFd, log: Log) -> Self {
-        let waits_on = pipe.try_clone();
-        let logs = Self(Arc::new(Mutex::new(Carrier::new(pipe, log))));
-        if let Ok(pipe) = waits_on {
-            let same = logs.clone();
-            // Without the thread the log is drained at the end of each invocation all the same.
-            let _ = thread::Builder::new()
-                .name("logs".to_owned())
-                .stack_size(STACK_BYTES)
-                .spawn(move || same.carry_until_closed(&pipe));
-        }
-        logs
+    /// Carries what is written to [`Logs::pipe`] from now on.
+    ///
+    /// # Errors
+    /// The system's, when there is no descriptor left.
+    pub fn start(log: Log) -> io::Result<Self> {
+        let (ours, pipe) = pipe2(OFlag::O_CLOEXEC)?;
+        fcntl(&ours, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        let waits_on = ours.try_clone()?;
+        let logs = Self {
+            carrier: Arc::new(Mutex::new(Carrier::new(ours, log))),
+            pipe,
+        };
+        let carrier = Arc::clone(&logs.carrier);
+        // Without the thread the log is drained at the end of each invocation all the same.
+        let _ = thread::Builder::new()
+            .name("logs".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn(move || {
+                while wait::ready([Some(waits_on.as_fd())], None) == [true]
+                    && lock(&carrier).carry()
+                {}
+            });
+        Ok(logs)
     }
 
-    fn carry_until_closed(&self, pipe: &OwnedFd) {
-        loop {
-            let mut polled = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut polled, PollTimeout::NONE) {
-                Err(nix::Error::EINTR) => {}
-                Err(_) => return,
-                Ok(_) => {
-                    let mut carrier = self.lock();
-                    if !carrier.carry() || carrier.is_closed() {
-                        return;
-                    }
-                }
-            }
-        }
+    /// What is to be the stderr of all that we start.
+    #[must_use]
+    pub fn pipe(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
     }
 
     fn lock(&self) -> MutexGuard<'_, Carrier> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.carrier)
     }
 
-    /// An invocation begins: lines are its own from here on.
-    pub fn begin(&self, request_id: &str, tenant_id: Option<&str>) {
+    /// An invocation begins: lines are of this origin from here on.
+    pub fn begin(&self, origin: Origin) {
         let mut carrier = self.lock();
         carrier.request_id.clear();
-        carrier.request_id.push_str(request_id);
-        if carrier.tenant_id.as_deref() != tenant_id {
-            carrier.tenant_id = tenant_id.map(ToOwned::to_owned);
+        carrier
+            .request_id
+            .push_str(origin.request_id.unwrap_or_default());
+        if carrier.tenant_id.as_deref() != origin.tenant_id {
+            carrier.tenant_id = origin.tenant_id.map(ToOwned::to_owned);
         }
         carrier.tail.clear();
         carrier.is_tail_cut = false;
@@ -123,6 +128,10 @@ impl Logs {
     }
 }
 
+fn lock(carrier: &Mutex<Carrier>) -> MutexGuard<'_, Carrier> {
+    carrier.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Carrier {
     fn new(pipe: OwnedFd, log: Log) -> Self {
         Self {
@@ -156,16 +165,8 @@ impl Carrier {
         true
     }
 
-    fn is_closed(&self) -> bool {
-        let mut polled = [PollFd::new(self.pipe.as_fd(), PollFlags::POLLIN)];
-        let _ = poll(&mut polled, PollTimeout::ZERO);
-        let found = polled[0].revents().unwrap_or(PollFlags::empty());
-        found.contains(PollFlags::POLLHUP) && !found.contains(PollFlags::POLLIN)
-    }
-
     fn wait_and_read(&mut self, piece: &mut [u8]) -> Option<usize> {
-        let mut polled = [PollFd::new(self.pipe.as_fd(), PollFlags::POLLIN)];
-        poll(&mut polled, PollTimeout::NONE).ok()?;
+        let _ = wait::ready([Some(self.pipe.as_fd())], None);
         match self.pipe.read(piece) {
             Ok(0) => None,
             Ok(count) => Some(count),
@@ -181,7 +182,7 @@ impl Carrier {
     fn take(&mut self, piece: &[u8]) {
         self.remember(piece);
         if !self.log.json {
-            let _ = std::io::stderr().write_all(piece);
+            let _ = io::stderr().write_all(piece);
             return;
         }
         let Some(last) = memrchr(b'\n', piece) else {
@@ -239,7 +240,7 @@ impl Carrier {
                 }
             }
         }
-        let _ = std::io::stderr().write_all(&records);
+        let _ = io::stderr().write_all(&records);
     }
 }
 

@@ -1,0 +1,112 @@
+//! What an invocation leaves running: told of once, or ended.
+//!
+//! Looked for after the answer, when nobody waits.
+
+use std::fs::File;
+use std::thread;
+use std::time::Duration;
+
+use nix::unistd::Pid;
+
+use super::Surroundings;
+use super::processes::{self, Orphans, program, trees};
+use crate::invocation::Invocation;
+use crate::log::Level;
+
+/// How often a process that is left is looked at before it is told of, and how often at most.
+const MIN_LOOKS: usize = 2;
+const MAX_LOOKS: usize = 200;
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+/// What a process that is to be ended has between SIGTERM and SIGKILL.
+const GRACE: Duration = Duration::from_millis(50);
+
+/// The processes that are left of what ran so far.
+#[derive(Debug)]
+pub struct Leftovers {
+    orphans: Option<Orphans>,
+    children_of_shell: Option<File>,
+    /// Those that belong to an invocation before.
+    known: Vec<Pid>,
+}
+
+impl Leftovers {
+    /// Watches the orphans, and the children of the process `shell` if there is one; what is there
+    /// now is of no invocation. Where `/proc` shows no children, nothing is found.
+    #[must_use]
+    pub fn watch(shell: Option<Pid>) -> Self {
+        let children =
+            shell.map(|shell| File::open(format!("/proc/{shell}/task/{shell}/children")));
+        let mut leftovers = Self {
+            orphans: Orphans::watch(),
+            children_of_shell: children.and_then(Result::ok),
+            known: Vec::new(),
+        };
+        leftovers.known = leftovers.all();
+        leftovers
+    }
+
+    /// Those that are there now, of whichever invocation.
+    #[must_use]
+    pub fn all(&self) -> Vec<Pid> {
+        let of_shell = self.children_of_shell.as_ref().map(processes::pids_in);
+        let orphans = self.orphans.as_ref().map(Orphans::living);
+        of_shell.into_iter().chain(orphans).flatten().collect()
+    }
+
+    /// Those of the last invocation that live, with all that they started; before them `shell`.
+    #[must_use]
+    pub fn of_handler(&self, shell: Option<Pid>) -> Vec<Pid> {
+        let mut roots: Vec<_> = shell.into_iter().collect();
+        roots.extend(self.all());
+        let mut found = trees(roots, &self.known);
+        found.retain(|pid| program(*pid).is_some());
+        found
+    }
+
+    /// The new ones, by pid and the name of their program.
+    fn find_new(&mut self) -> Vec<(Pid, String)> {
+        let now = self.all();
+        self.known.retain(|pid| now.contains(pid));
+        let new = now.into_iter().filter(|pid| !self.known.contains(pid));
+        new.filter_map(|pid| Some((pid, program(pid)?))).collect()
+    }
+
+    /// Tells of what `invocation` left running, or ends it, as `COSHELL_LEFTOVERS` says; what is
+    /// left then. A process that was just started has its input and output still to be led
+    /// elsewhere: while `is_unsettled` it is looked at again, for 200 ms at most.
+    pub fn part(
+        &mut self,
+        around: Surroundings,
+        invocation: &Invocation,
+        is_unsettled: impl Fn(&[Pid]) -> bool,
+    ) -> Vec<Pid> {
+        let pids = |new: &[(Pid, String)]| new.iter().map(|(pid, _)| *pid).collect::<Vec<_>>();
+        let mut new = self.find_new();
+        // One that is about to end (a process substitution) is no leftover.
+        for look in 0..MAX_LOOKS {
+            if new.is_empty() || (look >= MIN_LOOKS && !is_unsettled(&pids(&new))) {
+                break;
+            }
+            thread::sleep(LOOK_AGAIN);
+            new = self.find_new();
+        }
+        let is_ended = around.config.ends_leftovers;
+        for (pid, program) in &new {
+            let fate = if is_ended {
+                "is ended"
+            } else {
+                "what it prints goes to the log"
+            };
+            let text = format!("process {pid} ({program}) outlives its invocation; {fate}");
+            let log = &around.config.log;
+            log.write(Level::Warn, invocation.origin(), &text);
+        }
+        if is_ended {
+            processes::stop(|| self.of_handler(None), GRACE);
+            new = self.find_new();
+        }
+        let left = pids(&new);
+        self.known.extend(&left);
+        left
+    }
+}

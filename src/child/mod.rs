@@ -1,0 +1,235 @@
+//! Processes that we start, and what they leave behind.
+//!
+//! [`Child`] is one of them: started with exactly the descriptors that it is given, in a process
+//! group of its own, waited for, killed. What all kinds of handler need stands here too: the
+//! response's pipe, files without a name, the environment. Neighbours: `arguments.rs` lays an
+//! invocation out for bash, `logs.rs` carries stderr, `processes.rs` finds and ends what a handler
+//! started, `leftovers.rs` decides what is done about what is left of that.
+
+pub mod arguments;
+pub mod bash;
+pub mod leftovers;
+pub mod logs;
+pub mod processes;
+
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
+use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawnp};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::uio::pwrite;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, pipe2};
+
+use crate::config::Config;
+use crate::handler::Handler;
+use crate::sys;
+use crate::wait::Signals;
+use logs::Logs;
+
+/// How much of a response fits into the pipe while the handler goes on; what Linux allows anyone.
+const RESPONSE_PIPE_BYTES: i32 = 1024 * 1024;
+/// The platform's own: no business of the handler's, and useless without its protocol.
+const WITHHELD_VARIABLES: [&str; 1] = ["_LAMBDA_TELEMETRY_LOG_FD"];
+/// Above all numbers that a child is given.
+const OUT_OF_THE_WAY: i32 = 128;
+
+/// What every handler is run with; one for the life of the sandbox.
+#[derive(Debug, Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// The settings.
+    pub config: &'a Config,
+    /// What is run.
+    pub handler: &'a Handler,
+    /// Where its stderr goes.
+    pub logs: &'a Logs,
+    /// What may end it.
+    pub signals: &'a Signals,
+}
+
+/// The children that we started and have not reaped. Any other child of ours is an orphan that a
+/// handler left.
+static STARTED: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+fn started() -> MutexGuard<'static, Vec<Pid>> {
+    STARTED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether `pid` is a child that we started ourselves.
+#[must_use]
+pub fn is_started(pid: Pid) -> bool {
+    started().contains(&pid)
+}
+
+/// A process of ours. Dropping it kills it, and not what it started.
+#[derive(Debug)]
+pub struct Child {
+    pid: Pid,
+    ended: OwnedFd,
+    status: Option<WaitStatus>,
+}
+
+impl Child {
+    /// Starts `words[0]`, looked for along `PATH` if it has no slash. It has the `descriptors`
+    /// under the numbers that stand beside them, and no others.
+    ///
+    /// # Errors
+    /// The system's, when there is no such program, or no descriptor or process left.
+    pub fn start(
+        words: &[CString],
+        environment: &[CString],
+        descriptors: &[(BorrowedFd, i32)],
+    ) -> io::Result<Self> {
+        let program = words.first().ok_or(Errno::ENOENT)?;
+        let mut actions = PosixSpawnFileActions::init()?;
+        // A descriptor of ours that has the number of one of the child's would be lost before its
+        // turn comes.
+        let mut moved = Vec::new();
+        for (fd, number) in descriptors {
+            let mut source = fd.as_raw_fd();
+            if descriptors.iter().any(|(_, number)| *number == source) {
+                let copy = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(OUT_OF_THE_WAY))?;
+                source = copy;
+                moved.push(sys::owned(copy));
+            }
+            actions.add_dup2(source, *number)?;
+        }
+        let pid = posix_spawnp(program, &actions, &attributes()?, words, environment)?;
+        started().push(pid);
+        let child = Self {
+            pid,
+            ended: sys::open_pidfd(pid)?,
+            status: None,
+        };
+        Ok(child)
+    }
+
+    /// The process id; also the id of its process group.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Readable when it has ended.
+    #[must_use]
+    pub fn ended(&self) -> BorrowedFd<'_> {
+        self.ended.as_fd()
+    }
+
+    /// How it ended, once it has; `None` while it runs. Never blocks.
+    pub fn status(&mut self) -> Option<WaitStatus> {
+        self.wait(WaitPidFlag::WNOHANG);
+        self.status
+    }
+
+    /// Kills it alone, unless it has ended, and waits for its end.
+    pub fn kill(&mut self) {
+        if self.status().is_none() {
+            let _ = kill(self.pid, Signal::SIGKILL);
+        }
+        while self.status.is_none() {
+            self.wait(WaitPidFlag::empty());
+        }
+    }
+
+    fn wait(&mut self, how: WaitPidFlag) {
+        if self.status.is_some() {
+            return;
+        }
+        self.status = match waitpid(self.pid, Some(how)) {
+            Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) => None,
+            Ok(status) => Some(status),
+            Err(_) => Some(WaitStatus::Exited(self.pid, 127)),
+        };
+        if self.status.is_some() {
+            started().retain(|pid| *pid != self.pid);
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A process group of its own, so that `kill 0` in a handler does not reach us; and the signals
+/// that this program ignores or blocks as programs expect them.
+fn attributes() -> io::Result<PosixSpawnAttr> {
+    let mut attributes = PosixSpawnAttr::init()?;
+    attributes.set_flags(
+        PosixSpawnFlags::POSIX_SPAWN_SETPGROUP
+            | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF
+            | PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK,
+    )?;
+    attributes.set_pgroup(Pid::from_raw(0))?;
+    let mut defaults = SigSet::empty();
+    defaults.add(Signal::SIGPIPE);
+    attributes.set_sigdefault(&defaults)?;
+    attributes.set_sigmask(&SigSet::empty())?;
+    Ok(attributes)
+}
+
+/// Our environment, as a handler is given it.
+#[must_use]
+pub fn environment() -> Vec<CString> {
+    std::env::vars_os()
+        .filter(|(name, _)| !WITHHELD_VARIABLES.iter().any(|withheld| name == withheld))
+        .filter_map(|(name, value)| {
+            let mut pair = name;
+            pair.push("=");
+            pair.push(value);
+            CString::new(pair.into_vec()).ok()
+        })
+        .collect()
+}
+
+/// A file without a name.
+///
+/// # Errors
+/// The system's, when there is no descriptor left.
+pub fn memory_file(name: &CStr) -> io::Result<File> {
+    Ok(sys::file(memfd_create(name, MFdFlags::MFD_CLOEXEC)?))
+}
+
+/// A file without a name that holds `text`, which nobody can change: the handler could open it.
+///
+/// # Errors
+/// The system's, when there is no descriptor or memory left.
+pub fn text_file(name: &CStr, text: &str) -> io::Result<OwnedFd> {
+    let file = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+    pwrite(&file, text.as_bytes(), 0)?;
+    let seals = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(seals | SealFlag::F_SEAL_SEAL))?;
+    Ok(file)
+}
+
+/// A pipe for responses: our end, which does not block, and the handler's.
+///
+/// # Errors
+/// The system's, when there is no descriptor left.
+pub fn response_pipe() -> io::Result<(File, OwnedFd)> {
+    let (ours, theirs) = pipe2(OFlag::O_CLOEXEC)?;
+    fcntl(&ours, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    // A smaller pipe does too: the handler waits then while we read.
+    let _ = fcntl(&ours, FcntlArg::F_SETPIPE_SZ(RESPONSE_PIPE_BYTES));
+    Ok((sys::file(ours), theirs))
+}
+
+/// Takes what is in the response's pipe now, and no more: what a background job writes later is
+/// not of this response.
+pub fn take_response(pipe: &File, response: &mut Vec<u8>) {
+    let ready = sys::bytes_ready(pipe);
+    response.reserve(ready);
+    let limit = u64::try_from(ready).unwrap_or(u64::MAX);
+    // It does not block: an error means that there is no more.
+    let mut pipe = pipe;
+    let _ = (&mut pipe).take(limit).read_to_end(response);
+}

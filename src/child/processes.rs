@@ -1,0 +1,181 @@
+//! The processes that a handler started: found in `/proc`, ended, told of.
+//!
+//! Every process that a handler starts is a descendant of the child that runs it, or, once its
+//! parents have ended, a child of ours, since we are a subreaper. Whatever is a child of ours and
+//! was not started by us is such an orphan, and ours to reap.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::ops::RangeInclusive;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::{Pid, getpid};
+
+use super::is_started;
+
+/// Between two looks whether a process has ended.
+const STEP: Duration = Duration::from_micros(300);
+/// How long after SIGKILL a process is waited for: one that hangs in the kernel must not keep us.
+const KILL_LIMIT: Duration = Duration::from_millis(500);
+/// A tree that is deeper than this is not looked through.
+const MAX_DEPTH: usize = 64;
+
+/// Our own children, kept open: reading an open file costs a fourth of what opening it does.
+#[derive(Debug)]
+pub struct Orphans(File);
+
+impl Orphans {
+    /// `None` where /proc does not show our children.
+    #[must_use]
+    pub fn watch() -> Option<Self> {
+        let children = format!("/proc/self/task/{}/children", getpid());
+        File::open(children).ok().map(Self)
+    }
+
+    /// The children that we did not start, without those that have ended, which are reaped.
+    #[must_use]
+    pub fn living(&self) -> Vec<Pid> {
+        let mut orphans = pids_in(&self.0);
+        orphans.retain(|pid| !is_started(*pid) && !is_reaped(*pid));
+        orphans
+    }
+}
+
+/// Whether the child `pid` has ended; takes its exit status.
+fn is_reaped(pid: Pid) -> bool {
+    let ended = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+    !matches!(ended, Ok(status) if status.pid().is_none())
+}
+
+/// Reaps the orphans that have ended.
+pub fn reap_orphans() {
+    if let Some(orphans) = Orphans::watch() {
+        let _ = orphans.living();
+    }
+}
+
+/// The pids in a file like `/proc/<pid>/task/<tid>/children`.
+#[must_use]
+pub fn pids_in(children: &File) -> Vec<Pid> {
+    let mut text = Vec::new();
+    let mut piece = [0; 512];
+    while let Ok(count) = children.read_at(&mut piece, text.len() as u64) {
+        if count == 0 {
+            break;
+        }
+        text.extend_from_slice(&piece[..count]);
+        if count < piece.len() {
+            break;
+        }
+    }
+    let text = String::from_utf8_lossy(&text);
+    let pids = text
+        .split_ascii_whitespace()
+        .filter_map(|word| word.parse().ok());
+    pids.map(Pid::from_raw).collect()
+}
+
+/// The children of `pid`, whichever of its threads started them.
+fn children(pid: Pid) -> Vec<Pid> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"));
+    let threads = threads.into_iter().flatten().flatten();
+    threads
+        .filter_map(|thread| File::open(thread.path().join("children")).ok())
+        .flat_map(|file| pids_in(&file))
+        .collect()
+}
+
+/// `roots` and all that they started, parents first; without `spared` and what those started.
+#[must_use]
+pub fn trees(roots: Vec<Pid>, spared: &[Pid]) -> Vec<Pid> {
+    let mut found: Vec<Pid> = Vec::new();
+    let mut level = roots;
+    for _ in 0..MAX_DEPTH {
+        level.retain(|pid| !spared.contains(pid) && !found.contains(pid));
+        if level.is_empty() {
+            break;
+        }
+        found.extend(&level);
+        level = level.into_iter().flat_map(children).collect();
+    }
+    found
+}
+
+/// All that descends from us.
+#[must_use]
+pub fn all_of_ours() -> Vec<Pid> {
+    let mut found = trees(children(getpid()), &[]);
+    found.retain(|pid| program(*pid).is_some());
+    found
+}
+
+/// Ends the processes that `find` names, which is asked again until it names none: by SIGTERM, and
+/// after `grace` by SIGKILL. Blocks until they have ended, for half a second longer at most.
+pub fn stop(mut find: impl FnMut() -> Vec<Pid>, grace: Duration) {
+    let begun = Instant::now();
+    let mut asked = Vec::new();
+    loop {
+        let left = find();
+        let elapsed = begun.elapsed();
+        if left.is_empty() || elapsed > grace + KILL_LIMIT {
+            return;
+        }
+        for pid in left {
+            // It may have ended by itself meanwhile.
+            if elapsed >= grace {
+                let _ = kill(pid, Signal::SIGKILL);
+            } else if !asked.contains(&pid) {
+                let _ = kill(pid, Signal::SIGTERM);
+                // One that is stopped takes no notice before it goes on.
+                let _ = kill(pid, Signal::SIGCONT);
+                asked.push(pid);
+            }
+        }
+        thread::sleep(STEP);
+    }
+}
+
+/// The name of the program that the process `pid` runs, without arguments, which may hold the
+/// event; `None` if it is gone, or has ended and waits for its parent to take notice.
+#[must_use]
+pub fn program(pid: Pid) -> Option<String> {
+    let status = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let state = status.rsplit(") ").next()?.chars().next()?;
+    if matches!(state, 'Z' | 'X') {
+        return None;
+    }
+    let program = status.split_once(" (")?.1.rsplit_once(") ")?.0;
+    Some(
+        program
+            .chars()
+            .filter(|character| !character.is_control())
+            .collect(),
+    )
+}
+
+/// Whether one of `pids`, or of what they started, has `file` open under a number that is not one
+/// of `besides`; yes, where that is hidden.
+#[must_use]
+pub fn hold(pids: Vec<Pid>, file: &File, besides: Option<&RangeInclusive<i32>>) -> bool {
+    let Ok(wanted) = file.metadata() else {
+        return !pids.is_empty();
+    };
+    let wanted = (wanted.dev(), wanted.ino());
+    let is_besides = |name: &OsStr| {
+        let number = name.to_str().and_then(|name| name.parse().ok());
+        number.is_some_and(|number| besides.is_some_and(|besides| besides.contains(&number)))
+    };
+    trees(pids, &[]).into_iter().any(|pid| {
+        let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+            return program(pid).is_some();
+        };
+        entries.flatten().any(|entry| {
+            !is_besides(&entry.file_name())
+                && fs::metadata(entry.path()).is_ok_and(|open| (open.dev(), open.ino()) == wanted)
+        })
+    })
+}

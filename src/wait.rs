@@ -1,0 +1,181 @@
+//! What a wait ends with: a descriptor that is ready, a limit, a signal that ends us.
+//!
+//! SIGTERM and SIGINT are descriptors here (signal-hook's self-pipe), so that the one thread that
+//! knows bash and the Runtime API can wait for them beside all else, and take its leave in order.
+//! SIGCHLD is one too: whoever adopts orphans, as PID 1 and as a subreaper, has to reap them.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{pipe2, read};
+use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
+use signal_hook::low_level::pipe;
+
+/// How long a handler may go on when we are asked to end: what is left of Lambda's 500 ms is for
+/// `lambda_shutdown` and for the processes.
+const STOP_AFTER: Duration = Duration::from_millis(100);
+
+/// Waits until one of `sources` is readable or closed, or `limit` has passed; which are. An absent
+/// source is never ready.
+#[must_use]
+pub fn ready<const N: usize>(
+    sources: [Option<BorrowedFd>; N],
+    limit: Option<Duration>,
+) -> [bool; N] {
+    let found = ready_among(&sources, limit);
+    std::array::from_fn(|at| found[at])
+}
+
+fn ready_among(sources: &[Option<BorrowedFd>], limit: Option<Duration>) -> Vec<bool> {
+    let end = limit.map(|limit| Instant::now() + limit);
+    let present = sources.iter().flatten();
+    let mut polled: Vec<_> = present
+        .map(|source| PollFd::new(*source, PollFlags::POLLIN))
+        .collect();
+    let mut left = limit;
+    // An interrupted wait is none: a signal that matters has made a descriptor readable.
+    while ppoll(&mut polled, left.map(TimeSpec::from_duration), None) == Err(Errno::EINTR) {
+        left = end.map(|end| end.saturating_duration_since(Instant::now()));
+    }
+    let mut found = polled
+        .iter()
+        .map(|one| one.revents().is_some_and(|events| !events.is_empty()));
+    let mut take = |source: &Option<_>| source.is_some() && found.next().unwrap_or(false);
+    sources.iter().map(&mut take).collect()
+}
+
+/// The signals that concern us, as descriptors.
+#[derive(Debug)]
+pub struct Signals {
+    stop: OwnedFd,
+    child: OwnedFd,
+}
+
+impl Signals {
+    /// Takes SIGTERM, SIGINT and SIGCHLD from here on; PID 1 has no default for the first two.
+    ///
+    /// # Errors
+    /// The system's, when there is no descriptor left.
+    pub fn listen() -> io::Result<Self> {
+        let (stop, stop_in) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+        let (child, child_in) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+        pipe::register(SIGTERM, stop_in.try_clone()?)?;
+        pipe::register(SIGINT, stop_in)?;
+        pipe::register(SIGCHLD, child_in)?;
+        Ok(Self { stop, child })
+    }
+
+    /// Whether we were asked to end; stays so.
+    #[must_use]
+    pub fn is_stop_requested(&self) -> bool {
+        ready([Some(self.stop.as_fd())], Some(Duration::ZERO)) == [true]
+    }
+
+    /// Waits, without a limit, until `source` is readable; `false` if we are asked to end first.
+    /// Calls `reap` whenever a child may have ended.
+    pub fn wait_readable(&self, source: BorrowedFd, reap: impl Fn()) -> bool {
+        loop {
+            let sources = [source, self.stop.as_fd(), self.child.as_fd()];
+            let [is_readable, is_stopped, has_child] = ready(sources.map(Some), None);
+            if has_child {
+                let mut bytes = [0; 64];
+                while read(&self.child, &mut bytes).is_ok_and(|count| count == bytes.len()) {}
+                reap();
+            }
+            if is_readable || is_stopped {
+                return is_readable;
+            }
+        }
+    }
+
+    /// Waits for `duration`; `false` if we are asked to end meanwhile.
+    #[must_use]
+    pub fn pause(&self, duration: Duration) -> bool {
+        ready([Some(self.stop.as_fd())], Some(duration)) == [false]
+    }
+}
+
+/// Why a handler is not waited for any longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overrun {
+    /// Its time is up.
+    Deadline,
+    /// We were asked to end.
+    Stop,
+}
+
+/// Until when a handler is waited for.
+#[derive(Debug)]
+pub struct Limit<'a> {
+    signals: Option<&'a Signals>,
+    deadline: Option<Instant>,
+    stop: Option<Instant>,
+}
+
+impl Limit<'static> {
+    /// Until `deadline`, whatever we are asked to.
+    #[must_use]
+    pub fn until(deadline: Instant) -> Self {
+        Self {
+            signals: None,
+            deadline: Some(deadline),
+            stop: None,
+        }
+    }
+}
+
+impl<'a> Limit<'a> {
+    /// Until `deadline`, if there is one, and until shortly after we are asked to end.
+    #[must_use]
+    pub fn new(signals: &'a Signals, deadline: Option<Instant>) -> Self {
+        Self {
+            signals: Some(signals),
+            deadline,
+            stop: None,
+        }
+    }
+
+    /// As [`ready`], for at most `limit`.
+    ///
+    /// # Errors
+    /// When the time is up.
+    pub fn ready<const N: usize>(
+        &mut self,
+        sources: [Option<BorrowedFd>; N],
+        limit: Option<Duration>,
+    ) -> Result<[bool; N], Overrun> {
+        let now = Instant::now();
+        let nearest = [
+            (self.deadline, Overrun::Deadline),
+            (self.stop, Overrun::Stop),
+        ]
+        .into_iter()
+        .filter_map(|(end, overrun)| Some((end?, overrun)))
+        .min_by_key(|(end, _)| *end);
+        let left = nearest.map(|(end, _)| end.saturating_duration_since(now));
+        if let Some((_, overrun)) = nearest
+            && left == Some(Duration::ZERO)
+        {
+            return Err(overrun);
+        }
+        let limit = match (limit, left) {
+            (Some(limit), Some(left)) => Some(limit.min(left)),
+            (limit, left) => limit.or(left),
+        };
+        // Once it is noticed it would be ready at every look.
+        let stop = self.signals.filter(|_| self.stop.is_none());
+        let stop = stop.map(|signals| signals.stop.as_fd());
+        let mut all = sources.to_vec();
+        all.push(stop);
+        let found = ready_among(&all, limit);
+        if found[N] {
+            self.stop = Some(Instant::now() + STOP_AFTER);
+        }
+        Ok(std::array::from_fn(|at| found[at]))
+    }
+}
