@@ -9,20 +9,20 @@ TOOLS := target/test-tools
 RIE := $(TOOLS)/aws-lambda-rie
 # The version that carries the emulator which the tests are written against.
 SAM_CLI := aws-sam-cli==1.170.0
-PACKAGES := bash-static bats ca-certificates curl procps python3 python3-pip shellcheck shfmt util-linux
+PACKAGES := bash-static bats ca-certificates curl gawk perl procps python3 python3-pip shellcheck shfmt util-linux
 SCRIPTS := $(shell git ls-files --cached --others --exclude-standard -- \
 	'*.bash' '*.sh' '*.bats' .ci/run 2>/dev/null | sort -u)
 # Fixtures are written as people write them, oddities and all: what they are compared for.
 CHECKED := $(filter-out tests/fixtures/handlers/% tests/fixtures/scripts/%,$(SCRIPTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help test check packages test-tools lint format rust driver failing static-bash \
+.PHONY: help test check packages test-tools lint format rust driver failing static-bash soak \
 	bootstrap image-test clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
-test: packages test-tools lint rust driver static-bash failing ## installs what the tests need, runs all of them
+test: packages test-tools lint rust driver static-bash soak failing ## installs what the tests need, runs all of them
 	@printf '%s\n' 'make test: every check passed'
 
 check: lint rust driver failing ## the same without installing anything
@@ -69,7 +69,11 @@ driver: ## the driver alone
 	bats tests/driver
 
 static-bash: test-tools ## what depends on bash again, on Debian's bash-static
-	COSHELL_TEST_BASH=/usr/bin/bash-static cargo test --locked --test it -- containment init errors
+	COSHELL_TEST_BASH=/usr/bin/bash-static cargo test --locked --test it -- \
+	  containment deadline errors init isolation scripts shutdown
+
+soak: bootstrap ## 50,000 mixed invocations, after which nothing may have grown
+	python3 -B bench/cases/soak $(BOOTSTRAP)
 
 failing: ## proves that a failing test fails the run
 	@if COSHELL_TEST_FAIL=1 cargo test -q --locked --test it -- tidy::fails_when_told_to >/dev/null 2>&1; then \

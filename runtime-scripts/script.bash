@@ -10,12 +10,15 @@
 # Our descriptors: 70 the event and the variables, 76 this text, 77 the word to go on. The
 # script's are in place: 0 the event, 1 the response, 2 the log.
 
+# COSHELL_BASH may be a script that becomes bash: this is not for that one.
+# shellcheck disable=SC2154 # from the environment
+[[ $0 == "$__driver_script" ]] || builtin return 0
 \exec 76<&-
 # Two files of the host's: __driver_words is empty, unless the host stops the script, for the
 # status is 0 here then; __driver_end is script_end.bash.
 # shellcheck disable=SC2064,SC2154 # from the environment, and to be expanded here
 builtin trap "{ [[ \$? = 0 && ! -s $__driver_words ]] || \\builtin . $__driver_end $__driver_words; } 2>/dev/null" EXIT
-builtin unset -v BASH_ENV __driver_words __driver_end
+builtin unset -v BASH_ENV __driver_script __driver_words __driver_end
 if [[ -v __driver_posix ]]; then
   builtin unset -v __driver_posix
   builtin set -o posix

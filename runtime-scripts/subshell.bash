@@ -13,9 +13,11 @@ __driver_depth=1
 # the fork: the shell itself never holds it.
 ,s() { # [separator: NUL if none]
   __driver_kind='return'
-  (
-    # Descriptor 60 is empty where the host stops the handler: the status is 0 here then.
-    builtin trap '[[ $? = 0 && -s /dev/fd/60 ]] || \__driver_seldom __driver_died 1' EXIT
+  # bash has no stderr while it waits: it would print our text if a signal ends the fork.
+  { (
+    # Descriptor 60 is empty where the host stops the handler: the status is 0 here then. The handler
+    # may have closed it, and the one that seldom.bash is read from.
+    builtin trap '[[ $? = 0 && (-s /dev/fd/60 || ! -e /dev/fd/60) ]] || { \__driver_seldom __driver_died 1 || \builtin :; } 2>/dev/null' EXIT
     builtin mapfile -td "${1-}" -u60 __driver_arguments
     LAMBDA_RUNTIME_AWS_REQUEST_ID=${__driver_arguments[1]} LAMBDA_RUNTIME_DEADLINE_MS=${__driver_arguments[2]} LAMBDA_RUNTIME_TRACE_ID=${__driver_arguments[3]} _X_AMZN_TRACE_ID=${__driver_arguments[3]}
     if [[ ! ${__driver_arguments[3]} ]]; then builtin unset -v LAMBDA_RUNTIME_TRACE_ID _X_AMZN_TRACE_ID; fi
@@ -26,7 +28,7 @@ __driver_depth=1
     builtin set "$__driver_options"
     # shellcheck disable=SC2154
     "$__driver_function" "${__driver_arguments[0]}"
-  ) <&61 >&62
+  ) <&61 >&62 2>&66 66>&-; } 66>&2 2>/dev/null
 }
 builtin readonly -f ,s
 

@@ -11,10 +11,13 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::invocation::without_newlines_at_end;
 use crate::log::{Level, Log};
+use crate::wait::Overrun;
 
-/// What a handler that is stopped may take, without a margin: we are asked to end then.
-const DEFAULT_GRACE: Duration = Duration::from_millis(50);
-/// And at most.
+/// The margin on Managed Instances, unless it is set.
+const MANAGED_MARGIN: Duration = Duration::from_millis(500);
+/// What processes that are stopped may take when we are asked to end.
+pub const STOP_GRACE: Duration = Duration::from_millis(40);
+/// And at most at the deadline.
 const MAX_GRACE: Duration = Duration::from_millis(500);
 
 /// What `bootstrap` is told by its environment and its first argument.
@@ -97,14 +100,14 @@ impl Config {
                 ],
                 &mut invalid,
             ),
-            deadline_margin: number("COSHELL_DEADLINE_MARGIN_MS", &mut invalid)
-                .map(Duration::from_millis),
+            deadline_margin: margin(number("COSHELL_DEADLINE_MARGIN_MS", &mut invalid)),
             ends_leftovers: choice(
                 "COSHELL_LEFTOVERS",
                 &[("keep", false), ("kill", true)],
                 &mut invalid,
             ),
-            recycle_after: number("COSHELL_RECYCLE_AFTER", &mut invalid),
+            recycle_after: number("COSHELL_RECYCLE_AFTER", &mut invalid)
+                .filter(|number| *number > 0),
             keeps_spare: choice(
                 "COSHELL_SPARE",
                 &[("on", true), ("off", false)],
@@ -128,9 +131,11 @@ impl Config {
     /// How long a handler that is stopped may take for its own traps: half of the margin, so that
     /// there is time for the answer.
     #[must_use]
-    pub fn stop_grace(&self) -> Duration {
-        self.deadline_margin
-            .map_or(DEFAULT_GRACE, |margin| (margin / 2).min(MAX_GRACE))
+    pub fn stop_grace(&self, overrun: Overrun) -> Duration {
+        match (overrun, self.deadline_margin) {
+            (Overrun::Deadline, Some(margin)) => (margin / 2).min(MAX_GRACE),
+            _ => STOP_GRACE,
+        }
     }
 
     /// Says which of the platform's settings have a value that means nothing, one text each.
@@ -207,7 +212,16 @@ fn choice<T: Copy>(
     known[0].1
 }
 
-/// A whole number; `None` if it is not set, or 0.
+/// 0 is off. Managed Instances end nothing at the deadline themselves.
+fn margin(milliseconds: Option<u64>) -> Option<Duration> {
+    let kind = text("AWS_LAMBDA_INITIALIZATION_TYPE");
+    let is_managed = kind.as_deref() == Some("lambda-managed-instances");
+    let default = is_managed.then_some(MANAGED_MARGIN);
+    let margin = milliseconds.map(Duration::from_millis).or(default);
+    margin.filter(|margin| !margin.is_zero())
+}
+
+/// A whole number; `None` if it is not set.
 fn number(name: &'static str, invalid: &mut Option<(&'static str, String)>) -> Option<u64> {
     let value = text(name)?;
     // More digits than this are more milliseconds than there will ever be.
@@ -216,7 +230,7 @@ fn number(name: &'static str, invalid: &mut Option<(&'static str, String)>) -> O
         invalid.get_or_insert((name, cause));
         return None;
     }
-    value.parse().ok().filter(|number| *number > 0)
+    value.parse().ok()
 }
 
 fn text(name: &str) -> Option<String> {

@@ -59,7 +59,7 @@ fn run(handler: Option<OsString>) -> error::Result<()> {
     match runtime::run(&config, &signals) {
         // Asked to end while there was nothing to end in order: that is no failure.
         Err(Error::Stopped) => {
-            child::processes::stop(child::processes::all_of_ours, config.stop_grace());
+            child::processes::stop(child::processes::all_of_ours, config::STOP_GRACE);
             Ok(())
         }
         ended => ended,

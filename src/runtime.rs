@@ -71,7 +71,12 @@ pub fn run(config: &Config, signals: &Arc<Signals>) -> Result<()> {
         let text = format!("lambda_shutdown will not be called by Lambda: {error}");
         config.log.write(Level::Warn, Origin::default(), &text);
     }
-    serve(around, &mut client, &mut runner)?;
+    match serve(around, &mut client, &mut runner) {
+        Err(error) if !signals.is_stop_requested() => return Err(error),
+        Ok(()) | Err(Error::Stopped) => {}
+        // Nobody takes the answer any more: that does not change how we end.
+        Err(error) => config.log.write(Level::Warn, Origin::default(), &error),
+    }
     runner.shut_down();
     Ok(())
 }

@@ -149,33 +149,37 @@ impl<'a> Limit<'a> {
         sources: [Option<BorrowedFd>; N],
         limit: Option<Duration>,
     ) -> Result<[bool; N], Overrun> {
-        let now = Instant::now();
-        let nearest = [
-            (self.deadline, Overrun::Deadline),
-            (self.stop, Overrun::Stop),
-        ]
-        .into_iter()
-        .filter_map(|(end, overrun)| Some((end?, overrun)))
-        .min_by_key(|(end, _)| *end);
-        let left = nearest.map(|(end, _)| end.saturating_duration_since(now));
-        if let Some((_, overrun)) = nearest
-            && left == Some(Duration::ZERO)
-        {
-            return Err(overrun);
+        let limit = limit.map(|limit| Instant::now() + limit);
+        loop {
+            let now = Instant::now();
+            let overrun = [
+                (self.deadline, Overrun::Deadline),
+                (self.stop, Overrun::Stop),
+            ];
+            let overrun = overrun
+                .into_iter()
+                .filter_map(|(end, overrun)| Some((end?, overrun)))
+                .min_by_key(|(end, _)| *end);
+            if let Some((end, overrun)) = overrun
+                && end <= now
+            {
+                return Err(overrun);
+            }
+            let ends = [limit, overrun.map(|(end, _)| end)];
+            let left = ends.into_iter().flatten().min();
+            let left = left.map(|end| end.saturating_duration_since(now));
+            // Once it is noticed it would be ready at every look.
+            let stop = self.signals.filter(|_| self.stop.is_none());
+            let mut all = sources.to_vec();
+            all.push(stop.map(|signals| signals.stop.as_fd()));
+            let found = ready_among(&all, left);
+            if found[N] {
+                self.stop = Some(Instant::now() + STOP_AFTER);
+            }
+            let is_over = limit.is_some_and(|limit| Instant::now() >= limit);
+            if is_over || found[..N].contains(&true) {
+                return Ok(std::array::from_fn(|at| found[at]));
+            }
         }
-        let limit = match (limit, left) {
-            (Some(limit), Some(left)) => Some(limit.min(left)),
-            (limit, left) => limit.or(left),
-        };
-        // Once it is noticed it would be ready at every look.
-        let stop = self.signals.filter(|_| self.stop.is_none());
-        let stop = stop.map(|signals| signals.stop.as_fd());
-        let mut all = sources.to_vec();
-        all.push(stop);
-        let found = ready_among(&all, limit);
-        if found[N] {
-            self.stop = Some(Instant::now() + STOP_AFTER);
-        }
-        Ok(std::array::from_fn(|at| found[at]))
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::unistd::Pid;
 
 use super::Surroundings;
-use super::processes::{self, Orphans, program, trees};
+use super::processes::{self, Orphans, trees};
 use crate::invocation::Invocation;
 use crate::log::Level;
 
@@ -56,19 +56,27 @@ impl Leftovers {
     /// Those of the last invocation that live, with all that they started; before them `shell`.
     #[must_use]
     pub fn of_handler(&self, shell: Option<Pid>) -> Vec<Pid> {
-        let mut roots: Vec<_> = shell.into_iter().collect();
-        roots.extend(self.all());
-        let mut found = trees(roots, &self.known);
-        found.retain(|pid| program(*pid).is_some());
-        found
+        let list = || {
+            let mut roots: Vec<_> = shell.into_iter().collect();
+            roots.extend(self.all());
+            trees(roots, &self.known)
+        };
+        let found = processes::living(list);
+        found.into_iter().map(|(pid, _)| pid).collect()
     }
 
     /// The new ones, by pid and the name of their program.
     fn find_new(&mut self) -> Vec<(Pid, String)> {
         let now = self.all();
         self.known.retain(|pid| now.contains(pid));
-        let new = now.into_iter().filter(|pid| !self.known.contains(pid));
-        new.filter_map(|pid| Some((pid, program(pid)?))).collect()
+        if now.len() == self.known.len() {
+            return Vec::new();
+        }
+        processes::living(|| {
+            let mut now = self.all();
+            now.retain(|pid| !self.known.contains(pid));
+            now
+        })
     }
 
     /// Tells of what `invocation` left running, or ends it, as `COSHELL_LEFTOVERS` says; what is

@@ -30,6 +30,7 @@ use nix::unistd::{Pid, pipe2};
 
 use crate::config::Config;
 use crate::handler::Handler;
+use crate::invocation::variable;
 use crate::sys;
 use crate::wait::Signals;
 use logs::Logs;
@@ -37,7 +38,7 @@ use logs::Logs;
 /// How much of a response fits into the pipe while the handler goes on; what Linux allows anyone.
 const RESPONSE_PIPE_BYTES: i32 = 1024 * 1024;
 /// The platform's own: no business of the handler's, and useless without its protocol.
-const WITHHELD_VARIABLES: [&str; 1] = ["_LAMBDA_TELEMETRY_LOG_FD"];
+const TELEMETRY_VARIABLE: &str = "_LAMBDA_TELEMETRY_LOG_FD";
 /// Above all numbers that a child is given.
 const OUT_OF_THE_WAY: i32 = 128;
 
@@ -177,11 +178,13 @@ fn attributes() -> io::Result<PosixSpawnAttr> {
     Ok(attributes)
 }
 
-/// Our environment, as a handler is given it.
+/// Our environment, as a handler is given it: the variables of an invocation come with it alone.
 #[must_use]
 pub fn environment() -> Vec<CString> {
+    let mut withheld = vec![TELEMETRY_VARIABLE, variable::REQUEST_ID, variable::DEADLINE];
+    withheld.extend(variable::CONTEXT.iter().chain(&variable::TRACE));
     std::env::vars_os()
-        .filter(|(name, _)| !WITHHELD_VARIABLES.iter().any(|withheld| name == withheld))
+        .filter(|(name, _)| !withheld.iter().any(|withheld| name == withheld))
         .filter_map(|(name, value)| {
             let mut pair = name;
             pair.push("=");

@@ -39,9 +39,16 @@ impl Orphans {
     /// The children that we did not start, without those that have ended, which are reaped.
     #[must_use]
     pub fn living(&self) -> Vec<Pid> {
-        let mut orphans = pids_in(&self.0);
-        orphans.retain(|pid| !is_started(*pid) && !is_reaped(*pid));
-        orphans
+        loop {
+            let mut orphans = pids_in(&self.0);
+            orphans.retain(|pid| !is_started(*pid));
+            let count = orphans.len();
+            orphans.retain(|pid| !is_reaped(*pid));
+            // What one that has ended had started has become ours since we read.
+            if orphans.len() == count {
+                return orphans;
+            }
+        }
     }
 }
 
@@ -105,30 +112,52 @@ pub fn trees(roots: Vec<Pid>, spared: &[Pid]) -> Vec<Pid> {
     found
 }
 
-/// All that descends from us.
+/// All that descends from us, and has not ended.
 #[must_use]
 pub fn all_of_ours() -> Vec<Pid> {
-    let mut found = trees(children(getpid()), &[]);
-    found.retain(|pid| program(*pid).is_some());
-    found
+    let found = living(|| trees(children(getpid()), &[]));
+    found.into_iter().map(|(pid, _)| pid).collect()
+}
+
+/// Those of the processes that `list` gives which have not ended, with the names of their programs. It
+/// is asked again if one has ended: what that one had started is another's child since.
+pub fn living(mut list: impl FnMut() -> Vec<Pid>) -> Vec<(Pid, String)> {
+    let mut ended = Vec::new();
+    loop {
+        let known = ended.len();
+        let mut found = Vec::new();
+        for pid in list() {
+            match program(pid) {
+                Some(program) => found.push((pid, program)),
+                // One that waits for its parent to take notice is there for long.
+                None if ended.contains(&pid) => {}
+                None => ended.push(pid),
+            }
+        }
+        if ended.len() == known {
+            return found;
+        }
+    }
 }
 
 /// Ends the processes that `find` names, which is asked again until it names none: by SIGTERM, and
-/// after `grace` by SIGKILL. Blocks until they have ended, for half a second longer at most.
+/// after `grace` by SIGKILL. What one that has got SIGTERM starts, in a trap, is left to it; an orphan
+/// is not. Blocks until they have ended, for half a second longer at most.
 pub fn stop(mut find: impl FnMut() -> Vec<Pid>, grace: Duration) {
     let begun = Instant::now();
-    let mut asked = Vec::new();
+    let mut asked: Vec<Pid> = Vec::new();
     loop {
         let left = find();
         let elapsed = begun.elapsed();
         if left.is_empty() || elapsed > grace + KILL_LIMIT {
             return;
         }
+        let is_first = asked.is_empty();
         for pid in left {
             // It may have ended by itself meanwhile.
             if elapsed >= grace {
                 let _ = kill(pid, Signal::SIGKILL);
-            } else if !asked.contains(&pid) {
+            } else if !asked.contains(&pid) && (is_first || parent(pid) == Some(getpid())) {
                 let _ = kill(pid, Signal::SIGTERM);
                 // One that is stopped takes no notice before it goes on.
                 let _ = kill(pid, Signal::SIGCONT);
@@ -139,22 +168,28 @@ pub fn stop(mut find: impl FnMut() -> Vec<Pid>, grace: Duration) {
     }
 }
 
+/// The state and the parent of a process, and the name of its program; `proc_pid_stat(5)`.
+fn stat(pid: Pid) -> Option<(char, Pid, String)> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (start, rest) = text.rsplit_once(") ")?;
+    let mut fields = rest.split(' ');
+    let state = fields.next()?.chars().next()?;
+    let parent = fields.next()?.parse().ok()?;
+    let program = start.split_once(" (")?.1.to_owned();
+    Some((state, Pid::from_raw(parent), program))
+}
+
+fn parent(pid: Pid) -> Option<Pid> {
+    stat(pid).map(|(_, parent, _)| parent)
+}
+
 /// The name of the program that the process `pid` runs, without arguments, which may hold the
 /// event; `None` if it is gone, or has ended and waits for its parent to take notice.
 #[must_use]
 pub fn program(pid: Pid) -> Option<String> {
-    let status = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let state = status.rsplit(") ").next()?.chars().next()?;
-    if matches!(state, 'Z' | 'X') {
-        return None;
-    }
-    let program = status.split_once(" (")?.1.rsplit_once(") ")?.0;
-    Some(
-        program
-            .chars()
-            .filter(|character| !character.is_control())
-            .collect(),
-    )
+    let (state, _, program) = stat(pid)?;
+    let is_visible = |character: &char| !character.is_control();
+    (!matches!(state, 'Z' | 'X')).then(|| program.chars().filter(is_visible).collect())
 }
 
 /// Whether one of `pids`, or of what they started, has `file` open under a number that is not one

@@ -41,7 +41,8 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
         1  it failed: the error document is on standard output, and explained on standard error\n  \
         2  nothing was invoked: wrong use, or the bootstrap cannot be started")]
 pub struct InvokeArguments {
-    /// The handler, as Lambda has it: [dir/]file[.sh].function, relative to the task root
+    /// The handler, as Lambda has it: [dir/]file[.sh].function, or the name of a script or an executable; relative to
+    /// the task root
     pub handler: OsString,
 
     /// The event itself

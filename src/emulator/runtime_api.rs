@@ -1,4 +1,4 @@
-//! Bootstrap's door: next, response, error.
+//! Bootstrap's door: next, response, error; and the extension that it may register.
 //!
 //! An axum router over a [`Queue`] of exchanges, with the answers that Lambda's own Runtime API
 //! gives.
@@ -54,6 +54,8 @@ impl RuntimeApi {
             .route(wire::INIT_ERROR, post(init_error))
             .route(&wire::response_path("{request_id}"), post(response))
             .route(&wire::error_path("{request_id}"), post(error))
+            .route(wire::EXTENSION_REGISTER, post(register_extension))
+            .route(wire::EXTENSION_EVENT_NEXT, get(extension_event))
             .with_state(self)
     }
 
@@ -122,6 +124,21 @@ async fn init_error(State(api): State<Arc<RuntimeApi>>, body: Body) -> Result<Re
     let document = read_body(body, wire::MAX_RESPONSE_BYTES).await?;
     api.queue().fail_init(document)?;
     Ok(accepted())
+}
+
+/// An internal extension, which is what a bootstrap registers: it gets SIGTERM, and no events.
+async fn register_extension(body: Body) -> Result<Response, Refusal> {
+    read_body(body, wire::MAX_RESPONSE_BYTES).await?;
+    let mut response = json(StatusCode::OK, "{}".to_owned());
+    response.headers_mut().insert(
+        wire::EXTENSION_IDENTIFIER,
+        HeaderValue::from_static("coshell"),
+    );
+    Ok(response)
+}
+
+async fn extension_event() -> Response {
+    std::future::pending().await
 }
 
 fn hand_out(exchange: &Exchange) -> Response {

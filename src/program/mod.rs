@@ -19,6 +19,7 @@ use crate::child::leftovers::Leftovers;
 use crate::child::{
     self, Child, Surroundings, arguments, memory_file, processes, response_pipe, take_response,
 };
+use crate::config::STOP_GRACE;
 use crate::error::{Error, Result};
 use crate::failure::{find_line, message, of_overrun, status_text};
 use crate::handler::Kind;
@@ -142,7 +143,7 @@ impl<'a> Program<'a> {
     /// Ends all that is left. Takes a quarter of a second at most.
     pub fn shut_down(&mut self) {
         self.around.logs.begin(crate::log::Origin::default());
-        processes::stop(processes::all_of_ours, self.around.config.stop_grace());
+        processes::stop(processes::all_of_ours, STOP_GRACE);
         self.around.logs.drain();
     }
 
@@ -206,7 +207,7 @@ impl<'a> Program<'a> {
         let find = || self.leftovers.of_handler(Some(child));
         let mut names: Vec<_> = find().into_iter().filter_map(processes::program).collect();
         names.dedup();
-        processes::stop(find, config.stop_grace());
+        processes::stop(find, config.stop_grace(overrun));
         running.child.kill();
         self.around.logs.drain();
         let words = running.words();

@@ -166,6 +166,8 @@ impl<'a> Script<'a> {
         environment.push(CString::new(format!("__driver_words={place}"))?);
         let place = format!("/proc/{}/fd/{}", std::process::id(), self.end.as_raw_fd());
         environment.push(CString::new(format!("__driver_end={place}"))?);
+        let script = self.around.handler.file.as_os_str().as_bytes();
+        environment.push(CString::new([b"__driver_script=", script].concat())?);
         Ok(Waiting {
             child: Child::start(&self.words, &environment, &descriptors)?,
             response,

@@ -213,8 +213,8 @@ impl<'a> Client<'a> {
                 Err(Broken::AfterSent(error)) => return Ok(Posted::Unknown(error.to_string())),
                 // Bytes that never left can be sent again: that is no second answer.
                 Err(Broken::BeforeSent(error)) => match waits.next() {
-                    Some(wait) => std::thread::sleep(*wait),
-                    None => {
+                    Some(wait) if self.signals.pause(*wait) => {}
+                    _ => {
                         return Err(Error::PostAnswer {
                             answer,
                             cause: error.to_string(),

@@ -23,20 +23,18 @@ use nix::sys::wait::WaitStatus;
 use crate::child::arguments::{Arguments, Separator};
 use crate::child::leftovers::Leftovers;
 use crate::child::{Surroundings, processes};
-use crate::config::Isolation;
+use crate::config::{Isolation, STOP_GRACE};
 use crate::error::{Error, Result};
 use crate::failure::{find_line, of_overrun, syntax_error};
 use crate::invocation::{Invocation, Outcome};
 use crate::log::{Level, Origin};
-use crate::wait::Limit;
+use crate::wait::{Limit, Overrun, ready};
 use channel::{Channel, Told};
 use descriptors::Watch;
 use process::Process;
 use protocol::{Context, Ended, LastWords, Loaded, Report};
 use state::State;
 
-/// What is left of the time for an end in order, after `lambda_shutdown`: for bash's own traps.
-const TRAPS_LIMIT: Duration = Duration::from_millis(40);
 /// How long `lambda_shutdown` may take.
 const SHUTDOWN_LIMIT: Duration = Duration::from_millis(200);
 /// How long a shell whose fork was stopped may take to report that.
@@ -112,8 +110,8 @@ impl Shell<'_> {
         {
             told = self.run_exit_trap(report.clone(), &mut response, limit);
         }
-        if matches!(told, Told::Overrun(_)) {
-            self.stop_handler(&mark);
+        if let Told::Overrun(overrun) = told {
+            self.stop_handler(overrun, &mark);
         }
         self.around.logs.drain();
         Some(self.outcome(told, response))
@@ -171,13 +169,13 @@ impl Shell<'_> {
 
     /// Ends the handler, wherever it is, with all that it started: bash too, which tells in its EXIT
     /// trap where it was, unless the handler runs in a fork of it.
-    fn stop_handler(&mut self, mark: &str) {
+    fn stop_handler(&mut self, overrun: Overrun, mark: &str) {
         let shell = (!self.is_forked()).then(|| self.channel.process.child.pid());
         if self.is_forked() {
             self.channel.ask_for_words();
         }
         if let Some(leftovers) = &self.leftovers {
-            let grace = self.around.config.stop_grace();
+            let grace = self.around.config.stop_grace(overrun);
             processes::stop(|| leftovers.of_handler(shell), grace);
         }
         if self.is_forked() {
@@ -236,12 +234,14 @@ impl Shell<'_> {
         self.has_shutdown
     }
 
-    /// Runs `lambda_shutdown`, if the file defines it, and lets bash run its own EXIT trap. Takes a
-    /// quarter of a second at most.
+    /// Runs `lambda_shutdown`, if the file defines it, and lets bash end by itself. Takes a quarter of
+    /// a second at most.
     pub fn shut_down(&mut self) {
         self.around.logs.begin(Origin::default());
+        // As before an invocation.
+        let is_in_order = !self.is_damaged && (!self.channel.is_owed_state() || self.put_back());
         if self.has_shutdown
-            && let Err(cause) = self.run_shutdown()
+            && let Err(cause) = self.run_shutdown(is_in_order)
         {
             let log = &self.around.config.log;
             log.write(
@@ -250,16 +250,19 @@ impl Shell<'_> {
                 &format!("lambda_shutdown {cause}"),
             );
         }
-        processes::stop(processes::all_of_ours, TRAPS_LIMIT);
+        // If bash has ended there is nothing to wait for.
+        let _ = self.channel.write_lines(protocol::END_LINES);
+        let _ = ready([Some(self.channel.process.child.ended())], Some(STOP_GRACE));
+        processes::stop(processes::all_of_ours, STOP_GRACE);
         self.around.logs.drain();
     }
 
-    fn run_shutdown(&mut self) -> std::result::Result<(), String> {
-        if self.is_damaged {
+    fn run_shutdown(&mut self, is_in_order: bool) -> std::result::Result<(), String> {
+        if !is_in_order {
             return Err("is not run: its shell was stopped".to_owned());
         }
         let mark = self.channel.new_mark();
-        // If bash has ended the wait tells.
+        // As above.
         let _ = self.channel.write_lines(&protocol::shutdown_lines(&mark));
         let mut limit = Limit::until(Instant::now() + SHUTDOWN_LIMIT);
         match self

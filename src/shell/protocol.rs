@@ -121,23 +121,19 @@ pub fn arguments<'a>(
     separator: Separator,
 ) -> Arguments<'a> {
     let end = separator.byte();
-    let trace = invocation.trace_id.as_deref().unwrap_or_default();
     let mut head = Vec::with_capacity(256);
     if let Some(context) = context {
-        let values = context.values.iter().map(String::as_str);
-        let pairs = variable::CONTEXT.into_iter().zip(values);
-        let deadline = invocation.deadline_ms.as_deref().unwrap_or_default();
-        let pairs = pairs.chain(variable::TRACE.map(|name| (name, trace)));
-        for (name, value) in pairs.chain([(variable::DEADLINE, deadline)]) {
-            push(&mut head, name, end);
-            push(&mut head, value, end);
-        }
+        push_context(&mut head, context, invocation, end);
     }
     push(&mut head, &invocation.request_id, end);
     if let Some(deadline) = &invocation.deadline_ms {
         push(&mut head, deadline, end);
         if invocation.trace_id.is_some() {
-            push(&mut head, trace, end);
+            push(
+                &mut head,
+                invocation.trace_id.as_deref().unwrap_or_default(),
+                end,
+            );
         }
     }
     Arguments {
@@ -146,6 +142,33 @@ pub fn arguments<'a>(
         end: vec![end],
     }
 }
+
+/// Descriptor 60 for [`CONTEXT_LINE`] alone: `[name NUL value NUL]...`.
+#[must_use]
+pub fn context_arguments<'a>(context: &Context, invocation: &Invocation) -> Arguments<'a> {
+    let mut head = Vec::new();
+    push_context(&mut head, context, invocation, Separator::Nul.byte());
+    Arguments {
+        head,
+        event: Vec::new().into(),
+        end: Vec::new(),
+    }
+}
+
+fn push_context(head: &mut Vec<u8>, context: &Context, invocation: &Invocation, end: u8) {
+    let values = context.values.iter().map(String::as_str);
+    let trace = invocation.trace_id.as_deref().unwrap_or_default();
+    let deadline = invocation.deadline_ms.as_deref().unwrap_or_default();
+    let pairs = variable::CONTEXT.into_iter().zip(values);
+    let pairs = pairs.chain(variable::TRACE.map(|name| (name, trace)));
+    for (name, value) in pairs.chain([(variable::DEADLINE, deadline)]) {
+        push(head, name, end);
+        push(head, value, end);
+    }
+}
+
+/// The line that sets the variables which seldom change.
+pub const CONTEXT_LINE: &str = "\\__driver_context\n";
 
 /// Where bash stands after an invocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -212,7 +235,7 @@ pub fn invocation_lines(
         (None, _) => ",d",
     };
     let (context, suffix) = match separator {
-        Separator::Nul => ("\\__driver_context\n", ""),
+        Separator::Nul => (CONTEXT_LINE, ""),
         Separator::Newline => ("\\__driver_context $'\\n'\n", "l"),
     };
     let context = if with_context { context } else { "" };
@@ -234,6 +257,9 @@ pub fn subshell_lines(separator: Separator, mark: &str) -> String {
 pub fn shutdown_lines(mark: &str) -> String {
     format!("\\__driver_seldom __driver_shutdown\n\\,, \"$?\" {mark}\n")
 }
+
+/// The lines that end an idle bash: what its EXIT trap prints is log.
+pub const END_LINES: &str = "\\exec >&64\n\\builtin exit 0\n";
 
 /// The line that ends bash, if it still reads lines, with the status of the handler.
 pub const LEAVE_LINE: &str = "\\builtin exit \"${__driver_status:-$?}\"\n";

@@ -7,7 +7,7 @@
 
 use std::fmt::Write;
 
-use super::protocol::{self, OUR_DESCRIPTORS};
+use super::protocol::{self, Context, OUR_DESCRIPTORS};
 use super::{Shell, Starting};
 use crate::child::bash::quote;
 use crate::child::processes;
@@ -54,10 +54,28 @@ impl Shell<'_> {
             if let Some(leftovers) = &mut self.leftovers {
                 leftovers.part(self.around, invocation, |_| false);
             }
-            return self.replace();
+            self.replace()?;
+            self.warm(invocation);
+            return Ok(());
         }
         self.keep_spare();
         Ok(())
+    }
+
+    /// Has a fresh shell do what the next invocation would have to wait for: it shows its state, and
+    /// is given the variables that seldom change.
+    fn warm(&mut self, invocation: &Invocation) {
+        if !self.is_forked() {
+            let context = Context::of(invocation);
+            let arguments = protocol::context_arguments(&context, invocation);
+            let sent = self
+                .channel
+                .put(&arguments, b"")
+                .and_then(|()| self.channel.ask_for_state_after(protocol::CONTEXT_LINE));
+            self.context = sent.ok().map(|()| context);
+        }
+        // One that cannot show its state serves one invocation, as the one before it did.
+        self.is_damaged = !self.put_back();
     }
 
     /// Starts the bash that a later invocation may need. Not before the first answer, so that the

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use crate::support::{
     HttpReply, LIMIT, Process, TaskRoot, bootstrap_path, excerpt, lambda_environment, own_address,
     post, repository_file, wait_until,
@@ -27,6 +29,10 @@ impl Emulator {
     fn start(function: impl AsRef<[u8]>, handler: &str) -> Self {
         let task_root = TaskRoot::new();
         task_root.write("function.sh", function);
+        Self::start_in(task_root, handler, &[])
+    }
+
+    fn start_in(task_root: TaskRoot, handler: &str, environment: &[(&str, &str)]) -> Self {
         let (address, runtime_api) = (
             format!("{}:8080", own_address()),
             format!("{}:9001", own_address()),
@@ -36,6 +42,7 @@ impl Emulator {
         command.args(["--runtime-api-address", &runtime_api]);
         command.args(["--runtime-interface-emulator-address", &address]);
         command.args([&bootstrap_path(), handler]);
+        command.envs(environment.iter().copied());
         let process = Process::start(command);
         wait_until(|| TcpStream::connect(&address).is_ok(), LIMIT);
         Self {
@@ -82,6 +89,14 @@ impl Emulator {
             )
         })
     }
+}
+
+/// The runtime was started once and never again.
+#[track_caller]
+fn assert_one_init(emulator: &Emulator) {
+    let log = emulator.process.log();
+    let count = log.matches("INIT START").count();
+    assert_eq!(count, 1, "bootstrap was started {count} times:\n{log}");
 }
 
 fn emulator_path() -> PathBuf {
@@ -179,12 +194,7 @@ handler() {
         );
         assert_eq!(emulator.respond("healthy"), b"healthy", "after {event}");
     }
-    let init_count = emulator.process.log().matches("INIT START").count();
-    assert!(
-        init_count <= 1,
-        "bootstrap was started again:\n{}",
-        emulator.process.log()
-    );
+    assert_one_init(&emulator);
 }
 
 #[test]
@@ -217,4 +227,156 @@ fn an_init_error_is_told_to_the_caller() {
         "Runtime.HandlerNotFound"
     );
     assert!(emulator.task_root.exists("function.sh"));
+}
+
+#[test]
+fn a_whole_script_is_run_for_each_event() {
+    let task_root = TaskRoot::new();
+    let script = "#!/bin/bash -eu\ncount=$((${count-0} + 1))\nexport count\n[[ $1 != fail* ]] || grep -q needle /dev/null\nprintf '%s: ' \"$count\"\ncat\n";
+    task_root.write("nightly.sh", script);
+    let emulator = Emulator::start_in(task_root, "nightly.sh", &[]);
+    for _ in 0..2 {
+        assert_eq!(emulator.respond("an event"), b"1: an event");
+        let document = emulator.fail("fail");
+        assert_eq!(
+            document["errorType"], "Function.HandlerExited",
+            "{document}"
+        );
+    }
+    let event = "x".repeat(6 << 20);
+    assert_eq!(emulator.respond(&event).len(), "1: ".len() + event.len());
+    assert_one_init(&emulator);
+}
+
+#[test]
+fn an_executable_is_run_for_each_event() {
+    let task_root = TaskRoot::new();
+    let program = "#!/usr/bin/env python3\nimport sys\nevent = sys.stdin.buffer.read()\nif event == b'fail': sys.exit(3)\nsys.stdout.buffer.write(b'the program got ' + event)\n";
+    task_root.write_program("bin/report.py", program);
+    let emulator = Emulator::start_in(task_root, "bin/report.py", &[]);
+    for _ in 0..2 {
+        assert_eq!(emulator.respond("an event"), b"the program got an event");
+        let document = emulator.fail("fail");
+        assert_eq!(
+            document["errorType"], "Function.HandlerExited",
+            "{document}"
+        );
+    }
+    let event = "x".repeat(3 << 20);
+    assert_eq!(
+        emulator.respond(&event).len(),
+        "the program got ".len() + event.len()
+    );
+    assert_one_init(&emulator);
+}
+
+#[test]
+fn handlers_in_subshells_give_the_same_answers_and_keep_nothing() {
+    let task_root = TaskRoot::new();
+    let script = r#"
+handler() {
+  count=$((${count-0} + 1))
+  case $1 in
+    exit) exit 4 ;;
+    false) false ;;
+    kill) kill -9 "$BASHPID" ;;
+  esac
+  printf '%s: ' "$count"
+  cat
+}
+"#;
+    task_root.write("function.sh", script);
+    let environment = [("COSHELL_ISOLATION", "subshell")];
+    let emulator = Emulator::start_in(task_root, "function.handler", &environment);
+    for (event, error_type) in [
+        ("exit", "Function.HandlerExited"),
+        ("false", "Function.CommandFailed"),
+        ("kill", "Function."),
+    ] {
+        assert_eq!(emulator.respond("an event"), b"1: an event");
+        let document = emulator.fail(event);
+        let told = document["errorType"].as_str().unwrap_or_default();
+        assert!(told.starts_with(error_type), "{event}: {document}");
+    }
+    let event = "x".repeat(6 << 20);
+    assert_eq!(emulator.respond(&event).len(), "1: ".len() + event.len());
+    assert_one_init(&emulator);
+}
+
+/// Without the margin the emulator would kill bootstrap, and answer with a text of its own.
+#[test]
+fn a_handler_that_is_stopped_before_its_deadline_is_answered_for_and_the_next_event_is_served() {
+    let lines = "[[ $1 != hang ]] || sleep 600\nprintf 'healthy %s' \"$1\"\n";
+    let python = "#!/usr/bin/env python3\nimport os, sys\nos.execvp('bash', ['bash', '-c', r'''LINES''', 'bash', sys.stdin.read()])\n";
+    for (handler, isolation) in [
+        ("function.handler", "none"),
+        ("function.handler", "subshell"),
+        ("function.handler", "process"),
+        ("legacy.sh", ""),
+        ("tool", ""),
+    ] {
+        println!("the case: {handler} {isolation}");
+        let task_root = TaskRoot::new();
+        task_root.write("function.sh", format!("handler() {{\n{lines}\n}}\n"));
+        task_root.write("legacy.sh", lines);
+        task_root.write_program("tool", python.replace("LINES", lines));
+        let environment = [
+            ("COSHELL_ISOLATION", isolation),
+            ("COSHELL_DEADLINE_MARGIN_MS", "1500"),
+            ("AWS_LAMBDA_FUNCTION_TIMEOUT", "2"),
+        ];
+        let emulator = Emulator::start_in(task_root, handler, &environment);
+        // The first event pays for the start.
+        assert_eq!(emulator.respond("first"), b"healthy first");
+        let document = emulator.fail("hang");
+        assert_eq!(document["errorType"], "Function.Timeout", "{document}");
+        let message = document["errorMessage"].as_str().unwrap_or_default();
+        assert!(
+            message.contains("was stopped 1500 ms before its deadline"),
+            "{document}"
+        );
+        assert_eq!(emulator.respond("x"), b"healthy x");
+        assert_one_init(&emulator);
+        let processes = emulator.process.processes();
+        let sleeps = processes
+            .values()
+            .filter(|command| command.starts_with("sleep"));
+        assert_eq!(sleeps.count(), 0, "{processes:?}");
+    }
+}
+
+/// The emulator asks for the end as Lambda does, when it is asked to end itself.
+#[test]
+fn lambda_shutdown_is_registered_and_runs_when_the_emulator_ends() {
+    let task_root = TaskRoot::new();
+    let script = r#"
+trap 'echo "the trap" >&2; echo trap >>"$LAMBDA_TASK_ROOT/ended"' EXIT
+lambda_shutdown() { echo "at the end"; echo "shutdown after $count" >>"$LAMBDA_TASK_ROOT/ended"; }
+handler() { count=$((${count-0} + 1)); (setsid sleep 600 &) >&2; printf 'healthy %s' "$1"; }
+"#;
+    task_root.write("function.sh", script);
+    let emulator = Emulator::start_in(task_root, "function.handler", &[]);
+    // The init ends, although no event ever comes for the extension.
+    for _ in 0..2 {
+        assert_eq!(emulator.respond("x"), b"healthy x");
+    }
+    let log = emulator.process.log();
+    assert_eq!(
+        log.matches(" registered, subscribed to []").count(),
+        1,
+        "{log}"
+    );
+    assert_one_init(&emulator);
+    emulator.process.signal(Signal::SIGTERM);
+    emulator.process.wait_exit(LIMIT);
+    let left = emulator.process.processes();
+    let log = emulator.process.final_log();
+    let ended = emulator.task_root.read("ended");
+    assert_eq!(ended, "shutdown after 2\ntrap\n", "{log}");
+    assert!(left.is_empty(), "{left:?}\n{log}");
+    assert!(
+        log.contains("at the end\n") && log.contains("the trap\n"),
+        "{log}"
+    );
+    assert!(!log.contains("bootstrap: warn: lambda_shutdown"), "{log}");
 }

@@ -2,9 +2,10 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
 
 use crate::init::{HEALTHY, fails};
-use crate::support::{Plan, Sandbox};
+use crate::support::{Event, LIMIT, Plan, Sandbox, wait_until};
 
 #[test]
 fn handlers_are_found_by_every_kind_of_name() {
@@ -234,6 +235,36 @@ fn settings_of_ours_that_mean_nothing_are_init_errors() {
     ] {
         let sandbox = Sandbox::of(HEALTHY).env(name, value).start();
         assert_eq!(sandbox.respond("x"), b"healthy x", "{name}={value}");
+    }
+}
+
+/// Contract #78: nothing is ended at the deadline there.
+#[test]
+fn handlers_are_stopped_by_default_on_managed_instances_alone() {
+    let soon = || Event::fresh("x").due_in(Duration::from_millis(700));
+    let script = "handler() { read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; printf on; }";
+    let stuck = |kind: &str| {
+        let plan = Sandbox::of(script).env("AWS_LAMBDA_INITIALIZATION_TYPE", kind);
+        plan.task_root().fifo("gate");
+        plan
+    };
+    let managed = stuck("lambda-managed-instances").start();
+    let document = managed.invoke(soon()).error_document();
+    assert_eq!(document["errorType"], "Function.Timeout", "{document}");
+    for plan in [
+        stuck("on-demand"),
+        stuck("lambda-managed-instances").env("COSHELL_DEADLINE_MARGIN_MS", "0"),
+    ] {
+        let sandbox = plan.start();
+        let event = soon();
+        let (request_id, deadline) = (
+            event.request_id.clone(),
+            Instant::now() + Duration::from_secs(1),
+        );
+        sandbox.api.push(event);
+        wait_until(|| Instant::now() > deadline, LIMIT);
+        sandbox.task_root.release("gate");
+        assert_eq!(sandbox.api.wait_answer(&request_id).body, b"on");
     }
 }
 

@@ -6,6 +6,8 @@ use super::{excerpt, http};
 
 pub const NEXT: &str = "/2018-06-01/runtime/invocation/next";
 pub const INIT_ERROR: &str = "/2018-06-01/runtime/init/error";
+pub const EXTENSION_REGISTER: &str = "/2020-01-01/extension/register";
+pub const EXTENSION_NEXT: &str = "/2020-01-01/extension/event/next";
 pub const INVOCATION: &str = "/2018-06-01/runtime/invocation/";
 
 /// One request that came in, read to its end.
@@ -35,6 +37,14 @@ impl Call {
 
     pub fn is_init_error(&self) -> bool {
         self.method == "POST" && self.path == INIT_ERROR
+    }
+
+    pub fn is_extension_register(&self) -> bool {
+        self.method == "POST" && self.path == EXTENSION_REGISTER
+    }
+
+    pub fn is_extension_next(&self) -> bool {
+        self.method == "GET" && self.path == EXTENSION_NEXT
     }
 
     pub fn is_response(&self) -> bool {

@@ -34,12 +34,8 @@ enum Ending {
 impl Event {
     /// An event with the headers that Lambda always sends, its body framed by Content-Length.
     pub fn new(request_id: &str, body: impl AsRef<[u8]>) -> Self {
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        let deadline_ms = (now + Duration::from_secs(60)).as_millis();
         Self::bare(request_id, body)
-            .header("Lambda-Runtime-Deadline-Ms", &deadline_ms.to_string())
+            .due_in(Duration::from_secs(60))
             .header(
                 "Lambda-Runtime-Invoked-Function-Arn",
                 "arn:aws:lambda:eu-central-1:012345678912:function:function",
@@ -70,6 +66,14 @@ impl Event {
         event
             .header("Content-Type", "application/json")
             .header("Lambda-Runtime-Aws-Request-Id", request_id)
+    }
+
+    /// With its deadline so far from now.
+    #[must_use]
+    pub fn due_in(self, time: Duration) -> Self {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let deadline_ms = (now.unwrap_or_default() + time).as_millis();
+        self.header("Lambda-Runtime-Deadline-Ms", &deadline_ms.to_string())
     }
 
     /// The same event under another request id.

@@ -17,7 +17,7 @@
 //!   it is dropped it fails the test if an invocation was answered more often than it was delivered, or if `next`
 //!   was asked while one was unanswered (`api.allow_violations()` where a test provokes that).
 //! - [`Process`]: standard output and error captured by threads, killed with all it started on drop; `pid`, `shell_pid`,
-//!   `processes` (all that live of its tree, orphans too), `wait_exit`, `wait_log`, `final_log` (to say what is *not* in the log).
+//!   `processes` (all that live of its tree, orphans too), `wait_exit`, `wait_end`, `wait_log`, `final_log` (to say what is *not* in the log).
 //! - [`wait_until`]`(condition, limit)`, and for handlers that must wait for the test: [`TaskRoot::fifo`] with
 //!   `read -r _ <"$LAMBDA_TASK_ROOT/name"` in the handler and [`TaskRoot::release`] in the test.
 //!
@@ -46,7 +46,7 @@ use std::time::{Duration, Instant};
 pub use call::Call;
 pub use event::{Event, Gate};
 pub use http::{HttpReply, post};
-pub use process::{Process, children, open_descriptors, resident_bytes, status_of};
+pub use process::{Process, children, open_descriptors, resident_bytes, status_of, zombies};
 pub use runtime_api::{RuntimeApi, own_address};
 pub use sandbox::{Plan, Sandbox, bootstrap_path, lambda_environment};
 pub use server::{Next, Reply};

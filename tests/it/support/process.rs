@@ -181,6 +181,22 @@ impl Process {
         code.unwrap_or_default()
     }
 
+    /// As [`wait_exit`](Self::wait_exit), for a program that was asked to end: with status 0, and with nothing left of
+    /// all that it started. Its log, which is complete then.
+    #[track_caller]
+    pub fn wait_end(&self, limit: Duration) -> String {
+        let status = self.wait_exit(limit);
+        let left = self.processes();
+        let log = self.final_log();
+        assert_eq!(
+            status.code(),
+            Some(0),
+            "ended with {status}; its log:\n{log}"
+        );
+        assert!(left.is_empty(), "left behind: {left:?}; its log:\n{log}");
+        log
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill(as_pid(self.pid), signal).expect("cannot send a signal");
     }
@@ -283,6 +299,12 @@ fn stat(pid: u32) -> Option<Vec<String>> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = text.rsplit_once(") ")?;
     Some(fields.split(' ').map(ToOwned::to_owned).collect())
+}
+
+/// Those of its children that have ended and that it has not taken notice of.
+pub fn zombies(pid: u32) -> Vec<u32> {
+    let is_zombie = |child: &u32| stat(*child).is_some_and(|fields| fields[0] == "Z");
+    children(pid).into_iter().filter(is_zombie).collect()
 }
 
 fn is_zombie(pid: u32) -> bool {

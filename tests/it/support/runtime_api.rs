@@ -70,6 +70,11 @@ impl RuntimeApi {
         self.shared.lock().init_error_replies.push_back(reply);
     }
 
+    /// What the registration of an extension gets; 200 with an identifier if nothing is said.
+    pub fn reply_to_extension(&self, reply: Reply) {
+        self.shared.lock().extension_replies.push_back(reply);
+    }
+
     /// For tests that make a bootstrap break the rules of the API.
     pub fn allow_violations(&self) {
         self.shared.lock().violations_allowed = true;

@@ -102,6 +102,12 @@ impl Plan {
         self
     }
 
+    /// Writes an executable file to the task root.
+    pub fn executable(self, name: &str, content: impl AsRef<[u8]>) -> Self {
+        self.task_root.write_program(name, content);
+        self
+    }
+
     pub fn env(mut self, name: &str, value: impl AsRef<str>) -> Self {
         self.environment
             .push((name.to_owned(), Some(value.as_ref().to_owned())));

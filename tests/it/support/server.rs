@@ -79,6 +79,7 @@ pub struct State {
     pub nexts: VecDeque<Next>,
     pub replies: VecDeque<Reply>,
     pub init_error_replies: VecDeque<Reply>,
+    pub extension_replies: VecDeque<Reply>,
     pub calls: Vec<Call>,
     pub notes: Vec<String>,
     /// By connection; those that were reset are gone.
@@ -206,6 +207,9 @@ impl Server<'_> {
             let is_open = if call.is_next() {
                 call.is_whole = true;
                 self.answer_next(call)?
+            } else if call.is_extension_next() {
+                call.is_whole = true;
+                self.hold_extension(call)
             } else if self.is_left_unread(&call) {
                 return Ok(End::Reset);
             } else {
@@ -327,6 +331,18 @@ impl Server<'_> {
         }
     }
 
+    /// An internal extension gets no event: waits until we stop.
+    fn hold_extension(&self, call: Call) -> bool {
+        let mut state = self.shared.lock();
+        state.calls.push(call);
+        self.shared
+            .note(&mut state, self.connection, "GET extension/event/next");
+        while !state.stopped {
+            state = self.shared.changed.wait(state).expect("state");
+        }
+        false
+    }
+
     /// Keeps a POST and finds the reply to it.
     fn keep(&self, call: Call) -> Reply {
         let mut state = self.shared.lock();
@@ -342,6 +358,10 @@ impl Server<'_> {
                 .init_error_replies
                 .pop_front()
                 .unwrap_or_else(Reply::accepted)
+        } else if call.is_extension_register() {
+            let registered = "HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: an-identifier\r\nContent-Length: 2\r\n\r\n{}";
+            let registered = Reply::RawOpen(registered.into());
+            state.extension_replies.pop_front().unwrap_or(registered)
         } else if let Some(request_id) = call.request_id() {
             let request_id = request_id.to_owned();
             if call.is_whole {

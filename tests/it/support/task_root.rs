@@ -1,8 +1,8 @@
 //! A temporary `LAMBDA_TASK_ROOT`, removed on drop.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -37,6 +37,14 @@ impl TaskRoot {
         let folder = file.parent().expect("a file is in a folder");
         fs::create_dir_all(folder).expect("cannot make a folder in the task root");
         fs::write(&file, content).expect("cannot write to the task root");
+        file
+    }
+
+    /// As [`write`](Self::write), executable by all.
+    pub fn write_program(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let file = self.write(name, content);
+        fs::set_permissions(&file, Permissions::from_mode(0o755))
+            .expect("cannot make it executable");
         file
     }
 

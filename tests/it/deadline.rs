@@ -1,0 +1,681 @@
+//! What is stopped shortly before its deadline: the handler with all that it started; it is answered for, and the next
+//! event is served.
+//!
+//! A [`Stuck`] is a handler that would not end for ten minutes. Each is tried in every [`Kind`] that runs handlers, and has
+//! begun before it is stopped: it makes the file `begun` where it says `BEGUN`. Nobody knows how long that takes, so one
+//! that was stopped before is tried again with more time.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::Value;
+
+use crate::support::{
+    Call, Event, Gate, LIMIT, Plan, Reply, Sandbox, children, excerpt, status_of, wait_until,
+};
+
+/// So long before the deadline the handlers are stopped; half of it is for their own traps.
+const MARGIN_MS: u64 = 400;
+/// What a handler has before that, at each try.
+const TIMES_MS: [u64; 3] = [150, 1000, 6000];
+/// Far less than the handlers would take, far more than it takes to stop them.
+const NOT_WAITED_FOR: Duration = Duration::from_secs(60);
+
+/// What runs the handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Warm,
+    Subshell,
+    Process,
+    Bash,
+    Sh,
+    /// Perl, which starts a bash.
+    Program,
+}
+
+use Kind::{Bash, Process, Program, Sh, Subshell, Warm};
+
+const KINDS: [Kind; 6] = [Warm, Subshell, Process, Bash, Sh, Program];
+
+impl Kind {
+    fn is_function(self) -> bool {
+        matches!(self, Warm | Subshell | Process)
+    }
+}
+
+/// A handler that does not end.
+struct Stuck {
+    name: &'static str,
+    body: &'static str,
+    /// How the command begins that the error document names; empty where bash does not tell it.
+    command: &'static str,
+}
+
+const fn stuck(name: &'static str, body: &'static str, command: &'static str) -> Stuck {
+    Stuck {
+        name,
+        body,
+        command,
+    }
+}
+
+#[rustfmt::skip]
+const STUCK: &[Stuck] = &[
+    stuck("a loop", "BEGUN; while :; do :; done", ":`"),
+    stuck("a program", "BEGUN; sleep 600", "sleep 600`"),
+    stuck("a pipeline", "BEGUN; sleep 600 | cat", "cat`"),
+    stuck("a job that is waited for", "sleep 600 & BEGUN; wait", "wait`"),
+    stuck("a FIFO that nobody opens", "mkfifo \"$LAMBDA_TASK_ROOT/fifo\"; BEGUN; read -r x <\"$LAMBDA_TASK_ROOT/fifo\"", "read -r x"),
+    stuck("a FIFO without data", "mkfifo \"$LAMBDA_TASK_ROOT/fifo\"; exec 3<>\"$LAMBDA_TASK_ROOT/fifo\"; BEGUN; read -r x <&3", "read -r x"),
+    stuck("a substitution", "BEGUN; x=$(sleep 600)", "x=$(sleep 600)`"),
+    stuck("a process substitution", "BEGUN; cat < <(sleep 600)", "cat < <(sleep 600)`"),
+    stuck("functions in functions", "inner() { BEGUN; sleep 600; :; }; outer() { inner; :; }; outer", "sleep 600` in inner"),
+    stuck("a child that ignores SIGTERM", "bash -c 'trap \"\" TERM; BEGUN; while :; do sleep 0.01; done'", "bash -c"),
+    stuck("a child that goes on to start others", "bash -c 'trap \"\" TERM; BEGUN; while :; do sleep 600 & sleep 0.01; done'", "bash -c"),
+    stuck("a child in a process group of its own", "set -m; sleep 600 & set +m; BEGUN; wait", "wait`"),
+    stuck("a child in a session of its own", "setsid -w bash -c 'BEGUN; sleep 600; :'", "setsid -w bash -c"),
+    stuck("a child that is suspended", "sleep 600 & until read -r x </proc/$!/comm && [ $x = sleep ]; do :; done; kill -STOP $!; BEGUN; wait", "wait`"),
+    stuck("a job beside a program", "sleep 600 & BEGUN; sleep 601", "sleep 601`"),
+    stuck("a daemon that hides", "(env -i setsid sleep 600 </dev/null >/dev/null 2>&1 & echo $! >\"$LAMBDA_TASK_ROOT/pid\"); BEGUN; sleep 601", "sleep 601`"),
+    stuck("a shell that suspends itself", "BEGUN; kill -STOP $BASHPID; sleep 600", ""),
+    stuck("a TERM trap that goes on", "trap : TERM; BEGUN; while :; do sleep 0.01 || :; done", ""),
+    stuck("a TERM trap that ends well", "trap 'exit 0' TERM; BEGUN; while :; do sleep 0.01 || :; done", ""),
+    stuck("SIGTERM that is ignored", "trap '' TERM; BEGUN; while :; do sleep 0.01 || :; done", ""),
+    stuck("an EXIT trap that cleans up", ": >\"$LAMBDA_TASK_ROOT/scratch\"; trap 'rm \"$LAMBDA_TASK_ROOT/scratch\"' EXIT; BEGUN; sleep 600", ""),
+    stuck("an EXIT trap that takes a while", ": >\"$LAMBDA_TASK_ROOT/scratch\"; trap 'sleep 0.02 && rm \"$LAMBDA_TASK_ROOT/scratch\"' EXIT; BEGUN; sleep 600", ""),
+    stuck("a TERM trap that takes a while", ": >\"$LAMBDA_TASK_ROOT/scratch\"; trap 'sleep 0.02 && rm \"$LAMBDA_TASK_ROOT/scratch\"; exit 1' TERM; BEGUN; sleep 600 & wait", ""),
+    stuck("an EXIT trap that hangs", "trap 'sleep 600' EXIT; BEGUN; sleep 601", ""),
+    stuck("in its EXIT trap", "trap 'BEGUN; sleep 600' EXIT; exit 0", ""),
+    stuck("another program", "BEGUN; exec sleep 600", ""),
+    stuck("output without an end", "BEGUN; while :; do echo x; done", ""),
+    stuck("a log without an end", "BEGUN; while :; do echo noise >&2; done", ""),
+];
+
+/// An executable that has bash do it.
+const PERL: &str = r#"#!/usr/bin/env perl
+my $event = <STDIN>;
+print 'partial output' if $event eq 'stuck';
+system 'bash', "$ENV{LAMBDA_TASK_ROOT}/body" if $event eq 'stuck';
+system 'bash', "$ENV{LAMBDA_TASK_ROOT}/keep" if $event eq 'keep';
+print "answer 1 to $event";
+"#;
+
+/// A handler of `kind` that does what `body` says if the event is `stuck`, leaves two processes behind if it is `keep`,
+/// and answers. Without a spare, which would be one more process.
+fn plan(kind: Kind, body: &str) -> Plan {
+    let body = body.replace("BEGUN", ": >\"$LAMBDA_TASK_ROOT/begun\"");
+    let keep = "bash -c 'sleep 600; :' </dev/null >/dev/null 2>&1 &";
+    let script = format!(
+        "if [ \"$1\" = stuck ]; then printf 'partial output'; {body}; fi\nif [ \"$1\" = keep ]; then {keep} fi\n"
+    );
+    let answer = "printf 'answer %s to %s' \"$count\" \"$1\"";
+    let function = || {
+        Sandbox::of(&format!(
+            "echo sourced >>\"$LAMBDA_TASK_ROOT/sourced\"\ncount=0\nhandler() {{\ncount=$((count + 1))\n{script}{answer}\n}}\n"
+        ))
+    };
+    let plan = match kind {
+        Warm => function(),
+        Subshell => function().env("COSHELL_ISOLATION", "subshell"),
+        Process => function().env("COSHELL_ISOLATION", "process"),
+        Bash => whole(&format!("#!/bin/bash\ncount=1\n{script}{answer}\n")),
+        Sh => whole(&format!("#!/bin/sh -eu\ncount=1\n{script}{answer}\n")),
+        Program => whole(PERL).file("body", body).file("keep", keep),
+    };
+    plan.env("COSHELL_SPARE", "off")
+}
+
+/// A file that is the handler as a whole.
+fn whole(text: &str) -> Plan {
+    let plan = Sandbox::empty().handler("whole");
+    let file = plan.task_root().write("whole", text);
+    fs::set_permissions(&file, Permissions::from_mode(0o755)).expect("permissions");
+    plan
+}
+
+fn with_margin(plan: Plan, margin_ms: u64) -> Plan {
+    plan.env("COSHELL_DEADLINE_MARGIN_MS", margin_ms.to_string())
+}
+
+/// Since the epoch.
+fn now() -> Duration {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.expect("the clock is set")
+}
+
+fn due_at(deadline: Duration, body: &str) -> Event {
+    let milliseconds = deadline.as_millis().to_string();
+    Event::fresh(body).header("Lambda-Runtime-Deadline-Ms", &milliseconds)
+}
+
+/// An event whose handler has this time before it is stopped.
+fn due_in(time_ms: u64, body: &str) -> Event {
+    due_at(now() + Duration::from_millis(MARGIN_MS + time_ms), body)
+}
+
+/// An invocation that was stopped after its handler had begun.
+struct Stopped {
+    sandbox: Sandbox,
+    document: Value,
+    /// What lived when the answer came, without bootstrap.
+    left: BTreeMap<u32, String>,
+    /// The bash of a function, before.
+    shell: Option<u32>,
+    /// What was left until the deadline when the answer came.
+    spared: Option<Duration>,
+}
+
+/// Starts what `plan` makes, and has it answer the event `first`, then get stuck, until it has begun before its time was up.
+#[track_caller]
+fn stop(kind: Kind, margin_ms: u64, plan: impl Fn() -> Plan) -> Stopped {
+    for time_ms in TIMES_MS {
+        let sandbox = with_margin(plan(), margin_ms).start();
+        assert_eq!(sandbox.respond("first"), b"answer 1 to first");
+        sandbox.api.wait_parked();
+        let shell = kind.is_function().then(|| sandbox.bootstrap.shell_pid());
+        // Nothing is done after the answer before we have looked.
+        let gate = Gate::new();
+        sandbox.api.reply(Reply::Late(gate.clone()));
+        let begun = Instant::now();
+        let deadline = now() + Duration::from_millis(margin_ms + time_ms);
+        let answer = sandbox.invoke(due_at(deadline, "stuck"));
+        let spared = deadline.checked_sub(now());
+        assert!(begun.elapsed() < NOT_WAITED_FOR, "waited for the handler");
+        let left = others(&sandbox);
+        gate.open();
+        let document = timeout(&answer, &sandbox);
+        if sandbox.task_root.exists("begun") {
+            return Stopped {
+                sandbox,
+                document,
+                left,
+                shell,
+                spared,
+            };
+        }
+    }
+    panic!("the handler does not begin");
+}
+
+/// What lives of a sandbox, without bootstrap.
+fn others(sandbox: &Sandbox) -> BTreeMap<u32, String> {
+    let mut processes = sandbox.bootstrap.processes();
+    processes.remove(&sandbox.bootstrap.pid());
+    processes
+}
+
+/// The error document of a timeout.
+#[track_caller]
+fn timeout(answer: &Call, sandbox: &Sandbox) -> Value {
+    assert!(answer.is_error(), "{}", sandbox.api.transcript());
+    let document = answer.error_document();
+    assert_eq!(document["errorType"], "Function.Timeout", "{document}");
+    assert_eq!(
+        answer.header("Lambda-Runtime-Function-Error-Type"),
+        Some("Function.Timeout")
+    );
+    document
+}
+
+fn message(document: &Value) -> &str {
+    document["errorMessage"].as_str().unwrap_or_default()
+}
+
+/// Calls `check` for each item, a few at a time, and fails with the names of those that panicked.
+#[track_caller]
+pub fn check_all<T: Sync>(
+    items: &[T],
+    name: impl Fn(&T) -> String + Sync,
+    check: impl Fn(&T) + Sync,
+) {
+    let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if catch_unwind(AssertUnwindSafe(|| check(item))).is_err() {
+                        println!("so failed: {}", name(item));
+                        failed.lock().expect("names").push(name(item));
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().expect("names");
+    assert!(
+        failed.is_empty(),
+        "{} of {} failed: {failed:#?}",
+        failed.len(),
+        items.len()
+    );
+}
+
+/// All that is to be seen of a timeout, and of the next event.
+fn check(kind: Kind, stuck: &Stuck) {
+    let stopped = stop(kind, MARGIN_MS, || plan(kind, stuck.body));
+    let (sandbox, message) = (&stopped.sandbox, message(&stopped.document));
+    let stop = format!("was stopped {MARGIN_MS} ms before its deadline");
+    let told = excerpt(message.as_bytes());
+    assert!(message.contains(&stop), "{told}");
+    assert!(!message.contains("partial output"), "{told}");
+    if kind == Program {
+        let running =
+            message.contains(&format!("{stop} with perl, ")) && message.contains(" running");
+        assert!(running, "{told}");
+    } else if !stuck.command.is_empty() {
+        let during = format!("{stop} during `{}", stuck.command);
+        assert!(message.contains(&during), "no {during:?}: {told}");
+    }
+
+    let shell: Vec<_> = stopped.shell.into_iter().collect();
+    let alive: Vec<_> = stopped.left.keys().copied().collect();
+    let expected: &[u32] = if kind == Subshell { &shell } else { &[] };
+    assert_eq!(alive, expected, "{:?}", stopped.left);
+    if let Ok(pid) = sandbox.task_root.read("pid").trim().parse() {
+        let state = status_of(pid, "State").unwrap_or_default();
+        assert!(state.is_empty() || state.starts_with('Z'), "{state}");
+    }
+    assert!(
+        !sandbox.task_root.exists("scratch"),
+        "nothing was cleaned up"
+    );
+
+    assert_eq!(sandbox.respond("next"), b"answer 1 to next");
+    sandbox.api.wait_parked();
+    let count = others(sandbox).len();
+    assert_eq!(
+        count,
+        usize::from(kind.is_function()),
+        "{:?}",
+        others(sandbox)
+    );
+    let sourced = sandbox.task_root.read("sourced").lines().count();
+    let expected = match kind {
+        Warm => 2,
+        Subshell => 1,
+        // For each of three events, and for the one that may come.
+        Process => 4,
+        Bash | Sh | Program => 0,
+    };
+    assert_eq!(sourced, expected, "times that the file was sourced");
+    if let Some(shell) = stopped.shell {
+        let is_same = sandbox.bootstrap.shell_pid() == shell;
+        assert_eq!(
+            is_same,
+            kind == Subshell,
+            "the shell lives on in isolation alone"
+        );
+    }
+
+    let log = sandbox.bootstrap.final_log();
+    let end = excerpt(&log.as_bytes()[log.len().saturating_sub(150)..]);
+    let line = "bootstrap: error: Function.Timeout: ";
+    assert_eq!(log.matches(line).count(), 1, "{end}");
+    assert_eq!(log.matches("bootstrap: ").count(), 1, "{end}");
+    for ours in ["__driver_", "/dev/fd/", "builtin"] {
+        assert!(
+            !log.contains(ours),
+            "{ours} in the log: {}",
+            excerpt(log.as_bytes())
+        );
+        assert!(!message.contains(ours), "{ours} in {told}");
+    }
+}
+
+fn check_kind(kind: Kind) {
+    check_all(
+        STUCK,
+        |stuck| stuck.name.to_owned(),
+        |stuck| check(kind, stuck),
+    );
+}
+
+#[test]
+fn a_function_in_the_warm_shell_is_stopped_with_all_that_it_started() {
+    check_kind(Warm);
+}
+
+#[test]
+fn a_function_in_a_subshell_is_stopped_and_the_shell_lives_on() {
+    check_kind(Subshell);
+}
+
+#[test]
+fn a_function_in_a_process_is_stopped_with_all_that_it_started() {
+    check_kind(Process);
+}
+
+#[test]
+fn a_script_is_stopped_with_all_that_it_started() {
+    check_kind(Bash);
+}
+
+#[test]
+fn a_script_of_sh_is_stopped_with_all_that_it_started() {
+    check_kind(Sh);
+}
+
+#[test]
+fn an_executable_is_stopped_with_all_that_it_started() {
+    check_kind(Program);
+}
+
+/// bash does not tell of a subshell where there is no ERR trap: the command before it is named in scripts.
+#[test]
+fn a_subshell_that_does_not_end_is_stopped() {
+    for kind in KINDS {
+        let stopped = stop(kind, MARGIN_MS, || plan(kind, "(BEGUN; sleep 600; :)"));
+        let message = message(&stopped.document);
+        if kind.is_function() {
+            assert!(message.contains("during `( : > "), "{kind:?}: {message}");
+        }
+        assert_eq!(
+            stopped.left.len(),
+            usize::from(kind == Subshell),
+            "{kind:?}"
+        );
+        assert_eq!(stopped.sandbox.respond("next"), b"answer 1 to next");
+    }
+}
+
+const FRAMES: &str = "
+inner() {
+  local x=1
+  : >\"$LAMBDA_TASK_ROOT/begun\"
+  sleep 600
+}
+outer() {
+  for x in 1; do
+    inner
+  done
+}
+";
+
+#[test]
+fn a_stopped_handler_is_told_with_its_frames() {
+    let answers = "if [ $1 = stuck ]; then\n  outer\nfi\nprintf 'answer 1 to %s' \"$1\"\n";
+    for kind in [Warm, Subshell, Process, Bash, Sh] {
+        let (file, first) = match kind {
+            Sh => ("whole", "#!/bin/sh"),
+            Bash => ("whole", "#!/bin/bash"),
+            _ => ("function.sh", ""),
+        };
+        let isolation = match kind {
+            Subshell => "subshell",
+            Process => "process",
+            _ => "none",
+        };
+        let text = if kind.is_function() {
+            format!("{FRAMES}handler() {{ :\n{answers}}}\n")
+        } else {
+            format!("{first}{FRAMES}:\n{answers}")
+        };
+        let stopped = stop(kind, MARGIN_MS, || {
+            let plan = if kind.is_function() {
+                Sandbox::of(&text)
+            } else {
+                whole(&text)
+            };
+            plan.env("COSHELL_ISOLATION", isolation)
+        });
+        let file = stopped.sandbox.task_root.path().join(file);
+        let frame = |function: &str, line: u32| format!("{function} ({}:{line})", file.display());
+        let outermost = if kind.is_function() {
+            "handler"
+        } else {
+            "main"
+        };
+        let expected = [frame("inner", 5), frame("outer", 9), frame(outermost, 14)];
+        assert_eq!(
+            stopped.document["stackTrace"],
+            Value::from(expected.to_vec()),
+            "{kind:?}"
+        );
+    }
+}
+
+/// Of an earlier invocation: those processes are nobody's business now.
+#[test]
+fn a_process_left_by_an_earlier_invocation_is_not_stopped() {
+    check_all(
+        &KINDS,
+        |kind| format!("{kind:?}"),
+        |kind| {
+            let sandbox = with_margin(plan(*kind, "sleep 601 & sleep 602"), MARGIN_MS).start();
+            let left = || {
+                let mut left = others(&sandbox);
+                left.retain(|_, command| command.contains("sleep"));
+                left
+            };
+            assert_eq!(sandbox.respond("keep"), b"answer 1 to keep");
+            // Each runs what it is to run.
+            let has_begun = || left().len() == 2 && left().values().any(|one| one == "sleep 600 ");
+            wait_until(has_begun, LIMIT);
+            let before = left();
+            timeout(&sandbox.invoke(due_in(300, "stuck")), &sandbox);
+            assert_eq!(left(), before);
+            assert!(sandbox.respond("next").ends_with(b" to next"));
+            timeout(&sandbox.invoke(due_in(300, "stuck")), &sandbox);
+            sandbox.api.wait_parked();
+            assert_eq!(left(), before);
+            let log = sandbox.bootstrap.final_log();
+            assert_eq!(log.matches("outlives its invocation").count(), 1, "{log}");
+        },
+    );
+}
+
+#[test]
+fn one_timeout_after_the_other_is_answered() {
+    check_all(
+        &KINDS,
+        |kind| format!("{kind:?}"),
+        |kind| {
+            let sandbox = with_margin(plan(*kind, "sleep 600 | cat"), MARGIN_MS).start();
+            for _ in 0..3 {
+                for _ in 0..2 {
+                    timeout(&sandbox.invoke(due_in(100, "stuck")), &sandbox);
+                }
+                assert_eq!(sandbox.respond("next"), b"answer 1 to next");
+            }
+            let log = sandbox.bootstrap.final_log();
+            assert_eq!(
+                log.matches("bootstrap: error: Function.Timeout").count(),
+                6,
+                "{log}"
+            );
+        },
+    );
+}
+
+/// Two seconds and a half for a handler that takes no notice of SIGTERM, which has half a second for its traps.
+#[test]
+fn the_answer_comes_before_the_deadline() {
+    check_all(
+        &KINDS,
+        |kind| format!("{kind:?}"),
+        |kind| {
+            let body = "trap '' TERM; BEGUN; while :; do sleep 0.01 || :; done";
+            let stopped = stop(*kind, 3000, || plan(*kind, body));
+            assert!(stopped.spared.is_some(), "the deadline has passed");
+        },
+    );
+}
+
+#[test]
+fn the_spare_shell_is_not_stopped_and_serves_the_next_event() {
+    for kind in [Warm, Subshell] {
+        let script = "handler() { if [[ $1 == stuck ]]; then sleep 600; fi; printf %s $$; }";
+        let isolation = if kind == Warm { "none" } else { "subshell" };
+        let plan = Sandbox::of(script).env("COSHELL_ISOLATION", isolation);
+        let sandbox = with_margin(plan, MARGIN_MS).start();
+        let shell = sandbox.bootstrap.shell_pid();
+        assert_eq!(sandbox.respond("first"), shell.to_string().as_bytes());
+        sandbox.api.wait_parked();
+        let mut shells = children(sandbox.bootstrap.pid());
+        shells.retain(|pid| *pid != shell);
+        let &[spare] = shells.as_slice() else {
+            panic!("no single spare: {shells:?}");
+        };
+        timeout(&sandbox.invoke(due_in(150, "stuck")), &sandbox);
+        let next = if kind == Warm { spare } else { shell };
+        assert_eq!(
+            sandbox.respond("next"),
+            next.to_string().as_bytes(),
+            "{kind:?}"
+        );
+    }
+}
+
+/// Of all handlers in a subshell this one costs the shell.
+#[test]
+fn a_handler_that_suspends_the_shell_around_it_is_answered_for() {
+    let stopped = stop(Subshell, MARGIN_MS, || {
+        plan(Subshell, "BEGUN; kill -STOP $$; sleep 600")
+    });
+    assert_eq!(stopped.sandbox.respond("next"), b"answer 1 to next");
+    stopped.sandbox.api.wait_parked();
+    assert_eq!(others(&stopped.sandbox).len(), 1);
+}
+
+/// A handler that waits until the test lets it go on.
+const GATED: &str = "read -r x <\"$LAMBDA_TASK_ROOT/gate\"";
+
+#[test]
+fn nothing_is_stopped_without_a_margin() {
+    for margin in [None, Some(0)] {
+        check_all(
+            &KINDS,
+            |kind| format!("{kind:?}"),
+            |kind| {
+                let plan = plan(*kind, GATED);
+                plan.task_root().fifo("gate");
+                let plan = match margin {
+                    Some(margin_ms) => with_margin(plan, margin_ms),
+                    None => plan,
+                };
+                let sandbox = plan.start();
+                let deadline = now() + Duration::from_millis(50);
+                let event = due_at(deadline, "stuck");
+                let request_id = event.request_id.clone();
+                sandbox.api.push(event);
+                wait_until(|| now() > deadline + Duration::from_millis(100), LIMIT);
+                sandbox.task_root.release("gate");
+                let answer = sandbox.api.wait_answer(&request_id);
+                let (expected, told) = ("partial outputanswer 1 to stuck", excerpt(&answer.body));
+                assert!(
+                    answer.is_response() && answer.body == expected.as_bytes(),
+                    "{told}"
+                );
+                assert_eq!(sandbox.bootstrap.final_log(), "");
+            },
+        );
+    }
+}
+
+#[test]
+fn nothing_is_stopped_that_has_no_deadline() {
+    let deadlines = [
+        None,
+        Some(""),
+        Some("soon"),
+        Some("-1"),
+        Some("99999999999999999999999"),
+    ];
+    for kind in KINDS {
+        let plan = plan(kind, GATED);
+        plan.task_root().fifo("gate");
+        let sandbox = with_margin(plan, 1000).start();
+        for deadline in deadlines {
+            let event = match deadline {
+                Some(value) => Event::fresh("stuck").header("Lambda-Runtime-Deadline-Ms", value),
+                None => Event::fresh("stuck").without("Lambda-Runtime-Deadline-Ms"),
+            };
+            let request_id = event.request_id.clone();
+            sandbox.api.push(event);
+            sandbox.task_root.release("gate");
+            let answer = sandbox.api.wait_answer(&request_id);
+            assert!(answer.is_response(), "{kind:?} {deadline:?}");
+        }
+        assert_eq!(sandbox.bootstrap.final_log(), "");
+    }
+}
+
+#[test]
+fn a_handler_that_is_done_in_time_ends_as_always() {
+    let script = r#"
+handler() {
+  case $1 in
+    fail) return 3 ;;
+    exit) exit 4 ;;
+    false) false ;;
+    job) sleep 600 >/dev/null & ;;
+  esac
+  printf 'on %s' "$1"
+}"#;
+    for isolation in ["none", "subshell", "process"] {
+        let plan = Sandbox::of(script).env("COSHELL_ISOLATION", isolation);
+        let sandbox = with_margin(plan, 1000).start();
+        for (event, error_type) in [
+            ("fail", "Function.HandlerFailed"),
+            ("exit", "Function.HandlerExited"),
+            ("false", "Function.CommandFailed"),
+        ] {
+            assert_eq!(sandbox.fail(event)["errorType"], error_type);
+            assert_eq!(sandbox.respond("time"), b"on time");
+        }
+        assert_eq!(sandbox.respond("job"), b"on job");
+        sandbox.api.wait_parked();
+        let has_job = || {
+            others(&sandbox)
+                .values()
+                .any(|command| command.contains("sleep"))
+        };
+        wait_until(has_job, LIMIT);
+    }
+}
+
+#[test]
+fn a_handler_whose_time_is_up_already_is_not_started() {
+    for kind in KINDS {
+        let sandbox = with_margin(plan(kind, "BEGUN"), 30_000).start();
+        assert_eq!(sandbox.respond("first"), b"answer 1 to first");
+        sandbox.api.wait_parked();
+        let shell = kind.is_function().then(|| sandbox.bootstrap.shell_pid());
+        for deadline in [
+            now() + Duration::from_secs(10),
+            now().saturating_sub(Duration::from_secs(1)),
+            Duration::ZERO,
+        ] {
+            let document = timeout(&sandbox.invoke(due_at(deadline, "stuck")), &sandbox);
+            let message = message(&document);
+            assert!(
+                message.contains("was not started") && message.contains("30000 ms"),
+                "{message}"
+            );
+        }
+        assert!(!sandbox.task_root.exists("begun"), "{kind:?}");
+        let count = if kind == Warm { 2 } else { 1 };
+        let expected = format!("answer {count} to next");
+        assert_eq!(String::from_utf8_lossy(&sandbox.respond("next")), expected);
+        if matches!(kind, Warm | Subshell) {
+            assert_eq!(
+                Some(sandbox.bootstrap.shell_pid()),
+                shell,
+                "it was not touched"
+            );
+        }
+        let log = sandbox.bootstrap.final_log();
+        assert_eq!(
+            log.matches("bootstrap: error: Function.Timeout: ").count(),
+            3,
+            "{log}"
+        );
+        assert_eq!(log.lines().count(), 3, "{log}");
+    }
+}

@@ -1,0 +1,419 @@
+//! What an invocation leaves running: told of once or ended, whichever kind of handler left it; and orphans that end, reaped.
+//!
+//! What becomes of their output is in `containment_processes.rs`, `scripts.rs` and `programs.rs`.
+
+use std::collections::BTreeMap;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::{Event, LIMIT, Plan, Sandbox, children, wait_until, zombies};
+
+/// Starts what `$1` names, and prints the pid of it. All that is left has `sleep 600` in its command line.
+const LEAVE: &str = r#"
+runs() { until [[ $(<"/proc/$1/comm") == "$2" ]]; do :; done 2>/dev/null; }
+is_there() { until [[ -e $LAMBDA_TASK_ROOT/$1 ]]; do sleep 0.01; done; }
+leave() {
+  case $1 in
+    nothing) return ;;
+    job)
+      sleep 600 </dev/null >/dev/null 2>&1 &
+      runs $! sleep
+      echo $!
+      ;;
+    holder)
+      sleep 600 &
+      runs $! sleep
+      echo $!
+      ;;
+    orphan)
+      (
+        sleep 600 >/dev/null 2>&1 &
+        runs $! sleep
+        echo $!
+      )
+      ;;
+    daemon)
+      setsid sleep 600 </dev/null >/dev/null 2>&1 &
+      runs $! sleep
+      echo $!
+      ;;
+    nohup)
+      nohup sleep 600 </dev/null >/dev/null 2>&1 &
+      runs $! sleep
+      echo $!
+      ;;
+    stopped)
+      sleep 600 </dev/null >/dev/null 2>&1 &
+      runs $! sleep
+      kill -STOP $!
+      echo $!
+      ;;
+    stubborn)
+      bash -c 'trap "" TERM HUP INT; : >"$LAMBDA_TASK_ROOT/stubborn$$"; while :; do sleep 600; done' </dev/null >/dev/null 2>&1 &
+      is_there "stubborn$!"
+      echo $!
+      ;;
+    family)
+      bash -c '(trap "" TERM; exec sleep 600) & (sleep 600 & setsid sleep 600 & wait) & : >"$LAMBDA_TASK_ROOT/family$$"; wait' </dev/null >/dev/null 2>&1 &
+      is_there "family$!"
+      echo $!
+      ;;
+  esac
+}
+"#;
+const KINDS: [&str; 8] = [
+    "job", "holder", "orphan", "daemon", "nohup", "stopped", "stubborn", "family",
+];
+
+/// The kinds of handler, each of which runs `lines` of bash with the event as `$1`.
+fn handlers(lines: &str) -> Vec<(&'static str, Plan)> {
+    let function = |isolation: &str| {
+        let script = format!("{lines}\nhandler() {{ run \"$1\"; }}\n");
+        Sandbox::of(&script).env("COSHELL_ISOLATION", isolation)
+    };
+    let script = format!("#!/bin/bash\n{lines}\nrun \"$1\"\n");
+    // Python becomes a bash, so that all that is left is of the same lines.
+    let program = format!(
+        "#!/usr/bin/env python3\nimport os, sys\nos.execvp('bash', ['bash', '-c', r'''{lines}\nrun \"$1\"''', 'bash', sys.stdin.read()])\n"
+    );
+    vec![
+        ("a function", function("none")),
+        ("a function in a subshell", function("subshell")),
+        ("a function in a process", function("process")),
+        (
+            "a script",
+            Sandbox::empty()
+                .file("legacy.sh", script)
+                .handler("legacy.sh"),
+        ),
+        (
+            "an executable",
+            Sandbox::empty().executable("tool", program).handler("tool"),
+        ),
+    ]
+}
+
+fn leaving() -> Vec<(&'static str, Plan)> {
+    handlers(&format!("{LEAVE}\nrun() {{ leave \"$1\"; }}\n"))
+}
+
+/// What lives of all that was left.
+fn left(sandbox: &Sandbox) -> BTreeMap<u32, String> {
+    let mut processes = sandbox.bootstrap.processes();
+    processes.retain(|_, command| command.contains("sleep 600"));
+    processes
+}
+
+/// The pid that a handler printed.
+fn pid(response: &[u8]) -> u32 {
+    let text = String::from_utf8_lossy(response);
+    text.trim()
+        .parse()
+        .unwrap_or_else(|error| panic!("{error}: {text:?}"))
+}
+
+/// Our warnings of processes.
+fn warnings(log: &str) -> Vec<&str> {
+    log.lines()
+        .filter(|line| line.starts_with("bootstrap: warn: process "))
+        .collect()
+}
+
+/// The warning of what an invocation for `kind` left.
+fn warning(pid: u32, kind: &str, setting: &str) -> String {
+    let name = if matches!(kind, "stubborn" | "family") {
+        "bash"
+    } else {
+        "sleep"
+    };
+    let fate = if setting == "kill" {
+        "is ended"
+    } else {
+        "what it prints goes to the log"
+    };
+    format!(
+        "bootstrap: warn: process {pid} ({name}) outlives its invocation; {fate} (request id the-{kind})"
+    )
+}
+
+#[test]
+fn what_is_left_is_ended_before_the_next_event_is_asked_for() {
+    for (handler, plan) in leaving() {
+        let sandbox = plan.env("COSHELL_LEFTOVERS", "kill").start();
+        let mut expected = Vec::new();
+        for kind in KINDS {
+            println!("the case: {handler}, {kind}");
+            let pid = pid(&sandbox.respond_to(Event::new(&format!("the-{kind}"), kind)));
+            sandbox.api.wait_parked();
+            let left = left(&sandbox);
+            assert!(left.is_empty(), "{left:?}\n{}", sandbox.bootstrap.log());
+            expected.push(warning(pid, kind, "kill"));
+            assert_eq!(sandbox.respond("nothing"), b"");
+        }
+        let log = sandbox.bootstrap.final_log();
+        assert_eq!(warnings(&log), expected, "{handler}");
+        assert!(!log.contains("sleep 600"), "an argument is told: {log}");
+        assert!(!log.contains("bootstrap: error"), "{log}");
+    }
+}
+
+/// It costs the shell nothing: variables live on.
+#[test]
+fn a_shell_lives_on_when_what_its_handler_left_is_ended() {
+    let script = format!(
+        "{LEAVE}\nhandler() {{ count=$((${{count-0}} + 1)); leave \"$1\" >&2; printf '%s %s' $count $$; }}\n"
+    );
+    let sandbox = Sandbox::of(&script)
+        .env("COSHELL_LEFTOVERS", "kill")
+        .start();
+    let shell = sandbox.bootstrap.shell_pid();
+    for (kind, number) in KINDS.iter().zip(1..) {
+        let response = sandbox.respond(kind);
+        assert_eq!(
+            String::from_utf8_lossy(&response),
+            format!("{number} {shell}"),
+            "{kind}"
+        );
+    }
+}
+
+/// `wait` and `jobs` know nothing of a job that was ended.
+#[test]
+fn a_job_that_was_ended_is_told_to_no_later_invocation() {
+    let script = format!(
+        "{LEAVE}\nhandler() {{ case $1 in wait) wait; wait -n || echo \"$?\" ;; jobs) jobs ;; *) leave \"$1\" ;; esac; }}\n"
+    );
+    for isolation in ["none", "subshell", "process"] {
+        let sandbox = Sandbox::of(&script)
+            .env("COSHELL_LEFTOVERS", "kill")
+            .env("COSHELL_ISOLATION", isolation)
+            .start();
+        sandbox.respond("job");
+        assert_eq!(sandbox.respond("jobs"), b"");
+        assert_eq!(sandbox.respond("wait"), b"127");
+        let log = sandbox.bootstrap.final_log();
+        assert!(!log.contains("Terminated"), "{log}");
+    }
+}
+
+#[test]
+fn what_is_left_lives_on_unless_it_is_to_be_ended_and_is_told_of_once() {
+    for setting in [None, Some("keep")] {
+        for (handler, plan) in leaving() {
+            let plan = setting
+                .into_iter()
+                .fold(plan, |plan, setting| plan.env("COSHELL_LEFTOVERS", setting));
+            let sandbox = plan.start();
+            let mut pids = Vec::new();
+            for kind in KINDS {
+                println!("the case: {handler}, {kind}, {setting:?}");
+                let request_id = format!("the-{kind}");
+                pids.push(pid(&sandbox.respond_to(Event::new(&request_id, kind))));
+                for _ in 0..2 {
+                    assert_eq!(sandbox.respond("nothing"), b"");
+                    sandbox.api.wait_parked();
+                    let left = left(&sandbox);
+                    assert!(
+                        pids.iter().all(|pid| left.contains_key(pid)),
+                        "{pids:?}: {left:?}"
+                    );
+                }
+            }
+            let log = sandbox.bootstrap.final_log();
+            let expected: Vec<_> = KINDS
+                .iter()
+                .zip(pids)
+                .map(|(kind, pid)| warning(pid, kind, "keep"))
+                .collect();
+            assert_eq!(warnings(&log), expected, "{handler}");
+            assert!(!log.contains("sleep 600"), "an argument is told: {log}");
+        }
+    }
+}
+
+#[test]
+fn what_a_handler_that_fails_leaves_is_told_of_or_ended_too() {
+    for failure in [
+        "return 3",
+        "exit 3",
+        "kill -9 $$",
+        "kill -9 $BASHPID",
+        "exec false",
+    ] {
+        let lines = format!(
+            "{LEAVE}\nrun() {{ leave \"$1\" >\"$LAMBDA_TASK_ROOT/$1\"; [[ $1 == nothing ]] || {failure}; }}\n"
+        );
+        for setting in ["keep", "kill"] {
+            for (handler, plan) in handlers(&lines) {
+                // There it is the shell that dies: its fork goes on for a while, and may be told of.
+                if handler == "a function in a subshell" && failure == "kill -9 $$" {
+                    continue;
+                }
+                let sandbox = plan.env("COSHELL_LEFTOVERS", setting).start();
+                let mut expected = Vec::new();
+                for kind in ["job", "orphan", "stubborn"] {
+                    println!("the case: {handler}, {failure}, {kind}, {setting}");
+                    let answer = sandbox.invoke(Event::new(&format!("the-{kind}"), kind));
+                    assert!(answer.is_error(), "{}", sandbox.api.transcript());
+                    sandbox.api.wait_parked();
+                    let pid = pid(sandbox.task_root.read(kind).as_bytes());
+                    let left = left(&sandbox);
+                    assert_eq!(left.contains_key(&pid), setting == "keep", "{left:?}");
+                    assert!(setting == "keep" || left.is_empty(), "{left:?}");
+                    expected.push(warning(pid, kind, setting));
+                    assert_eq!(sandbox.respond("nothing"), b"");
+                }
+                let log = sandbox.bootstrap.final_log();
+                assert_eq!(warnings(&log), expected, "{handler}, {failure}");
+            }
+        }
+    }
+}
+
+/// As programs do that put themselves into the background, only longer: each process starts the next one, and ends.
+/// The children are listed while one ends: it is gone when it is looked at, and its own child is not listed yet.
+#[test]
+fn a_process_that_is_handed_on_while_it_is_looked_for_does_not_escape() {
+    let script = r"
+chain() { if (($1)); then chain $(($1 - 1)) & exit; fi; exec sleep 600; }
+handler() { (chain 12) </dev/null >/dev/null 2>&1; }
+";
+    for setting in ["keep", "kill"] {
+        for isolation in ["none", "subshell", "process"] {
+            let sandbox = Sandbox::of(script)
+                .env("COSHELL_LEFTOVERS", setting)
+                .env("COSHELL_ISOLATION", isolation)
+                .start();
+            for number in 0..40 {
+                let request_id = format!("the-id-{number}");
+                sandbox.respond_to(Event::new(&request_id, "x"));
+                sandbox.api.wait_parked();
+                if setting == "kill" {
+                    let left = left(&sandbox);
+                    assert!(left.is_empty(), "{isolation}, {request_id}: {left:?}");
+                } else {
+                    // The last one, which no longer hands anything on.
+                    wait_until(|| !left(&sandbox).is_empty(), LIMIT);
+                    end_all(&sandbox);
+                }
+            }
+            let log = sandbox.bootstrap.final_log();
+            let is_told = |number: &i32| log.contains(&format!("(request id the-id-{number})"));
+            let untold: Vec<_> = (0..40).filter(|number| !is_told(number)).collect();
+            assert!(
+                untold.is_empty(),
+                "{setting}, {isolation}: nothing is told of {untold:?}"
+            );
+        }
+    }
+}
+
+/// Ends what was left, as another program could.
+fn end_all(sandbox: &Sandbox) {
+    for pid in left(sandbox).into_keys() {
+        let pid = Pid::from_raw(i32::try_from(pid).expect("a pid"));
+        kill(pid, Signal::SIGKILL).expect("cannot send a signal");
+    }
+    wait_until(|| left(sandbox).is_empty(), LIMIT);
+}
+
+/// What was there before an invocation is not of it: the file may start what all of them need.
+#[test]
+fn what_the_file_started_is_neither_told_of_nor_ended() {
+    let script = "sleep 600 </dev/null >/dev/null 2>&1 &\nserver=$!\nhandler() { kill -0 $server && printf on; }\n";
+    for setting in ["keep", "kill"] {
+        for isolation in ["none", "subshell"] {
+            let sandbox = Sandbox::of(script)
+                .env("COSHELL_LEFTOVERS", setting)
+                .env("COSHELL_ISOLATION", isolation)
+                .start();
+            for _ in 0..3 {
+                assert_eq!(sandbox.respond("x"), b"on", "{setting}, {isolation}");
+            }
+            sandbox.api.wait_parked();
+            wait_until(|| left(&sandbox).len() == 1, LIMIT);
+            assert_eq!(sandbox.bootstrap.final_log(), "");
+        }
+    }
+}
+
+// Orphans that end
+
+/// Leaves an orphan of bootstrap that waits at the FIFO `gate`, and lets it go if the event says so; the response is its
+/// state after that.
+const ENDS: &str = r#"
+run() {
+  read -r pid < <((bash -c 'echo $$; read -r _ <"$LAMBDA_TASK_ROOT/gate"; exit 3' 2>/dev/null </dev/null &))
+  until look && [[ $parent == "$PPID" ]]; do :; done
+  if [[ $1 == ends ]]; then
+    : >"$LAMBDA_TASK_ROOT/gate"
+    until look && [[ $state != [RSD] ]]; do :; done
+  fi
+  echo "$state"
+}
+look() {
+  local stat=''
+  read -r stat 2>/dev/null <"/proc/$pid/stat" || :
+  read -r state parent _ <<<"${stat##*) }"
+}
+"#;
+
+#[test]
+fn orphans_that_end_during_an_invocation_are_reaped_after_it() {
+    for (handler, plan) in handlers(ENDS) {
+        println!("the case: {handler}");
+        let sandbox = plan.start();
+        sandbox.task_root.fifo("gate");
+        for _ in 0..3 {
+            assert_eq!(sandbox.respond("ends"), b"Z");
+            sandbox.api.wait_parked();
+            assert_eq!(zombies(sandbox.bootstrap.pid()), [0; 0]);
+        }
+        assert_eq!(sandbox.bootstrap.final_log(), "");
+    }
+}
+
+#[test]
+fn orphans_that_end_while_an_event_is_waited_for_are_reaped() {
+    for (handler, plan) in handlers(ENDS) {
+        println!("the case: {handler}");
+        let sandbox = plan.start();
+        sandbox.task_root.fifo("gate");
+        for _ in 0..2 {
+            assert_ne!(sandbox.respond("waits"), b"Z");
+            sandbox.bootstrap.wait_log("outlives its invocation");
+            sandbox.api.wait_parked();
+            let bootstrap = sandbox.bootstrap.pid();
+            let before = children(bootstrap);
+            sandbox.task_root.release("gate");
+            // A zombie would still be a child.
+            wait_until(|| children(bootstrap).len() == before.len() - 1, LIMIT);
+            assert_eq!(zombies(bootstrap), [0; 0]);
+        }
+        // Nothing else was taken for an orphan.
+        assert_eq!(sandbox.respond("ends"), b"Z");
+    }
+}
+
+/// SIGCHLD is told once for many.
+#[test]
+fn many_orphans_that_end_at_once_are_reaped() {
+    let script = r"handler() {
+  for _ in {1..100}; do
+    (exec sleep 600 </dev/null >/dev/null 2>&1 &)
+  done
+}";
+    let sandbox = Sandbox::of(script).env("COSHELL_SPARE", "off").start();
+    sandbox.respond("x");
+    sandbox.api.wait_parked();
+    wait_until(|| left(&sandbox).len() == 100, LIMIT);
+    let bootstrap = sandbox.bootstrap.pid();
+    assert_eq!(children(bootstrap).len(), 101);
+    end_all(&sandbox);
+    wait_until(|| children(bootstrap).len() == 1, LIMIT);
+    assert_eq!(
+        sandbox.bootstrap.final_log().matches("outlives").count(),
+        100
+    );
+}

@@ -1,0 +1,674 @@
+//! Executables as handlers: a process for each event, which is its standard input; standard output is the response.
+//!
+//! Most of what is run here takes its event for what it is to do: `python` for lines of Python, `tool`, a copy of bash
+//! and so a binary of the machine, for lines of bash.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use nix::sys::signal::Signal;
+
+use crate::init::fails;
+use crate::support::{Event, LIMIT, Plan, Sandbox, excerpt, wait_until};
+
+const PYTHON: &str =
+    "#!/usr/bin/env python3\nimport os, signal, sys, time\nexec(sys.stdin.read())\n";
+const REPEATS_IN_PYTHON: &str = "#!/usr/bin/python3\nimport shutil, sys\nshutil.copyfileobj(sys.stdin.buffer, sys.stdout.buffer)\n";
+const REPEATS_IN_PERL: &str = "#!/usr/bin/perl\nlocal $/;\nprint <STDIN>;\n";
+
+/// A sandbox whose handler is the executable `name`.
+fn named(name: &str, content: impl AsRef<[u8]>) -> Plan {
+    Sandbox::empty().executable(name, content).handler(name)
+}
+
+/// Runs its event as Python.
+fn python() -> Plan {
+    named("python", PYTHON)
+}
+
+/// A program of this machine, as people build one.
+fn binary(name: &str, path: &str) -> Plan {
+    named(name, fs::read(path).expect("a program of the system"))
+}
+
+fn message(document: &serde_json::Value) -> &str {
+    document["errorMessage"].as_str().expect("a message")
+}
+
+#[test]
+fn a_program_is_found_by_any_name_and_gets_its_event() {
+    let cat = fs::read("/bin/cat").expect("cat");
+    for (name, content) in [
+        ("tool", &cat[..]),
+        ("bin/tool", &cat),
+        ("tool.x86_64", &cat),
+        ("with space", &cat),
+        ("it's", &cat),
+        ("report.py", REPEATS_IN_PYTHON.as_bytes()),
+        ("bin/report.v2.py", REPEATS_IN_PYTHON.as_bytes()),
+        ("report", REPEATS_IN_PERL.as_bytes()),
+        ("awk.sh", b"#!/usr/bin/awk -f\n{ print }\n"),
+        ("sed.handler", b"#! /bin/sed -nf\np\n"),
+    ] {
+        let sandbox = named(name, content).start();
+        for event in ["an event", "another\nevent"] {
+            let response = sandbox.respond(event);
+            assert_eq!(String::from_utf8_lossy(&response), event, "{name}");
+        }
+    }
+    for handler in ["/bin/tool", "./bin/../bin/tool", "bin//tool"] {
+        let plan = Sandbox::empty().executable("bin/tool", &cat);
+        let sandbox = plan.handler(handler).start();
+        assert_eq!(sandbox.respond("x"), b"x", "{handler}");
+        let plan = Sandbox::empty().executable("bin/tool", &cat);
+        let sandbox = plan.handler("never.named").argument(handler).start();
+        assert_eq!(sandbox.respond("x"), b"x", "{handler} as an argument");
+    }
+}
+
+#[test]
+fn the_name_of_an_executable_wins_over_a_function() {
+    let function = "handler() { printf 'the function'; }\n";
+    let plan = Sandbox::of(function).executable("function.handler", REPEATS_IN_PERL);
+    assert_eq!(plan.start().respond("x"), b"x");
+}
+
+#[test]
+fn an_event_of_any_bytes_is_exact() {
+    const MEBIBYTE: usize = 1024 * 1024;
+    let text = "{\n  \"k\u{e9}y\": \"%s \\\\ $(id) \u{6f22} * 'q'\",\r\n\n\t\"n\": 1\n}, ";
+    let long = |len_bytes| text.bytes().cycle().take(len_bytes).collect::<Vec<u8>>();
+    let events = [
+        Vec::new(),
+        b"\n".to_vec(),
+        b"\0".to_vec(),
+        b"a\0b\n\0\0c\n\n".to_vec(),
+        (0..=255).collect(),
+        long(1024),
+        long(65_536),
+        vec![0; MEBIBYTE],
+        long(6 * MEBIBYTE),
+        b"short".to_vec(),
+        Vec::new(),
+    ];
+    for plan in [
+        binary("tool", "/bin/cat"),
+        named("report.py", REPEATS_IN_PYTHON),
+        named("report", REPEATS_IN_PERL),
+    ] {
+        let sandbox = plan.env("COSHELL_TRAILING_NEWLINES", "keep").start();
+        for event in &events {
+            let response = sandbox.respond(event);
+            assert!(
+                response == *event,
+                "{}: {}",
+                excerpt(event),
+                excerpt(&response)
+            );
+        }
+    }
+}
+
+#[test]
+fn newlines_at_the_end_of_a_response_are_dropped_unless_kept() {
+    for (setting, response) in [
+        ("", &b"a\n\0"[..]),
+        ("strip", b"a\n\0"),
+        ("keep", b"a\n\0\n\n"),
+    ] {
+        let plan = binary("tool", "/bin/cat").env("COSHELL_TRAILING_NEWLINES", setting);
+        assert_eq!(plan.start().respond("a\n\0\n\n"), response, "{setting}");
+    }
+}
+
+#[test]
+fn the_only_argument_of_a_program_is_its_path() {
+    let show = "import sys; sys.stdout.write(open('/proc/self/cmdline').read())";
+    let plan = named("bin/python", PYTHON);
+    let path = plan.task_root().path().join("bin/python");
+    let response = plan.start().respond(show);
+    let words = format!("python3\0{}\0", path.display());
+    assert_eq!(String::from_utf8_lossy(&response), words);
+    let plan = binary("bin/tool", "/bin/bash");
+    let path = plan.task_root().path().join("bin/tool");
+    let response = plan
+        .start()
+        .respond("cat /proc/$$/cmdline; printf '%s' \"$#\"");
+    let words = format!("{}\x000", path.display());
+    assert_eq!(String::from_utf8_lossy(&response), words);
+}
+
+#[test]
+fn the_folder_of_a_program_is_the_task_root() {
+    let plan = named("bin/python", PYTHON);
+    let root = plan.task_root().path().to_string_lossy().into_owned();
+    // Also when bootstrap is started elsewhere.
+    let bootstrap = crate::support::bootstrap_path();
+    let elsewhere = ["bash", "-c", "cd / && exec \"$@\"", "bash", &bootstrap];
+    let sandbox = plan.program(&elsewhere).start();
+    let response = sandbox.respond("sys.stdout.write(os.getcwd()); os.chdir('/')");
+    assert_eq!(String::from_utf8_lossy(&response), root);
+    let response =
+        sandbox.respond("sys.stdout.write(os.getcwd() + ' ' + os.environ['LAMBDA_TASK_ROOT'])");
+    assert_eq!(String::from_utf8_lossy(&response), format!("{root} {root}"));
+}
+
+#[test]
+fn the_descriptors_of_a_program_are_the_standard_three() {
+    let show = "print(*[fd for fd in range(1024) if os.path.exists(f'/proc/self/fd/{fd}')])";
+    let wrapper = "exec 5</dev/null 12<>/dev/null 62</dev/null 200</dev/null; exec \"$@\"";
+    let bootstrap = crate::support::bootstrap_path();
+    let inheriting = python().program(&["bash", "-c", wrapper, "bash", &bootstrap]);
+    for plan in [python(), inheriting] {
+        let sandbox = plan.start();
+        for _ in 0..2 {
+            assert_eq!(sandbox.respond(show), b"0 1 2");
+        }
+    }
+}
+
+#[test]
+fn signals_and_the_process_group_are_as_a_program_expects_them() {
+    let sandbox = binary("tool", "/bin/bash").start();
+    let response = sandbox.respond("exec grep -E 'Sig(Blk|Ign)' /proc/self/status");
+    let response = String::from_utf8(response).expect("text");
+    let masks = response
+        .lines()
+        .map(|line| line.split('\t').nth(1).expect("a mask"));
+    for mask in masks {
+        let mask = u64::from_str_radix(mask, 16).expect("a mask");
+        // glibc's posix_spawn leaves its own two, 32 and 33, ignored.
+        assert_eq!(mask & !(3 << 31), 0, "{response}");
+    }
+    // `kill 0` reaches the program, and not bootstrap.
+    let document = sandbox.fail("kill -KILL 0");
+    assert_eq!(document["errorType"], "Function.HandlerKilled");
+    assert_eq!(sandbox.respond("printf on"), b"on");
+}
+
+/// The variables of an invocation, and the header that each comes with.
+const CONTEXT: [(&str, &str); 8] = [
+    (
+        "LAMBDA_RUNTIME_AWS_REQUEST_ID",
+        "Lambda-Runtime-Aws-Request-Id",
+    ),
+    ("LAMBDA_RUNTIME_DEADLINE_MS", "Lambda-Runtime-Deadline-Ms"),
+    (
+        "LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN",
+        "Lambda-Runtime-Invoked-Function-Arn",
+    ),
+    ("LAMBDA_RUNTIME_TRACE_ID", "Lambda-Runtime-Trace-Id"),
+    ("_X_AMZN_TRACE_ID", "Lambda-Runtime-Trace-Id"),
+    (
+        "LAMBDA_RUNTIME_CLIENT_CONTEXT",
+        "Lambda-Runtime-Client-Context",
+    ),
+    (
+        "LAMBDA_RUNTIME_COGNITO_IDENTITY",
+        "Lambda-Runtime-Cognito-Identity",
+    ),
+    (
+        "LAMBDA_RUNTIME_AWS_TENANT_ID",
+        "Lambda-Runtime-Aws-Tenant-Id",
+    ),
+];
+
+/// A program gets the environment as bytes: a variable that is there twice would have a value for each way to read it.
+#[test]
+fn context_variables_are_in_the_environment_and_those_that_were_not_sent_are_not() {
+    let show = "grep -zaE '^(LAMBDA_RUNTIME_[A-Z]+_|_X_AMZN)' /proc/$$/environ | sort -z";
+    let value = |header: &str| format!("{{\"of\": \"{header}\", \"it's\": \"$(id) \\\" \u{e9}\"}}");
+    let stale = |plan: Plan| {
+        let names = CONTEXT.iter().map(|(name, _)| *name);
+        names.fold(plan, |plan, name| plan.env(name, "stale"))
+    };
+    for plan in [
+        binary("tool", "/bin/bash"),
+        stale(binary("tool", "/bin/bash")),
+    ] {
+        let sandbox = plan.start();
+        for turn in 0..2 {
+            let sent = CONTEXT
+                .iter()
+                .fold(Event::fresh(show), |event, (_, header)| {
+                    event.header(header, &value(header))
+                });
+            let request_id = format!("sent-{turn}");
+            let response = sandbox.respond_to(sent.named(&request_id));
+            let mut expected = CONTEXT.map(|(name, header)| format!("{name}={}\0", value(header)));
+            expected[0] = format!("{}={request_id}\0", CONTEXT[0].0);
+            expected.sort();
+            assert_eq!(String::from_utf8_lossy(&response), expected.concat());
+            let request_id = format!("bare-{turn}");
+            let response = sandbox.respond_to(Event::bare(&request_id, show));
+            let expected = format!("{}={request_id}\0", CONTEXT[0].0);
+            assert_eq!(String::from_utf8_lossy(&response), expected);
+        }
+    }
+}
+
+#[test]
+fn the_environment_is_passed_on_but_for_what_is_the_platforms() {
+    let plan = python()
+        .env("MINE", "a 'b'\n$(id) \\")
+        .env("EMPTY", "")
+        .env("BASH_ENV", "/no/such/file")
+        .env("POSIXLY_CORRECT", "1")
+        .env("_LAMBDA_TELEMETRY_LOG_FD", "5");
+    let show = "sys.stdout.write('|'.join(os.environ.get(name, 'unset') for name in ['MINE', 'EMPTY', 'BASH_ENV', 'POSIXLY_CORRECT', '_LAMBDA_TELEMETRY_LOG_FD', '_HANDLER', 'AWS_REGION']))";
+    let response = plan.start().respond(show);
+    assert_eq!(
+        String::from_utf8_lossy(&response),
+        "a 'b'\n$(id) \\||/no/such/file|1|unset|python|eu-central-1"
+    );
+}
+
+#[test]
+fn each_event_is_a_process_of_its_own() {
+    let sandbox = python().start();
+    let show = "print(os.getpid(), os.getppid(), os.getpgrp() == os.getpid(), os.environ.get('LEFT')); os.environ['LEFT'] = 'over'; os.umask(0); os.chdir('/')";
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let response = String::from_utf8(sandbox.respond(show)).expect("text");
+        let words: Vec<_> = response.split(' ').map(ToOwned::to_owned).collect();
+        assert_eq!(
+            words[1..],
+            [&sandbox.bootstrap.pid().to_string(), "True", "None"]
+        );
+        assert!(
+            !seen.contains(&words[0]),
+            "{} again, after {seen:?}",
+            words[0]
+        );
+        seen.push(words[0].clone());
+    }
+    sandbox.api.wait_parked();
+    assert_eq!(sandbox.bootstrap.processes().len(), 1, "nothing is kept");
+}
+
+// How it ends
+
+#[test]
+fn a_program_that_exits_is_told_with_its_status_and_its_log() {
+    let sandbox = python().start();
+    for status in [1, 3, 100, 255] {
+        let event = format!(
+            "print('partial'); print('why it failed', file=sys.stderr); sys.exit({status})"
+        );
+        let document = sandbox.fail(event);
+        assert_eq!(
+            document["errorType"], "Function.HandlerExited",
+            "{document}"
+        );
+        assert_eq!(
+            message(&document),
+            format!("python exited with status {status}\nwhy it failed")
+        );
+    }
+    // The log of one event is not told for another one.
+    let document = sandbox.fail("sys.exit(7)");
+    assert_eq!(message(&document), "python exited with status 7");
+    let document = sandbox.fail("raise KeyError('name')");
+    assert!(
+        message(&document).starts_with("python exited with status 1\nTraceback ")
+            && message(&document).ends_with("KeyError: 'name'"),
+        "{document}"
+    );
+    assert_eq!(sandbox.respond("print('on')"), b"on");
+}
+
+#[test]
+fn a_program_that_is_killed_is_told_with_the_signal() {
+    let sandbox = python().start();
+    for signal in ["SIGKILL", "SIGSEGV", "SIGTERM", "SIGABRT"] {
+        let event = format!(
+            "print('its log', file=sys.stderr, flush=True); os.kill(os.getpid(), signal.{signal})"
+        );
+        let document = sandbox.fail(event);
+        assert_eq!(
+            document["errorType"], "Function.HandlerKilled",
+            "{document}"
+        );
+        assert_eq!(
+            message(&document),
+            format!("python killed by {signal}\nits log")
+        );
+        assert_eq!(sandbox.respond("print('on')"), b"on", "after {signal}");
+    }
+    // A status that only looks like a signal.
+    let document = sandbox.fail("os._exit(137)");
+    assert_eq!(
+        document["errorType"], "Function.HandlerExited",
+        "{document}"
+    );
+    assert!(message(&document).contains("status 137"), "{document}");
+}
+
+#[test]
+fn what_a_program_logs_is_logged_at_once_and_in_order() {
+    let sandbox = binary("tool", "/bin/bash").start();
+    sandbox.task_root.fifo("gate");
+    let event =
+        "echo first >&2; read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; echo second >&2; printf response";
+    sandbox.api.push(Event::new("the-id", event));
+    sandbox.bootstrap.wait_log("first\n");
+    assert!(sandbox.api.answers("the-id").is_empty());
+    sandbox.task_root.release("gate");
+    assert_eq!(sandbox.api.wait_answer("the-id").body, b"response");
+    sandbox.api.wait_parked();
+    assert_eq!(sandbox.bootstrap.final_log(), "first\nsecond\n");
+}
+
+#[test]
+fn a_large_response_and_a_large_log_at_once_stop_nothing() {
+    let sandbox = python().start();
+    let event = "for piece in range(5 * 16):\n  os.write(1, b'o' * 65536)\n  os.write(2, (b'e' * 63 + b'\\n') * 1024)\n";
+    for _ in 0..2 {
+        let response = sandbox.respond(event);
+        assert_eq!(response.len(), 5 * 1024 * 1024);
+        assert!(
+            response.iter().all(|byte| *byte == b'o'),
+            "{}",
+            excerpt(&response)
+        );
+    }
+    sandbox.api.wait_parked();
+    let log = sandbox.bootstrap.final_log();
+    assert_eq!(log.len(), 2 * 5 * 1024 * 1024);
+}
+
+#[test]
+fn a_response_that_is_too_large_is_an_error() {
+    let sandbox = python().start();
+    let document = sandbox.fail("sys.stdout.write('x' * 6291557)");
+    assert_eq!(document["errorType"], "Function.ResponseSizeTooLarge");
+    assert!(message(&document).contains("6291557"), "{document}");
+    assert_eq!(
+        sandbox.respond("sys.stdout.write('x' * 6291556)").len(),
+        6_291_556
+    );
+}
+
+#[test]
+fn a_program_that_reads_nothing_gets_no_other_event() {
+    let sandbox = binary("tool", "/bin/true").start();
+    for len_bytes in [0, 10, 6 * 1024 * 1024] {
+        assert_eq!(sandbox.respond("x".repeat(len_bytes)), b"");
+    }
+    let sandbox = named("head", "#!/usr/bin/awk -f\n{ print; exit }\n").start();
+    assert_eq!(sandbox.respond("first\nthe rest of the first"), b"first");
+    assert_eq!(sandbox.respond("second\nthe rest of the second"), b"second");
+    assert_eq!(sandbox.respond(""), b"");
+}
+
+#[test]
+fn a_program_that_closes_its_stdout_is_waited_for() {
+    let sandbox = python().start();
+    sandbox.task_root.fifo("gate");
+    for (end, answers) in [("os._exit(0)", "response"), ("os._exit(3)", "error")] {
+        let event = format!(
+            "os.write(1, b'early'); os.close(1); os.write(2, b'closed\\n')\n\
+             open(os.environ['LAMBDA_TASK_ROOT'] + '/gate').readline(); {end}"
+        );
+        sandbox.api.push(Event::new(answers, event));
+        let closed = || sandbox.bootstrap.log().matches("closed\n").count();
+        wait_until(|| closed() > usize::from(answers == "error"), LIMIT);
+        assert!(
+            sandbox.api.answers(answers).is_empty(),
+            "{}",
+            sandbox.api.transcript()
+        );
+        sandbox.task_root.release("gate");
+        let answer = sandbox.api.wait_answer(answers);
+        assert!(answer.path.ends_with(answers), "{}", answer.path);
+        if answer.is_response() {
+            assert_eq!(answer.body, b"early");
+        }
+    }
+    assert_eq!(
+        sandbox.respond("os.close(0); os.close(2); print('on')"),
+        b"on"
+    );
+    assert_eq!(
+        sandbox.respond("os.close(0); os.close(1); os.close(2); os._exit(0)"),
+        b""
+    );
+}
+
+/// Written, or not, when the program is killed: a part of a response is none.
+#[test]
+fn what_was_written_before_a_failure_is_not_answered() {
+    let sandbox = python().start();
+    sandbox.fail("os.write(1, b'x' * 100000); os._exit(1)");
+    assert_eq!(sandbox.respond("print('on')"), b"on");
+}
+
+// What it leaves running
+
+const LEAVES: &str = r"
+if os.fork() == 0:
+  open(os.environ['LAMBDA_TASK_ROOT'] + '/gate').readline()
+  os.write(1, b'late output\n')
+  os.write(2, b'late error\n')
+  os._exit(0)
+os.write(1, b'in time')
+os._exit(0)
+";
+
+#[test]
+fn a_process_that_is_left_running_delays_no_answer_and_reaches_none() {
+    let sandbox = python().start();
+    sandbox.task_root.fifo("gate");
+    assert_eq!(sandbox.respond(LEAVES), b"in time");
+    sandbox.bootstrap.wait_log("outlives its invocation");
+    assert_eq!(sandbox.respond("print('second')"), b"second");
+    sandbox.task_root.release("gate");
+    sandbox.bootstrap.wait_log("late output\n");
+    sandbox.bootstrap.wait_log("late error\n");
+    assert_eq!(sandbox.respond("print('third')"), b"third");
+    let log = sandbox.bootstrap.final_log();
+    let ours: Vec<_> = log
+        .lines()
+        .filter(|line| line.starts_with("bootstrap: "))
+        .collect();
+    assert_eq!(ours.len(), 1, "{log}");
+    assert!(
+        ours[0].starts_with("bootstrap: warn: process ")
+            && ours[0]
+                .contains("(python3) outlives its invocation; what it prints goes to the log"),
+        "{log}"
+    );
+}
+
+/// It is about to write when the program ends: `exec > >(tee log)` and its kind.
+#[test]
+fn what_a_child_writes_just_after_the_end_is_of_the_response() {
+    let sandbox = python().start();
+    let event = "
+if os.fork() == 0:
+  time.sleep(0.01)
+  os.write(1, b' and its child')
+  os._exit(0)
+os.write(1, b'the program')
+os._exit(0)
+";
+    for _ in 0..3 {
+        assert_eq!(sandbox.respond(event), b"the program and its child");
+    }
+    sandbox.api.wait_parked();
+    assert_eq!(sandbox.bootstrap.final_log(), "");
+}
+
+/// There is always more of it to wait for.
+#[test]
+fn what_writes_without_an_end_delays_no_answer() {
+    let chatty = "
+if os.fork() == 0:
+  try:
+    while True: os.write(1, b'c')
+  except OSError: os._exit(0)
+print('answer')
+";
+    let script = "#!/bin/bash\nif [[ $1 == print* ]]; then printf 'second'; exit; fi\n{ while printf c; do :; done 2>/dev/null; } &\necho answer\n";
+    let whole = Sandbox::empty()
+        .file("legacy.sh", script)
+        .handler("legacy.sh");
+    for plan in [whole, python()] {
+        let sandbox = plan.start();
+        let answer = sandbox.respond(chatty);
+        assert!(
+            String::from_utf8_lossy(&answer).contains("answer"),
+            "{}",
+            excerpt(&answer)
+        );
+        assert_eq!(sandbox.respond("print('second')"), b"second");
+        sandbox.bootstrap.wait_log("outlives its invocation");
+    }
+}
+
+// What cannot be run
+
+#[test]
+fn a_file_that_is_not_executable_is_told_with_what_to_do() {
+    let cat = fs::read("/bin/cat").expect("cat");
+    for (name, content) in [
+        ("report.py", PYTHON.as_bytes()),
+        ("bin/tool", &cat),
+        ("report", b"#!/usr/bin/env python3\n"),
+    ] {
+        let plan = Sandbox::empty().file(name, content).handler(name);
+        let path = plan.task_root().path().join(name).display().to_string();
+        let hint = format!("chmod +x {path}");
+        fails(plan, "Runtime.HandlerFileNotExecutable", &[name, &hint]);
+    }
+}
+
+#[test]
+fn an_interpreter_that_is_not_there_is_told() {
+    for first in [
+        "#!/no/such/x",
+        "#! /no/such/x -o",
+        "#!/usr/bin/env no-such-program",
+        "#!/usr/bin/env no-such-program -u",
+        "#!/bin/env no-such-program",
+    ] {
+        println!("the case: {first}");
+        let plan = named("report.py", format!("{first}\nprint('on')\n"));
+        let parts = ["report.py", first.trim_start_matches(['#', '!', ' '])];
+        fails(plan, "Runtime.InterpreterNotFound", &parts);
+    }
+    // What env itself makes of its line is not guessed.
+    for first in [
+        "#!/usr/bin/env -S python3 -u",
+        "#!/usr/bin/env -S NAME=value python3",
+    ] {
+        let sandbox = named("report.py", format!("{first}\nprint('on')\n")).start();
+        assert_eq!(sandbox.respond("x"), b"on", "{first}");
+    }
+}
+
+#[test]
+fn a_program_for_the_other_machine_is_told() {
+    let (machine, name) = match std::env::consts::ARCH {
+        "x86_64" => (183, "aarch64"),
+        _ => (62, "x86_64"),
+    };
+    let mut program = vec![0; 64];
+    program[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+    program[16] = 2;
+    program[18] = machine;
+    let parts = ["tool", name, std::env::consts::ARCH];
+    fails(
+        named("tool", &program),
+        "Runtime.HandlerFileNotExecutable",
+        &parts,
+    );
+}
+
+#[test]
+fn line_ends_of_windows_in_the_first_line_are_told() {
+    for text in [
+        "#!/usr/bin/env python3\r\nprint('on')\r\n",
+        "#!/usr/bin/python3\r\nprint('on')\n",
+    ] {
+        let plan = named("report.py", text);
+        fails(plan, "Runtime.HandlerFileLineEnds", &["report.py", "CR LF"]);
+    }
+}
+
+#[test]
+fn an_option_that_bash_cannot_have_is_told() {
+    for (first, option) in [
+        ("#!/bin/bash -i", "-i"),
+        ("#!/bin/bash -c", "-c"),
+        ("#!/usr/bin/env -S bash --debugger", "--debugger"),
+        ("#!/bin/sh -n", "-n"),
+    ] {
+        let plan = named("report.sh", format!("{first}\necho on\n"));
+        fails(plan, "Runtime.UnsupportedOption", &["report.sh", option]);
+    }
+}
+
+#[test]
+fn a_name_that_is_no_file_is_told() {
+    let plan = || Sandbox::empty().file("bin/tool", "").file("lib.d/tool", "");
+    let malformed = "Runtime.MalformedHandlerName";
+    for (handler, error_type) in [
+        ("bin", malformed),
+        ("bin/", malformed),
+        (".", malformed),
+        ("..", malformed),
+        ("missing", malformed),
+        ("bin/missing", malformed),
+        ("lib.d", "Runtime.ImportModuleError"),
+        ("report.py", "Runtime.ImportModuleError"),
+    ] {
+        println!("the case: {handler}");
+        fails(plan().handler(handler), error_type, &[handler]);
+    }
+}
+
+/// Takes a file away, or gives it back.
+type Change<'a> = &'a dyn Fn(&PathBuf, bool);
+
+/// The file is there when the handler is looked for, and not when an event comes.
+#[test]
+fn a_program_that_is_gone_is_told_and_started_when_it_is_back() {
+    let away = |path: &PathBuf, is_away: bool| {
+        let aside = path.with_extension("aside");
+        let (from, to) = if is_away {
+            (path, &aside)
+        } else {
+            (&aside, path)
+        };
+        fs::rename(from, to).expect("cannot rename");
+    };
+    let refused = |path: &PathBuf, is_refused: bool| {
+        let mode = if is_refused { 0o644 } else { 0o755 };
+        fs::set_permissions(path, Permissions::from_mode(mode)).expect("permissions");
+    };
+    let ways: [(&str, Change); 2] = [("No such file", &away), ("Permission denied", &refused)];
+    for (cause, change) in ways {
+        let sandbox = python().start();
+        let path = sandbox.task_root.path().join("python");
+        assert_eq!(sandbox.respond("print('on')"), b"on");
+        for _ in 0..2 {
+            change(&path, true);
+            let document = sandbox.fail("print('on')");
+            assert_eq!(
+                document["errorType"], "Function.HandlerNotStarted",
+                "{document}"
+            );
+            let message = message(&document);
+            assert!(
+                message.contains("python") && message.contains(cause),
+                "{document}"
+            );
+            change(&path, false);
+            assert_eq!(sandbox.respond("print('on')"), b"on");
+        }
+        sandbox.bootstrap.signal(Signal::SIGTERM);
+        sandbox.bootstrap.wait_end(LIMIT);
+    }
+}
