@@ -13,7 +13,8 @@ __driver_depth=1
 # the fork: the shell itself never holds it.
 ,s() { # [separator: NUL if none]
   __driver_kind='return'
-  # bash has no stderr while it waits: it would print our text if a signal ends the fork.
+  # bash has no stderr while it waits: it would print our text if a signal ends the fork. And the
+  # event is led in out here: a job of a subshell that has a stdin of its own would inherit it.
   { (
     # Descriptor 60 is empty where the host stops the handler: the status is 0 here then. The handler
     # may have closed it, and the one that seldom.bash is read from.
@@ -28,7 +29,7 @@ __driver_depth=1
     builtin set "$__driver_options"
     # shellcheck disable=SC2154
     "$__driver_function" "${__driver_arguments[0]}"
-  ) <&61 >&62 2>&66 66>&-; } 66>&2 2>/dev/null
+  ) >&62 2>&66 66>&-; } <&61 66>&2 2>/dev/null
 }
 builtin readonly -f ,s
 

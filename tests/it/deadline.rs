@@ -83,7 +83,7 @@ const STUCK: &[Stuck] = &[
     stuck("a child that is suspended", "sleep 600 & until read -r x </proc/$!/comm && [ $x = sleep ]; do :; done; kill -STOP $!; BEGUN; wait", "wait`"),
     stuck("a job beside a program", "sleep 600 & BEGUN; sleep 601", "sleep 601`"),
     stuck("a daemon that hides", "(env -i setsid sleep 600 </dev/null >/dev/null 2>&1 & echo $! >\"$LAMBDA_TASK_ROOT/pid\"); BEGUN; sleep 601", "sleep 601`"),
-    stuck("a shell that suspends itself", "BEGUN; kill -STOP $BASHPID; sleep 600", ""),
+    stuck("a shell that suspends itself", "BEGUN; kill -STOP $BASHPID; sleep 600", "kill -STOP $BASHPID`"),
     stuck("a TERM trap that goes on", "trap : TERM; BEGUN; while :; do sleep 0.01 || :; done", ""),
     stuck("a TERM trap that ends well", "trap 'exit 0' TERM; BEGUN; while :; do sleep 0.01 || :; done", ""),
     stuck("SIGTERM that is ignored", "trap '' TERM; BEGUN; while :; do sleep 0.01 || :; done", ""),

@@ -112,6 +112,8 @@ fn probe(sandbox: &Sandbox, number: usize) -> (String, String) {
 fn check(isolation: &str, case: &Case) {
     let sandbox = probed(isolation, case.body);
     let (before, shell) = probe(&sandbox, 1);
+    let inherits = "\ninherited 0 1 2 3 \n";
+    assert!(before.contains(inherits), "a program gets more: {before}");
     let answer = sandbox.invoke(Event::fresh("bad"));
     let told = excerpt(&answer.body);
     match case.expected {
@@ -435,6 +437,32 @@ handler() {
         ask(&sandbox, "x"),
         "6 a b c w handler by the handler / 0027"
     );
+}
+
+/// bash gives a job /dev/null as its standard input: so one that is left does not hold the event, and costs no shell.
+#[test]
+fn a_job_reads_nothing_of_the_event_unless_it_is_told_to() {
+    let script = "
+handler() {
+  case $1 in
+    read) cat & wait ;;
+    told) cat <&0 & wait ;;
+    leave) sleep 600 >/dev/null 2>&1 & until [[ $(</proc/$!/comm) == sleep ]]; do :; done ;;
+  esac
+  printf '|%s' \"$$\"
+}";
+    for isolation in ["none", "subshell"] {
+        let sandbox = isolated(isolation, script).start();
+        let shell = ask(&sandbox, "pid");
+        assert_eq!(ask(&sandbox, "read"), shell, "{isolation}");
+        assert_eq!(ask(&sandbox, "told"), format!("told{shell}"));
+        assert_eq!(ask(&sandbox, "leave"), shell);
+        assert_eq!(
+            ask(&sandbox, "next"),
+            shell,
+            "it costs a shell with {isolation}"
+        );
+    }
 }
 
 #[test]
