@@ -266,8 +266,11 @@ impl Running {
             take_response(&self.response, output);
             let left = until.saturating_duration_since(Instant::now());
             let is_ready = ready([Some(self.response.as_fd())], Some(left)) == [true];
-            // Nobody can write to a pipe that is ready and empty.
-            if !is_ready || (output.len() == before && sys::bytes_ready(&self.response) == 0) {
+            // Nobody can write to a pipe that is ready and empty; one that is never empty is left.
+            if !is_ready
+                || left.is_zero()
+                || (output.len() == before && sys::bytes_ready(&self.response) == 0)
+            {
                 return;
             }
         }

@@ -158,6 +158,30 @@ fn what_is_left_is_ended_before_the_next_event_is_asked_for() {
     }
 }
 
+/// SIGTERM comes first, and one that is stopped has to go on to take notice of it.
+#[test]
+fn what_is_ended_may_end_by_itself_also_if_it_was_stopped() {
+    let script = r#"
+handler() {
+  bash -c 'trap ": >\"\$LAMBDA_TASK_ROOT/$0\"; exit" TERM; : >"$LAMBDA_TASK_ROOT/ready-$0"; while :; do :; done' "$1" </dev/null >/dev/null 2>&1 &
+  until [[ -e $LAMBDA_TASK_ROOT/ready-$1 ]]; do sleep 0.01; done
+  [[ $1 != stopped* ]] || kill -STOP $!
+}
+"#;
+    let sandbox = Sandbox::of(script).env("COSHELL_LEFTOVERS", "kill").start();
+    for kind in ["running", "stopped"] {
+        // It has 50 ms, and the machine may be busy.
+        let ends = |number| {
+            let name = format!("{kind}{number}");
+            sandbox.respond(&name);
+            sandbox.api.wait_parked();
+            assert!(sandbox.task_root.exists(&format!("ready-{name}")));
+            sandbox.task_root.exists(&name)
+        };
+        assert!((0..5).any(ends), "{kind}: {}", sandbox.bootstrap.log());
+    }
+}
+
 /// It costs the shell nothing: variables live on.
 #[test]
 fn a_shell_lives_on_when_what_its_handler_left_is_ended() {
