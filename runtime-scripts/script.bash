@@ -25,7 +25,7 @@ if [[ -v __driver_posix ]]; then
   # It is on by now; this makes BASHOPTS say so.
   builtin shopt -s inherit_errexit
 fi
-# To assign to an exported name costs a fifth of exporting it with its value.
+# To assign to an exported name costs less than to export it with its value.
 builtin export LAMBDA_RUNTIME_AWS_REQUEST_ID LAMBDA_RUNTIME_DEADLINE_MS LAMBDA_RUNTIME_TRACE_ID _X_AMZN_TRACE_ID
 builtin printf 'ready %s.%s\0' "${BASH_VERSINFO[0]}" "${BASH_VERSINFO[1]}"
 

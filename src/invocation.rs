@@ -70,16 +70,22 @@ impl Invocation {
         without_newlines_at_end(&kept).to_vec().into()
     }
 
-    /// The variables that seldom change; those that are absent are left out.
-    pub fn context(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let values = [
+    /// The values of [`variable::CONTEXT`], in its order.
+    #[must_use]
+    pub fn context_values(&self) -> [Option<&str>; 4] {
+        [
             &self.invoked_function_arn,
             &self.client_context,
             &self.cognito_identity,
             &self.tenant_id,
-        ];
-        let pairs = variable::CONTEXT.into_iter().zip(values);
-        pairs.filter_map(|(name, value)| Some((name, value.as_deref()?)))
+        ]
+        .map(Option::as_deref)
+    }
+
+    /// The variables that seldom change; those that are absent are left out.
+    pub fn context(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let pairs = variable::CONTEXT.into_iter().zip(self.context_values());
+        pairs.filter_map(|(name, value)| Some((name, value?)))
     }
 
     /// What the platform sent with the event, as variables; those that are absent are left out.

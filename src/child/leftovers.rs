@@ -55,14 +55,11 @@ impl Leftovers {
 
     /// Those of the last invocation that live, with all that they started; before them `shell`.
     #[must_use]
-    pub fn of_handler(&self, shell: Option<Pid>) -> Vec<Pid> {
-        let list = || {
-            let mut roots: Vec<_> = shell.into_iter().collect();
-            roots.extend(self.all());
-            trees(roots, &self.known)
-        };
-        let found = processes::living(list);
-        found.into_iter().map(|(pid, _)| pid).collect()
+    pub fn of_handler(&self, shell: Option<Pid>) -> Vec<(Pid, String)> {
+        processes::living(|| {
+            let roots = shell.into_iter().chain(self.all());
+            trees(roots.collect(), &self.known)
+        })
     }
 
     /// The new ones, by pid and the name of their program.

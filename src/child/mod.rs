@@ -18,6 +18,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
@@ -37,6 +38,11 @@ use logs::Logs;
 
 /// How much of a response fits into the pipe while the handler goes on; what Linux allows anyone.
 const RESPONSE_PIPE_BYTES: i32 = 1024 * 1024;
+/// For so long only the end of the handler is waited for: a response that is shorter than its pipe
+/// then costs no wake-up of its own, and a longer one costs one a megabyte.
+pub const RESPONSE_AFTER: Duration = Duration::from_millis(1);
+/// Memory that an invocation needed beyond this is given back after it.
+pub const KEPT_BYTES: usize = 256 * 1024;
 /// The platform's own: no business of the handler's, and useless without its protocol.
 const TELEMETRY_VARIABLE: &str = "_LAMBDA_TELEMETRY_LOG_FD";
 /// Above all numbers that a child is given.

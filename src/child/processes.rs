@@ -114,9 +114,8 @@ pub fn trees(roots: Vec<Pid>, spared: &[Pid]) -> Vec<Pid> {
 
 /// All that descends from us, and has not ended.
 #[must_use]
-pub fn all_of_ours() -> Vec<Pid> {
-    let found = living(|| trees(children(getpid()), &[]));
-    found.into_iter().map(|(pid, _)| pid).collect()
+pub fn all_of_ours() -> Vec<(Pid, String)> {
+    living(|| trees(children(getpid()), &[]))
 }
 
 /// Those of the processes that `list` gives which have not ended, with the names of their programs. It
@@ -140,10 +139,10 @@ pub fn living(mut list: impl FnMut() -> Vec<Pid>) -> Vec<(Pid, String)> {
     }
 }
 
-/// Ends the processes that `find` names, which is asked again until it names none: by SIGTERM, and
+/// Ends the processes that `find` gives, which is asked again until it gives none: by SIGTERM, and
 /// after `grace` by SIGKILL. What one that has got SIGTERM starts, in a trap, is left to it; an orphan
 /// is not. Blocks until they have ended, for half a second longer at most.
-pub fn stop(mut find: impl FnMut() -> Vec<Pid>, grace: Duration) {
+pub fn stop(mut find: impl FnMut() -> Vec<(Pid, String)>, grace: Duration) {
     let begun = Instant::now();
     let mut asked: Vec<Pid> = Vec::new();
     loop {
@@ -153,7 +152,7 @@ pub fn stop(mut find: impl FnMut() -> Vec<Pid>, grace: Duration) {
             return;
         }
         let is_first = asked.is_empty();
-        for pid in left {
+        for (pid, _) in left {
             // It may have ended by itself meanwhile.
             if elapsed >= grace {
                 let _ = kill(pid, Signal::SIGKILL);

@@ -17,24 +17,20 @@ use nix::sys::wait::WaitStatus;
 
 use crate::child::leftovers::Leftovers;
 use crate::child::{
-    self, Child, Surroundings, arguments, memory_file, processes, response_pipe, take_response,
+    self, Child, KEPT_BYTES, RESPONSE_AFTER, Surroundings, arguments, memory_file, processes,
+    response_pipe, take_response,
 };
 use crate::config::STOP_GRACE;
 use crate::error::{Error, Result};
-use crate::failure::{find_line, message, of_overrun, status_text};
+use crate::failure::{message, of_overrun, status_text};
 use crate::handler::Kind;
 use crate::invocation::{Failure, Frame, Invocation, Outcome};
 use crate::sys;
 use crate::wait::{Limit, Overrun, ready};
 use script::Script;
 
-/// For so long only the end is waited for: a response that is shorter than its pipe then costs no
-/// wake-up of its own.
-const END_ALONE: Duration = Duration::from_millis(1);
 /// How long an answer waits for processes that hold its pipe when the handler has ended.
 const OTHERS_LIMIT: Duration = Duration::from_millis(100);
-/// Memory that an invocation needed beyond this is given back after it.
-const KEPT_BYTES: usize = 256 * 1024;
 
 /// A handler that is a process for each event.
 #[derive(Debug)]
@@ -140,7 +136,7 @@ impl<'a> Program<'a> {
         }
     }
 
-    /// Ends all that is left. Takes a quarter of a second at most.
+    /// Ends all that is left.
     pub fn shut_down(&mut self) {
         self.around.logs.begin(crate::log::Origin::default());
         processes::stop(processes::all_of_ours, STOP_GRACE);
@@ -205,7 +201,7 @@ impl<'a> Program<'a> {
         running.ask_for_words();
         let (config, child) = (self.around.config, running.child.pid());
         let find = || self.leftovers.of_handler(Some(child));
-        let mut names: Vec<_> = find().into_iter().filter_map(processes::program).collect();
+        let mut names: Vec<_> = find().into_iter().map(|(_, program)| program).collect();
         names.dedup();
         processes::stop(find, config.stop_grace(overrun));
         running.child.kill();
@@ -239,7 +235,7 @@ impl Running {
                 Some(self.child.ended()),
                 takes_output.then(|| self.response.as_fd()),
             ];
-            let look = alone.then(|| END_ALONE.saturating_sub(since.elapsed()));
+            let look = alone.then(|| RESPONSE_AFTER.saturating_sub(since.elapsed()));
             let [has_ended, has_output] = limit.ready(sources, look)?;
             if has_ended && let Some(status) = self.child.status() {
                 self.take_rest(output);
@@ -285,14 +281,6 @@ impl Running {
     }
 
     fn words(&self) -> Words {
-        let words = self.words.as_ref().map(script::words).unwrap_or_default();
-        Words {
-            stack: {
-                let mut stack = words.stack;
-                find_line(&mut stack, words.command.as_deref());
-                stack
-            },
-            command: words.command,
-        }
+        self.words.as_ref().map(script::words).unwrap_or_default()
     }
 }

@@ -16,13 +16,10 @@ use super::process::Process;
 use super::protocol::{self, Report};
 use super::state::{State, find_state};
 use crate::child::arguments::{self, Arguments};
-use crate::child::{response_pipe, take_response};
+use crate::child::{RESPONSE_AFTER, response_pipe, take_response};
 use crate::sys;
 use crate::wait::{Limit, Overrun, ready};
 
-/// For so long only the report is waited for: a response that is shorter than its pipe then
-/// costs no wake-up of its own, and a longer one costs one a megabyte.
-const REPORT_ALONE: Duration = Duration::from_millis(1);
 /// How often it is looked whether bash still has something to read, while a handler runs.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long bash may take for what it does between invocations, before it counts as lost.
@@ -157,7 +154,7 @@ impl Channel {
                 return Told::Report(report);
             }
             let look = if alone {
-                REPORT_ALONE.saturating_sub(since.elapsed())
+                RESPONSE_AFTER.saturating_sub(since.elapsed())
             } else {
                 LOOK_EVERY
             };
@@ -172,10 +169,7 @@ impl Channel {
                 Err(overrun) => return Told::Overrun(overrun),
             };
             if has_words {
-                if !matches!(
-                    read_available(&mut self.process.control, &mut self.told),
-                    Ok(1..)
-                ) {
+                if !self.read_control() {
                     return self.wait_for_end(mark, response, limit);
                 }
             } else if has_ended {
@@ -293,12 +287,7 @@ impl Channel {
                 return Ok(Some(loaded));
             }
             let [has_words, _] = limit.ready(self.words_or_end(), None)?;
-            if !has_words
-                || !matches!(
-                    read_available(&mut self.process.control, &mut self.told),
-                    Ok(1..)
-                )
-            {
+            if !has_words || !self.read_control() {
                 return Ok(None);
             }
         }
@@ -368,10 +357,7 @@ impl Channel {
                 return None;
             }
             if has_words {
-                if !matches!(
-                    read_available(&mut self.process.control, &mut self.told),
-                    Ok(1..)
-                ) {
+                if !self.read_control() {
                     return None;
                 }
             } else if has_ended {
@@ -392,13 +378,18 @@ impl Channel {
         Ok(std::mem::replace(&mut self.process.response, ours).into())
     }
 
+    /// Waits for words, once; whether there were any. There are none when bash has ended, or closed
+    /// the pipe.
+    fn read_control(&mut self) -> bool {
+        matches!(
+            read_available(&mut self.process.control, &mut self.told),
+            Ok(1..)
+        )
+    }
+
     /// Reads what is in the control pipe now; whether there was anything.
     pub fn read_control_now(&mut self) -> bool {
-        sys::bytes_ready(&self.process.control) > 0
-            && matches!(
-                read_available(&mut self.process.control, &mut self.told),
-                Ok(1..)
-            )
+        sys::bytes_ready(&self.process.control) > 0 && self.read_control()
     }
 }
 

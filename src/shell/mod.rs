@@ -262,7 +262,7 @@ impl Shell<'_> {
             return Err("is not run: its shell was stopped".to_owned());
         }
         let mark = self.channel.new_mark();
-        // As above.
+        // If bash has ended the wait tells.
         let _ = self.channel.write_lines(&protocol::shutdown_lines(&mark));
         let mut limit = Limit::until(Instant::now() + SHUTDOWN_LIMIT);
         match self
@@ -334,7 +334,7 @@ impl<'a> Starting<'a> {
         let (config, handler) = (shell.around.config, shell.around.handler);
         let file = handler.file.to_string_lossy();
         let lines = protocol::load_lines(&file, &config.shell_options, &mark, &state_mark);
-        // As above.
+        // If bash has ended the wait tells.
         let _ = shell.channel.write_lines(&lines);
         shell.channel.expect_state(state_mark);
         Loading { shell, mark }

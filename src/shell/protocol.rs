@@ -65,14 +65,9 @@ impl Context {
     /// What `invocation` wants bash to have.
     #[must_use]
     pub fn of(invocation: &Invocation) -> Self {
-        let value = |header: &Option<String>| header.clone().unwrap_or_default();
+        let values = invocation.context_values();
         Self {
-            values: [
-                value(&invocation.invoked_function_arn),
-                value(&invocation.client_context),
-                value(&invocation.cognito_identity),
-                value(&invocation.tenant_id),
-            ],
+            values: values.map(|value| value.unwrap_or_default().to_owned()),
             has_trace: invocation.trace_id.is_some(),
             has_deadline: invocation.deadline_ms.is_some(),
         }
@@ -93,20 +88,13 @@ impl Context {
     /// Whether this is what `invocation` wants; allocates nothing.
     #[must_use]
     pub fn fits(&self, invocation: &Invocation) -> bool {
-        let headers = [
-            &invocation.invoked_function_arn,
-            &invocation.client_context,
-            &invocation.cognito_identity,
-            &invocation.tenant_id,
-        ];
-        let same = |(value, header): (&String, &&Option<String>)| {
-            value.as_str() == header.as_deref().unwrap_or_default()
-        };
+        let headers = invocation.context_values();
+        let same = |(value, header): (&String, Option<&str>)| value == header.unwrap_or_default();
         self.has_trace == invocation.trace_id.is_some()
             && self.has_deadline == invocation.deadline_ms.is_some()
             // `,d` sets neither: without a deadline the trace comes with the context.
             && (self.has_deadline || !self.has_trace)
-            && self.values.iter().zip(headers.iter()).all(same)
+            && self.values.iter().zip(headers).all(same)
     }
 }
 
@@ -128,12 +116,8 @@ pub fn arguments<'a>(
     push(&mut head, &invocation.request_id, end);
     if let Some(deadline) = &invocation.deadline_ms {
         push(&mut head, deadline, end);
-        if invocation.trace_id.is_some() {
-            push(
-                &mut head,
-                invocation.trace_id.as_deref().unwrap_or_default(),
-                end,
-            );
+        if let Some(trace) = &invocation.trace_id {
+            push(&mut head, trace, end);
         }
     }
     Arguments {

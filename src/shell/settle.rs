@@ -10,15 +10,13 @@ use std::fmt::Write;
 use super::protocol::{self, Context, OUR_DESCRIPTORS};
 use super::{Shell, Starting};
 use crate::child::bash::quote;
-use crate::child::processes;
+use crate::child::{KEPT_BYTES, processes};
 use crate::config::Isolation;
 use crate::error::Result;
 use crate::invocation::Invocation;
 use crate::log::Level;
 use crate::sys;
 
-/// Memory that an invocation needed beyond this is given back after it.
-const KEPT_BYTES: usize = 256 * 1024;
 /// What a handler changed is put back in one go, unless its DEBUG trap meddles.
 const MAX_ATTEMPTS: usize = 3;
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Call, Event, Sandbox};
+use crate::support::{Call, Event, Process, Sandbox};
 
 /// Fails one invocation of `script`; what was posted.
 #[track_caller]
@@ -422,10 +422,7 @@ fn a_failure_is_one_line_of_log() {
     sandbox.invoke(Event::new("the-id", "x"));
     sandbox.api.wait_parked();
     let log = sandbox.bootstrap.final_log();
-    let ours: Vec<_> = log
-        .lines()
-        .filter(|line| line.starts_with("bootstrap: "))
-        .collect();
+    let ours = Process::own_lines(&log);
     assert_eq!(ours.len(), 1, "{log}");
     assert!(
         ours[0].starts_with("bootstrap: error: Function.CommandFailed: ")

@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 
 use crate::deadline::check_all;
 use crate::support::{
-    Event, LIMIT, Plan, Sandbox, children, excerpt, repository_file, status_of, wait_until,
+    CONTEXT, Event, LIMIT, Plan, Sandbox, children, excerpt, repository_file, status_of, wait_until,
 };
 
 /// The two that show an event nothing of those before.
@@ -566,29 +566,6 @@ fn events_are_exact_in_an_isolated_handler() {
     }
 }
 
-/// The variables of an invocation without the request id, and the header that each comes with.
-const CONTEXT: [(&str, &str); 7] = [
-    ("LAMBDA_RUNTIME_DEADLINE_MS", "Lambda-Runtime-Deadline-Ms"),
-    (
-        "LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN",
-        "Lambda-Runtime-Invoked-Function-Arn",
-    ),
-    ("LAMBDA_RUNTIME_TRACE_ID", "Lambda-Runtime-Trace-Id"),
-    ("_X_AMZN_TRACE_ID", "Lambda-Runtime-Trace-Id"),
-    (
-        "LAMBDA_RUNTIME_CLIENT_CONTEXT",
-        "Lambda-Runtime-Client-Context",
-    ),
-    (
-        "LAMBDA_RUNTIME_COGNITO_IDENTITY",
-        "Lambda-Runtime-Cognito-Identity",
-    ),
-    (
-        "LAMBDA_RUNTIME_AWS_TENANT_ID",
-        "Lambda-Runtime-Aws-Tenant-Id",
-    ),
-];
-
 /// Each variable as bash has it and as a program that it starts gets it; and those that were there when the file was sourced.
 const SHOWS_CONTEXT: &str = r#"
 early=$(compgen -v | grep -E '^(LAMBDA_RUNTIME_[^D]|LAMBDA_RUNTIME_DE|_X_AMZN)' || :)
@@ -603,23 +580,26 @@ handler() {
 
 #[test]
 fn an_isolated_handler_has_the_variables_that_were_sent_exported_and_no_others() {
-    let names = CONTEXT.map(|(variable, _)| variable).join(" ");
+    // The request id is told from what was sent with it.
+    let context = &CONTEXT[1..];
+    let names: Vec<_> = context.iter().map(|(variable, _)| *variable).collect();
+    let names = names.join(" ");
     let script = SHOWS_CONTEXT.replace("NAMES", &names);
     for isolation in ISOLATED {
         let sandbox = isolated(isolation, &script).start();
         let shows = |event: Event, is_sent: &dyn Fn(&str) -> bool| {
             let id = event.request_id.clone();
-            let values = CONTEXT.map(|(variable, header)| {
+            let values = context.iter().map(|(variable, header)| {
                 let value = value(header);
                 let value = if is_sent(header) { &value } else { "unset" };
                 format!("{variable}: {value}: {value}")
             });
-            let values = values.join("\n");
+            let values = values.collect::<Vec<_>>().join("\n");
             let expected = format!("early: .\nLAMBDA_RUNTIME_AWS_REQUEST_ID: {id}: {id}\n{values}");
             assert_eq!(text(&sandbox.respond_to(event)), expected, "{isolation}");
         };
         let all = || {
-            let headers = CONTEXT.iter();
+            let headers = context.iter();
             headers.fold(Event::fresh("x"), |event, (_, header)| {
                 event.header(header, &value(header))
             })
@@ -627,7 +607,7 @@ fn an_isolated_handler_has_the_variables_that_were_sent_exported_and_no_others()
         shows(all(), &|_| true);
         shows(Event::bare("bare", "x"), &|_| false);
         shows(all(), &|_| true);
-        for (_, absent) in CONTEXT {
+        for &(_, absent) in context {
             shows(all().without(absent), &|header| header != absent);
         }
         shows(Event::bare("bare-again", "x"), &|_| false);

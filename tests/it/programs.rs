@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use nix::sys::signal::Signal;
 
 use crate::init::fails;
-use crate::support::{Event, LIMIT, Plan, Sandbox, excerpt, wait_until};
+use crate::support::{CONTEXT, Event, LIMIT, Plan, Process, Sandbox, excerpt, wait_until};
 
 const PYTHON: &str =
     "#!/usr/bin/env python3\nimport os, signal, sys, time\nexec(sys.stdin.read())\n";
@@ -186,33 +186,6 @@ fn signals_and_the_process_group_are_as_a_program_expects_them() {
     assert_eq!(document["errorType"], "Function.HandlerKilled");
     assert_eq!(sandbox.respond("printf on"), b"on");
 }
-
-/// The variables of an invocation, and the header that each comes with.
-const CONTEXT: [(&str, &str); 8] = [
-    (
-        "LAMBDA_RUNTIME_AWS_REQUEST_ID",
-        "Lambda-Runtime-Aws-Request-Id",
-    ),
-    ("LAMBDA_RUNTIME_DEADLINE_MS", "Lambda-Runtime-Deadline-Ms"),
-    (
-        "LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN",
-        "Lambda-Runtime-Invoked-Function-Arn",
-    ),
-    ("LAMBDA_RUNTIME_TRACE_ID", "Lambda-Runtime-Trace-Id"),
-    ("_X_AMZN_TRACE_ID", "Lambda-Runtime-Trace-Id"),
-    (
-        "LAMBDA_RUNTIME_CLIENT_CONTEXT",
-        "Lambda-Runtime-Client-Context",
-    ),
-    (
-        "LAMBDA_RUNTIME_COGNITO_IDENTITY",
-        "Lambda-Runtime-Cognito-Identity",
-    ),
-    (
-        "LAMBDA_RUNTIME_AWS_TENANT_ID",
-        "Lambda-Runtime-Aws-Tenant-Id",
-    ),
-];
 
 /// A program gets the environment as bytes: a variable that is there twice would have a value for each way to read it.
 #[test]
@@ -468,10 +441,7 @@ fn a_process_that_is_left_running_delays_no_answer_and_reaches_none() {
     sandbox.bootstrap.wait_log("late error\n");
     assert_eq!(sandbox.respond("print('third')"), b"third");
     let log = sandbox.bootstrap.final_log();
-    let ours: Vec<_> = log
-        .lines()
-        .filter(|line| line.starts_with("bootstrap: "))
-        .collect();
+    let ours = Process::own_lines(&log);
     assert_eq!(ours.len(), 1, "{log}");
     assert!(
         ours[0].starts_with("bootstrap: warn: process ")

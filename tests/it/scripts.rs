@@ -15,7 +15,8 @@ use nix::sys::signal::Signal;
 
 use crate::init::{HEALTHY, fails};
 use crate::support::{
-    Event, Gate, Plan, Reply, Sandbox, TaskRoot, excerpt, lambda_environment, repository_file,
+    CONTEXT, Event, Gate, Plan, Reply, Sandbox, TaskRoot, excerpt, lambda_environment,
+    repository_file,
 };
 
 const SCRIPTS: &str = "tests/fixtures/scripts";
@@ -321,33 +322,6 @@ fn a_counter_is_not_carried_from_event_to_event() {
         assert_eq!(sandbox.respond("x"), b"1\n");
     }
 }
-
-/// The variables of an invocation, and the header that each comes with.
-const CONTEXT: [(&str, &str); 8] = [
-    (
-        "LAMBDA_RUNTIME_AWS_REQUEST_ID",
-        "Lambda-Runtime-Aws-Request-Id",
-    ),
-    ("LAMBDA_RUNTIME_DEADLINE_MS", "Lambda-Runtime-Deadline-Ms"),
-    (
-        "LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN",
-        "Lambda-Runtime-Invoked-Function-Arn",
-    ),
-    ("LAMBDA_RUNTIME_TRACE_ID", "Lambda-Runtime-Trace-Id"),
-    ("_X_AMZN_TRACE_ID", "Lambda-Runtime-Trace-Id"),
-    (
-        "LAMBDA_RUNTIME_CLIENT_CONTEXT",
-        "Lambda-Runtime-Client-Context",
-    ),
-    (
-        "LAMBDA_RUNTIME_COGNITO_IDENTITY",
-        "Lambda-Runtime-Cognito-Identity",
-    ),
-    (
-        "LAMBDA_RUNTIME_AWS_TENANT_ID",
-        "Lambda-Runtime-Aws-Tenant-Id",
-    ),
-];
 
 #[test]
 fn context_variables_are_exported_and_those_that_were_not_sent_are_unset() {

@@ -11,6 +11,33 @@ use nix::sys::socket::{MsgFlags, send};
 
 use super::{LIMIT, excerpt};
 
+/// The variables of an invocation, and the header that each comes with; the request id first.
+pub const CONTEXT: [(&str, &str); 8] = [
+    (
+        "LAMBDA_RUNTIME_AWS_REQUEST_ID",
+        "Lambda-Runtime-Aws-Request-Id",
+    ),
+    ("LAMBDA_RUNTIME_DEADLINE_MS", "Lambda-Runtime-Deadline-Ms"),
+    (
+        "LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN",
+        "Lambda-Runtime-Invoked-Function-Arn",
+    ),
+    ("LAMBDA_RUNTIME_TRACE_ID", "Lambda-Runtime-Trace-Id"),
+    ("_X_AMZN_TRACE_ID", "Lambda-Runtime-Trace-Id"),
+    (
+        "LAMBDA_RUNTIME_CLIENT_CONTEXT",
+        "Lambda-Runtime-Client-Context",
+    ),
+    (
+        "LAMBDA_RUNTIME_COGNITO_IDENTITY",
+        "Lambda-Runtime-Cognito-Identity",
+    ),
+    (
+        "LAMBDA_RUNTIME_AWS_TENANT_ID",
+        "Lambda-Runtime-Aws-Tenant-Id",
+    ),
+];
+
 /// An invocation, and how it is written to the wire.
 #[derive(Debug, Clone)]
 pub struct Event {

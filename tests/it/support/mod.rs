@@ -44,7 +44,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use call::Call;
-pub use event::{Event, Gate};
+pub use event::{CONTEXT, Event, Gate};
 pub use http::{HttpReply, post};
 pub use process::{Process, children, open_descriptors, resident_bytes, status_of, zombies};
 pub use runtime_api::{RuntimeApi, own_address};

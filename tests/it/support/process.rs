@@ -141,6 +141,14 @@ impl Process {
         }
     }
 
+    /// The lines of `log` that bootstrap wrote itself.
+    pub fn own_lines(log: &str) -> Vec<&str> {
+        let lines = log.lines();
+        lines
+            .filter(|line| line.starts_with("bootstrap: "))
+            .collect()
+    }
+
     pub fn is_running(&self) -> bool {
         self.record.exit().is_none()
     }
