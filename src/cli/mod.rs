@@ -1,12 +1,17 @@
-//! One file a subcommand: invoke.rs.
+//! One file a subcommand: invoke.rs, serve.rs.
 //!
 //! The definitions here and there are the help texts too. A subcommand gives its exit status, or
 //! an [`Error`] that `bin/coshell.rs` prints; none of them ends the process itself.
 
+pub mod function;
 pub mod invoke;
+pub mod outcome;
+pub mod serve;
 
 use std::fmt;
 use std::io;
+
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::emulator;
 
@@ -25,12 +30,18 @@ pub struct Arguments {
 /// The subcommands.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Invoke a handler once, on this machine
+    /// Serve a handler over HTTP, on this machine, as Lambda would
+    ///
+    /// Takes the calls that Lambda takes, of the AWS CLI, of the SDKs and of curl, starts sandboxes
+    /// for them, and prints what the handler logs, with Lambda's own lines around it, to standard
+    /// output.
+    Serve(Box<serve::ServeArguments>),
+    /// Invoke a handler, on this machine
     ///
     /// Starts a sandbox with the environment that Lambda gives, hands it the event, prints the
     /// response exactly as it is, and stops the sandbox. What the handler writes to standard error
     /// is its log, and goes to standard error.
-    Invoke(invoke::InvokeArguments),
+    Invoke(Box<invoke::InvokeArguments>),
 }
 
 /// What a subcommand could not do. Displays as `cannot <do what> <to what>: <cause>`.
@@ -74,3 +85,19 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// Completes with the number of the first signal that asks us to end.
+fn stop_signal() -> Result<impl Future<Output = u8>, Error> {
+    let listen = |kind| signal(kind).map_err(Error::io("cannot listen to signals"));
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut hangup = listen(SignalKind::hangup())?;
+    Ok(async move {
+        let kind = tokio::select! {
+            _ = interrupt.recv() => SignalKind::interrupt(),
+            _ = terminate.recv() => SignalKind::terminate(),
+            _ = hangup.recv() => SignalKind::hangup(),
+        };
+        u8::try_from(kind.as_raw_value()).unwrap_or_default()
+    })
+}

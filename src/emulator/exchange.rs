@@ -5,58 +5,107 @@
 //!                      \-- the sandbox ends, the deadline --> answered
 //! ```
 //!
-//! An [`Exchange`] is opened by whoever has an event (`coshell invoke`), which keeps the
-//! receiving end of its answer; [`runtime_api`](super::runtime_api) hands it to the bootstrap and
-//! answers it once. The platform's own error documents are worded here too.
+//! An [`Exchange`] is opened by whoever has an [`Event`], which keeps the receiving end of its
+//! answer; [`runtime_api`](super::runtime_api) hands it to the bootstrap and answers it once. The
+//! platform's own error documents are worded here too.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::body::Bytes;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
 
-use crate::runtime_api::wire;
+use crate::runtime_api::wire::{self, ErrorDocument};
+
+/// What a caller hands in, and what comes with it.
+#[derive(Debug, Clone, Default)]
+pub struct Event {
+    /// The event, byte for byte.
+    pub body: Bytes,
+    /// JSON from a mobile SDK, decoded.
+    pub client_context: Option<String>,
+    /// The tenant; a sandbox never serves two.
+    pub tenant_id: Option<String>,
+    /// The caller's X-Ray trace header; one is made if there is none.
+    pub trace_id: Option<String>,
+    /// The version or alias that was called.
+    pub qualifier: Option<String>,
+}
 
 /// What the caller gets.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Answer {
     /// The response, byte for byte.
     Response(Bytes),
-    /// A function error or an init error: its error document, JSON unless the runtime sent
-    /// something else.
-    Error(Bytes),
+    /// A response whose bytes are still coming.
+    Stream(Stream),
+    /// A function error or an init error.
+    Error(Failure),
 }
 
-impl Answer {
+/// The error of an invocation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// `Runtime.Name`, `Function.Name` or `Sandbox.Name`.
+    pub error_type: String,
+    /// The error document: JSON unless the runtime sent something else.
+    pub document: Bytes,
+}
+
+/// A streamed response.
+#[derive(Debug)]
+pub struct Stream {
+    /// What the runtime called its content.
+    pub content_type: String,
+    /// The content as it comes. A channel that closes before [`Piece::End`] was cut off.
+    pub pieces: mpsc::Receiver<Piece>,
+}
+
+/// A part of a streamed response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// Some bytes of the content.
+    Data(Bytes),
+    /// The last part; the failure if it failed midway.
+    End(Option<Failure>),
+}
+
+impl Failure {
+    /// An error document of a runtime's, with the type that its header gave.
+    #[must_use]
+    pub fn of_runtime(error_type: Option<&str>, document: Bytes) -> Self {
+        let error_type = error_type.map_or_else(
+            || {
+                ErrorDocument::from_json(&document)
+                    .unwrap_or_default()
+                    .error_type
+            },
+            ToOwned::to_owned,
+        );
+        Self {
+            error_type,
+            document,
+        }
+    }
+
     /// The deadline passed first: what Lambda says then.
     #[must_use]
     pub fn timed_out(request_id: &str, timeout: Duration) -> Self {
-        let seconds = timeout.as_secs_f64();
-        let what = format!("Task timed out after {seconds:.2} seconds");
-        Self::of_sandbox("Sandbox.Timedout", request_id, &what)
+        Self::of_sandbox("Sandbox.Timedout", request_id, &timed_out_text(timeout))
     }
 
-    /// The bootstrap ended first: what Lambda says then. The status is worded as Go words it,
-    /// which Lambda is written in.
+    /// The bootstrap ended first: what Lambda says then.
     #[must_use]
     pub fn exited(request_id: &str, status: ExitStatus) -> Self {
-        let what = match (status.code(), status.signal()) {
-            (Some(0), _) => "Runtime exited without providing a reason".to_owned(),
-            (Some(code), _) => format!("Runtime exited with error: exit status {code}"),
-            (None, signal) => {
-                let name = signal_name(signal.unwrap_or_default());
-                let core = if status.core_dumped() {
-                    " (core dumped)"
-                } else {
-                    ""
-                };
-                format!("Runtime exited with error: signal: {name}{core}")
-            }
-        };
-        Self::of_sandbox("Runtime.ExitError", request_id, &what)
+        Self::of_sandbox("Runtime.ExitError", request_id, &exited_text(status))
+    }
+
+    /// The bootstrap could not be started: what Lambda says then.
+    #[must_use]
+    pub fn not_started(request_id: &str, cause: &str) -> Self {
+        Self::of_sandbox("Runtime.InvalidEntrypoint", request_id, cause)
     }
 
     /// The response was larger than [`wire::MAX_RESPONSE_BYTES`]: what Lambda says then.
@@ -65,12 +114,59 @@ impl Answer {
         let limit = wire::MAX_RESPONSE_BYTES;
         let what =
             format!("Response payload size exceeded maximum allowed payload size ({limit} bytes).");
-        Self::Error(platform_document("Function.ResponseSizeTooLarge", &what).into())
+        Self::of_platform("Function.ResponseSizeTooLarge", &what)
+    }
+
+    /// The runtime asked for a response mode that there is not: what Lambda says then.
+    #[must_use]
+    pub fn response_mode() -> Self {
+        let what = "Invalid response mode header";
+        Self::of_platform("Runtime.InvalidResponseModeHeader", what)
+    }
+
+    /// A streamed response that was cut off: the sandbox ended, or its time did.
+    #[must_use]
+    pub fn truncated() -> Self {
+        Self::of_platform("Runtime.TruncatedResponse", "Response was cut off")
     }
 
     fn of_sandbox(error_type: &str, request_id: &str, what: &str) -> Self {
-        let message = format!("RequestId: {request_id} Error: {what}");
-        Self::Error(platform_document(error_type, &message).into())
+        Self::of_platform(
+            error_type,
+            &format!("RequestId: {request_id} Error: {what}"),
+        )
+    }
+
+    fn of_platform(error_type: &str, message: &str) -> Self {
+        Self {
+            error_type: error_type.to_owned(),
+            document: platform_document(error_type, message).into(),
+        }
+    }
+}
+
+/// What Lambda says of a deadline that has passed.
+#[must_use]
+pub fn timed_out_text(timeout: Duration) -> String {
+    format!("Task timed out after {:.2} seconds", timeout.as_secs_f64())
+}
+
+/// What Lambda says of a bootstrap that has ended. The status is worded as Go words it, which
+/// Lambda is written in.
+#[must_use]
+pub fn exited_text(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(0), _) => "Runtime exited without providing a reason".to_owned(),
+        (Some(code), _) => format!("Runtime exited with error: exit status {code}"),
+        (None, signal) => {
+            let name = signal_name(signal.unwrap_or_default());
+            let core = if status.core_dumped() {
+                " (core dumped)"
+            } else {
+                ""
+            };
+            format!("Runtime exited with error: signal: {name}{core}")
+        }
     }
 }
 
@@ -116,42 +212,46 @@ pub struct Exchange {
     pub request_id: String,
     /// Names the attempt: a random UUID, which the answer has to bring back if it brings any.
     pub invocation_id: String,
-    /// The X-Ray trace header; made here, not sampled.
+    /// The X-Ray trace header: the caller's, or made here and not sampled.
     pub trace_id: String,
     /// The ARN that was invoked.
     pub function_arn: String,
     /// When the invocation times out: milliseconds since the epoch.
     pub deadline_ms: u128,
-    /// The event, byte for byte.
-    pub event: Bytes,
+    /// What the caller handed in.
+    pub event: Event,
     /// Where the answer goes; gone once it is given.
     answer: Option<oneshot::Sender<Answer>>,
 }
 
 impl Exchange {
     /// An exchange whose time starts to run now, and where its answer will arrive.
-    ///
-    /// # Errors
-    /// When `/dev/urandom`, which the ids are made from, cannot be read.
+    #[must_use]
     pub fn open(
-        event: Bytes,
+        request_id: &str,
+        event: Event,
         function_arn: &str,
         timeout: Duration,
-    ) -> io::Result<(Self, oneshot::Receiver<Answer>)> {
+    ) -> (Self, oneshot::Receiver<Answer>) {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         let (answer, receiver) = oneshot::channel();
+        let function_arn = match &event.qualifier {
+            Some(qualifier) => format!("{function_arn}:{qualifier}"),
+            None => function_arn.to_owned(),
+        };
+        let trace_id = event.trace_id.clone();
         let exchange = Self {
-            request_id: uuid(random_bytes()?),
-            invocation_id: uuid(random_bytes()?),
-            trace_id: trace_id(now.as_secs(), &random_bytes::<20>()?),
-            function_arn: function_arn.to_owned(),
+            request_id: request_id.to_owned(),
+            invocation_id: new_id(),
+            trace_id: trace_id.unwrap_or_else(|| new_trace_id(now.as_secs())),
+            function_arn,
             deadline_ms: now.saturating_add(timeout).as_millis(),
             event,
             answer: Some(answer),
         };
-        Ok((exchange, receiver))
+        (exchange, receiver)
     }
 
     /// Whether the caller has its answer.
@@ -169,67 +269,45 @@ impl Exchange {
     }
 }
 
-fn random_bytes<const N: usize>() -> io::Result<[u8; N]> {
-    let mut bytes = [0; N];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// A version 4 UUID, RFC 9562, from random bytes.
-fn uuid(mut bytes: [u8; 16]) -> String {
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let digits = hex(&bytes);
-    let (a, b, c) = (&digits[..8], &digits[8..12], &digits[12..16]);
-    format!("{a}-{b}-{c}-{}-{}", &digits[16..20], &digits[20..])
+/// A random UUID, which names an invocation, an attempt or a sandbox.
+#[must_use]
+pub fn new_id() -> String {
+    Uuid::new_v4().to_string()
 }
 
 /// `Root=1-<seconds>-<24 digits>;Parent=<16 digits>;Sampled=0`, in hexadecimal digits:
 /// <https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader>.
-fn trace_id(seconds: u64, random: &[u8; 20]) -> String {
-    let (root, parent) = random.split_at(12);
+fn new_trace_id(seconds: u64) -> String {
+    let (root, parent) = (
+        Uuid::new_v4().simple().to_string(),
+        Uuid::new_v4().simple().to_string(),
+    );
     format!(
         "Root=1-{seconds:08x}-{};Parent={};Sampled=0",
-        hex(root),
-        hex(parent)
+        &root[..24],
+        &parent[..16]
     )
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or_default();
-    bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 0x0f)])
-        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn text(answer: &Answer) -> &str {
-        match answer {
-            Answer::Response(bytes) | Answer::Error(bytes) => {
-                std::str::from_utf8(bytes).unwrap_or("not UTF-8")
-            }
-        }
+    fn text(failure: &Failure) -> &str {
+        std::str::from_utf8(&failure.document).unwrap_or("not UTF-8")
     }
 
     #[test]
     fn timeout_is_told_as_lambda_tells_it() {
         assert_eq!(
-            text(&Answer::timed_out("8476a536", Duration::from_secs(3))),
+            text(&Failure::timed_out("8476a536", Duration::from_secs(3))),
             r#"{"errorType":"Sandbox.Timedout","errorMessage":"RequestId: 8476a536 Error: Task timed out after 3.00 seconds"}"#
         );
     }
 
     #[test]
     fn end_of_bootstrap_is_told_as_lambda_tells_it() {
-        let told = |raw| {
-            let answer = Answer::exited("8476a536", ExitStatus::from_raw(raw));
-            let message = text(&answer).split("Error: ").nth(1).unwrap_or_default();
-            message.trim_end_matches("\"}").to_owned()
-        };
+        let told = |raw| exited_text(ExitStatus::from_raw(raw));
         assert_eq!(told(0), "Runtime exited without providing a reason");
         assert_eq!(told(1 << 8), "Runtime exited with error: exit status 1");
         assert_eq!(told(9), "Runtime exited with error: signal: killed");
@@ -249,31 +327,48 @@ mod tests {
     }
 
     #[test]
-    fn uuid_has_version_and_variant() {
-        assert_eq!(uuid([0xff; 16]), "ffffffff-ffff-4fff-bfff-ffffffffffff");
-        assert_eq!(uuid([0; 16]), "00000000-0000-4000-8000-000000000000");
+    fn failure_has_the_type_of_the_header_or_else_of_the_document() {
+        let document = Bytes::from_static(br#"{"errorType":"A.Inner"}"#);
+        let of = |header| Failure::of_runtime(header, document.clone()).error_type;
+        assert_eq!(of(Some("A.Outer")), "A.Outer");
+        assert_eq!(of(None), "A.Inner");
+        assert_eq!(Failure::of_runtime(None, Bytes::new()).error_type, "");
     }
 
     #[test]
     fn trace_id_has_the_parts_that_x_ray_wants() {
-        assert_eq!(
-            trace_id(0x5759_e988, &[0xab; 20]),
-            "Root=1-5759e988-abababababababababababab;Parent=abababababababab;Sampled=0"
-        );
+        let trace_id = new_trace_id(0x5759_e988);
+        let digits = |text: &str, count| {
+            text.len() == count && text.chars().all(|digit| digit.is_ascii_hexdigit())
+        };
+        let rest = trace_id
+            .strip_prefix("Root=1-5759e988-")
+            .unwrap_or_default();
+        let (root, rest) = rest.split_once(";Parent=").unwrap_or_default();
+        let parent = rest.strip_suffix(";Sampled=0").unwrap_or_default();
+        assert!(digits(root, 24) && digits(parent, 16), "{trace_id}");
     }
 
     #[test]
-    fn exchange_is_answered_once() -> io::Result<()> {
+    fn exchange_is_answered_once() {
         let (mut exchange, mut receiver) =
-            Exchange::open(Bytes::new(), "arn", Duration::from_secs(1))?;
+            Exchange::open("id", Event::default(), "arn", Duration::from_secs(1));
         assert!(!exchange.is_answered());
         exchange.answer(Answer::Response(Bytes::from_static(b"first")));
         exchange.answer(Answer::Response(Bytes::from_static(b"second")));
         assert!(exchange.is_answered());
-        assert_eq!(
-            receiver.try_recv(),
-            Ok(Answer::Response(Bytes::from_static(b"first")))
+        assert!(
+            matches!(receiver.try_recv(), Ok(Answer::Response(bytes)) if bytes.as_ref() == b"first")
         );
-        Ok(())
+    }
+
+    #[test]
+    fn arn_ends_in_the_qualifier_that_was_called() {
+        let event = Event {
+            qualifier: Some("live".to_owned()),
+            ..Event::default()
+        };
+        let (exchange, _) = Exchange::open("id", event, "arn", Duration::from_secs(1));
+        assert_eq!(exchange.function_arn, "arn:live");
     }
 }

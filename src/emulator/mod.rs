@@ -1,41 +1,43 @@
-//! Opens the doors, starts sandboxes.
+//! Lambda's side of the Runtime API, on this machine: opens the doors, starts sandboxes.
 //!
 //! ```text
-//! event -> exchange -> runtime_api <- next, response, error -> bootstrap in its sandbox
-//!             |
-//!             v
-//!           answer: from the bootstrap, from its end, or from the deadline
+//! invoke_api, function_url -> pool -> exchange -> runtime_api <- bootstrap in its sandbox
+//!                              |         |
+//!                  which sandbox      answer: from the bootstrap, from its end, or from
+//!                                     the deadline
 //! ```
 //!
-//! Everything runs on one thread of tokio's: there is one bootstrap to talk to.
-//! `cli` uses this; this uses [`wire`](crate::runtime_api::wire) and nothing else of ours.
+//! Everything runs on one thread of tokio's: what takes time are the functions, and those are
+//! processes. `cli` uses this; this uses [`wire`](crate::runtime_api::wire), and of
+//! [`child`](crate::child) how processes are found.
 
+pub mod asynchronous;
+pub mod body;
 pub mod exchange;
+pub mod extension_api;
+pub mod extensions;
+pub mod faults;
+pub mod function_url;
+pub mod invoke_api;
+pub mod logs;
+pub mod memory;
+pub mod pool;
 pub mod queue;
+pub mod refusal;
+pub mod reload;
+pub mod report;
+pub mod run;
 pub mod runtime_api;
 pub mod sandbox;
 
 use std::ffi::OsString;
 use std::fmt;
-use std::future::{Future, IntoFuture};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Bytes;
-use tokio::net::TcpListener;
-use tokio::task::JoinSet;
-use tokio::time::sleep;
-
-use exchange::{Answer, Exchange};
-use runtime_api::RuntimeApi;
-use sandbox::Sandbox;
-
-/// How long an answered bootstrap may take to ask for the next invocation, before it is stopped:
-/// it still reads our 202, and passes on the last of its log.
-const SETTLE_LIMIT: Duration = Duration::from_secs(1);
+use tokio::process::Command;
 
 /// What is invoked, and where.
 #[derive(Debug, Clone)]
@@ -44,17 +46,88 @@ pub struct Function {
     pub handler: OsString,
     /// Where the code lies; absolute.
     pub task_root: PathBuf,
-    /// The program to start, absolute; `None` for the bootstrap in this program.
-    pub bootstrap: Option<PathBuf>,
-    /// For init and invocation together.
+    /// The program to start, absolute, and its arguments; empty for the bootstrap in this program.
+    pub bootstrap: Vec<OsString>,
+    /// For an invocation.
     pub timeout: Duration,
+    /// `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`: told, and not enforced.
+    pub memory_mb: u32,
     /// `AWS_LAMBDA_FUNCTION_NAME`.
     pub name: String,
+    /// `AWS_LAMBDA_FUNCTION_VERSION`.
+    pub version: String,
     /// `AWS_REGION`.
     pub region: String,
+    /// Variables that are added to our own environment.
+    pub environment: Vec<(OsString, OsString)>,
+    /// How many invocations at a time, in how many sandboxes.
+    pub scale: Scale,
+    /// Where the first sandbox has its Runtime API; port 0 is any.
+    pub runtime_api: SocketAddr,
+    /// The folder whose programs are started as extensions.
+    pub extensions: PathBuf,
+}
+
+/// How many invocations at a time, in how many sandboxes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scale {
+    /// Up to so many sandboxes, each with one invocation at a time.
+    OnDemand(usize),
+    /// The same, each restored from a snapshot that was taken after its init.
+    SnapStart(usize),
+    /// One sandbox, with so many invocations at a time.
+    ManagedInstance(usize),
+}
+
+impl Scale {
+    /// How many invocations one sandbox takes at a time.
+    #[must_use]
+    pub fn capacity(self) -> usize {
+        match self {
+            Self::OnDemand(_) | Self::SnapStart(_) => 1,
+            Self::ManagedInstance(count) => count,
+        }
+    }
+
+    /// How many invocations there are at a time.
+    #[must_use]
+    pub fn concurrency(self) -> usize {
+        match self {
+            Self::OnDemand(count) | Self::SnapStart(count) | Self::ManagedInstance(count) => count,
+        }
+    }
+
+    /// `AWS_LAMBDA_INITIALIZATION_TYPE`.
+    #[must_use]
+    pub fn initialization_type(self) -> &'static str {
+        match self {
+            Self::OnDemand(_) => "on-demand",
+            Self::SnapStart(_) => "snap-start",
+            Self::ManagedInstance(_) => "lambda-managed-instances",
+        }
+    }
 }
 
 impl Function {
+    /// A function with the settings that AWS's own emulator has, and the bootstrap in this program.
+    #[must_use]
+    pub fn new(handler: OsString, task_root: PathBuf) -> Self {
+        Self {
+            handler,
+            task_root,
+            bootstrap: Vec::new(),
+            timeout: Duration::from_secs(300),
+            memory_mb: 3008,
+            name: "test_function".to_owned(),
+            version: "$LATEST".to_owned(),
+            region: "us-east-1".to_owned(),
+            environment: Vec::new(),
+            scale: Scale::OnDemand(1),
+            runtime_api: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            extensions: PathBuf::from("/opt/extensions"),
+        }
+    }
+
     /// The ARN, in the account that AWS's own emulator shows.
     #[must_use]
     pub fn arn(&self) -> String {
@@ -63,23 +136,41 @@ impl Function {
             self.region, self.name
         )
     }
-}
 
-/// How an invocation ended; `S` is what the caller stopped it with.
-#[derive(Debug)]
-pub enum Ending<S> {
-    /// There is an answer.
-    Answered(Answer),
-    /// The caller stopped it first.
-    Stopped(S),
+    /// The program that is started, for a text.
+    #[must_use]
+    pub fn program(&self) -> PathBuf {
+        let program = self.bootstrap.first().map(PathBuf::from);
+        program.unwrap_or_else(|| "/proc/self/exe".into())
+    }
+
+    /// How the bootstrap is started. This program is found through `/proc`, so that a file that was
+    /// replaced meanwhile does not matter.
+    fn command(&self) -> Command {
+        let mut command = Command::new(self.program());
+        match self.bootstrap.split_first() {
+            Some((_, arguments)) => command.args(arguments),
+            None => command.arg0("coshell").arg("bootstrap").arg(&self.handler),
+        };
+        command
+    }
 }
 
 /// A step of the emulator that failed. Displays as `cannot <do what> <to what>: <cause>`.
 #[derive(Debug)]
 pub enum Error {
-    /// There is no port, or no randomness.
+    /// Nobody can call at this address.
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// The system's words.
+        cause: io::Error,
+    },
+    /// There is no port.
     OpenRuntimeApi(io::Error),
-    /// The bootstrap cannot be executed.
+    /// There is no pipe, or our output is closed.
+    OpenLog(io::Error),
+    /// The bootstrap cannot be executed, or an extension.
     StartBootstrap {
         /// Which program.
         path: PathBuf,
@@ -88,79 +179,30 @@ pub enum Error {
     },
     /// The system does not tell how the bootstrap ended.
     WatchBootstrap(io::Error),
+    /// The system does not tell what changes in the task root.
+    WatchFiles {
+        /// Which folder.
+        path: PathBuf,
+        /// The library's words.
+        cause: notify::Error,
+    },
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Listen { address, cause } => write!(f, "cannot listen at {address}: {cause}"),
             Self::OpenRuntimeApi(cause) => write!(f, "cannot open Runtime API: {cause}"),
+            Self::OpenLog(cause) => write!(f, "cannot open log: {cause}"),
             Self::StartBootstrap { path, cause } => {
                 write!(f, "cannot start bootstrap {}: {cause}", path.display())
             }
             Self::WatchBootstrap(cause) => write!(f, "cannot wait for bootstrap: {cause}"),
+            Self::WatchFiles { path, cause } => {
+                write!(f, "cannot watch {}: {cause}", path.display())
+            }
         }
     }
 }
 
 impl std::error::Error for Error {}
-
-/// Invokes the function once, in a sandbox of its own that is gone when this returns. Takes as
-/// long as the function does, but its timeout at most, and up to 2 s for the end of the sandbox.
-/// `stop` ends it early.
-///
-/// # Errors
-/// When the Runtime API cannot be opened or the bootstrap cannot be started. A function that
-/// fails is an [`Answer::Error`].
-pub async fn invoke<S>(
-    function: &Function,
-    event: Bytes,
-    stop: impl Future<Output = S>,
-) -> Result<Ending<S>, Error> {
-    let (exchange, answer) =
-        Exchange::open(event, &function.arn(), function.timeout).map_err(Error::OpenRuntimeApi)?;
-    let request_id = exchange.request_id.clone();
-    let api = Arc::new(RuntimeApi::default());
-    api.push(exchange);
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .await
-        .map_err(Error::OpenRuntimeApi)?;
-    let address = listener.local_addr().map_err(Error::OpenRuntimeApi)?;
-    // Dropped when this returns, and the server with it.
-    let mut servers = JoinSet::new();
-    servers.spawn(axum::serve(listener, Arc::clone(&api).router()).into_future());
-
-    let mut sandbox = Sandbox::start(function, address).map_err(|cause| {
-        let path = function
-            .bootstrap
-            .clone()
-            .unwrap_or_else(|| "/proc/self/exe".into());
-        Error::StartBootstrap { path, cause }
-    })?;
-    let ending = tokio::select! {
-        biased; // an answer counts, whatever else has happened by now
-        Ok(answer) = answer => {
-            settle(&api, &mut sandbox).await;
-            Ending::Answered(answer)
-        }
-        status = sandbox.ended() => {
-            let status = status.map_err(Error::WatchBootstrap)?;
-            Ending::Answered(Answer::exited(&request_id, status))
-        }
-        () = sleep(function.timeout) => {
-            sandbox.kill().await;
-            return Ok(Ending::Answered(Answer::timed_out(&request_id, function.timeout)));
-        }
-        stopped = stop => Ending::Stopped(stopped),
-    };
-    sandbox.stop().await;
-    Ok(ending)
-}
-
-/// Waits until the answered bootstrap would be frozen, or has ended.
-async fn settle(api: &RuntimeApi, sandbox: &mut Sandbox) {
-    tokio::select! {
-        () = api.until_idle() => {}
-        _ = sandbox.ended() => {}
-        () = sleep(SETTLE_LIMIT) => {}
-    }
-}

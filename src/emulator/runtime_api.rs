@@ -1,50 +1,146 @@
-//! Bootstrap's door: next, response, error; and the extension that it may register.
+//! Bootstrap's door: next, response, error; the restore of SnapStart; extensions.
 //!
 //! An axum router over a [`Queue`] of exchanges, with the answers that Lambda's own Runtime API
 //! gives.
 //!
-//! Bodies are limited by Lambda's rules and not by axum's (2 MB); what is too large is read to
-//! its end all the same, for a client that is still writing would not read its 413.
-//! Used by [`emulator`](super); paths and headers are those of [`wire`].
+//! Used by [`sandbox`](super::sandbox); paths and headers are those of [`wire`].
 //! Source: <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>.
 
-use std::future::poll_fn;
-use std::pin::Pin;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use tokio::sync::{Notify, watch};
+use axum::routing::{get, post, put};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use http_body_util::BodyExt;
+use http_body_util::channel::Channel;
+use tokio::sync::{Notify, mpsc, watch};
 
-use super::exchange::{Answer, Exchange, platform_document};
-use super::queue::{Queue, Refusal};
+use super::body::{json, read_body};
+use super::exchange::{Answer, Exchange, Failure, Piece, Stream, platform_document};
+use super::extension_api;
+use super::extensions::Extensions;
+use super::faults::{Fault, Faults};
+use super::queue::Queue;
+use super::refusal::Refusal;
 use crate::runtime_api::wire;
 
+/// Pieces of a streamed response that wait for the caller: then the handler has to.
+const PIECES_AHEAD: usize = 16;
+
+/// Where the bootstrap and its extensions stand.
+#[derive(Debug, Default, Clone)]
+pub struct Standing {
+    /// The bootstrap waits for an invocation, and so do the extensions: the sandbox would be frozen.
+    pub is_idle: bool,
+    /// The bootstrap waits for the restore, which ends the init of SnapStart.
+    pub awaits_restore: bool,
+    /// When it was idle first, or first waited for the restore.
+    pub ready_at: Option<Instant>,
+    /// The init, or the restore, has failed.
+    pub failure: Option<Failure>,
+    bootstrap_waits: bool,
+}
+
 /// The Runtime API of one sandbox. Give it exchanges by [`push`](Self::push).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RuntimeApi {
     queue: Mutex<Queue>,
     pushed: Notify,
-    idle: watch::Sender<bool>,
+    standing: watch::Sender<Standing>,
+    restored: watch::Sender<bool>,
+    /// The extensions of the sandbox.
+    pub extensions: Extensions,
+    faults: Arc<Faults>,
+    timeout: Duration,
 }
 
 impl RuntimeApi {
+    /// For a bootstrap that has up to `capacity` invocations under way, each for `timeout`.
+    #[must_use]
+    pub fn new(
+        capacity: usize,
+        timeout: Duration,
+        extensions: Extensions,
+        faults: Arc<Faults>,
+    ) -> Self {
+        Self {
+            timeout,
+            queue: Mutex::new(Queue::new(capacity)),
+            pushed: Notify::new(),
+            standing: watch::Sender::default(),
+            restored: watch::Sender::new(false),
+            extensions,
+            faults,
+        }
+    }
+
     /// The exchange waits for the bootstrap to ask for it.
     pub fn push(&self, exchange: Exchange) {
+        self.extensions.tell_of_invocation(&exchange);
+        self.standing
+            .send_modify(|standing| standing.is_idle = false);
         self.queue().push(exchange);
         self.pushed.notify_one();
     }
 
-    /// Waits until the bootstrap has answered everything and asks for more: from then on Lambda
-    /// would freeze it.
-    pub async fn until_idle(&self) {
+    /// An exchange that was not handed out yet, for another sandbox.
+    #[must_use]
+    pub fn take_back(&self, request_id: &str) -> Option<Exchange> {
+        self.queue().take_back(request_id)
+    }
+
+    /// Nobody waits for this exchange any more; an answer to it is late.
+    pub fn expire(&self, request_id: &str) {
+        self.queue().expire(request_id);
+    }
+
+    /// Whether the bootstrap has not asked for an invocation yet.
+    #[must_use]
+    pub fn is_init(&self) -> bool {
+        self.queue().is_init()
+    }
+
+    /// Whether the init has come to its end.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.standing.borrow().ready_at.is_some()
+    }
+
+    /// Why the init, or the restore, has failed.
+    #[must_use]
+    pub fn failure(&self) -> Option<Failure> {
+        self.standing.borrow().failure.clone()
+    }
+
+    /// Whether the bootstrap waits for its restore.
+    #[must_use]
+    pub fn awaits_restore(&self) -> bool {
+        self.standing.borrow().awaits_restore
+    }
+
+    /// Waits until `is_so`.
+    pub async fn until(&self, is_so: impl Fn(&Standing) -> bool) -> Standing {
+        let mut watched = self.standing.subscribe();
         // An error means that the sender has gone, which `self` keeps.
-        let _ = self.idle.subscribe().wait_for(|idle| *idle).await;
+        match watched.wait_for(|standing| is_so(standing)).await {
+            Ok(standing) => standing.clone(),
+            Err(_) => Standing::default(),
+        }
+    }
+
+    /// Lets a bootstrap that waits for its restore go on.
+    pub fn restore(&self) {
+        self.restored.send_replace(true);
+        self.standing
+            .send_modify(|standing| standing.awaits_restore = false);
     }
 
     /// The routes, to be served at `AWS_LAMBDA_RUNTIME_API`.
@@ -54,8 +150,11 @@ impl RuntimeApi {
             .route(wire::INIT_ERROR, post(init_error))
             .route(&wire::response_path("{request_id}"), post(response))
             .route(&wire::error_path("{request_id}"), post(error))
-            .route(wire::EXTENSION_REGISTER, post(register_extension))
-            .route(wire::EXTENSION_EVENT_NEXT, get(extension_event))
+            .route(wire::RESTORE_NEXT, get(restore_next))
+            .route(wire::RESTORE_ERROR, post(restore_error))
+            .merge(extension_api::router())
+            .route("/2020-08-15/logs", put(no_logs))
+            .route("/2022-07-01/telemetry", put(no_telemetry))
             .with_state(self)
     }
 
@@ -64,36 +163,69 @@ impl RuntimeApi {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Answers an exchange with `body`, as `answer` wraps it.
-    async fn take_answer(
+    /// The bootstrap asks for an invocation; whether it gets one.
+    fn bootstrap_waits(&self, waits: bool) {
+        self.standing.send_if_modified(|standing| {
+            let is_new = standing.bootstrap_waits != waits;
+            standing.bootstrap_waits = waits;
+            self.update(standing) || is_new
+        });
+    }
+
+    /// An extension waits for an event, or has given up.
+    pub fn extension_waits(&self) {
+        self.standing
+            .send_if_modified(|standing| self.update(standing));
+    }
+
+    fn update(&self, standing: &mut Standing) -> bool {
+        let is_idle = standing.bootstrap_waits && self.extensions.are_waiting();
+        let is_new = standing.is_idle != is_idle;
+        standing.is_idle = is_idle;
+        if is_idle {
+            standing.ready_at.get_or_insert_with(Instant::now);
+        }
+        is_new
+    }
+
+    /// The exchange that a post is for is answered, by `answer` or as a fault will have it.
+    fn take_answer(
         &self,
         request_id: &str,
         headers: &HeaderMap,
-        body: Body,
-        answer: fn(Bytes) -> Answer,
+        answer: impl FnOnce() -> Result<Answer, Refusal>,
     ) -> Result<(), Refusal> {
-        let body = read_body(body, wire::MAX_RESPONSE_BYTES).await;
         let mut queue = self.queue();
         let exchange = queue.running(request_id, headers.get(wire::INVOCATION_ID))?;
-        match body {
-            Ok(bytes) => exchange.answer(answer(bytes)),
-            Err(Refusal::TooLarge) => {
-                exchange.answer(Answer::response_too_large());
-                return Err(Refusal::TooLarge);
+        let Some(fault) = self.faults.take(&Fault::OF_ANSWER) else {
+            exchange.answer(answer()?);
+            return Ok(());
+        };
+        match fault {
+            Fault::AnswerTwice => exchange.answer(answer()?),
+            Fault::AnswerLate => {
+                let failure = Failure::timed_out(request_id, self.timeout);
+                exchange.answer(Answer::Error(failure));
             }
-            Err(refusal) => return Err(refusal),
+            Fault::AnswerTooLarge => exchange.answer(Answer::Error(Failure::response_too_large())),
+            Fault::AnswerMode => exchange.answer(Answer::Error(Failure::response_mode())),
+            _ => {}
         }
-        Ok(())
+        Err(fault.refusal())
     }
 }
 
 async fn next(State(api): State<Arc<RuntimeApi>>) -> Result<Response, Refusal> {
+    if let Some(fault) = api.faults.take(&[Fault::Next403, Fault::Next500]) {
+        return Err(fault.refusal());
+    }
     loop {
         if let Some(exchange) = api.queue().next_exchange()? {
-            api.idle.send_replace(false);
-            return Ok(hand_out(exchange));
+            api.bootstrap_waits(false);
+            let is_cut = api.faults.take(&[Fault::NextClosed]).is_some();
+            return Ok(hand_out(exchange, is_cut));
         }
-        api.idle.send_replace(true);
+        api.bootstrap_waits(true);
         api.pushed.notified().await;
     }
 }
@@ -104,9 +236,74 @@ async fn response(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    api.take_answer(&request_id, &headers, body, Answer::Response)
-        .await?;
+    match headers.get(wire::RESPONSE_MODE) {
+        Some(mode) if mode == wire::STREAMING => stream(&api, &request_id, &headers, body).await,
+        Some(_) => {
+            api.take_answer(&request_id, &headers, || {
+                Ok(Answer::Error(Failure::response_mode()))
+            })?;
+            Err(Refusal::RESPONSE_MODE)
+        }
+        None => {
+            let body = read_body(body, wire::MAX_RESPONSE_BYTES).await;
+            if body == Err(Refusal::TOO_LARGE) {
+                api.take_answer(&request_id, &headers, || {
+                    Ok(Answer::Error(Failure::response_too_large()))
+                })?;
+                return Err(Refusal::TOO_LARGE);
+            }
+            api.take_answer(&request_id, &headers, || body.map(Answer::Response))?;
+            Ok(accepted())
+        }
+    }
+}
+
+/// Passes a streamed response on as it comes.
+async fn stream(
+    api: &RuntimeApi,
+    request_id: &str,
+    headers: &HeaderMap,
+    mut body: Body,
+) -> Result<Response, Refusal> {
+    let (pieces, receiver) = mpsc::channel(PIECES_AHEAD);
+    let content_type = headers
+        .get(CONTENT_TYPE)
+        .and_then(|name| name.to_str().ok());
+    let content_type = content_type
+        .unwrap_or("application/octet-stream")
+        .to_owned();
+    api.take_answer(request_id, headers, || {
+        Ok(Answer::Stream(Stream {
+            content_type,
+            pieces: receiver,
+        }))
+    })?;
+    let mut failure = None;
+    while let Some(frame) = body.frame().await {
+        match frame.map_err(|_| Refusal::TRUNCATED)?.into_data() {
+            // A caller that has gone does not end the handler.
+            Ok(data) => drop(pieces.send(Piece::Data(data)).await),
+            Err(other) => {
+                failure = other
+                    .into_trailers()
+                    .ok()
+                    .and_then(|trailers| told(&trailers));
+            }
+        }
+    }
+    let _ = pieces.send(Piece::End(failure)).await;
     Ok(accepted())
+}
+
+/// The failure that the trailers of a streamed response tell of.
+fn told(trailers: &HeaderMap) -> Option<Failure> {
+    let error_type = trailers.get(wire::ERROR_TYPE)?.to_str().ok();
+    let document = trailers.get(wire::ERROR_BODY).map(HeaderValue::as_bytes);
+    let document = BASE64_STANDARD.decode(document.unwrap_or_default());
+    Some(Failure::of_runtime(
+        error_type,
+        document.unwrap_or_default().into(),
+    ))
 }
 
 async fn error(
@@ -115,131 +312,112 @@ async fn error(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    api.take_answer(&request_id, &headers, body, Answer::Error)
-        .await?;
+    let body = read_body(body, wire::MAX_RESPONSE_BYTES).await;
+    api.take_answer(&request_id, &headers, || {
+        Ok(Answer::Error(failure(&headers, body?)))
+    })?;
     Ok(accepted())
 }
 
-async fn init_error(State(api): State<Arc<RuntimeApi>>, body: Body) -> Result<Response, Refusal> {
-    let document = read_body(body, wire::MAX_RESPONSE_BYTES).await?;
-    api.queue().fail_init(document)?;
+fn failure(headers: &HeaderMap, document: Bytes) -> Failure {
+    let error_type = headers.get(wire::ERROR_TYPE);
+    Failure::of_runtime(error_type.and_then(|name| name.to_str().ok()), document)
+}
+
+async fn init_error(
+    State(api): State<Arc<RuntimeApi>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let failure = failure(&headers, read_body(body, wire::MAX_RESPONSE_BYTES).await?);
+    api.queue().fail_init(&failure)?;
+    api.standing
+        .send_modify(|standing| standing.failure = Some(failure));
     Ok(accepted())
 }
 
-/// An internal extension, which is what a bootstrap registers: it gets SIGTERM, and no events.
-async fn register_extension(body: Body) -> Result<Response, Refusal> {
-    read_body(body, wire::MAX_RESPONSE_BYTES).await?;
-    let mut response = json(StatusCode::OK, "{}".to_owned());
-    response.headers_mut().insert(
-        wire::EXTENSION_IDENTIFIER,
-        HeaderValue::from_static("coshell"),
-    );
-    Ok(response)
+async fn restore_next(State(api): State<Arc<RuntimeApi>>) -> Result<Response, Refusal> {
+    if !api.queue().is_init() {
+        return Err(Refusal::STATE);
+    }
+    api.standing.send_modify(|standing| {
+        standing.awaits_restore = true;
+        standing.ready_at.get_or_insert_with(Instant::now);
+    });
+    let mut restored = api.restored.subscribe();
+    // An error means that the sender has gone, which `api` keeps.
+    let _ = restored.wait_for(|is_restored| *is_restored).await;
+    Ok(StatusCode::OK.into_response())
 }
 
-async fn extension_event() -> Response {
-    std::future::pending().await
+async fn restore_error(
+    State(api): State<Arc<RuntimeApi>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let failure = failure(&headers, read_body(body, wire::MAX_RESPONSE_BYTES).await?);
+    if !*api.restored.borrow() {
+        return Err(Refusal::STATE);
+    }
+    api.queue().fail_init(&failure)?;
+    api.standing
+        .send_modify(|standing| standing.failure = Some(failure));
+    Ok(accepted())
 }
 
-fn hand_out(exchange: &Exchange) -> Response {
-    let mut response = exchange.event.clone().into_response();
+/// As in AWS's emulator: nobody collects them here.
+async fn no_logs() -> Response {
+    not_supported("Logs.NotSupported", "Logs API is not supported")
+}
+
+async fn no_telemetry() -> Response {
+    not_supported("Telemetry.NotSupported", "Telemetry API is not supported")
+}
+
+fn not_supported(error_type: &str, message: &str) -> Response {
+    let document = platform_document(error_type, message);
+    json(StatusCode::ACCEPTED, document)
+}
+
+fn hand_out(exchange: &Exchange, is_cut: bool) -> Response {
+    let mut response = if is_cut {
+        cut_off(&exchange.event.body)
+    } else {
+        exchange.event.body.clone().into_response()
+    };
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(wire::JSON));
     let deadline_ms = exchange.deadline_ms.to_string();
     for (name, value) in [
-        (wire::REQUEST_ID, &exchange.request_id),
-        (wire::DEADLINE_MS, &deadline_ms),
-        (wire::INVOKED_FUNCTION_ARN, &exchange.function_arn),
-        (wire::TRACE_ID, &exchange.trace_id),
-        (wire::INVOCATION_ID, &exchange.invocation_id),
+        (wire::REQUEST_ID, Some(&exchange.request_id)),
+        (wire::DEADLINE_MS, Some(&deadline_ms)),
+        (wire::INVOKED_FUNCTION_ARN, Some(&exchange.function_arn)),
+        (wire::TRACE_ID, Some(&exchange.trace_id)),
+        (wire::INVOCATION_ID, Some(&exchange.invocation_id)),
+        (wire::CLIENT_CONTEXT, exchange.event.client_context.as_ref()),
+        (wire::TENANT_ID, exchange.event.tenant_id.as_ref()),
     ] {
         // A function name from the environment may not fit into a header: then it stays out.
-        if let Ok(value) = HeaderValue::from_str(value) {
+        if let Some(Ok(value)) = value.map(|value| HeaderValue::from_str(value)) {
             headers.insert(name, value);
         }
     }
     response
 }
 
-fn accepted() -> Response {
+/// An event of which half arrives before the connection is closed.
+fn cut_off(event: &Bytes) -> Response {
+    let (mut sender, body) = Channel::<Bytes, io::Error>::new(1);
+    let half = event.slice(..event.len() / 2);
+    tokio::spawn(async move {
+        let _ = sender.send_data(half).await;
+        sender.abort(io::ErrorKind::ConnectionAborted.into());
+    });
+    Body::new(body).into_response()
+}
+
+/// What a post that is taken is told.
+#[must_use]
+pub fn accepted() -> Response {
     json(StatusCode::ACCEPTED, r#"{"status":"OK"}"#.to_owned())
-}
-
-fn json(status: StatusCode, text: String) -> Response {
-    (status, [(CONTENT_TYPE, wire::JSON)], text).into_response()
-}
-
-/// Reads a body to its end, and keeps it if it has at most `limit_bytes`.
-async fn read_body(mut body: Body, limit_bytes: usize) -> Result<Bytes, Refusal> {
-    let mut kept = Vec::new();
-    let mut is_too_large = false;
-    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
-        let Ok(data) = frame.map_err(|_| Refusal::Truncated)?.into_data() else {
-            continue; // trailers
-        };
-        is_too_large |= data.len() > limit_bytes - kept.len();
-        if !is_too_large {
-            kept.extend_from_slice(&data);
-        }
-    }
-    if is_too_large {
-        Err(Refusal::TooLarge)
-    } else {
-        Ok(kept.into())
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let too_large = format!(
-            "Exceeded maximum allowed payload size ({} bytes).",
-            wire::MAX_RESPONSE_BYTES
-        );
-        let (status, error_type, message) = match self {
-            Self::RequestId => (
-                StatusCode::BAD_REQUEST,
-                "InvalidRequestID",
-                "Invalid request ID",
-            ),
-            Self::InvocationId => (
-                StatusCode::BAD_REQUEST,
-                "InvalidRequestID",
-                "Invalid invocation ID",
-            ),
-            Self::State => (
-                StatusCode::FORBIDDEN,
-                "InvalidStateTransition",
-                "State transition is not allowed",
-            ),
-            Self::TooLarge => (
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "RequestEntityTooLarge",
-                too_large.as_str(),
-            ),
-            Self::Truncated => (
-                StatusCode::BAD_REQUEST,
-                "TruncatedHTTPRequest",
-                "HTTP request detected as truncated",
-            ),
-        };
-        json(status, platform_document(error_type, message))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn body_is_kept_up_to_its_limit() {
-        assert_eq!(
-            read_body(Body::from("1234"), 4).await,
-            Ok(Bytes::from_static(b"1234"))
-        );
-        assert_eq!(
-            read_body(Body::from("12345"), 4).await,
-            Err(Refusal::TooLarge)
-        );
-        assert_eq!(read_body(Body::empty(), 4).await, Ok(Bytes::new()));
-    }
 }

@@ -54,6 +54,30 @@ pub const EXTENSION_NAME: &str = "lambda-extension-name";
 /// On the answer to [`EXTENSION_REGISTER`], and then on [`EXTENSION_EVENT_NEXT`].
 pub const EXTENSION_IDENTIFIER: &str = "lambda-extension-identifier";
 
+/// On the answer to [`EXTENSION_EVENT_NEXT`]: names the event.
+pub const EXTENSION_EVENT_ID: &str = "lambda-extension-event-identifier";
+/// On both of an extension's errors: `Extension.Name`.
+pub const EXTENSION_ERROR_TYPE: &str = "lambda-extension-function-error-type";
+/// `POST`: why an extension could not start.
+pub const EXTENSION_INIT_ERROR: &str = "/2020-01-01/extension/init/error";
+/// `POST`: why an extension ends.
+pub const EXTENSION_EXIT_ERROR: &str = "/2020-01-01/extension/exit/error";
+
+/// `GET`: waits for the restore from the snapshot; SnapStart only.
+pub const RESTORE_NEXT: &str = "/2018-06-01/runtime/restore/next";
+/// `POST`: why the runtime cannot go on after the restore; SnapStart only.
+pub const RESTORE_ERROR: &str = "/2018-06-01/runtime/restore/error";
+
+/// On a response: [`STREAMING`], if its bytes come as the handler makes them.
+pub const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";
+/// The only value of [`RESPONSE_MODE`].
+pub const STREAMING: &str = "streaming";
+/// A trailer of a streamed response that failed: the error document, base64. Beside it is
+/// [`ERROR_TYPE`].
+pub const ERROR_BODY: &str = "lambda-runtime-function-error-body";
+/// The content of a streamed response that begins with status, headers and cookies, and eight NULs.
+pub const HTTP_INTEGRATION: &str = "application/vnd.awslambda.http-integration-response";
+
 /// The type of every body that `bootstrap` sends.
 pub const JSON: &str = "application/json";
 
@@ -62,7 +86,7 @@ pub const MAX_RESPONSE_BYTES: usize = 6_291_556;
 
 /// The body of an init error or an invocation's error:
 /// `{"errorMessage": string, "errorType": string, "stackTrace": [string]}`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct ErrorDocument {
     /// What went wrong, for a person; may have several lines.
     pub message: String,

@@ -1,0 +1,226 @@
+//! What `invoke` and `serve` are told of the function: where it lies, what it gets.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use clap::builder::{TypedValueParser, ValueParserFactory};
+use nix::errno::Errno;
+
+use super::Error;
+use crate::emulator::Function;
+
+/// The options that say what is invoked.
+#[derive(Debug, Default, Args)]
+pub struct FunctionArguments {
+    /// Where the code lies.
+    #[arg(
+        long,
+        value_name = "DIR",
+        help = "Where the code lies [default: $LAMBDA_TASK_ROOT if set, else the current directory]"
+    )]
+    pub task_root: Option<PathBuf>,
+
+    /// For an invocation.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        value_parser = parse_seconds,
+        help = "For an invocation [default: $AWS_LAMBDA_FUNCTION_TIMEOUT if set, else 300]"
+    )]
+    pub timeout: Option<Duration>,
+
+    /// The memory size.
+    #[arg(
+        long,
+        value_name = "MB",
+        value_parser = clap::value_parser!(u32).range(128..=32768),
+        help = "The memory size that the function is told, which is not enforced [default: \
+                $AWS_LAMBDA_FUNCTION_MEMORY_SIZE if set, else 3008]"
+    )]
+    pub memory: Option<u32>,
+
+    /// A variable for the function, beside those of this environment; may be repeated
+    #[arg(long = "env", short = 'e', value_name = "NAME=VALUE")]
+    pub variables: Vec<Variable>,
+
+    /// A file with a NAME=VALUE a line, as for Docker; may be repeated. --env comes after it
+    #[arg(long = "env-file", value_name = "FILE")]
+    pub variable_files: Vec<PathBuf>,
+
+    /// Another bootstrap to start, which finds the handler in $_HANDLER [default: coshell's own]
+    #[arg(long, value_name = "PATH")]
+    pub bootstrap: Option<PathBuf>,
+}
+
+/// A variable as it is given on the command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variable {
+    /// Before the first `=`.
+    pub name: OsString,
+    /// After it.
+    pub value: OsString,
+}
+
+impl ValueParserFactory for Variable {
+    type Parser = clap::builder::ValueParser;
+
+    fn value_parser() -> Self::Parser {
+        clap::builder::OsStringValueParser::new()
+            .try_map(|text| parse_variable(&text))
+            .into()
+    }
+}
+
+fn parse_variable(text: &OsStr) -> Result<Variable, String> {
+    let bytes = text.as_bytes();
+    let at = bytes.iter().position(|&byte| byte == b'=');
+    let (name, value) = bytes.split_at(at.ok_or("expected NAME=VALUE")?);
+    if name.is_empty() {
+        return Err("expected a name before =".to_owned());
+    }
+    Ok(Variable {
+        name: OsString::from_vec(name.to_vec()),
+        value: OsString::from_vec(value[1..].to_vec()),
+    })
+}
+
+impl FunctionArguments {
+    /// The function, from these options and from the variables of AWS's emulator.
+    ///
+    /// # Errors
+    /// When one of them makes no sense, or a file cannot be read.
+    pub fn function(&self, handler: OsString) -> Result<Function, Error> {
+        let defaults = Function::new(handler, task_root(self.task_root.as_deref())?);
+        let region = text_variable("AWS_REGION").or_else(|| text_variable("AWS_DEFAULT_REGION"));
+        let bootstrap = self.bootstrap.as_deref().map(absolute).transpose()?;
+        Ok(Function {
+            bootstrap: bootstrap.map(OsString::from).into_iter().collect(),
+            timeout: match self.timeout {
+                Some(timeout) => timeout,
+                None => number_variable("AWS_LAMBDA_FUNCTION_TIMEOUT", parse_seconds)?
+                    .unwrap_or(defaults.timeout),
+            },
+            memory_mb: match self.memory {
+                Some(memory) => memory,
+                None => number_variable("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", parse_mb)?
+                    .unwrap_or(defaults.memory_mb),
+            },
+            name: text_variable("AWS_LAMBDA_FUNCTION_NAME").unwrap_or(defaults.name),
+            version: text_variable("AWS_LAMBDA_FUNCTION_VERSION").unwrap_or(defaults.version),
+            region: region.unwrap_or(defaults.region),
+            environment: self.environment()?,
+            ..defaults
+        })
+    }
+
+    fn environment(&self) -> Result<Vec<(OsString, OsString)>, Error> {
+        let mut environment = Vec::new();
+        for path in &self.variable_files {
+            let what = format!("cannot read variables from {}", path.display());
+            let misuse = |cause: dotenvy::Error| Error::Misuse {
+                what: what.clone(),
+                cause: match cause {
+                    dotenvy::Error::Io(cause) => cause.to_string(),
+                    other => other.to_string(),
+                },
+            };
+            let pairs = dotenvy::from_path_iter(path).map_err(misuse)?;
+            for pair in pairs {
+                let (name, value) = pair.map_err(misuse)?;
+                environment.push((name.into(), value.into()));
+            }
+        }
+        let given = self.variables.iter();
+        environment.extend(given.map(|one| (one.name.clone(), one.value.clone())));
+        Ok(environment)
+    }
+}
+
+/// A variable that is set, not empty, and text.
+#[must_use]
+pub fn text_variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn number_variable<T>(
+    name: &str,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<Option<T>, Error> {
+    let Some(text) = text_variable(name) else {
+        return Ok(None);
+    };
+    let number = parse(&text).map_err(|cause| Error::Misuse {
+        what: format!("cannot use {name} {text}"),
+        cause,
+    })?;
+    Ok(Some(number))
+}
+
+/// The folder that is given, or set, or the current one; absolute.
+///
+/// # Errors
+/// When it is not there, or no folder.
+pub fn task_root(given: Option<&Path>) -> Result<PathBuf, Error> {
+    let set = env::var_os("LAMBDA_TASK_ROOT").filter(|value| !value.is_empty());
+    let path = given.map(Path::to_owned).or_else(|| set.map(PathBuf::from));
+    let path = absolute(&path.unwrap_or_else(|| ".".into()))?;
+    let what = || format!("cannot use task root {}", path.display());
+    if fs::metadata(&path).map_err(Error::io(what()))?.is_dir() {
+        return Ok(path);
+    }
+    Err(Error::io(what())(Errno::ENOTDIR.into()))
+}
+
+/// Against our current directory: the bootstrap's is the task root.
+///
+/// # Errors
+/// When there is no current directory.
+pub fn absolute(path: &Path) -> Result<PathBuf, Error> {
+    std::path::absolute(path).map_err(Error::io(format!("cannot use path {}", path.display())))
+}
+
+/// Seconds, more than 0; decimals are allowed, as a test may not want to wait for a whole one.
+///
+/// # Errors
+/// When it is no such number.
+pub fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().map_err(|_| "not a number of seconds")?;
+    match Duration::try_from_secs_f64(seconds) {
+        // More than a year is no timeout, and what the clock can be told is not endless.
+        Ok(duration) if !duration.is_zero() && seconds < 31_536_000.0 => Ok(duration),
+        _ => Err("not a number of seconds above 0".to_owned()),
+    }
+}
+
+fn parse_mb(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| "not a number of MB".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeout_is_a_positive_number_of_seconds() {
+        assert_eq!(parse_seconds("3"), Ok(Duration::from_secs(3)));
+        assert_eq!(parse_seconds("0.5"), Ok(Duration::from_millis(500)));
+        for wrong in ["0", "-1", "NaN", "inf", "1e300", "1e15", "3s", ""] {
+            assert!(parse_seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn variable_has_a_name_and_any_value() {
+        let variable = parse_variable(OsStr::new("A=b=c"));
+        let (name, value) = ("A".into(), "b=c".into());
+        assert_eq!(variable, Ok(Variable { name, value }));
+        assert!(parse_variable(OsStr::new("A=")).is_ok());
+        assert!(parse_variable(OsStr::new("A")).is_err());
+        assert!(parse_variable(OsStr::new("=b")).is_err());
+    }
+}

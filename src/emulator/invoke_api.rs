@@ -1,0 +1,486 @@
+//! The callers' door: `POST .../invocations`, as the CLI, the SDKs and curl call it.
+//!
+//! Any function name is taken, and any signature or none. Source:
+//! <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>,
+//! <https://docs.aws.amazon.com/lambda/latest/api/API_InvokeWithResponseStream.html>.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_smithy_eventstream::frame::write_message_to;
+use aws_smithy_types::event_stream::{Header, HeaderValue as EventHeader, Message};
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header::{CONTENT_TYPE, HOST, ORIGIN};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, post};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use http_body_util::channel::{Channel, Sender};
+
+use super::asynchronous;
+use super::body::{json, read_body};
+use super::exchange::{Answer, Event, Failure, Piece, Stream, new_id};
+use super::pool::{Pool, Reply};
+use crate::runtime_api::wire::JSON;
+
+/// `POST`: one invocation, whose answer comes whole.
+pub const INVOCATIONS: &str = "/2015-03-31/functions/{name}/invocations";
+/// `POST`: one invocation, whose answer comes as the function makes it.
+pub const STREAMING_INVOCATIONS: &str =
+    "/2021-11-15/functions/{name}/response-streaming-invocations";
+
+/// 6 MiB: the largest event of a caller that waits.
+pub const MAX_EVENT_BYTES: usize = 6 * 1024 * 1024;
+/// 1 MiB: the largest event of a caller that does not wait.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+pub const MAX_ASYNCHRONOUS_EVENT_BYTES: usize = 1024 * 1024;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
+const EXECUTED_VERSION: HeaderName = HeaderName::from_static("x-amz-executed-version");
+const FUNCTION_ERROR: HeaderName = HeaderName::from_static("x-amz-function-error");
+const LOG_RESULT: HeaderName = HeaderName::from_static("x-amz-log-result");
+const INVOCATION_TYPE: &str = "x-amz-invocation-type";
+const LOG_TYPE: &str = "x-amz-log-type";
+const CLIENT_CONTEXT: &str = "x-amz-client-context";
+const TENANT_ID: &str = "x-amz-tenant-id";
+const TRACE_ID: &str = "x-amzn-trace-id";
+
+/// What the doors need to know.
+#[derive(Debug)]
+pub struct Service {
+    /// The sandboxes.
+    pub pool: Arc<Pool>,
+    /// How long an event that failed waits for its second attempt; for the third twice that.
+    pub retry_delay: Duration,
+}
+
+/// The routes of the callers' door.
+pub fn router() -> Router<Arc<Service>> {
+    Router::new()
+        // Any method, as AWS's emulator has it.
+        .route(INVOCATIONS, any(invoke))
+        .route(STREAMING_INVOCATIONS, post(invoke_with_response_stream))
+}
+
+/// Why a call is refused. Shown as Lambda shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Refusal {
+    status: StatusCode,
+    error_type: &'static str,
+    message: String,
+}
+
+impl Refusal {
+    fn parameter(message: String) -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            error_type: "InvalidParameterValueException",
+            message,
+        }
+    }
+
+    fn content(message: String) -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            error_type: "InvalidRequestContentException",
+            message,
+        }
+    }
+
+    fn too_large(kind: &str, limit: usize) -> Self {
+        Self {
+            status: StatusCode::PAYLOAD_TOO_LARGE,
+            error_type: "RequestTooLargeException",
+            message: format!(
+                "payload is too large for the {kind} invocation type (limit {limit} bytes)"
+            ),
+        }
+    }
+
+    fn busy() -> Self {
+        Self {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            error_type: "TooManyRequestsException",
+            message: "Rate Exceeded.".to_owned(),
+        }
+    }
+
+    fn ending() -> Self {
+        Self {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            error_type: "ServiceException",
+            message: "the emulator is ending".to_owned(),
+        }
+    }
+
+    fn foreign_page() -> Self {
+        Self {
+            status: StatusCode::FORBIDDEN,
+            error_type: "AccessDeniedException",
+            message: "web pages of other origins may not invoke the function".to_owned(),
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut document = serde_json::json!({"Type": "User", "message": self.message});
+        if self.status == StatusCode::TOO_MANY_REQUESTS {
+            document["Reason"] = "ConcurrentInvocationLimitExceeded".into();
+        }
+        let mut response = json(self.status, document.to_string());
+        let headers = response.headers_mut();
+        headers.insert(ERROR_TYPE, HeaderValue::from_static(self.error_type));
+        add(headers, REQUEST_ID, &new_id());
+        response
+    }
+}
+
+/// How the caller wants it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum InvocationType {
+    RequestResponse,
+    Event,
+    DryRun,
+}
+
+impl InvocationType {
+    fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
+        match text(headers, INVOCATION_TYPE) {
+            None | Some("RequestResponse") => Ok(Self::RequestResponse),
+            Some("Event") => Ok(Self::Event),
+            Some("DryRun") => Ok(Self::DryRun),
+            Some(other) => Err(Refusal::parameter(format!(
+                "invocation type is {other}, and can be RequestResponse, Event or DryRun"
+            ))),
+        }
+    }
+}
+
+async fn invoke(
+    State(service): State<Arc<Service>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let request_id = new_id();
+    match answer(&service, &request_id, &method, &uri, &headers, body).await {
+        Ok(response) => response,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+async fn answer(
+    service: &Service,
+    request_id: &str,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let (kind, event) = read_event(uri, headers, body).await?;
+    let pool = &service.pool;
+    match kind {
+        InvocationType::DryRun => {
+            let mut response = StatusCode::NO_CONTENT.into_response();
+            add(response.headers_mut(), REQUEST_ID, request_id);
+            return Ok(response);
+        }
+        InvocationType::Event => {
+            asynchronous::queue(pool, request_id.to_owned(), event, service.retry_delay);
+            let mut response = StatusCode::ACCEPTED.into_response();
+            add(response.headers_mut(), REQUEST_ID, request_id);
+            return Ok(response);
+        }
+        InvocationType::RequestResponse => {}
+    }
+    let turn = pool.admit().await.map_err(|_| Refusal::busy())?;
+    let reply = pool.invoke(turn, request_id.to_owned(), event).await;
+    let Reply { answer, report } = reply.map_err(|_| Refusal::ending())?;
+    let (body, failure) = match whole(answer).await {
+        Ok(body) => (body, None),
+        Err(failure) => (failure.document.clone(), Some(failure)),
+    };
+    let wants_log = text(headers, LOG_TYPE) == Some("Tail");
+    let mut response = if method == Method::HEAD {
+        Body::empty().into_response()
+    } else {
+        body.into_response()
+    };
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
+    add(headers, REQUEST_ID, request_id);
+    add(headers, EXECUTED_VERSION, &pool.function().version);
+    if failure.is_some() {
+        headers.insert(FUNCTION_ERROR, HeaderValue::from_static("Unhandled"));
+    }
+    if wants_log {
+        let report = report.await.unwrap_or_default();
+        add(
+            headers,
+            LOG_RESULT,
+            &BASE64_STANDARD.encode(report.log_tail),
+        );
+    }
+    Ok(response)
+}
+
+/// The answer when it is all there.
+///
+/// # Errors
+/// The failure, also one that came after a part of the response.
+pub async fn whole(answer: Answer) -> Result<Bytes, Failure> {
+    let mut stream = match answer {
+        Answer::Response(response) => return Ok(response),
+        Answer::Error(failure) => return Err(failure),
+        Answer::Stream(stream) => stream,
+    };
+    let mut response = Vec::new();
+    while let Some(piece) = stream.pieces.recv().await {
+        match piece {
+            Piece::Data(data) => response.extend_from_slice(&data),
+            Piece::End(None) => return Ok(response.into()),
+            Piece::End(Some(failure)) => return Err(failure),
+        }
+    }
+    Err(Failure::truncated())
+}
+
+/// The event, with all that comes in headers.
+async fn read_event(
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(InvocationType, Event), Refusal> {
+    if is_foreign_page(headers) {
+        return Err(Refusal::foreign_page());
+    }
+    let kind = InvocationType::of(headers)?;
+    let client_context = match text(headers, CLIENT_CONTEXT) {
+        Some(encoded) => Some(decode(encoded)?),
+        None => None,
+    };
+    let (limit, name) = match kind {
+        InvocationType::Event => (MAX_ASYNCHRONOUS_EVENT_BYTES, "Event"),
+        _ => (MAX_EVENT_BYTES, "RequestResponse"),
+    };
+    let body = read_body(body, limit).await;
+    let body = body.map_err(|refusal| match refusal {
+        super::refusal::Refusal::TOO_LARGE => Refusal::too_large(name, limit),
+        _ => Refusal::content("the body ended too soon".to_owned()),
+    })?;
+    let query = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+    let mut qualifiers = query.filter(|(name, _)| name == "Qualifier");
+    let event = Event {
+        body,
+        client_context,
+        tenant_id: text(headers, TENANT_ID).map(ToOwned::to_owned),
+        trace_id: text(headers, TRACE_ID).map(ToOwned::to_owned),
+        qualifier: qualifiers.next().map(|(_, value)| value.into_owned()),
+    };
+    Ok((kind, event))
+}
+
+/// JSON from a mobile SDK, which travels as base64 here and as it is beyond.
+fn decode(encoded: &str) -> Result<String, Refusal> {
+    let decoded = BASE64_STANDARD.decode(encoded).ok();
+    let text = decoded.and_then(|decoded| String::from_utf8(decoded).ok());
+    let text = text.filter(|text| HeaderValue::from_str(text).is_ok());
+    text.ok_or_else(|| {
+        Refusal::content("Client context must be a valid Base64-encoded JSON object.".to_owned())
+    })
+}
+
+/// A page that is open in a browser can call any port of this machine. The function has the user's
+/// credentials: a page that did not come from this address may not invoke it.
+fn is_foreign_page(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(ORIGIN) else {
+        return false;
+    };
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let origin = origin
+        .to_str()
+        .ok()
+        .and_then(|origin| origin.split_once("://"));
+    origin.map(|(_, authority)| authority) != host
+}
+
+async fn invoke_with_response_stream(
+    State(service): State<Arc<Service>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    match stream(&service, &uri, &headers, body).await {
+        Ok(response) => response,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+async fn stream(
+    service: &Service,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let (kind, event) = read_event(uri, headers, body).await?;
+    let request_id = new_id();
+    let pool = &service.pool;
+    if kind == InvocationType::DryRun {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let turn = pool.admit().await.map_err(|_| Refusal::busy())?;
+    let reply = pool.invoke(turn, request_id.clone(), event).await;
+    let reply = reply.map_err(|_| Refusal::ending())?;
+    let content_type = match &reply.answer {
+        Answer::Stream(stream) => stream.content_type.clone(),
+        _ => JSON.to_owned(),
+    };
+    let wants_log = text(headers, LOG_TYPE) == Some("Tail");
+    let (sender, body) = Channel::new(1);
+    tokio::spawn(send_messages(reply, wants_log, sender));
+    let mut response = Body::new(body).into_response();
+    let headers = response.headers_mut();
+    let event_stream = HeaderValue::from_static("application/vnd.amazon.eventstream");
+    headers.insert(CONTENT_TYPE, event_stream);
+    add(headers, REQUEST_ID, &request_id);
+    add(headers, EXECUTED_VERSION, &pool.function().version);
+    let name = HeaderName::from_static("x-amzn-remapped-content-type");
+    add(headers, name, &content_type);
+    Ok(response)
+}
+
+/// The answer as messages: `PayloadChunk` for each part, then `InvokeComplete`.
+async fn send_messages(reply: Reply, wants_log: bool, mut sender: Sender<Bytes, io::Error>) {
+    let failure = match reply.answer {
+        Answer::Response(response) => {
+            let _ = sender
+                .send_data(message("PayloadChunk", None, response))
+                .await;
+            None
+        }
+        Answer::Error(failure) => Some(failure),
+        Answer::Stream(stream) => send_pieces(stream, &mut sender).await,
+    };
+    let mut complete = serde_json::Map::new();
+    if let Some(failure) = failure {
+        let details = String::from_utf8_lossy(&failure.document).into_owned();
+        complete.insert("ErrorCode".to_owned(), failure.error_type.into());
+        complete.insert("ErrorDetails".to_owned(), details.into());
+    }
+    if wants_log {
+        let report = reply.report.await.unwrap_or_default();
+        let log = BASE64_STANDARD.encode(report.log_tail);
+        complete.insert("LogResult".to_owned(), log.into());
+    }
+    let complete = serde_json::Value::Object(complete).to_string();
+    let complete = message("InvokeComplete", Some(JSON), complete.into());
+    // An error means that the caller has gone.
+    let _ = sender.send_data(complete).await;
+}
+
+async fn send_pieces(mut stream: Stream, sender: &mut Sender<Bytes, io::Error>) -> Option<Failure> {
+    while let Some(piece) = stream.pieces.recv().await {
+        match piece {
+            // An error means that the caller has gone: the function goes on all the same.
+            Piece::Data(data) => drop(sender.send_data(message("PayloadChunk", None, data)).await),
+            Piece::End(failure) => return failure,
+        }
+    }
+    Some(Failure::truncated())
+}
+
+/// One message of `application/vnd.amazon.eventstream`.
+fn message(event_type: &'static str, content_type: Option<&'static str>, payload: Bytes) -> Bytes {
+    let content_type = content_type.unwrap_or("application/octet-stream");
+    let text = |value: &'static str| EventHeader::String(value.into());
+    let message = Message::new(payload)
+        .add_header(Header::new(":event-type", text(event_type)))
+        .add_header(Header::new(":content-type", text(content_type)))
+        .add_header(Header::new(":message-type", text("event")));
+    let mut bytes = Vec::new();
+    // Its only errors are of a length above 4 GiB.
+    let _ = write_message_to(&message, &mut bytes);
+    bytes.into()
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// What does not fit into a header stays out of it.
+fn add(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pairs = pairs.iter().map(|(name, value)| {
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
+        });
+        pairs.collect()
+    }
+
+    #[test]
+    fn invocation_type_is_one_of_three() {
+        let of = |value| InvocationType::of(&headers(&[(INVOCATION_TYPE, value)]));
+        assert_eq!(of("Event"), Ok(InvocationType::Event));
+        assert_eq!(of("DryRun"), Ok(InvocationType::DryRun));
+        assert_eq!(of("RequestResponse"), Ok(InvocationType::RequestResponse));
+        assert_eq!(
+            InvocationType::of(&HeaderMap::new()),
+            Ok(InvocationType::RequestResponse)
+        );
+        assert!(of("event").is_err());
+    }
+
+    #[test]
+    fn client_context_is_decoded_or_refused() {
+        assert_eq!(decode("eyJhIjoxfQ=="), Ok(r#"{"a":1}"#.to_owned()));
+        for wrong in ["{}", "eyJhIjoxfQ", "/w==", "Cg=="] {
+            assert!(decode(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn page_of_another_origin_is_foreign() {
+        let is_foreign = |pairs: &[_]| is_foreign_page(&headers(pairs));
+        assert!(!is_foreign(&[("host", "localhost:9000")]));
+        let own = [
+            ("host", "localhost:9000"),
+            ("origin", "http://localhost:9000"),
+        ];
+        assert!(!is_foreign(&own));
+        let other = [
+            ("host", "localhost:9000"),
+            ("origin", "https://example.com"),
+        ];
+        assert!(is_foreign(&other));
+        assert!(is_foreign(&[
+            ("host", "localhost:9000"),
+            ("origin", "null")
+        ]));
+    }
+
+    #[tokio::test]
+    async fn refusal_has_the_words_of_lambda() {
+        let response = Refusal::busy().into_response();
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        let error_type = response.headers().get(ERROR_TYPE);
+        assert!(error_type.is_some_and(|name| name == "TooManyRequestsException"));
+    }
+}

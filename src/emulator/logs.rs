@@ -1,0 +1,266 @@
+//! What a sandbox logs, carried to our output; and Lambda's own lines around it.
+//!
+//! Standard output and standard error of the bootstrap are one pipe. It is read as it fills, and to
+//! its end when an invocation is over, so that all that the handler wrote stands before END. Lines
+//! are written whole: those of several sandboxes do not mix, and one of Lambda's begins a line
+//! whatever the handler wrote before it.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::net::unix::pipe::Receiver;
+
+/// How much of an invocation's log a caller gets that asks for it.
+const TAIL_BYTES: usize = 4096;
+/// A line is passed on unfinished when it is longer than this.
+const MAX_LINE_BYTES: usize = 64 * 1024;
+const READ_BYTES: usize = 16 * 1024;
+
+/// Where logs go: a file that is written in whole lines.
+#[derive(Debug)]
+pub struct Output {
+    file: Option<File>,
+    has_colour: bool,
+    has_platform_lines: bool,
+}
+
+impl Output {
+    /// Our standard output, with Lambda's own lines.
+    ///
+    /// # Errors
+    /// When it is closed.
+    pub fn standard_output() -> io::Result<Self> {
+        Self::of(io::stdout().as_fd(), io::stdout().is_terminal(), true)
+    }
+
+    /// Our standard error, with what the handler logs alone.
+    ///
+    /// # Errors
+    /// When it is closed.
+    pub fn standard_error() -> io::Result<Self> {
+        Self::of(io::stderr().as_fd(), io::stderr().is_terminal(), false)
+    }
+
+    fn of(fd: BorrowedFd, is_terminal: bool, has_platform_lines: bool) -> io::Result<Self> {
+        Ok(Self {
+            file: Some(File::from(fd.try_clone_to_owned()?)),
+            has_colour: is_terminal && !is_colour_refused(),
+            has_platform_lines,
+        })
+    }
+
+    /// An output that has gone away is no reason to end: the answers are still wanted.
+    fn write(&self, lines: &[u8]) {
+        if let Some(mut file) = self.file.as_ref() {
+            let _ = file.write_all(lines);
+        }
+    }
+}
+
+/// Whether the user wants no colours: <https://no-color.org>.
+#[must_use]
+pub fn is_colour_refused() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+/// The log of one sandbox.
+#[derive(Debug)]
+pub struct Log {
+    pipe: Receiver,
+    /// The same pipe, to be read past tokio, which knows only later that something has come.
+    same_pipe: File,
+    output: Arc<Output>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The start of a line whose end has not come yet.
+    line: Vec<u8>,
+    /// What this invocation has logged; cut to its end now and then.
+    tail: Vec<u8>,
+}
+
+impl Log {
+    /// The log, which is carried on from now, and the end that the bootstrap writes to.
+    ///
+    /// # Errors
+    /// When there is no pipe.
+    pub fn open(output: Arc<Output>) -> io::Result<(Arc<Self>, OwnedFd)> {
+        let (reader, writer) = io::pipe()?;
+        let reader = OwnedFd::from(reader);
+        let same_pipe = File::from(reader.try_clone()?);
+        let log = Arc::new(Self {
+            pipe: Receiver::from_owned_fd(reader)?,
+            same_pipe,
+            output,
+            state: Mutex::default(),
+        });
+        tokio::spawn(Arc::clone(&log).carry());
+        Ok((log, writer.into()))
+    }
+
+    async fn carry(self: Arc<Self>) {
+        while self.pipe.readable().await.is_ok() {
+            if self
+                .read(|piece| self.pipe.try_read(piece))
+                .is_ok_and(|count| count == 0)
+            {
+                return; // all that could write have ended
+            }
+        }
+    }
+
+    /// Carries on what has been written so far, and ends a line that was begun.
+    pub fn drain(&self) {
+        while self
+            .read(|piece| (&self.same_pipe).read(piece))
+            .is_ok_and(|count| count > 0)
+        {}
+        let mut state = self.state();
+        if !state.line.is_empty() {
+            state.line.push(b'\n');
+            state.tail.push(b'\n');
+            self.output.write(&std::mem::take(&mut state.line));
+        }
+    }
+
+    fn read(&self, read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<usize> {
+        let mut piece = [0; READ_BYTES];
+        let count = read(&mut piece)?;
+        let mut state = self.state();
+        state.add_to_tail(&piece[..count]);
+        state.line.extend_from_slice(&piece[..count]);
+        let whole = match memchr::memrchr(b'\n', &state.line) {
+            Some(end) => end + 1,
+            None if state.line.len() > MAX_LINE_BYTES => state.line.len(),
+            None => 0,
+        };
+        if whole > 0 {
+            self.output.write(&state.line[..whole]);
+            state.line.drain(..whole);
+        }
+        Ok(count)
+    }
+
+    /// Writes lines of Lambda's own.
+    pub fn write_platform_lines(&self, lines: &str) {
+        if !self.output.has_platform_lines {
+            return;
+        }
+        self.state().add_to_tail(lines.as_bytes());
+        if self.output.has_colour {
+            let mut coloured = String::new();
+            for line in lines.lines() {
+                let (colour, reset) = (colour_of(line), "\x1b[0m");
+                coloured.extend([colour, line, reset, "\n"]);
+            }
+            self.output.write(coloured.as_bytes());
+        } else {
+            self.output.write(lines.as_bytes());
+        }
+    }
+
+    /// An invocation begins: the tail is that of this one from here on.
+    pub fn begin(&self) {
+        self.drain();
+        self.state().tail.clear();
+    }
+
+    /// The last 4 KiB that were logged since the invocation began.
+    #[must_use]
+    pub fn tail(&self) -> Vec<u8> {
+        let mut state = self.state();
+        state.cut_tail();
+        state.tail.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn add_to_tail(&mut self, bytes: &[u8]) {
+        self.tail.extend_from_slice(bytes);
+        if self.tail.len() > 4 * TAIL_BYTES {
+            self.cut_tail();
+        }
+    }
+
+    fn cut_tail(&mut self) {
+        let surplus = self.tail.len().saturating_sub(TAIL_BYTES);
+        self.tail.drain(..surplus);
+    }
+}
+
+/// Lambda's lines stand back behind the handler's, unless they tell of a failure.
+fn colour_of(line: &str) -> &'static str {
+    let is_framing = ["START ", "END ", "REPORT ", "RESTORE_"];
+    let is_framing = is_framing.iter().any(|start| line.starts_with(start));
+    if is_framing && !line.contains("\tStatus: ") {
+        "\x1b[2m"
+    } else {
+        "\x1b[31m"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn output() -> io::Result<(Arc<Output>, io::PipeReader)> {
+        let (reader, writer) = io::pipe()?;
+        let output = Output {
+            file: Some(File::from(OwnedFd::from(writer))),
+            has_colour: false,
+            has_platform_lines: true,
+        };
+        Ok((Arc::new(output), reader))
+    }
+
+    #[tokio::test]
+    async fn line_without_end_is_ended_before_the_next_of_lambda() -> io::Result<()> {
+        let (output, mut reader) = output()?;
+        let (log, writer) = Log::open(output)?;
+        File::from(writer).write_all(b"first\nEND Request")?;
+        log.drain();
+        log.write_platform_lines("END RequestId: 1\n");
+        let mut written = [0; 100];
+        let count = reader.read(&mut written)?;
+        let expected = b"first\nEND Request\nEND RequestId: 1\n";
+        assert_eq!(&written[..count], expected);
+        assert_eq!(log.tail(), expected);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn tail_is_of_this_invocation_and_at_most_4_kib() -> io::Result<()> {
+        let (output, _reader) = output()?;
+        let (log, writer) = Log::open(output)?;
+        let mut writer = File::from(writer);
+        writer.write_all(b"before\n")?;
+        log.begin();
+        assert_eq!(log.tail(), b"");
+        for _ in 0..3000 {
+            writer.write_all(b"abc\n")?;
+            if log.state().line.is_empty() {
+                log.drain();
+            }
+        }
+        assert_eq!(log.tail(), b"abc\n".repeat(TAIL_BYTES / 4));
+        Ok(())
+    }
+
+    #[test]
+    fn failures_stand_out_and_the_rest_stands_back() {
+        assert_eq!(colour_of("END RequestId: 1"), "\x1b[2m");
+        assert_eq!(
+            colour_of("REPORT RequestId: 1\tStatus: timeout"),
+            "\x1b[31m"
+        );
+        assert_eq!(colour_of("RequestId: 1 Error: x"), "\x1b[31m");
+    }
+}

@@ -1,0 +1,109 @@
+//! The peak memory of one sandbox: the bootstrap and all that it has started.
+//!
+//! Memory is counted as the kernel shares it out, by proportional set size: what several processes
+//! map is counted once. The kernel remembers a process's own peak; what it had above what it has
+//! now is added, so that a peak between two looks is seen as long as its process lives. A process
+//! that came and went between two looks is not seen. `proc_pid_smaps(5)`, `proc_pid_status(5)`.
+
+use std::fs;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::unistd::Pid;
+
+use crate::child::processes::trees;
+
+/// During an invocation it is looked so often.
+pub const PERIOD: Duration = Duration::from_millis(25);
+/// An invocation shorter than [`PERIOD`] is looked at when the last look is older than this: a
+/// look costs as much as an invocation.
+const FRESH: Duration = Duration::from_millis(100);
+
+/// The peak so far.
+#[derive(Debug)]
+pub struct Memory {
+    leader: Pid,
+    peak: Mutex<Peak>,
+}
+
+#[derive(Debug, Default)]
+struct Peak {
+    kib: u64,
+    looked_at: Option<Instant>,
+}
+
+impl Memory {
+    /// Of the process `leader` and what it starts.
+    #[must_use]
+    pub fn of(leader: Pid) -> Self {
+        Self {
+            leader,
+            peak: Mutex::default(),
+        }
+    }
+
+    /// Looks now.
+    pub fn look(&self) {
+        let kib = trees(vec![self.leader], &[])
+            .into_iter()
+            .map(|pid| peak_kib(pid).unwrap_or_default())
+            .sum();
+        let mut peak = self.peak.lock().unwrap_or_else(PoisonError::into_inner);
+        peak.kib = peak.kib.max(kib);
+        peak.looked_at = Some(Instant::now());
+    }
+
+    /// The peak in MB, rounded up; looks once more after an invocation that took `duration`, unless
+    /// it was so short that the last look holds.
+    pub fn peak_mb(&self, duration: Duration) -> u64 {
+        let looked_at = || {
+            let peak = self.peak.lock().unwrap_or_else(PoisonError::into_inner);
+            peak.looked_at
+        };
+        let is_fresh = looked_at().is_some_and(|instant| instant.elapsed() < FRESH);
+        if duration >= PERIOD || !is_fresh {
+            self.look();
+        }
+        let peak = self.peak.lock().unwrap_or_else(PoisonError::into_inner);
+        peak.kib.div_ceil(1024)
+    }
+}
+
+/// `None` when the process has ended.
+fn peak_kib(pid: Pid) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let resident = field(&status, "VmRSS:")?;
+    let most = field(&status, "VmHWM:")?;
+    // Where the kernel has none, as under gVisor, resident memory is the next best.
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok();
+    let shared_out = rollup.and_then(|rollup| field(&rollup, "Pss:"));
+    Some(shared_out.unwrap_or(resident) + most.saturating_sub(resident))
+}
+
+/// The number in the line that starts with `name`.
+fn field(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    line.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peak_stays_when_the_memory_is_given_back() {
+        let memory = Memory::of(nix::unistd::getpid());
+        let before = memory.peak_mb(PERIOD);
+        let block = vec![1_u8; 64 << 20];
+        assert!(block.iter().step_by(4096).all(|&byte| byte == 1));
+        drop(block);
+        let after = memory.peak_mb(PERIOD);
+        assert!(before > 0 && after >= before.max(64), "{before} {after}");
+    }
+
+    #[test]
+    fn process_that_has_ended_has_none() {
+        let memory = Memory::of(Pid::from_raw(i32::MAX));
+        assert_eq!(memory.peak_mb(PERIOD), 0);
+    }
+}

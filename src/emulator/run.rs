@@ -1,0 +1,189 @@
+//! One invocation under way in a sandbox: what comes first, and when it is over.
+//!
+//! An invocation is over when the bootstrap asks for the next one and the extensions wait too, as
+//! on Lambda, which then freezes the sandbox; the caller has its answer before that. Its deadline
+//! runs on until then. Used by [`pool`](super::pool).
+
+use std::process::ExitStatus;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Interval, MissedTickBehavior, interval_at, sleep_until};
+
+use super::exchange::{Answer, Failure, Piece, Stream, exited_text, timed_out_text};
+use super::pool::Reply;
+use super::report::{End, Report};
+use super::sandbox::Sandbox;
+use super::{Function, memory};
+
+/// How long a bootstrap that has said why it cannot go on may take to end.
+const END_LIMIT: Duration = Duration::from_secs(1);
+
+/// One invocation under way.
+pub struct Run<'a> {
+    /// What is invoked.
+    pub function: &'a Function,
+    /// When its time began to run.
+    pub begun_at: Instant,
+    /// Names it.
+    pub request_id: &'a str,
+}
+
+/// How an invocation was over.
+pub struct Over {
+    /// From its event until the next was asked for.
+    pub duration: Duration,
+    /// What ended the sandbox, or is to end it.
+    pub end: Option<End>,
+    /// The sandbox cannot be used again, though it may not have ended.
+    pub is_lost: bool,
+}
+
+/// What came first.
+pub enum First {
+    /// The answer, or the first of it.
+    Answer(Answer),
+    /// The end of the bootstrap.
+    Ended(ExitStatus),
+    /// The deadline.
+    Deadline,
+}
+
+impl Run<'_> {
+    fn deadline(&self) -> tokio::time::Instant {
+        (self.begun_at + self.function.timeout).into()
+    }
+
+    /// Waits for what comes first.
+    pub async fn first(&self, sandbox: &Sandbox, answer: &mut oneshot::Receiver<Answer>) -> First {
+        let mut looks = looks();
+        loop {
+            tokio::select! {
+                biased; // an answer counts, whatever else has happened by now
+                Ok(answer) = &mut *answer => return First::Answer(answer),
+                status = sandbox.ended() => return First::Ended(status),
+                () = sleep_until(self.deadline()) => return First::Deadline,
+                _ = looks.tick() => sandbox.memory.look(),
+            }
+        }
+    }
+
+    /// Gives the caller what there is, and waits until the sandbox could be frozen.
+    pub async fn until_over(
+        &self,
+        sandbox: &Sandbox,
+        first: First,
+        reply: oneshot::Sender<Reply>,
+        report: oneshot::Receiver<Report>,
+    ) -> Over {
+        let request_id = self.request_id;
+        let (answer, end) = match first {
+            First::Answer(Answer::Stream(stream)) => {
+                let (pieces, passed_on) = mpsc::channel(1);
+                let answer = Answer::Stream(Stream {
+                    content_type: stream.content_type,
+                    pieces: passed_on,
+                });
+                let _ = reply.send(Reply { answer, report });
+                let end = self.pass_on(sandbox, stream.pieces, pieces).await;
+                return self.over(sandbox, end).await;
+            }
+            First::Answer(answer) => (answer, None),
+            First::Ended(status) => {
+                sandbox.log.drain();
+                let text = exited_text(status);
+                let lines = format!("RequestId: {request_id} Error: {text}\nRuntime.ExitError\n");
+                sandbox.log.write_platform_lines(&lines);
+                let answer = Answer::Error(Failure::exited(request_id, status));
+                (answer, Some(End::Failure("Runtime.ExitError".to_owned())))
+            }
+            First::Deadline => {
+                let failure = Failure::timed_out(request_id, self.function.timeout);
+                (Answer::Error(failure), Some(End::Timeout))
+            }
+        };
+        let _ = reply.send(Reply { answer, report });
+        // The caller's answer is on its way before anything is counted.
+        tokio::task::yield_now().await;
+        self.over(sandbox, end).await
+    }
+
+    /// Waits until the sandbox could be frozen, and takes the time.
+    async fn over(&self, sandbox: &Sandbox, mut end: Option<End>) -> Over {
+        let of_one = self.function.scale.capacity() == 1;
+        let request_id = self.request_id;
+        if of_one && end.is_none() {
+            end = self.settle(sandbox).await;
+        }
+        let mut duration = self.begun_at.elapsed();
+        if end == Some(End::Timeout) {
+            duration = duration.min(self.function.timeout);
+            sandbox.log.drain();
+            let now = humantime::format_rfc3339_millis(SystemTime::now());
+            let text = timed_out_text(self.function.timeout);
+            let line = format!("{now} {request_id} {text}\n");
+            sandbox.log.write_platform_lines(&line);
+            sandbox.api.expire(request_id);
+            sandbox.memory.look();
+        }
+        Over {
+            duration,
+            is_lost: of_one && end.is_some(),
+            end,
+        }
+    }
+
+    /// Passes a stream on to the caller. One who has gone is not waited for, the end is.
+    async fn pass_on(
+        &self,
+        sandbox: &Sandbox,
+        mut from: mpsc::Receiver<Piece>,
+        to: mpsc::Sender<Piece>,
+    ) -> Option<End> {
+        let mut looks = looks();
+        loop {
+            tokio::select! {
+                biased;
+                piece = from.recv() => {
+                    let piece = piece?;
+                    tokio::select! {
+                        _ = to.send(piece) => {}
+                        () = sleep_until(self.deadline()) => return Some(End::Timeout),
+                    }
+                }
+                () = sleep_until(self.deadline()) => return Some(End::Timeout),
+                _ = looks.tick() => sandbox.memory.look(),
+            }
+        }
+    }
+
+    /// Waits until an answered bootstrap would be frozen, or has ended.
+    async fn settle(&self, sandbox: &Sandbox) -> Option<End> {
+        let failure = sandbox.api.failure();
+        let limit = match failure {
+            Some(_) => (Instant::now() + END_LIMIT).into(),
+            None => self.deadline(),
+        };
+        let mut looks = looks();
+        loop {
+            tokio::select! {
+                biased;
+                _ = sandbox.api.until(|now| now.is_idle) => return None,
+                _ = sandbox.ended() => break,
+                () = sleep_until(limit) => break,
+                _ = looks.tick() => sandbox.memory.look(),
+            }
+        }
+        match failure {
+            Some(failure) => Some(End::Failure(failure.error_type)),
+            None => (!sandbox.has_ended()).then_some(End::Timeout),
+        }
+    }
+}
+
+/// When memory is looked at while an invocation runs.
+fn looks() -> Interval {
+    let mut looks = interval_at(tokio::time::Instant::now() + memory::PERIOD, memory::PERIOD);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    looks
+}
