@@ -165,7 +165,6 @@ impl Log {
 
     /// An invocation begins: the tail is that of this one from here on.
     pub fn begin(&self) {
-        self.drain();
         self.state().tail.clear();
     }
 

@@ -11,11 +11,10 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
+use super::pulse::PERIOD;
 use crate::child::processes::trees;
 
-/// During an invocation it is looked so often.
-pub const PERIOD: Duration = Duration::from_millis(25);
-/// An invocation shorter than [`PERIOD`] is looked at when the last look is older than this: a
+/// An invocation shorter than a beat is looked at when the last look is older than this: a
 /// look costs as much as an invocation.
 const FRESH: Duration = Duration::from_millis(100);
 

@@ -22,6 +22,7 @@ pub mod invoke_api;
 pub mod logs;
 pub mod memory;
 pub mod pool;
+pub mod pulse;
 pub mod queue;
 pub mod refusal;
 pub mod reload;

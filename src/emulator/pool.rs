@@ -21,6 +21,7 @@ use tokio::time::{sleep, timeout};
 use super::exchange::{Answer, Event, Exchange, Failure, exited_text, new_id};
 use super::faults::Faults;
 use super::logs::Output;
+use super::pulse::Pulse;
 use super::report::{End, Report, init_line, restore_line, start_line};
 use super::run::{First, Run};
 use super::sandbox::Sandbox;
@@ -67,6 +68,7 @@ pub struct Pool {
     waiting: AtomicUsize,
     max_waiting: usize,
     sandboxes: Mutex<Sandboxes>,
+    pulse: Pulse,
     /// Only one sandbox of Managed Instances is there, however many want it at once.
     starting: tokio::sync::Mutex<()>,
 }
@@ -90,7 +92,7 @@ impl Pool {
         output: Output,
         faults: Faults,
     ) -> Arc<Self> {
-        Arc::new(Self {
+        let pool = Arc::new(Self {
             arn: function.arn(),
             turns: Arc::new(Semaphore::new(function.scale.concurrency())),
             function,
@@ -99,8 +101,12 @@ impl Pool {
             waiting: AtomicUsize::new(0),
             max_waiting,
             sandboxes: Mutex::default(),
+            pulse: Pulse::default(),
             starting: tokio::sync::Mutex::default(),
-        })
+        });
+        let beating = Arc::clone(&pool);
+        tokio::spawn(async move { beating.pulse.run().await });
+        pool
     }
 
     /// The sandboxes of `function`, for [`invoke_once`](Self::invoke_once) alone.
@@ -237,6 +243,7 @@ impl Pool {
         let run = Run {
             function: &self.function,
             begun_at: Instant::now(),
+            pulse: &self.pulse,
             request_id: &request_id,
         };
         let (exchange, mut answer) =

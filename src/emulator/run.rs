@@ -8,13 +8,14 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Interval, MissedTickBehavior, interval_at, sleep_until};
+use tokio::time::timeout;
 
+use super::Function;
 use super::exchange::{Answer, Failure, Piece, Stream, exited_text, timed_out_text};
 use super::pool::Reply;
+use super::pulse::Pulse;
 use super::report::{End, Report};
 use super::sandbox::Sandbox;
-use super::{Function, memory};
 
 /// How long a bootstrap that has said why it cannot go on may take to end.
 const END_LIMIT: Duration = Duration::from_secs(1);
@@ -25,6 +26,8 @@ pub struct Run<'a> {
     pub function: &'a Function,
     /// When its time began to run.
     pub begun_at: Instant,
+    /// When the memory is looked at.
+    pub pulse: &'a Pulse,
     /// Names it.
     pub request_id: &'a str,
 }
@@ -50,20 +53,24 @@ pub enum First {
 }
 
 impl Run<'_> {
-    fn deadline(&self) -> tokio::time::Instant {
-        (self.begun_at + self.function.timeout).into()
+    fn deadline(&self) -> Instant {
+        self.begun_at + self.function.timeout
     }
 
     /// Waits for what comes first.
     pub async fn first(&self, sandbox: &Sandbox, answer: &mut oneshot::Receiver<Answer>) -> First {
-        let mut looks = looks();
+        let mut beats = self.pulse.listen();
         loop {
             tokio::select! {
                 biased; // an answer counts, whatever else has happened by now
                 Ok(answer) = &mut *answer => return First::Answer(answer),
                 status = sandbox.ended() => return First::Ended(status),
-                () = sleep_until(self.deadline()) => return First::Deadline,
-                _ = looks.tick() => sandbox.memory.look(),
+                is_late = beats.beat_or(self.deadline()) => {
+                    sandbox.memory.look();
+                    if is_late {
+                        return First::Deadline;
+                    }
+                }
             }
         }
     }
@@ -140,38 +147,60 @@ impl Run<'_> {
         mut from: mpsc::Receiver<Piece>,
         to: mpsc::Sender<Piece>,
     ) -> Option<End> {
-        let mut looks = looks();
+        let mut beats = self.pulse.listen();
+        let mut is_whole = false;
+        let mut waiting = None;
         loop {
             tokio::select! {
                 biased;
-                piece = from.recv() => {
-                    let piece = piece?;
-                    tokio::select! {
-                        _ = to.send(piece) => {}
-                        () = sleep_until(self.deadline()) => return Some(End::Timeout),
+                piece = from.recv(), if waiting.is_none() => match piece {
+                    Some(piece) => {
+                        is_whole = matches!(piece, Piece::End(_));
+                        waiting = Some(piece);
+                    }
+                    None if is_whole => return None,
+                    None => break,
+                },
+                permit = to.reserve(), if waiting.is_some() => {
+                    if let (Ok(permit), Some(piece)) = (permit, waiting.take()) {
+                        permit.send(piece);
+                    }
+                    waiting = None;
+                }
+                is_late = beats.beat_or(self.deadline()) => {
+                    sandbox.memory.look();
+                    if is_late {
+                        return Some(End::Timeout);
                     }
                 }
-                () = sleep_until(self.deadline()) => return Some(End::Timeout),
-                _ = looks.tick() => sandbox.memory.look(),
             }
         }
+        // The connection broke in the middle: most likely the bootstrap has ended.
+        let _ = timeout(END_LIMIT, sandbox.ended()).await;
+        sandbox
+            .has_ended()
+            .then(|| End::Failure("Runtime.ExitError".to_owned()))
     }
 
     /// Waits until an answered bootstrap would be frozen, or has ended.
     async fn settle(&self, sandbox: &Sandbox) -> Option<End> {
         let failure = sandbox.api.failure();
         let limit = match failure {
-            Some(_) => (Instant::now() + END_LIMIT).into(),
+            Some(_) => Instant::now() + END_LIMIT,
             None => self.deadline(),
         };
-        let mut looks = looks();
+        let mut beats = self.pulse.listen();
         loop {
             tokio::select! {
                 biased;
                 _ = sandbox.api.until(|now| now.is_idle) => return None,
                 _ = sandbox.ended() => break,
-                () = sleep_until(limit) => break,
-                _ = looks.tick() => sandbox.memory.look(),
+                is_late = beats.beat_or(limit) => {
+                    sandbox.memory.look();
+                    if is_late {
+                        break;
+                    }
+                }
             }
         }
         match failure {
@@ -179,11 +208,4 @@ impl Run<'_> {
             None => (!sandbox.has_ended()).then_some(End::Timeout),
         }
     }
-}
-
-/// When memory is looked at while an invocation runs.
-fn looks() -> Interval {
-    let mut looks = interval_at(tokio::time::Instant::now() + memory::PERIOD, memory::PERIOD);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    looks
 }
