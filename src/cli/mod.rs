@@ -6,6 +6,7 @@
 pub mod function;
 pub mod invoke;
 pub mod outcome;
+pub mod samples;
 pub mod serve;
 
 use std::fmt;
