@@ -9,7 +9,7 @@ TOOLS := target/test-tools
 RIE := $(TOOLS)/aws-lambda-rie
 # The version that carries the emulator which the tests are written against.
 SAM_CLI := aws-sam-cli==1.170.0
-PACKAGES := bash-static bats ca-certificates curl gawk perl procps python3 python3-pip shellcheck shfmt util-linux
+PACKAGES := bash-static bats ca-certificates curl gawk groff-base perl procps python3 python3-pip shellcheck shfmt util-linux
 SCRIPTS := $(shell git ls-files --cached --others --exclude-standard -- \
 	'*.bash' '*.sh' '*.bats' .ci/run 2>/dev/null | sort -u)
 # Fixtures are written as people write them, oddities and all: what they are compared for.

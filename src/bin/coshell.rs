@@ -28,6 +28,8 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Serve(arguments) => cli::serve::run(&arguments),
         Command::Invoke(arguments) => cli::invoke::run(&arguments),
+        Command::Completions(arguments) => cli::completions::run(&arguments),
+        Command::Man(arguments) => cli::man::run(&arguments),
     };
     done.unwrap_or_else(|error| {
         eprintln!("coshell: {error}");

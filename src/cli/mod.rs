@@ -1,15 +1,19 @@
-//! One file a subcommand: invoke.rs, serve.rs.
+//! One file a subcommand: completions.rs, invoke.rs, man.rs, serve.rs.
 //!
 //! The definitions here and there are the help texts too. A subcommand gives its exit status, or
 //! an [`Error`] that `bin/coshell.rs` prints; none of them ends the process itself.
 
+pub mod completions;
 pub mod function;
 pub mod invoke;
+pub mod man;
 pub mod outcome;
+pub mod samples;
 pub mod serve;
 
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
+use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -21,6 +25,9 @@ pub const MISUSE: u8 = 2;
 /// Run bash functions as AWS Lambda runs them.
 #[derive(Debug, clap::Parser)]
 #[command(name = "coshell", version, max_term_width = 100)]
+#[command(after_help = "Examples:\n  \
+        coshell invoke function.handler --event 'Hello'\n  \
+        coshell man invoke | man -l -")]
 pub struct Arguments {
     /// What to do.
     #[command(subcommand)]
@@ -42,6 +49,29 @@ pub enum Command {
     /// response exactly as it is, and stops the sandbox. What the handler writes to standard error
     /// is its log, and goes to standard error.
     Invoke(Box<invoke::InvokeArguments>),
+    /// Print a script that completes coshell's command line
+    ///
+    /// The shell has to read it: see the examples.
+    Completions(completions::CompletionsArguments),
+    /// Print a manual page
+    ///
+    /// The page is in roff, as man(1) reads it.
+    Man(man::ManArguments),
+}
+
+/// Prints what people read, all at once. A reader that has seen enough, as in `| head -1`, is no
+/// failure.
+///
+/// # Errors
+/// When standard output takes no more, for another reason.
+fn print(text: &[u8]) -> Result<ExitCode, Error> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::io("cannot write to standard output")(error))
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }
 
 /// What a subcommand could not do. Displays as `cannot <do what> <to what>: <cause>`.

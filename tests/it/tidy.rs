@@ -371,7 +371,8 @@ fn drawn_tree() -> BTreeSet<String> {
 }
 
 /// What the tree shows by its folder alone.
-const SUMMED_UP: [&str; 3] = [
+const SUMMED_UP: [&str; 4] = [
+    "src/cli/samples/",
     "tests/fixtures/handlers/",
     "tests/fixtures/scripts/",
     "bench/results/",
