@@ -3,6 +3,7 @@
 //! `coshell bootstrap [HANDLER]` is what the emulator starts in a sandbox. It is not for people,
 //! and is taken out first: nothing of what they need (clap, tokio) delays the start of `bootstrap`.
 
+use std::env;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -11,15 +12,16 @@ use coshell::cli::serve::from_aws_emulator;
 use coshell::cli::{self, Arguments, Command};
 
 fn main() -> ExitCode {
-    let mut words = std::env::args_os();
+    let mut words = env::args_os();
     let name = words.next().unwrap_or_default();
-    if std::env::args_os()
-        .nth(1)
-        .is_some_and(|word| word == "bootstrap")
+    let is_aws_emulator = Path::new(&name).file_name() == Some("aws-lambda-rie".as_ref());
+    if !is_aws_emulator
+        && env::args_os()
+            .nth(1)
+            .is_some_and(|word| word == "bootstrap")
     {
         return coshell::bootstrap(words.nth(1));
     }
-    let is_aws_emulator = Path::new(&name).file_name() == Some("aws-lambda-rie".as_ref());
     let arguments = if is_aws_emulator {
         Arguments::parse_from(from_aws_emulator(words))
     } else {

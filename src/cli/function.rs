@@ -7,8 +7,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Args;
 use clap::builder::{TypedValueParser, ValueParserFactory};
+use clap::{Args, ValueHint};
 use nix::errno::Errno;
 
 use super::Error;
@@ -21,6 +21,7 @@ pub struct FunctionArguments {
     #[arg(
         long,
         value_name = "DIR",
+        value_hint = ValueHint::DirPath,
         help = "Where the code lies [default: $LAMBDA_TASK_ROOT if set, else the current directory]"
     )]
     pub task_root: Option<PathBuf>,
@@ -49,11 +50,11 @@ pub struct FunctionArguments {
     pub variables: Vec<Variable>,
 
     /// A file with a NAME=VALUE a line, as for Docker; may be repeated. --env comes after it
-    #[arg(long = "env-file", value_name = "FILE")]
+    #[arg(long = "env-file", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub variable_files: Vec<PathBuf>,
 
     /// Another bootstrap to start, which finds the handler in $_HANDLER [default: coshell's own]
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::ExecutablePath)]
     pub bootstrap: Option<PathBuf>,
 }
 

@@ -17,10 +17,11 @@ use std::time::Instant;
 use axum::body::Bytes;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use clap::Args;
+use clap::{Args, ValueHint};
 
 use super::function::FunctionArguments;
 use super::outcome::{Called, Outcome, explain, has_colour, summary, told};
+use super::samples::Sample;
 use super::{Error, stop_signal};
 use crate::emulator::exchange::{Event, Failure};
 use crate::emulator::faults::Faults;
@@ -57,8 +58,12 @@ pub struct InvokeArguments {
 
     /// A file that holds the event; - is standard input. With neither this nor --event, standard
     /// input is the event, unless it is a terminal: then the event is empty
-    #[arg(long, value_name = "FILE", conflicts_with = "event")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "event")]
     pub event_file: Option<PathBuf>,
+
+    /// A sample event of this service, in place of an own one
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["event", "event_file"])]
+    pub sample: Option<Sample>,
 
     /// Invoke so many times, one after another in one sandbox, and tell how long it took; the
     /// answer that is shown is the last one, or else the first failure
@@ -253,6 +258,9 @@ fn show(outcome: &Outcome, arguments: &InvokeArguments) -> Result<ExitCode, Erro
 }
 
 fn read_event(arguments: &InvokeArguments) -> Result<Bytes, Error> {
+    if let Some(sample) = arguments.sample {
+        return Ok(sample.event().into());
+    }
     let (source, event) = match (&arguments.event, &arguments.event_file) {
         (Some(text), _) => ("--event".to_owned(), Ok(text.clone().into_vec())),
         (None, Some(path)) if path.as_os_str() != "-" => (

@@ -54,6 +54,13 @@ pub enum Sample {
 }
 
 impl Sample {
+    /// The event as Lambda sends it: JSON on one line.
+    #[must_use]
+    pub fn event(self) -> String {
+        // Our documents have no line breaks but those between their parts.
+        self.document().lines().map(str::trim_start).collect()
+    }
+
     /// The event: JSON on many lines, without a newline at its end.
     #[must_use]
     pub fn document(self) -> &'static str {
@@ -184,5 +191,19 @@ mod tests {
                 "{line} is no short line"
             );
         }
+    }
+
+    #[test]
+    fn event_is_the_document_on_one_line() -> serde_json::Result<()> {
+        for sample in Sample::value_variants() {
+            let event = sample.event();
+            assert!(!event.contains('\n'), "{sample:?}");
+            let event: serde_json::Value = serde_json::from_str(&event)?;
+            assert_eq!(
+                event,
+                serde_json::from_str::<serde_json::Value>(sample.document())?
+            );
+        }
+        Ok(())
     }
 }

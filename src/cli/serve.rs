@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, ValueHint};
 use tokio::net::TcpListener;
 
 use super::function::{FunctionArguments, absolute, parse_seconds, text_variable};
@@ -118,7 +118,7 @@ pub struct ServeArguments {
     pub runtime_api_address: Option<Address>,
 
     /// The folder whose programs are started as external extensions
-    #[arg(long, value_name = "DIR", default_value = "/opt/extensions")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, default_value = "/opt/extensions")]
     pub extensions: PathBuf,
 
     /// How much coshell says of itself.
