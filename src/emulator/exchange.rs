@@ -11,7 +11,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::body::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -216,27 +216,45 @@ pub struct Exchange {
     pub trace_id: String,
     /// The ARN that was invoked.
     pub function_arn: String,
-    /// When the invocation times out: milliseconds since the epoch.
+    /// When the invocation times out: milliseconds since the epoch; 0 before its time runs.
     pub deadline_ms: u128,
     /// What the caller handed in.
     pub event: Event,
+    timeout: Duration,
     /// Where the answer goes; gone once it is given.
     answer: Option<oneshot::Sender<Answer>>,
+    handed_out: Option<oneshot::Sender<HandedOut>>,
+}
+
+/// The bootstrap has the event.
+#[derive(Debug, Clone, Copy)]
+pub struct HandedOut {
+    /// Since when.
+    pub at: Instant,
+    /// How often the sandbox had been idle by then: the invocation is over when it is once more.
+    pub idle_count: u64,
+}
+
+/// What the one who opened an exchange waits for.
+#[derive(Debug)]
+pub struct Opened {
+    /// The answer.
+    pub answer: oneshot::Receiver<Answer>,
+    /// That the bootstrap has the event.
+    pub handed_out: oneshot::Receiver<HandedOut>,
 }
 
 impl Exchange {
-    /// An exchange whose time starts to run now, and where its answer will arrive.
+    /// An exchange whose time does not run yet, and where its answer will arrive.
     #[must_use]
     pub fn open(
         request_id: &str,
         event: Event,
         function_arn: &str,
         timeout: Duration,
-    ) -> (Self, oneshot::Receiver<Answer>) {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let (answer, receiver) = oneshot::channel();
+    ) -> (Self, Opened) {
+        let (answer, answer_receiver) = oneshot::channel();
+        let (handed_out, handed_out_receiver) = oneshot::channel();
         let function_arn = match &event.qualifier {
             Some(qualifier) => format!("{function_arn}:{qualifier}"),
             None => function_arn.to_owned(),
@@ -245,13 +263,36 @@ impl Exchange {
         let exchange = Self {
             request_id: request_id.to_owned(),
             invocation_id: new_id(),
-            trace_id: trace_id.unwrap_or_else(|| new_trace_id(now.as_secs())),
+            trace_id: trace_id.unwrap_or_else(|| new_trace_id(since_epoch().as_secs())),
             function_arn,
-            deadline_ms: now.saturating_add(timeout).as_millis(),
+            deadline_ms: 0,
             event,
+            timeout,
             answer: Some(answer),
+            handed_out: Some(handed_out),
         };
-        (exchange, receiver)
+        let opened = Opened {
+            answer: answer_receiver,
+            handed_out: handed_out_receiver,
+        };
+        (exchange, opened)
+    }
+
+    /// Its time starts to run now, if it does not run yet.
+    pub fn begin(&mut self) {
+        if self.deadline_ms == 0 {
+            self.deadline_ms = since_epoch().saturating_add(self.timeout).as_millis();
+        }
+    }
+
+    /// The bootstrap gets the event now, in a sandbox that has been idle so often.
+    pub fn hand_out(&mut self, idle_count: u64) {
+        self.begin();
+        if let Some(sender) = self.handed_out.take() {
+            let at = Instant::now();
+            // An error means that nobody wants to know.
+            let _ = sender.send(HandedOut { at, idle_count });
+        }
     }
 
     /// Whether the caller has its answer.
@@ -267,6 +308,11 @@ impl Exchange {
             let _ = sender.send(answer);
         }
     }
+}
+
+fn since_epoch() -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap_or_default()
 }
 
 /// A random UUID, which names an invocation, an attempt or a sandbox.
@@ -351,14 +397,14 @@ mod tests {
 
     #[test]
     fn exchange_is_answered_once() {
-        let (mut exchange, mut receiver) =
+        let (mut exchange, mut opened) =
             Exchange::open("id", Event::default(), "arn", Duration::from_secs(1));
         assert!(!exchange.is_answered());
         exchange.answer(Answer::Response(Bytes::from_static(b"first")));
         exchange.answer(Answer::Response(Bytes::from_static(b"second")));
         assert!(exchange.is_answered());
         assert!(
-            matches!(receiver.try_recv(), Ok(Answer::Response(bytes)) if bytes.as_ref() == b"first")
+            matches!(opened.answer.try_recv(), Ok(Answer::Response(bytes)) if bytes.as_ref() == b"first")
         );
     }
 
@@ -370,5 +416,20 @@ mod tests {
         };
         let (exchange, _) = Exchange::open("id", event, "arn", Duration::from_secs(1));
         assert_eq!(exchange.function_arn, "arn:live");
+    }
+
+    #[test]
+    fn time_runs_from_the_first_beginning() {
+        let timeout = Duration::from_secs(1);
+        let (mut exchange, mut opened) = Exchange::open("id", Event::default(), "arn", timeout);
+        assert_eq!(exchange.deadline_ms, 0);
+        exchange.begin();
+        let deadline_ms = exchange.deadline_ms;
+        assert!(deadline_ms > since_epoch().as_millis());
+        exchange.hand_out(3);
+        exchange.hand_out(4);
+        assert_eq!(exchange.deadline_ms, deadline_ms);
+        let handed_out = opened.handed_out.try_recv();
+        assert!(handed_out.is_ok_and(|handed_out| handed_out.idle_count == 3));
     }
 }

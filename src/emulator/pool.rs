@@ -18,12 +18,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::exchange::{Answer, Event, Exchange, Failure, exited_text, new_id};
+use super::exchange::{Answer, Event, Exchange, Failure, HandedOut, Opened, exited_text, new_id};
 use super::faults::Faults;
 use super::logs::Output;
 use super::pulse::Pulse;
 use super::report::{End, Report, init_line, restore_line, start_line};
-use super::run::{First, Run};
+use super::run::Run;
 use super::sandbox::Sandbox;
 use super::{Error, Function, Scale};
 
@@ -223,68 +223,46 @@ impl Pool {
         event: Event,
         reply: oneshot::Sender<Reply>,
     ) {
-        let mut sandbox = match self.take(event.tenant_id.as_deref()).await {
-            Ok(sandbox) => sandbox,
-            Err(error) => {
-                eprintln!("coshell: {error}");
-                let failure = Failure::not_started(&request_id, &error.to_string());
-                let (_, report) = oneshot::channel();
-                let answer = Answer::Error(failure);
-                let _ = reply.send(Reply { answer, report });
-                return;
+        let timeout = self.function.timeout;
+        let tenant = event.tenant_id.clone();
+        let (mut exchange, mut opened) = Exchange::open(&request_id, event, &self.arn, timeout);
+        let (sandbox, begun) = loop {
+            let sandbox = match self.take(tenant.as_deref()).await {
+                Ok(sandbox) => sandbox,
+                Err(error) => return refuse(&request_id, &error, reply),
+            };
+            match self.hand_over(&sandbox, exchange, &mut opened).await {
+                Ok(begun) => break (sandbox, begun),
+                Err(returned) => exchange = *returned,
             }
+            self.forget(&sandbox);
         };
-        if self.function.scale.capacity() == 1 {
-            sandbox.log.begin();
-        }
-        let restore = self.restore(&sandbox).await;
-        let start = start_line(&request_id, &self.function.version);
-        sandbox.log.write_platform_lines(&start);
         let run = Run {
             function: &self.function,
-            begun_at: Instant::now(),
+            begun_at: begun.at,
             pulse: &self.pulse,
             request_id: &request_id,
         };
-        let (exchange, mut answer) =
-            Exchange::open(&request_id, event, &self.arn, self.function.timeout);
-        let was_ready = sandbox.api.is_ready();
-        sandbox.api.push(exchange);
-        let mut first = run.first(&sandbox, &mut answer).await;
-        // One that ended before it took the event was not invoked: another takes its place.
-        if was_ready
-            && matches!(first, First::Ended(_))
-            && let Some(exchange) = sandbox.api.take_back(&request_id)
-            && let Ok(another) = self.start().await
-        {
-            self.forget(&sandbox);
-            sandbox = another;
-            sandbox.api.push(exchange);
-            first = run.first(&sandbox, &mut answer).await;
+        let of_one = self.function.scale.capacity() == 1;
+        if of_one {
+            sandbox.log.begin();
         }
+        let start = start_line(&request_id, &self.function.version);
+        sandbox.log.write_platform_lines(&start);
+        let first = run.first(&sandbox, &mut opened.answer).await;
         let (report, receiver) = oneshot::channel();
-        let over = run.until_over(&sandbox, first, reply, receiver).await;
-        let told = Report {
-            request_id: request_id.clone(),
-            init: sandbox.take_init(),
-            restore,
-            duration: over.duration,
-            memory_mb: self.function.memory_mb,
-            max_memory_mb: sandbox.memory.peak_mb(over.duration),
-            end: over.end,
-            log_tail: Vec::new(),
-        };
-        sandbox.log.drain();
-        if let (Some(end), false) = (&told.end, sandbox.api.is_ready()) {
-            let line = init_line(sandbox.age(), "invoke", end);
-            sandbox.log.write_platform_lines(&line);
+        let end = run.reply(&sandbox, first, reply, receiver).await;
+        let mut turn = Some(turn);
+        if of_one && end.is_none() && sandbox.api.failure().is_none() {
+            // The next one may have it: it gets its event when this one is over.
+            self.put_back(Arc::clone(&sandbox));
+            turn = None;
         }
-        sandbox.log.write_platform_lines(&told.to_lines());
-        let has_failed = told.end.is_some();
-        let _ = report.send(Report {
-            log_tail: sandbox.log.tail(),
-            ..told
-        });
+        // In a sandbox that was not ready the event is handed out later than its time begins.
+        let handed_out = opened.handed_out.try_recv().unwrap_or(begun);
+        let over = run.over(&sandbox, handed_out.idle_count, end).await;
+        let has_failed = over.end.is_some();
+        let _ = report.send(self.tell(&request_id, &sandbox, over.duration, over.end));
         if over.is_lost || sandbox.has_ended() {
             self.lose(&sandbox, has_failed);
             sandbox.kill().await;
@@ -292,6 +270,72 @@ impl Pool {
             self.put_back(sandbox);
         }
         drop(turn);
+    }
+
+    /// Gives the exchange to a sandbox, and waits until its time begins: when the bootstrap gets it,
+    /// or at once if the init is still to come.
+    ///
+    /// # Errors
+    /// The exchange, if the sandbox ended before that.
+    async fn hand_over(
+        &self,
+        sandbox: &Sandbox,
+        mut exchange: Exchange,
+        opened: &mut Opened,
+    ) -> Result<HandedOut, Box<Exchange>> {
+        self.restore(sandbox).await;
+        let now = || HandedOut {
+            at: Instant::now(),
+            idle_count: 0,
+        };
+        let request_id = exchange.request_id.clone();
+        if !sandbox.api.is_ready() {
+            exchange.begin();
+            sandbox.api.push(exchange);
+            return Ok(now());
+        }
+        sandbox.api.push(exchange);
+        tokio::select! {
+            biased;
+            handed_out = &mut opened.handed_out => Ok(handed_out.unwrap_or_else(|_| now())),
+            // A restore that failed answers it without that.
+            _ = sandbox.api.until(|now| now.failure.is_some()) => Ok(now()),
+            _ = sandbox.ended() => match sandbox.api.take_back(&request_id) {
+                Some(exchange) => Err(Box::new(exchange)),
+                None => Ok(now()),
+            },
+        }
+    }
+
+    /// Writes the last lines of an invocation; what they say.
+    fn tell(
+        &self,
+        request_id: &str,
+        sandbox: &Sandbox,
+        duration: Duration,
+        end: Option<End>,
+    ) -> Report {
+        let (init, restore) = sandbox.take_init();
+        let mut report = Report {
+            request_id: request_id.to_owned(),
+            init,
+            restore,
+            duration,
+            memory_mb: self.function.memory_mb,
+            max_memory_mb: sandbox.memory.peak_mb(duration),
+            end,
+            log_tail: Vec::new(),
+        };
+        if let Some(end) = &report.end {
+            sandbox.log.drain();
+            if !sandbox.api.is_ready() {
+                let line = init_line(sandbox.age(), "invoke", end);
+                sandbox.log.write_platform_lines(&line);
+            }
+        }
+        sandbox.log.write_platform_lines(&report.to_lines());
+        report.log_tail = sandbox.log.tail();
+        report
     }
 
     /// An idle sandbox, or a new one. Its init is over, unless that failed or was lost before: then
@@ -331,18 +375,27 @@ impl Pool {
         if of_all {
             return sandboxes.idle.last().cloned();
         }
-        let found = sandboxes
+        let fits = |sandbox: &Arc<Sandbox>| sandbox.is_for(tenant);
+        let is_free = |sandbox: &Arc<Sandbox>| sandbox.api.is_idle() || !sandbox.api.is_ready();
+        let free = sandboxes
             .idle
             .iter()
-            .rposition(|sandbox| sandbox.is_for(tenant));
-        if let Some(found) = found {
-            return Some(sandboxes.idle.remove(found));
+            .rposition(|one| is_free(one) && fits(one));
+        if let Some(free) = free {
+            return Some(sandboxes.idle.remove(free));
         }
-        // One of another tenant's makes room, if there are as many as there may be.
         let busy = self.function.scale.concurrency() - self.turns.available_permits();
-        if sandboxes.idle.len() + busy > self.function.scale.concurrency() {
-            tokio::spawn(retire(sandboxes.idle.remove(0)));
+        if sandboxes.idle.len() + busy <= self.function.scale.concurrency() {
+            return None;
         }
+        // There are as many as there may be: one that is about to be idle will do, and one of another
+        // tenant's makes room.
+        let found = sandboxes.idle.iter().position(fits);
+        let taken = sandboxes.idle.remove(found.unwrap_or_default());
+        if found.is_some() {
+            return Some(taken);
+        }
+        tokio::spawn(retire(taken));
         None
     }
 
@@ -421,9 +474,9 @@ impl Pool {
     }
 
     /// Lets a bootstrap that waits for its restore go on, and waits until it asks for an event.
-    async fn restore(&self, sandbox: &Sandbox) -> Option<Duration> {
+    async fn restore(&self, sandbox: &Sandbox) {
         if !sandbox.api.awaits_restore() {
-            return None;
+            return;
         }
         let restored_at = Instant::now();
         sandbox.api.restore();
@@ -434,7 +487,7 @@ impl Pool {
         }
         let duration = restored_at.elapsed();
         sandbox.log.write_platform_lines(&restore_line(duration));
-        Some(duration)
+        sandbox.end_restore(duration);
     }
 
     /// Never held over an `await`.
@@ -443,6 +496,16 @@ impl Pool {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// No sandbox could be started.
+fn refuse(request_id: &str, error: &Error, reply: oneshot::Sender<Reply>) {
+    eprintln!("coshell: {error}");
+    let failure = Failure::not_started(request_id, &error.to_string());
+    let (_, report) = oneshot::channel();
+    let answer = Answer::Error(failure);
+    // An error means that the caller has gone.
+    let _ = reply.send(Reply { answer, report });
 }
 
 /// Stops a sandbox once nobody else has it.

@@ -62,6 +62,12 @@ impl Queue {
         self.phase == Phase::Init
     }
 
+    /// Whether no exchange waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// The exchange waits for the bootstrap to ask for it; after an init error it is answered with
     /// that.
     pub fn push(&mut self, mut exchange: Exchange) {
@@ -71,24 +77,30 @@ impl Queue {
         }
     }
 
-    /// What *next* gets; `None` if it has to wait.
+    /// The bootstrap asks for an invocation; gives the one that it has not answered, if that is what
+    /// it gets.
     ///
     /// # Errors
     /// After an init error.
-    pub fn next_exchange(&mut self) -> Result<Option<&Exchange>, Refusal> {
+    pub fn ask(&mut self) -> Result<Option<&Exchange>, Refusal> {
         if self.phase == Phase::Failed {
             return Err(Refusal::STATE);
         }
         self.phase = Phase::Ready;
-        let repeats = self.capacity == 1 && self.running.iter().any(|one| !one.is_answered());
-        if !repeats {
-            let Some(exchange) = self.waiting.pop_front() else {
-                return Ok(None);
-            };
-            self.running.retain(|one| !one.is_answered());
-            self.running.push(exchange);
-        }
-        Ok(self.running.last())
+        let is_one = self.capacity == 1;
+        Ok(self
+            .running
+            .last()
+            .filter(|last| is_one && !last.is_answered()))
+    }
+
+    /// The exchange that waits longest, which is handed out now; `None` if there is none.
+    pub fn hand_out(&mut self, idle_count: u64) -> Option<&Exchange> {
+        let mut exchange = self.waiting.pop_front()?;
+        exchange.hand_out(idle_count);
+        self.running.retain(|one| !one.is_answered());
+        self.running.push(exchange);
+        self.running.last()
     }
 
     /// The exchange that an answer is for.
@@ -180,9 +192,11 @@ mod tests {
     }
 
     fn next_id(queue: &mut Queue) -> Result<Option<String>, Refusal> {
-        Ok(queue
-            .next_exchange()?
-            .map(|exchange| exchange.request_id.clone()))
+        let id_of = |exchange: &Exchange| exchange.request_id.clone();
+        match queue.ask()?.map(id_of) {
+            Some(repeated) => Ok(Some(repeated)),
+            None => Ok(queue.hand_out(0).map(id_of)),
+        }
     }
 
     fn respond(queue: &mut Queue, request_id: &str) -> Result<(), Refusal> {

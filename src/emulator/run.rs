@@ -75,14 +75,14 @@ impl Run<'_> {
         }
     }
 
-    /// Gives the caller what there is, and waits until the sandbox could be frozen.
-    pub async fn until_over(
+    /// Gives the caller what there is; what ended the sandbox, or is to end it.
+    pub async fn reply(
         &self,
         sandbox: &Sandbox,
         first: First,
         reply: oneshot::Sender<Reply>,
         report: oneshot::Receiver<Report>,
-    ) -> Over {
+    ) -> Option<End> {
         let request_id = self.request_id;
         let (answer, end) = match first {
             First::Answer(Answer::Stream(stream)) => {
@@ -92,8 +92,7 @@ impl Run<'_> {
                     pieces: passed_on,
                 });
                 let _ = reply.send(Reply { answer, report });
-                let end = self.pass_on(sandbox, stream.pieces, pieces).await;
-                return self.over(sandbox, end).await;
+                return self.pass_on(sandbox, stream.pieces, pieces).await;
             }
             First::Answer(answer) => (answer, None),
             First::Ended(status) => {
@@ -110,17 +109,16 @@ impl Run<'_> {
             }
         };
         let _ = reply.send(Reply { answer, report });
-        // The caller's answer is on its way before anything is counted.
-        tokio::task::yield_now().await;
-        self.over(sandbox, end).await
+        end
     }
 
-    /// Waits until the sandbox could be frozen, and takes the time.
-    async fn over(&self, sandbox: &Sandbox, mut end: Option<End>) -> Over {
+    /// Waits until the sandbox, which has been idle `idle_count` times, is so once more, and takes
+    /// the time.
+    pub async fn over(&self, sandbox: &Sandbox, idle_count: u64, mut end: Option<End>) -> Over {
         let of_one = self.function.scale.capacity() == 1;
         let request_id = self.request_id;
         if of_one && end.is_none() {
-            end = self.settle(sandbox).await;
+            end = self.settle(sandbox, idle_count).await;
         }
         let mut duration = self.begun_at.elapsed();
         if end == Some(End::Timeout) {
@@ -183,7 +181,7 @@ impl Run<'_> {
     }
 
     /// Waits until an answered bootstrap would be frozen, or has ended.
-    async fn settle(&self, sandbox: &Sandbox) -> Option<End> {
+    async fn settle(&self, sandbox: &Sandbox, idle_count: u64) -> Option<End> {
         let failure = sandbox.api.failure();
         let limit = match failure {
             Some(_) => Instant::now() + END_LIMIT,
@@ -193,7 +191,7 @@ impl Run<'_> {
         loop {
             tokio::select! {
                 biased;
-                _ = sandbox.api.until(|now| now.is_idle) => return None,
+                _ = sandbox.api.until(|now| now.idle_count > idle_count) => return None,
                 _ = sandbox.ended() => break,
                 is_late = beats.beat_or(limit) => {
                     sandbox.memory.look();

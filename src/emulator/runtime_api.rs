@@ -28,6 +28,7 @@ use super::exchange::{Answer, Exchange, Failure, Piece, Stream, platform_documen
 use super::extension_api;
 use super::extensions::Extensions;
 use super::faults::{Fault, Faults};
+use super::logs::Log;
 use super::queue::Queue;
 use super::refusal::Refusal;
 use crate::runtime_api::wire;
@@ -40,6 +41,8 @@ const PIECES_AHEAD: usize = 16;
 pub struct Standing {
     /// The bootstrap waits for an invocation, and so do the extensions: the sandbox would be frozen.
     pub is_idle: bool,
+    /// How often that has begun.
+    pub idle_count: u64,
     /// The bootstrap waits for the restore, which ends the init of SnapStart.
     pub awaits_restore: bool,
     /// When it was idle first, or first waited for the restore.
@@ -59,6 +62,8 @@ pub struct RuntimeApi {
     /// The extensions of the sandbox.
     pub extensions: Extensions,
     faults: Arc<Faults>,
+    log: Arc<Log>,
+    capacity: usize,
     timeout: Duration,
 }
 
@@ -70,8 +75,11 @@ impl RuntimeApi {
         timeout: Duration,
         extensions: Extensions,
         faults: Arc<Faults>,
+        log: Arc<Log>,
     ) -> Self {
         Self {
+            capacity,
+            log,
             timeout,
             queue: Mutex::new(Queue::new(capacity)),
             pushed: Notify::new(),
@@ -84,9 +92,6 @@ impl RuntimeApi {
 
     /// The exchange waits for the bootstrap to ask for it.
     pub fn push(&self, exchange: Exchange) {
-        self.extensions.tell_of_invocation(&exchange);
-        self.standing
-            .send_modify(|standing| standing.is_idle = false);
         self.queue().push(exchange);
         self.pushed.notify_one();
     }
@@ -106,6 +111,12 @@ impl RuntimeApi {
     #[must_use]
     pub fn is_init(&self) -> bool {
         self.queue().is_init()
+    }
+
+    /// Whether the sandbox would be frozen now.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.standing.borrow().is_idle
     }
 
     /// Whether the init has come to its end.
@@ -176,16 +187,45 @@ impl RuntimeApi {
     pub fn extension_waits(&self) {
         self.standing
             .send_if_modified(|standing| self.update(standing));
+        self.pushed.notify_one();
     }
 
     fn update(&self, standing: &mut Standing) -> bool {
         let is_idle = standing.bootstrap_waits && self.extensions.are_waiting();
         let is_new = standing.is_idle != is_idle;
         standing.is_idle = is_idle;
+        standing.idle_count += u64::from(is_idle && is_new);
         if is_idle {
             standing.ready_at.get_or_insert_with(Instant::now);
         }
         is_new
+    }
+
+    /// The bootstrap waits, and gets the exchange that waits longest if the sandbox is idle.
+    ///
+    /// What was logged until now belongs to the invocation before: it is carried on first.
+    fn hand_out(&self) -> Option<Response> {
+        self.bootstrap_waits(true);
+        let idle_count = {
+            let standing = self.standing.borrow();
+            standing.is_idle.then_some(standing.idle_count)
+        }?;
+        let mut queue = self.queue();
+        if queue.is_empty() {
+            return None;
+        }
+        self.log.drain();
+        let exchange = queue.hand_out(idle_count)?;
+        if self.capacity == 1 {
+            self.extensions.tell_of_invocation(exchange);
+        }
+        self.bootstrap_waits(false);
+        Some(self.deliver(exchange))
+    }
+
+    fn deliver(&self, exchange: &Exchange) -> Response {
+        let is_cut = self.faults.take(&[Fault::NextClosed]).is_some();
+        response_of(exchange, is_cut)
     }
 
     /// The exchange that a post is for is answered, by `answer` or as a fault will have it.
@@ -219,14 +259,15 @@ async fn next(State(api): State<Arc<RuntimeApi>>) -> Result<Response, Refusal> {
     if let Some(fault) = api.faults.take(&[Fault::Next403, Fault::Next500]) {
         return Err(fault.refusal());
     }
+    if let Some(exchange) = api.queue().ask()? {
+        return Ok(api.deliver(exchange));
+    }
     loop {
-        if let Some(exchange) = api.queue().next_exchange()? {
-            api.bootstrap_waits(false);
-            let is_cut = api.faults.take(&[Fault::NextClosed]).is_some();
-            return Ok(hand_out(exchange, is_cut));
+        if let Some(response) = api.hand_out() {
+            return Ok(response);
         }
-        api.bootstrap_waits(true);
         api.pushed.notified().await;
+        api.queue().ask()?;
     }
 }
 
@@ -379,7 +420,7 @@ fn not_supported(error_type: &str, message: &str) -> Response {
     json(StatusCode::ACCEPTED, document)
 }
 
-fn hand_out(exchange: &Exchange, is_cut: bool) -> Response {
+fn response_of(exchange: &Exchange, is_cut: bool) -> Response {
     let mut response = if is_cut {
         cut_off(&exchange.event.body)
     } else {

@@ -16,7 +16,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
@@ -64,8 +64,8 @@ pub struct Sandbox {
     pub generation: u64,
     started_at: Instant,
     tenant: OnceLock<Option<String>>,
-    /// How long the init took; gone once it is reported.
-    init: Mutex<Option<Duration>>,
+    /// How long the init took, and the restore; gone once they are reported.
+    init: Mutex<(Option<Duration>, Option<Duration>)>,
     /// The bootstrap, and the process group it leads.
     leader: Pid,
     /// `COSHELL_SANDBOX=<id>`.
@@ -95,17 +95,17 @@ impl Sandbox {
         let extensions = programs_in(&function.extensions);
         let names = extensions.iter().filter_map(|path| path.file_name());
         let names = names.map(|name| name.to_string_lossy().into_owned());
+        let (log, writer) = Log::open(output).map_err(Error::OpenLog)?;
         let api = Arc::new(RuntimeApi::new(
             function.scale.capacity(),
             function.timeout,
             Extensions::new(names.collect()),
             faults,
+            Arc::clone(&log),
         ));
         let mut servers = JoinSet::new();
         let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
         servers.spawn(axum::serve(listener, Arc::clone(&api).router()).into_future());
-        let (log, writer) = Log::open(output).map_err(Error::OpenLog)?;
-
         let id = new_id();
         let settings = settings(function, address, &id, |name| env::var_os(name));
         let started_at = Instant::now();
@@ -142,7 +142,7 @@ impl Sandbox {
             generation,
             started_at,
             tenant: OnceLock::new(),
-            init: Mutex::new(None),
+            init: Mutex::default(),
             leader,
             mark: format!("{MARK}={id}").into_bytes(),
             ended: receiver,
@@ -174,10 +174,14 @@ impl Sandbox {
     }
 
     /// The init is over, and took until `ready_at`.
-    pub fn end_init(&self, ready_at: std::time::Instant) -> Duration {
+    pub fn end_init(&self, ready_at: std::time::Instant) {
         let duration = ready_at.saturating_duration_since(self.started_at.into_std());
-        *self.init.lock().unwrap_or_else(PoisonError::into_inner) = Some(duration);
-        duration
+        self.init().0 = Some(duration);
+    }
+
+    /// The restore is over, and took so long.
+    pub fn end_restore(&self, duration: Duration) {
+        self.init().1 = Some(duration);
     }
 
     /// How long it has been there.
@@ -186,10 +190,13 @@ impl Sandbox {
         self.started_at.elapsed()
     }
 
-    /// How long the init took, for the first who asks.
-    pub fn take_init(&self) -> Option<Duration> {
-        let mut init = self.init.lock().unwrap_or_else(PoisonError::into_inner);
-        init.take()
+    /// How long the init took, and the restore, for the first who asks.
+    pub fn take_init(&self) -> (Option<Duration>, Option<Duration>) {
+        std::mem::take(&mut *self.init())
+    }
+
+    fn init(&self) -> MutexGuard<'_, (Option<Duration>, Option<Duration>)> {
+        self.init.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks the bootstrap to end, and kills what is left of the sandbox after 500 ms; after 2 s if
