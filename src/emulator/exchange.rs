@@ -307,6 +307,8 @@ impl Exchange {
             // An error means that the caller has gone.
             let _ = sender.send(answer);
         }
+        // Who waits for the event to be handed out need not wait any more.
+        self.handed_out = None;
     }
 }
 

@@ -41,6 +41,14 @@ impl Memory {
         }
     }
 
+    /// Looks now, if that was never done.
+    pub fn look_once(&self) {
+        let peak = || self.peak.lock().unwrap_or_else(PoisonError::into_inner);
+        if peak().looked_at.is_none() {
+            self.look();
+        }
+    }
+
     /// Looks now.
     pub fn look(&self) {
         let kib = trees(vec![self.leader], &[])

@@ -249,6 +249,8 @@ impl Pool {
         }
         let start = start_line(&request_id, &self.function.version);
         sandbox.log.write_platform_lines(&start);
+        // A bootstrap that ends by and by cannot be looked at then.
+        sandbox.memory.look_once();
         let first = run.first(&sandbox, &mut opened.answer).await;
         let (report, receiver) = oneshot::channel();
         let end = run.reply(&sandbox, first, reply, receiver).await;
@@ -275,6 +277,10 @@ impl Pool {
     /// Gives the exchange to a sandbox, and waits until its time begins: when the bootstrap gets it,
     /// or at once if the init is still to come.
     ///
+    /// The one before it may not be over. Both learn of that in the same moment, and that one first:
+    /// it waits for the sandbox to be idle, and we for what follows from that. So its END stands
+    /// before our START.
+    ///
     /// # Errors
     /// The exchange, if the sandbox ended before that.
     async fn hand_over(
@@ -297,9 +303,8 @@ impl Pool {
         sandbox.api.push(exchange);
         tokio::select! {
             biased;
+            // One that is answered without that has a restore that failed.
             handed_out = &mut opened.handed_out => Ok(handed_out.unwrap_or_else(|_| now())),
-            // A restore that failed answers it without that.
-            _ = sandbox.api.until(|now| now.failure.is_some()) => Ok(now()),
             _ = sandbox.ended() => match sandbox.api.take_back(&request_id) {
                 Some(exchange) => Err(Box::new(exchange)),
                 None => Ok(now()),
