@@ -17,7 +17,7 @@ CHECKED := $(filter-out tests/fixtures/handlers/% tests/fixtures/scripts/%,$(SCR
 
 .DEFAULT_GOAL := help
 .PHONY: help test check packages test-tools lint format rust driver failing static-bash soak \
-	bootstrap image-test clean
+	bootstrap coshell image-test clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -85,7 +85,12 @@ bootstrap: ## the program that Lambda runs, static and stripped
 	  --no-default-features --bin bootstrap --target $(HOST)
 	@ls -l $(BOOTSTRAP)
 
-image-test: ## builds the image and invokes it; needs Docker and the base images
+coshell: ## the command line, static, for a container
+	RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --bin coshell --target $(HOST)
+	@mkdir -p target/image
+	@cp target/$(HOST)/debug/coshell target/image/coshell
+
+image-test: coshell ## builds the image and invokes it; needs Docker and the base images
 	bats tests/image
 
 clean: ## what was built

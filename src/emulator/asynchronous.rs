@@ -20,7 +20,7 @@ pub fn queue(pool: &Arc<Pool>, request_id: String, event: Event, retry_delay: Du
     let pool = Arc::clone(pool);
     tokio::spawn(async move {
         for attempt in 1..=ATTEMPTS {
-            let Ok(turn) = pool.wait_for_turn().await else {
+            let Ok(turn) = pool.turns.wait().await else {
                 return; // we are ending
             };
             let reply = pool.invoke(turn, request_id.clone(), event.clone()).await;

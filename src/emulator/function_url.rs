@@ -52,7 +52,7 @@ pub async fn serve(
         trace_id: trace_id.map(ToOwned::to_owned),
         ..Event::default()
     };
-    let Ok(turn) = service.pool.admit().await else {
+    let Ok(turn) = service.pool.turns.admit().await else {
         return plain(StatusCode::TOO_MANY_REQUESTS, "Rate Exceeded.");
     };
     let reply = service.pool.invoke(turn, request_id.clone(), event).await;

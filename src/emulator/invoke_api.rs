@@ -200,7 +200,7 @@ async fn answer(
         }
         InvocationType::RequestResponse => {}
     }
-    let turn = pool.admit().await.map_err(|_| Refusal::busy())?;
+    let turn = pool.turns.admit().await.map_err(|_| Refusal::busy())?;
     let reply = pool.invoke(turn, request_id.to_owned(), event).await;
     let Reply { answer, report } = reply.map_err(|_| Refusal::ending())?;
     let (body, failure) = match whole(answer).await {
@@ -335,7 +335,7 @@ async fn stream(
     if kind == InvocationType::DryRun {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let turn = pool.admit().await.map_err(|_| Refusal::busy())?;
+    let turn = pool.turns.admit().await.map_err(|_| Refusal::busy())?;
     let reply = pool.invoke(turn, request_id.clone(), event).await;
     let reply = reply.map_err(|_| Refusal::ending())?;
     let content_type = match &reply.answer {

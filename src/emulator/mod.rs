@@ -30,6 +30,7 @@ pub mod report;
 pub mod run;
 pub mod runtime_api;
 pub mod sandbox;
+pub mod turns;
 
 use std::ffi::OsString;
 use std::fmt;

@@ -1,20 +1,18 @@
 //! The sandboxes of a function: started on demand, given one invocation after another, replaced.
 //!
 //! ```text
-//! admit: waits for a turn, or refuses
-//! run:   idle sandbox, or a new one ---> START, event, answer, until idle ---> END, REPORT
-//!            ^                                                                    |
-//!            \------------------------- put back, unless it has ended ------------/
+//! turn -> sandbox: idle, or new -> START, event, answer -> until idle -> END, REPORT
+//!            ^                                       |
+//!            \---- put back, unless it has ended ----/
 //! ```
 //!
-//! The turns are as many as there may be invocations at a time, and are had in the order of
-//! asking. An invocation runs to its end in a task of its own, whether its caller waits or not.
+//! An invocation runs to its end in a task of its own, whether its caller waits or not. A sandbox
+//! is put back when the answer is there: the next event waits in it for the bootstrap to ask.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -25,6 +23,7 @@ use super::pulse::Pulse;
 use super::report::{End, Report, init_line, restore_line, start_line};
 use super::run::Run;
 use super::sandbox::Sandbox;
+use super::turns::{Turn, Turns};
 use super::{Error, Function, Scale};
 
 /// What Lambda gives the init before the first invocation; after that it is repeated within that.
@@ -37,16 +36,6 @@ const RESTORE_LIMIT: Duration = Duration::from_secs(10);
 const END_LIMIT: Duration = Duration::from_secs(1);
 /// How often it is looked whether nobody uses a sandbox any more that is to go.
 const UNUSED_PERIOD: Duration = Duration::from_millis(10);
-
-/// All turns are taken, and as many wait as may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Busy;
-
-/// A turn: leave to run one invocation.
-#[derive(Debug)]
-pub struct Turn(
-    #[expect(dead_code, reason = "held, and given back when it is dropped")] OwnedSemaphorePermit,
-);
 
 /// What becomes of an invocation.
 #[derive(Debug)]
@@ -64,9 +53,8 @@ pub struct Pool {
     arn: String,
     output: Arc<Output>,
     faults: Arc<Faults>,
-    turns: Arc<Semaphore>,
-    waiting: AtomicUsize,
-    max_waiting: usize,
+    /// Who may run an invocation.
+    pub turns: Turns,
     sandboxes: Mutex<Sandboxes>,
     pulse: Pulse,
     /// Only one sandbox of Managed Instances is there, however many want it at once.
@@ -94,12 +82,10 @@ impl Pool {
     ) -> Arc<Self> {
         let pool = Arc::new(Self {
             arn: function.arn(),
-            turns: Arc::new(Semaphore::new(function.scale.concurrency())),
+            turns: Turns::new(function.scale.concurrency(), max_waiting),
             function,
             output: Arc::new(output),
             faults: Arc::new(faults),
-            waiting: AtomicUsize::new(0),
-            max_waiting,
             sandboxes: Mutex::default(),
             pulse: Pulse::default(),
             starting: tokio::sync::Mutex::default(),
@@ -125,7 +111,7 @@ impl Pool {
             self.put_back(sandbox);
         }
         let gone = || Error::WatchBootstrap(std::io::ErrorKind::Interrupted.into());
-        let turn = self.wait_for_turn().await.map_err(|_| gone())?;
+        let turn = self.turns.wait().await.map_err(|_| gone())?;
         let reply = self.invoke(turn, new_id(), event).await;
         reply.map_err(|_| gone())
     }
@@ -134,27 +120,6 @@ impl Pool {
     #[must_use]
     pub fn function(&self) -> &Function {
         &self.function
-    }
-
-    /// Waits for a turn.
-    ///
-    /// # Errors
-    /// When too many wait already.
-    pub async fn admit(&self) -> Result<Turn, Busy> {
-        if let Ok(permit) = Arc::clone(&self.turns).try_acquire_owned() {
-            return Ok(Turn(permit));
-        }
-        let _waiting = Waiting::join(&self.waiting, self.max_waiting).ok_or(Busy)?;
-        self.wait_for_turn().await
-    }
-
-    /// Waits for a turn, however many wait already.
-    ///
-    /// # Errors
-    /// When the pool is closed.
-    pub async fn wait_for_turn(&self) -> Result<Turn, Busy> {
-        let permit = Arc::clone(&self.turns).acquire_owned().await;
-        permit.map(Turn).map_err(|_| Busy)
     }
 
     /// Runs one invocation. What becomes of it arrives when the answer is there, or has begun.
@@ -174,7 +139,7 @@ impl Pool {
     /// # Errors
     /// When the bootstrap cannot be started. An init that fails is repeated with the first invocation.
     pub async fn warm_up(self: &Arc<Self>) -> Result<(), Error> {
-        let Ok(_turn) = self.wait_for_turn().await else {
+        let Ok(_turn) = self.turns.wait().await else {
             return Ok(());
         };
         let _starting = self.starting.lock().await;
@@ -389,7 +354,7 @@ impl Pool {
         if let Some(free) = free {
             return Some(sandboxes.idle.remove(free));
         }
-        let busy = self.function.scale.concurrency() - self.turns.available_permits();
+        let busy = self.turns.taken();
         if sandboxes.idle.len() + busy <= self.function.scale.concurrency() {
             return None;
         }
@@ -523,21 +488,4 @@ async fn retire(sandbox: Arc<Sandbox>) {
 
 fn unknown() -> Failure {
     Failure::of_runtime(Some("Runtime.Unknown"), axum::body::Bytes::new())
-}
-
-/// One who waits is counted as long as this lives.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn join(waiting: &'a AtomicUsize, most: usize) -> Option<Self> {
-        let join = |count: usize| (count < most).then_some(count + 1);
-        let joined = waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, join);
-        joined.ok().map(|_| Self(waiting))
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }

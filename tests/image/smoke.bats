@@ -77,3 +77,31 @@ invoke() { # <event>
   invoke 'Hello from Container Lambda!'
   [ "$answer" = "Echoing request: 'Hello from Container Lambda!'" ]
 }
+
+# The image with coshell in the place of AWS's emulator.
+start_with_coshell() { # [docker's options...]
+  start "$image" -v "$PWD/target/image/coshell:/usr/local/bin/aws-lambda-rie:ro" "$@"
+}
+
+@test "coshell takes the place of AWS's emulator" {
+  start_with_coshell
+  invoke 'Hello from Container Lambda!'
+  [ "$answer" = "Echoing request: 'Hello from Container Lambda!'" ]
+  docker logs "$container" 2>&1 | grep -F 'Init Duration: '
+  docker stop -t 8 "$container"
+  [ "$(docker inspect -f '{{.State.ExitCode}}' "$container")" -eq 0 ]
+}
+
+@test "coshell serves a user without rights on a read-only file system" {
+  start_with_coshell --read-only --user 993:990
+  invoke 'Hello'
+  [ "$answer" = "Echoing request: 'Hello'" ]
+}
+
+@test "coshell serve listens on all addresses in a container" {
+  container=$(docker run -d -p 127.0.0.1::9000 --entrypoint coshell \
+    -v "$PWD/target/image/coshell:/usr/local/bin/coshell:ro" "$image" serve function.handler)
+  address=$(docker port "$container" 9000/tcp)
+  invoke 'Hello'
+  [ "$answer" = "Echoing request: 'Hello'" ]
+}
