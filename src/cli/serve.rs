@@ -20,7 +20,7 @@ use super::function::{FunctionArguments, absolute, parse_seconds, text_variable}
 use super::{Error, stop_signal};
 use crate::emulator::faults::{Fault, Faults};
 use crate::emulator::invoke_api::{self, Service};
-use crate::emulator::logs::Output;
+use crate::emulator::logs::{self, Output};
 use crate::emulator::pool::Pool;
 use crate::emulator::reload::Changes;
 use crate::emulator::{self, Function, Scale, function_url};
@@ -338,7 +338,7 @@ async fn serve(
     let log_level = log_level(arguments);
     let say = |text: String| {
         if log_level < LogLevel::Error {
-            eprintln!("coshell: {text}");
+            logs::say(text);
         }
     };
     say(greeting(&handler, address, arguments.function_url));
@@ -361,7 +361,7 @@ async fn serve(
             done = finished(&mut reload) => {
                 reload = None;
                 if let Err(error) = done {
-                    eprintln!("coshell: {error}");
+                    logs::say(error);
                 }
             }
         }

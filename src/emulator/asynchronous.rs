@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::exchange::{Answer, Event, Piece};
+use super::logs::say;
 use super::pool::Pool;
 
 /// How often an event is tried.
@@ -39,15 +40,15 @@ pub fn queue(pool: &Arc<Pool>, request_id: String, event: Event, retry_delay: Du
                 return;
             }
             if attempt == ATTEMPTS {
-                eprintln!(
-                    "coshell: event {request_id} has failed {ATTEMPTS} times, and is dropped"
-                );
+                say(format_args!(
+                    "event {request_id} has failed {ATTEMPTS} times, and is dropped"
+                ));
             } else {
                 let delay = retry_delay * attempt;
                 let next = attempt + 1;
-                eprintln!(
-                    "coshell: event {request_id} has failed, attempt {next} of {ATTEMPTS} comes in {delay:?}"
-                );
+                say(format_args!(
+                    "event {request_id} has failed, attempt {next} of {ATTEMPTS} comes in {delay:?}"
+                ));
                 sleep(delay).await;
             }
         }
