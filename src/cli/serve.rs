@@ -373,7 +373,7 @@ async fn serve(
     match service.events.count() {
         0 => {}
         count => {
-            eprintln!("coshell: {count} events of type Event are not done with, and are dropped")
+            eprintln!("coshell: {count} events of type Event are not done with, and are dropped");
         }
     }
     Ok(ExitCode::SUCCESS)
