@@ -2,6 +2,9 @@
 //!
 //! ```text
 //! runtime_api -> invocation -> shell -> driver -> handler -> driver -> shell -> runtime_api
+//!
+//! invoke_api or function_url -> pool -> exchange -> emulator/runtime_api -> (the flow above)
+//!                                          \-> answer -> invoke_api or function_url
 //! ```
 //!
 //! `bootstrap` is `config`, `handler`, `runtime`, and below it `runtime_api` and `shell`, which

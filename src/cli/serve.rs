@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 
 use super::function::{FunctionArguments, absolute, parse_seconds, text_variable};
 use super::{Error, stop_signal};
+use crate::emulator::asynchronous::Events;
 use crate::emulator::faults::{Fault, Faults};
 use crate::emulator::invoke_api::{self, Service};
 use crate::emulator::logs::{self, Output};
@@ -324,17 +325,18 @@ async fn serve(
     );
     let service = Arc::new(Service {
         pool: Arc::clone(&pool),
+        events: Events::default(),
         retry_delay: arguments.retry_delay,
     });
     let mut router = invoke_api::router();
     if arguments.function_url {
         router = router.fallback(function_url::serve);
     }
-    let service = router
-        .with_state(service)
+    let doors = router
+        .with_state(Arc::clone(&service))
         .into_make_service_with_connect_info::<SocketAddr>();
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    let server = tokio::spawn(axum::serve(listener, service).into_future());
+    let server = tokio::spawn(axum::serve(listener, doors).into_future());
     let log_level = log_level(arguments);
     let say = |text: String| {
         if log_level < LogLevel::Error {
@@ -368,6 +370,12 @@ async fn serve(
     }
     server.abort();
     pool.close().await;
+    match service.events.count() {
+        0 => {}
+        count => logs::say(format_args!(
+            "{count} events of type Event are not done with, and are dropped"
+        )),
+    }
     Ok(ExitCode::SUCCESS)
 }
 

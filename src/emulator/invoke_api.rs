@@ -21,7 +21,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http_body_util::channel::{Channel, Sender};
 
-use super::asynchronous;
+use super::asynchronous::{self, Events};
 use super::body::{json, read_body};
 use super::exchange::{Answer, Event, Failure, Piece, Stream, new_id};
 use super::pool::{Pool, Reply};
@@ -55,6 +55,8 @@ const TRACE_ID: &str = "x-amzn-trace-id";
 pub struct Service {
     /// The sandboxes.
     pub pool: Arc<Pool>,
+    /// Events whose callers do not wait.
+    pub events: Events,
     /// How long an event that failed waits for its second attempt; for the third twice that.
     pub retry_delay: Duration,
 }
@@ -177,7 +179,7 @@ async fn invoke(
 }
 
 async fn answer(
-    service: &Service,
+    service: &Arc<Service>,
     request_id: &str,
     method: &Method,
     uri: &Uri,
@@ -193,7 +195,7 @@ async fn answer(
             return Ok(response);
         }
         InvocationType::Event => {
-            asynchronous::queue(pool, request_id.to_owned(), event, service.retry_delay);
+            asynchronous::queue(service, request_id.to_owned(), event);
             let mut response = StatusCode::ACCEPTED.into_response();
             add(response.headers_mut(), REQUEST_ID, request_id);
             return Ok(response);

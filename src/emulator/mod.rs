@@ -21,6 +21,7 @@ pub mod function_url;
 pub mod invoke_api;
 pub mod logs;
 pub mod memory;
+pub mod orphans;
 pub mod pool;
 pub mod pulse;
 pub mod queue;

@@ -265,6 +265,7 @@ impl Pool {
             sandbox.api.push(exchange);
             return Ok(now());
         }
+        let pushed_at = Instant::now();
         sandbox.api.push(exchange);
         tokio::select! {
             biased;
@@ -274,6 +275,11 @@ impl Pool {
                 Some(exchange) => Err(Box::new(exchange)),
                 None => Ok(now()),
             },
+            // A bootstrap that waited and does not take it has no more time than one that does.
+            () = self.pulse.wait_until(pushed_at + self.function.timeout) => Ok(HandedOut {
+                at: pushed_at,
+                idle_count: 0,
+            }),
         }
     }
 

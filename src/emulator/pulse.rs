@@ -38,6 +38,12 @@ impl Pulse {
         }
     }
 
+    /// Waits until `limit`.
+    pub async fn wait_until(&self, limit: Instant) {
+        let mut listener = self.listen();
+        while !listener.beat_or(limit).await {}
+    }
+
     /// A listener to the beats that are to come.
     #[must_use]
     pub fn listen(&self) -> Listener<'_> {
@@ -75,8 +81,7 @@ mod tests {
         tokio::spawn(async move { beating.run().await });
         for ms in [0, 1, 30, 120] {
             let limit = Instant::now() + Duration::from_millis(ms);
-            let mut listener = pulse.listen();
-            while !listener.beat_or(limit).await {}
+            pulse.wait_until(limit).await;
             assert!(Instant::now() >= limit);
         }
     }

@@ -35,7 +35,7 @@ use super::faults::Faults;
 use super::logs::{Log, Output};
 use super::memory::Memory;
 use super::runtime_api::RuntimeApi;
-use super::{Error, Function, Scale};
+use super::{Error, Function, Scale, orphans};
 
 /// What the bootstrap has for a tidy end, from SIGTERM to SIGKILL: as much as Lambda gives a
 /// runtime with an internal extension.
@@ -127,10 +127,16 @@ impl Sandbox {
             cause,
         })?;
         let leader = pid_of(&child).ok_or_else(|| Error::WatchBootstrap(Errno::ESRCH.into()))?;
+        orphans::keep_out(leader);
         for path in extensions {
             let child = spawn(Command::new(&path), leader.as_raw());
             let mut child = child.map_err(|cause| Error::StartBootstrap { path, cause })?;
-            tokio::spawn(async move { child.wait().await });
+            let pid = pid_of(&child);
+            pid.into_iter().for_each(orphans::keep_out);
+            tokio::spawn(async move {
+                let _ = child.wait().await;
+                pid.into_iter().for_each(orphans::forget);
+            });
         }
         drop(writer);
         let (ended, receiver) = watch::channel(None);
@@ -225,7 +231,11 @@ impl Sandbox {
         }
         let limit = Instant::now() + SWEEP_LIMIT;
         let _ = timeout(SWEEP_LIMIT, self.ended()).await;
-        while kill_marked(&self.mark) > 0 && Instant::now() < limit {
+        loop {
+            let is_last = !kill_marked(&self.mark) && !orphans::are_left();
+            if is_last || Instant::now() > limit {
+                break;
+            }
             sleep(SWEEP_PAUSE).await;
         }
         self.is_swept.store(true, Ordering::Relaxed);
@@ -249,6 +259,7 @@ impl Drop for Sandbox {
 async fn watch_over(mut child: Child, leader: Pid, ended: watch::Sender<Option<ExitStatus>>) {
     if let Ok(status) = child.wait().await {
         let _ = killpg(leader, Signal::SIGKILL);
+        orphans::forget(leader);
         ended.send_replace(Some(status));
     }
 }
@@ -365,22 +376,22 @@ fn with_folder(mut list: OsString, folder: &str) -> OsString {
     list
 }
 
-/// Kills every process with `mark` in its environment, `environ` of `proc(5)`; how many there
-/// were. A zombie has none and is not counted, nor is a process of another user.
-fn kill_marked(mark: &[u8]) -> usize {
+/// Kills every process with `mark` in its environment, `environ` of `proc(5)`; whether there were any.
+/// A zombie has none, and one of another user cannot be read.
+fn kill_marked(mark: &[u8]) -> bool {
     let Ok(processes) = fs::read_dir("/proc") else {
-        return 0;
+        return false;
     };
     let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    let mut count = 0;
+    let mut is_any = false;
     for pid in pids.map(Pid::from_raw).filter(|&pid| pid != Pid::this()) {
         let environment = fs::read(format!("/proc/{pid}/environ"));
         if environment.is_ok_and(|environment| holds(&environment, mark)) {
             let _ = kill(pid, Signal::SIGKILL);
-            count += 1;
+            is_any = true;
         }
     }
-    count
+    is_any
 }
 
 /// Whether an environment, a NUL after each entry, has the entry `mark`.

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # The built image answers one invocation, as root and as nobody in particular.
+# shellcheck disable=SC2030,SC2031 # each test has its own container
 
 image=coshell-smoke
 tutorial_image=coshell-smoke-tutorial
@@ -104,4 +105,19 @@ start_with_coshell() { # [docker's options...]
   address=$(docker port "$container" 9000/tcp)
   invoke 'Hello'
   [ "$answer" = "Echoing request: 'Hello'" ]
+}
+
+# Orphans are children of the first process: whoever kills them has to take notice of their end.
+@test "coshell leaves no dead process in its container" {
+  folder=$BATS_TEST_TMPDIR/task
+  mkdir "$folder"
+  printf 'handler() { sleep 1000 & setsid sleep 1000 & kill -KILL "%s"; }' "\$PPID" >"$folder/function.sh"
+  start_with_coshell -v "$folder:/var/task:ro"
+  for _ in 1 2 3; do invoke '{}'; done
+  [[ $answer == *Runtime.ExitError* ]]
+  dead() { # reads /proc, as the image has no ps
+    docker exec "$container" bash -c 'cat /proc/[0-9]*/stat 2>/dev/null' | grep -c ') Z ' || true
+  }
+  for ((attempt = 0; attempt < 50 && $(dead) > 0; attempt++)); do sleep 0.1; done
+  [ "$(dead)" -eq 0 ]
 }

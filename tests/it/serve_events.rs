@@ -119,10 +119,12 @@ handler() {
 }
 
 #[test]
-fn event_that_waits_for_its_next_attempt_does_not_hold_up_the_end() {
+fn event_that_waits_for_its_next_attempt_is_told_of_at_the_end() {
     let served = Served::of(NOTES).option("--retry-delay", "600").start();
     accepted(&served.call_with(&EVENT, "note 9"));
     served.process.wait_log("attempt 2 of 3 comes in 600s\n");
     assert_eq!(served.respond("other 0"), b"");
-    served.end();
+    let log = served.end();
+    let told = "coshell: 1 events of type Event are not done with, and are dropped\n";
+    assert!(log.contains(told), "{log}");
 }
