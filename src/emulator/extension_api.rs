@@ -36,11 +36,11 @@ async fn register_extension(
     body: Body,
 ) -> Result<Response, Refusal> {
     let body = read_body(body, wire::MAX_RESPONSE_BYTES).await?;
-    if !api.is_init() {
-        return Err(Refusal::REGISTRATION_CLOSED);
-    }
     let name = headers.get(wire::EXTENSION_NAME);
     let name = name.and_then(|name| name.to_str().ok()).unwrap_or_default();
+    if !api.is_init() && !api.extensions.is_awaited(name) {
+        return Err(Refusal::REGISTRATION_CLOSED);
+    }
     let identifier = api.extensions.register(name, &body)?;
     let function = serde_json::json!({"functionVersion": FUNCTION_VERSION});
     let mut response = json(StatusCode::OK, function.to_string());

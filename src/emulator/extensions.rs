@@ -89,6 +89,14 @@ impl Extensions {
         Ok(identifier)
     }
 
+    /// Whether this is a program that was started and has not registered yet: Lambda starts the bootstrap
+    /// after that, here both start at once.
+    #[must_use]
+    pub fn is_awaited(&self, name: &str) -> bool {
+        let is_external = self.external.iter().any(|external| external == name);
+        is_external && !self.registered().iter().any(|known| known.name == name)
+    }
+
     /// The extension's next event, once there is one. `waits` is called when it has to wait.
     ///
     /// # Errors
@@ -253,7 +261,9 @@ mod tests {
     fn program_that_has_not_registered_is_waited_for() {
         let extensions = Extensions::new(vec!["outer".to_owned()]);
         assert!(!extensions.are_waiting());
+        assert!(extensions.is_awaited("outer") && !extensions.is_awaited("inner"));
         let identifier = extensions.register("outer", b"{}").unwrap_or_default();
+        assert!(!extensions.is_awaited("outer"));
         assert_eq!(extensions.take_event(&identifier), Ok(None));
         assert!(extensions.are_waiting());
         extensions.tell_of_invocation(&exchange());
