@@ -1,0 +1,270 @@
+//! How `coshell serve` is called: AWS's emulator's words and name, variables, what coshell says of itself.
+
+use std::net::TcpStream;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+
+use crate::support::served::{COSHELL, Plan, coshell};
+use crate::support::{LIMIT, Process, Served, TaskRoot, bootstrap_path, own_address, wait_until};
+
+/// Prints the variables that its event names, `-` for those that are not set.
+const PRINTS: &str =
+    "handler() { local name; for name in $1; do printf '%s;' \"${!name--}\"; done; }";
+
+#[track_caller]
+fn assert_variables(plan: Plan, expected: &[(&str, &str)]) {
+    let served = plan.start();
+    let names: Vec<_> = expected.iter().map(|(name, _)| *name).collect();
+    let values: Vec<_> = expected.iter().map(|(_, value)| *value).collect();
+    let values = values.join(";") + ";";
+    assert_eq!(served.text(names.join(" ")), values, "{names:?}");
+}
+
+/// Contract #55 to #59, #96.
+#[test]
+fn variables_are_those_of_lambda() {
+    let plan = Served::of(PRINTS)
+        .env("AWS_EXECUTION_ENV", "x")
+        .env("_X_AMZN_TRACE_ID", "x");
+    let task_root = plan.task_root.path().to_string_lossy().into_owned();
+    let expected = [
+        ("_HANDLER", "function.handler"),
+        ("LAMBDA_TASK_ROOT", task_root.as_str()),
+        ("AWS_LAMBDA_FUNCTION_NAME", "test_function"),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "3008"),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/Functions"),
+        ("AWS_LAMBDA_LOG_STREAM_NAME", "$LATEST"),
+        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_DEFAULT_REGION", "us-east-1"),
+        ("TZ", ":UTC"),
+        ("LANG", "en_US.UTF-8"),
+        ("PATH", "/usr/local/bin:/usr/bin:/bin:/opt/bin"),
+        ("LD_LIBRARY_PATH", "/opt/lib"),
+        ("AWS_EXECUTION_ENV", "-"),
+        ("AWS_LAMBDA_MAX_CONCURRENCY", "-"),
+        ("PWD", task_root.as_str()),
+    ];
+    assert_variables(plan, &expected);
+}
+
+#[test]
+fn variables_of_awss_emulator_describe_the_function() {
+    let plan = Served::of(PRINTS)
+        .env("AWS_LAMBDA_FUNCTION_NAME", "mine")
+        .env("AWS_LAMBDA_FUNCTION_VERSION", "3")
+        .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")
+        .env("AWS_LAMBDA_FUNCTION_TIMEOUT", "7")
+        .env("AWS_REGION", "eu-north-1")
+        .env("STAGE", "test");
+    let expected = [
+        ("AWS_LAMBDA_FUNCTION_NAME", "mine"),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "3"),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512"),
+        ("AWS_DEFAULT_REGION", "eu-north-1"),
+        ("STAGE", "test"),
+        (
+            "LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN",
+            "arn:aws:lambda:eu-north-1:012345678912:function:mine",
+        ),
+    ];
+    assert_variables(plan, &expected);
+    let plan = Served::of("handler() { sleep 600; }").env("AWS_LAMBDA_FUNCTION_TIMEOUT", "0.3");
+    let document = plan.start().fail("{}");
+    assert!(
+        document
+            .to_string()
+            .contains("Task timed out after 0.30 seconds"),
+        "{document}"
+    );
+}
+
+#[test]
+fn variables_come_from_options_and_files() {
+    let plan = Served::of(PRINTS)
+        .env("STAGE", "outside")
+        .env("KEPT", "kept");
+    let file = "# a comment\nSTAGE=file\nTABLE='of orders'\nexport REGION=\"a b\"\n\nEMPTY=\n";
+    let first = plan.task_root.write("first.env", file);
+    let second = plan.task_root.write("second.env", "TABLE=second\n");
+    let plan = plan
+        .option("--env-file", &first.to_string_lossy())
+        .option("--env-file", &second.to_string_lossy())
+        .option("--env", "STAGE=option=with=signs")
+        .option("-e", "_HANDLER=is.ours");
+    let expected = [
+        ("STAGE", "option=with=signs"),
+        ("TABLE", "second"),
+        ("REGION", "a b"),
+        ("EMPTY", ""),
+        ("KEPT", "kept"),
+        ("_HANDLER", "function.handler"),
+    ];
+    assert_variables(plan, &expected);
+    let plan = Served::of(PRINTS).option("--env-file", "/no/such/file");
+    let (status, said) = plan.refusal();
+    let expected = "coshell: cannot read variables from /no/such/file: No such file or directory";
+    assert!(status == 2 && said.contains(expected), "{said}");
+    let (status, said) = Served::of(PRINTS).option("--env", "STAGE").refusal();
+    assert!(
+        status == 2 && said.contains("expected NAME=VALUE"),
+        "{said}"
+    );
+}
+
+#[test]
+fn handler_comes_from_its_variable_too() {
+    let plan = Served::empty().env("_HANDLER", "function.handler");
+    plan.task_root.write("function.sh", PRINTS);
+    assert_variables(plan, &[("_HANDLER", "function.handler")]);
+}
+
+#[test]
+fn scripts_and_executables_are_served_too() {
+    let plan = Served::empty().word("legacy.sh");
+    plan.task_root
+        .write("legacy.sh", "#!/bin/bash\nprintf 'script: '\ncat\n");
+    assert_eq!(plan.start().text("an event"), "script: an event");
+    let plan = Served::empty().word("tool");
+    let program = "#!/usr/bin/env python3\nimport sys\nprint('program:', sys.stdin.read())\n";
+    plan.task_root.write_program("tool", program);
+    assert_eq!(plan.start().text("an event"), "program: an event");
+}
+
+/// Contract #94: the last word of several is the handler, the first the bootstrap.
+#[test]
+fn bootstrap_with_arguments_and_handler_is_a_command() {
+    let bootstrap = r#"#!/bin/bash
+api="http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime/invocation"
+while head=$(curl -sS -D - -o /dev/null "$api/next" | tr -d '\r'); do
+  [[ $head =~ [Rr]equest-[Ii]d:\ ([0-9a-f-]+) ]]
+  curl -sS -o /dev/null -d "$* $_HANDLER" "$api/${BASH_REMATCH[1]}/response"
+done
+"#;
+    let plan = Served::empty();
+    let path = plan.task_root.write_program("boot", bootstrap);
+    let plan = plan.word(&path.to_string_lossy()).word("first").word("a.b");
+    let served = plan.start();
+    assert_eq!(served.text("{}"), "first a.b a.b");
+    assert_eq!(served.text("{}"), "first a.b a.b");
+    let plan = Served::of(PRINTS).option("--bootstrap", &bootstrap_path());
+    assert_variables(plan, &[("_HANDLER", "function.handler")]);
+}
+
+/// Contract #94, with one word or two.
+#[test]
+fn by_the_name_of_awss_emulator_it_takes_its_place() {
+    let task_root = TaskRoot::new();
+    let program = task_root.path().join("aws-lambda-rie");
+    symlink(COSHELL, &program).expect("a link");
+    task_root.write("function.sh", PRINTS);
+    let host = own_address();
+    let (address, api) = (format!("{host}:8080"), format!("{host}:9001"));
+    for form in ["words", "equals", "handler from its variable"] {
+        println!("the case: {form}");
+        let mut command = coshell(&task_root);
+        let environment: Vec<_> = command
+            .get_envs()
+            .map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned)))
+            .collect();
+        command = Command::new(&program);
+        command.env_clear().current_dir(task_root.path());
+        command.envs(
+            environment
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
+        if form == "equals" {
+            command.arg(format!("--runtime-api-address={api}"));
+            command.arg(format!("--runtime-interface-emulator-address={address}"));
+            command.args(["--log-level=error", &bootstrap_path(), "function.handler"]);
+        } else {
+            command.args(["--log-level", "debug", "--runtime-api-address", &api]);
+            command.args(["--runtime-interface-emulator-address", &address]);
+            command.arg(bootstrap_path());
+        }
+        match form {
+            "words" => command.arg("function.handler"),
+            _ => command.env("_HANDLER", "function.handler"),
+        };
+        let process = Process::start(command);
+        wait_until(
+            || TcpStream::connect(&address).is_ok() || !process.is_running(),
+            LIMIT,
+        );
+        let served = Served {
+            process,
+            task_root: TaskRoot::new(),
+            address: address.clone(),
+        };
+        let text = served.text("AWS_LAMBDA_RUNTIME_API AWS_LAMBDA_FUNCTION_NAME");
+        assert_eq!(text, format!("{api};test_function;"));
+        let is_silent = form == "equals";
+        assert_eq!(served.stderr().is_empty(), is_silent, "{}", served.stderr());
+        served.end();
+    }
+}
+
+#[test]
+fn runtime_api_address_is_that_of_the_first_sandbox_and_others_are_beside_it() {
+    let host = own_address();
+    let script = "handler() { printf '%s' \"$AWS_LAMBDA_RUNTIME_API\"; [[ $1 != wait ]] || read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; }";
+    let plan = Served::of(script).option("--concurrency", "2");
+    let served = plan
+        .option("--runtime-api-address", &format!("{host}:9001"))
+        .start();
+    served.task_root.fifo("gate");
+    let waiting = served.begin_call("wait");
+    served.wait_count("START ", 1);
+    let other = served.text("{}");
+    served.task_root.release("gate");
+    let waited = served.response_of(served.finish(waiting));
+    let waited = String::from_utf8(waited).expect("UTF-8");
+    let mut both = [other, waited];
+    both.sort_by_key(|one| one != &format!("{host}:9001"));
+    assert_eq!(both[0], format!("{host}:9001"));
+    assert!(
+        both[1] != both[0] && both[1].starts_with(&format!("{host}:")),
+        "{both:?}"
+    );
+}
+
+/// Level, and who decides it.
+#[test]
+fn coshell_says_nothing_but_errors_if_it_is_told_so() {
+    for (option, variable, is_silent) in [
+        ("error", "", true),
+        ("", "ERROR", true),
+        ("info", "error", false),
+        ("", "nonsense", false),
+    ] {
+        let address = format!("{}:9000", own_address());
+        let mut plan = Served::of("handler() { :; }").option("--listen", &address);
+        if !option.is_empty() {
+            plan = plan.option("--log-level", option);
+        }
+        let plan = plan.env("LOG_LEVEL", variable);
+        let process = Process::start(plan.command());
+        wait_until(|| TcpStream::connect(&address).is_ok(), LIMIT);
+        // The greeting comes before the first sandbox.
+        wait_until(
+            || {
+                process
+                    .processes()
+                    .values()
+                    .any(|command| command.starts_with("coshell bootstrap"))
+            },
+            LIMIT,
+        );
+        process.signal(Signal::SIGTERM);
+        let log = process.wait_end(LIMIT);
+        assert_eq!(
+            !log.contains("function.handler is served: curl "),
+            is_silent,
+            "{log}"
+        );
+    }
+}

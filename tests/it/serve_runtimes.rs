@@ -1,0 +1,318 @@
+//! The Runtime API of `coshell serve` for runtimes of any kind: its states, streamed answers, ends. The test is the
+//! runtime.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::event_stream::{messages, response_of};
+use crate::support::http::{Pending, chunks};
+use crate::support::served::{PlayedRuntime, STREAMING_INVOCATIONS, error_type, reply};
+use crate::support::{HttpReply, LIMIT, Served, wait_until};
+
+/// Status and errorType of a refusal.
+#[track_caller]
+fn refused(reply: &HttpReply) -> (u16, String) {
+    (reply.status, error_type(&reply.body))
+}
+
+fn told(status: u16, error_type: &str) -> (u16, String) {
+    (status, error_type.to_owned())
+}
+
+const STREAMING: [(&str, &str); 3] = [
+    ("Lambda-Runtime-Function-Response-Mode", "streaming"),
+    ("Transfer-Encoding", "chunked"),
+    ("Content-Type", "text/plain"),
+];
+
+/// A caller of the streaming endpoint, and its invocation's request id.
+#[track_caller]
+fn streamed(served: &Served, runtime: &PlayedRuntime) -> (Pending, String) {
+    let caller = served.begin("POST", STREAMING_INVOCATIONS, &[], "{}");
+    let (request_id, _) = runtime.next();
+    (caller, request_id)
+}
+
+#[track_caller]
+fn begin_stream(runtime: &PlayedRuntime, request_id: &str, body: &[u8]) -> Pending {
+    let path = format!("/invocation/{request_id}/response");
+    let trailers = "Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body";
+    let mut headers = STREAMING.to_vec();
+    headers.push(("Trailer", trailers));
+    runtime.begin("POST", &path, &headers, body)
+}
+
+/// Contract #13, #15.
+#[test]
+fn next_has_all_headers() {
+    let served = Served::played().option("--timeout", "7").start();
+    let runtime = served.runtime(0);
+    let caller = served.begin_call("{}");
+    let next = runtime.get("/invocation/next");
+    let header = |name: &str| next.header(&format!("Lambda-Runtime-{name}"));
+    assert_eq!(next.header("Content-Type"), Some("application/json"));
+    let arn = "arn:aws:lambda:us-east-1:012345678912:function:test_function";
+    assert_eq!(header("Invoked-Function-Arn"), Some(arn));
+    assert!(header("Trace-Id").is_some_and(|id| id.starts_with("Root=1-")));
+    for absent in ["Client-Context", "Cognito-Identity", "Aws-Tenant-Id"] {
+        assert_eq!(header(absent), None, "{absent}");
+    }
+    let deadline: u128 = header("Deadline-Ms")
+        .and_then(|ms| ms.parse().ok())
+        .expect("ms");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let left = deadline.saturating_sub(now.expect("now").as_millis());
+    assert!((1..=7000).contains(&left), "{left} ms are left");
+    let request_id = header("Aws-Request-Id").expect("an id");
+    let path = format!("/invocation/{request_id}/response");
+    let wrong = [("Lambda-Runtime-Invocation-Id", "of another attempt")];
+    assert_eq!(
+        refused(&runtime.post(&path, &wrong, "")),
+        told(400, "InvalidRequestID")
+    );
+    let right = header("Invocation-Id").expect("an id");
+    let right = [("Lambda-Runtime-Invocation-Id", right)];
+    let taken = runtime.post(&path, &right, "on");
+    assert_eq!(
+        (taken.status, taken.body.as_slice()),
+        (202, &br#"{"status":"OK"}"#[..])
+    );
+    assert_eq!(served.response_of(served.finish(caller)), b"on");
+}
+
+/// Contract #19, #24.
+#[test]
+fn event_is_given_again_until_it_is_answered_and_is_answered_once() {
+    let served = Served::played().start();
+    let runtime = served.runtime(0);
+    let caller = served.begin_call("first");
+    let first = runtime.next();
+    assert_eq!(runtime.next(), first);
+    assert_eq!(
+        refused(&runtime.respond("stray", "")),
+        told(400, "InvalidRequestID")
+    );
+    assert_eq!(runtime.respond(&first.0, "answer").status, 202);
+    let twice = runtime.respond(&first.0, "answer");
+    assert_eq!(refused(&twice), told(403, "InvalidStateTransition"));
+    let error = runtime.post(&format!("/invocation/{}/error", first.0), &[], "{}");
+    assert_eq!(refused(&error), told(403, "InvalidStateTransition"));
+    assert_eq!(served.response_of(served.finish(caller)), b"answer");
+    let caller = served.begin_call("second");
+    let second = runtime.next();
+    assert_eq!(second.1, b"second");
+    // The one before it is over.
+    assert_eq!(
+        refused(&runtime.respond(&first.0, "")),
+        told(400, "InvalidRequestID")
+    );
+    let document = r#"{"errorType":"Some.Type","errorMessage":"why"}"#;
+    let path = format!("/invocation/{}/error", second.0);
+    assert_eq!(runtime.post(&path, &[], document).status, 202);
+    let failed = served.finish(caller);
+    assert_eq!(served.document_of(&failed)["errorMessage"], "why");
+}
+
+/// Contract #47.
+#[test]
+fn init_error_is_for_the_init_and_ends_everything() {
+    let served = Served::played().start();
+    let runtime = served.runtime(0);
+    let caller = served.begin_call("{}");
+    let (request_id, _) = runtime.next();
+    let document = r#"{"errorType":"Runtime.Late","errorMessage":"late"}"#;
+    let late = runtime.post("/init/error", &[], document);
+    assert_eq!(refused(&late), told(403, "InvalidStateTransition"));
+    runtime.respond(&request_id, "on");
+    assert_eq!(served.response_of(served.finish(caller)), b"on");
+
+    let served = Served::played().start();
+    let runtime = served.runtime(0);
+    let named = [("Lambda-Runtime-Function-Error-Type", "Runtime.Named")];
+    let document = r#"{"errorType":"Runtime.Other","errorMessage":"why"}"#;
+    assert_eq!(runtime.post("/init/error", &named, document).status, 202);
+    let state = told(403, "InvalidStateTransition");
+    assert_eq!(refused(&runtime.get("/invocation/next")), state);
+    assert_eq!(refused(&runtime.post("/init/error", &[], document)), state);
+    assert_eq!(refused(&runtime.respond("any", "")), state);
+    let line = "\tPhase: init\tStatus: error\tError Type: Runtime.Named\t\n";
+    served.process.wait_log(line);
+    // The init is repeated for the first caller, in another sandbox.
+    let caller = served.begin_call("{}");
+    let again = served.runtime(1);
+    assert_eq!(again.post("/init/error", &named, document).status, 202);
+    let failed = served.finish(caller);
+    assert_eq!(served.document_of(&failed)["errorMessage"], "why");
+}
+
+/// Contract #22, #23.
+#[test]
+fn response_that_is_too_large_is_told_to_both_sides() {
+    let served = Served::played().start();
+    let runtime = served.runtime(0);
+    let caller = served.begin_call("{}");
+    let (request_id, _) = runtime.next();
+    let response = vec![b'x'; 6_291_557];
+    let taken = runtime.respond(&request_id, &response);
+    assert_eq!(refused(&taken), told(413, "RequestEntityTooLarge"));
+    let document = served.document_of(&served.finish(caller));
+    assert_eq!(document["errorType"], "Function.ResponseSizeTooLarge");
+    let path = format!("/invocation/{request_id}/error");
+    assert_eq!(runtime.post(&path, &[], "{}").status, 403);
+    let caller = served.begin_call("{}");
+    let (request_id, _) = runtime.next();
+    assert_eq!(runtime.respond(&request_id, &response[1..]).status, 202);
+    assert!(served.response_of(served.finish(caller)) == response[1..]);
+}
+
+/// Contract #32.
+#[test]
+fn response_mode_that_there_is_not_is_told_to_both_sides() {
+    let served = Served::played().start();
+    let runtime = served.runtime(0);
+    let caller = served.begin_call("{}");
+    let (request_id, _) = runtime.next();
+    let path = format!("/invocation/{request_id}/response");
+    let headers = [("Lambda-Runtime-Function-Response-Mode", "Streaming")];
+    let taken = runtime.post(&path, &headers, "on");
+    assert_eq!(refused(&taken), told(400, "InvalidFunctionResponseMode"));
+    let document = served.document_of(&served.finish(caller));
+    assert_eq!(document["errorType"], "Runtime.InvalidResponseModeHeader");
+}
+
+/// Contract #32, #38.
+#[test]
+fn streamed_response_comes_as_it_is_made() {
+    let served = Served::played().start();
+    let runtime = served.runtime(0);
+    let (caller, request_id) = streamed(&served, &runtime);
+    let mut response = begin_stream(&runtime, &request_id, b"5\r\nfirst\r\n");
+    // The head and the first part are there before the second is made.
+    wait_until(|| caller.is_answered(), LIMIT);
+    assert!(!response.is_answered());
+    response
+        .write(b"7\r\n second\r\n0\r\n\r\n")
+        .expect("written");
+    assert_eq!(reply(response).status, 202);
+    let streamed = served.finish(caller);
+    let remapped = streamed.header("X-Amzn-Remapped-Content-Type");
+    assert_eq!(remapped, Some("text/plain"));
+    let parts = messages(&streamed.body);
+    let types: Vec<_> = parts
+        .iter()
+        .map(|part| part.event_type().to_owned())
+        .collect();
+    assert_eq!(types, ["PayloadChunk", "PayloadChunk", "InvokeComplete"]);
+    assert_eq!(parts[0].payload, b"first");
+    assert_eq!(parts[1].payload, b" second");
+    assert_eq!(parts[2].payload, b"{}");
+    // A caller that wants it whole gets it whole.
+    let caller = served.begin_call("{}");
+    let (request_id, _) = runtime.next();
+    let body = chunks(b"a whole response", 3, &[]);
+    assert_eq!(
+        reply(begin_stream(&runtime, &request_id, &body)).status,
+        202
+    );
+    assert_eq!(
+        served.response_of(served.finish(caller)),
+        b"a whole response"
+    );
+}
+
+/// Contract #33.
+#[test]
+fn stream_that_fails_midway_says_so_in_its_trailers() {
+    let served = Served::played().start();
+    let runtime = served.runtime(0);
+    let document = r#"{"errorType":"Function.Midway","errorMessage":"why"}"#;
+    let encoded = BASE64_STANDARD.encode(document);
+    let trailers = [
+        ("Lambda-Runtime-Function-Error-Type", "Function.Midway"),
+        ("Lambda-Runtime-Function-Error-Body", &encoded),
+    ];
+    let body = chunks(b"half", 4, &trailers);
+    let (caller, request_id) = streamed(&served, &runtime);
+    assert_eq!(
+        reply(begin_stream(&runtime, &request_id, &body)).status,
+        202
+    );
+    let (response, complete) = response_of(&served.finish(caller).body);
+    assert_eq!(response, b"half");
+    assert_eq!(complete["ErrorCode"], "Function.Midway");
+    assert_eq!(complete["ErrorDetails"], document);
+    let caller = served.begin_call("{}");
+    let (request_id, _) = runtime.next();
+    assert_eq!(
+        reply(begin_stream(&runtime, &request_id, &body)).status,
+        202
+    );
+    let failed = served.finish(caller);
+    assert_eq!(served.document_of(&failed)["errorMessage"], "why");
+}
+
+#[test]
+fn stream_is_cut_off_by_the_end_of_its_sandbox_and_by_the_deadline() {
+    let served = Served::played().option("--timeout", "1").start();
+    for (number, is_killed) in [(0, true), (1, false)] {
+        let runtime = served.runtime(number);
+        let (caller, request_id) = streamed(&served, &runtime);
+        let response = begin_stream(&runtime, &request_id, b"4\r\nhalf\r\n");
+        wait_until(|| caller.is_answered(), LIMIT);
+        if is_killed {
+            let pid = Pid::from_raw(runtime.pid.try_into().expect("a pid"));
+            kill(pid, Signal::SIGKILL).expect("killed");
+            drop(response);
+        }
+        let (content, complete) = response_of(&served.finish(caller).body);
+        assert_eq!(content, b"half");
+        assert_eq!(complete["ErrorCode"], "Runtime.TruncatedResponse");
+        served.wait_count("\nREPORT ", number + 1);
+        let next = served.begin_call("next");
+        let runtime = served.runtime(number + 1);
+        let (request_id, _) = runtime.next();
+        assert_eq!(runtime.respond(&request_id, "on").status, 202);
+        assert_eq!(served.response_of(served.finish(next)), b"on");
+    }
+    let log = served.stdout();
+    assert!(
+        log.contains("\tStatus: error\tError Type: Runtime.ExitError\t\n"),
+        "{log}"
+    );
+    assert!(log.contains("\tStatus: timeout\t\n"), "{log}");
+}
+
+/// Contract #79: the words are Go's, as Lambda has them.
+#[test]
+fn exit_status_of_a_bootstrap_is_told() {
+    for (status, told) in [
+        ("0", "Runtime exited without providing a reason"),
+        ("7", "Runtime exited with error: exit status 7"),
+    ] {
+        let plan = Served::empty().word("function.handler");
+        let program = "#!/bin/bash\ncurl -s \"http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime/invocation/next\"\nexit \"$STATUS\"\n";
+        let bootstrap = plan.task_root.write_program("exits", program);
+        let plan = plan.option("--bootstrap", &bootstrap.to_string_lossy());
+        let served = plan.option("--env", &format!("STATUS={status}")).start();
+        let document = served.fail("{}");
+        assert_eq!(document["errorType"], "Runtime.ExitError");
+        let message = document["errorMessage"].as_str().unwrap_or_default();
+        assert!(message.ends_with(&format!(" Error: {told}")), "{document}");
+    }
+}
+
+/// Contract #99: AWS's emulator answers the same.
+#[test]
+fn logs_and_telemetry_are_politely_refused() {
+    let served = Served::played().start();
+    let runtime = served.runtime(0);
+    for (path, expected) in [
+        ("/2020-08-15/logs", "Logs.NotSupported"),
+        ("/2022-07-01/telemetry", "Telemetry.NotSupported"),
+    ] {
+        let answer = reply(runtime.begin("PUT", path, &[], "{}"));
+        assert_eq!(refused(&answer), told(202, expected));
+    }
+}
