@@ -9,6 +9,7 @@
 //! An invocation runs to its end in a task of its own, whether its caller waits or not. A sandbox
 //! is put back when the answer is there: the next event waits in it for the bootstrap to ask.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -220,7 +221,8 @@ impl Pool {
         let (report, receiver) = oneshot::channel();
         let end = run.reply(&sandbox, first, reply, receiver).await;
         let mut turn = Some(turn);
-        if of_one && end.is_none() && sandbox.api.failure().is_none() {
+        let is_back = of_one && end.is_none() && sandbox.api.failure().is_none();
+        if is_back {
             // The next one may have it: it gets its event when this one is over.
             self.put_back(Arc::clone(&sandbox));
             turn = None;
@@ -233,7 +235,7 @@ impl Pool {
         if over.is_lost || sandbox.has_ended() {
             self.lose(&sandbox, has_failed);
             sandbox.kill().await;
-        } else {
+        } else if !is_back {
             self.put_back(sandbox);
         }
         drop(turn);
@@ -484,8 +486,11 @@ fn refuse(request_id: &str, error: &Error, reply: oneshot::Sender<Reply>) {
     let _ = reply.send(Reply { answer, report });
 }
 
-/// Stops a sandbox once nobody else has it.
+/// Stops a sandbox once nobody else has it. Several may say so of one: they must not wait for each other.
 async fn retire(sandbox: Arc<Sandbox>) {
+    if sandbox.is_retired.swap(true, Ordering::Relaxed) {
+        return;
+    }
     while Arc::strong_count(&sandbox) > 1 {
         sleep(UNUSED_PERIOD).await;
     }

@@ -62,6 +62,8 @@ pub struct Sandbox {
     pub memory: Memory,
     /// Which state of the task root it has loaded.
     pub generation: u64,
+    /// Whether it is to be stopped once nobody uses it.
+    pub is_retired: AtomicBool,
     started_at: Instant,
     tenant: OnceLock<Option<String>>,
     /// How long the init took, and the restore; gone once they are reported.
@@ -146,6 +148,7 @@ impl Sandbox {
             log,
             memory: Memory::of(leader),
             generation,
+            is_retired: AtomicBool::new(false),
             started_at,
             tenant: OnceLock::new(),
             init: Mutex::default(),
