@@ -129,17 +129,17 @@ fn the_tutorials_function_gives_the_tutorials_answer() {
             "Echoing request: 'Hello from Container Lambda!'"
         );
     }
-    let wait = |text: &str| emulator.process.wait_log(text);
-    wait("Hello from Container Lambda!\n");
-    wait("START RequestId: ");
-    wait("END RequestId: ");
-    wait("REPORT RequestId: ");
+    for text in [
+        "Hello from Container Lambda!\n",
+        "START RequestId: ",
+        "\nEND RequestId: ",
+        "\nREPORT RequestId: ",
+    ] {
+        let count = || emulator.process.log().matches(text).count();
+        wait_until(|| count() >= 3, LIMIT);
+        assert_eq!(count(), 3, "{text:?}: {}", emulator.process.log());
+    }
     let log = emulator.process.log();
-    assert_eq!(
-        log.matches("Hello from Container Lambda!").count(),
-        3,
-        "{log}"
-    );
     assert!(
         !log.contains("Echoing"),
         "the response is in the log:\n{log}"
