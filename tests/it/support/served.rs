@@ -337,8 +337,10 @@ impl PlayedRuntime {
 
     /// A variable of the bootstrap's.
     pub fn variable(&self, name: &str) -> Option<String> {
-        let environment = std::fs::read(format!("/proc/{}/environ", self.pid));
-        let environment = environment.expect("the environment");
+        let read = || std::fs::read(format!("/proc/{}/environ", self.pid));
+        // It has none in the moment in which it becomes another program.
+        wait_until(|| read().is_ok_and(|bytes| !bytes.is_empty()), LIMIT);
+        let environment = read().expect("the environment");
         let texts = environment.split(|byte| *byte == 0);
         let mut texts = texts.map(|text| String::from_utf8_lossy(text).into_owned());
         texts.find_map(|text| Some(text.strip_prefix(name)?.strip_prefix('=')?.to_owned()))
