@@ -406,7 +406,8 @@ impl Pool {
                     return true;
                 }
                 let _ = timeout(END_LIMIT, sandbox.ended()).await;
-                End::Failure(standing.failure.unwrap_or_else(unknown).error_type)
+                let error_type = standing.failure.map(|failure| failure.error_type);
+                End::Failure(error_type.unwrap_or_else(|| "Runtime.Unknown".to_owned()))
             }
             status = sandbox.ended() => {
                 sandbox.log.drain();
@@ -495,8 +496,4 @@ async fn retire(sandbox: Arc<Sandbox>) {
         sleep(UNUSED_PERIOD).await;
     }
     sandbox.stop().await;
-}
-
-fn unknown() -> Failure {
-    Failure::of_runtime(Some("Runtime.Unknown"), axum::body::Bytes::new())
 }
