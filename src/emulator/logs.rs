@@ -12,6 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::net::unix::pipe::Receiver;
 
+use super::telemetry::Telemetry;
+
 /// How much of an invocation's log a caller gets that asks for it.
 const TAIL_BYTES: usize = 4096;
 /// A line is passed on unfinished when it is longer than this.
@@ -72,6 +74,8 @@ pub struct Log {
     /// The same pipe, to be read past tokio, which knows only later that something has come.
     same_pipe: File,
     output: Arc<Output>,
+    /// Who else wants to know.
+    pub telemetry: Telemetry,
     state: Mutex<State>,
 }
 
@@ -96,6 +100,7 @@ impl Log {
             pipe: Receiver::from_owned_fd(reader)?,
             same_pipe,
             output,
+            telemetry: Telemetry::default(),
             state: Mutex::default(),
         });
         tokio::spawn(Arc::clone(&log).carry());
@@ -123,7 +128,7 @@ impl Log {
         if !state.line.is_empty() {
             state.line.push(b'\n');
             state.tail.push(b'\n');
-            self.output.write(&std::mem::take(&mut state.line));
+            self.write(&std::mem::take(&mut state.line));
         }
     }
 
@@ -139,10 +144,15 @@ impl Log {
             None => 0,
         };
         if whole > 0 {
-            self.output.write(&state.line[..whole]);
+            self.write(&state.line[..whole]);
             state.line.drain(..whole);
         }
         Ok(count)
+    }
+
+    fn write(&self, lines: &[u8]) {
+        self.output.write(lines);
+        self.telemetry.tell_lines(lines);
     }
 
     /// Writes lines of Lambda's own.

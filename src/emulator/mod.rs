@@ -18,6 +18,7 @@ pub mod extension_api;
 pub mod extensions;
 pub mod faults;
 pub mod function_url;
+pub mod init;
 pub mod invoke_api;
 pub mod logs;
 pub mod memory;
@@ -31,6 +32,7 @@ pub mod report;
 pub mod run;
 pub mod runtime_api;
 pub mod sandbox;
+pub mod telemetry;
 pub mod turns;
 
 use std::ffi::OsString;
