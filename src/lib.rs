@@ -23,6 +23,8 @@ pub mod sys;
 pub mod wait;
 
 #[cfg(feature = "cli")]
+pub mod check;
+#[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "cli")]
 pub mod emulator;

@@ -97,7 +97,9 @@ mod tests {
             }
             let (package, names) = line.split_once(": ").unwrap_or_default();
             assert!(
-                ["+ ", "? ", "- "].iter().any(|kind| package.starts_with(kind)),
+                ["+ ", "? ", "- "]
+                    .iter()
+                    .any(|kind| package.starts_with(kind)),
                 "{line}"
             );
             for name in names.split_whitespace() {
