@@ -118,18 +118,28 @@ pub fn undefined(handler: &Handler, functions: &[String]) -> Error {
 /// wrong, for a whole script before it runs.
 #[must_use]
 pub fn syntax_error(bash: &Path, handler: &Handler) -> Option<Error> {
-    let mut command = Command::new(bash);
-    if matches!(&handler.kind, Kind::Script(interpreter) if interpreter.is_posix) {
-        command.arg("--posix");
-    }
-    let checked = command
-        .arg("-n")
-        .arg(&handler.file)
-        .env_remove("BASH_ENV")
-        .stdin(Stdio::null())
-        .output()
-        .ok()?;
+    let parse = |options: &[&str]| {
+        let mut command = Command::new(bash);
+        if matches!(&handler.kind, Kind::Script(interpreter) if interpreter.is_posix) {
+            command.arg("--posix");
+        }
+        command
+            .args(options)
+            .arg("-n")
+            .arg(&handler.file)
+            .env_remove("BASH_ENV")
+            .stdin(Stdio::null())
+            .output()
+    };
+    let checked = parse(&[]).ok()?;
     if checked.status.success() {
+        return None;
+    }
+    // `shopt -s extglob` changes the grammar, but not here, where nothing is run.
+    let file = fs::read(&handler.file).unwrap_or_default();
+    if memchr::memmem::find(&file, b"extglob").is_some()
+        && parse(&["-O", "extglob"]).is_ok_and(|checked| checked.status.success())
+    {
         return None;
     }
     let text = String::from_utf8_lossy(&checked.stderr);

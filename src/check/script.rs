@@ -49,9 +49,7 @@ pub fn read_all(subject: &Subject, handler: &Handler) -> (Vec<Source>, Vec<Findi
         };
         let mut text = String::from_utf8_lossy(&bytes).into_owned();
         found.extend(check_line_ends(subject, &one, &text));
-        if let Some(error) = syntax_error(&subject.bash, &one)
-            && !is_extended(&subject.bash, &one, &text)
-        {
+        if let Some(error) = syntax_error(&subject.bash, &one) {
             found.push(Finding::of_runtime("syntax", &error).at_place_of(&one));
         } else if matches!(one.kind, Kind::Script(_)) {
             text = without_tail(&text);
@@ -89,20 +87,6 @@ impl Finding {
             None => self.at(&handler.file, None),
         }
     }
-}
-
-/// `shopt -s extglob` changes the grammar, but not under `bash -n`, which runs nothing.
-fn is_extended(bash: &Path, handler: &Handler, text: &str) -> bool {
-    text.contains("extglob")
-        && Command::new(bash)
-            .args(["-O", "extglob", "-n"])
-            .arg(&handler.file)
-            .env_remove("BASH_ENV")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success())
 }
 
 /// What stands behind an `exit` at the start of a line need not be bash.
