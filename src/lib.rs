@@ -5,8 +5,8 @@
 //! ```
 //!
 //! `bootstrap` is `config`, `handler`, `runtime`, and below it `runtime_api` and `shell`, which
-//! never meet; `invocation`, `error` and `log` serve all. The feature `cli` adds `cli` and
-//! `emulator`, which `bootstrap` does not need.
+//! never meet; `invocation`, `error` and `log` serve all. The feature `cli` adds `cli`,
+//! `emulator` and `check`, which `bootstrap` does not need.
 
 pub mod child;
 pub mod config;

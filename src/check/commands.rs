@@ -57,6 +57,7 @@ struct Calls<'a> {
 }
 
 /// What the image lacks of what the scripts call, and what is wrong with programs of their own.
+#[must_use]
 pub fn check(subject: &Subject, sources: &[Source]) -> Vec<Finding> {
     let mut own = BTreeSet::new();
     let mut asked = BTreeSet::new();
@@ -112,6 +113,7 @@ pub fn check(subject: &Subject, sources: &[Source]) -> Vec<Finding> {
 }
 
 /// The interpreter of an executable.
+#[must_use]
 pub fn check_interpreter(subject: &Subject, handler: &Handler) -> Option<Finding> {
     let start = fs::read(&handler.file).ok()?;
     let line = start

@@ -6,7 +6,7 @@
 
 use std::fs;
 
-use super::reader::{Assignment, Word};
+use super::reader::{Assignment, Command, Word};
 use super::{Finding, Source, Subject, script, shown};
 use crate::handler::{Handler, Kind};
 
@@ -36,7 +36,7 @@ fn exported_later(source: &Source) -> Vec<&str> {
     let commands = source.reading.commands.iter();
     commands
         .filter(|command| command.name() == Some("export"))
-        .flat_map(|command| command.arguments())
+        .flat_map(Command::arguments)
         .filter(|word| !word.text.starts_with('-'))
         .map(|word| word.text.as_str())
         .collect()

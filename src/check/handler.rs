@@ -12,22 +12,21 @@ const MAX_FILES: usize = 2000;
 /// And so deep.
 const MAX_DEPTH: usize = 4;
 
-/// What the name means, as the runtime finds it.
-///
-/// # Errors
-/// Why the runtime would not find it; with the handler, if it may be found on Lambda all the same.
-pub fn find(subject: &Subject) -> Result<Handler, (Option<Handler>, Finding)> {
+/// What the name means, as the runtime finds it, and why the runtime would not; both, if it may be
+/// found on Lambda all the same.
+pub fn find(subject: &Subject) -> (Option<Handler>, Option<Finding>) {
     let name = subject.handler.to_string_lossy().into_owned();
     if let Some(path) = special_file(subject, &name) {
         let message = format!(
             "cannot load handler {name}: {}: it is no regular file",
             path.display()
         );
-        return Err((None, Finding::error("handler", message).at(&path, None)));
+        let finding = Finding::error("handler", message).at(&path, None);
+        return (None, Some(finding));
     }
     let named = Some(subject.handler.as_os_str()).filter(|name| !name.is_empty());
     let error = match Handler::find(named, &subject.task_root) {
-        Ok(handler) => return Ok(handler),
+        Ok(handler) => return (Some(handler), None),
         Err(error) => error,
     };
     let mut finding = Finding::of_runtime("handler", &error);
@@ -46,7 +45,7 @@ pub fn find(subject: &Subject) -> Result<Handler, (Option<Handler>, Finding)> {
     // This machine is not the one where it is to run.
     let is_of_this_machine = finding.error_type == Some("Runtime.InterpreterNotFound")
         || finding.message.contains("it is a program for");
-    let handler = is_of_this_machine.then(|| Handler {
+    let handler = is_of_this_machine.then_some(Handler {
         name,
         file: path,
         kind: Kind::Program,
@@ -57,7 +56,7 @@ pub fn find(subject: &Subject) -> Result<Handler, (Option<Handler>, Finding)> {
     if let Some("Runtime.HandlerFileLineEnds") = finding.error_type {
         "line-ends".clone_into(&mut finding.check);
     }
-    Err((handler, finding))
+    (handler, Some(finding))
 }
 
 /// What the runtime would read for ever, or not at all: a FIFO, a device.

@@ -155,15 +155,10 @@ impl Report {
 pub fn check(subject: &Subject) -> Result<Report, Error> {
     script::ask_version(&subject.bash)?;
     let mut report = Report::default();
-    let handler = match handler::find(subject) {
-        Ok(handler) => handler,
-        Err((handler, found)) => {
-            report.add([found]);
-            let Some(handler) = handler else {
-                return Ok(report);
-            };
-            handler
-        }
+    let (handler, found) = handler::find(subject);
+    report.add(found);
+    let Some(handler) = handler else {
+        return Ok(report);
     };
     report.add(permissions::check(subject, &handler));
     if handler.kind == Kind::Program {

@@ -1,5 +1,7 @@
 //! What shellcheck finds, if it is installed.
 
+use std::fs;
+use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -17,21 +19,37 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// That a sourced file is not followed: each is given to it. That a function is never called: we do.
 const EXCLUDED: &str = "SC1090,SC1091,SC2317,SC2329";
 
+/// How it calls what it reads there.
+const STANDARD_INPUT: &str = "-";
+
 /// What it finds in the scripts; `None` if it is not installed.
 pub fn check(handler: &Handler, sources: &[Source]) -> Option<Vec<Finding>> {
     let is_posix = matches!(&handler.kind, Kind::Script(interpreter) if interpreter.is_posix);
+    // A script that ends before its file does is given without the rest.
+    let cut = sources.iter().find(|source| is_cut(source));
+    let name = |source: &Source| match cut {
+        Some(cut) if cut.path == source.path => STANDARD_INPUT.into(),
+        _ => source.path.clone(),
+    };
     let mut command = Command::new("shellcheck");
     command
         .args(["--format=json1", "--exclude", EXCLUDED, "-s"])
         .arg(if is_posix { "sh" } else { "bash" })
-        .args(sources.iter().map(|source| &source.path))
-        .stdin(Stdio::null())
+        .args(sources.iter().map(name))
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
-    let child = command.spawn().ok()?;
+    let mut child = command.spawn().ok()?;
+    let text = cut.map(|source| source.text.clone()).unwrap_or_default();
     let pid = child.id();
     let (send, ended) = mpsc::channel();
-    thread::spawn(move || send.send(child.wait_with_output()));
+    thread::spawn(move || {
+        if let Some(mut stdin) = child.stdin.take() {
+            // One that has seen enough says so in its output.
+            let _ = stdin.write_all(text.as_bytes());
+        }
+        send.send(child.wait_with_output())
+    });
     let Ok(output) = ended.recv_timeout(LIMIT) else {
         if let Ok(pid) = i32::try_from(pid) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
@@ -48,6 +66,11 @@ pub fn check(handler: &Handler, sources: &[Source]) -> Option<Vec<Finding>> {
             "shellcheck says nothing that can be read",
         )]
     }))
+}
+
+fn is_cut(source: &Source) -> bool {
+    let len = u64::try_from(source.text.len()).unwrap_or_default();
+    fs::metadata(&source.path).is_ok_and(|found| len < found.len())
 }
 
 fn parse(json: &[u8], sources: &[Source]) -> Option<Vec<Finding>> {
@@ -70,10 +93,11 @@ fn finding(comment: &Value, sources: &[Source]) -> Option<Finding> {
         "error" | "warning" => Severity::Warning,
         _ => Severity::Note,
     };
-    let path = sources
-        .iter()
-        .map(|source| &source.path)
-        .find(|path| path.to_string_lossy() == file)?;
+    let is_it = |source: &&Source| match file {
+        STANDARD_INPUT => is_cut(source),
+        _ => source.path.to_string_lossy() == file,
+    };
+    let path = &sources.iter().find(is_it)?.path;
     let finding = Finding::new(severity, &format!("SC{code}"), message);
     Some(finding.at(path, u32::try_from(line).ok()))
 }

@@ -95,9 +95,12 @@ fn severity(finding: &Finding) -> &'static str {
 
 /// Columns for place, severity and check, the message behind them, and what to do below it.
 fn as_text(report: &Report, subject: &Subject, has_colour: bool) -> String {
-    let paint = |code: &str, text: &str| match has_colour {
-        true => format!("\x1b[{code}m{text}\x1b[0m"),
-        false => text.to_owned(),
+    let paint = |code: &str, text: &str| {
+        if has_colour {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     };
     let place = |finding: &Finding| match (&finding.file, finding.line) {
         (Some(file), Some(line)) => format!("{}:{line}", shown(file, &subject.task_root).display()),
@@ -108,27 +111,26 @@ fn as_text(report: &Report, subject: &Subject, has_colour: bool) -> String {
     let places = report.findings.iter().map(|one| width(&place(one))).max();
     let checks = report.findings.iter().map(|one| width(&one.check)).max();
     let (places, checks) = (places.unwrap_or(0), checks.unwrap_or(0));
-    let mut text = String::new();
+    let mut lines = Vec::new();
     for finding in &report.findings {
         let colour = match finding.severity {
             Severity::Error => "1;31",
             Severity::Warning => "33",
             Severity::Note => "36",
         };
-        let place = format!("{:places$}", place(finding));
+        let place = printable(&format!("{:places$}", place(finding)));
         let severity = paint(colour, &format!("{:7}", severity(finding)));
         let check = paint("2", &format!("{:checks$}", finding.check));
         let indent = " ".repeat(places + 2 + 7 + 2 + checks + 2);
         let message = printable(&finding.message).replace('\n', &format!("\n{indent}"));
-        text += &format!("{}  {severity}  {check}  {message}\n", printable(&place));
+        lines.push(format!("{place}  {severity}  {check}  {message}\n"));
         if let Some(suggestion) = &finding.suggestion {
-            text += &format!(
-                "{indent}{}\n",
-                paint("32", &format!("try: {}", printable(suggestion)))
-            );
+            let suggestion = format!("try: {}", printable(suggestion));
+            lines.push(format!("{indent}{}\n", paint("32", &suggestion)));
         }
     }
-    text + &summary(report, subject) + "\n"
+    lines.push(summary(report, subject) + "\n");
+    lines.concat()
 }
 
 /// What was checked, and how many findings of each kind there are.
