@@ -4,6 +4,7 @@
 mod support;
 
 mod answer_faults;
+mod check;
 mod comfort;
 mod containment;
 mod containment_descriptors;
