@@ -21,7 +21,7 @@ use super::{Error, stop_signal};
 use crate::emulator::asynchronous::Events;
 use crate::emulator::faults::{Fault, Faults};
 use crate::emulator::invoke_api::{self, Service};
-use crate::emulator::logs::Output;
+use crate::emulator::logs::{self, Output};
 use crate::emulator::pool::Pool;
 use crate::emulator::reload::Changes;
 use crate::emulator::{self, Function, Scale, function_url};
@@ -340,7 +340,7 @@ async fn serve(
     let log_level = log_level(arguments);
     let say = |text: String| {
         if log_level < LogLevel::Error {
-            eprintln!("coshell: {text}");
+            logs::say(text);
         }
     };
     say(greeting(&handler, address, arguments.function_url));
@@ -363,7 +363,7 @@ async fn serve(
             done = finished(&mut reload) => {
                 reload = None;
                 if let Err(error) = done {
-                    eprintln!("coshell: {error}");
+                    logs::say(error);
                 }
             }
         }
@@ -373,7 +373,9 @@ async fn serve(
     match service.events.count() {
         0 => {}
         count => {
-            eprintln!("coshell: {count} events of type Event are not done with, and are dropped");
+            logs::say(format_args!(
+                "{count} events of type Event are not done with, and are dropped"
+            ));
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -11,6 +11,7 @@ use tokio::time::sleep;
 
 use super::exchange::{Answer, Event, Piece};
 use super::invoke_api::Service;
+use super::logs::say;
 use super::pool::Pool;
 
 /// How often an event is tried.
@@ -64,13 +65,15 @@ async fn attempt(pool: &Arc<Pool>, request_id: &str, event: Event, retry_delay: 
             return;
         }
         if attempt == ATTEMPTS {
-            eprintln!("coshell: event {request_id} has failed {ATTEMPTS} times, and is dropped");
+            say(format_args!(
+                "event {request_id} has failed {ATTEMPTS} times, and is dropped"
+            ));
         } else {
             let delay = retry_delay * attempt;
             let next = attempt + 1;
-            eprintln!(
-                "coshell: event {request_id} has failed, attempt {next} of {ATTEMPTS} comes in {delay:?}"
-            );
+            say(format_args!(
+                "event {request_id} has failed, attempt {next} of {ATTEMPTS} comes in {delay:?}"
+            ));
             sleep(delay).await;
         }
     }

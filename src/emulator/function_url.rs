@@ -25,6 +25,7 @@ use time::macros::format_description;
 use super::body::read_body;
 use super::exchange::{Answer, Event, Piece, Stream, new_id};
 use super::invoke_api::{MAX_EVENT_BYTES, Service};
+use super::logs::say;
 use crate::runtime_api::wire;
 
 /// Between the prelude of a streamed response and its content.
@@ -62,11 +63,8 @@ pub async fn serve(
         Ok(Answer::Error(_)) | Err(_) => Err("the function failed".to_owned()),
     };
     let mut response = response.unwrap_or_else(|cause| {
-        eprintln!(
-            "coshell: cannot answer {} {}: {cause}",
-            parts.method,
-            parts.uri.path()
-        );
+        let (method, path) = (&parts.method, parts.uri.path());
+        say(format_args!("cannot answer {method} {path}: {cause}"));
         plain(StatusCode::BAD_GATEWAY, "Internal Server Error")
     });
     if let Ok(request_id) = HeaderValue::from_str(&request_id) {

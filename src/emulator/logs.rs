@@ -5,6 +5,7 @@
 //! are written whole: those of several sandboxes do not mix, and one of Lambda's begins a line
 //! whatever the handler wrote before it.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -65,6 +66,12 @@ impl Output {
 #[must_use]
 pub fn is_colour_refused() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+/// Says something of coshell's own on standard error, in one write: what is logged meanwhile does not
+/// get into its midst. That nobody reads it any more is no reason to end.
+pub fn say(text: impl Display) {
+    let _ = io::stderr().write_all(format!("coshell: {text}\n").as_bytes());
 }
 
 /// The log of one sandbox.

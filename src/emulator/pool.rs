@@ -20,7 +20,7 @@ use tokio::time::sleep;
 use super::exchange::{Answer, Event, Exchange, Failure, HandedOut, Opened, new_id};
 use super::faults::Faults;
 use super::init::{init, restore};
-use super::logs::Output;
+use super::logs::{Output, say};
 use super::pulse::Pulse;
 use super::report::{End, Report, init_line, start_line};
 use super::run::Run;
@@ -428,7 +428,7 @@ impl Pool {
 
 /// No sandbox could be started.
 fn refuse(request_id: &str, error: &Error, reply: oneshot::Sender<Reply>) {
-    eprintln!("coshell: {error}");
+    say(error);
     let failure = Failure::not_started(request_id, &error.to_string());
     let (_, report) = oneshot::channel();
     let answer = Answer::Error(failure);

@@ -62,12 +62,6 @@ impl Queue {
         self.phase == Phase::Init
     }
 
-    /// Whether no exchange waits.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
-    }
-
     /// The exchange waits for the bootstrap to ask for it; after an init error it is answered with
     /// that.
     pub fn push(&mut self, mut exchange: Exchange) {

@@ -208,9 +208,14 @@ impl RuntimeApi {
         self.pushed.notify_one();
     }
 
+    /// When the sandbox becomes idle, what was logged until now belongs to the invocation before: it
+    /// is carried on first.
     fn update(&self, standing: &mut Standing) -> bool {
         let is_idle = standing.bootstrap_waits && self.extensions.are_waiting();
         let is_new = standing.is_idle != is_idle;
+        if is_idle && is_new {
+            self.log.drain();
+        }
         standing.is_idle = is_idle;
         standing.idle_count += u64::from(is_idle && is_new);
         if is_idle {
@@ -220,8 +225,6 @@ impl RuntimeApi {
     }
 
     /// The bootstrap waits, and gets the exchange that waits longest if the sandbox is idle.
-    ///
-    /// What was logged until now belongs to the invocation before: it is carried on first.
     fn hand_out(&self) -> Option<Response> {
         self.bootstrap_waits(true);
         let idle_count = {
@@ -229,10 +232,6 @@ impl RuntimeApi {
             standing.is_idle.then_some(standing.idle_count)
         }?;
         let mut queue = self.queue();
-        if queue.is_empty() {
-            return None;
-        }
-        self.log.drain();
         let exchange = queue.hand_out(idle_count)?;
         if self.capacity == 1 {
             self.extensions.tell_of_invocation(exchange);

@@ -152,28 +152,121 @@ pub fn post(
     body: &[u8],
     limit: Duration,
 ) -> io::Result<HttpReply> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(limit))?;
-    let mut message = format!("POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
-    for (name, value) in headers {
-        message.extend([name, ": ", value, "\r\n"]);
+    Pending::open(address, "POST", path, headers, body)?.reply(limit)
+}
+
+/// A request that is sent, whose reply may still come.
+#[derive(Debug)]
+pub struct Pending {
+    stream: TcpStream,
+    has_body: bool,
+}
+
+impl Pending {
+    /// Sends a request on a connection of its own. With `Transfer-Encoding` among `headers`, `body` is sent as it is;
+    /// see [`chunks`].
+    ///
+    /// # Errors
+    /// What connecting or writing failed with.
+    pub fn open(
+        address: &str,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> io::Result<Self> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        let mut message =
+            format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+        for (name, value) in headers {
+            message.extend([name, ": ", value, "\r\n"]);
+        }
+        let is_named = |(name, _): &(&str, &str)| name.eq_ignore_ascii_case("Transfer-Encoding");
+        if !headers.iter().any(is_named) {
+            message.extend(["Content-Length: ", &body.len().to_string(), "\r\n"]);
+        }
+        message.push_str("\r\n");
+        stream.write_all(message.as_bytes())?;
+        stream.write_all(body)?;
+        let has_body = method != "HEAD";
+        Ok(Self { stream, has_body })
     }
-    message.extend(["Content-Length: ", &body.len().to_string(), "\r\n\r\n"]);
-    stream.write_all(message.as_bytes())?;
-    stream.write_all(body)?;
-    let mut reader = BufReader::new(stream);
-    let head = read_head(&mut reader)?.ok_or(io::ErrorKind::UnexpectedEof)?;
-    let status = head
-        .first_line
-        .split(' ')
-        .nth(1)
-        .and_then(|code| code.parse().ok());
-    let status = status.ok_or(io::ErrorKind::InvalidData)?;
-    let mut body = Vec::new();
-    read_body(&mut reader, &head, &mut body)?;
-    Ok(HttpReply {
-        status,
-        headers: head.headers,
-        body,
-    })
+
+    /// Writes more of a chunked body.
+    ///
+    /// # Errors
+    /// What writing failed with.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    /// Whether the first byte of the reply is there, or the connection is closed.
+    pub fn is_answered(&self) -> bool {
+        let nonblocking = |is_so| self.stream.set_nonblocking(is_so);
+        nonblocking(true).expect("a socket");
+        let peeked = self.stream.peek(&mut [0]);
+        nonblocking(false).expect("a socket");
+        !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// The reply; waits at most `limit` for each read.
+    ///
+    /// # Errors
+    /// What reading failed with.
+    pub fn reply(self, limit: Duration) -> io::Result<HttpReply> {
+        let (mut reply, error) = self.reply_as_far_as_it_comes(limit)?;
+        match error {
+            None => Ok(reply),
+            Some(error) => {
+                reply.body.clear();
+                Err(error)
+            }
+        }
+    }
+
+    /// As [`reply`](Self::reply), but with what came of a body that was cut off, and why.
+    ///
+    /// # Errors
+    /// What reading the head failed with.
+    pub fn reply_as_far_as_it_comes(
+        self,
+        limit: Duration,
+    ) -> io::Result<(HttpReply, Option<io::Error>)> {
+        self.stream.set_read_timeout(Some(limit))?;
+        let mut reader = BufReader::new(self.stream);
+        let head = read_head(&mut reader)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let status = head.first_line.split(' ').nth(1);
+        let status = status.and_then(|code| code.parse().ok());
+        let status = status.ok_or(io::ErrorKind::InvalidData)?;
+        let mut body = Vec::new();
+        let read = if self.has_body {
+            read_body(&mut reader, &head, &mut body)
+        } else {
+            Ok(())
+        };
+        let headers = head.headers;
+        let reply = HttpReply {
+            status,
+            headers,
+            body,
+        };
+        Ok((reply, read.err()))
+    }
+}
+
+/// `body` in chunks of `size` bytes, with `trailers` after the last one.
+pub fn chunks(body: &[u8], size: usize, trailers: &[(&str, &str)]) -> Vec<u8> {
+    let mut encoded = Vec::new();
+    for piece in body.chunks(size) {
+        encoded.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
+        encoded.extend_from_slice(piece);
+        encoded.extend_from_slice(b"\r\n");
+    }
+    encoded.extend_from_slice(b"0\r\n");
+    for (name, value) in trailers {
+        encoded.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+    }
+    encoded.extend_from_slice(b"\r\n");
+    encoded
 }

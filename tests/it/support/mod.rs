@@ -18,6 +18,7 @@
 //!   was asked while one was unanswered (`api.allow_violations()` where a test provokes that).
 //! - [`Process`]: standard output and error captured by threads, killed with all it started on drop; `pid`, `shell_pid`,
 //!   `processes` (all that live of its tree, orphans too), `wait_exit`, `wait_end`, `wait_log`, `final_log` (to say what is *not* in the log).
+//! - [`Served`] is one `coshell serve`, called over HTTP; with `Served::played()` the test is its runtime.
 //! - [`wait_until`]`(condition, limit)`, and for handlers that must wait for the test: [`TaskRoot::fifo`] with
 //!   `read -r _ <"$LAMBDA_TASK_ROOT/name"` in the handler and [`TaskRoot::release`] in the test.
 //!
@@ -32,10 +33,12 @@
 
 mod call;
 mod event;
-mod http;
+pub mod event_stream;
+pub mod http;
 mod process;
 mod runtime_api;
 mod sandbox;
+pub mod served;
 mod server;
 mod task_root;
 
@@ -49,6 +52,7 @@ pub use http::{HttpReply, post};
 pub use process::{Process, children, open_descriptors, resident_bytes, status_of, zombies};
 pub use runtime_api::{RuntimeApi, own_address};
 pub use sandbox::{Plan, Sandbox, bootstrap_path, lambda_environment};
+pub use served::Served;
 pub use server::{Next, Reply};
 pub use task_root::TaskRoot;
 

@@ -1,0 +1,201 @@
+//! Many callers at once: none is lost, none gets another's answer; sandboxes on demand; Managed Instances.
+
+use std::collections::BTreeSet;
+use std::thread;
+
+use crate::support::http::Pending;
+use crate::support::served::{error_type, reply};
+use crate::support::{LIMIT, Served, excerpt, wait_until};
+
+/// The bootstraps that run; and for a moment also what such a one has forked, before it becomes bash.
+fn bootstraps(served: &Served) -> usize {
+    let commands = served.process.processes();
+    let is_bootstrap = |command: &&String| command.starts_with("coshell bootstrap");
+    commands.values().filter(is_bootstrap).count()
+}
+
+#[test]
+fn eight_callers_at_once_get_each_their_own_answers() {
+    const CALLERS: usize = 8;
+    const CALLS: usize = 400;
+    for concurrency in ["1", "4"] {
+        let served = Served::of("handler() { printf 'answer to %s' \"$1\"; }");
+        let served = served.option("--concurrency", concurrency).start();
+        thread::scope(|scope| {
+            for caller in 0..CALLERS {
+                let served = &served;
+                scope.spawn(move || {
+                    for number in 0..CALLS {
+                        let padding = "x".repeat((caller * CALLS + number) % 3000);
+                        let event = format!("call {number} of caller {caller} {padding}");
+                        let expected = format!("answer to {event}");
+                        let response = served.respond(&event);
+                        assert!(response == expected.as_bytes(), "{}", excerpt(&response));
+                    }
+                });
+            }
+        });
+        served.wait_count("\nREPORT ", CALLERS * CALLS);
+        let log = served.stdout();
+        let starts = log.lines().filter(|line| line.starts_with("START "));
+        let request_ids: BTreeSet<_> = starts.map(|line| line.split(' ').nth(2)).collect();
+        assert_eq!(request_ids.len(), CALLERS * CALLS);
+        assert!(!log.contains("bootstrap: "), "{log}");
+        let most = concurrency.parse().expect("a number");
+        wait_until(|| (1..=most).contains(&bootstraps(&served)), LIMIT);
+        assert!(log.matches("Init Duration").count() <= most, "{log}");
+    }
+}
+
+#[test]
+fn callers_with_large_events_get_their_own_answers_too() {
+    let served = Served::of("handler() { cat; }").option("--concurrency", "3");
+    let served = served.start();
+    thread::scope(|scope| {
+        for caller in b'a'..b'g' {
+            let served = &served;
+            scope.spawn(move || {
+                for len_bytes in [3, 1 << 20, 70_000] {
+                    let event = vec![caller; len_bytes];
+                    assert!(served.respond(&event) == event, "of {caller}");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn sandboxes_are_started_on_demand_up_to_the_limit() {
+    let script = r#"
+echo >>"$LAMBDA_TASK_ROOT/inits"
+handler() {
+  read -r _ <"$LAMBDA_TASK_ROOT/$1"
+  printf '%s' "$PPID"
+}"#;
+    let served = Served::of(script).option("--concurrency", "3").start();
+    let inits = || served.task_root.read("inits").len();
+    wait_until(|| inits() == 1, LIMIT);
+    let names = ["a", "b", "c", "d", "e"];
+    for name in names {
+        served.task_root.fifo(name);
+    }
+    let mut pending = Vec::new();
+    for (number, name) in names.iter().enumerate() {
+        pending.push(served.begin_call(name));
+        served.wait_count("START ", (number + 1).min(3));
+    }
+    // Whichever of the last two waits has not begun before one of the first three is over.
+    let log = served.stdout();
+    assert_eq!(log.matches("START ").count(), 3, "{log}");
+    for name in names {
+        served.task_root.release(name);
+    }
+    let answers = pending.into_iter().map(|one| served.finish(one));
+    let pids: Vec<_> = answers.map(|one| served.response_of(one)).collect();
+    let different: BTreeSet<_> = pids.iter().collect();
+    assert_eq!(different.len(), 3, "{pids:?}");
+    wait_until(|| bootstraps(&served) == 3, LIMIT);
+    assert_eq!(inits(), 3);
+}
+
+#[test]
+fn callers_that_may_not_wait_get_429() {
+    let script =
+        "handler() { [[ $1 == on ]] || read -r _ <\"$LAMBDA_TASK_ROOT/$1\"; printf done; }";
+    for waiting in [0, 2] {
+        let served = Served::of(script).option("--queue", &waiting.to_string());
+        let served = served.start();
+        let names = ["first", "second", "third"];
+        for name in names {
+            served.task_root.fifo(name);
+        }
+        // The init takes a turn too.
+        wait_until(|| served.call("on").status == 200, LIMIT);
+        let before = served.stdout().matches("START ").count();
+        let mut pending = vec![served.begin_call(names[0])];
+        served.wait_count("START ", before + 1);
+        // Their bytes are in the socket before the next one's connection is there.
+        pending.extend((1..=waiting).map(|number| served.begin_call(names[number])));
+        let refused = served.call("one too many");
+        let document: serde_json::Value = serde_json::from_slice(&refused.body).expect("JSON");
+        assert_eq!(refused.status, 429);
+        let error_type = refused.header("X-Amzn-ErrorType");
+        assert_eq!(error_type, Some("TooManyRequestsException"));
+        assert_eq!(document["Reason"], "ConcurrentInvocationLimitExceeded");
+        for (name, one) in names.iter().zip(pending) {
+            served.task_root.release(name);
+            assert_eq!(served.response_of(served.finish(one)), b"done");
+        }
+        wait_until(|| served.call("on").status == 200, LIMIT);
+    }
+}
+
+/// Contract #59, #89, #100.
+#[test]
+fn managed_instance_gets_as_many_events_at_once_as_it_may() {
+    let served = Served::played().option("--managed-instances", "2").start();
+    let runtime = served.runtime(0);
+    let variable = |name| runtime.variable(name).unwrap_or_default();
+    assert_eq!(variable("AWS_LAMBDA_MAX_CONCURRENCY"), "2");
+    assert_eq!(variable("AWS_LAMBDA_LOG_FORMAT"), "JSON");
+    let kind = variable("AWS_LAMBDA_INITIALIZATION_TYPE");
+    assert_eq!(kind, "lambda-managed-instances");
+    let nexts = [runtime.begin_next(), runtime.begin_next()];
+    let callers: Vec<_> = ["a", "b", "c"].map(|event| served.begin_call(event)).into();
+    let mut running = nexts.map(|next| {
+        let next = reply(next);
+        let request_id = next.header("Lambda-Runtime-Aws-Request-Id");
+        (request_id.expect("an id").to_owned(), next.body)
+    });
+    running.sort_by_key(|(_, event)| event.clone());
+    let [(first, _), (second, _)] = &running;
+    assert_ne!(first, second);
+    // The third waits until one of them is answered.
+    let third = runtime.begin_next();
+    let stray = runtime.respond("stray", "");
+    assert_eq!((stray.status, third.is_answered()), (400, false));
+    assert_eq!(served.stdout().matches("START ").count(), 2);
+    let answer = |request_id: &str, event: &[u8]| {
+        let text = format!("answer to {}", String::from_utf8_lossy(event));
+        runtime.respond(request_id, text).status
+    };
+    assert_eq!(answer(second, &running[1].1), 202);
+    let third = reply(third);
+    let request_id = third.header("Lambda-Runtime-Aws-Request-Id");
+    assert_eq!(answer(request_id.expect("an id"), &third.body), 202);
+    assert_eq!(answer(first, &running[0].1), 202);
+    // Contract #24.
+    let twice = runtime.respond(first, "");
+    let told = (twice.status, error_type(&twice.body));
+    assert_eq!(told, (400, "InvalidRequestID".to_owned()));
+    let answers = callers.into_iter().map(|one| served.finish(one));
+    let answers: Vec<_> = answers.map(|one| served.response_of(one)).collect();
+    let expected = ["a", "b", "c"].map(|event| format!("answer to {event}").into_bytes());
+    assert_eq!(answers, expected);
+    assert_eq!(served.task_root.read("sandboxes").lines().count(), 1);
+}
+
+/// Contract #25, #78: nothing ends, and what comes late is told so.
+#[test]
+fn answer_that_comes_late_to_a_managed_instance_gets_410() {
+    let plan = Served::played().option("--managed-instances", "2");
+    let served = plan.option("--timeout", "0.5").start();
+    let runtime = served.runtime(0);
+    let next: Pending = runtime.begin_next();
+    let caller = served.begin_call("slow");
+    let slow = reply(next);
+    let request_id = slow.header("Lambda-Runtime-Aws-Request-Id");
+    let request_id = request_id.expect("an id").to_owned();
+    let document = served.document_of(&served.finish(caller));
+    assert_eq!(document["errorType"], "Sandbox.Timedout", "{document}");
+    served.process.wait_log("\tStatus: timeout\t");
+    let late = runtime.respond(&request_id, "late");
+    let told = (late.status, error_type(&late.body));
+    assert_eq!(told, (410, "InvokeTimeout".to_owned()));
+    let caller = served.begin_call("next");
+    let (request_id, event) = runtime.next();
+    assert_eq!(event, b"next");
+    assert_eq!(runtime.respond(&request_id, "on").status, 202);
+    assert_eq!(served.response_of(served.finish(caller)), b"on");
+    assert_eq!(served.task_root.read("sandboxes").lines().count(), 1);
+}
