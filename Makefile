@@ -11,7 +11,7 @@ RIE := $(TOOLS)/aws-lambda-rie
 SAM_CLI := aws-sam-cli==1.170.0
 VENV := $(TOOLS)/venv
 CLIENTS := $(VENV)/installed
-PACKAGES := bash-static bats ca-certificates curl gawk groff-base perl procps python3 python3-pip python3-venv \
+PACKAGES := bash-static bats ca-certificates chromium curl gawk groff-base perl procps python3 python3-pip python3-venv \
 	shellcheck shfmt util-linux
 SCRIPTS := $(shell git ls-files --cached --others --exclude-standard -- \
 	'*.bash' '*.sh' '*.bats' .ci/run 2>/dev/null | sort -u)
