@@ -25,6 +25,7 @@ pub mod memory;
 pub mod orphans;
 pub mod pool;
 pub mod pulse;
+pub mod qualifier;
 pub mod queue;
 pub mod refusal;
 pub mod reload;

@@ -133,7 +133,7 @@ impl Pool {
     /// # Errors
     /// When the bootstrap cannot be started. An init that fails is repeated with the first invocation.
     pub async fn warm_up(self: &Arc<Self>) -> Result<(), Error> {
-        let Ok(_turn) = self.turns.wait().await else {
+        let Ok(_turn) = self.turns.warm_up().await else {
             return Ok(());
         };
         let _starting = self.starting.lock().await;
