@@ -62,9 +62,12 @@ pub struct CheckArguments {
 /// # Errors
 /// When nothing could be checked, or the findings cannot be written.
 pub fn run(arguments: &CheckArguments) -> Result<ExitCode, Error> {
+    let task_root = task_root(arguments.task_root.as_deref())?;
+    let what = format!("cannot use task root {}", task_root.display());
     let subject = Subject {
         handler: arguments.handler.clone(),
-        task_root: task_root(arguments.task_root.as_deref())?,
+        // Paths in scripts are compared with it.
+        task_root: task_root.canonicalize().map_err(Error::io(what))?,
         image: arguments.image,
         bash: config::bash(env::var_os("COSHELL_BASH")),
     };

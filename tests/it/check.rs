@@ -418,6 +418,21 @@ fn files_that_are_sourced_are_checked_too() {
 }
 
 #[test]
+fn task_roots_are_found_by_every_kind_of_path() {
+    let root = with(". ./gone.sh\nhandler() { :; }\n");
+    root.write("below/file", "");
+    for path in ["below/..", "./below/../", "."] {
+        let mut command = Command::new(COSHELL);
+        command
+            .args(["check", "function.handler", "--task-root", path])
+            .current_dir(root.path());
+        let said = run(command).stdout;
+        let line = "function.sh:1  warning  source  sources gone.sh, which is not in the task root";
+        assert!(said.contains(line), "{path}: {said}");
+    }
+}
+
+#[test]
 fn functions_that_cannot_be_seen_are_no_errors() {
     for script in [
         "eval \"$(printf 'handler() { :; }')\"\n",
