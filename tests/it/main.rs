@@ -36,5 +36,6 @@ mod serve_scale;
 mod settings;
 mod shutdown;
 mod surroundings;
+mod telemetry;
 mod tidy;
 mod wire;
