@@ -27,7 +27,9 @@ pub const MISUSE: u8 = 2;
 #[derive(Debug, clap::Parser)]
 #[command(name = "coshell", version, max_term_width = 100)]
 #[command(after_help = "Examples:\n  \
-        coshell invoke function.handler --event 'Hello'\n  \
+        coshell serve function.sh.handler\n  \
+        coshell invoke function.sh.handler --event 'Hello'\n  \
+        coshell check function.sh.handler\n  \
         coshell man invoke | man -l -")]
 pub struct Arguments {
     /// What to do.
