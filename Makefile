@@ -9,20 +9,23 @@ TOOLS := target/test-tools
 RIE := $(TOOLS)/aws-lambda-rie
 # The version that carries the emulator which the tests are written against.
 SAM_CLI := aws-sam-cli==1.170.0
-PACKAGES := bash-static bats ca-certificates curl gawk groff-base perl procps python3 python3-pip shellcheck shfmt util-linux
+VENV := $(TOOLS)/venv
+CLIENTS := $(VENV)/installed
+PACKAGES := bash-static bats ca-certificates chromium curl gawk groff-base perl procps python3 python3-pip python3-venv \
+	shellcheck shfmt util-linux
 SCRIPTS := $(shell git ls-files --cached --others --exclude-standard -- \
 	'*.bash' '*.sh' '*.bats' .ci/run 2>/dev/null | sort -u)
 # Fixtures are written as people write them, oddities and all: what they are compared for.
 CHECKED := $(filter-out tests/fixtures/handlers/% tests/fixtures/scripts/%,$(SCRIPTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help test check packages test-tools lint format rust driver failing static-bash soak \
-	bootstrap coshell image-test clean
+.PHONY: help test check packages test-tools lint format rust clients driver failing static-bash \
+	soak bootstrap coshell image-test clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
-test: packages test-tools lint rust driver static-bash soak failing ## installs what the tests need, runs all of them
+test: packages test-tools lint rust clients driver static-bash soak failing ## installs what the tests need, runs all of them
 	@printf '%s\n' 'make test: every check passed'
 
 check: lint rust driver failing ## the same without installing anything
@@ -38,7 +41,7 @@ packages: ## Debian's packages that the tests use
 	  DEBIAN_FRONTEND=noninteractive $$as_root apt-get -qq -y --no-install-recommends install $$missing >/dev/null; \
 	fi
 
-test-tools: $(RIE) ## AWS's Runtime Interface Emulator, from the PyPI package that carries it
+test-tools: $(RIE) $(CLIENTS) ## AWS's emulator, CLI, SDK and runtime client, from PyPI
 
 $(RIE):
 	@echo "make test-tools: downloading $(SAM_CLI) from PyPI for the emulator in it"
@@ -50,6 +53,12 @@ $(RIE):
 	  open('$(RIE)', 'wb').write(carried)" $(TOOLS)/aws_sam_cli-*.whl
 	@chmod +x $(RIE)
 	@rm -f $(TOOLS)/*.whl
+
+$(CLIENTS): tests/clients/requirements.txt
+	@echo "make test-tools: downloading from PyPI:" $$(grep -v '^#' $<)
+	@python3 -m venv --clear $(VENV)
+	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check --only-binary :all: -r $<
+	@touch $@
 
 lint: ## formatting and lints of Rust and of scripts
 	cargo fmt --check
@@ -64,6 +73,10 @@ format: ## formats Rust and scripts
 
 rust: test-tools ## unit and integration tests, on the system's bash
 	cargo test --locked
+
+clients: test-tools ## AWS's clients and runtimes with coshell serve between them
+	cargo build --locked --bin coshell
+	COSHELL=$${CARGO_TARGET_DIR:-target}/debug/coshell $(VENV)/bin/python -B tests/clients/run
 
 driver: ## the driver alone
 	bats tests/driver

@@ -176,7 +176,9 @@ pub fn log() -> Log {
     }
 }
 
-fn bash(named: Option<OsString>) -> PathBuf {
+/// Which bash runs: the one that `COSHELL_BASH` names, if it does.
+#[must_use]
+pub fn bash(named: Option<OsString>) -> PathBuf {
     match named.filter(|path| !path.is_empty()) {
         Some(path) => PathBuf::from(path),
         None if Path::new("/bin/bash").exists() => PathBuf::from("/bin/bash"),

@@ -3,16 +3,19 @@
 //! What `shell/` and `program/` have to say in the same words.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::config::Config;
 use crate::error::Error;
 use crate::handler::{Handler, Kind};
 use crate::invocation::{Failure, Frame};
 use crate::wait::Overrun;
+
+/// A list of functions in an error message names at most so many.
+const MAX_NAMED: usize = 20;
 
 /// The handler was stopped. `running` are the programs that it had started, which stand for the
 /// command where bash does not tell it.
@@ -91,22 +94,52 @@ fn without_blanks(text: &str) -> String {
     text.split_whitespace().collect()
 }
 
+/// The file is sourced, and the function is not there.
+#[must_use]
+pub fn undefined(handler: &Handler, functions: &[String]) -> Error {
+    let mut names: Vec<_> = functions
+        .iter()
+        .take(MAX_NAMED)
+        .map(String::as_str)
+        .collect();
+    if functions.len() > MAX_NAMED {
+        names.push("...");
+    }
+    let defined = match names.as_slice() {
+        [] => "no function at all".to_owned(),
+        names => names.join(", "),
+    };
+    let (file, function) = (handler.file.display(), handler.label());
+    let cause = format!("{file} defines no function {function}; it defines {defined}");
+    handler.fault("Runtime.HandlerNotFound", &cause)
+}
+
 /// What `bash -n` finds wrong with the file. For a function's file asked only when something is
 /// wrong, for a whole script before it runs.
 #[must_use]
-pub fn syntax_error(config: &Config, handler: &Handler) -> Option<Error> {
-    let mut command = Command::new(&config.bash);
-    if matches!(&handler.kind, Kind::Script(interpreter) if interpreter.is_posix) {
-        command.arg("--posix");
-    }
-    let checked = command
-        .arg("-n")
-        .arg(&handler.file)
-        .env_remove("BASH_ENV")
-        .stdin(Stdio::null())
-        .output()
-        .ok()?;
+pub fn syntax_error(bash: &Path, handler: &Handler) -> Option<Error> {
+    let parse = |options: &[&str]| {
+        let mut command = Command::new(bash);
+        if matches!(&handler.kind, Kind::Script(interpreter) if interpreter.is_posix) {
+            command.arg("--posix");
+        }
+        command
+            .args(options)
+            .arg("-n")
+            .arg(&handler.file)
+            .env_remove("BASH_ENV")
+            .stdin(Stdio::null())
+            .output()
+    };
+    let checked = parse(&[]).ok()?;
     if checked.status.success() {
+        return None;
+    }
+    // `shopt -s extglob` changes the grammar, but not here, where nothing is run.
+    let file = fs::read(&handler.file).unwrap_or_default();
+    if memchr::memmem::find(&file, b"extglob").is_some()
+        && parse(&["-O", "extglob"]).is_ok_and(|checked| checked.status.success())
+    {
         return None;
     }
     let text = String::from_utf8_lossy(&checked.stderr);

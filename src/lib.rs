@@ -8,8 +8,8 @@
 //! ```
 //!
 //! `bootstrap` is `config`, `handler`, `runtime`, and below it `runtime_api` and `shell`, which
-//! never meet; `invocation`, `error` and `log` serve all. The feature `cli` adds `cli` and
-//! `emulator`, which `bootstrap` does not need.
+//! never meet; `invocation`, `error` and `log` serve all. The feature `cli` adds `cli`,
+//! `emulator` and `check`, which `bootstrap` does not need.
 
 pub mod child;
 pub mod config;
@@ -25,6 +25,8 @@ pub mod shell;
 pub mod sys;
 pub mod wait;
 
+#[cfg(feature = "cli")]
+pub mod check;
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "cli")]

@@ -30,6 +30,7 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Serve(arguments) => cli::serve::run(&arguments),
         Command::Invoke(arguments) => cli::invoke::run(&arguments),
+        Command::Check(arguments) => cli::check::run(&arguments),
         Command::Completions(arguments) => cli::completions::run(&arguments),
         Command::Man(arguments) => cli::man::run(&arguments),
     };

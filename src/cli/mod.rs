@@ -1,8 +1,9 @@
-//! One file a subcommand: completions.rs, invoke.rs, man.rs, serve.rs.
+//! One file a subcommand: check.rs, completions.rs, invoke.rs, man.rs, serve.rs.
 //!
 //! The definitions here and there are the help texts too. A subcommand gives its exit status, or
 //! an [`Error`] that `bin/coshell.rs` prints; none of them ends the process itself.
 
+pub mod check;
 pub mod completions;
 pub mod function;
 pub mod invoke;
@@ -26,7 +27,9 @@ pub const MISUSE: u8 = 2;
 #[derive(Debug, clap::Parser)]
 #[command(name = "coshell", version, max_term_width = 100)]
 #[command(after_help = "Examples:\n  \
-        coshell invoke function.handler --event 'Hello'\n  \
+        coshell serve function.sh.handler\n  \
+        coshell invoke function.sh.handler --event 'Hello'\n  \
+        coshell check function.sh.handler\n  \
         coshell man invoke | man -l -")]
 pub struct Arguments {
     /// What to do.
@@ -49,6 +52,11 @@ pub enum Command {
     /// response exactly as it is, and stops the sandbox. What the handler writes to standard error
     /// is its log, and goes to standard error.
     Invoke(Box<invoke::InvokeArguments>),
+    /// Check a handler before it is deployed
+    ///
+    /// Tells what would go wrong on Lambda, of what can be seen here: names, syntax, line ends, rights, commands that the
+    /// image lacks, variables that are too large, and what shellcheck finds if it is installed. Runs nothing of the handler.
+    Check(check::CheckArguments),
     /// Print a script that completes coshell's command line
     ///
     /// The shell has to read it: see the examples.
@@ -93,6 +101,8 @@ pub enum Error {
     },
     /// The emulator fails.
     Emulator(emulator::Error),
+    /// There is no bash to ask.
+    Shell(crate::error::Error),
 }
 
 impl Error {
@@ -110,6 +120,7 @@ impl fmt::Display for Error {
             Self::Io { what, cause } => write!(f, "{what}: {cause}"),
             Self::Misuse { what, cause } => write!(f, "{what}: {cause}"),
             Self::Emulator(error) => error.fmt(f),
+            Self::Shell(error) => error.fmt(f),
         }
     }
 }

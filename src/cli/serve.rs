@@ -372,9 +372,11 @@ async fn serve(
     pool.close().await;
     match service.events.count() {
         0 => {}
-        count => logs::say(format_args!(
-            "{count} events of type Event are not done with, and are dropped"
-        )),
+        count => {
+            logs::say(format_args!(
+                "{count} events of type Event are not done with, and are dropped"
+            ));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

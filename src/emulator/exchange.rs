@@ -124,6 +124,13 @@ impl Failure {
         Self::of_platform("Runtime.InvalidResponseModeHeader", what)
     }
 
+    /// An extension ended before it had registered: what Lambda says then.
+    #[must_use]
+    pub fn extension_crashed(name: &str, status: ExitStatus) -> Self {
+        let what = exited_text(status).replace("Runtime", "Extension");
+        Self::of_platform("Extension.Crash", &format!("{name}: {what}"))
+    }
+
     /// A streamed response that was cut off: the sandbox ended, or its time did.
     #[must_use]
     pub fn truncated() -> Self {

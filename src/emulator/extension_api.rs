@@ -9,11 +9,11 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::response::Response;
-use axum::routing::{get, post};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
 
 use super::body::{json, read_body};
-use super::exchange::new_id;
+use super::exchange::{new_id, platform_document};
 use super::refusal::Refusal;
 use super::runtime_api::{RuntimeApi, accepted};
 use crate::runtime_api::wire;
@@ -28,6 +28,8 @@ pub fn router() -> Router<Arc<RuntimeApi>> {
         .route(wire::EXTENSION_EVENT_NEXT, get(extension_event))
         .route(wire::EXTENSION_INIT_ERROR, post(extension_error))
         .route(wire::EXTENSION_EXIT_ERROR, post(extension_error))
+        .route(wire::TELEMETRY, put(subscribe))
+        .route(wire::LOGS, put(no_logs))
 }
 
 async fn register_extension(
@@ -38,7 +40,9 @@ async fn register_extension(
     let body = read_body(body, wire::MAX_RESPONSE_BYTES).await?;
     let name = headers.get(wire::EXTENSION_NAME);
     let name = name.and_then(|name| name.to_str().ok()).unwrap_or_default();
-    if !api.is_init() && !api.extensions.is_awaited(name) {
+    // A program has until the end of the init, whatever the bootstrap does meanwhile.
+    let is_open = api.is_init() || api.extensions.is_awaited(name);
+    if !is_open {
         return Err(Refusal::REGISTRATION_CLOSED);
     }
     let identifier = api.extensions.register(name, &body)?;
@@ -75,6 +79,27 @@ async fn extension_error(
     api.extensions.retire(identifier(&headers)?)?;
     api.extension_waits();
     Ok(accepted())
+}
+
+/// May be done during the init alone.
+async fn subscribe(
+    State(api): State<Arc<RuntimeApi>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let body = read_body(body, wire::MAX_RESPONSE_BYTES).await?;
+    let name = api.extensions.name_of(identifier(&headers)?)?;
+    if api.is_ready() {
+        return Err(Refusal::SUBSCRIPTION_CLOSED);
+    }
+    api.telemetry().subscribe(&name, &body)?;
+    Ok((StatusCode::OK, "OK").into_response())
+}
+
+/// As in AWS's emulator; the Telemetry API has taken its place.
+async fn no_logs() -> Response {
+    let document = platform_document("Logs.NotSupported", "Logs API is not supported");
+    json(StatusCode::ACCEPTED, document)
 }
 
 fn identifier(headers: &HeaderMap) -> Result<&str, Refusal> {

@@ -30,6 +30,14 @@ struct Extension {
     is_waiting: bool,
 }
 
+impl Extension {
+    fn retire(&mut self) {
+        self.is_told_of_invocations = false;
+        self.is_told_of_the_end = false;
+        self.is_waiting = true;
+    }
+}
+
 /// Those that are registered.
 #[derive(Debug, Default)]
 pub struct Extensions {
@@ -89,12 +97,24 @@ impl Extensions {
         Ok(identifier)
     }
 
-    /// Whether this is a program that was started and has not registered yet: Lambda starts the bootstrap
-    /// after that, here both start at once.
+    /// Whether this program was started, and has not registered.
     #[must_use]
     pub fn is_awaited(&self, name: &str) -> bool {
-        let is_external = self.external.iter().any(|external| external == name);
-        is_external && !self.registered().iter().any(|known| known.name == name)
+        let is_registered = self.registered().iter().any(|one| one.name == name);
+        !is_registered && self.external.iter().any(|external| external == name)
+    }
+
+    /// What the extension is called.
+    ///
+    /// # Errors
+    /// When no such extension is registered.
+    pub fn name_of(&self, identifier: &str) -> Result<String, Refusal> {
+        let registered = self.registered();
+        let found = registered
+            .iter()
+            .find(|extension| extension.identifier == identifier);
+        let found = found.map(|extension| extension.name.clone());
+        found.ok_or(Refusal::EXTENSION_IDENTIFIER)
     }
 
     /// The extension's next event, once there is one. `waits` is called when it has to wait.
@@ -125,6 +145,14 @@ impl Extensions {
         Ok(event)
     }
 
+    /// A program has ended: it is told of nothing more, and not waited for if it had registered.
+    pub fn end(&self, name: &str) {
+        let mut registered = self.registered();
+        if let Some(extension) = registered.iter_mut().find(|one| one.name == name) {
+            extension.retire();
+        }
+    }
+
     /// An extension that has given up is told of nothing more, and not waited for.
     ///
     /// # Errors
@@ -134,10 +162,7 @@ impl Extensions {
         let found = registered
             .iter_mut()
             .find(|extension| extension.identifier == identifier);
-        let extension = found.ok_or(Refusal::EXTENSION_IDENTIFIER)?;
-        extension.is_told_of_invocations = false;
-        extension.is_told_of_the_end = false;
-        extension.is_waiting = true;
+        found.ok_or(Refusal::EXTENSION_IDENTIFIER)?.retire();
         Ok(())
     }
 

@@ -25,6 +25,7 @@ use super::asynchronous::{self, Events};
 use super::body::{json, read_body};
 use super::exchange::{Answer, Event, Failure, Piece, Stream, new_id};
 use super::pool::{Pool, Reply};
+use super::qualifier::qualifier;
 use crate::runtime_api::wire::JSON;
 
 /// `POST`: one invocation, whose answer comes whole.
@@ -277,14 +278,12 @@ async fn read_event(
         super::refusal::Refusal::TOO_LARGE => Refusal::too_large(name, limit),
         _ => Refusal::content("the body ended too soon".to_owned()),
     })?;
-    let query = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
-    let mut qualifiers = query.filter(|(name, _)| name == "Qualifier");
     let event = Event {
         body,
         client_context,
         tenant_id: text(headers, TENANT_ID).map(ToOwned::to_owned),
         trace_id: text(headers, TRACE_ID).map(ToOwned::to_owned),
-        qualifier: qualifiers.next().map(|(_, value)| value.into_owned()),
+        qualifier: qualifier(uri),
     };
     Ok((kind, event))
 }

@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::net::unix::pipe::Receiver;
 
+use super::telemetry::Telemetry;
+
 /// How much of an invocation's log a caller gets that asks for it.
 const TAIL_BYTES: usize = 4096;
 /// A line is passed on unfinished when it is longer than this.
@@ -79,6 +81,8 @@ pub struct Log {
     /// The same pipe, to be read past tokio, which knows only later that something has come.
     same_pipe: File,
     output: Arc<Output>,
+    /// Who else wants to know.
+    pub telemetry: Telemetry,
     state: Mutex<State>,
 }
 
@@ -103,6 +107,7 @@ impl Log {
             pipe: Receiver::from_owned_fd(reader)?,
             same_pipe,
             output,
+            telemetry: Telemetry::default(),
             state: Mutex::default(),
         });
         tokio::spawn(Arc::clone(&log).carry());
@@ -130,7 +135,7 @@ impl Log {
         if !state.line.is_empty() {
             state.line.push(b'\n');
             state.tail.push(b'\n');
-            self.output.write(&std::mem::take(&mut state.line));
+            self.write(&std::mem::take(&mut state.line));
         }
     }
 
@@ -146,10 +151,15 @@ impl Log {
             None => 0,
         };
         if whole > 0 {
-            self.output.write(&state.line[..whole]);
+            self.write(&state.line[..whole]);
             state.line.drain(..whole);
         }
         Ok(count)
+    }
+
+    fn write(&self, lines: &[u8]) {
+        self.output.write(lines);
+        self.telemetry.tell_lines(lines);
     }
 
     /// Writes lines of Lambda's own.

@@ -1,4 +1,4 @@
-//! The peak memory of one sandbox: the bootstrap and all that it has started.
+//! The peak memory of one sandbox: the bootstrap, extensions, and all that they have started.
 //!
 //! Memory is counted as the kernel shares it out, by proportional set size: what several processes
 //! map is counted once. The kernel remembers a process's own peak; what it had above what it has
@@ -21,7 +21,7 @@ const FRESH: Duration = Duration::from_millis(100);
 /// The peak so far.
 #[derive(Debug)]
 pub struct Memory {
-    leader: Pid,
+    roots: Vec<Pid>,
     peak: Mutex<Peak>,
 }
 
@@ -32,11 +32,11 @@ struct Peak {
 }
 
 impl Memory {
-    /// Of the process `leader` and what it starts.
+    /// Of these processes, and what they start.
     #[must_use]
-    pub fn of(leader: Pid) -> Self {
+    pub fn of(roots: Vec<Pid>) -> Self {
         Self {
-            leader,
+            roots,
             peak: Mutex::default(),
         }
     }
@@ -51,7 +51,7 @@ impl Memory {
 
     /// Looks now.
     pub fn look(&self) {
-        let kib = trees(vec![self.leader], &[])
+        let kib = trees(self.roots.clone(), &[])
             .into_iter()
             .map(|pid| peak_kib(pid).unwrap_or_default())
             .sum();
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn peak_stays_when_the_memory_is_given_back() {
-        let memory = Memory::of(nix::unistd::getpid());
+        let memory = Memory::of(vec![nix::unistd::getpid()]);
         let before = memory.peak_mb(PERIOD);
         let block = vec![1_u8; 64 << 20];
         assert!(block.iter().step_by(4096).all(|&byte| byte == 1));
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn process_that_has_ended_has_none() {
-        let memory = Memory::of(Pid::from_raw(i32::MAX));
+        let memory = Memory::of(vec![Pid::from_raw(i32::MAX)]);
         assert_eq!(memory.peak_mb(PERIOD), 0);
     }
 }

@@ -9,32 +9,25 @@
 //! An invocation runs to its end in a task of its own, whether its caller waits or not. A sandbox
 //! is put back when the answer is there: the next event waits in it for the bootstrap to ask.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
-use super::exchange::{Answer, Event, Exchange, Failure, HandedOut, Opened, exited_text, new_id};
+use super::exchange::{Answer, Event, Exchange, Failure, HandedOut, Opened, new_id};
 use super::faults::Faults;
+use super::init::{init, restore};
 use super::logs::{Output, say};
 use super::pulse::Pulse;
-use super::report::{End, Report, init_line, restore_line, start_line};
+use super::report::{End, Report, init_line, start_line};
 use super::run::Run;
 use super::sandbox::Sandbox;
 use super::turns::{Turn, Turns};
 use super::{Error, Function, Scale};
 
-/// What Lambda gives the init before the first invocation; after that it is repeated within that.
-const INIT_LIMIT: Duration = Duration::from_secs(10);
-/// The same for SnapStart and Managed Instances, if the function's timeout is not longer.
-const LONG_INIT_LIMIT: Duration = Duration::from_secs(130);
-/// What Lambda gives the restore, with what the runtime does after it.
-const RESTORE_LIMIT: Duration = Duration::from_secs(10);
-/// How long a bootstrap that has said why it cannot go on may take to end.
-const END_LIMIT: Duration = Duration::from_secs(1);
 /// How often it is looked whether nobody uses a sandbox any more that is to go.
 const UNUSED_PERIOD: Duration = Duration::from_millis(10);
 
@@ -66,9 +59,24 @@ pub struct Pool {
 struct Sandboxes {
     idle: Vec<Arc<Sandbox>>,
     all: Vec<Weak<Sandbox>>,
+    /// Those that are to be stopped.
+    retired: Vec<Weak<Sandbox>>,
     /// How many have been lost, whose successors do their init within an invocation.
     lost: usize,
     generation: u64,
+}
+
+impl Sandboxes {
+    /// Stops a sandbox once nobody else has it. Several may say so of one: they must not wait for each
+    /// other.
+    fn retire(&mut self, sandbox: Arc<Sandbox>) {
+        self.retired.retain(|known| known.strong_count() > 0);
+        let known = Arc::downgrade(&sandbox);
+        if !self.retired.iter().any(|retired| retired.ptr_eq(&known)) {
+            self.retired.push(known);
+            tokio::spawn(retire(sandbox));
+        }
+    }
 }
 
 impl Pool {
@@ -140,12 +148,12 @@ impl Pool {
     /// # Errors
     /// When the bootstrap cannot be started. An init that fails is repeated with the first invocation.
     pub async fn warm_up(self: &Arc<Self>) -> Result<(), Error> {
-        let Ok(_turn) = self.turns.wait().await else {
+        let Ok(_turn) = self.turns.warm_up().await else {
             return Ok(());
         };
         let _starting = self.starting.lock().await;
         let sandbox = self.start().await?;
-        if self.init(&sandbox).await {
+        if init(&self.function, &sandbox).await {
             self.put_back(sandbox);
         } else {
             sandbox.kill().await;
@@ -159,14 +167,13 @@ impl Pool {
     /// # Errors
     /// When the bootstrap cannot be started.
     pub async fn reload(self: &Arc<Self>) -> Result<(), Error> {
-        let stale = {
+        {
             let mut sandboxes = self.sandboxes();
             sandboxes.generation += 1;
             sandboxes.lost = 0;
-            std::mem::take(&mut sandboxes.idle)
-        };
-        for sandbox in stale {
-            tokio::spawn(retire(sandbox));
+            for stale in std::mem::take(&mut sandboxes.idle) {
+                sandboxes.retire(stale);
+            }
         }
         self.warm_up().await
     }
@@ -215,6 +222,11 @@ impl Pool {
         }
         let start = start_line(&request_id, &self.function.version);
         sandbox.log.write_platform_lines(&start);
+        let telemetry = sandbox.api.telemetry();
+        telemetry.tell(
+            "platform.start",
+            || json!({"requestId": request_id, "version": self.function.version}),
+        );
         // A bootstrap that ends by and by cannot be looked at then.
         sandbox.memory.look_once();
         let first = run.first(&sandbox, &mut opened.answer).await;
@@ -256,7 +268,7 @@ impl Pool {
         mut exchange: Exchange,
         opened: &mut Opened,
     ) -> Result<HandedOut, Box<Exchange>> {
-        self.restore(sandbox).await;
+        restore(sandbox).await;
         let now = || HandedOut {
             at: Instant::now(),
             idle_count: 0,
@@ -312,6 +324,9 @@ impl Pool {
             }
         }
         sandbox.log.write_platform_lines(&report.to_lines());
+        let telemetry = sandbox.api.telemetry();
+        telemetry.tell("platform.runtimeDone", || report.to_runtime_done());
+        telemetry.tell("platform.report", || report.to_record());
         report.log_tail = sandbox.log.tail();
         report
     }
@@ -336,7 +351,7 @@ impl Pool {
         };
         let mut sandbox = self.start().await?;
         sandbox.is_for(tenant);
-        if !is_lost && !self.init(&sandbox).await {
+        if !is_lost && !init(&self.function, &sandbox).await {
             sandbox.kill().await;
             sandbox = self.start().await?;
             sandbox.is_for(tenant);
@@ -373,7 +388,7 @@ impl Pool {
         if found.is_some() {
             return Some(taken);
         }
-        tokio::spawn(retire(taken));
+        sandboxes.retire(taken);
         None
     }
 
@@ -388,44 +403,10 @@ impl Pool {
         Ok(sandbox)
     }
 
-    /// Waits for the end of the init, whether it succeeds.
-    async fn init(&self, sandbox: &Sandbox) -> bool {
-        let limit = match self.function.scale {
-            Scale::OnDemand(_) => INIT_LIMIT,
-            Scale::SnapStart(_) | Scale::ManagedInstance(_) => {
-                LONG_INIT_LIMIT.max(self.function.timeout)
-            }
-        };
-        let end = tokio::select! {
-            biased; // an init error comes before the end that follows it
-            standing = sandbox.api.until(|now| now.ready_at.is_some() || now.failure.is_some()) => {
-                if let (Some(ready_at), None) = (standing.ready_at, &standing.failure) {
-                    sandbox.end_init(ready_at);
-                    sandbox.memory.look();
-                    sandbox.log.drain();
-                    return true;
-                }
-                let _ = timeout(END_LIMIT, sandbox.ended()).await;
-                let error_type = standing.failure.map(|failure| failure.error_type);
-                End::Failure(error_type.unwrap_or_else(|| "Runtime.Unknown".to_owned()))
-            }
-            status = sandbox.ended() => {
-                sandbox.log.drain();
-                sandbox.log.write_platform_lines(&format!("{}\n", exited_text(status)));
-                End::Failure("Runtime.ExitError".to_owned())
-            }
-            () = sleep(limit) => End::Timeout,
-        };
-        sandbox.log.drain();
-        let line = init_line(sandbox.age(), "init", &end);
-        sandbox.log.write_platform_lines(&line);
-        false
-    }
-
     fn put_back(&self, sandbox: Arc<Sandbox>) {
         let mut sandboxes = self.sandboxes();
         if sandbox.generation != sandboxes.generation {
-            tokio::spawn(retire(sandbox));
+            sandboxes.retire(sandbox);
         } else if !sandboxes
             .idle
             .iter()
@@ -452,23 +433,6 @@ impl Pool {
         sandboxes.lost = most.min(sandboxes.lost + usize::from(has_failed));
     }
 
-    /// Lets a bootstrap that waits for its restore go on, and waits until it asks for an event.
-    async fn restore(&self, sandbox: &Sandbox) {
-        if !sandbox.api.awaits_restore() {
-            return;
-        }
-        let restored_at = Instant::now();
-        sandbox.api.restore();
-        tokio::select! {
-            _ = sandbox.api.until(|now| now.is_idle || now.failure.is_some()) => {}
-            _ = sandbox.ended() => {}
-            () = sleep(RESTORE_LIMIT) => {}
-        }
-        let duration = restored_at.elapsed();
-        sandbox.log.write_platform_lines(&restore_line(duration));
-        sandbox.end_restore(duration);
-    }
-
     /// Never held over an `await`.
     fn sandboxes(&self) -> MutexGuard<'_, Sandboxes> {
         self.sandboxes
@@ -487,11 +451,8 @@ fn refuse(request_id: &str, error: &Error, reply: oneshot::Sender<Reply>) {
     let _ = reply.send(Reply { answer, report });
 }
 
-/// Stops a sandbox once nobody else has it. Several may say so of one: they must not wait for each other.
+/// Stops a sandbox once nobody else has it.
 async fn retire(sandbox: Arc<Sandbox>) {
-    if sandbox.is_retired.swap(true, Ordering::Relaxed) {
-        return;
-    }
     while Arc::strong_count(&sandbox) > 1 {
         sleep(UNUSED_PERIOD).await;
     }

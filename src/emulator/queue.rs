@@ -158,12 +158,17 @@ impl Queue {
         if self.phase != Phase::Init {
             return Err(Refusal::STATE);
         }
+        self.fail(failure);
+        Ok(())
+    }
+
+    /// The sandbox cannot go on: this answers the exchanges that wait.
+    pub fn fail(&mut self, failure: &Failure) {
         self.phase = Phase::Failed;
         self.failure = Some(failure.clone());
         for mut exchange in self.waiting.drain(..) {
             exchange.answer(Answer::Error(failure.clone()));
         }
-        Ok(())
     }
 }
 

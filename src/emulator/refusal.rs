@@ -55,6 +55,12 @@ impl Refusal {
         "Extension.RegistrationClosed",
         "Extension registration closed already",
     );
+    /// Extensions subscribe during the init alone.
+    pub const SUBSCRIPTION_CLOSED: Self = Self::new(
+        403,
+        "Telemetry.SubscriptionClosed",
+        "Telemetry API subscription is closed already",
+    );
     /// An extension has to say what it is called.
     pub const EXTENSION_NAME: Self = Self::new(
         403,

@@ -13,6 +13,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 /// How an invocation went, and what it took.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
@@ -52,6 +54,50 @@ impl Report {
         let billed =
             self.duration + self.init.unwrap_or_default() + self.restore.unwrap_or_default();
         billed.as_micros().div_ceil(1000)
+    }
+
+    /// The record of the event `platform.runtimeDone`.
+    #[must_use]
+    pub fn to_runtime_done(&self) -> Value {
+        json!({
+            "requestId": self.request_id,
+            "status": self.status(),
+            "metrics": {"durationMs": ms_of(self.duration)},
+        })
+    }
+
+    /// The record of the event `platform.report`.
+    #[must_use]
+    pub fn to_record(&self) -> Value {
+        let mut metrics = json!({
+            "durationMs": ms_of(self.duration),
+            "billedDurationMs": u64::try_from(self.billed_ms()).unwrap_or(u64::MAX),
+            "memorySizeMB": self.memory_mb,
+            "maxMemoryUsedMB": self.max_memory_mb,
+        });
+        if let Some(init) = self.init {
+            metrics["initDurationMs"] = ms_of(init).into();
+        }
+        if let Some(restore) = self.restore {
+            metrics["restoreDurationMs"] = ms_of(restore).into();
+        }
+        let mut record = json!({
+            "requestId": self.request_id,
+            "status": self.status(),
+            "metrics": metrics,
+        });
+        if let Some(End::Failure(error_type)) = &self.end {
+            record["errorType"] = error_type.as_str().into();
+        }
+        record
+    }
+
+    fn status(&self) -> &'static str {
+        match self.end {
+            None => "success",
+            Some(End::Timeout) => "timeout",
+            Some(End::Failure(_)) => "error",
+        }
     }
 
     /// The lines END and REPORT.
@@ -102,6 +148,17 @@ pub fn init_line(duration: Duration, phase: &str, end: &End) -> String {
     line
 }
 
+/// The record of the event `platform.initReport`.
+#[must_use]
+pub fn init_record(duration: Duration, initialization_type: &str) -> Value {
+    json!({
+        "initializationType": initialization_type,
+        "phase": "init",
+        "status": "success",
+        "metrics": {"durationMs": ms_of(duration)},
+    })
+}
+
 /// The line of a restore from a snapshot.
 #[must_use]
 pub fn restore_line(duration: Duration) -> String {
@@ -124,6 +181,11 @@ fn add_end(line: &mut String, end: &End) {
             add(line, "Error Type", error_type);
         }
     }
+}
+
+/// Milliseconds, to the microsecond.
+fn ms_of(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
 fn in_ms(duration: Duration) -> String {

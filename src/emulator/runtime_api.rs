@@ -7,6 +7,7 @@
 //! Source: <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>.
 
 use std::io;
+use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use axum::extract::{Path, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{get, post};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http_body_util::BodyExt;
@@ -24,13 +25,14 @@ use http_body_util::channel::Channel;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::body::{json, read_body};
-use super::exchange::{Answer, Exchange, Failure, Piece, Stream, platform_document};
+use super::exchange::{Answer, Exchange, Failure, Piece, Stream};
 use super::extension_api;
 use super::extensions::Extensions;
 use super::faults::{Fault, Faults};
 use super::logs::Log;
 use super::queue::Queue;
 use super::refusal::Refusal;
+use super::telemetry::Telemetry;
 use crate::runtime_api::wire;
 
 /// Pieces of a streamed response that wait for the caller: then the handler has to.
@@ -107,6 +109,12 @@ impl RuntimeApi {
         self.queue().expire(request_id);
     }
 
+    /// Who wants to know of the sandbox.
+    #[must_use]
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.log.telemetry
+    }
+
     /// Whether the bootstrap has not asked for an invocation yet.
     #[must_use]
     pub fn is_init(&self) -> bool {
@@ -147,6 +155,18 @@ impl RuntimeApi {
         }
     }
 
+    /// The program of an extension has ended: before it registered, that is the end of the init.
+    pub fn end_extension(&self, name: &str, status: ExitStatus) {
+        if self.extensions.is_awaited(name) {
+            let failure = Failure::extension_crashed(name, status);
+            self.queue().fail(&failure);
+            self.standing
+                .send_modify(|standing| standing.failure = Some(failure));
+        }
+        self.extensions.end(name);
+        self.extension_waits();
+    }
+
     /// Lets a bootstrap that waits for its restore go on.
     pub fn restore(&self) {
         self.restored.send_replace(true);
@@ -164,8 +184,6 @@ impl RuntimeApi {
             .route(wire::RESTORE_NEXT, get(restore_next))
             .route(wire::RESTORE_ERROR, post(restore_error))
             .merge(extension_api::router())
-            .route("/2020-08-15/logs", put(no_logs))
-            .route("/2022-07-01/telemetry", put(no_telemetry))
             .with_state(self)
     }
 
@@ -403,20 +421,6 @@ async fn restore_error(
     api.standing
         .send_modify(|standing| standing.failure = Some(failure));
     Ok(accepted())
-}
-
-/// As in AWS's emulator: nobody collects them here.
-async fn no_logs() -> Response {
-    not_supported("Logs.NotSupported", "Logs API is not supported")
-}
-
-async fn no_telemetry() -> Response {
-    not_supported("Telemetry.NotSupported", "Telemetry API is not supported")
-}
-
-fn not_supported(error_type: &str, message: &str) -> Response {
-    let document = platform_document(error_type, message);
-    json(StatusCode::ACCEPTED, document)
 }
 
 fn response_of(exchange: &Exchange, is_cut: bool) -> Response {

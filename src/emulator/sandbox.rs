@@ -62,8 +62,6 @@ pub struct Sandbox {
     pub memory: Memory,
     /// Which state of the task root it has loaded.
     pub generation: u64,
-    /// Whether it is to be stopped once nobody uses it.
-    pub is_retired: AtomicBool,
     started_at: Instant,
     tenant: OnceLock<Option<String>>,
     /// How long the init took, and the restore; gone once they are reported.
@@ -130,13 +128,19 @@ impl Sandbox {
         })?;
         let leader = pid_of(&child).ok_or_else(|| Error::WatchBootstrap(Errno::ESRCH.into()))?;
         orphans::keep_out(leader);
+        let mut roots = vec![leader];
         for path in extensions {
+            let name = path.file_name().unwrap_or_default();
+            let name = name.to_string_lossy().into_owned();
             let child = spawn(Command::new(&path), leader.as_raw());
             let mut child = child.map_err(|cause| Error::StartBootstrap { path, cause })?;
-            let pid = pid_of(&child);
+            let (pid, api) = (pid_of(&child), Arc::clone(&api));
             pid.into_iter().for_each(orphans::keep_out);
+            roots.extend(pid);
             tokio::spawn(async move {
-                let _ = child.wait().await;
+                if let Ok(status) = child.wait().await {
+                    api.end_extension(&name, status);
+                }
                 pid.into_iter().for_each(orphans::forget);
             });
         }
@@ -146,9 +150,8 @@ impl Sandbox {
         Ok(Self {
             api,
             log,
-            memory: Memory::of(leader),
+            memory: Memory::of(roots),
             generation,
-            is_retired: AtomicBool::new(false),
             started_at,
             tenant: OnceLock::new(),
             init: Mutex::default(),
@@ -182,10 +185,11 @@ impl Sandbox {
         owner.as_deref() == tenant
     }
 
-    /// The init is over, and took until `ready_at`.
-    pub fn end_init(&self, ready_at: std::time::Instant) {
+    /// The init is over, and took until `ready_at`: so long.
+    pub fn end_init(&self, ready_at: std::time::Instant) -> Duration {
         let duration = ready_at.saturating_duration_since(self.started_at.into_std());
         self.init().0 = Some(duration);
+        duration
     }
 
     /// The restore is over, and took so long.
@@ -211,6 +215,7 @@ impl Sandbox {
     /// Asks the bootstrap to end, and kills what is left of the sandbox after 500 ms; after 2 s if
     /// it has extensions that want to know.
     pub async fn stop(&self) {
+        self.log.telemetry.close().await;
         let grace = if self.api.extensions.tell_of_end(GRACE_WITH_EXTENSIONS) {
             GRACE_WITH_EXTENSIONS
         } else {

@@ -21,6 +21,7 @@ pub struct Turns {
     free: Arc<Semaphore>,
     count: usize,
     waiting: AtomicUsize,
+    warming: AtomicUsize,
     max_waiting: usize,
 }
 
@@ -32,6 +33,7 @@ impl Turns {
             free: Arc::new(Semaphore::new(count)),
             count,
             waiting: AtomicUsize::new(0),
+            warming: AtomicUsize::new(0),
             max_waiting,
         }
     }
@@ -44,7 +46,8 @@ impl Turns {
         if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
             return Ok(Turn(permit));
         }
-        let _waiting = Waiting::join(&self.waiting, self.max_waiting).ok_or(Busy)?;
+        let most = self.max_waiting + self.warming.load(Ordering::Relaxed);
+        let _waiting = Counted::join(&self.waiting, most).ok_or(Busy)?;
         self.wait().await
     }
 
@@ -55,6 +58,17 @@ impl Turns {
     pub async fn wait(&self) -> Result<Turn, Busy> {
         let permit = Arc::clone(&self.free).acquire_owned().await;
         permit.map(Turn).map_err(|_| Busy)
+    }
+
+    /// Waits for a turn that no caller has: to start a sandbox before one comes. One who comes
+    /// meanwhile waits for it, beyond the limit.
+    ///
+    /// # Errors
+    /// When there are no turns any more.
+    pub async fn warm_up(&self) -> Result<(Turn, Counted<'_>), Busy> {
+        let turn = self.wait().await?;
+        let warming = Counted::join(&self.warming, usize::MAX).ok_or(Busy)?;
+        Ok((turn, warming))
     }
 
     /// How many are taken.
@@ -69,18 +83,19 @@ impl Turns {
     }
 }
 
-/// One who waits is counted as long as this lives.
-struct Waiting<'a>(&'a AtomicUsize);
+/// One is counted as long as this lives.
+#[derive(Debug)]
+pub struct Counted<'a>(&'a AtomicUsize);
 
-impl<'a> Waiting<'a> {
-    fn join(waiting: &'a AtomicUsize, most: usize) -> Option<Self> {
+impl<'a> Counted<'a> {
+    fn join(counter: &'a AtomicUsize, most: usize) -> Option<Self> {
         let join = |count: usize| (count < most).then_some(count + 1);
-        let joined = waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, join);
-        joined.ok().map(|_| Self(waiting))
+        let joined = counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, join);
+        joined.ok().map(|_| Self(counter))
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -100,6 +115,16 @@ mod tests {
         drop(turn);
         assert_eq!(turns.taken(), 0);
         assert!(turns.admit().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn caller_waits_for_a_sandbox_that_is_warmed_up_whatever_the_limit() {
+        let turns = Turns::new(1, 0);
+        let warm_up = turns.warm_up().await;
+        assert!(warm_up.is_ok());
+        let (admitted, ()) = tokio::join!(turns.admit(), async { drop(warm_up) });
+        assert!(admitted.is_ok());
+        assert!(matches!(turns.admit().await, Err(Busy)));
     }
 
     #[tokio::test]

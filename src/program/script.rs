@@ -92,7 +92,7 @@ impl<'a> Script<'a> {
             waiting: None,
         };
         let mut waiting = script.begin().map_err(failed)?;
-        if let Some(error) = syntax_error(config, handler) {
+        if let Some(error) = syntax_error(&config.bash, handler) {
             return Err(error);
         }
         script.version = waiting.until_ready(around)?;

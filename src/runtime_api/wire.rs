@@ -63,6 +63,11 @@ pub const EXTENSION_INIT_ERROR: &str = "/2020-01-01/extension/init/error";
 /// `POST`: why an extension ends.
 pub const EXTENSION_EXIT_ERROR: &str = "/2020-01-01/extension/exit/error";
 
+/// `PUT`: subscribes an extension to the Telemetry API.
+pub const TELEMETRY: &str = "/2022-07-01/telemetry";
+/// `PUT`: the same for the Logs API, which came before it.
+pub const LOGS: &str = "/2020-08-15/logs";
+
 /// `GET`: waits for the restore from the snapshot; SnapStart only.
 pub const RESTORE_NEXT: &str = "/2018-06-01/runtime/restore/next";
 /// `POST`: why the runtime cannot go on after the restore; SnapStart only.

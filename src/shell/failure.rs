@@ -9,9 +9,6 @@ use crate::failure::{find_line, message, place_in, quoted, status_text, syntax_e
 use crate::handler::Handler;
 use crate::invocation::{Failure, Frame};
 
-/// A list of functions in an error message names at most so many.
-const MAX_NAMED: usize = 20;
-
 /// The handler ended, and the shell lives on.
 #[must_use]
 pub fn of_report(function: &str, report: &Report, tail: &str) -> Failure {
@@ -106,26 +103,6 @@ pub fn of_loss(function: &str, tail: &str) -> Failure {
     }
 }
 
-/// The file is sourced, and the function is not there.
-#[must_use]
-pub fn undefined(handler: &Handler, functions: &[String]) -> Error {
-    let mut names: Vec<_> = functions
-        .iter()
-        .take(MAX_NAMED)
-        .map(String::as_str)
-        .collect();
-    if functions.len() > MAX_NAMED {
-        names.push("...");
-    }
-    let defined = match names.as_slice() {
-        [] => "no function at all".to_owned(),
-        names => names.join(", "),
-    };
-    let (file, function) = (handler.file.display(), handler.label());
-    let cause = format!("{file} defines no function {function}; it defines {defined}");
-    handler.fault("Runtime.HandlerNotFound", &cause)
-}
-
 /// bash ended while it sourced the file.
 #[must_use]
 pub fn of_load(
@@ -156,7 +133,7 @@ pub fn of_load(
             },
         };
     }
-    if let Some(error) = syntax_error(config, handler) {
+    if let Some(error) = syntax_error(&config.bash, handler) {
         return error;
     }
     let file = handler.file.display();

@@ -25,7 +25,7 @@ use crate::child::leftovers::Leftovers;
 use crate::child::{Surroundings, processes};
 use crate::config::{Isolation, STOP_GRACE};
 use crate::error::{Error, Result};
-use crate::failure::{find_line, of_overrun, syntax_error};
+use crate::failure::{find_line, of_overrun, syntax_error, undefined};
 use crate::invocation::{Invocation, Outcome};
 use crate::log::{Level, Origin};
 use crate::wait::{Limit, Overrun, ready};
@@ -355,7 +355,7 @@ impl<'a> Loading<'a> {
             Ok(None) => return Err(shell.load_error()),
             Err(_) => return Err(Error::Stopped),
         };
-        let syntax_error = || syntax_error(config, handler);
+        let syntax_error = || syntax_error(&config.bash, handler);
         match loaded {
             Loaded::Ready {
                 status,
@@ -372,9 +372,7 @@ impl<'a> Loading<'a> {
                 shell.has_shutdown = has_shutdown;
             }
             Loaded::Undefined(functions) => {
-                return Err(
-                    syntax_error().unwrap_or_else(|| failure::undefined(handler, &functions))
-                );
+                return Err(syntax_error().unwrap_or_else(|| undefined(handler, &functions)));
             }
         }
         let pid = shell.channel.process.child.pid();

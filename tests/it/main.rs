@@ -4,6 +4,7 @@
 mod support;
 
 mod answer_faults;
+mod check;
 mod comfort;
 mod containment;
 mod containment_descriptors;
@@ -41,5 +42,6 @@ mod serve_watch;
 mod settings;
 mod shutdown;
 mod surroundings;
+mod telemetry;
 mod tidy;
 mod wire;

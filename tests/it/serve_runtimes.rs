@@ -305,14 +305,9 @@ fn exit_status_of_a_bootstrap_is_told() {
 
 /// Contract #99: AWS's emulator answers the same.
 #[test]
-fn logs_and_telemetry_are_politely_refused() {
+fn logs_api_is_politely_refused() {
     let served = Served::played().start();
     let runtime = served.runtime(0);
-    for (path, expected) in [
-        ("/2020-08-15/logs", "Logs.NotSupported"),
-        ("/2022-07-01/telemetry", "Telemetry.NotSupported"),
-    ] {
-        let answer = reply(runtime.begin("PUT", path, &[], "{}"));
-        assert_eq!(refused(&answer), told(202, expected));
-    }
+    let answer = reply(runtime.begin("PUT", "/2020-08-15/logs", &[], "{}"));
+    assert_eq!(refused(&answer), told(202, "Logs.NotSupported"));
 }

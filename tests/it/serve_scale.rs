@@ -109,11 +109,9 @@ fn callers_that_may_not_wait_get_429() {
         for name in names {
             served.task_root.fifo(name);
         }
-        // The init takes a turn too.
-        wait_until(|| served.call("on").status == 200, LIMIT);
-        let before = served.stdout().matches("START ").count();
+        // One that comes while the first sandbox is started may wait for it, whatever the limit.
         let mut pending = vec![served.begin_call(names[0])];
-        served.wait_count("START ", before + 1);
+        served.wait_count("START ", 1);
         // Their bytes are in the socket before the next one's connection is there.
         pending.extend((1..=waiting).map(|number| served.begin_call(names[number])));
         let refused = served.call("one too many");

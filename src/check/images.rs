@@ -1,0 +1,110 @@
+//! The commands that an image has: data, with its source.
+//!
+//! A list is a file in `images/`, whose head tells where each part comes from and how sure it is.
+//! A command that no line names may still be there: the words for it are careful.
+
+use std::collections::BTreeMap;
+
+use super::commands::Availability;
+
+/// An image whose commands are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Image {
+    /// `provided:al2023`, and the OS-only runtime of that name
+    Al2023,
+    /// None: commands are not looked for
+    None,
+}
+
+/// The commands of an image, and those that could be installed in it, each with its package.
+#[derive(Debug, Default)]
+pub struct Commands {
+    there: BTreeMap<&'static str, &'static str>,
+    missing: BTreeMap<&'static str, &'static str>,
+}
+
+impl Image {
+    /// What it is called.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Al2023 => "al2023",
+            Self::None => "none",
+        }
+    }
+
+    /// What is known of it; nothing for [`Image::None`].
+    #[must_use]
+    pub fn commands(self) -> Option<Commands> {
+        match self {
+            Self::Al2023 => Some(Commands::parse(include_str!("images/al2023.txt"))),
+            Self::None => None,
+        }
+    }
+}
+
+impl Commands {
+    fn parse(text: &'static str) -> Self {
+        let mut commands = Self::default();
+        for line in text.lines() {
+            let (into, rest) = match line.split_at_checked(2) {
+                Some(("+ " | "? ", rest)) => (&mut commands.there, rest),
+                Some(("- ", rest)) => (&mut commands.missing, rest),
+                _ => continue,
+            };
+            let (package, names) = rest.split_once(": ").unwrap_or_default();
+            into.extend(names.split_whitespace().map(|name| (name, package)));
+        }
+        commands
+    }
+
+    /// Whether the image has `command`.
+    #[must_use]
+    pub fn find(&self, command: &str) -> Availability {
+        if self.there.contains_key(command) {
+            Availability::There
+        } else if let Some(package) = self.missing.get(command) {
+            Availability::Missing(package)
+        } else {
+            Availability::Unknown
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn image_has_what_the_tutorial_needs_and_not_jq() {
+        let commands = Image::Al2023.commands().unwrap_or_default();
+        for name in ["curl", "grep", "tr", "cut", "mktemp", "bash", "sed", "["] {
+            assert_eq!(commands.find(name), Availability::There, "{name}");
+        }
+        assert_eq!(commands.find("jq"), Availability::Missing("jq"));
+        assert_eq!(commands.find("xargs"), Availability::Missing("findutils"));
+        assert_eq!(commands.find("mytool"), Availability::Unknown);
+        assert!(Image::None.commands().is_none());
+    }
+
+    #[test]
+    fn every_line_of_the_list_is_understood_and_no_command_is_told_twice() {
+        let text = include_str!("images/al2023.txt");
+        let mut seen = BTreeMap::new();
+        for line in text.lines() {
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let (package, names) = line.split_once(": ").unwrap_or_default();
+            assert!(
+                ["+ ", "? ", "- "]
+                    .iter()
+                    .any(|kind| package.starts_with(kind)),
+                "{line}"
+            );
+            for name in names.split_whitespace() {
+                assert_eq!(seen.insert(name, package), None, "{name}");
+            }
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! `coshell check`: what would go wrong on Lambda, told before deployment.
+//!
+//! Asks [`check`](crate::check) and shows the findings: for people a line each, aligned, or an
+//! object for machines.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::{env, io::IsTerminal};
+
+use clap::{Args, ValueHint};
+use serde_json::{Value, json};
+
+use super::function::task_root;
+use super::{Error, print};
+use crate::check::images::Image;
+use crate::check::{self, Finding, Report, Severity, Subject, shown};
+use crate::config;
+use crate::emulator::logs::is_colour_refused;
+use crate::handler::Kind;
+
+/// What `coshell check` is told.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+        coshell check examples/echo/function.sh.handler\n  \
+        coshell check function.handler --task-root package\n  \
+        coshell check function.handler --json | jq '.findings[] | select(.severity == \"error\")'\n  \
+        coshell check jobs/nightly.sh --strict --image none\n\n\
+        Exit status:\n  \
+        0  no errors; there may be warnings and notes\n  \
+        1  there are errors\n  \
+        2  nothing was checked: wrong use, or bash cannot be started")]
+pub struct CheckArguments {
+    /// The handler, as Lambda has it: [dir/]file[.sh].function, or the name of a script or an executable; relative to
+    /// the task root
+    pub handler: OsString,
+
+    /// Where the code lies.
+    #[arg(
+        long,
+        value_name = "DIR",
+        value_hint = ValueHint::DirPath,
+        help = "Where the code lies [default: $LAMBDA_TASK_ROOT if set, else the current directory]"
+    )]
+    pub task_root: Option<PathBuf>,
+
+    /// The image that it is to run in: commands that it lacks are told
+    #[arg(long, value_name = "NAME", default_value = "al2023")]
+    pub image: Image,
+
+    /// Take warnings for errors
+    #[arg(long)]
+    pub strict: bool,
+
+    /// Print an object for machines
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Checks the handler, of which nothing is run.
+///
+/// # Errors
+/// When nothing could be checked, or the findings cannot be written.
+pub fn run(arguments: &CheckArguments) -> Result<ExitCode, Error> {
+    let task_root = task_root(arguments.task_root.as_deref())?;
+    let what = format!("cannot use task root {}", task_root.display());
+    let subject = Subject {
+        handler: arguments.handler.clone(),
+        // Paths in scripts are compared with it.
+        task_root: task_root.canonicalize().map_err(Error::io(what))?,
+        image: arguments.image,
+        bash: config::bash(env::var_os("COSHELL_BASH")),
+    };
+    let report = check::check(&subject).map_err(Error::Shell)?;
+    let text = if arguments.json {
+        format!("{}\n", as_json(&report, &subject))
+    } else {
+        let has_colour = std::io::stdout().is_terminal() && !is_colour_refused();
+        as_text(&report, &subject, has_colour)
+    };
+    print(text.as_bytes())?;
+    let is_bad = report.count(Severity::Error) > 0
+        || arguments.strict && report.count(Severity::Warning) > 0;
+    Ok(if is_bad {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn severity(finding: &Finding) -> &'static str {
+    match finding.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+        Severity::Note => "note",
+    }
+}
+
+/// Columns for place, severity and check, the message behind them, and what to do below it.
+fn as_text(report: &Report, subject: &Subject, has_colour: bool) -> String {
+    let paint = |code: &str, text: &str| {
+        if has_colour {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    };
+    let place = |finding: &Finding| match (&finding.file, finding.line) {
+        (Some(file), Some(line)) => format!("{}:{line}", shown(file, &subject.task_root).display()),
+        (Some(file), None) => shown(file, &subject.task_root).display().to_string(),
+        (None, _) => subject.handler.to_string_lossy().into_owned(),
+    };
+    let width = |text: &str| text.chars().count();
+    let places = report.findings.iter().map(|one| width(&place(one))).max();
+    let checks = report.findings.iter().map(|one| width(&one.check)).max();
+    let (places, checks) = (places.unwrap_or(0), checks.unwrap_or(0));
+    let mut lines = Vec::new();
+    for finding in &report.findings {
+        let colour = match finding.severity {
+            Severity::Error => "1;31",
+            Severity::Warning => "33",
+            Severity::Note => "36",
+        };
+        let place = printable(&format!("{:places$}", place(finding)));
+        let severity = paint(colour, &format!("{:7}", severity(finding)));
+        let check = paint("2", &format!("{:checks$}", finding.check));
+        let indent = " ".repeat(places + 2 + 7 + 2 + checks + 2);
+        let message = printable(&finding.message).replace('\n', &format!("\n{indent}"));
+        lines.push(format!("{place}  {severity}  {check}  {message}\n"));
+        if let Some(suggestion) = &finding.suggestion {
+            let suggestion = format!("try: {}", printable(suggestion));
+            lines.push(format!("{indent}{}\n", paint("32", &suggestion)));
+        }
+    }
+    lines.push(summary(report, subject) + "\n");
+    lines.concat()
+}
+
+/// What was checked, and how many findings of each kind there are.
+fn summary(report: &Report, subject: &Subject) -> String {
+    let name = printable(&subject.handler.to_string_lossy());
+    let counts: Vec<_> = [
+        (Severity::Error, "error"),
+        (Severity::Warning, "warning"),
+        (Severity::Note, "note"),
+    ]
+    .into_iter()
+    .filter_map(|(severity, word)| match report.count(severity) {
+        0 => None,
+        1 => Some(format!("1 {word}")),
+        count => Some(format!("{count} {word}s")),
+    })
+    .collect();
+    let counts = if counts.is_empty() {
+        "nothing found".to_owned()
+    } else {
+        counts.join(", ")
+    };
+    let Some(handler) = &report.handler else {
+        return format!("{name}: {counts}");
+    };
+    let file = shown(&handler.file, &subject.task_root).display();
+    let kind = match &handler.kind {
+        Kind::Function(function) => format!("function {function} in {file}"),
+        Kind::Script(_) => "a whole script".to_owned(),
+        Kind::Program => "an executable".to_owned(),
+    };
+    format!("{name}: {kind}: {counts}")
+}
+
+fn as_json(report: &Report, subject: &Subject) -> Value {
+    let findings: Vec<_> = report
+        .findings
+        .iter()
+        .map(|finding| {
+            json!({
+                "severity": severity(finding),
+                "check": finding.check,
+                "errorType": finding.error_type,
+                "file": finding.file.as_ref().map(|file| file.to_string_lossy()),
+                "line": finding.line,
+                "message": finding.message,
+                "suggestion": finding.suggestion,
+            })
+        })
+        .collect();
+    let handler = report.handler.as_ref();
+    json!({
+        "handler": subject.handler.to_string_lossy(),
+        "taskRoot": subject.task_root.to_string_lossy(),
+        "image": subject.image.name(),
+        "kind": handler.map(|handler| match handler.kind {
+            Kind::Function(_) => "function",
+            Kind::Script(_) => "script",
+            Kind::Program => "executable",
+        }),
+        "file": handler.map(|handler| handler.file.to_string_lossy()),
+        "function": handler.and_then(|handler| match &handler.kind {
+            Kind::Function(function) => Some(function),
+            _ => None,
+        }),
+        "shellcheck": report.has_shellcheck,
+        "errors": report.count(Severity::Error),
+        "warnings": report.count(Severity::Warning),
+        "notes": report.count(Severity::Note),
+        "findings": findings,
+    })
+}
+
+/// Names and lines of a script reach a terminal: not as its orders.
+fn printable(text: &str) -> String {
+    let letter = |letter: char| match letter {
+        '\n' => letter,
+        letter if letter.is_control() => '\u{fffd}',
+        letter => letter,
+    };
+    text.chars().map(letter).collect()
+}

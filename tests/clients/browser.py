@@ -1,0 +1,117 @@
+"""Chromium, in front of the site of examples/site."""
+
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import time
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+from emulator import LIMIT, REPOSITORY, Case
+
+# Tells in the page itself what became of stylesheet, image and cookie.
+LOOK = """
+addEventListener("load", () => {
+  const image = document.querySelector("img");
+  document.body.dataset.colour = getComputedStyle(document.querySelector("h1")).color;
+  document.body.dataset.image = `${image.naturalWidth}x${image.naturalHeight}`;
+  document.body.dataset.cookie = document.cookie;
+});
+"""
+VISIT_AGAIN = """
+addEventListener("load", async () => {
+  await fetch("/");
+  form.elements.name.value = "once more";
+  form.querySelector("button").click();
+});
+"""
+
+
+class Browser(Case):
+    """The page, and what it fetches."""
+
+    def _serve(self, script=""):
+        """The site, with more at the end of its script."""
+        site = self.folder()
+        shutil.copytree(REPOSITORY / "examples/site", site, dirs_exist_ok=True)
+        with open(site / "script.js", "a") as file:
+            file.write(script)
+        self.served = self.serve(site, "function.handler", "--function-url")
+
+    def _page(self):
+        """The page as it is when its scripts have run."""
+        home = self.folder()
+        command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        command += ["--disable-background-networking", "--disable-component-update", "--disable-breakpad"]
+        command += ["--no-first-run", f"--user-data-dir={home}", "--virtual-time-budget=10000"]
+        browser = subprocess.Popen(
+            [*command, "--dump-dom", self.served.url],
+            env={**os.environ, "HOME": str(home)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            text=True,
+        )
+        # Its processes outlive it a little, and write to the folder.
+        self.addCleanup(self._end_group, browser.pid)
+        page, complaints = browser.communicate(timeout=4 * LIMIT)
+        self.assertEqual(browser.returncode, 0, complaints)
+        return page
+
+    def _end_group(self, group):
+        """Kills what is left of a process group, and waits until all are gone."""
+
+        def is_alive(folder):
+            try:
+                state, _, member_of = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
+            except OSError:
+                return False  # it has ended
+            return int(member_of) == group and state not in "ZX"
+
+        deadline = time.monotonic() + LIMIT
+        while left := [folder.name for folder in pathlib.Path("/proc").glob("[0-9]*") if is_alive(folder)]:
+            assert time.monotonic() < deadline, f"these do not end: {left}"
+            os.killpg(group, signal.SIGKILL)
+            time.sleep(0.01)
+
+    def page_shows_what_its_script_fetched(self):
+        self._serve()
+        self.assertIn('<p id="greeting">Hello Ada "the Countess" \u2713! Visits: 1.</p>', self._page())
+
+    def stylesheet_and_image_are_used(self):
+        self._serve(LOOK)
+        page = self._page()
+        self.assertIn('data-colour="rgb(20, 90, 50)"', page)
+        self.assertIn('data-image="40x36"', page)
+        # A script does not see a cookie that is for HTTP only.
+        self.assertIn('data-cookie=""', page)
+
+    def cookie_comes_back_and_is_replaced(self):
+        self._serve(VISIT_AGAIN)
+        self.assertIn('<p id="greeting">Hello once more! Visits: 2.</p>', self._page())
+
+    def files_have_their_types_and_bytes(self):
+        self._serve()
+        for path, content_type in {
+            "page.html": "text/html; charset=utf-8",
+            "style.css": "text/css; charset=utf-8",
+            "script.js": "text/javascript; charset=utf-8",
+            "prompt.png": "image/png",
+        }.items():
+            url = f"{self.served.url}/{path.replace('page.html', '')}"
+            with urlopen(url, timeout=LIMIT) as response:
+                self.assertEqual(response.headers["Content-Type"], content_type)
+                wanted = (REPOSITORY / "examples/site" / path).read_bytes()
+                if content_type != "image/png":
+                    wanted = wanted.rstrip(b"\n")  # as bash reads a file
+                self.assertEqual(response.read(), wanted)
+
+    def page_that_is_not_there_is_404(self):
+        self._serve()
+        with self.assertRaises(HTTPError) as refused:
+            urlopen(f"{self.served.url}/nowhere?path=/", timeout=LIMIT)
+        self.assertEqual(refused.exception.code, 404)
+        refused.exception.close()

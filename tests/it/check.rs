@@ -1,0 +1,777 @@
+//! `coshell check`: each finding seen where it should be and not where it should not; nothing of the handler's is run.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::{LIMIT, Process, TaskRoot, repository_file};
+
+const COSHELL: &str = env!("CARGO_BIN_EXE_coshell");
+
+/// What it said: its status, and its standard output and error.
+#[derive(Debug)]
+struct Said {
+    status: i32,
+    stdout: String,
+    stderr: String,
+}
+
+fn command(root: &Path, handler: &str) -> Command {
+    let mut command = Command::new(COSHELL);
+    command
+        .args(["check", handler, "--task-root"])
+        .arg(root)
+        .env_remove("COSHELL_BASH");
+    command
+}
+
+#[track_caller]
+fn run(command: Command) -> Said {
+    let process = Process::start(command);
+    let status = process.wait_exit(LIMIT).code().expect("an exit status");
+    process.final_log();
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    Said {
+        status,
+        stdout: text(process.stdout()),
+        stderr: text(process.stderr()),
+    }
+}
+
+#[track_caller]
+fn said(root: &TaskRoot, handler: &str, options: &[&str]) -> Said {
+    let mut command = command(root.path(), handler);
+    command.args(options);
+    run(command)
+}
+
+/// The object for machines. Its counts and the exit status agree with its findings.
+#[track_caller]
+fn json_of(root: &Path, handler: &str) -> Value {
+    let mut command = command(root, handler);
+    command.arg("--json");
+    let said = run(command);
+    assert_eq!(said.stderr, "");
+    let document: Value = serde_json::from_str(&said.stdout).expect("JSON");
+    let findings = document["findings"].as_array().expect("findings");
+    let mut errors = 0;
+    for (severity, count) in [
+        ("error", "errors"),
+        ("warning", "warnings"),
+        ("note", "notes"),
+    ] {
+        let alike = findings.iter().filter(|one| one["severity"] == severity);
+        let alike = alike.count();
+        assert_eq!(document[count], alike, "{document}");
+        errors += if severity == "error" { alike } else { 0 };
+    }
+    assert_eq!(said.status, i32::from(errors > 0), "{document}");
+    document
+}
+
+#[track_caller]
+fn findings(root: &TaskRoot, handler: &str) -> Vec<Value> {
+    let document = json_of(root.path(), handler);
+    document["findings"].as_array().expect("findings").clone()
+}
+
+/// The one finding of this check that mentions `text`.
+#[track_caller]
+fn the<'a>(findings: &'a [Value], check: &str, text: &str) -> &'a Value {
+    let is_it = |one: &&Value| {
+        one["check"] == check && one["message"].as_str().is_some_and(|it| it.contains(text))
+    };
+    let found: Vec<_> = findings.iter().filter(is_it).collect();
+    assert_eq!(found.len(), 1, "{check}, {text:?} in {findings:#?}");
+    found[0]
+}
+
+#[track_caller]
+fn has_none(findings: &[Value], check: &str) {
+    let found: Vec<_> = findings
+        .iter()
+        .filter(|one| one["check"] == check)
+        .collect();
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// A task root with a `function.sh`.
+fn with(script: &str) -> TaskRoot {
+    let root = TaskRoot::new();
+    root.write("function.sh", script);
+    root
+}
+
+const HEALTHY: &str = "# shellcheck shell=bash\nhandler() {\n  printf '%s' \"$1\"\n}\n";
+
+#[test]
+fn a_clean_handler_is_one_quiet_line() {
+    let root = with(HEALTHY);
+    root.write("jobs/nightly.sh", "#!/bin/bash\necho \"$1\"\n");
+    root.write_program("report", "#!/usr/bin/awk -f\n{ print }\n");
+    for (handler, line) in [
+        (
+            "function.handler",
+            "function.handler: function handler in function.sh: nothing found\n",
+        ),
+        (
+            "function.sh.handler",
+            "function.sh.handler: function handler in function.sh: nothing found\n",
+        ),
+        (
+            "jobs/nightly.sh",
+            "jobs/nightly.sh: a whole script: nothing found\n",
+        ),
+        ("report", "report: an executable: nothing found\n"),
+    ] {
+        let said = said(&root, handler, &[]);
+        assert_eq!(
+            (said.status, said.stdout.as_str(), said.stderr.as_str()),
+            (0, line, "")
+        );
+    }
+}
+
+#[test]
+fn names_that_mean_nothing_are_told_with_what_was_likely_meant() {
+    let root = with(HEALTHY);
+    root.write("lib/orders.sh", "total() { :; }\n");
+    root.write("bare", "handler() { :; }\n");
+    for (handler, error_type, suggestion) in [
+        ("", "Runtime.MissingHandlerName", "as Lambda's setting does"),
+        (
+            "function",
+            "Runtime.MalformedHandlerName",
+            "function.handler",
+        ),
+        (
+            "function:handler",
+            "Runtime.MalformedHandlerName",
+            "function.handler",
+        ),
+        (
+            "function.sh:handler",
+            "Runtime.HandlerNotFound",
+            "function.handler",
+        ),
+        (
+            "lib/orders/total",
+            "Runtime.MalformedHandlerName",
+            "lib/orders.total",
+        ),
+        (
+            "functoin.handler",
+            "Runtime.ImportModuleError",
+            "function.handler",
+        ),
+        (
+            "function.sh.sh.handler",
+            "Runtime.ImportModuleError",
+            "function.handler",
+        ),
+        (
+            "Function.handler",
+            "Runtime.ImportModuleError",
+            "function.handler",
+        ),
+        (
+            "orders.total",
+            "Runtime.ImportModuleError",
+            "lib/orders.total",
+        ),
+        (
+            "/var/task/function.handler",
+            "Runtime.ImportModuleError",
+            "function.handler",
+        ),
+        (
+            "bare.handler",
+            "Runtime.ImportModuleError",
+            "mv bare bare.sh",
+        ),
+        (
+            "function.hander",
+            "Runtime.HandlerNotFound",
+            "function.handler",
+        ),
+        (
+            "function.sh.main",
+            "Runtime.HandlerNotFound",
+            "function.sh.handler",
+        ),
+    ] {
+        let found = findings(&root, handler);
+        let error = found
+            .first()
+            .unwrap_or_else(|| panic!("nothing for {handler:?}"));
+        assert_eq!(error["severity"], "error", "{handler}");
+        assert_eq!(error["errorType"], error_type, "{handler}");
+        let told = error["suggestion"].as_str().unwrap_or_default();
+        assert!(told.contains(suggestion), "{handler}: {told:?}");
+    }
+    let error = &findings(&root, "nothing.like_it")[0];
+    assert_eq!(error["suggestion"], Value::Null, "{error}");
+}
+
+#[test]
+fn errors_have_the_words_of_the_init_error() {
+    let root = with("greet() { :; }\nbye() { :; }\n");
+    let said = said(&root, "function.handler", &[]);
+    let path = root.path().join("function.sh");
+    let words = format!(
+        "cannot load handler function.handler: {} defines no function handler; it defines greet, bye",
+        path.display()
+    );
+    assert!(said.stdout.contains(&words), "{}", said.stdout);
+    assert_eq!(said.status, 1);
+}
+
+#[test]
+fn syntax_errors_have_their_line() {
+    let root = with("handler() {\n  echo \"$1\n}\n");
+    let found = findings(&root, "function.handler");
+    let error = the(&found, "syntax", "unexpected EOF");
+    assert_eq!(error["errorType"], "Runtime.UserCodeSyntaxError");
+    assert_eq!(error["line"], 2, "{error}");
+    // What bash understands when it runs is no error.
+    let root =
+        with("shopt -s extglob\nhandler() {\n  case $1 in +([0-9])) echo \"n\" ;; esac\n}\n");
+    has_none(&findings(&root, "function.handler"), "syntax");
+    root.write(
+        "archive.sh",
+        "#!/bin/bash\necho \"$1\"\nexit 0\n)) (\" if\n",
+    );
+    assert!(findings(&root, "archive.sh").is_empty());
+}
+
+#[test]
+fn line_ends_of_windows_are_told() {
+    let root = with(&HEALTHY.replace('\n', "\r\n"));
+    let found = findings(&root, "function.handler");
+    let error = the(&found, "line-ends", "CR LF");
+    assert_eq!(error["errorType"], "Runtime.HandlerFileLineEnds");
+    let root = with(&HEALTHY.replace("\"$1\"\n", "\"$1\"\r\n"));
+    let found = findings(&root, "function.handler");
+    let warning = the(&found, "line-ends", "1 of 4 lines");
+    assert_eq!(
+        (&warning["severity"], &warning["line"]),
+        (&"warning".into(), &3.into())
+    );
+}
+
+#[test]
+fn files_that_another_user_cannot_read_are_told() {
+    let root = with(HEALTHY);
+    root.write("lib/deep/job.sh", "#!/bin/bash\necho\n");
+    root.write_program("program", "#!/usr/bin/awk -f\n");
+    has_none(&findings(&root, "lib/deep/job.sh"), "permissions");
+    let set = |name: &str, mode: u32| {
+        fs::set_permissions(root.path().join(name), Permissions::from_mode(mode)).expect("a mode");
+    };
+    set("function.sh", 0o640);
+    set("lib", 0o750);
+    set("program", 0o744);
+    for (handler, text, suggestion, error_type) in [
+        (
+            "function.handler",
+            "function.sh cannot be read",
+            "chmod a+r function.sh",
+            "Runtime.HandlerFileUnreadable",
+        ),
+        (
+            "lib/deep/job.sh",
+            "lib can be entered by its owner alone",
+            "chmod a+rx lib",
+            "Runtime.HandlerFileUnreadable",
+        ),
+        (
+            "program",
+            "program cannot be run",
+            "chmod a+rx program",
+            "Runtime.HandlerFileNotExecutable",
+        ),
+    ] {
+        let found = findings(&root, handler);
+        let error = the(&found, "permissions", text);
+        assert_eq!(
+            (&error["suggestion"], &error["errorType"]),
+            (&suggestion.into(), &error_type.into())
+        );
+        assert_eq!(error["severity"], "error");
+    }
+    set("lib", 0o755);
+    set("program", 0o644);
+    assert_eq!(
+        findings(&root, "program")[0]["errorType"],
+        "Runtime.HandlerFileNotExecutable"
+    );
+}
+
+#[test]
+fn links_that_lead_out_of_the_task_root_are_told() {
+    let (root, other) = (with(HEALTHY), with(HEALTHY));
+    symlink(other.path().join("function.sh"), root.path().join("out.sh")).expect("a link");
+    symlink("function.sh", root.path().join("in.sh")).expect("a link");
+    let found = findings(&root, "out.handler");
+    the(&found, "permissions", "leads out of the task root");
+    has_none(&findings(&root, "in.handler"), "permissions");
+}
+
+#[test]
+fn commands_that_the_image_lacks_are_told_with_their_lines_and_packages() {
+    let root = with(
+        "# shellcheck shell=bash\nhandler() {\n  jq . <<<\"$1\" | sort\n  x=$(mytool)\n  timeout 3 jq \"$x\"\n  own\n}\nown() { curl \"$1\"; }\n",
+    );
+    let found = findings(&root, "function.handler");
+    let jq = the(
+        &found,
+        "command",
+        "jq is not in the image al2023, and is called in 2 places",
+    );
+    assert_eq!(
+        (&jq["line"], &jq["severity"]),
+        (&3.into(), &"warning".into())
+    );
+    assert!(
+        jq["suggestion"]
+            .as_str()
+            .is_some_and(|it| it.contains("dnf install -y jq"))
+    );
+    assert_eq!(the(&found, "command", "mytool is not known")["line"], 4);
+    let all = found.iter().filter(|one| one["check"] == "command");
+    assert_eq!(all.count(), 2, "{found:#?}");
+    let said = said(&root, "function.handler", &["--image", "none"]);
+    assert!(!said.stdout.contains("jq is not"), "{}", said.stdout);
+}
+
+#[test]
+fn commands_that_the_script_asks_for_are_a_note() {
+    let root =
+        with("if ! command -v jq >/dev/null; then return 1; fi\nhandler() { jq . <<<\"$1\"; }\n");
+    let found = findings(&root, "function.handler");
+    assert_eq!(the(&found, "command", "jq")["severity"], "note");
+}
+
+#[test]
+fn interpreters_that_the_image_lacks_are_told() {
+    let root = TaskRoot::new();
+    root.write_program("here.py", "#!/usr/bin/env python3\n");
+    root.write_program("gone.x", "#!/no/such/interpreter\n");
+    let found = findings(&root, "here.py");
+    the(&found, "command", "python3 is not in the image al2023");
+    let found = findings(&root, "gone.x");
+    assert_eq!(the(&found, "handler", "not there")["severity"], "warning");
+    the(
+        &found,
+        "command",
+        "interpreter is not known to be in the image",
+    );
+}
+
+#[test]
+fn programs_of_the_package_are_looked_for_by_their_paths() {
+    let root =
+        with("handler() {\n  \"$LAMBDA_TASK_ROOT/bin/tool\" a\n  bin/gone\n  ./bin/plain\n}\n");
+    root.write_program("bin/tool", "#!/bin/bash\n");
+    root.write("bin/plain", "#!/bin/bash\n");
+    let found = findings(&root, "function.handler");
+    assert_eq!(
+        the(&found, "command", "bin/gone, which is not in the task root")["line"],
+        3
+    );
+    the(&found, "permissions", "bin/plain cannot be run");
+    assert!(!found.iter().any(|one| {
+        one["message"]
+            .as_str()
+            .is_some_and(|it| it.contains("bin/tool"))
+    }));
+}
+
+#[test]
+fn files_that_are_sourced_are_checked_too() {
+    let root = with(
+        ". \"$LAMBDA_TASK_ROOT/lib/a.sh\"\n. ./gone.sh\n[[ -r ./maybe.sh ]] && . ./maybe.sh\n",
+    );
+    root.write("lib/a.sh", ". \"${BASH_SOURCE%/*}/b.sh\"\n");
+    root.write("lib/b.sh", "handler() {\n  zip a b\n}\n");
+    let found = findings(&root, "function.handler");
+    has_none(&found, "function");
+    let gone = the(&found, "source", "gone.sh");
+    assert_eq!(gone["line"], 2, "{gone}");
+    let zip = the(&found, "command", "zip");
+    assert!(
+        zip["file"]
+            .as_str()
+            .is_some_and(|it| it.ends_with("lib/b.sh")),
+        "{zip}"
+    );
+    root.write("lib/b.sh", "handler() {\n");
+    let found = findings(&root, "function.handler");
+    assert!(
+        the(&found, "syntax", "unexpected end of file")["file"]
+            .as_str()
+            .is_some_and(|it| it.ends_with("lib/b.sh"))
+    );
+}
+
+#[test]
+fn task_roots_are_found_by_every_kind_of_path() {
+    let root = with(". ./gone.sh\nhandler() { :; }\n");
+    root.write("below/file", "");
+    for path in ["below/..", "./below/../", "."] {
+        let mut command = Command::new(COSHELL);
+        command
+            .args(["check", "function.handler", "--task-root", path])
+            .current_dir(root.path());
+        let said = run(command).stdout;
+        let line = "function.sh:1  warning  source  sources gone.sh, which is not in the task root";
+        assert!(said.contains(line), "{path}: {said}");
+    }
+}
+
+#[test]
+fn functions_that_cannot_be_seen_are_no_errors() {
+    for script in [
+        "eval \"$(printf 'handler() { :; }')\"\n",
+        ". /opt/lib.sh\n",
+        ". \"$SOMEWHERE\"\n",
+    ] {
+        let found = findings(&with(script), "function.handler");
+        assert_eq!(the(&found, "function", "cannot see")["severity"], "warning");
+    }
+    for script in [
+        "eval 'handler() { :; }'\n",
+        "if true; then\n  function handler {\n    :\n  }\nfi\n",
+    ] {
+        has_none(&findings(&with(script), "function.handler"), "function");
+    }
+    // What only looks like one.
+    for script in [
+        "cat <<X\nhandler() { :; }\nX\n",
+        "# handler() { :; }\nother() { :; }\n",
+        "echo 'handler() { :; }'\n",
+    ] {
+        let found = findings(&with(script), "function.handler");
+        assert_eq!(
+            the(&found, "function", "defines no function")["severity"],
+            "error",
+            "{script}"
+        );
+    }
+}
+
+#[test]
+fn exported_values_that_are_too_large_are_told() {
+    let root = with(
+        "export TABLE=$(<table.json)\nexport SMALL=$(cat small.json)\nKEPT=$(<table.json)\nhandler() { :; }\n",
+    );
+    root.write("table.json", "x".repeat(131_072));
+    root.write("small.json", "x".repeat(131_072 - "SMALL".len() - 2));
+    let found = findings(&root, "function.handler");
+    let error = the(
+        &found,
+        "environment",
+        "131072 bytes, the size of table.json",
+    );
+    assert_eq!(
+        (&error["severity"], &error["line"]),
+        (&"error".into(), &1.into())
+    );
+    assert_eq!(
+        found
+            .iter()
+            .filter(|one| one["check"] == "environment")
+            .count(),
+        1
+    );
+    // bash exports it, and no program starts.
+    let mut bash = Command::new("bash");
+    bash.args(["-c", "cd \"$1\" && export SMALL=$(cat small.json) && /bin/true && export TABLE=$(<table.json) && ! /bin/true", "bash"]).arg(root.path());
+    let process = Process::start(bash);
+    assert_eq!(
+        process.wait_exit(LIMIT).code(),
+        Some(0),
+        "{}",
+        process.log()
+    );
+}
+
+#[test]
+fn exporting_the_event_is_told() {
+    for body in [
+        "export EVENT=$1",
+        "export EVENT=\"$1\"",
+        "local event=$1; export EVENT=$event",
+        "EVENT=$1; export EVENT",
+        "EVENT=$1 curl x",
+    ] {
+        let root = with(&format!("handler() {{\n  {body}\n}}\n"));
+        let found = findings(&root, "function.handler");
+        the(&found, "environment", "exports the event as EVENT");
+    }
+    for body in [
+        "local event=$1",
+        "export ID=\"${1%%x}\"",
+        "export ID=$(cut -c1 <<<\"$1\")",
+        "export ID=1",
+    ] {
+        let root = with(&format!(
+            "handler() {{\n  {body}\n}}\nother() {{\n  export EVENT=$1\n}}\n"
+        ));
+        has_none(&findings(&root, "function.handler"), "environment");
+    }
+}
+
+#[test]
+fn findings_of_shellcheck_are_told_where_it_is_installed() {
+    let root = with("handler() {\n  local x=$(date)\n  echo $x\n}\n");
+    let document = json_of(root.path(), "function.handler");
+    assert_eq!(document["shellcheck"], true, "shellcheck is not installed");
+    let found = document["findings"].as_array().expect("findings");
+    let warning = the(found, "SC2155", "Declare and assign");
+    assert_eq!(
+        (&warning["severity"], &warning["line"]),
+        (&"warning".into(), &2.into())
+    );
+    assert_eq!(the(found, "SC2086", "Double quote")["severity"], "note");
+    let mut without = command(root.path(), "function.handler");
+    without
+        .args(["--json"])
+        .env("PATH", root.path())
+        .env("COSHELL_BASH", "/bin/bash");
+    let document: Value = serde_json::from_str(&run(without).stdout).expect("JSON");
+    assert_eq!(document["shellcheck"], false);
+}
+
+#[test]
+fn nothing_of_the_handler_is_run() {
+    let script = "touch \"$LAMBDA_TASK_ROOT/marker\" marker\n$(touch marker)\nexec >marker\nhandler() { touch marker; }\nexit 3\n";
+    let root = with(script);
+    root.write("script.sh", format!("#!/bin/bash\n{script}"));
+    root.write_program(
+        "program",
+        "#!/usr/bin/awk -f\nBEGIN { system(\"touch marker\") }\n",
+    );
+    root.write(
+        "braces.sh",
+        "touch marker\n}\ntouch marker\nhandler() {\n:\n}\n{\n",
+    );
+    root.write("profile", "touch \"$MARKER\"\n");
+    for handler in ["function.handler", "script.sh", "program", "braces.handler"] {
+        let mut command = command(root.path(), handler);
+        command
+            .env("LAMBDA_TASK_ROOT", root.path())
+            .env("BASH_ENV", root.path().join("profile"))
+            .env("MARKER", root.path().join("marker"))
+            .current_dir(root.path());
+        run(command);
+        assert!(!root.exists("marker"), "{handler} was run");
+    }
+}
+
+#[test]
+fn the_object_for_machines_says_what_the_name_means() {
+    let root = with(HEALTHY);
+    let document = json_of(root.path(), "function.sh.handler");
+    let path = root.path().join("function.sh");
+    assert_eq!(document["handler"], "function.sh.handler");
+    assert_eq!(document["taskRoot"], root.path().to_string_lossy().as_ref());
+    assert_eq!(document["image"], "al2023");
+    assert_eq!(
+        (&document["kind"], &document["function"]),
+        (&"function".into(), &"handler".into())
+    );
+    assert_eq!(document["file"], path.to_string_lossy().as_ref());
+    assert_eq!(document["findings"], Value::Array(Vec::new()));
+    let document = json_of(root.path(), "function.sh");
+    assert_eq!(
+        (&document["kind"], &document["function"]),
+        (&"script".into(), &Value::Null)
+    );
+}
+
+#[test]
+fn text_has_columns_and_no_colour_in_a_pipe() {
+    let root =
+        with("# shellcheck shell=bash\nhandler() {\n  jq . <<<\"$1\"\n  export EVENT=$1\n}\n");
+    let said = said(&root, "function.handler", &[]);
+    assert_eq!(said.status, 0);
+    assert!(!said.stdout.contains('\x1b'), "{}", said.stdout);
+    let lines: Vec<_> = said.stdout.lines().collect();
+    assert!(
+        lines[0].starts_with("function.sh:3  warning  command      jq is not"),
+        "{}",
+        said.stdout
+    );
+    assert!(
+        lines[1].starts_with(&format!("{}try: ", " ".repeat(37))),
+        "{}",
+        said.stdout
+    );
+    assert!(
+        lines[2].starts_with("function.sh:4  warning  environment  exports"),
+        "{}",
+        said.stdout
+    );
+    assert_eq!(
+        lines.last(),
+        Some(&"function.handler: function handler in function.sh: 2 warnings")
+    );
+}
+
+#[test]
+fn colour_is_for_terminals_that_do_not_refuse_it() {
+    let root = with("handler() {\n  jq . <<<\"$1\"\n}\n");
+    let typescript = |setting: &str| {
+        let mut script = Command::new("script");
+        let line = format!(
+            "{setting} '{COSHELL}' check function.handler --task-root '{}'",
+            root.path().display()
+        );
+        script
+            .args(["-qec", &line, "/dev/null"])
+            .env_remove("NO_COLOR");
+        run(script).stdout
+    };
+    assert!(
+        typescript("").contains("\x1b[33mwarning"),
+        "{}",
+        typescript("")
+    );
+    assert!(!typescript("NO_COLOR=1").contains('\x1b'));
+}
+
+#[test]
+fn warnings_count_as_errors_if_they_are_told_to() {
+    let root = with("handler() {\n  jq . <<<\"$1\"\n}\n");
+    assert_eq!(said(&root, "function.handler", &[]).status, 0);
+    assert_eq!(said(&root, "function.handler", &["--strict"]).status, 1);
+    let clean = with(HEALTHY);
+    assert_eq!(said(&clean, "function.handler", &["--strict"]).status, 0);
+}
+
+#[test]
+fn what_cannot_be_checked_at_all_is_misuse() {
+    let root = with(HEALTHY);
+    let mut no_bash = command(root.path(), "function.handler");
+    no_bash.env("COSHELL_BASH", "/no/such/bash");
+    let no_folder = command(&root.path().join("gone"), "function.handler");
+    let mut no_image = command(root.path(), "function.handler");
+    no_image.args(["--image", "al2"]);
+    for (command, words) in [
+        (
+            no_bash,
+            "coshell: cannot start shell /no/such/bash: No such file",
+        ),
+        (no_folder, "coshell: cannot use task root"),
+        (no_image, "possible values: al2023, none"),
+    ] {
+        let said = run(command);
+        assert_eq!((said.status, said.stdout.as_str()), (2, ""));
+        assert!(said.stderr.contains(words), "{}", said.stderr);
+    }
+}
+
+#[test]
+fn odd_files_neither_hang_nor_crash_it() {
+    let root = TaskRoot::new();
+    root.fifo("fifo.sh");
+    root.write("folder.sh/file", "");
+    root.write("empty.sh", "");
+    root.write("binary.sh", [0, 159, 146, 150, b'\n', 0xff]);
+    root.write(
+        "deep.sh",
+        format!(
+            "handler() {{ echo {}a{}; }}\n",
+            "$(".repeat(500),
+            ")".repeat(500)
+        ),
+    );
+    root.write("itself.sh", ". ./itself.sh\nhandler() { :; }\n");
+    root.write("escape.sh", "\x1b[31m() { :; }\nhandler() { a\x1bb; }\n");
+    for handler in [
+        "fifo.handler",
+        "fifo.sh",
+        "folder.handler",
+        "empty.handler",
+        "binary.handler",
+        "binary.sh",
+    ] {
+        let said = said(&root, handler, &[]);
+        assert_eq!(said.stderr, "", "{handler}");
+        assert!(!said.stdout.contains('\x1b'), "{handler}");
+    }
+    assert_eq!(said(&root, "fifo.handler", &[]).status, 1);
+    assert_eq!(said(&root, "empty.handler", &[]).status, 1);
+    for handler in ["deep.handler", "itself.handler", "escape.handler"] {
+        let said = said(&root, handler, &[]);
+        assert!(
+            !said.stdout.contains('\x1b') && said.status < 2,
+            "{handler}: {said:?}"
+        );
+    }
+}
+
+fn is_script(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|kind| kind == "sh")
+}
+
+#[test]
+fn examples_and_fixtures_have_no_errors() {
+    let examples = repository_file("examples");
+    for handler in [
+        "echo/function.sh.handler",
+        "s3-event/function.handler",
+        "function-url/function.handler",
+        "nightly-report/report.sh",
+        "executable/wordcount",
+        "cleanup/function.handler",
+    ] {
+        assert_eq!(json_of(&examples, handler)["errors"], 0, "{handler}");
+    }
+    for (folder, suffix) in [
+        ("tests/fixtures/handlers", ".handler"),
+        ("tests/fixtures/scripts", ""),
+    ] {
+        let folder = repository_file(folder);
+        for entry in fs::read_dir(&folder).expect("fixtures").flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if is_script(&name) {
+                let document = json_of(&folder, &format!("{name}{suffix}"));
+                assert_eq!(document["errors"], 0, "{name}: {document:#}");
+            }
+        }
+    }
+}
+
+/// The grammar that reads scripts here sees the functions that bash sees.
+#[test]
+fn functions_are_those_that_bash_finds() {
+    let folder = repository_file("tests/fixtures/handlers");
+    for entry in fs::read_dir(&folder).expect("fixtures").flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // Without running the shopt, bash does not take this one.
+        if !is_script(&name) || name == "matches_extended_globs.sh" {
+            continue;
+        }
+        let mut bash = Command::new("bash");
+        bash.args(["--pretty-print"]).arg(entry.path());
+        let printed = run(bash).stdout;
+        let names: Vec<_> = printed
+            .lines()
+            .filter_map(|line| line.strip_suffix(" () ")?.split_whitespace().last())
+            .collect();
+        assert!(!names.is_empty(), "{name}: {printed}");
+        for function in names {
+            has_none(
+                json_of(&folder, &format!("{name}.{function}"))["findings"]
+                    .as_array()
+                    .expect("findings"),
+                "function",
+            );
+        }
+    }
+}

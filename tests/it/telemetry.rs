@@ -1,0 +1,119 @@
+//! Extensions of `coshell serve` that are programs, and what the Telemetry API sends them.
+
+use serde_json::Value;
+
+use crate::support::served::Plan;
+use crate::support::{LIMIT, Served, wait_until};
+
+/// Registers, subscribes, and writes what it is sent to `telemetry`, an array a line; and its events to the log.
+const WATCHER: &str = r#"#!/usr/bin/env python3
+import http.server, json, os, threading, urllib.request
+
+api = "http://" + os.environ["AWS_LAMBDA_RUNTIME_API"]
+
+
+class Sink(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        with open(os.environ["LAMBDA_TASK_ROOT"] + "/telemetry", "ab") as file:
+            file.write(body + b"\n")
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *arguments):
+        pass
+
+
+def call(method, path, headers, body=None):
+    request = urllib.request.Request(api + path, method=method, headers=headers, data=body)
+    return urllib.request.urlopen(request)
+
+
+server = http.server.HTTPServer(("127.0.0.1", 0), Sink)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+events = b'{"events": ["INVOKE", "SHUTDOWN"]}'
+registered = call("POST", "/2020-01-01/extension/register", {"Lambda-Extension-Name": "watcher"}, events)
+me = {"Lambda-Extension-Identifier": registered.headers["Lambda-Extension-Identifier"]}
+subscription = {
+    "schemaVersion": "2022-12-13",
+    "types": ["platform", "function"],
+    "buffering": {"maxItems": 1000, "maxBytes": 262144, "timeoutMs": 25},
+    "destination": {"protocol": "HTTP", "URI": f"http://sandbox.localdomain:{server.server_port}/"},
+}
+call("PUT", "/2022-07-01/telemetry", me, json.dumps(subscription).encode())
+while True:
+    event = json.load(call("GET", "/2020-01-01/extension/event/next", me))
+    print("watcher:", event["eventType"], event.get("requestId", event.get("shutdownReason")), flush=True)
+    if event["eventType"] == "SHUTDOWN":
+        break
+"#;
+
+fn plan(script: &str, program: &str) -> Plan {
+    let plan = Served::of(script);
+    plan.task_root.write_program("extensions/watcher", program);
+    let folder = plan.task_root.path().join("extensions");
+    plan.option("--extensions", &folder.to_string_lossy())
+}
+
+fn records(served: &Served, event_type: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(served.task_root.path().join("telemetry"));
+    let text = text.unwrap_or_default();
+    // The last line may be in writing.
+    let arrays = text
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Vec<Value>>(line).ok());
+    let events = arrays.flatten().filter(|event| event["type"] == event_type);
+    events.map(|event| event["record"].clone()).collect()
+}
+
+// contract #88, #99
+#[test]
+fn subscriber_is_sent_the_events_of_the_platform_and_the_lines_of_the_function() {
+    let served = plan("handler() { echo \"seen $1\" >&2; printf '{}'; }", WATCHER).start();
+    let reply = served.call("one");
+    let request_id = reply.header("X-Amzn-RequestId").expect("a request id");
+    wait_until(|| !records(&served, "platform.report").is_empty(), LIMIT);
+    assert_eq!(
+        records(&served, "platform.start")[0]["requestId"],
+        request_id
+    );
+    assert_eq!(
+        records(&served, "platform.initReport")[0]["status"],
+        "success"
+    );
+    let lines = records(&served, "function");
+    assert!(lines.contains(&"seen one".into()), "{lines:?}");
+    let report = &records(&served, "platform.report")[0];
+    assert_eq!(report["requestId"], request_id);
+    assert_eq!(report["status"], "success");
+    for figure in ["durationMs", "initDurationMs", "maxMemoryUsedMB"] {
+        let figure = report["metrics"][figure].as_f64();
+        assert!(figure.is_some_and(|figure| figure > 0.0), "{report}");
+    }
+}
+
+#[test]
+fn extension_is_told_of_invocations_and_of_the_end() {
+    let served = plan("handler() { :; }", WATCHER).start();
+    let reply = served.call("");
+    let request_id = reply
+        .header("X-Amzn-RequestId")
+        .expect("a request id")
+        .to_owned();
+    served.wait_count(&format!("watcher: INVOKE {request_id}\n"), 1);
+    let log = served.end();
+    assert!(log.contains("watcher: SHUTDOWN spindown\n"), "{log}");
+}
+
+#[test]
+fn extension_that_ends_before_it_registers_is_the_end_of_the_init() {
+    let served = plan("handler() { :; }", "#!/bin/sh\nexit 3\n").start();
+    served.wait_count("\tError Type: Extension.Crash\t", 1);
+    let reply = served.call("");
+    let document: Value = serde_json::from_slice(&reply.body).expect("a document");
+    assert_eq!(document["errorType"], "Extension.Crash");
+    assert_eq!(
+        document["errorMessage"],
+        "watcher: Extension exited with error: exit status 3"
+    );
+}
