@@ -152,6 +152,7 @@ fn managed_instance_gets_as_many_events_at_once_as_it_may() {
     let third = runtime.begin_next();
     let stray = runtime.respond("stray", "");
     assert_eq!((stray.status, third.is_answered()), (400, false));
+    served.wait_count("START ", 2);
     assert_eq!(served.stdout().matches("START ").count(), 2);
     let answer = |request_id: &str, event: &[u8]| {
         let text = format!("answer to {}", String::from_utf8_lossy(event));

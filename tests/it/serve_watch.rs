@@ -36,11 +36,9 @@ fn saved_file_is_the_one_that_answers() {
     for _ in 0..10 {
         assert_eq!(served.text("x"), "newest x");
     }
-    assert!(
-        served
-            .stderr()
-            .contains(&format!("coshell: function.sh{CHANGED}"))
-    );
+    served
+        .process
+        .wait_log(&format!("coshell: function.sh{CHANGED}"));
 }
 
 #[test]
@@ -194,5 +192,5 @@ fn files_in_new_folders_are_seen_and_those_that_go() {
     wait_answer(&served, "deeper");
     fs::remove_file(served.task_root.path().join("lib/words.sh")).expect("removed");
     wait_answer(&served, "none");
-    assert!(served.stderr().matches(CHANGED).count() > before);
+    served.wait_count(CHANGED, before + 1);
 }
