@@ -28,7 +28,7 @@ fails() {
 }
 waits() {
   printf 'begun\n' >&2
-  read -r answer <"$GATE"
+  read -r answer <"${GATE:-$1}"
   printf '%s' "$answer"
 }
 """
@@ -274,14 +274,14 @@ class Boto3(Case):
         patient.meta.events.register("before-send.lambda.Invoke", before_attempt)
         response = self._invoke(patient)
         self.assertEqual(response["Payload"].read(), b"open")
-        self.assertEqual(response["ResponseMetadata"]["RetryAttempts"], 1)
+        self.assertGreaterEqual(response["ResponseMetadata"]["RetryAttempts"], 1)
 
     def callers_at_a_time_are_served_by_sandboxes_of_their_own(self):
-        gate = self.gate()
-        lambda_ = self._serve_function("waits", "--env", f"GATE={gate}", "--concurrency", "3")
-        calls = [self.meanwhile(self._invoke, lambda_) for _ in range(3)]
+        gates = [self.gate() for _ in range(3)]
+        lambda_ = self._serve_function("waits", "--concurrency", "3")
+        calls = [self.meanwhile(self._invoke, lambda_, str(gate)) for gate in gates]
         self.served.wait_log("begun", count=3)
-        for call in calls:
+        for gate in gates:
             self.open_gate(gate)
         for call in calls:
             self.assertEqual(call()["Payload"].read(), b"open")
