@@ -64,6 +64,7 @@ class RustRuntime(Case):
         self._serve("fails")
         for event in ("socks", "shoes"):
             self.assertEqual(self._fail(event)["errorMessage"], f'no such thing: "{event}"')
+        self.served.wait_log("REPORT RequestId", count=2)
         self.assertEqual(self.served.log().count("\tInit Duration"), 1)
 
     def panic_is_a_function_error(self):
