@@ -11,6 +11,8 @@ RIE := $(TOOLS)/aws-lambda-rie
 SAM_CLI := aws-sam-cli==1.170.0
 VENV := $(TOOLS)/venv
 CLIENTS := $(VENV)/installed
+RUST_RUNTIME := tests/fixtures/rust-runtime
+BUILT := $${CARGO_TARGET_DIR:-target}
 PACKAGES := bash-static bats ca-certificates chromium curl gawk groff-base perl procps python3 python3-pip python3-venv \
 	shellcheck shfmt util-linux
 SCRIPTS := $(shell git ls-files --cached --others --exclude-standard -- \
@@ -76,7 +78,9 @@ rust: test-tools ## unit and integration tests, on the system's bash
 
 clients: test-tools ## AWS's clients and runtimes with coshell serve between them
 	cargo build --locked --bin coshell
-	COSHELL=$${CARGO_TARGET_DIR:-target}/debug/coshell $(VENV)/bin/python -B tests/clients/run
+	cargo build --locked --manifest-path $(RUST_RUNTIME)/Cargo.toml --target-dir $(BUILT)/rust-runtime
+	COSHELL=$(BUILT)/debug/coshell RUST_RUNTIME=$(BUILT)/rust-runtime/debug/rust-runtime \
+	  $(VENV)/bin/python -B tests/clients/run $(TEST)
 
 driver: ## the driver alone
 	bats tests/driver

@@ -28,7 +28,7 @@ fails() {
 }
 waits() {
   printf 'begun\n' >&2
-  read -r answer <"$GATE"
+  read -r answer <"${GATE:-$1}"
   printf '%s' "$answer"
 }
 """
@@ -189,10 +189,10 @@ class Boto3(Case):
 
     def timeout_is_a_function_error(self):
         gate = self.gate()
-        lambda_ = self._serve_function("waits", "--env", f"GATE={gate}", "--timeout", "0.2")
+        lambda_ = self._serve_function("waits", "--env", f"GATE={gate}", "--timeout", "0.5")
         response = self._invoke(lambda_)
         self.assertEqual(response["FunctionError"], "Unhandled")
-        self.assertRegex(document(response)["errorMessage"], r"Task timed out after 0\.20 seconds$")
+        self.assertRegex(document(response)["errorMessage"], r"Task timed out after 0\.50 seconds$")
 
     def event_is_taken_at_once_and_invoked_later(self):
         gate = self.gate()
@@ -219,6 +219,7 @@ class Boto3(Case):
         self.assertEqual(response["StatusCode"], 204)
         self.assertEqual(response["Payload"].read(), b"")
         self.assertEqual(self._invoke(lambda_)["Payload"].read(), b"0")
+        self.served.wait_log("REPORT RequestId")
         self.assertEqual(self.served.log().count("START RequestId"), 1)
 
     def event_above_the_limit_is_an_exception(self):
@@ -274,14 +275,14 @@ class Boto3(Case):
         patient.meta.events.register("before-send.lambda.Invoke", before_attempt)
         response = self._invoke(patient)
         self.assertEqual(response["Payload"].read(), b"open")
-        self.assertEqual(response["ResponseMetadata"]["RetryAttempts"], 1)
+        self.assertGreaterEqual(response["ResponseMetadata"]["RetryAttempts"], 1)
 
     def callers_at_a_time_are_served_by_sandboxes_of_their_own(self):
-        gate = self.gate()
-        lambda_ = self._serve_function("waits", "--env", f"GATE={gate}", "--concurrency", "3")
-        calls = [self.meanwhile(self._invoke, lambda_) for _ in range(3)]
+        gates = [self.gate() for _ in range(3)]
+        lambda_ = self._serve_function("waits", "--concurrency", "3")
+        calls = [self.meanwhile(self._invoke, lambda_, str(gate)) for gate in gates]
         self.served.wait_log("begun", count=3)
-        for call in calls:
+        for gate in gates:
             self.open_gate(gate)
         for call in calls:
             self.assertEqual(call()["Payload"].read(), b"open")
@@ -355,7 +356,9 @@ class Boto3Streams(Case):
         served = self.serve({"function.sh": FUNCTION}, "function.handler")
         response = self._stream(served, {}, InvocationType="DryRun")
         self.assertEqual(response["StatusCode"], 204)
-        self.assertNotIn("START RequestId", served.log())
+        self.assertEqual(len(list(self._stream(served, {})["EventStream"])), 2)
+        served.wait_log("REPORT RequestId")
+        self.assertEqual(served.log().count("START RequestId"), 1)
 
     def event_above_the_limit_is_an_exception(self):
         served = self.serve({"function.sh": FUNCTION}, "function.handler")

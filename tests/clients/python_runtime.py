@@ -163,6 +163,7 @@ class PythonRuntime(Case):
             self.assertEqual(error["errorType"], "ValueError")
             self.assertEqual(error["errorMessage"], f"no such thing: {event}")
             self.assertIn("in fails", error["stackTrace"][0])
+        self.served.wait_log("REPORT RequestId", count=2)
         self.assertEqual(self.served.log().count("\tInit Duration"), 1)
 
     def response_that_is_no_json_is_a_function_error(self):
@@ -208,10 +209,10 @@ class PythonRuntime(Case):
 
     def handler_is_stopped_at_the_timeout_and_replaced(self):
         gate = self.gate()
-        self._serve("waits", "--timeout", "1", "--env", f"GATE={gate}")
+        self._serve("waits", "--timeout", "3", "--env", f"GATE={gate}")
         error = self._fail("r")
         self.assertEqual(error["errorType"], "Sandbox.Timedout")
-        self.assertRegex(error["errorMessage"], r"^RequestId: .* Error: Task timed out after 1\.00 seconds$")
+        self.assertRegex(error["errorMessage"], r"^RequestId: .* Error: Task timed out after 3\.00 seconds$")
         self.open_gate(gate)
         (_, text), headers = self._invoke("r")
         self.assertEqual(text, "open")
