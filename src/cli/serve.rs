@@ -374,7 +374,7 @@ async fn serve(
         0 => {}
         count => {
             logs::say(format_args!(
-                "{count} events of type Event are not done with, and are dropped"
+                "events of type Event that are not done with, and are dropped: {count}"
             ));
         }
     }

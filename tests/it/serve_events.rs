@@ -125,6 +125,6 @@ fn event_that_waits_for_its_next_attempt_is_told_of_at_the_end() {
     served.process.wait_log("attempt 2 of 3 comes in 600s\n");
     assert_eq!(served.respond("other 0"), b"");
     let log = served.end();
-    let told = "coshell: 1 events of type Event are not done with, and are dropped\n";
+    let told = "coshell: events of type Event that are not done with, and are dropped: 1\n";
     assert!(log.contains(told), "{log}");
 }
