@@ -12,6 +12,7 @@
 //! [`child`](crate::child) how processes are found.
 
 pub mod asynchronous;
+pub mod awake;
 pub mod body;
 pub mod exchange;
 pub mod extension_api;

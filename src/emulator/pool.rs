@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::awake::Awake;
 use super::exchange::{Answer, Event, Exchange, Failure, HandedOut, Opened, new_id};
 use super::faults::Faults;
 use super::init::{init, restore};
@@ -51,6 +52,7 @@ pub struct Pool {
     pub turns: Turns,
     sandboxes: Mutex<Sandboxes>,
     pulse: Pulse,
+    awake: Awake,
     /// Only one sandbox of Managed Instances is there, however many want it at once.
     starting: tokio::sync::Mutex<()>,
 }
@@ -97,10 +99,13 @@ impl Pool {
             faults: Arc::new(faults),
             sandboxes: Mutex::default(),
             pulse: Pulse::default(),
+            awake: Awake::default(),
             starting: tokio::sync::Mutex::default(),
         });
         let beating = Arc::clone(&pool);
         tokio::spawn(async move { beating.pulse.run().await });
+        let keeping = Arc::clone(&pool);
+        tokio::spawn(async move { keeping.awake.run().await });
         pool
     }
 
@@ -229,9 +234,15 @@ impl Pool {
         );
         // A bootstrap that ends by and by cannot be looked at then.
         sandbox.memory.look_once();
+        if self.turns.taken() == 1 {
+            self.awake.a_moment();
+        }
         let first = run.first(&sandbox, &mut opened.answer).await;
         let (report, receiver) = oneshot::channel();
         let end = run.reply(&sandbox, first, reply, receiver).await;
+        if self.turns.taken() == 1 {
+            self.awake.a_moment();
+        }
         let mut turn = Some(turn);
         let is_back = of_one && end.is_none() && sandbox.api.failure().is_none();
         if is_back {
