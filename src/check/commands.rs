@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use super::images::Commands;
 use super::reader::{Command, Word};
 use super::{Finding, Severity, Source, Subject, is_file, permissions, script, shown};
 use crate::handler::Handler;
@@ -100,7 +101,7 @@ pub fn check(subject: &Subject, sources: &[Source]) -> Vec<Finding> {
         if is_own || name.is_empty() || is_packaged(subject, sources, name) {
             continue;
         }
-        let availability = image.find(name);
+        let availability = find(subject, &image, name);
         // What is not known may be a function that cannot be seen, or no name at all.
         let is_sure =
             matches!(availability, Availability::Missing(_)) || !has_gaps && is_name(name);
@@ -129,12 +130,20 @@ pub fn check_interpreter(subject: &Subject, handler: &Handler) -> Option<Finding
     if is_file(&subject.task_root.join("bin").join(program)) {
         return None;
     }
-    let availability = subject.image.commands()?.find(program);
+    let availability = find(subject, &subject.image.commands()?, program);
     let calls = Calls {
         places: vec![(&handler.file, 1)],
     };
     (availability != Availability::There)
         .then(|| lacking(subject, program, &calls, availability, false))
+}
+
+/// What the image is known to have, with what is said to be there besides.
+fn find(subject: &Subject, image: &Commands, name: &str) -> Availability {
+    if subject.with.iter().any(|with| with == name) {
+        return Availability::There;
+    }
+    image.find(name)
 }
 
 fn lacking(

@@ -61,6 +61,8 @@ pub struct Subject {
     pub task_root: PathBuf,
     /// Where it is to run.
     pub image: Image,
+    /// Commands that are there besides those of the image.
+    pub with: Vec<String>,
     /// Which bash knows the syntax.
     pub bash: PathBuf,
 }

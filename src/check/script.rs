@@ -304,6 +304,7 @@ mod tests {
         let subject = Subject {
             handler: "lib/function.handler".into(),
             task_root: "/task".into(),
+            with: Vec::new(),
             image: Image::None,
             bash: "bash".into(),
         };

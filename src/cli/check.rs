@@ -4,14 +4,13 @@
 //! object for machines.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::{env, io::IsTerminal};
 
-use clap::{Args, ValueHint};
+use clap::Args;
 use serde_json::{Value, json};
 
-use super::function::task_root;
+use super::function::TaskRoot;
 use super::{Error, print};
 use crate::check::images::Image;
 use crate::check::{self, Finding, Report, Severity, Subject, shown};
@@ -25,6 +24,7 @@ use crate::handler::Kind;
         coshell check examples/echo/function.sh.handler\n  \
         coshell check function.handler --task-root package\n  \
         coshell check function.handler --json | jq '.findings[] | select(.severity == \"error\")'\n  \
+        coshell check function.handler --with jq,aws\n  \
         coshell check jobs/nightly.sh --strict --image none\n\n\
         Exit status:\n  \
         0  no errors; there may be warnings and notes\n  \
@@ -35,18 +35,17 @@ pub struct CheckArguments {
     /// the task root
     pub handler: OsString,
 
-    /// Where the code lies.
-    #[arg(
-        long,
-        value_name = "DIR",
-        value_hint = ValueHint::DirPath,
-        help = "Where the code lies [default: $LAMBDA_TASK_ROOT if set, else the current directory]"
-    )]
-    pub task_root: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "its own are the help")]
+    pub task_root: TaskRoot,
 
     /// The image that it is to run in: commands that it lacks are told
     #[arg(long, value_name = "NAME", default_value = "al2023")]
     pub image: Image,
+
+    /// Commands that are there besides: installed in the image, or brought by a layer
+    #[arg(long, value_name = "COMMAND,...", value_delimiter = ',')]
+    pub with: Vec<String>,
 
     /// Take warnings for errors
     #[arg(long)]
@@ -62,13 +61,14 @@ pub struct CheckArguments {
 /// # Errors
 /// When nothing could be checked, or the findings cannot be written.
 pub fn run(arguments: &CheckArguments) -> Result<ExitCode, Error> {
-    let task_root = task_root(arguments.task_root.as_deref())?;
+    let task_root = arguments.task_root.folder()?;
     let what = format!("cannot use task root {}", task_root.display());
     let subject = Subject {
         handler: arguments.handler.clone(),
         // Paths in scripts are compared with it.
         task_root: task_root.canonicalize().map_err(Error::io(what))?,
         image: arguments.image,
+        with: arguments.with.clone(),
         bash: config::bash(env::var_os("COSHELL_BASH")),
     };
     let report = check::check(&subject).map_err(Error::Shell)?;

@@ -14,17 +14,25 @@ use nix::errno::Errno;
 use super::Error;
 use crate::emulator::Function;
 
-/// The options that say what is invoked.
+/// Where the code lies, for each subcommand that has a handler.
 #[derive(Debug, Default, Args)]
-pub struct FunctionArguments {
+pub struct TaskRoot {
     /// Where the code lies.
     #[arg(
-        long,
+        long = "task-root",
         value_name = "DIR",
         value_hint = ValueHint::DirPath,
         help = "Where the code lies [default: $LAMBDA_TASK_ROOT if set, else the current directory]"
     )]
     pub task_root: Option<PathBuf>,
+}
+
+/// The options that say what is invoked.
+#[derive(Debug, Default, Args)]
+pub struct FunctionArguments {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "its own are the help")]
+    pub task_root: TaskRoot,
 
     /// For an invocation.
     #[arg(
@@ -96,7 +104,7 @@ impl FunctionArguments {
     /// # Errors
     /// When one of them makes no sense, or a file cannot be read.
     pub fn function(&self, handler: OsString) -> Result<Function, Error> {
-        let defaults = Function::new(handler, task_root(self.task_root.as_deref())?);
+        let defaults = Function::new(handler, self.task_root.folder()?);
         let region = text_variable("AWS_REGION").or_else(|| text_variable("AWS_DEFAULT_REGION"));
         let bootstrap = self.bootstrap.as_deref().map(absolute).transpose()?;
         Ok(Function {
@@ -162,19 +170,21 @@ fn number_variable<T>(
     Ok(Some(number))
 }
 
-/// The folder that is given, or set, or the current one; absolute.
-///
-/// # Errors
-/// When it is not there, or no folder.
-pub fn task_root(given: Option<&Path>) -> Result<PathBuf, Error> {
-    let set = env::var_os("LAMBDA_TASK_ROOT").filter(|value| !value.is_empty());
-    let path = given.map(Path::to_owned).or_else(|| set.map(PathBuf::from));
-    let path = absolute(&path.unwrap_or_else(|| ".".into()))?;
-    let what = || format!("cannot use task root {}", path.display());
-    if fs::metadata(&path).map_err(Error::io(what()))?.is_dir() {
-        return Ok(path);
+impl TaskRoot {
+    /// The folder that is given, or set, or the current one; absolute.
+    ///
+    /// # Errors
+    /// When it is not there, or no folder.
+    pub fn folder(&self) -> Result<PathBuf, Error> {
+        let set = env::var_os("LAMBDA_TASK_ROOT").filter(|value| !value.is_empty());
+        let path = self.task_root.clone().or_else(|| set.map(PathBuf::from));
+        let path = absolute(&path.unwrap_or_else(|| ".".into()))?;
+        let what = || format!("cannot use task root {}", path.display());
+        if fs::metadata(&path).map_err(Error::io(what()))?.is_dir() {
+            return Ok(path);
+        }
+        Err(Error::io(what())(Errno::ENOTDIR.into()))
     }
-    Err(Error::io(what())(Errno::ENOTDIR.into()))
 }
 
 /// Against our current directory: the bootstrap's is the task root.

@@ -198,7 +198,13 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Listen { address, cause } => write!(f, "cannot listen at {address}: {cause}"),
+            Self::Listen { address, cause } => {
+                write!(f, "cannot listen at {address}: {cause}")?;
+                match cause.kind() {
+                    io::ErrorKind::AddrInUse => write!(f, "; take another port: --port"),
+                    _ => Ok(()),
+                }
+            }
             Self::OpenRuntimeApi(cause) => write!(f, "cannot open Runtime API: {cause}"),
             Self::OpenLog(cause) => write!(f, "cannot open log: {cause}"),
             Self::StartBootstrap { path, cause } => {

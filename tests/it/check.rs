@@ -343,8 +343,25 @@ fn commands_that_the_image_lacks_are_told_with_their_lines_and_packages() {
     assert_eq!(the(&found, "command", "mytool is not known")["line"], 4);
     let all = found.iter().filter(|one| one["check"] == "command");
     assert_eq!(all.count(), 2, "{found:#?}");
-    let said = said(&root, "function.handler", &["--image", "none"]);
-    assert!(!said.stdout.contains("jq is not"), "{}", said.stdout);
+    let none = said(&root, "function.handler", &["--image", "none"]);
+    assert!(!none.stdout.contains("jq is not"), "{}", none.stdout);
+    let with_one = said(&root, "function.handler", &["--with", "jq"]);
+    assert!(
+        !with_one.stdout.contains("jq is not"),
+        "{}",
+        with_one.stdout
+    );
+    assert!(
+        with_one.stdout.contains("mytool is not"),
+        "{}",
+        with_one.stdout
+    );
+    let with_both = said(
+        &root,
+        "function.handler",
+        &["--strict", "--with", "jq,mytool"],
+    );
+    assert_eq!(with_both.status, 0, "{}", with_both.stdout);
 }
 
 #[test]
