@@ -24,7 +24,7 @@ use crate::emulator::invoke_api::{self, Service};
 use crate::emulator::logs::{self, Output};
 use crate::emulator::pool::Pool;
 use crate::emulator::reload::Changes;
-use crate::emulator::{self, Function, Scale, function_url};
+use crate::emulator::{self, Function, Scale, function_url, host};
 
 /// The port that the tutorial publishes.
 const PORT: u16 = 9000;
@@ -331,6 +331,9 @@ async fn serve(
     let mut router = invoke_api::router();
     if arguments.function_url {
         router = router.fallback(function_url::serve);
+    }
+    if address.ip().is_loopback() {
+        router = router.layer(axum::middleware::from_fn(host::only_local));
     }
     let doors = router
         .with_state(Arc::clone(&service))

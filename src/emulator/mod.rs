@@ -19,6 +19,7 @@ pub mod extension_api;
 pub mod extensions;
 pub mod faults;
 pub mod function_url;
+pub mod host;
 pub mod init;
 pub mod invoke_api;
 pub mod logs;

@@ -1,12 +1,15 @@
 //! What a caller of `coshell serve` gets: answers, headers, refusals, as from Lambda itself.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use crate::support::event_stream::response_of;
 use crate::support::http::chunks;
 use crate::support::served::{INVOCATIONS, STREAMING_INVOCATIONS};
-use crate::support::{HttpReply, Served, excerpt};
+use crate::support::{HttpReply, LIMIT, Served, excerpt};
 
 const ECHO: &str = "handler() { cat; }";
 const SIX_MIB: usize = 6 << 20;
@@ -289,6 +292,23 @@ fn web_page_of_another_origin_may_not_invoke() {
     assert!(!served.task_root.exists("ran"));
     let own = format!("http://{}", served.address);
     assert_eq!(served.call_with(&[("Origin", &own)], "{}").status, 200);
+}
+
+/// What a page gets whose own name is resolved to this machine: it cannot choose the Host header.
+#[test]
+fn caller_by_a_name_of_another_machine_may_not_invoke() {
+    let served = Served::of("handler() { : >\"$LAMBDA_TASK_ROOT/ran\"; }");
+    let served = served.word("--function-url").start();
+    for path in [INVOCATIONS, "/"] {
+        let mut stream = TcpStream::connect(&served.address).expect("cannot connect");
+        let request = format!("GET {path} HTTP/1.0\r\nHost: example.com:9000\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("cannot write");
+        stream.set_read_timeout(Some(LIMIT)).expect("a limit");
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).expect("cannot read");
+        assert!(reply.starts_with("HTTP/1.0 403 "), "{reply}");
+    }
+    assert!(!served.task_root.exists("ran"));
 }
 
 #[test]
