@@ -242,8 +242,9 @@ handler() {
         let last = answers.last().map(String::as_str).unwrap_or_default();
         assert!(last.ends_with(": blue blue ") || last.contains(": blue blue blue"));
         if concurrency == "3" {
-            // There is room for all: each has kept its own.
-            assert!(last.ends_with(": blue blue blue blue "), "{answers:?}");
+            // There is room for all: each has kept its own. Only the first call may have come before the first
+            // sandbox was ready, and got another.
+            assert!(last.contains(": blue blue blue "), "{answers:?}");
         }
     }
 }
