@@ -25,7 +25,7 @@ use super::samples::Sample;
 use super::{Error, stop_signal};
 use crate::emulator::exchange::{Event, Failure};
 use crate::emulator::faults::Faults;
-use crate::emulator::invoke_api::{MAX_EVENT_BYTES, whole};
+use crate::emulator::invoke_api::MAX_EVENT_BYTES;
 use crate::emulator::logs::Output;
 use crate::emulator::pool::Pool;
 use crate::emulator::report::Report;
@@ -120,7 +120,7 @@ fn call_sandbox(
         .map_err(Error::io("cannot start tokio"))?
         .block_on(async {
             let stop = stop_signal()?;
-            let pool = Pool::for_one(function, output, Faults::default());
+            let pool = Pool::new(function, 0, output, Faults::default());
             let ending = tokio::select! {
                 biased; // what is done counts
                 outcome = call_pool(&pool, event, arguments.repeat) => {
@@ -142,7 +142,7 @@ async fn call_pool(pool: &Arc<Pool>, event: &Bytes, repeat: u32) -> Result<Outco
         };
         let begun_at = Instant::now();
         let reply = pool.invoke_once(event).await.map_err(Error::Emulator)?;
-        let answer = whole(reply.answer).await;
+        let answer = reply.answer.whole().await;
         let elapsed = begun_at.elapsed();
         let report = reply.report.await.ok();
         let request_id = report.as_ref().map(|report| report.request_id.clone());

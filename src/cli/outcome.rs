@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::emulator::exchange::Failure;
 use crate::emulator::logs::is_colour_refused;
-use crate::emulator::report::Report;
+use crate::emulator::report::{Report, ms_of};
 use crate::runtime_api::wire::ErrorDocument;
 
 /// One invocation, as its caller sees it.
@@ -85,11 +85,11 @@ pub fn told(outcome: &Outcome) -> Value {
             told.insert("error".to_owned(), document.unwrap_or_else(|_| text()));
         }
     }
-    told.insert("elapsedMs".to_owned(), in_ms(shown.elapsed));
+    told.insert("elapsedMs".to_owned(), ms_of(shown.elapsed).into());
     if let Some(report) = &shown.report {
         // A server tells of nothing but the log.
         if report.memory_mb > 0 {
-            told.insert("durationMs".to_owned(), in_ms(report.duration));
+            told.insert("durationMs".to_owned(), ms_of(report.duration).into());
             told.insert("maxMemoryUsedMb".to_owned(), report.max_memory_mb.into());
         }
         let log = String::from_utf8_lossy(&report.log_tail).into_owned();
@@ -99,7 +99,7 @@ pub fn told(outcome: &Outcome) -> Value {
         let mut sorted = outcome.elapsed.clone();
         sorted.sort_unstable();
         let figures =
-            FIGURES.map(|(name, share)| (name.to_owned(), in_ms(quantile(&sorted, share))));
+            FIGURES.map(|(name, share)| (name.to_owned(), ms_of(quantile(&sorted, share)).into()));
         told.insert(
             "repeat".to_owned(),
             json!({
@@ -110,12 +110,6 @@ pub fn told(outcome: &Outcome) -> Value {
         );
     }
     told.into()
-}
-
-/// Milliseconds, to the microsecond.
-fn in_ms(duration: Duration) -> Value {
-    let ms = (duration.as_secs_f64() * 1e6).round() / 1e3;
-    ms.into()
 }
 
 /// What is told of many latencies, as shares of them that were not longer.

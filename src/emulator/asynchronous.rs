@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::exchange::{Answer, Event, Piece};
+use super::exchange::Event;
 use super::invoke_api::Service;
 use super::logs::say;
 use super::pool::Pool;
@@ -50,16 +50,9 @@ async fn attempt(pool: &Arc<Pool>, request_id: &str, event: Event, retry_delay: 
         let reply = pool
             .invoke(turn, request_id.to_owned(), event.clone())
             .await;
-        let is_done = match reply.map(|reply| reply.answer) {
-            Ok(Answer::Response(_)) => true,
-            Ok(Answer::Stream(mut stream)) => {
-                let mut last = None;
-                while let Some(piece) = stream.pieces.recv().await {
-                    last = Some(piece);
-                }
-                last == Some(Piece::End(None))
-            }
-            Ok(Answer::Error(_)) | Err(_) => false,
+        let is_done = match reply {
+            Ok(reply) => reply.answer.whole().await.is_ok(),
+            Err(_) => false,
         };
         if is_done {
             return;

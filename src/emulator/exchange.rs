@@ -72,6 +72,29 @@ pub enum Piece {
     End(Option<Failure>),
 }
 
+impl Answer {
+    /// The response when it is all there.
+    ///
+    /// # Errors
+    /// The failure, also one that came after a part of the response.
+    pub async fn whole(self) -> Result<Bytes, Failure> {
+        let mut stream = match self {
+            Self::Response(response) => return Ok(response),
+            Self::Error(failure) => return Err(failure),
+            Self::Stream(stream) => stream,
+        };
+        let mut response = Vec::new();
+        while let Some(piece) = stream.pieces.recv().await {
+            match piece {
+                Piece::Data(data) => response.extend_from_slice(&data),
+                Piece::End(None) => return Ok(response.into()),
+                Piece::End(Some(failure)) => return Err(failure),
+            }
+        }
+        Err(Failure::truncated())
+    }
+}
+
 impl Failure {
     /// An error document of a runtime's, with the type that its header gave.
     #[must_use]

@@ -20,7 +20,7 @@ const LONG_INIT_LIMIT: Duration = Duration::from_secs(130);
 /// What Lambda gives the restore, with what the runtime does after it.
 const RESTORE_LIMIT: Duration = Duration::from_secs(10);
 /// How long a bootstrap that has said why it cannot go on may take to end.
-const END_LIMIT: Duration = Duration::from_secs(1);
+pub const END_LIMIT: Duration = Duration::from_secs(1);
 
 /// Waits for the end of the init, whether it succeeds.
 pub async fn init(function: &Function, sandbox: &Sandbox) -> bool {

@@ -206,7 +206,7 @@ async fn answer(
     let turn = pool.turns.admit().await.map_err(|_| Refusal::busy())?;
     let reply = pool.invoke(turn, request_id.to_owned(), event).await;
     let Reply { answer, report } = reply.map_err(|_| Refusal::ending())?;
-    let (body, failure) = match whole(answer).await {
+    let (body, failure) = match answer.whole().await {
         Ok(body) => (body, None),
         Err(failure) => (failure.document.clone(), Some(failure)),
     };
@@ -232,27 +232,6 @@ async fn answer(
         );
     }
     Ok(response)
-}
-
-/// The answer when it is all there.
-///
-/// # Errors
-/// The failure, also one that came after a part of the response.
-pub async fn whole(answer: Answer) -> Result<Bytes, Failure> {
-    let mut stream = match answer {
-        Answer::Response(response) => return Ok(response),
-        Answer::Error(failure) => return Err(failure),
-        Answer::Stream(stream) => stream,
-    };
-    let mut response = Vec::new();
-    while let Some(piece) = stream.pieces.recv().await {
-        match piece {
-            Piece::Data(data) => response.extend_from_slice(&data),
-            Piece::End(None) => return Ok(response.into()),
-            Piece::End(Some(failure)) => return Err(failure),
-        }
-    }
-    Err(Failure::truncated())
 }
 
 /// The event, with all that comes in headers.

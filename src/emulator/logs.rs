@@ -24,7 +24,7 @@ const READ_BYTES: usize = 16 * 1024;
 /// Where logs go: a file that is written in whole lines.
 #[derive(Debug)]
 pub struct Output {
-    file: Option<File>,
+    file: File,
     has_colour: bool,
     has_platform_lines: bool,
 }
@@ -48,7 +48,7 @@ impl Output {
 
     fn of(fd: BorrowedFd, is_terminal: bool, has_platform_lines: bool) -> io::Result<Self> {
         Ok(Self {
-            file: Some(File::from(fd.try_clone_to_owned()?)),
+            file: File::from(fd.try_clone_to_owned()?),
             has_colour: is_terminal && !is_colour_refused(),
             has_platform_lines,
         })
@@ -56,9 +56,7 @@ impl Output {
 
     /// An output that has gone away is no reason to end: the answers are still wanted.
     fn write(&self, lines: &[u8]) {
-        if let Some(mut file) = self.file.as_ref() {
-            let _ = file.write_all(lines);
-        }
+        let _ = (&self.file).write_all(lines);
     }
 }
 
@@ -230,7 +228,7 @@ mod tests {
     fn output() -> io::Result<(Arc<Output>, io::PipeReader)> {
         let (reader, writer) = io::pipe()?;
         let output = Output {
-            file: Some(File::from(OwnedFd::from(writer))),
+            file: File::from(OwnedFd::from(writer)),
             has_colour: false,
             has_platform_lines: true,
         };

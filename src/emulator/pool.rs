@@ -109,12 +109,6 @@ impl Pool {
         pool
     }
 
-    /// The sandboxes of `function`, for [`invoke_once`](Self::invoke_once) alone.
-    #[must_use]
-    pub fn for_one(function: Function, output: Output, faults: Faults) -> Arc<Self> {
-        Self::new(function, 0, output, faults)
-    }
-
     /// Runs one invocation whose timeout is for the init too.
     ///
     /// # Errors
@@ -255,7 +249,7 @@ impl Pool {
         let over = run.over(&sandbox, handed_out.idle_count, end).await;
         let has_failed = over.end.is_some();
         let _ = report.send(self.tell(&request_id, &sandbox, over.duration, over.end));
-        if over.is_lost || sandbox.has_ended() {
+        if (of_one && has_failed) || sandbox.has_ended() {
             self.lose(&sandbox, has_failed);
             sandbox.kill().await;
         } else if !is_back {

@@ -184,7 +184,8 @@ fn add_end(line: &mut String, end: &End) {
 }
 
 /// Milliseconds, to the microsecond.
-fn ms_of(duration: Duration) -> f64 {
+#[must_use]
+pub fn ms_of(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 

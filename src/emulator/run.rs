@@ -12,13 +12,11 @@ use tokio::time::timeout;
 
 use super::Function;
 use super::exchange::{Answer, Failure, Piece, Stream, exited_text, timed_out_text};
+use super::init::END_LIMIT;
 use super::pool::Reply;
 use super::pulse::Pulse;
 use super::report::{End, Report};
 use super::sandbox::Sandbox;
-
-/// How long a bootstrap that has said why it cannot go on may take to end.
-const END_LIMIT: Duration = Duration::from_secs(1);
 
 /// One invocation under way.
 pub struct Run<'a> {
@@ -38,8 +36,6 @@ pub struct Over {
     pub duration: Duration,
     /// What ended the sandbox, or is to end it.
     pub end: Option<End>,
-    /// The sandbox cannot be used again, though it may not have ended.
-    pub is_lost: bool,
 }
 
 /// What came first.
@@ -115,9 +111,8 @@ impl Run<'_> {
     /// Waits until the sandbox, which has been idle `idle_count` times, is so once more, and takes
     /// the time.
     pub async fn over(&self, sandbox: &Sandbox, idle_count: u64, mut end: Option<End>) -> Over {
-        let of_one = self.function.scale.capacity() == 1;
         let request_id = self.request_id;
-        if of_one && end.is_none() {
+        if self.function.scale.capacity() == 1 && end.is_none() {
             end = self.settle(sandbox, idle_count).await;
         }
         let mut duration = self.begun_at.elapsed();
@@ -131,11 +126,7 @@ impl Run<'_> {
             sandbox.api.expire(request_id);
             sandbox.memory.look();
         }
-        Over {
-            duration,
-            is_lost: of_one && end.is_some(),
-            end,
-        }
+        Over { duration, end }
     }
 
     /// Passes a stream on to the caller. One who has gone is not waited for, the end is.
