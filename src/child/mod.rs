@@ -69,6 +69,16 @@ fn started() -> MutexGuard<'static, Vec<Pid>> {
     STARTED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// We have started the child `pid`, and will wait for it.
+pub fn keep(pid: Pid) {
+    started().push(pid);
+}
+
+/// The child `pid` has been waited for.
+pub fn forget(pid: Pid) {
+    started().retain(|known| *known != pid);
+}
+
 /// Whether `pid` is a child that we started ourselves.
 #[must_use]
 pub fn is_started(pid: Pid) -> bool {
@@ -109,7 +119,7 @@ impl Child {
             actions.add_dup2(source, *number)?;
         }
         let pid = posix_spawnp(program, &actions, &attributes()?, words, environment)?;
-        started().push(pid);
+        keep(pid);
         let child = Self {
             pid,
             ended: sys::open_pidfd(pid)?,
@@ -156,7 +166,7 @@ impl Child {
             Err(_) => Some(WaitStatus::Exited(self.pid, 127)),
         };
         if self.status.is_some() {
-            started().retain(|pid| *pid != self.pid);
+            forget(self.pid);
         }
     }
 }

@@ -60,9 +60,13 @@ fn is_reaped(pid: Pid) -> bool {
 
 /// Reaps the orphans that have ended.
 pub fn reap_orphans() {
-    if let Some(orphans) = Orphans::watch() {
-        let _ = orphans.living();
-    }
+    let _ = are_orphans_left();
+}
+
+/// Reaps the orphans that have ended; whether there are others.
+#[must_use]
+pub fn are_orphans_left() -> bool {
+    Orphans::watch().is_some_and(|orphans| !orphans.living().is_empty())
 }
 
 /// The pids in a file like `/proc/<pid>/task/<tid>/children`.

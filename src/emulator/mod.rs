@@ -24,7 +24,6 @@ pub mod init;
 pub mod invoke_api;
 pub mod logs;
 pub mod memory;
-pub mod orphans;
 pub mod pool;
 pub mod pulse;
 pub mod qualifier;

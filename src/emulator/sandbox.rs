@@ -8,7 +8,7 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::{self, DirEntry};
 use std::future::IntoFuture;
 use std::io;
 use std::net::SocketAddr;
@@ -35,7 +35,9 @@ use super::faults::Faults;
 use super::logs::{Log, Output};
 use super::memory::Memory;
 use super::runtime_api::RuntimeApi;
-use super::{Error, Function, Scale, orphans};
+use super::{Error, Function, Scale};
+use crate::child;
+use crate::child::processes::are_orphans_left;
 
 /// What the bootstrap has for a tidy end, from SIGTERM to SIGKILL: as much as Lambda gives a
 /// runtime with an internal extension.
@@ -93,8 +95,7 @@ impl Sandbox {
         let listener = listener.map_err(Error::OpenRuntimeApi)?;
         let address = listener.local_addr().map_err(Error::OpenRuntimeApi)?;
         let extensions = programs_in(&function.extensions);
-        let names = extensions.iter().filter_map(|path| path.file_name());
-        let names = names.map(|name| name.to_string_lossy().into_owned());
+        let names = extensions.iter().map(|(name, _)| name.clone());
         let (log, writer) = Log::open(output).map_err(Error::OpenLog)?;
         let api = Arc::new(RuntimeApi::new(
             function.scale.capacity(),
@@ -127,21 +128,19 @@ impl Sandbox {
             cause,
         })?;
         let leader = pid_of(&child).ok_or_else(|| Error::WatchBootstrap(Errno::ESRCH.into()))?;
-        orphans::keep_out(leader);
+        child::keep(leader);
         let mut roots = vec![leader];
-        for path in extensions {
-            let name = path.file_name().unwrap_or_default();
-            let name = name.to_string_lossy().into_owned();
+        for (name, path) in extensions {
             let child = spawn(Command::new(&path), leader.as_raw());
             let mut child = child.map_err(|cause| Error::StartBootstrap { path, cause })?;
             let (pid, api) = (pid_of(&child), Arc::clone(&api));
-            pid.into_iter().for_each(orphans::keep_out);
+            pid.into_iter().for_each(child::keep);
             roots.extend(pid);
             tokio::spawn(async move {
                 if let Ok(status) = child.wait().await {
                     api.end_extension(&name, status);
                 }
-                pid.into_iter().for_each(orphans::forget);
+                pid.into_iter().for_each(child::forget);
             });
         }
         drop(writer);
@@ -240,7 +239,8 @@ impl Sandbox {
         let limit = Instant::now() + SWEEP_LIMIT;
         let _ = timeout(SWEEP_LIMIT, self.ended()).await;
         loop {
-            let is_last = !kill_marked(&self.mark) && !orphans::are_left();
+            // What has ended is our child where we are the first process of a container.
+            let is_last = !kill_marked(&self.mark) && !are_orphans_left();
             if is_last || Instant::now() > limit {
                 break;
             }
@@ -267,7 +267,7 @@ impl Drop for Sandbox {
 async fn watch_over(mut child: Child, leader: Pid, ended: watch::Sender<Option<ExitStatus>>) {
     if let Ok(status) = child.wait().await {
         let _ = killpg(leader, Signal::SIGKILL);
-        orphans::forget(leader);
+        child::forget(leader);
         ended.send_replace(Some(status));
     }
 }
@@ -287,17 +287,18 @@ async fn listen(wanted: SocketAddr) -> io::Result<TcpListener> {
     }
 }
 
-/// The programs in a folder, in the order of their names; none if there is no folder.
-fn programs_in(folder: &Path) -> Vec<PathBuf> {
+/// The programs in a folder, by their names and in their order; none if there is no folder.
+fn programs_in(folder: &Path) -> Vec<(String, PathBuf)> {
     let is_program = |path: &PathBuf| {
         let metadata = fs::metadata(path);
         metadata.is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
     };
+    let named = |entry: DirEntry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        Some((name, entry.path())).filter(|(_, path)| is_program(path))
+    };
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut programs: Vec<_> = entries
-        .map(|entry| entry.path())
-        .filter(is_program)
-        .collect();
+    let mut programs: Vec<_> = entries.filter_map(named).collect();
     programs.sort();
     programs
 }
