@@ -22,7 +22,7 @@ use clap::{Args, ValueHint};
 use super::function::FunctionArguments;
 use super::outcome::{Called, Outcome, explain, has_colour, summary, told};
 use super::samples::Sample;
-use super::{Error, stop_signal};
+use super::{Error, stop_signal, tokio_of_one_thread};
 use crate::emulator::exchange::{Event, Failure};
 use crate::emulator::faults::Faults;
 use crate::emulator::invoke_api::MAX_EVENT_BYTES;
@@ -114,23 +114,19 @@ fn call_sandbox(
 ) -> Result<Ending, Error> {
     let function = arguments.function.function(handler.clone())?;
     let output = Output::standard_error().map_err(Error::io("cannot use standard error"))?;
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(Error::io("cannot start tokio"))?
-        .block_on(async {
-            let stop = stop_signal()?;
-            let pool = Pool::new(function, 0, output, Faults::default());
-            let ending = tokio::select! {
-                biased; // what is done counts
-                outcome = call_pool(&pool, event, arguments.repeat) => {
-                    Ok(Ending::Done(Box::new(outcome?)))
-                }
-                signal = stop => Ok(Ending::Stopped(signal)),
-            };
-            pool.close().await;
-            ending
-        })
+    tokio_of_one_thread()?.block_on(async {
+        let stop = stop_signal()?;
+        let pool = Pool::new(function, 0, output, Faults::default());
+        let ending = tokio::select! {
+            biased; // what is done counts
+            outcome = call_pool(&pool, event, arguments.repeat) => {
+                Ok(Ending::Done(Box::new(outcome?)))
+            }
+            signal = stop => Ok(Ending::Stopped(signal)),
+        };
+        pool.close().await;
+        ending
+    })
 }
 
 async fn call_pool(pool: &Arc<Pool>, event: &Bytes, repeat: u32) -> Result<Outcome, Error> {

@@ -16,6 +16,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::emulator;
@@ -141,4 +142,11 @@ fn stop_signal() -> Result<impl Future<Output = u8>, Error> {
         };
         u8::try_from(kind.as_raw_value()).unwrap_or_default()
     })
+}
+
+/// What takes time are the functions, and those are processes.
+fn tokio_of_one_thread() -> Result<Runtime, Error> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let built = builder.enable_all().build();
+    built.map_err(Error::io("cannot start tokio"))
 }

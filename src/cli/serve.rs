@@ -17,7 +17,7 @@ use clap::{Args, ValueEnum, ValueHint};
 use tokio::net::TcpListener;
 
 use super::function::{FunctionArguments, absolute, parse_seconds, text_variable};
-use super::{Error, stop_signal};
+use super::{Error, stop_signal, tokio_of_one_thread};
 use crate::emulator::asynchronous::Events;
 use crate::emulator::faults::{Fault, Faults};
 use crate::emulator::invoke_api::{self, Service};
@@ -218,11 +218,7 @@ fn is_flag(word: &OsStr) -> bool {
 pub fn run(arguments: &ServeArguments) -> Result<ExitCode, Error> {
     let function = function(arguments)?;
     let address = address(arguments);
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(Error::io("cannot start tokio"))?
-        .block_on(serve(arguments, function, address))
+    tokio_of_one_thread()?.block_on(serve(arguments, function, address))
 }
 
 fn function(arguments: &ServeArguments) -> Result<Function, Error> {

@@ -24,7 +24,7 @@ use time::macros::format_description;
 
 use super::body::read_body;
 use super::exchange::{Answer, Event, Piece, Stream, new_id};
-use super::invoke_api::{MAX_EVENT_BYTES, Service};
+use super::invoke_api::{MAX_EVENT_BYTES, REQUEST_ID, Service, TRACE_ID};
 use super::logs::say;
 use crate::runtime_api::wire;
 
@@ -32,8 +32,6 @@ use crate::runtime_api::wire;
 const PRELUDE_END: [u8; 8] = [0; 8];
 /// A prelude that is longer than this is none.
 const MAX_PRELUDE_BYTES: usize = 64 * 1024;
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
-const TRACE_ID: &str = "x-amzn-trace-id";
 
 /// Any request that is not for another door.
 pub async fn serve(

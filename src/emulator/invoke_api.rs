@@ -40,7 +40,8 @@ pub const MAX_EVENT_BYTES: usize = 6 * 1024 * 1024;
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 pub const MAX_ASYNCHRONOUS_EVENT_BYTES: usize = 1024 * 1024;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+/// On every answer: names the invocation.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 const EXECUTED_VERSION: HeaderName = HeaderName::from_static("x-amz-executed-version");
 const FUNCTION_ERROR: HeaderName = HeaderName::from_static("x-amz-function-error");
@@ -49,7 +50,8 @@ const INVOCATION_TYPE: &str = "x-amz-invocation-type";
 const LOG_TYPE: &str = "x-amz-log-type";
 const CLIENT_CONTEXT: &str = "x-amz-client-context";
 const TENANT_ID: &str = "x-amz-tenant-id";
-const TRACE_ID: &str = "x-amzn-trace-id";
+/// On a call: the X-Ray trace header.
+pub const TRACE_ID: &str = "x-amzn-trace-id";
 
 /// What the doors need to know.
 #[derive(Debug)]
