@@ -16,7 +16,7 @@ BUILT := $${CARGO_TARGET_DIR:-target}
 PACKAGES := bash-static bats ca-certificates chromium curl gawk groff-base perl procps python3 python3-pip python3-venv \
 	shellcheck shfmt util-linux
 SCRIPTS := $(shell git ls-files --cached --others --exclude-standard -- \
-	'*.bash' '*.sh' '*.bats' .ci/run 2>/dev/null | sort -u)
+	'*.bash' '*.sh' '*.bats' .ci/run tests/image/make-debian 2>/dev/null | sort -u)
 # Fixtures are written as people write them, oddities and all: what they are compared for.
 CHECKED := $(filter-out tests/fixtures/handlers/% tests/fixtures/scripts/%,$(SCRIPTS))
 
@@ -102,12 +102,12 @@ bootstrap: ## the program that Lambda runs, static and stripped
 	  --no-default-features --bin bootstrap --target $(HOST)
 	@ls -l $(BOOTSTRAP)
 
-coshell: ## the command line, static, for a container
-	RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --bin coshell --target $(HOST)
-	@mkdir -p target/image
-	@cp target/$(HOST)/debug/coshell target/image/coshell
+coshell: ## the command line, static and stripped, beside bootstrap
+	RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked \
+	  --bin coshell --target $(HOST)
+	@ls -l target/$(HOST)/release/coshell
 
-image-test: coshell ## builds the image and invokes it; needs Docker and the base images
+image-test: test-tools ## builds the images and invokes them; needs Docker and the base images
 	bats tests/image
 
 clean: ## what was built

@@ -1,9 +1,11 @@
 //! The command line's main: a subcommand a line.
 //!
-//! `coshell bootstrap [HANDLER]` is what the emulator starts in a sandbox. It is not for people,
-//! and is taken out first: nothing of what they need (clap, tokio) delays the start of `bootstrap`.
+//! `coshell bootstrap [HANDLER]` is what the emulator starts in a sandbox, and `coshell entrypoint
+//! [HANDLER]` is the same on Lambda. They are taken out first: nothing of what people need (clap,
+//! tokio) delays the start of `bootstrap`.
 
 use std::env;
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -15,11 +17,9 @@ fn main() -> ExitCode {
     let mut words = env::args_os();
     let name = words.next().unwrap_or_default();
     let is_aws_emulator = Path::new(&name).file_name() == Some("aws-lambda-rie".as_ref());
-    if !is_aws_emulator
-        && env::args_os()
-            .nth(1)
-            .is_some_and(|word| word == "bootstrap")
-    {
+    let is_lambda = || env::var_os("AWS_LAMBDA_RUNTIME_API").is_some_and(|api| !api.is_empty());
+    let is_bootstrap = |word: OsString| word == "bootstrap" || word == "entrypoint" && is_lambda();
+    if !is_aws_emulator && env::args_os().nth(1).is_some_and(is_bootstrap) {
         return coshell::bootstrap(words.nth(1));
     }
     let arguments = if is_aws_emulator {
@@ -29,6 +29,7 @@ fn main() -> ExitCode {
     };
     let done = match arguments.command {
         Command::Serve(arguments) => cli::serve::run(&arguments),
+        Command::Entrypoint(arguments) => cli::entrypoint::run(*arguments),
         Command::Invoke(arguments) => cli::invoke::run(&arguments),
         Command::Check(arguments) => cli::check::run(&arguments),
         Command::Completions(arguments) => cli::completions::run(&arguments),

@@ -156,7 +156,11 @@ pub fn text_variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-fn number_variable<T>(
+/// A variable that is set and not empty, as a number.
+///
+/// # Errors
+/// When it is no such number.
+pub fn number_variable<T>(
     name: &str,
     parse: impl Fn(&str) -> Result<T, String>,
 ) -> Result<Option<T>, Error> {

@@ -1,10 +1,12 @@
-//! One file a subcommand: check.rs, completions.rs, invoke.rs, man.rs, serve.rs.
+//! One file a subcommand: check.rs, completions.rs, entrypoint.rs, invoke.rs, man.rs, serve.rs.
 //!
 //! The definitions here and there are the help texts too. A subcommand gives its exit status, or
 //! an [`Error`] that `bin/coshell.rs` prints; none of them ends the process itself.
 
+pub mod address;
 pub mod check;
 pub mod completions;
+pub mod entrypoint;
 pub mod function;
 pub mod invoke;
 pub mod man;
@@ -47,6 +49,12 @@ pub enum Command {
     /// for them, and prints what the handler logs, with Lambda's own lines around it, to standard
     /// output.
     Serve(Box<serve::ServeArguments>),
+    /// Be the entry point of a container image
+    ///
+    /// On Lambda this is bootstrap, for the handler that is named. Anywhere else it is serve, at 0.0.0.0:8080, where
+    /// AWS's images have their emulator. Where PORT is set, as on Knative and other platforms for HTTP containers, it
+    /// serves the function URL alone, at that port.
+    Entrypoint(Box<serve::ServeArguments>),
     /// Invoke a handler, on this machine
     ///
     /// Starts a sandbox with the environment that Lambda gives, hands it the event, prints the

@@ -12,11 +12,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::serve::ListenerExt;
 use clap::{Args, ValueEnum, ValueHint};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
-use super::function::{FunctionArguments, absolute, parse_seconds, text_variable};
+use super::address::{Address, default_address, parse_port};
+use super::function::{FunctionArguments, absolute, number_variable, parse_seconds, text_variable};
 use super::{Error, stop_signal, tokio_of_one_thread};
 use crate::emulator::asynchronous::Events;
 use crate::emulator::faults::{Fault, Faults};
@@ -26,8 +29,6 @@ use crate::emulator::pool::Pool;
 use crate::emulator::reload::Changes;
 use crate::emulator::{self, Function, Scale, function_url, host};
 
-/// The port that the tutorial publishes.
-const PORT: u16 = 9000;
 /// The address that AWS's emulator has, in a container.
 const AWS_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
 /// Where Lambda looks for a bootstrap, and after that AWS's emulator.
@@ -36,9 +37,6 @@ const BOOTSTRAPS: [&str; 3] = [
     "/opt/bootstrap",
     "/var/runtime/bootstrap",
 ];
-/// What container engines leave in a container.
-const CONTAINER_MARKS: [&str; 2] = ["/.dockerenv", "/run/.containerenv"];
-
 /// What `coshell serve` is told.
 #[derive(Debug, Args)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag")]
@@ -76,18 +74,30 @@ pub struct ServeArguments {
         long,
         value_name = "HOST[:PORT]",
         alias = "runtime-interface-emulator-address",
-        value_parser = parse_address,
+        value_parser = Address::parse,
         help = "The address to listen at [default: 127.0.0.1, in a container 0.0.0.0]"
     )]
     pub listen: Option<Address>,
 
-    /// Serve every other path as a function URL: HTTP in, HTTP out
-    #[arg(long)]
-    pub function_url: bool,
+    /// Serve every other path as a function URL: HTTP in, HTTP out.
+    #[arg(
+        long,
+        num_args = 0..=1,
+        require_equals = true,
+        value_name = "DOORS",
+        default_missing_value = "beside",
+        help = "Serve every other path as a function URL: HTTP in, HTTP out; with =only, every path. \
+                $PORT, if set, is the port then"
+    )]
+    pub function_url: Option<FunctionUrl>,
 
     /// Start anew when a file in the task root changes
     #[arg(long, short)]
     pub watch: bool,
+
+    /// Invocations under way when a signal comes may take so long to end [default: 0]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    pub grace: Option<Duration>,
 
     /// Up to so many sandboxes at a time, started on demand
     #[arg(long, value_name = "N", default_value = "1", value_parser = parse_count)]
@@ -115,7 +125,7 @@ pub struct ServeArguments {
     pub faults: Vec<Fault>,
 
     /// Where the first sandbox finds the Runtime API [default: any free port of 127.0.0.1]
-    #[arg(long, value_name = "HOST:PORT", value_parser = parse_address)]
+    #[arg(long, value_name = "HOST:PORT", value_parser = Address::parse)]
     pub runtime_api_address: Option<Address>,
 
     /// The folder whose programs are started as external extensions
@@ -137,6 +147,15 @@ pub struct ServeArguments {
     pub as_aws_emulator: bool,
 }
 
+/// Which doors are open beside the function URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FunctionUrl {
+    /// The callers' door too.
+    Beside,
+    /// None: whoever can connect is no caller of Lambda's.
+    Only,
+}
+
 /// The levels of AWS's emulator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 #[allow(missing_docs, reason = "their names say it")]
@@ -149,38 +168,6 @@ pub enum LogLevel {
     Error,
     Fatal,
     Panic,
-}
-
-/// `host:port`, of which either may be absent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Address {
-    host: Option<IpAddr>,
-    port: Option<u16>,
-}
-
-fn parse_address(text: &str) -> Result<Address, String> {
-    let parse_host = |host: &str| match host {
-        "" => Ok(None),
-        "localhost" => Ok(Some(Ipv4Addr::LOCALHOST.into())),
-        host => {
-            let host = host.trim_start_matches('[').trim_end_matches(']');
-            let host = host
-                .parse()
-                .map_err(|_| "expected HOST[:PORT], the host as an IP address");
-            host.map(Some)
-        }
-    };
-    if let Ok(host) = parse_host(text) {
-        return Ok(Address { host, port: None });
-    }
-    let (host, port) = text
-        .rsplit_once(':')
-        .ok_or("expected HOST[:PORT], the host as an IP address")?;
-    let port = port.parse().map_err(|_| format!("{port} is no port"))?;
-    Ok(Address {
-        host: parse_host(host)?,
-        port: Some(port),
-    })
 }
 
 fn parse_count(text: &str) -> Result<usize, String> {
@@ -217,7 +204,7 @@ fn is_flag(word: &OsStr) -> bool {
 /// When it cannot listen, or the bootstrap cannot be started.
 pub fn run(arguments: &ServeArguments) -> Result<ExitCode, Error> {
     let function = function(arguments)?;
-    let address = address(arguments);
+    let address = address(arguments)?;
     tokio_of_one_thread()?.block_on(serve(arguments, function, address))
 }
 
@@ -261,8 +248,7 @@ fn function(arguments: &ServeArguments) -> Result<Function, Error> {
         None => Scale::OnDemand(arguments.concurrency),
     };
     if let Some(address) = arguments.runtime_api_address {
-        let host = address.host.unwrap_or(Ipv4Addr::LOCALHOST.into());
-        function.runtime_api = SocketAddr::new(host, address.port.unwrap_or(0));
+        function.runtime_api = address.or((Ipv4Addr::LOCALHOST, 0).into());
     }
     function.extensions.clone_from(&arguments.extensions);
     Ok(function)
@@ -276,24 +262,42 @@ fn found_bootstrap() -> Result<OsString, Error> {
     })
 }
 
-/// Where to listen: loopback, unless that would be the inside of a container.
-fn address(arguments: &ServeArguments) -> SocketAddr {
-    let is_in_container = CONTAINER_MARKS.iter().any(|mark| Path::new(mark).exists());
-    let mut address = if arguments.as_aws_emulator {
+/// Where to listen.
+///
+/// # Errors
+/// When it depends on `PORT`, and that is no port.
+fn address(arguments: &ServeArguments) -> Result<SocketAddr, Error> {
+    let mut default = if arguments.as_aws_emulator {
         AWS_ADDRESS
-    } else if is_in_container {
-        SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT))
     } else {
-        SocketAddr::from((Ipv4Addr::LOCALHOST, PORT))
+        default_address()
     };
-    if let Some(listen) = arguments.listen {
-        address.set_ip(listen.host.unwrap_or(Ipv4Addr::UNSPECIFIED.into()));
-        address.set_port(listen.port.unwrap_or(address.port()));
+    if arguments.function_url.is_some()
+        && let Some(port) = port_variable()?
+    {
+        default.set_port(port);
     }
+    let mut address = match arguments.listen {
+        // A port alone is meant for everybody.
+        Some(Address { host: None, port }) => {
+            let port = port.unwrap_or(default.port());
+            SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))
+        }
+        Some(listen) => listen.or(default),
+        None => default,
+    };
     if let Some(port) = arguments.port {
         address.set_port(port);
     }
-    address
+    Ok(address)
+}
+
+/// The port that a platform for HTTP containers wants to have served.
+///
+/// # Errors
+/// When it is set to something else.
+pub fn port_variable() -> Result<Option<u16>, Error> {
+    number_variable("PORT", parse_port)
 }
 
 async fn serve(
@@ -324,8 +328,11 @@ async fn serve(
         events: Events::default(),
         retry_delay: arguments.retry_delay,
     });
-    let mut router = invoke_api::router();
-    if arguments.function_url {
+    let mut router = match arguments.function_url {
+        Some(FunctionUrl::Only) => Router::new(),
+        _ => invoke_api::router(),
+    };
+    if arguments.function_url.is_some() {
         router = router.fallback(function_url::serve);
     }
     if address.ip().is_loopback() {
@@ -335,14 +342,24 @@ async fn serve(
         .with_state(Arc::clone(&service))
         .into_make_service_with_connect_info::<SocketAddr>();
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    let server = tokio::spawn(axum::serve(listener, doors).into_future());
+    let draining = Arc::new(Notify::new());
+    let drain = Arc::clone(&draining).notified_owned();
+    let mut server = tokio::spawn(
+        axum::serve(listener, doors)
+            .with_graceful_shutdown(drain)
+            .into_future(),
+    );
     let log_level = log_level(arguments);
     let say = |text: String| {
         if log_level < LogLevel::Error {
             logs::say(text);
         }
     };
-    say(greeting(&handler, address, arguments.function_url));
+    say(greeting(
+        &handler,
+        address,
+        arguments.function_url.is_some(),
+    ));
     let warm_up = pool.warm_up();
     tokio::pin!(warm_up);
     let mut is_warm = false;
@@ -366,6 +383,11 @@ async fn serve(
                 }
             }
         }
+    }
+    if let Some(grace) = arguments.grace {
+        draining.notify_one();
+        // What is not done by then is ended, and its callers see the connection end.
+        let _ = tokio::time::timeout(grace, &mut server).await;
     }
     server.abort();
     pool.close().await;
@@ -419,22 +441,6 @@ fn greeting(handler: &str, address: SocketAddr, has_function_url: bool) -> Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn address_has_a_host_a_port_or_both() {
-        let parts = |text| parse_address(text).map(|address| (address.host, address.port));
-        let loopback = Some(Ipv4Addr::LOCALHOST.into());
-        assert_eq!(parts("127.0.0.1"), Ok((loopback, None)));
-        assert_eq!(parts("localhost:8080"), Ok((loopback, Some(8080))));
-        assert_eq!(parts(":8080"), Ok((None, Some(8080))));
-        assert_eq!(
-            parts("[::1]:80"),
-            Ok((Some(std::net::Ipv6Addr::LOCALHOST.into()), Some(80)))
-        );
-        for wrong in ["example.com", "127.0.0.1:x", "127.0.0.1:70000"] {
-            assert!(parse_address(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn words_of_aws_emulator_are_taken_apart_as_it_does() {

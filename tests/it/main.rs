@@ -18,6 +18,7 @@ mod context;
 mod deadline;
 mod differential;
 mod emulator_rie;
+mod entrypoint;
 mod errors;
 mod function_url;
 mod init;

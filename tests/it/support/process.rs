@@ -332,10 +332,15 @@ fn command_line(pid: u32) -> String {
 
 /// The children of `pid`, zombies included, oldest first.
 pub fn children(pid: u32) -> Vec<u32> {
-    let mut found = all_pids();
-    found.retain(|child| stat(*child).is_some_and(|fields| fields[1] == pid.to_string()));
+    let parent = pid.to_string();
+    // Pids start over at 300, so the lower one need not be the older.
+    let start = |child: u32| {
+        let fields = stat(child).filter(|fields| fields[1] == parent)?;
+        Some((fields[19].parse::<u64>().ok()?, child))
+    };
+    let mut found: Vec<_> = all_pids().into_iter().filter_map(start).collect();
     found.sort_unstable();
-    found
+    found.into_iter().map(|(_, child)| child).collect()
 }
 
 /// The open descriptors of `pid`: number and what it leads to.

@@ -40,8 +40,10 @@ pub struct Served {
 #[derive(Debug)]
 pub struct Plan {
     pub task_root: TaskRoot,
+    subcommand: &'static str,
     words: Vec<String>,
     environment: Vec<(String, String)>,
+    listen: String,
 }
 
 impl Served {
@@ -56,8 +58,10 @@ impl Served {
     pub fn empty() -> Plan {
         Plan {
             task_root: TaskRoot::new(),
+            subcommand: "serve",
             words: Vec::new(),
             environment: Vec::new(),
+            listen: format!("{}:0", own_address()),
         }
     }
 
@@ -212,6 +216,18 @@ impl Drop for Served {
 }
 
 impl Plan {
+    /// As the entry point of an image.
+    pub fn entrypoint(mut self) -> Self {
+        self.subcommand = "entrypoint";
+        self
+    }
+
+    /// At this address, in place of a port that the system chooses.
+    pub fn listen(mut self, address: &str) -> Self {
+        address.clone_into(&mut self.listen);
+        self
+    }
+
     /// One word of the command line.
     pub fn word(mut self, word: &str) -> Self {
         self.words.push(word.to_owned());
@@ -230,17 +246,17 @@ impl Plan {
     /// The command, with an environment of which little is known.
     pub fn command(&self) -> Command {
         let mut command = coshell(&self.task_root);
-        command.arg("serve").args(&self.words);
+        command.arg(self.subcommand).args(&self.words);
         let set = self.environment.iter();
         command.envs(set.map(|(name, value)| (name, value)));
         command
     }
 
-    /// Starts it, at a port that the system chooses, and waits until it says that it serves.
+    /// Starts it, and waits until it says that it serves.
     #[track_caller]
     pub fn start(self) -> Served {
         let mut command = self.command();
-        command.args(["--listen", &format!("{}:0", own_address())]);
+        command.args(["--listen", &self.listen]);
         let process = Process::start(command);
         let greeted = || String::from_utf8_lossy(&process.stderr()).into_owned();
         let is_ready = || greeted().contains(" is served") && greeted().ends_with('\n');
@@ -260,7 +276,7 @@ impl Plan {
     #[track_caller]
     pub fn refusal(self) -> (i32, String) {
         let mut command = self.command();
-        command.args(["--listen", &format!("{}:0", own_address())]);
+        command.args(["--listen", &self.listen]);
         let process = Process::start(command);
         let status = process.wait_failure(LIMIT);
         let said = String::from_utf8_lossy(&process.stderr()).into_owned();

@@ -1,0 +1,138 @@
+#!/usr/bin/env bats
+# AWS's image with our bootstrap: behind AWS's emulator, and behind coshell in its place.
+# shellcheck disable=SC2030,SC2031,SC2154 # each test has its own container; containers.bash has the names
+
+load containers.bash
+
+setup_file() {
+  build function runtime minimal
+  # A static coshell, as it is published.
+  local id
+  id=$(docker create "$(image_of minimal)")
+  docker cp "$id:/usr/local/bin/coshell" "$BATS_FILE_TMPDIR/coshell"
+  docker rm "$id" >/dev/null
+}
+
+@test "function image answers the tutorial's curl line" {
+  start "$(image_of function)"
+  assert_echoes "$HELLO"
+  logs | grep -Fx "$HELLO"
+  logs | grep -F 'REPORT RequestId:'
+}
+
+@test "function is the target that is built if none is named" {
+  docker build -q -t coshell-test-default . >&2
+  [ "$(docker image inspect -f '{{.RootFS}}' coshell-test-default)" = \
+    "$(docker image inspect -f '{{.RootFS}}' "$(image_of function)")" ]
+}
+
+@test "function image works for a user without rights on a read-only file system" {
+  start "$(image_of function)" --read-only --tmpfs /tmp --user 993:990
+  assert_echoes 'Hello'
+  assert_echoes 'again'
+}
+
+@test "function image stops on request" {
+  start "$(image_of function)"
+  assert_echoes 'Hello'
+  local status
+  status=$(stop)
+  [ "$status" -ne 137 ] # killed, as it did not stop
+}
+
+@test "bootstrap adds at most 2 MiB to AWS's image" {
+  local added
+  added=$(($(size_of "$(image_of runtime)") - $(size_of public.ecr.aws/lambda/provided:al2023)))
+  echo "$added bytes"
+  ((added > 0 && added <= 2 * 1024 * 1024))
+}
+
+@test "three lines make an image of one's own" {
+  build_own coshell-test-own examples/echo <<END
+FROM $(image_of runtime)
+COPY function.sh /var/task/echo.sh
+CMD ["echo.handler"]
+END
+  start coshell-test-own
+  assert_echoes "$HELLO"
+}
+
+@test "runtime image lends its bootstrap to another" {
+  build_own coshell-test-other tests/image/task <<END
+FROM public.ecr.aws/lambda/provided:al2023
+COPY --from=$(image_of runtime) /var/runtime/bootstrap /var/runtime/bootstrap
+COPY lent.sh /var/task/
+CMD ["lent.handler"]
+END
+  start coshell-test-other
+  invoke '{}'
+  [ "$answer" = 'lent: {}' ]
+}
+
+@test "tutorial's own image answers the same with only bootstrap exchanged" {
+  local tutorial=../shared/tutorial folder=$BATS_TEST_TMPDIR/tutorial id
+  mkdir "$folder"
+  cp "$tutorial/Dockerfile" "$tutorial/function.sh" "$folder"
+  id=$(docker create "$(image_of runtime)" any)
+  docker cp "$id:/var/runtime/bootstrap" "$folder/bootstrap"
+  docker rm "$id" >/dev/null
+  docker build -q -t coshell-test-tutorial "$folder" >&2
+  start coshell-test-tutorial
+  assert_echoes "$HELLO"
+}
+
+@test "an edit of the source compiles no dependency again" {
+  local folder=$BATS_TEST_TMPDIR/edited said
+  mkdir "$folder"
+  git ls-files -z --cached --others --exclude-standard -- Cargo.toml Cargo.lock Dockerfile .dockerignore src runtime-scripts examples |
+    xargs -0 cp --parents -t "$folder"
+  echo "// edited at $EPOCHREALTIME" >>"$folder/src/lib.rs"
+  said=$(docker build --target function "$folder" 2>&1)
+  grep -F 'Compiling coshell ' <<<"$said"
+  [ "$(grep -c 'Compiling ' <<<"$said")" -eq 1 ]
+}
+
+@test "an architecture that Lambda has not is refused" {
+  run docker build --build-arg TARGETARCH=riscv64 --target dependencies .
+  ((status))
+  [[ $output == *'cannot build coshell for riscv64: Lambda has amd64 and arm64'* ]]
+}
+
+# The image with coshell in the place of AWS's emulator.
+start_with_coshell() { # [docker's options...]
+  start "$(image_of function)" -v "$BATS_FILE_TMPDIR/coshell:/usr/local/bin/aws-lambda-rie:ro" "$@"
+}
+
+@test "coshell takes the place of AWS's emulator" {
+  start_with_coshell
+  assert_echoes "$HELLO"
+  logs | grep -F 'Init Duration: '
+  [ "$(stop)" -eq 0 ]
+}
+
+@test "coshell serves a user without rights on a read-only file system" {
+  start_with_coshell --read-only --user 993:990
+  assert_echoes 'Hello'
+}
+
+@test "coshell serve listens on all addresses in a container" {
+  # shellcheck disable=SC2034 # for start
+  port=9000
+  start "$(image_of function)" -v "$BATS_FILE_TMPDIR/coshell:/usr/local/bin/coshell:ro" \
+    --entrypoint coshell -- serve function.handler
+  assert_echoes 'Hello'
+}
+
+has_no_dead_process() { # reads /proc, as the image has no ps
+  local statuses
+  statuses=$(docker exec "$container" bash -c 'cat /proc/[0-9]*/stat 2>/dev/null; :')
+  [[ $statuses == *') S '* && $statuses != *') Z '* ]]
+}
+
+# Orphans are children of the first process: whoever kills them has to take notice of their end.
+@test "coshell leaves no dead process in its container" {
+  start_with_coshell -v "$PWD/tests/image/task:/var/task:ro" -- leaves.handler
+  for _ in 1 2 3; do invoke '{}'; done
+  [[ $answer == *Runtime.ExitError* ]]
+  wait_until has_no_dead_process
+}

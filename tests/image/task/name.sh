@@ -1,0 +1,2 @@
+# shellcheck shell=bash
+handler() { jq -r .name <<<"$1"; }
