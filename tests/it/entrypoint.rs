@@ -9,9 +9,9 @@ use crate::support::{LIMIT, Sandbox, Served, excerpt, own_address, wait_until};
 
 const PRINTS_PATH: &str =
     r#"handler() { local path=${1#*'"rawPath":"'}; echo "the path: ${path%%'"'*}"; }"#;
-/// Says that it has begun, and answers when the test lets it.
+/// Says that it has begun, and answers when the test lets it, but later than a sandbox may that is told to end.
 const WAITS: &str =
-    r#"handler() { echo begun >&2; read -r _ <"$LAMBDA_TASK_ROOT/gate"; echo done; }"#;
+    r#"handler() { echo begun >&2; read -r _ <"$LAMBDA_TASK_ROOT/gate"; sleep 0.5; echo done; }"#;
 
 /// A port of `host` that was free a moment ago.
 fn free_port(host: Ipv4Addr) -> String {
