@@ -16,7 +16,7 @@ BUILT := $${CARGO_TARGET_DIR:-target}
 PACKAGES := bash-static bats ca-certificates chromium curl gawk groff-base perl procps python3 python3-pip python3-venv \
 	shellcheck shfmt util-linux
 SCRIPTS := $(shell git ls-files --cached --others --exclude-standard -- \
-	'*.bash' '*.sh' '*.bats' .ci/run tests/image/make-debian 2>/dev/null | sort -u)
+	'*.bash' '*.sh' '*.bats' .ci/run tests/image/make-debian bench/run 'bench/baseline/*/bootstrap' 2>/dev/null | sort -u)
 # Fixtures are written as people write them, oddities and all: what they are compared for.
 CHECKED := $(filter-out tests/fixtures/handlers/% tests/fixtures/scripts/%,$(SCRIPTS))
 
