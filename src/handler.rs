@@ -164,11 +164,8 @@ impl Handler {
         })
     }
 
-    /// A here-document may hold a CRLF; a file in which each line ends so came from Windows.
     fn check_line_ends(&self, text: &[u8]) -> Result<()> {
-        let lines = memchr::memchr_iter(b'\n', text);
-        let mut ends = lines.map(|at| at > 0 && text[at - 1] == b'\r').peekable();
-        if ends.peek().is_some() && ends.all(|is_crlf| is_crlf) {
+        if has_line_ends_of_windows(text) {
             return Err(self.line_ends_fault());
         }
         Ok(())
@@ -240,6 +237,14 @@ impl Handler {
             stack,
         })
     }
+}
+
+/// A here-document may hold a CRLF; a file in which each line ends so came from Windows.
+#[must_use]
+pub fn has_line_ends_of_windows(text: &[u8]) -> bool {
+    let lines = memchr::memchr_iter(b'\n', text);
+    let mut ends = lines.map(|at| at > 0 && text[at - 1] == b'\r').peekable();
+    ends.peek().is_some() && ends.all(|is_crlf| is_crlf)
 }
 
 fn load_error(error_type: &'static str, message: String) -> Error {

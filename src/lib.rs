@@ -9,7 +9,7 @@
 //!
 //! `bootstrap` is `config`, `handler`, `runtime`, and below it `runtime_api` and `shell`, which
 //! never meet; `invocation`, `error` and `log` serve all. The feature `cli` adds `cli`,
-//! `emulator` and `check`, which `bootstrap` does not need.
+//! `emulator`, `check` and `package`, which `bootstrap` does not need.
 
 pub mod child;
 pub mod config;
@@ -31,6 +31,8 @@ pub mod check;
 pub mod cli;
 #[cfg(feature = "cli")]
 pub mod emulator;
+#[cfg(feature = "cli")]
+pub mod package;
 
 use std::ffi::OsString;
 use std::fmt::Display;

@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         Command::Entrypoint(arguments) => cli::entrypoint::run(*arguments),
         Command::Invoke(arguments) => cli::invoke::run(&arguments),
         Command::Check(arguments) => cli::check::run(&arguments),
+        Command::Package(arguments) => cli::package::run(&arguments),
         Command::Completions(arguments) => cli::completions::run(&arguments),
         Command::Man(arguments) => cli::man::run(&arguments),
     };

@@ -145,6 +145,20 @@ impl Report {
         self.findings.iter().filter(alike).count()
     }
 
+    /// Names what lies in `task_root` as it does in a package, for a task root that is a copy which
+    /// nobody knows. Places keep their paths: whoever shows them makes them short.
+    pub fn name_as_in_package(&mut self, task_root: &Path) {
+        let root = task_root.to_string_lossy();
+        let rename = |text: &mut String| {
+            *text = text.replace(&format!("{root}/"), "");
+            *text = text.replace(&*root, "the package");
+        };
+        for finding in &mut self.findings {
+            rename(&mut finding.message);
+            finding.suggestion.iter_mut().for_each(rename);
+        }
+    }
+
     fn add(&mut self, found: impl IntoIterator<Item = Finding>) {
         self.findings.extend(found);
     }

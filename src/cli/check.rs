@@ -4,6 +4,7 @@
 //! object for machines.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::{env, io::IsTerminal};
 
@@ -39,6 +40,18 @@ pub struct CheckArguments {
     #[allow(missing_docs, reason = "its own are the help")]
     pub task_root: TaskRoot,
 
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "their own are the help")]
+    pub options: CheckOptions,
+
+    /// Print an object for machines
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How a handler is checked, for each subcommand that checks one.
+#[derive(Debug, Args)]
+pub struct CheckOptions {
     /// The image that it is to run in: commands that it lacks are told
     #[arg(long, value_name = "NAME", default_value = "al2023")]
     pub image: Image,
@@ -50,10 +63,26 @@ pub struct CheckArguments {
     /// Take warnings for errors
     #[arg(long)]
     pub strict: bool,
+}
 
-    /// Print an object for machines
-    #[arg(long)]
-    pub json: bool,
+impl CheckOptions {
+    /// What is checked: this handler, in this task root, whose path has no links in it.
+    #[must_use]
+    pub fn subject(&self, handler: OsString, task_root: PathBuf) -> Subject {
+        Subject {
+            handler,
+            task_root,
+            image: self.image,
+            with: self.with.clone(),
+            bash: config::bash(env::var_os("COSHELL_BASH")),
+        }
+    }
+
+    /// Whether it is not to be deployed.
+    #[must_use]
+    pub fn is_bad(&self, report: &Report) -> bool {
+        report.count(Severity::Error) > 0 || self.strict && report.count(Severity::Warning) > 0
+    }
 }
 
 /// Checks the handler, of which nothing is run.
@@ -63,14 +92,10 @@ pub struct CheckArguments {
 pub fn run(arguments: &CheckArguments) -> Result<ExitCode, Error> {
     let task_root = arguments.task_root.folder()?;
     let what = format!("cannot use task root {}", task_root.display());
-    let subject = Subject {
-        handler: arguments.handler.clone(),
-        // Paths in scripts are compared with it.
-        task_root: task_root.canonicalize().map_err(Error::io(what))?,
-        image: arguments.image,
-        with: arguments.with.clone(),
-        bash: config::bash(env::var_os("COSHELL_BASH")),
-    };
+    // Paths in scripts are compared with it.
+    let task_root = task_root.canonicalize().map_err(Error::io(what))?;
+    let options = &arguments.options;
+    let subject = options.subject(arguments.handler.clone(), task_root);
     let report = check::check(&subject).map_err(Error::Shell)?;
     let text = if arguments.json {
         format!("{}\n", as_json(&report, &subject))
@@ -79,9 +104,7 @@ pub fn run(arguments: &CheckArguments) -> Result<ExitCode, Error> {
         as_text(&report, &subject, has_colour)
     };
     print(text.as_bytes())?;
-    let is_bad = report.count(Severity::Error) > 0
-        || arguments.strict && report.count(Severity::Warning) > 0;
-    Ok(if is_bad {
+    Ok(if options.is_bad(&report) {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
@@ -97,7 +120,8 @@ fn severity(finding: &Finding) -> &'static str {
 }
 
 /// Columns for place, severity and check, the message behind them, and what to do below it.
-fn as_text(report: &Report, subject: &Subject, has_colour: bool) -> String {
+#[must_use]
+pub fn as_text(report: &Report, subject: &Subject, has_colour: bool) -> String {
     let paint = |code: &str, text: &str| {
         if has_colour {
             format!("\x1b[{code}m{text}\x1b[0m")
@@ -208,7 +232,8 @@ fn as_json(report: &Report, subject: &Subject) -> Value {
 }
 
 /// Names and lines of a script reach a terminal: not as its orders.
-fn printable(text: &str) -> String {
+#[must_use]
+pub fn printable(text: &str) -> String {
     let letter = |letter: char| match letter {
         '\n' => letter,
         letter if letter.is_control() => '\u{fffd}',

@@ -1,4 +1,5 @@
-//! One file a subcommand: check.rs, completions.rs, entrypoint.rs, invoke.rs, man.rs, serve.rs.
+//! One file a subcommand: check.rs, completions.rs, entrypoint.rs, invoke.rs, man.rs, package.rs,
+//! serve.rs.
 //!
 //! The definitions here and there are the help texts too. A subcommand gives its exit status, or
 //! an [`Error`] that `bin/coshell.rs` prints; none of them ends the process itself.
@@ -11,6 +12,7 @@ pub mod function;
 pub mod invoke;
 pub mod man;
 pub mod outcome;
+pub mod package;
 pub mod samples;
 pub mod serve;
 
@@ -21,7 +23,7 @@ use std::process::ExitCode;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::emulator;
+use crate::{emulator, package as packing};
 
 /// The exit status of wrong use, as clap has it: nothing was invoked.
 pub const MISUSE: u8 = 2;
@@ -33,6 +35,7 @@ pub const MISUSE: u8 = 2;
         coshell serve function.sh.handler\n  \
         coshell invoke function.sh.handler --event 'Hello'\n  \
         coshell check function.sh.handler\n  \
+        coshell package src --handler function.sh.handler -o function.zip\n  \
         coshell man invoke | man -l -")]
 pub struct Arguments {
     /// What to do.
@@ -66,6 +69,11 @@ pub enum Command {
     /// Tells what would go wrong on Lambda, of what can be seen here: names, syntax, line ends, rights, commands that the
     /// image lacks, variables that are too large, and what shellcheck finds if it is installed. Runs nothing of the handler.
     Check(check::CheckArguments),
+    /// Package a function for Lambda: as a zip file, a layer, or a folder for docker build
+    ///
+    /// Puts bootstrap and the files of a function in a zip file, after it has checked them as `coshell check` does. The
+    /// same files give the same bytes, everywhere and at any time.
+    Package(Box<package::PackageArguments>),
     /// Print a script that completes coshell's command line
     ///
     /// The shell has to read it: see the examples.
@@ -112,6 +120,8 @@ pub enum Error {
     Emulator(emulator::Error),
     /// There is no bash to ask.
     Shell(crate::error::Error),
+    /// There is no package.
+    Package(packing::Error),
 }
 
 impl Error {
@@ -130,6 +140,7 @@ impl fmt::Display for Error {
             Self::Misuse { what, cause } => write!(f, "{what}: {cause}"),
             Self::Emulator(error) => error.fmt(f),
             Self::Shell(error) => error.fmt(f),
+            Self::Package(error) => error.fmt(f),
         }
     }
 }

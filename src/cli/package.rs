@@ -1,0 +1,206 @@
+//! `coshell package`: a function, or a layer, as Lambda takes it.
+//!
+//! Has [`package`](crate::package) find the files and write them, and asks
+//! [`check`](crate::check) in between: what has errors is not written.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::builder::NonEmptyStringValueParser;
+use clap::{ArgGroup, Args, ValueHint};
+use serde_json::{Value, json};
+
+use super::check::{CheckOptions, as_text, printable};
+use super::outcome::has_colour;
+use super::{Error, print};
+use crate::check;
+use crate::emulator::logs::say;
+use crate::package::bootstrap::{self, Architecture};
+use crate::package::{self, Destination, MAX_UPLOAD_BYTES, Order, Package, Written};
+
+/// What `coshell package` is told.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("destination").required(true).args(["output", "image_context"])))]
+#[command(after_help = "Examples:\n  \
+        coshell package src --handler function.sh.handler -o function.zip\n  \
+        coshell package function.sh lib --handler function.handler -o function.zip --arch arm64\n  \
+        coshell package src --handler report.sh --exclude '*.md' --exclude /tests -o report.zip\n  \
+        coshell package src --handler function.handler --without-bootstrap -o function.zip\n  \
+        coshell package tools --layer -o layer.zip\n  \
+        coshell package src --handler function.handler --image-context image\n\n\
+        Exit status:\n  \
+        0  it is written; there may have been warnings and notes\n  \
+        1  it is refused: it would fail on Lambda, as standard error tells; nothing is written\n  \
+        2  it could not be made: wrong use, or a file cannot be read or written")]
+pub struct PackageArguments {
+    /// A folder, whose contents go to the root of the package; or files and folders, each of which goes
+    /// there by its own name
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath, required_unless_present = "layer")]
+    pub paths: Vec<PathBuf>,
+
+    /// The handler, as Lambda has it: [dir/]file[.sh].function, or the name of a script or an executable; relative to
+    /// the root of the package
+    #[arg(long, value_name = "NAME", required_unless_present = "layer")]
+    pub handler: Option<String>,
+
+    /// The zip file to write
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+
+    /// A folder to write for docker build, in place of a zip file; it must be empty, or not be there
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub image_context: Option<PathBuf>,
+
+    /// The image that it builds upon
+    #[arg(
+        long,
+        value_name = "IMAGE",
+        requires = "image_context",
+        default_value = "public.ecr.aws/lambda/provided:al2023",
+        value_parser = NonEmptyStringValueParser::new()
+    )]
+    pub base: String,
+
+    /// Make a layer: bootstrap and the paths, for /opt. It has no handler, and is not checked
+    #[arg(long, conflicts_with_all = ["handler", "without_bootstrap", "image_context", "image", "with", "strict"])]
+    pub layer: bool,
+
+    /// The bootstrap to put in, a static program [default: the file bootstrap beside coshell]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::ExecutablePath)]
+    pub bootstrap: Option<PathBuf>,
+
+    /// Put no bootstrap in: a layer brings it, or the image has it
+    #[arg(long, conflicts_with_all = ["bootstrap", "arch"])]
+    pub without_bootstrap: bool,
+
+    /// The architecture that bootstrap has to be for
+    #[arg(long, value_name = "NAME")]
+    pub arch: Option<Architecture>,
+
+    /// Leave out what this matches, as in a .gitignore; may be repeated. Folders named .git, and the
+    /// output itself, are always left out
+    #[arg(long = "exclude", value_name = "GLOB")]
+    pub excludes: Vec<String>,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "their own are the help")]
+    pub check: CheckOptions,
+
+    /// Print an object for machines
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Packages, and tells what was made.
+///
+/// # Errors
+/// When the package cannot be made. One that is refused is told here, and has a status of its own.
+pub fn run(arguments: &PackageArguments) -> Result<ExitCode, Error> {
+    match package(arguments) {
+        Err(Error::Package(error @ package::Error::Refused { .. })) => {
+            say(error);
+            Ok(ExitCode::FAILURE)
+        }
+        done => done,
+    }
+}
+
+fn package(arguments: &PackageArguments) -> Result<ExitCode, Error> {
+    let package = Package::prepare(order(arguments)?).map_err(Error::Package)?;
+    for glob in &package.idle_excludes {
+        say(format_args!("--exclude {glob} matches nothing"));
+    }
+    if let Some(handler) = &arguments.handler {
+        let task_root = package.task_root().to_owned();
+        let subject = arguments.check.subject(handler.into(), task_root);
+        let mut report = check::check(&subject).map_err(Error::Shell)?;
+        report.name_as_in_package(package.task_root());
+        if !report.findings.is_empty() {
+            eprint!("{}", as_text(&report, &subject, has_colour()));
+        }
+        if arguments.check.is_bad(&report) {
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    let handler = arguments.handler.as_deref();
+    let written = package.write(handler.unwrap_or_default());
+    let written = written.map_err(Error::Package)?;
+    let place = arguments
+        .output
+        .as_ref()
+        .or(arguments.image_context.as_ref());
+    let place = place.map(|path| path.to_string_lossy()).unwrap_or_default();
+    if let Some(zip) = &written.zip
+        && zip.bytes > MAX_UPLOAD_BYTES
+    {
+        say(format_args!(
+            "{place} has {} bytes: above {MAX_UPLOAD_BYTES} Lambda takes it by way of S3 alone",
+            zip.bytes
+        ));
+    }
+    let text = if arguments.json {
+        as_json(&written, &place, handler).to_string()
+    } else {
+        printable(&summary(&written, &place, handler))
+    };
+    print(format!("{text}\n").as_bytes())
+}
+
+fn order(arguments: &PackageArguments) -> Result<Order, Error> {
+    Ok(Order {
+        paths: arguments.paths.clone(),
+        excludes: arguments.excludes.clone(),
+        bootstrap: match &arguments.bootstrap {
+            _ if arguments.without_bootstrap => None,
+            Some(path) => Some(path.clone()),
+            None => Some(bootstrap::beside_coshell().map_err(Error::Package)?),
+        },
+        architecture: arguments.arch,
+        destination: match &arguments.image_context {
+            Some(folder) => Destination::ImageContext {
+                folder: folder.clone(),
+                base: arguments.base.clone(),
+            },
+            None => Destination::Zip(arguments.output.clone().unwrap_or_default()),
+        },
+    })
+}
+
+fn summary(written: &Written, place: &str, handler: Option<&str>) -> String {
+    let files = match written.files {
+        1 => "1 file".to_owned(),
+        count => format!("{count} files"),
+    };
+    let size = match &written.zip {
+        Some(zip) => format!("{} bytes ({} unpacked)", zip.bytes, written.unpacked_bytes),
+        None => format!("{} bytes", written.unpacked_bytes),
+    };
+    let architecture = written
+        .architecture
+        .map_or("no bootstrap", Architecture::name);
+    let handler = handler.map(|handler| format!("handler {handler}"));
+    let hash = written.zip.as_ref();
+    let hash = hash.map(|zip| format!("sha256 {}", zip.code_sha256));
+    let parts = [
+        Some(files),
+        Some(size),
+        Some(architecture.to_owned()),
+        handler,
+        hash,
+    ];
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    format!("{place}: {}", parts.join(", "))
+}
+
+fn as_json(written: &Written, place: &str, handler: Option<&str>) -> Value {
+    let zip = written.zip.as_ref();
+    json!({
+        "file": place,
+        "bytes": zip.map(|zip| zip.bytes),
+        "unpackedBytes": written.unpacked_bytes,
+        "files": written.files,
+        "architecture": written.architecture.map(Architecture::name),
+        "handler": handler,
+        "codeSha256": zip.map(|zip| &zip.code_sha256),
+    })
+}

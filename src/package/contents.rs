@@ -1,0 +1,348 @@
+//! What goes into a package: names, kinds and modes. The files themselves stay where they are.
+//!
+//! Names are those of the package, `lib/a.sh`, in the order of their bytes, with `/` between folders,
+//! so that a folder comes before what is in it.
+
+use std::collections::BTreeMap;
+use std::fs::{self, FileType};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use walkdir::{DirEntry, WalkDir};
+
+use super::bootstrap::Bootstrap;
+use super::{Error, Result};
+use crate::child::bash::quote;
+
+/// By what Lambda starts a function.
+const BOOTSTRAP: &str = "bootstrap";
+
+/// All that goes in, by name.
+#[derive(Debug, Default)]
+pub struct Contents {
+    entries: BTreeMap<String, Entry>,
+}
+
+/// One file, folder or link.
+#[derive(Debug)]
+pub struct Entry {
+    /// Where it lies here, as the user knows it.
+    pub source: PathBuf,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// What an entry is. Times, owners and all other rights are not kept.
+#[derive(Debug)]
+pub enum Kind {
+    /// Also one with nothing in it.
+    Folder,
+    /// With the right to be run, or without.
+    File { is_executable: bool, len_bytes: u64 },
+    /// With the way to an entry of the package, from the folder that the link is in.
+    Link { target: String },
+}
+
+/// What is left out.
+#[derive(Debug)]
+pub struct Exclusions {
+    globs: Vec<Glob>,
+    /// What is written, if it is there already: it often lies in the folder that is packed.
+    output: Option<PathBuf>,
+}
+
+#[derive(Debug)]
+struct Glob {
+    text: String,
+    matcher: Gitignore,
+    has_matched: bool,
+}
+
+impl Exclusions {
+    /// # Errors
+    /// [`Error::Misuse`] for a glob that means nothing.
+    pub fn parse(globs: &[String], output: &Path) -> Result<Self> {
+        let parse = |text: &String| {
+            let mut builder = GitignoreBuilder::new("");
+            let built = builder.add_line(None, text).and_then(|it| it.build());
+            let matcher = built.map_err(|error| {
+                Error::misuse(format!("cannot exclude {text}"), error.to_string())
+            })?;
+            Ok(Glob {
+                text: text.clone(),
+                matcher,
+                has_matched: false,
+            })
+        };
+        Ok(Self {
+            globs: globs.iter().map(parse).collect::<Result<_>>()?,
+            output: fs::canonicalize(output).ok(),
+        })
+    }
+
+    /// Whether what lies at `source` is left out of the package, where it would have this name.
+    fn matches(&mut self, source: &Path, name: &Path, is_folder: bool) -> bool {
+        if name.file_name().is_some_and(|name| name == ".git") {
+            return true;
+        }
+        let is_output = |output: &PathBuf| {
+            output.file_name() == source.file_name()
+                && fs::canonicalize(source).is_ok_and(|real| real == *output)
+        };
+        if self.output.as_ref().is_some_and(is_output) {
+            return true;
+        }
+        // Each is asked: one that another makes superfluous is no mistake.
+        let mut is_out = false;
+        for glob in &mut self.globs {
+            if glob.matcher.matched(name, is_folder).is_ignore() {
+                glob.has_matched = true;
+                is_out = true;
+            }
+        }
+        is_out
+    }
+
+    /// The globs that nothing was left out for.
+    pub fn idle(self) -> Vec<String> {
+        let idle = self.globs.into_iter().filter(|glob| !glob.has_matched);
+        idle.map(|glob| glob.text).collect()
+    }
+}
+
+/// A path that was given.
+#[derive(Debug)]
+struct Root {
+    path: PathBuf,
+    /// Without links.
+    real: PathBuf,
+    /// Its name in the package; nothing, if the package is its contents.
+    name: PathBuf,
+}
+
+impl Contents {
+    /// All that lies at `paths`, and is not left out.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for what a package cannot hold: special files, links that lead out of it,
+    /// names that are not UTF-8, two files of one name; [`Error::Io`] for what cannot be read.
+    pub fn collect(paths: &[PathBuf], exclusions: &mut Exclusions) -> Result<Self> {
+        let is_alone = paths.len() == 1;
+        let roots = paths.iter().map(|path| Root::find(path, is_alone));
+        let roots: Vec<_> = roots.collect::<Result<_>>()?;
+        let mut contents = Self::default();
+        let mut links = Vec::new();
+        for root in &roots {
+            let walk = WalkDir::new(&root.path)
+                .min_depth(usize::from(root.name.as_os_str().is_empty()))
+                .sort_by_file_name();
+            let mut walk = walk.into_iter().filter_entry(|entry| {
+                let name = root.name_of(entry);
+                let is_folder = entry.file_type().is_dir();
+                name.as_os_str().is_empty() || !exclusions.matches(entry.path(), &name, is_folder)
+            });
+            while let Some(entry) = walk.next().transpose().map_err(walk_failed)? {
+                let source = entry.path();
+                let name = root.name_of(&entry);
+                let Some(name) = name.to_str() else {
+                    return Err(Error::refused(
+                        format!(
+                            "cannot package {}",
+                            source.as_os_str().as_bytes().escape_ascii()
+                        ),
+                        "its name is not UTF-8, as names in a package are; rename it",
+                    ));
+                };
+                let kind = Kind::of(&entry)?;
+                if kind.is_none() {
+                    links.push((name.to_owned(), source.to_owned()));
+                }
+                // A link is known when all that it may lead to is.
+                let kind = kind.unwrap_or(Kind::Link {
+                    target: String::new(),
+                });
+                contents.add(name.to_owned(), source, kind)?;
+            }
+        }
+        for (name, source) in links {
+            let target = contents.resolve(&roots, &name, &source)?;
+            if let Some(entry) = contents.entries.get_mut(&name) {
+                entry.kind = Kind::Link { target };
+            }
+        }
+        Ok(contents)
+    }
+
+    fn add(&mut self, name: String, source: &Path, kind: Kind) -> Result<()> {
+        if let Some(other) = self.entries.get(&name) {
+            let other = other.source.display();
+            let cause = format!("{other} has the same name in the package, {name}");
+            return Err(Error::unfit(source, cause));
+        }
+        let source = source.to_owned();
+        self.entries.insert(name, Entry { source, kind });
+        Ok(())
+    }
+
+    /// The way from a link to what it leads to at last, if that is in the package. Links that pass
+    /// through other links, or by absolute paths, are made short in that.
+    fn resolve(&self, roots: &[Root], name: &str, link: &Path) -> Result<String> {
+        let unfit = |cause: &str| {
+            let name = quote(name);
+            let cause = format!("{cause}; put what it leads to in its place, or --exclude {name}");
+            Err(Error::unfit(link, cause))
+        };
+        let real = match fs::canonicalize(link) {
+            Ok(real) => real,
+            Err(error) => return unfit(&format!("it is a link that leads nowhere: {error}")),
+        };
+        let in_package = roots.iter().find_map(|root| {
+            let below = real.strip_prefix(&root.real).ok()?;
+            let target = root.name_below(below);
+            let is_root = target.as_os_str().is_empty();
+            (is_root || self.entries.contains_key(target.to_str()?)).then_some(target)
+        });
+        let Some(target) = in_package else {
+            let real = real.display();
+            return unfit(&format!(
+                "it is a link to {real}, which is not in the package"
+            ));
+        };
+        let folder = Path::new(name).parent().unwrap_or(Path::new(""));
+        let way = pathdiff::diff_paths(target, folder).unwrap_or_default();
+        Ok(match way.to_str().unwrap_or_default() {
+            "" => ".".to_owned(),
+            way => way.to_owned(),
+        })
+    }
+
+    /// # Errors
+    /// [`Error::Refused`] when the package has a bootstrap of its own: that one would be started.
+    pub fn check_no_other_bootstrap(&self, bootstrap: &Bootstrap) -> Result<()> {
+        let Some(other) = self.entries.get(BOOTSTRAP) else {
+            return Ok(());
+        };
+        Err(Error::unfit(
+            &other.source,
+            format!(
+                "{} takes the same place; leave one out: --exclude /bootstrap, or --without-bootstrap",
+                bootstrap.path.display()
+            ),
+        ))
+    }
+
+    /// Puts it where Lambda looks for it; what has that name already is replaced.
+    pub fn add_bootstrap(&mut self, bootstrap: &Bootstrap) {
+        let kind = Kind::File {
+            is_executable: true,
+            len_bytes: bootstrap.len_bytes,
+        };
+        let source = bootstrap.path.clone();
+        self.entries
+            .insert(BOOTSTRAP.to_owned(), Entry { source, kind });
+    }
+
+    /// By name, a folder before what is in it.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Entry)> {
+        self.entries
+            .iter()
+            .map(|(name, entry)| (name.as_str(), entry))
+    }
+
+    /// How many files and links there are.
+    pub fn files(&self) -> usize {
+        let is_folder = |entry: &&Entry| matches!(entry.kind, Kind::Folder);
+        self.entries.len() - self.entries.values().filter(is_folder).count()
+    }
+
+    /// The sum of the sizes of all files.
+    pub fn bytes(&self) -> u64 {
+        let len = |entry: &Entry| match entry.kind {
+            Kind::File { len_bytes, .. } => len_bytes,
+            Kind::Folder | Kind::Link { .. } => 0,
+        };
+        self.entries.values().map(len).sum()
+    }
+}
+
+impl Root {
+    fn find(path: &Path, is_alone: bool) -> Result<Self> {
+        let failed = || Error::io(format!("cannot package {}", path.display()));
+        let real = fs::canonicalize(path).map_err(failed())?;
+        let name = if is_alone && real.is_dir() {
+            PathBuf::new()
+        } else {
+            let name = path.file_name().ok_or_else(|| {
+                let what = format!("cannot package {}", path.display());
+                Error::misuse(what, "among several paths each needs a name")
+            })?;
+            PathBuf::from(name)
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            real,
+            name,
+        })
+    }
+
+    fn name_of(&self, entry: &DirEntry) -> PathBuf {
+        let below = entry.path().strip_prefix(&self.path);
+        self.name_below(below.unwrap_or(entry.path()))
+    }
+
+    fn name_below(&self, below: &Path) -> PathBuf {
+        // Joined with nothing, a path would end in a slash.
+        if below.as_os_str().is_empty() {
+            self.name.clone()
+        } else {
+            self.name.join(below)
+        }
+    }
+}
+
+impl Kind {
+    /// `None` for a link. A path that was given is what it leads to: it has been named.
+    fn of(entry: &DirEntry) -> Result<Option<Self>> {
+        let source = entry.path();
+        let found = if entry.depth() == 0 {
+            fs::metadata(source).map_err(Error::io(format!("cannot read {}", source.display())))?
+        } else {
+            entry.metadata().map_err(walk_failed)?
+        };
+        let kind = found.file_type();
+        if kind.is_dir() {
+            return Ok(Some(Self::Folder));
+        }
+        if kind.is_symlink() {
+            return Ok(None);
+        }
+        if let Some(special) = special(kind) {
+            let cause =
+                format!("it is {special}, which no package can hold; leave it out by --exclude");
+            return Err(Error::unfit(source, cause));
+        }
+        Ok(Some(Self::File {
+            is_executable: found.permissions().mode() & 0o100 != 0,
+            len_bytes: found.len(),
+        }))
+    }
+}
+
+fn special(kind: FileType) -> Option<&'static str> {
+    if kind.is_fifo() {
+        Some("a named pipe")
+    } else if kind.is_socket() {
+        Some("a socket")
+    } else if kind.is_block_device() || kind.is_char_device() {
+        Some("a device")
+    } else {
+        None
+    }
+}
+
+fn walk_failed(error: walkdir::Error) -> Error {
+    let path = error.path().unwrap_or(Path::new("")).display().to_string();
+    Error::io(format!("cannot read {path}"))(error.into())
+}

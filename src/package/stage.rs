@@ -1,0 +1,68 @@
+//! The files of a package, laid out in a folder as they will lie on Lambda: copies, with the modes that
+//! all of them have there, whatever the umask is.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::contents::{Contents, Kind};
+use super::{Error, Result};
+
+/// Of folders, and of files that may be run.
+pub const EXECUTABLE: u32 = 0o755;
+/// Of other files.
+pub const PLAIN: u32 = 0o644;
+
+/// A folder that is removed when it is dropped.
+pub fn temporary_folder(parent: &Path, prefix: &str) -> Result<TempDir> {
+    let made = tempfile::Builder::new().prefix(prefix).tempdir_in(parent);
+    made.map_err(failed(parent))
+}
+
+/// Copies all that goes in. `root` is there, and empty.
+pub fn lay_out(contents: &Contents, root: &Path) -> Result<()> {
+    for (name, entry) in contents.iter() {
+        let place = root.join(name);
+        match &entry.kind {
+            Kind::Folder => make_folder(&place)?,
+            Kind::File { is_executable, .. } => {
+                copy(&entry.source, &place, mode(*is_executable))?;
+            }
+            Kind::Link { target } => symlink(target, &place).map_err(failed(&place))?,
+        }
+    }
+    Ok(())
+}
+
+/// The mode that a file gets.
+pub fn mode(is_executable: bool) -> u32 {
+    if is_executable { EXECUTABLE } else { PLAIN }
+}
+
+/// Makes a folder that all may enter.
+pub fn make_folder(place: &Path) -> Result<()> {
+    fs::create_dir(place).map_err(failed(place))?;
+    set_mode(place, EXECUTABLE)
+}
+
+/// Copies one file, whose own mode does not count.
+pub fn copy(source: &Path, place: &Path, mode: u32) -> Result<()> {
+    let cannot_read = Error::io(format!("cannot read {}", source.display()));
+    let mut from = File::open(source).map_err(cannot_read)?;
+    let mut to = File::create(place).map_err(failed(place))?;
+    io::copy(&mut from, &mut to).map_err(failed(place))?;
+    set_mode(place, mode)
+}
+
+/// Sets a mode, which the umask has no part in.
+pub fn set_mode(place: &Path, mode: u32) -> Result<()> {
+    fs::set_permissions(place, Permissions::from_mode(mode)).map_err(failed(place))
+}
+
+/// What is said when something cannot be written there.
+pub fn failed(place: &Path) -> impl FnOnce(io::Error) -> Error {
+    Error::io(format!("cannot write {}", place.display()))
+}
