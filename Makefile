@@ -14,7 +14,7 @@ CLIENTS := $(VENV)/installed
 RUST_RUNTIME := tests/fixtures/rust-runtime
 BUILT := $${CARGO_TARGET_DIR:-target}
 PACKAGES := bash-static bats ca-certificates chromium curl gawk groff-base perl procps python3 python3-pip python3-venv \
-	shellcheck shfmt util-linux
+	shellcheck shfmt unzip util-linux
 SCRIPTS := $(shell git ls-files --cached --others --exclude-standard -- \
 	'*.bash' '*.sh' '*.bats' .ci/run tests/image/make-debian bench/run 'bench/baseline/*/bootstrap' 2>/dev/null | sort -u)
 # Fixtures are written as people write them, oddities and all: what they are compared for.

@@ -55,7 +55,7 @@ pub struct PackageArguments {
     #[arg(
         long,
         value_name = "IMAGE",
-        requires = "image_context",
+        conflicts_with_all = ["output", "layer"],
         default_value = "public.ecr.aws/lambda/provided:al2023",
         value_parser = NonEmptyStringValueParser::new()
     )]

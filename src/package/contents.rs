@@ -9,10 +9,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use glob::Pattern;
 use walkdir::{DirEntry, WalkDir};
 
 use super::bootstrap::Bootstrap;
+use super::exclusions::Exclusions;
 use super::{Error, Result};
 use crate::child::bash::quote;
 
@@ -43,73 +44,6 @@ pub enum Kind {
     File { is_executable: bool, len_bytes: u64 },
     /// With the way to an entry of the package, from the folder that the link is in.
     Link { target: String },
-}
-
-/// What is left out.
-#[derive(Debug)]
-pub struct Exclusions {
-    globs: Vec<Glob>,
-    /// What is written, if it is there already: it often lies in the folder that is packed.
-    output: Option<PathBuf>,
-}
-
-#[derive(Debug)]
-struct Glob {
-    text: String,
-    matcher: Gitignore,
-    has_matched: bool,
-}
-
-impl Exclusions {
-    /// # Errors
-    /// [`Error::Misuse`] for a glob that means nothing.
-    pub fn parse(globs: &[String], output: &Path) -> Result<Self> {
-        let parse = |text: &String| {
-            let mut builder = GitignoreBuilder::new("");
-            let built = builder.add_line(None, text).and_then(|it| it.build());
-            let matcher = built.map_err(|error| {
-                Error::misuse(format!("cannot exclude {text}"), error.to_string())
-            })?;
-            Ok(Glob {
-                text: text.clone(),
-                matcher,
-                has_matched: false,
-            })
-        };
-        Ok(Self {
-            globs: globs.iter().map(parse).collect::<Result<_>>()?,
-            output: fs::canonicalize(output).ok(),
-        })
-    }
-
-    /// Whether what lies at `source` is left out of the package, where it would have this name.
-    fn matches(&mut self, source: &Path, name: &Path, is_folder: bool) -> bool {
-        if name.file_name().is_some_and(|name| name == ".git") {
-            return true;
-        }
-        let is_output = |output: &PathBuf| {
-            output.file_name() == source.file_name()
-                && fs::canonicalize(source).is_ok_and(|real| real == *output)
-        };
-        if self.output.as_ref().is_some_and(is_output) {
-            return true;
-        }
-        // Each is asked: one that another makes superfluous is no mistake.
-        let mut is_out = false;
-        for glob in &mut self.globs {
-            if glob.matcher.matched(name, is_folder).is_ignore() {
-                glob.has_matched = true;
-                is_out = true;
-            }
-        }
-        is_out
-    }
-
-    /// The globs that nothing was left out for.
-    pub fn idle(self) -> Vec<String> {
-        let idle = self.globs.into_iter().filter(|glob| !glob.has_matched);
-        idle.map(|glob| glob.text).collect()
-    }
 }
 
 /// A path that was given.
@@ -190,7 +124,7 @@ impl Contents {
     /// through other links, or by absolute paths, are made short in that.
     fn resolve(&self, roots: &[Root], name: &str, link: &Path) -> Result<String> {
         let unfit = |cause: &str| {
-            let name = quote(name);
+            let name = quote(&Pattern::escape(name));
             let cause = format!("{cause}; put what it leads to in its place, or --exclude {name}");
             Err(Error::unfit(link, cause))
         };

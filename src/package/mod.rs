@@ -11,6 +11,7 @@
 pub mod bootstrap;
 mod contents;
 mod context;
+mod exclusions;
 mod line_ends;
 mod stage;
 mod zip;
@@ -22,7 +23,8 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use bootstrap::{Architecture, Bootstrap};
-use contents::{Contents, Exclusions};
+use contents::Contents;
+use exclusions::Exclusions;
 
 /// What Lambda unpacks of a zip file and its layers, at most:
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>.

@@ -28,6 +28,7 @@ mod leftovers;
 mod logs;
 mod logs_json;
 mod next_faults;
+mod package;
 mod payload;
 mod programs;
 mod scripts;

@@ -1,0 +1,1060 @@
+//! `coshell package`: what is in a zip file, a layer and an image context, and what is refused.
+//!
+//! Zip files are unpacked by `unzip`, which keeps modes and links as Lambda does.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, Permissions};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::{LIMIT, Process, TaskRoot};
+
+const COSHELL: &str = env!("CARGO_BIN_EXE_coshell");
+/// A static program that everybody has who runs these tests.
+const STATIC: &str = "/usr/bin/bash-static";
+const HEALTHY: &str = "# shellcheck shell=bash\nhandler() {\n  printf '%s' \"$1\"\n}\n";
+/// What most tests pack: a function of a layer, since a bootstrap takes its time to be compressed.
+const FUNCTION: [&str; 6] = [
+    "src",
+    "--handler",
+    "function.handler",
+    "--without-bootstrap",
+    "-o",
+    "function.zip",
+];
+
+/// What it said: its status, and its standard output and error.
+#[derive(Debug)]
+struct Said {
+    status: i32,
+    stdout: String,
+    stderr: String,
+}
+
+/// Runs it in `folder`. Nothing temporary is left behind, there or elsewhere.
+#[track_caller]
+fn package_of<'a>(folder: &Path, words: impl IntoIterator<Item = &'a OsStr>) -> Said {
+    let temporary = TaskRoot::new();
+    let mut command = Command::new(COSHELL);
+    command
+        .arg("package")
+        .args(words)
+        .current_dir(folder)
+        .env("TMPDIR", temporary.path())
+        .env_remove("COSHELL_BASH");
+    let said = run(command);
+    let left = names_in(temporary.path());
+    assert!(left.is_empty(), "{left:?}");
+    let left = names_in(folder);
+    let is_temporary = |name: &String| name.starts_with(".coshell");
+    assert!(!left.iter().any(is_temporary), "{left:?}");
+    said
+}
+
+#[track_caller]
+fn package(folder: &TaskRoot, words: &[&str]) -> Said {
+    package_of(folder.path(), words.iter().map(OsStr::new))
+}
+
+/// As [`package`], for [`FUNCTION`] with more words.
+#[track_caller]
+fn package_function(folder: &TaskRoot, words: &[&str]) -> Said {
+    package(folder, &[&FUNCTION, words].concat())
+}
+
+#[track_caller]
+fn run(command: Command) -> Said {
+    let process = Process::start(command);
+    let status = process.wait_exit(LIMIT).code().expect("an exit status");
+    process.final_log();
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    Said {
+        status,
+        stdout: text(process.stdout()),
+        stderr: text(process.stderr()),
+    }
+}
+
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("a folder").flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.collect()
+}
+
+#[track_caller]
+fn succeeds(said: &Said) {
+    assert_eq!(said.status, 0, "{}{}", said.stdout, said.stderr);
+}
+
+/// Refused with a text that has all of `words`, and without a file.
+#[track_caller]
+fn is_refused(folder: &TaskRoot, said: &Said, words: &[&str]) {
+    assert_eq!((said.status, said.stdout.as_str()), (1, ""), "{said:?}");
+    for word in words {
+        assert!(said.stderr.contains(word), "{word} is not in {said:?}");
+    }
+    assert!(!folder.exists("function.zip"), "{said:?}");
+}
+
+/// A folder with `src/function.sh`.
+fn source() -> TaskRoot {
+    let folder = TaskRoot::new();
+    folder.write("src/function.sh", HEALTHY);
+    folder
+}
+
+#[track_caller]
+fn unpack(folder: &TaskRoot, zip: &str) -> TaskRoot {
+    let unpacked = TaskRoot::new();
+    let mut unzip = Command::new("unzip");
+    // -^: names keep what unzip would take out of them.
+    unzip
+        .args(["-q", "-^"])
+        .arg(folder.path().join(zip))
+        .arg("-d")
+        .arg(unpacked.path())
+        .env("LC_ALL", "C.UTF-8");
+    succeeds(&run(unzip));
+    unpacked
+}
+
+/// `-rwxr-xr-x name`, and `-> target` of a link: all in the folder, in order.
+fn listing(folder: &Path) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(&next).expect("a folder").flatten() {
+            let (path, found) = (entry.path(), entry.metadata().expect("an entry"));
+            let name = path.strip_prefix(folder).expect("below it").display();
+            let mode = found.permissions().mode() & 0o7777;
+            if found.is_symlink() {
+                let target = fs::read_link(&path).expect("a link");
+                lines.push(format!("{name} -> {}", target.display()));
+            } else if found.is_dir() {
+                lines.push(format!("{name}/ {mode:o}"));
+                folders.push(path);
+            } else {
+                lines.push(format!("{name} {mode:o}"));
+            }
+        }
+    }
+    lines.sort();
+    lines
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).expect("a mode");
+}
+
+/// A copy of the static program with another byte, which makes it something else.
+fn altered(folder: &TaskRoot, name: &str, at: usize, byte: u8) -> String {
+    let mut program = fs::read(STATIC).expect("bash-static");
+    program[at] = byte;
+    let file = folder.write_program(name, program);
+    file.to_string_lossy().into_owned()
+}
+
+#[test]
+fn package_answers_where_it_is_unpacked() {
+    let folder = source();
+    folder.write(
+        "src/function.sh",
+        ". \"$LAMBDA_TASK_ROOT/lib/words.sh\"\nhandler() { \"$LAMBDA_TASK_ROOT/bin/greet\" \"$WORD\" \"$1\"; }\n",
+    );
+    folder.write("src/lib/words.sh", "WORD=Hello\n");
+    folder.write_program(
+        "src/tools/greet",
+        "#!/bin/bash\nprintf '%s, %s' \"$1\" \"$2\"\n",
+    );
+    symlink("tools", folder.path().join("src/bin")).expect("a link");
+    let said = package_function(&folder, &[]);
+    succeeds(&said);
+    let unpacked = unpack(&folder, "function.zip");
+    let mut invoke = Command::new(COSHELL);
+    invoke
+        .args([
+            "invoke",
+            "function.handler",
+            "--event",
+            "Ada",
+            "--task-root",
+        ])
+        .arg(unpacked.path());
+    let answer = run(invoke);
+    assert_eq!(
+        (answer.status, answer.stdout.as_str()),
+        (0, "Hello, Ada"),
+        "{answer:?}"
+    );
+}
+
+#[test]
+fn bootstrap_lies_in_the_root_and_runs() {
+    let folder = source();
+    let words = [
+        "src",
+        "--handler",
+        "function.handler",
+        "--bootstrap",
+        STATIC,
+        "-o",
+        "f.zip",
+    ];
+    let said = package(&folder, &words);
+    succeeds(&said);
+    assert!(said.stdout.starts_with("f.zip: 2 files, "), "{said:?}");
+    assert!(
+        said.stdout
+            .contains(", x86_64, handler function.handler, sha256 "),
+        "{said:?}"
+    );
+    assert_eq!(said.stderr, "");
+    let unpacked = unpack(&folder, "f.zip");
+    assert_eq!(
+        listing(unpacked.path()),
+        ["bootstrap 755", "function.sh 644"]
+    );
+    let mut bootstrap = Command::new(unpacked.path().join("bootstrap"));
+    bootstrap.args(["-c", "echo it runs"]);
+    assert_eq!(run(bootstrap).stdout, "it runs\n");
+}
+
+#[test]
+fn same_files_give_the_same_bytes_whenever_and_wherever() {
+    let (one, other) = (TaskRoot::new(), TaskRoot::new());
+    let names = ["a/b.sh", "a.sh", "a-b", "B", "lib/deep/c"];
+    let make = |folder: &TaskRoot, name: &str, modes: [u32; 2]| {
+        let file = folder.write(&format!("src/{name}"), name);
+        let is_program = name == "a-b";
+        set_mode(&file, modes[usize::from(is_program)]);
+    };
+    one.write("src/function.sh", HEALTHY);
+    for name in names {
+        make(&one, name, [0o644, 0o755]);
+    }
+    for name in names.iter().rev() {
+        make(&other, name, [0o600, 0o700]);
+    }
+    other.write("src/function.sh", HEALTHY);
+    set_mode(&other.path().join("src/lib"), 0o700);
+    let long_ago =
+        std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+    let file = File::options()
+        .write(true)
+        .open(other.path().join("src/a.sh"));
+    file.expect("a file")
+        .set_modified(long_ago)
+        .expect("a time");
+
+    succeeds(&package_function(&one, &[]));
+    let mut elsewhere = Command::new("bash");
+    elsewhere
+        .args([
+            "-c",
+            "umask 077; TZ=Asia/Tokyo exec \"$@\"",
+            "bash",
+            COSHELL,
+            "package",
+        ])
+        .arg(other.path().join("src"))
+        .args(&FUNCTION[1..5])
+        .arg(other.path().join("function.zip"))
+        .current_dir("/");
+    succeeds(&run(elsewhere));
+    let bytes = |folder: &TaskRoot| fs::read(folder.path().join("function.zip")).expect("a zip");
+    assert!(bytes(&one) == bytes(&other), "they differ");
+    // What differs is seen.
+    make(&one, "B", [0o755, 0o755]);
+    succeeds(&package_function(&one, &[]));
+    assert!(bytes(&one) != bytes(&other), "a mode makes no difference");
+}
+
+#[test]
+fn rights_are_those_of_all_by_what_the_owner_may() {
+    let folder = source();
+    for (name, mode) in [
+        ("run", 0o700),
+        ("set", 0o4711),
+        ("others-run", 0o655),
+        ("secret", 0o400),
+    ] {
+        set_mode(&folder.write(&format!("src/{name}"), name), mode);
+    }
+    fs::create_dir_all(folder.path().join("src/empty/deep")).expect("a folder");
+    set_mode(&folder.path().join("src/empty"), 0o700);
+    succeeds(&package_function(&folder, &[]));
+    let expected = [
+        "empty/ 755",
+        "empty/deep/ 755",
+        "function.sh 644",
+        "others-run 644",
+        "run 755",
+        "secret 644",
+        "set 755",
+    ];
+    assert_eq!(listing(unpack(&folder, "function.zip").path()), expected);
+    // The file itself is as any other that is made.
+    let found = fs::metadata(folder.path().join("function.zip")).expect("a zip");
+    let made = fs::metadata(folder.path().join("src/function.sh")).expect("a file");
+    assert_eq!(found.permissions(), made.permissions());
+}
+
+#[test]
+fn links_in_the_package_stay_links() {
+    let folder = source();
+    let src = folder.path().join("src");
+    folder.write("src/lib/deep/a.sh", "");
+    for (target, link) in [
+        (PathBuf::from("function.sh"), "plain"),
+        (src.join("lib/deep/a.sh"), "absolute"),
+        ("../../function.sh".into(), "lib/deep/up"),
+        ("plain".into(), "chain"),
+        ("lib/deep".into(), "folder"),
+        ("folder/a.sh".into(), "through"),
+        (".".into(), "itself"),
+        ("..".into(), "lib/root"),
+    ] {
+        symlink(target, src.join(link)).expect("a link");
+    }
+    succeeds(&package_function(&folder, &[]));
+    let expected = [
+        "absolute -> lib/deep/a.sh",
+        "chain -> function.sh",
+        "folder -> lib/deep",
+        "function.sh 644",
+        "itself -> .",
+        "lib/ 755",
+        "lib/deep/ 755",
+        "lib/deep/a.sh 644",
+        "lib/deep/up -> ../../function.sh",
+        "lib/root -> ..",
+        "plain -> function.sh",
+        "through -> lib/deep/a.sh",
+    ];
+    assert_eq!(listing(unpack(&folder, "function.zip").path()), expected);
+}
+
+#[test]
+fn links_that_lead_out_of_the_package_are_refused() {
+    for (target, words) in [
+        ("../outside.sh", "outside.sh, which is not in the package"),
+        (
+            "/etc/hostname",
+            "it is a link to /etc/hostname, which is not",
+        ),
+        ("gone", "it is a link that leads nowhere: No such file"),
+        (
+            "link me.sh",
+            "it is a link that leads nowhere: Too many levels",
+        ),
+        ("notes.md", "src/notes.md, which is not in the package"),
+    ] {
+        let folder = source();
+        folder.write("outside.sh", HEALTHY);
+        folder.write("src/notes.md", "");
+        symlink(target, folder.path().join("src/link me.sh")).expect("a link");
+        let said = package_function(&folder, &["--exclude", "*.md"]);
+        let what = "coshell: cannot package src/link me.sh: ";
+        is_refused(
+            &folder,
+            &said,
+            &[what, words, "or --exclude 'link me.sh'\n"],
+        );
+        succeeds(&package_function(
+            &folder,
+            &["--exclude", "*.md", "--exclude", "link me.sh"],
+        ));
+    }
+}
+
+#[test]
+fn paths_that_are_given_may_be_links() {
+    let folder = source();
+    symlink("src", folder.path().join("current")).expect("a link");
+    symlink("src/function.sh", folder.path().join("function.sh")).expect("a link");
+    for words in [["current"], ["function.sh"]] {
+        succeeds(&package(&folder, &[&words, &FUNCTION[1..]].concat()));
+        let unpacked = unpack(&folder, "function.zip");
+        assert_eq!(listing(unpacked.path()), ["function.sh 644"]);
+        assert_eq!(unpacked.read("function.sh"), HEALTHY);
+    }
+}
+
+#[test]
+fn what_is_no_file_is_refused() {
+    let folder = source();
+    folder.fifo("src/pipe");
+    let said = package_function(&folder, &[]);
+    is_refused(
+        &folder,
+        &said,
+        &["cannot package src/pipe: it is a named pipe"],
+    );
+    let _socket = UnixListener::bind(folder.path().join("src/socket")).expect("a socket");
+    let said = package_function(&folder, &["--exclude", "pipe"]);
+    is_refused(
+        &folder,
+        &said,
+        &["cannot package src/socket: it is a socket"],
+    );
+    succeeds(&package_function(
+        &folder,
+        &["--exclude", "pipe", "--exclude", "socket"],
+    ));
+    let device = [
+        "/dev/null",
+        "--layer",
+        "--bootstrap",
+        STATIC,
+        "-o",
+        "layer.zip",
+    ];
+    let said = package(&folder, &device);
+    assert_eq!(said.status, 1, "{said:?}");
+    assert!(
+        said.stderr
+            .contains("cannot package /dev/null: it is a device"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn names_of_every_kind_come_out_as_they_went_in() {
+    let names = [
+        " two  words ",
+        "-n",
+        "a\"quote\"",
+        "it's",
+        "line\nend",
+        "#[*]?",
+        "Grüße 東京 🐚",
+        "\x07bell",
+    ];
+    let folder = source();
+    for name in names {
+        folder.write(&format!("src/{name}/{name}"), name);
+    }
+    succeeds(&package_function(&folder, &[]));
+    let unpacked = unpack(&folder, "function.zip");
+    for name in names {
+        assert_eq!(unpacked.read(&format!("{name}/{name}")), name);
+    }
+    assert_eq!(names_in(unpacked.path()).len(), names.len() + 1);
+}
+
+#[test]
+fn names_that_are_not_utf8_are_refused() {
+    let folder = source();
+    let name = OsStr::from_bytes(b"caf\xe9.txt");
+    fs::write(folder.path().join("src").join(name), "").expect("a file");
+    let said = package_function(&folder, &[]);
+    is_refused(
+        &folder,
+        &said,
+        &["cannot package src/caf\\xe9.txt: its name is not UTF-8"],
+    );
+    succeeds(&package_function(&folder, &["--exclude", "caf*"]));
+}
+
+#[test]
+fn line_ends_of_windows_are_refused_in_every_script() {
+    let folder = source();
+    let from_windows = "echo a\r\necho b\r\n";
+    folder.write("src/lib/used.sh", from_windows);
+    folder.write("src/it's.bash", from_windows);
+    folder.write(
+        "src/job",
+        format!("#!/usr/bin/env python3\r\n{from_windows}"),
+    );
+    folder.write("src/only", "#!/bin/sh\r");
+    // Not those: no script, a script with one such line, nothing at all.
+    folder.write("src/table.csv", from_windows);
+    folder.write("src/mail.sh", "cat <<X\nSubject: a\r\nX\n");
+    folder.write("src/none.sh", "");
+    let files = "'src/it'\\''s.bash' 'src/job' 'src/lib/used.sh' 'src/only'";
+    let command = format!("sed -i 's/\\r$//' {files}");
+    let said = package_function(&folder, &[]);
+    let what = "coshell: cannot package src/it's.bash, src/job, src/lib/used.sh, src/only: lines end in CR LF";
+    is_refused(&folder, &said, &[what, &format!(": {command}\n")]);
+    let layer = [
+        "src",
+        "--layer",
+        "--bootstrap",
+        STATIC,
+        "-o",
+        "function.zip",
+    ];
+    is_refused(&folder, &package(&folder, &layer), &[&command]);
+    let mut mend = Command::new("bash");
+    mend.args(["-c", &command]).current_dir(folder.path());
+    succeeds(&run(mend));
+    succeeds(&package_function(&folder, &[]));
+}
+
+#[test]
+fn errors_of_the_check_refuse_the_package_and_leave_the_old_one() {
+    let folder = source();
+    folder.write("function.zip", "the old one");
+    let words = [&FUNCTION[..2], &["function.hander"], &FUNCTION[3..]].concat();
+    let said = package(&folder, &words);
+    assert_eq!((said.status, said.stdout.as_str()), (1, ""), "{said:?}");
+    let lines: Vec<_> = said.stderr.lines().collect();
+    assert_eq!(
+        lines[0],
+        "function.sh  error    function  cannot load handler function.hander: function.sh defines no function hander; it defines handler"
+    );
+    assert!(
+        lines[1].trim_start().starts_with("try: function.handler"),
+        "{said:?}"
+    );
+    assert_eq!(
+        lines.last(),
+        Some(&"function.hander: function hander in function.sh: 1 error")
+    );
+    assert_eq!(folder.read("function.zip"), "the old one");
+    let words = [&FUNCTION[..2], &["nothing"], &FUNCTION[3..]].concat();
+    let said = package(&folder, &words);
+    assert!(
+        said.stderr.contains("the name of a file in the package\n"),
+        "{said:?}"
+    );
+    succeeds(&package_function(&folder, &[]));
+    assert_ne!(folder.read("function.zip"), "the old one");
+}
+
+#[test]
+fn warnings_are_told_and_let_through_unless_they_count() {
+    let folder = source();
+    folder.write("src/function.sh", HEALTHY.replace("printf '%s'", "jq ."));
+    let warning = "function.sh:3  warning  command  jq is not in the image al2023";
+    let said = package_function(&folder, &["--strict"]);
+    is_refused(&folder, &said, &[warning]);
+    let said = package_function(&folder, &[]);
+    succeeds(&said);
+    assert!(said.stderr.starts_with(warning), "{said:?}");
+    assert!(said.stdout.starts_with("function.zip: "), "{said:?}");
+    for words in [["--with", "jq"], ["--image", "none"]] {
+        let said = package_function(&folder, &[&["--strict"], &words[..]].concat());
+        succeeds(&said);
+        assert_eq!(said.stderr, "");
+    }
+}
+
+#[test]
+fn what_is_checked_is_what_is_packed() {
+    let folder = source();
+    folder.write("src/function.sh", format!("{HEALTHY}. ./lib.sh\n"));
+    set_mode(&folder.write("src/lib.sh", ""), 0o600);
+    let said = package_function(&folder, &[]);
+    // The mode here is not the mode there.
+    assert_eq!((said.status, said.stderr.as_str()), (0, ""), "{said:?}");
+    let said = package_function(&folder, &["--exclude", "lib.sh"]);
+    let warning = "function.sh:5  warning  source  sources lib.sh, which is not in the task root";
+    assert!(said.stderr.starts_with(warning), "{said:?}");
+}
+
+#[test]
+fn a_bootstrap_of_the_users_own_is_in_the_way() {
+    let folder = source();
+    folder.write_program("src/bootstrap", "#!/bin/sh\n");
+    let words = [
+        "src",
+        "--handler",
+        "function.handler",
+        "--bootstrap",
+        STATIC,
+    ];
+    for place in [["-o", "function.zip"], ["--image-context", "image"]] {
+        let said = package(&folder, &[&words, &place[..]].concat());
+        is_refused(&folder, &said, &["cannot package src/bootstrap: ", STATIC]);
+        assert!(!folder.exists("image"));
+    }
+    let without = package(
+        &folder,
+        &[
+            &words,
+            &["--exclude", "/bootstrap", "-o", "function.zip"][..],
+        ]
+        .concat(),
+    );
+    succeeds(&without);
+    succeeds(&package_function(&folder, &[]));
+    assert_eq!(
+        unpack(&folder, "function.zip").read("bootstrap"),
+        "#!/bin/sh\n"
+    );
+}
+
+#[test]
+fn bootstraps_that_would_not_start_are_refused() {
+    let folder = source();
+    let text = folder.write_program("text", "#!/bin/bash\necho\n");
+    let text = text.to_string_lossy();
+    // The fields of the ELF header: class, system, type, machine; elf(5).
+    let class = altered(&folder, "class", 4, 1);
+    let system = altered(&folder, "system", 7, 9);
+    let object = altered(&folder, "object", 16, 1);
+    let machine = altered(&folder, "machine", 18, 243);
+    let short = folder.write("short", &fs::read(STATIC).expect("bash-static")[..100]);
+    let short = short.to_string_lossy();
+    for (bootstrap, words) in [
+        (env!("CARGO_BIN_EXE_bootstrap"), "it is dynamically linked"),
+        (&*text, "it is no program for 64-bit Linux"),
+        (&class, "it is no program for 64-bit Linux"),
+        (&system, "it is no program for 64-bit Linux"),
+        (&object, "it is no program for 64-bit Linux"),
+        (&short, "it is no program for 64-bit Linux"),
+    ] {
+        let words_of_it = [
+            "src",
+            "--handler",
+            "function.handler",
+            "--bootstrap",
+            bootstrap,
+            "-o",
+            "function.zip",
+        ];
+        let said = package(&folder, &words_of_it);
+        let what = format!("coshell: cannot use bootstrap {bootstrap}: {words}");
+        is_refused(
+            &folder,
+            &said,
+            &[
+                &what,
+                "`make bootstrap` builds one, and --bootstrap FILE takes it",
+            ],
+        );
+    }
+    let words = [
+        "src",
+        "--handler",
+        "function.handler",
+        "-o",
+        "function.zip",
+        "--bootstrap",
+    ];
+    let said = package(&folder, &[&words, &[machine.as_str()][..]].concat());
+    is_refused(&folder, &said, &["neither x86_64 nor arm64"]);
+    let said = package(&folder, &[&words, &["gone"][..]].concat());
+    assert_eq!(said.status, 2, "{said:?}");
+    assert!(
+        said.stderr
+            .contains("cannot read bootstrap gone: No such file"),
+        "{said:?}"
+    );
+    assert!(said.stderr.contains("`make bootstrap`"), "{said:?}");
+}
+
+#[test]
+fn bootstrap_is_the_one_beside_coshell_if_none_is_named() {
+    let folder = source();
+    let said = package(
+        &folder,
+        &["src", "--handler", "function.handler", "-o", "function.zip"],
+    );
+    let beside = Path::new(COSHELL).with_file_name("bootstrap");
+    is_refused(
+        &folder,
+        &said,
+        &[&format!("cannot use bootstrap {}: ", beside.display())],
+    );
+}
+
+#[test]
+fn architecture_is_told_and_can_be_asked_for() {
+    let folder = source();
+    let arm64 = altered(&folder, "arm64", 18, 183);
+    let words = [
+        "src",
+        "--handler",
+        "function.handler",
+        "-o",
+        "function.zip",
+        "--bootstrap",
+    ];
+    let of = |bootstrap: &str, arch: &str| {
+        package(
+            &folder,
+            &[&words, &[bootstrap, "--arch", arch][..]].concat(),
+        )
+    };
+    let said = of(&arm64, "x86_64");
+    is_refused(
+        &folder,
+        &said,
+        &["it is for arm64, and --arch asks for x86_64"],
+    );
+    let said = of(STATIC, "arm64");
+    is_refused(
+        &folder,
+        &said,
+        &["it is for x86_64, and --arch asks for arm64"],
+    );
+    let said = of(&arm64, "arm64");
+    succeeds(&said);
+    assert!(
+        said.stdout.contains(" unpacked), arm64, handler"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn layer_has_bootstrap_and_what_is_given() {
+    let folder = TaskRoot::new();
+    folder.write_program("tools/bin/jq", "a program");
+    folder.write("tools/broken.sh", "if\n");
+    let said = package(
+        &folder,
+        &["--layer", "tools", "--bootstrap", STATIC, "-o", "layer.zip"],
+    );
+    succeeds(&said);
+    assert!(!said.stdout.contains("handler"), "{said:?}");
+    let expected = ["bin/ 755", "bin/jq 755", "bootstrap 755", "broken.sh 644"];
+    assert_eq!(listing(unpack(&folder, "layer.zip").path()), expected);
+    succeeds(&package(
+        &folder,
+        &["--layer", "--bootstrap", STATIC, "-o", "layer.zip"],
+    ));
+    assert_eq!(
+        listing(unpack(&folder, "layer.zip").path()),
+        ["bootstrap 755"]
+    );
+}
+
+#[test]
+fn image_context_is_what_docker_build_copies() {
+    let folder = source();
+    folder.write("src/lib/a.sh", "");
+    set_mode(&folder.path().join("src/lib"), 0o700);
+    symlink("function.sh", folder.path().join("src/link.sh")).expect("a link");
+    let mut command = Command::new("bash");
+    let words = [
+        "src",
+        "--handler",
+        "function.sh.handler",
+        "--bootstrap",
+        STATIC,
+        "--image-context",
+        "image",
+    ];
+    command
+        .args(["-c", "umask 077; exec \"$@\"", "bash", COSHELL, "package"])
+        .args(words)
+        .current_dir(folder.path());
+    let said = run(command);
+    succeeds(&said);
+    let bytes = fs::metadata(STATIC).expect("bash-static").len() + HEALTHY.len() as u64;
+    let line = format!("image: 4 files, {bytes} bytes, x86_64, handler function.sh.handler\n");
+    assert_eq!((said.stdout, said.stderr), (line, String::new()));
+    let expected = [
+        "Dockerfile 644",
+        "var/ 755",
+        "var/runtime/ 755",
+        "var/runtime/bootstrap 755",
+        "var/task/ 755",
+        "var/task/function.sh 644",
+        "var/task/lib/ 755",
+        "var/task/lib/a.sh 644",
+        "var/task/link.sh -> function.sh",
+    ];
+    assert_eq!(listing(&folder.path().join("image")), expected);
+    let root = fs::metadata(folder.path().join("image")).expect("a folder");
+    assert_eq!(root.permissions().mode() & 0o777, 0o755);
+    let dockerfile = folder.read("image/Dockerfile");
+    let lines: Vec<_> = dockerfile
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .collect();
+    let expected = [
+        "FROM public.ecr.aws/lambda/provided:al2023",
+        "COPY var /var/",
+        "CMD [\"function.sh.handler\"]",
+    ];
+    assert_eq!(lines, expected);
+    let bootstrap = fs::read(folder.path().join("image/var/runtime/bootstrap"));
+    assert!(bootstrap.expect("bootstrap") == fs::read(STATIC).expect("bash-static"));
+}
+
+#[test]
+fn image_context_takes_the_place_of_nothing() {
+    let folder = source();
+    let words = [
+        "src",
+        "--handler",
+        "function.handler",
+        "--without-bootstrap",
+        "--image-context",
+        "image",
+    ];
+    folder.write("image/kept", "kept");
+    let said = package(&folder, &words);
+    assert_eq!(said.status, 2, "{said:?}");
+    assert!(
+        said.stderr
+            .contains("cannot write image context to image: the folder is not empty"),
+        "{said:?}"
+    );
+    assert_eq!(names_in(&folder.path().join("image")), ["kept"]);
+    fs::remove_file(folder.path().join("image/kept")).expect("a file");
+    succeeds(&package(
+        &folder,
+        &[&words, &["--base", "own:1"][..]].concat(),
+    ));
+    assert!(folder.read("image/Dockerfile").contains("\nFROM own:1\n"));
+    assert!(!folder.exists("image/var/runtime"));
+    folder.write("file", "kept");
+    let said = package(&folder, &[&words[..5], &["file"]].concat());
+    assert_eq!(
+        (said.status, folder.read("file").as_str()),
+        (2, "kept"),
+        "{said:?}"
+    );
+    // What the check refuses is not there.
+    let words = [
+        "src",
+        "--handler",
+        "none.such",
+        "--without-bootstrap",
+        "--image-context",
+        "other",
+    ];
+    assert_eq!(package(&folder, &words).status, 1);
+    assert!(!folder.exists("other"));
+}
+
+#[test]
+fn output_in_the_packed_folder_is_not_packed() {
+    let folder = source();
+    let words = [
+        ".",
+        "--handler",
+        "function.handler",
+        "--without-bootstrap",
+        "-o",
+    ];
+    let src = folder.path().join("src");
+    for output in ["function.zip", "./function.zip", "../src/function.zip"] {
+        let words = [&words, &[output][..]].concat();
+        for _ in 0..2 {
+            let said = package_of(&src, words.iter().map(OsStr::new));
+            succeeds(&said);
+            assert!(said.stdout.contains(": 1 file, "), "{said:?}");
+        }
+    }
+    // An own file of that name elsewhere is.
+    folder.write("src/lib/function.zip", "");
+    let words = [&words, &["function.zip"][..]].concat();
+    let said = package_of(&src, words.iter().map(OsStr::new));
+    assert!(said.stdout.contains(": 2 files, "), "{said:?}");
+}
+
+#[test]
+fn what_matches_is_left_out() {
+    let folder = source();
+    for name in [
+        "README.md",
+        "lib/notes.md",
+        "lib/a.sh",
+        "tests/a.sh",
+        "lib/tests/b",
+        ".git/HEAD",
+        "lib/.git",
+        ".gitignore",
+        "log/a",
+        "x/log",
+    ] {
+        folder.write(&format!("src/{name}"), "");
+    }
+    let words = [
+        "--exclude",
+        "*.md",
+        "--exclude",
+        "/tests",
+        "--exclude=log/",
+        "--exclude=*.orig",
+    ];
+    let said = package_function(&folder, &words);
+    succeeds(&said);
+    let unpacked = unpack(&folder, "function.zip");
+    let expected = [
+        ".gitignore 644",
+        "function.sh 644",
+        "lib/ 755",
+        "lib/a.sh 644",
+        "lib/tests/ 755",
+        "lib/tests/b 644",
+        "x/ 755",
+        "x/log 644",
+    ];
+    assert_eq!(listing(unpacked.path()), expected);
+    // A mistake, or not any more needed.
+    assert_eq!(said.stderr, "coshell: --exclude *.orig matches nothing\n");
+    let said = package_function(&folder, &["--exclude", "a["]);
+    assert_eq!(said.status, 2, "{said:?}");
+    assert!(
+        said.stderr.starts_with("coshell: cannot exclude "),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn several_paths_lie_in_the_package_by_their_names() {
+    let folder = source();
+    folder.write("shared/lib/a.sh", "");
+    folder.write("more/lib/b.sh", "");
+    let words = [
+        &["src/function.sh", "./shared/lib/", "more"],
+        &FUNCTION[1..],
+    ]
+    .concat();
+    succeeds(&package(&folder, &words));
+    let expected = [
+        "function.sh 644",
+        "lib/ 755",
+        "lib/a.sh 644",
+        "more/ 755",
+        "more/lib/ 755",
+        "more/lib/b.sh 644",
+    ];
+    assert_eq!(listing(unpack(&folder, "function.zip").path()), expected);
+    fs::remove_file(folder.path().join("function.zip")).expect("a file");
+    let words = [
+        &["src/function.sh", "shared/lib", "more/lib"],
+        &FUNCTION[1..],
+    ]
+    .concat();
+    let said = package(&folder, &words);
+    is_refused(
+        &folder,
+        &said,
+        &["cannot package more/lib: shared/lib has the same name in the package, lib"],
+    );
+    let said = package(&folder, &[&[".", "src"], &FUNCTION[1..]].concat());
+    assert_eq!(said.status, 2, "{said:?}");
+    assert!(
+        said.stderr
+            .contains("cannot package .: among several paths each needs a name"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn wrong_use_and_files_that_cannot_be_used_have_status_2() {
+    let folder = source();
+    let handler = ["--handler", "function.handler", "--without-bootstrap"];
+    folder.write("src/loop.sh", "");
+    fs::create_dir(folder.path().join("taken.zip")).expect("a folder");
+    for (words, said) in [
+        (&["-o", "a.zip"][..], "required arguments were not provided"),
+        (&["src", "-o", "a.zip"], "--handler <NAME>"),
+        (&["src"], "<--output <FILE>|--image-context <DIR>>"),
+        (
+            &["src", "-o", "a.zip", "--image-context", "b"],
+            "cannot be used with",
+        ),
+        (
+            &["src", "-o", "a.zip", "--base", "b"],
+            "cannot be used with",
+        ),
+        (&["src", "-o", "a.zip", "--layer"], "cannot be used with"),
+        (
+            &["gone", "-o", "a.zip"],
+            "cannot package gone: No such file",
+        ),
+        (
+            &["src", "-o", "gone/a.zip"],
+            "cannot write gone/a.zip: No such file",
+        ),
+        (
+            &["src", "-o", "taken.zip"],
+            "cannot write taken.zip: Is a directory",
+        ),
+        (
+            &["src", "-o", "src/function.sh/a.zip"],
+            "cannot write src/function.sh/a.zip: Not a directory",
+        ),
+        (&["src", "--image-context", "gone/b"], "cannot write "),
+    ] {
+        let is_whole = !matches!(words, ["src"] | ["src", "-o", "a.zip"]);
+        let words = if is_whole {
+            [words, &handler].concat()
+        } else {
+            words.to_vec()
+        };
+        let run = package(&folder, &words);
+        assert_eq!(
+            (run.status, run.stdout.as_str()),
+            (2, ""),
+            "{words:?} {run:?}"
+        );
+        assert!(run.stderr.contains(said), "{said} is not in {run:?}");
+    }
+    let mut left = names_in(folder.path());
+    left.sort();
+    assert_eq!(left, ["src", "taken.zip"]);
+    assert!(names_in(&folder.path().join("taken.zip")).is_empty());
+}
+
+#[test]
+fn packages_that_lambda_does_not_unpack_are_refused() {
+    let folder = source();
+    let large = folder.write("src/model.bin", "");
+    let file = File::options().write(true).open(large).expect("a file");
+    // A hole: it takes no room, and is refused before it is read.
+    let rest = 262_144_000 - u64::try_from(HEALTHY.len()).expect("a length");
+    file.set_len(rest + 1).expect("a hole");
+    let said = package_function(&folder, &[]);
+    is_refused(
+        &folder,
+        &said,
+        &[
+            "it has 262144001 bytes, and Lambda unpacks 262144000",
+            "--image-context DIR",
+        ],
+    );
+    // With what fits, bootstrap is too much.
+    file.set_len(rest).expect("a hole");
+    let said = package(
+        &folder,
+        &[
+            "src",
+            "--layer",
+            "--bootstrap",
+            STATIC,
+            "-o",
+            "function.zip",
+        ],
+    );
+    is_refused(&folder, &said, &["and Lambda unpacks 262144000"]);
+}
+
+#[test]
+fn object_for_machines_says_what_was_made() {
+    let folder = source();
+    let said = package_function(&folder, &["--json"]);
+    succeeds(&said);
+    let document: Value = serde_json::from_str(&said.stdout).expect("JSON");
+    let zip = fs::read(folder.path().join("function.zip")).expect("a zip");
+    let mut python = Command::new("python3");
+    let script = "import base64, hashlib, sys\nprint(base64.b64encode(hashlib.sha256(open(sys.argv[1], 'rb').read()).digest()).decode())";
+    python
+        .args(["-c", script])
+        .arg(folder.path().join("function.zip"));
+    let hash = run(python).stdout;
+    assert_eq!(document["codeSha256"], hash.trim_end());
+    let expected = serde_json::json!({
+        "file": "function.zip",
+        "bytes": zip.len(),
+        "unpackedBytes": HEALTHY.len(),
+        "files": 1,
+        "architecture": null,
+        "handler": "function.handler",
+        "codeSha256": document["codeSha256"],
+    });
+    assert_eq!(document, expected);
+}
