@@ -31,7 +31,8 @@ use crate::package::{self, Destination, MAX_UPLOAD_BYTES, Order, Package, Writte
         Exit status:\n  \
         0  it is written; there may have been warnings and notes\n  \
         1  it is refused: it would fail on Lambda, as standard error tells; nothing is written\n  \
-        2  it could not be made: wrong use, or a file cannot be read or written")]
+        2  it could not be made: wrong use, or a file cannot be read or written\n  \
+        128 + n  ended by signal n; nothing is written")]
 pub struct PackageArguments {
     /// A folder, whose contents go to the root of the package; or files and folders, each of which goes
     /// there by its own name
@@ -101,6 +102,7 @@ pub fn run(arguments: &PackageArguments) -> Result<ExitCode, Error> {
             say(error);
             Ok(ExitCode::FAILURE)
         }
+        Err(Error::Package(package::Error::Stopped { signal })) => Ok(ExitCode::from(128 + signal)),
         done => done,
     }
 }
@@ -113,7 +115,10 @@ fn package(arguments: &PackageArguments) -> Result<ExitCode, Error> {
     if let Some(handler) = &arguments.handler {
         let task_root = package.task_root().to_owned();
         let subject = arguments.check.subject(handler.into(), task_root);
-        let mut report = check::check(&subject).map_err(Error::Shell)?;
+        let checked = check::check(&subject);
+        // bash and shellcheck get Ctrl-C too, and then know nothing.
+        package.check_stopped().map_err(Error::Package)?;
+        let mut report = checked.map_err(Error::Shell)?;
         report.name_as_in_package(package.task_root());
         if !report.findings.is_empty() {
             eprint!("{}", as_text(&report, &subject, has_colour()));

@@ -14,6 +14,7 @@ mod context;
 mod exclusions;
 mod line_ends;
 mod stage;
+mod stop;
 mod zip;
 
 use std::fmt;
@@ -25,6 +26,7 @@ use tempfile::TempDir;
 use bootstrap::{Architecture, Bootstrap};
 use contents::Contents;
 use exclusions::Exclusions;
+use stop::Stop;
 
 /// What Lambda unpacks of a zip file and its layers, at most:
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>.
@@ -70,6 +72,7 @@ pub struct Package {
     /// The part of `staging` that is the task root on Lambda.
     task_root: PathBuf,
     destination: Destination,
+    stop: Stop,
     /// The globs of [`Order::excludes`] that nothing was left out for.
     pub idle_excludes: Vec<String>,
 }
@@ -120,6 +123,11 @@ pub enum Error {
         /// Why not, and what to do.
         cause: String,
     },
+    /// It was asked to end.
+    Stopped {
+        /// By this signal.
+        signal: u8,
+    },
 }
 
 type Result<T> = std::result::Result<T, Error>;
@@ -159,6 +167,7 @@ impl fmt::Display for Error {
             Self::Misuse { what, cause } | Self::Refused { what, cause } => {
                 write!(f, "{what}: {cause}")
             }
+            Self::Stopped { signal } => write!(f, "cannot go on: signal {signal} has come"),
         }
     }
 }
@@ -171,8 +180,10 @@ impl Package {
     ///
     /// # Errors
     /// [`Error::Refused`] for a bootstrap or a file that would not work on Lambda, or too much of
-    /// them; [`Error::Misuse`] for a glob or a destination that makes no sense; [`Error::Io`].
+    /// them; [`Error::Misuse`] for a glob or a destination that makes no sense; [`Error::Io`];
+    /// [`Error::Stopped`].
     pub fn prepare(order: Order) -> Result<Self> {
+        let stop = Stop::listen()?;
         let output = match &order.destination {
             Destination::Zip(file) => file,
             Destination::ImageContext { folder, .. } => {
@@ -207,15 +218,24 @@ impl Package {
         let task_root = task_root
             .canonicalize()
             .map_err(stage::failed(&task_root))?;
-        stage::lay_out(&contents, &task_root)?;
+        stage::lay_out(&contents, &task_root, &stop)?;
         Ok(Self {
             contents,
             bootstrap,
             staging,
             task_root,
             destination: order.destination,
+            stop,
             idle_excludes: exclusions.idle(),
         })
+    }
+
+    /// For those who had to wait in between.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub fn check_stopped(&self) -> Result<()> {
+        self.stop.check()
     }
 
     /// Where the files lie as on Lambda, until the package is dropped or written.
@@ -227,7 +247,7 @@ impl Package {
     /// Writes the package to its place, whole or not at all. `handler` is what the image starts.
     ///
     /// # Errors
-    /// [`Error::Io`]; what lay there is untouched then.
+    /// [`Error::Io`] and [`Error::Stopped`]; what lay there is untouched then.
     pub fn write(self, handler: &str) -> Result<Written> {
         let mut written = Written {
             files: self.contents.files(),
@@ -237,7 +257,12 @@ impl Package {
         };
         match &self.destination {
             Destination::Zip(file) => {
-                written.zip = Some(zip::write(&self.contents, &self.task_root, file)?);
+                written.zip = Some(zip::write(
+                    &self.contents,
+                    &self.task_root,
+                    file,
+                    &self.stop,
+                )?);
             }
             Destination::ImageContext { folder, base } => {
                 if let Some(bootstrap) = &self.bootstrap {

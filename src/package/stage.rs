@@ -9,6 +9,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::contents::{Contents, Kind};
+use super::stop::Stop;
 use super::{Error, Result};
 
 /// Of folders, and of files that may be run.
@@ -23,8 +24,9 @@ pub fn temporary_folder(parent: &Path, prefix: &str) -> Result<TempDir> {
 }
 
 /// Copies all that goes in. `root` is there, and empty.
-pub fn lay_out(contents: &Contents, root: &Path) -> Result<()> {
+pub fn lay_out(contents: &Contents, root: &Path, stop: &Stop) -> Result<()> {
     for (name, entry) in contents.iter() {
+        stop.check()?;
         let place = root.join(name);
         match &entry.kind {
             Kind::Folder => make_folder(&place)?,

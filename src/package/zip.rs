@@ -18,6 +18,7 @@ use tempfile::NamedTempFile;
 
 use super::contents::{Contents, Kind};
 use super::stage::{self, EXECUTABLE};
+use super::stop::Stop;
 use super::{Result, Zip};
 
 /// The best that deflate can do: a package is packed once, and loaded often.
@@ -25,7 +26,7 @@ const LEVEL: i64 = 9;
 
 /// Writes what is laid out in `root` to `file`: to a temporary file beside it, which then takes its
 /// place.
-pub fn write(contents: &Contents, root: &Path, file: &Path) -> Result<Zip> {
+pub fn write(contents: &Contents, root: &Path, file: &Path, stop: &Stop) -> Result<Zip> {
     let failed = || stage::failed(file);
     let folder = match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -37,7 +38,9 @@ pub fn write(contents: &Contents, root: &Path, file: &Path) -> Result<Zip> {
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(folder)
         .map_err(failed())?;
-    let temporary = compress(contents, root, temporary).map_err(failed())?;
+    let compressed = compress(contents, root, temporary, stop);
+    stop.check()?;
+    let temporary = compressed.map_err(failed())?;
     let bytes = fs::read(temporary.path()).map_err(failed())?;
     temporary
         .persist(file)
@@ -48,7 +51,12 @@ pub fn write(contents: &Contents, root: &Path, file: &Path) -> Result<Zip> {
     })
 }
 
-fn compress(contents: &Contents, root: &Path, file: NamedTempFile) -> io::Result<NamedTempFile> {
+fn compress(
+    contents: &Contents,
+    root: &Path,
+    file: NamedTempFile,
+    stop: &Stop,
+) -> io::Result<NamedTempFile> {
     let mut zip = ZipWriter::new(BufWriter::new(file));
     let options = SimpleFileOptions::default()
         .last_modified_time(DateTime::DEFAULT)
@@ -62,7 +70,8 @@ fn compress(contents: &Contents, root: &Path, file: NamedTempFile) -> io::Result
             Kind::File { is_executable, .. } => {
                 let mode = stage::mode(*is_executable);
                 zip.start_file(name, options.unix_permissions(mode))?;
-                io::copy(&mut File::open(root.join(name))?, &mut zip)?;
+                let file = File::open(root.join(name))?;
+                io::copy(&mut stop.watch(file), &mut zip)?;
             }
             Kind::Link { target } => {
                 zip.add_symlink(name, target, options.unix_permissions(0o777))?;

@@ -10,9 +10,10 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::{LIMIT, Process, TaskRoot};
+use crate::support::{LIMIT, Process, TaskRoot, wait_until};
 
 const COSHELL: &str = env!("CARGO_BIN_EXE_coshell");
 /// A static program that everybody has who runs these tests.
@@ -1057,4 +1058,38 @@ fn object_for_machines_says_what_was_made() {
         "codeSha256": document["codeSha256"],
     });
     assert_eq!(document, expected);
+}
+
+#[test]
+fn signal_leaves_nothing_behind() {
+    let folder = source();
+    folder.write("function.zip", "the old one");
+    // So much that it is not done when the signal comes; no two blocks alike.
+    let mut state = 1_u64;
+    let noise = std::iter::repeat_with(|| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 56).to_le_bytes()[0]
+    });
+    folder.write("src/model.bin", noise.take(30_000_000).collect::<Vec<_>>());
+    let temporary = TaskRoot::new();
+    let mut command = Command::new(COSHELL);
+    command
+        .arg("package")
+        .args(FUNCTION)
+        .current_dir(folder.path())
+        .env("TMPDIR", temporary.path());
+    let process = Process::start(command);
+    let is_temporary = |name: &String| name.starts_with(".coshell-");
+    wait_until(|| names_in(folder.path()).iter().any(is_temporary), LIMIT);
+    process.signal(Signal::SIGTERM);
+    let status = process.wait_exit(LIMIT);
+    assert_eq!(status.code(), Some(128 + 15), "{}", process.final_log());
+    assert_eq!(process.final_log(), "");
+    assert!(names_in(temporary.path()).is_empty());
+    let mut left = names_in(folder.path());
+    left.sort();
+    assert_eq!(left, ["function.zip", "src"]);
+    assert_eq!(folder.read("function.zip"), "the old one");
 }
