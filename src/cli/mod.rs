@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{emulator, package as packing};
+use crate::emulator;
 
 /// The exit status of wrong use, as clap has it: nothing was invoked.
 pub const MISUSE: u8 = 2;
@@ -121,7 +121,7 @@ pub enum Error {
     /// There is no bash to ask.
     Shell(crate::error::Error),
     /// There is no package.
-    Package(packing::Error),
+    Package(crate::package::Error),
 }
 
 impl Error {

@@ -89,22 +89,16 @@ impl Contents {
                         "its name is not UTF-8, as names in a package are; rename it",
                     ));
                 };
-                let kind = Kind::of(&entry)?;
-                if kind.is_none() {
-                    links.push((name.to_owned(), source.to_owned()));
+                match Kind::of(&entry)? {
+                    Some(kind) => contents.add(name.to_owned(), source, kind)?,
+                    // It is known when all that it may lead to is.
+                    None => links.push((name.to_owned(), source.to_owned())),
                 }
-                // A link is known when all that it may lead to is.
-                let kind = kind.unwrap_or(Kind::Link {
-                    target: String::new(),
-                });
-                contents.add(name.to_owned(), source, kind)?;
             }
         }
         for (name, source) in links {
             let target = contents.resolve(&roots, &name, &source)?;
-            if let Some(entry) = contents.entries.get_mut(&name) {
-                entry.kind = Kind::Link { target };
-            }
+            contents.add(name, &source, Kind::Link { target })?;
         }
         Ok(contents)
     }

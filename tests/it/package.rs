@@ -4,6 +4,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
@@ -150,6 +151,13 @@ fn listing(folder: &Path) -> Vec<String> {
 
 fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).expect("a mode");
+}
+
+/// A file that cannot be made smaller.
+fn write_noise(folder: &TaskRoot, name: &str, len_bytes: u64) {
+    let mut noise = File::open("/dev/urandom").expect("noise").take(len_bytes);
+    let mut file = File::create(folder.path().join(name)).expect("a file");
+    io::copy(&mut noise, &mut file).expect("a file of noise");
 }
 
 /// A copy of the static program with another byte, which makes it something else.
@@ -1035,6 +1043,23 @@ fn packages_that_lambda_does_not_unpack_are_refused() {
 }
 
 #[test]
+fn zip_files_that_need_s3_are_made_with_a_warning() {
+    let folder = source();
+    write_noise(&folder, "src/model.bin", 52_000_000);
+    let said = package_function(&folder, &[]);
+    assert_eq!((said.status, said.stderr.as_str()), (0, ""), "{said:?}");
+    write_noise(&folder, "src/more.bin", 428_800);
+    let said = package_function(&folder, &[]);
+    succeeds(&said);
+    let bytes = fs::metadata(folder.path().join("function.zip")).expect("a zip");
+    let words = format!(
+        "coshell: function.zip has {} bytes: above 52428800 ",
+        bytes.len()
+    );
+    assert!(said.stderr.starts_with(&words), "{said:?}");
+}
+
+#[test]
 fn object_for_machines_says_what_was_made() {
     let folder = source();
     let said = package_function(&folder, &["--json"]);
@@ -1064,15 +1089,8 @@ fn object_for_machines_says_what_was_made() {
 fn signal_leaves_nothing_behind() {
     let folder = source();
     folder.write("function.zip", "the old one");
-    // So much that it is not done when the signal comes; no two blocks alike.
-    let mut state = 1_u64;
-    let noise = std::iter::repeat_with(|| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        (state >> 56).to_le_bytes()[0]
-    });
-    folder.write("src/model.bin", noise.take(30_000_000).collect::<Vec<_>>());
+    // So much that it is not done when the signal comes.
+    write_noise(&folder, "src/model.bin", 100_000_000);
     let temporary = TaskRoot::new();
     let mut command = Command::new(COSHELL);
     command
