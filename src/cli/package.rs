@@ -78,7 +78,7 @@ pub struct PackageArguments {
     #[arg(long, value_name = "NAME")]
     pub arch: Option<Architecture>,
 
-    /// Leave out what this matches, as in a .gitignore; may be repeated. Folders named .git, and the
+    /// Leave out what this matches, as in a .gitignore; may be repeated. What is named .git, and the
     /// output itself, are always left out
     #[arg(long = "exclude", value_name = "GLOB")]
     pub excludes: Vec<String>,

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, FileType};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -271,6 +272,10 @@ fn special(kind: FileType) -> Option<&'static str> {
 }
 
 fn walk_failed(error: walkdir::Error) -> Error {
-    let path = error.path().unwrap_or(Path::new("")).display().to_string();
-    Error::io(format!("cannot read {path}"))(error.into())
+    let path = error.path().unwrap_or(Path::new("")).display();
+    let what = format!("cannot read {path}");
+    let text = error.to_string();
+    // Its own text has the path again.
+    let cause = error.into_io_error();
+    Error::io(what)(cause.unwrap_or_else(|| io::Error::other(text)))
 }

@@ -14,11 +14,18 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::{LIMIT, Process, TaskRoot, wait_until};
+use crate::support::{AS_ANOTHER_USER, LIMIT, Process, TaskRoot, wait_until};
 
 const COSHELL: &str = env!("CARGO_BIN_EXE_coshell");
-/// A static program that everybody has who runs these tests.
+/// A static program that everybody has who runs these tests, and one that is not.
 const STATIC: &str = "/usr/bin/bash-static";
+const DYNAMIC: &str = "/bin/bash";
+/// What these are for in Lambda's words, the other architecture, and its number in an ELF header.
+const ARCHITECTURES: (&str, &str, u8) = if cfg!(target_arch = "aarch64") {
+    ("arm64", "x86_64", 62)
+} else {
+    ("x86_64", "arm64", 183)
+};
 const HEALTHY: &str = "# shellcheck shell=bash\nhandler() {\n  printf '%s' \"$1\"\n}\n";
 /// What most tests pack: a function of a layer, since a bootstrap takes its time to be compressed.
 const FUNCTION: [&str; 6] = [
@@ -218,8 +225,10 @@ fn bootstrap_lies_in_the_root_and_runs() {
     succeeds(&said);
     assert!(said.stdout.starts_with("f.zip: 2 files, "), "{said:?}");
     assert!(
-        said.stdout
-            .contains(", x86_64, handler function.handler, sha256 "),
+        said.stdout.contains(&format!(
+            ", {}, handler function.handler, sha256 ",
+            ARCHITECTURES.0
+        )),
         "{said:?}"
     );
     assert_eq!(said.stderr, "");
@@ -612,7 +621,7 @@ fn bootstraps_that_would_not_start_are_refused() {
     let short = folder.write("short", &fs::read(STATIC).expect("bash-static")[..100]);
     let short = short.to_string_lossy();
     for (bootstrap, words) in [
-        (env!("CARGO_BIN_EXE_bootstrap"), "it is dynamically linked"),
+        (DYNAMIC, "it is dynamically linked"),
         (&*text, "it is no program for 64-bit Linux"),
         (&class, "it is no program for 64-bit Linux"),
         (&system, "it is no program for 64-bit Linux"),
@@ -662,54 +671,85 @@ fn bootstraps_that_would_not_start_are_refused() {
 #[test]
 fn bootstrap_is_the_one_beside_coshell_if_none_is_named() {
     let folder = source();
-    let said = package(
-        &folder,
-        &["src", "--handler", "function.handler", "-o", "function.zip"],
+    // A program knows where it lies by its own name: by a link it would be elsewhere.
+    let beside =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("beside-{}", std::process::id()));
+    fs::create_dir(&beside).expect("a folder");
+    let coshell = beside.join("coshell");
+    fs::hard_link(COSHELL, &coshell).expect("a hard link");
+    let run_it = || {
+        let mut command = Command::new(&coshell);
+        let words = ["src", "--handler", "function.handler", "-o", "function.zip"];
+        command
+            .arg("package")
+            .args(words)
+            .current_dir(folder.path());
+        run(command)
+    };
+    let without = run_it();
+    fs::copy(STATIC, beside.join("bootstrap")).expect("a bootstrap");
+    let with = run_it();
+    fs::remove_dir_all(&beside).expect("a folder");
+    assert_eq!(without.status, 2, "{without:?}");
+    let words = format!(
+        "cannot read bootstrap {}: No such file",
+        beside.join("bootstrap").display()
     );
-    let beside = Path::new(COSHELL).with_file_name("bootstrap");
-    is_refused(
-        &folder,
-        &said,
-        &[&format!("cannot use bootstrap {}: ", beside.display())],
+    assert!(without.stderr.contains(&words), "{without:?}");
+    succeeds(&with);
+    assert_eq!(
+        listing(unpack(&folder, "function.zip").path()),
+        ["bootstrap 755", "function.sh 644"]
     );
 }
 
 #[test]
+fn files_that_cannot_be_read_are_named() {
+    for (name, mode) in [("src/secret", 0o600), ("src/folder", 0o700)] {
+        let folder = source();
+        folder.write("src/folder/a", "");
+        folder.write("src/secret", "");
+        set_mode(&folder.path().join(name), mode);
+        let mut command = Command::new(AS_ANOTHER_USER[0]);
+        command
+            .args(&AS_ANOTHER_USER[1..])
+            .args([COSHELL, "package"])
+            .args(FUNCTION)
+            .current_dir(folder.path());
+        let said = run(command);
+        let words = format!("coshell: cannot read {name}: Permission denied (os error 13)\n");
+        assert_eq!((said.status, said.stderr), (2, words));
+    }
+}
+
+#[test]
 fn architecture_is_told_and_can_be_asked_for() {
+    let (own, other, machine) = ARCHITECTURES;
     let folder = source();
-    let arm64 = altered(&folder, "arm64", 18, 183);
-    let words = [
-        "src",
-        "--handler",
-        "function.handler",
-        "-o",
-        "function.zip",
-        "--bootstrap",
-    ];
+    let foreign = altered(&folder, "foreign", 18, machine);
     let of = |bootstrap: &str, arch: &str| {
+        let words = ["src", "--handler", "function.handler", "-o", "function.zip"];
         package(
             &folder,
-            &[&words, &[bootstrap, "--arch", arch][..]].concat(),
+            &[&words, &["--bootstrap", bootstrap, "--arch", arch][..]].concat(),
         )
     };
-    let said = of(&arm64, "x86_64");
+    let said = of(&foreign, own);
     is_refused(
         &folder,
         &said,
-        &["it is for arm64, and --arch asks for x86_64"],
+        &[&format!("it is for {other}, and --arch asks for {own}")],
     );
-    let said = of(STATIC, "arm64");
+    let said = of(STATIC, other);
     is_refused(
         &folder,
         &said,
-        &["it is for x86_64, and --arch asks for arm64"],
+        &[&format!("it is for {own}, and --arch asks for {other}")],
     );
-    let said = of(&arm64, "arm64");
+    let said = of(&foreign, other);
     succeeds(&said);
-    assert!(
-        said.stdout.contains(" unpacked), arm64, handler"),
-        "{said:?}"
-    );
+    let words = format!(" unpacked), {other}, handler");
+    assert!(said.stdout.contains(&words), "{said:?}");
 }
 
 #[test]
@@ -758,7 +798,8 @@ fn image_context_is_what_docker_build_copies() {
     let said = run(command);
     succeeds(&said);
     let bytes = fs::metadata(STATIC).expect("bash-static").len() + HEALTHY.len() as u64;
-    let line = format!("image: 4 files, {bytes} bytes, x86_64, handler function.sh.handler\n");
+    let own = ARCHITECTURES.0;
+    let line = format!("image: 4 files, {bytes} bytes, {own}, handler function.sh.handler\n");
     assert_eq!((said.stdout, said.stderr), (line, String::new()));
     let expected = [
         "Dockerfile 644",
