@@ -1142,10 +1142,17 @@ fn signal_leaves_nothing_behind() {
     let process = Process::start(command);
     let is_temporary = |name: &String| name.starts_with(".coshell-");
     wait_until(|| names_in(folder.path()).iter().any(is_temporary), LIMIT);
+    let names = names_in(folder.path());
+    let name = names.iter().find(|name| is_temporary(name));
+    let name = name.expect("waited for it");
+    let temporary_file = File::open(folder.path().join(name)).expect("a file");
     process.signal(Signal::SIGTERM);
     let status = process.wait_exit(LIMIT);
     assert_eq!(status.code(), Some(128 + 15), "{}", process.final_log());
     assert_eq!(process.final_log(), "");
+    // It did not go on to the end of the file that it was at.
+    let written = temporary_file.metadata().expect("a file").len();
+    assert!(written < 100_000_000, "{written}");
     assert!(names_in(temporary.path()).is_empty());
     let mut left = names_in(folder.path());
     left.sort();
