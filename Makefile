@@ -5,24 +5,32 @@ SHELL := /bin/bash
 
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 BOOTSTRAP := target/$(HOST)/release/bootstrap
+RELEASE := coshell-$(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)-linux-$(shell uname -m)
+# As Lambda spells it.
+LAMBDA_ARCH := $(subst aarch64,arm64,$(shell uname -m))
 TOOLS := target/test-tools
 RIE := $(TOOLS)/aws-lambda-rie
 # The version that carries the emulator which the tests are written against.
 SAM_CLI := aws-sam-cli==1.170.0
 VENV := $(TOOLS)/venv
 CLIENTS := $(VENV)/installed
+DEPLOY_VENV := $(TOOLS)/deploy-venv
+DEPLOY_TOOLS := $(DEPLOY_VENV)/installed
 RUST_RUNTIME := tests/fixtures/rust-runtime
 BUILT := $${CARGO_TARGET_DIR:-target}
+# Whoever has Node.js already keeps it.
+DEPLOY_PACKAGES := docker-registry shellcheck unzip $(if $(shell type -P node),,nodejs)
 PACKAGES := bash-static bats ca-certificates chromium curl gawk groff-base perl procps python3 python3-pip python3-venv \
 	shellcheck shfmt unzip util-linux
 SCRIPTS := $(shell git ls-files --cached --others --exclude-standard -- \
-	'*.bash' '*.sh' '*.bats' .ci/run tests/image/make-debian bench/run 'bench/baseline/*/bootstrap' 2>/dev/null | sort -u)
+	'*.bash' '*.sh' '*.bats' '.ci/*' tests/image/make-debian bench/run 'bench/baseline/*/bootstrap' \
+	'examples/deploy/aws-cli/publish-*' 2>/dev/null | sort -u)
 # Fixtures are written as people write them, oddities and all: what they are compared for.
 CHECKED := $(filter-out tests/fixtures/handlers/% tests/fixtures/scripts/%,$(SCRIPTS))
 
 .DEFAULT_GOAL := help
 .PHONY: help test check packages test-tools lint format rust clients driver failing static-bash \
-	soak bootstrap coshell image-test clean
+	soak bootstrap coshell image-test deploy-test dist clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -62,6 +70,12 @@ $(CLIENTS): tests/clients/requirements.txt
 	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check --only-binary :all: -r $<
 	@touch $@
 
+$(DEPLOY_TOOLS): tests/deploy/requirements.txt
+	@echo "make deploy-test: downloading from PyPI:" $$(grep -v '^#' $<)
+	@python3 -m venv --clear $(DEPLOY_VENV)
+	@$(DEPLOY_VENV)/bin/python -m pip install -q --disable-pip-version-check --only-binary :all: -r $<
+	@touch $@
+
 lint: ## formatting and lints of Rust and of scripts
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
@@ -80,7 +94,7 @@ clients: test-tools ## AWS's clients and runtimes with coshell serve between the
 	cargo build --locked --bin coshell
 	cargo build --locked --manifest-path $(RUST_RUNTIME)/Cargo.toml --target-dir $(BUILT)/rust-runtime
 	COSHELL=$(BUILT)/debug/coshell RUST_RUNTIME=$(BUILT)/rust-runtime/debug/rust-runtime \
-	  $(VENV)/bin/python -B tests/clients/run $(TEST)
+	  $(VENV)/bin/python -B tests/run tests/clients $(TEST)
 
 driver: ## the driver alone
 	bats tests/driver
@@ -107,8 +121,20 @@ coshell: ## the command line, static and stripped, beside bootstrap
 	  --bin coshell --target $(HOST)
 	@ls -l target/$(HOST)/release/coshell
 
+dist: bootstrap coshell ## what a release has for this machine's architecture: programs and layer
+	@rm -rf target/dist && mkdir -p target/dist/$(RELEASE)
+	@cp target/$(HOST)/release/{bootstrap,coshell} LICENSE README.md target/dist/$(RELEASE)
+	@cd target/dist && $(RELEASE)/coshell package --layer --arch $(LAMBDA_ARCH) -o $(RELEASE)-layer.zip
+	@tar -C target/dist -czf target/dist/$(RELEASE).tar.gz --sort=name --owner=0 --group=0 --numeric-owner $(RELEASE)
+	@rm -r target/dist/$(RELEASE)
+	@ls -l target/dist
+
 image-test: test-tools ## builds the images and invokes them; needs Docker and the base images
 	bats tests/image
+
+deploy-test: bootstrap coshell $(DEPLOY_TOOLS) ## docs/deploy.md and what it uses, in front of an AWS of our own; needs Docker
+	@$(MAKE) -s packages PACKAGES='$(DEPLOY_PACKAGES)'
+	PROGRAMS=target/$(HOST)/release $(DEPLOY_VENV)/bin/python -B tests/run tests/deploy $(TEST)
 
 clean: ## what was built
 	cargo clean

@@ -1,0 +1,134 @@
+"""What examples/deploy declares: read by the tools that it is written for, as far as they run here."""
+
+import json
+import re
+import shutil
+import sys
+
+import hcl2
+import yaml
+
+from cloud import EXAMPLES, REPOSITORY, TOOLS, Case, run
+from policy import is_allowed
+
+# What cfn-lint, yamllint and others say that we do not follow: each with its reason.
+YAML = {
+    "extends": "default",
+    "rules": {
+        # Lines that are one URL or one command.
+        "line-length": {"max": 120},
+        # Documents are one a file.
+        "document-start": "disable",
+        # `on:` is GitHub's word.
+        "truthy": {"check-keys": False},
+    },
+}
+
+
+class Templates(Case):
+    """Templates, policies and manifests."""
+
+    def yaml_is_tidy(self):
+        files = [*EXAMPLES.rglob("*.yaml"), *(REPOSITORY / ".github").rglob("*.yml")]
+        self.assertEqual(len(files), 4)
+        run([TOOLS / "yamllint", "--strict", "-d", json.dumps(YAML), *files])
+
+    def cfn_lint_finds_nothing_in_the_sam_template(self):
+        run([TOOLS / "cfn-lint", "--non-zero-exit-code", "informational", EXAMPLES / "sam" / "template.yaml"])
+
+    def cdk_stack_is_synthesised(self):
+        project = self.folder() / "cdk"
+        shutil.copytree(EXAMPLES / "cdk", project)
+        environment = self.environment(
+            CDK_OUTDIR=str(project / "out"), JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION="1"
+        )
+        echo = EXAMPLES.parent / "echo"
+        package = ["coshell", "package", echo, "--handler", "function.handler"]
+        run([*package, "-o", project / "function.zip"], env=environment)
+        run([*package, "--image-context", project / "image"], env=environment)
+        program = json.loads((project / "cdk.json").read_text())["app"]
+        self.assertEqual(program, "python3 app.py")
+        run([sys.executable, "app.py"], cwd=project, env=environment)
+        template = project / "out" / "CoshellEcho.template.json"
+        resources = json.loads(template.read_text())["Resources"].values()
+        functions = [made["Properties"] for made in resources if made["Type"] == "AWS::Lambda::Function"]
+        zipped, image = sorted(functions, key=lambda function: function.get("PackageType", ""))
+        self.assertEqual((zipped["Runtime"], zipped["Handler"]), ("provided.al2023", "function.handler"))
+        self.assertEqual(zipped["Architectures"], ["x86_64"])
+        self.assertEqual((image["PackageType"], image["Architectures"]), ("Image", ["x86_64"]))
+        self.assertIn("ImageUri", image["Code"])
+        # CDK says what follows from a reference already.
+        run([TOOLS / "cfn-lint", "--ignore-checks", "W3005", "--", template])
+        pinned = (EXAMPLES / "cdk" / "requirements.txt").read_text().split()
+        ours = (REPOSITORY / "tests" / "deploy" / "requirements.txt").read_text().split()
+        self.assertLessEqual(set(pinned), set(ours))
+
+    def terraform_refers_to_what_it_declares(self):
+        path = EXAMPLES / "terraform" / "main.tf"
+        text = path.read_text()
+        parsed = hcl2.loads(text)
+        resources = [
+            f"{kind}.{name}".replace('"', "")
+            for resource in parsed["resource"]
+            for kind, named in resource.items()
+            for name in named
+            if not name.startswith("__")
+        ]
+        self.assertEqual(len(resources), 5)
+        variables = [f"var.{name}".replace('"', "") for variable in parsed["variable"] for name in variable]
+        variables = [name for name in variables if not name.startswith("var.__")]
+        code = re.sub(r"#.*|\"[^\"$]*\"", "", text)
+        used = set(re.findall(r"\b(aws_\w+\.\w+)\b", code)) | set(re.findall(r"\b(var\.\w+)\b", text))
+        self.assertEqual(used - set(resources) - set(variables), set())
+        self.assertEqual(set(variables) - used, set())
+        for name in re.findall(r"file\(\"\$\{path\.module\}/([^\"]+)\"\)", text):
+            self.assertTrue((path.parent / name).is_file(), name)
+        if terraform := shutil.which("terraform"):
+            # Its own settings are this machine's.
+            run([terraform, "fmt", "-check", "-diff", path], env=self.environment(TF_CLI_CONFIG_FILE="/dev/null"))
+
+    def terraform_packs_for_itself_what_it_names(self):
+        """The commands in its head make the files that it reads."""
+        text = (EXAMPLES / "terraform" / "main.tf").read_text()
+        made = set(re.findall(r"^#   coshell package .*-o (\S+)$", text, re.MULTILINE))
+        self.assertEqual(made, set(re.findall(r"filename +=.*/([^/\"]+)\"", text)))
+
+    def knative_service_is_one_container_that_listens(self):
+        service = yaml.safe_load((EXAMPLES / "knative" / "service.yaml").read_text())
+        self.assertEqual((service["apiVersion"], service["kind"]), ("serving.knative.dev/v1", "Service"))
+        revision = service["spec"]["template"]["spec"]
+        (container,) = revision["containers"]
+        self.assertEqual(container["ports"], [{"containerPort": 8080}])
+        self.assertEqual(revision["containerConcurrency"], 1)
+        mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+        self.assertEqual(mounts, {volume["name"]: "/tmp" for volume in revision["volumes"]})
+
+    def policies_are_whole(self):
+        for path in (EXAMPLES / "iam").glob("*.json"):
+            policy = json.loads(path.read_text())
+            self.assertEqual(policy["Version"], "2012-10-17")
+            for statement in policy["Statement"]:
+                self.assertEqual(statement["Effect"], "Allow")
+                actions = statement["Action"]
+                actions = actions if isinstance(actions, list) else [actions]
+                self.assertEqual(actions, sorted(actions))
+                for action in actions:
+                    self.assertRegex(action, r"^(ecr|iam|lambda|sts):[A-Z][A-Za-z]+$")
+
+    def deployer_cannot_make_itself_more_than_a_deployer(self):
+        def allowed(action, resource, values=None):
+            return is_allowed(action, resource, values or {})
+
+        ours, other = "arn:aws:iam::1:role/coshell-echo", "arn:aws:iam::1:role/admin"
+        logs = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
+        everything = "arn:aws:iam::aws:policy/AdministratorAccess"
+        self.assertTrue(allowed("iam:AttachRolePolicy", ours, {"iam:PolicyARN": logs}))
+        self.assertFalse(allowed("iam:AttachRolePolicy", ours, {"iam:PolicyARN": everything}))
+        self.assertFalse(allowed("iam:AttachRolePolicy", other, {"iam:PolicyARN": logs}))
+        self.assertTrue(allowed("iam:PassRole", ours, {"iam:PassedToService": "lambda.amazonaws.com"}))
+        self.assertFalse(allowed("iam:PassRole", ours, {"iam:PassedToService": "ec2.amazonaws.com"}))
+        self.assertFalse(allowed("iam:PassRole", other, {"iam:PassedToService": "lambda.amazonaws.com"}))
+        self.assertFalse(allowed("iam:PutRolePolicy", ours))
+        self.assertFalse(allowed("lambda:DeleteFunction", "arn:aws:lambda:r:1:function:echo"))
+
+

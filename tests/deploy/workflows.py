@@ -1,0 +1,161 @@
+"""The workflows of .github, and what decides whether a tag is released."""
+
+import re
+import shutil
+import subprocess
+
+import yaml
+
+from cloud import REPOSITORY, TOOLS, Case, run
+
+WORKFLOWS = sorted((REPOSITORY / ".github" / "workflows").glob("*.yml"))
+CHANGELOG = """# Changelog
+
+## Unreleased
+
+## 1.2.3
+
+- Is better.
+- Is faster.
+
+## 1.2.2
+
+- Is good.
+"""
+
+
+def read(path):
+    """With `on` as a word, which YAML takes for true."""
+    return yaml.load(path.read_text(), yaml.BaseLoader)
+
+
+class Workflows(Case):
+    """ci.yml, release.yml."""
+
+    def _steps(self):
+        """Every step: its file's name, its job's, and itself."""
+        found = [
+            (path.name, name, step)
+            for path in WORKFLOWS
+            for name, job in read(path)["jobs"].items()
+            for step in job["steps"]
+        ]
+        self.assertGreater(len(found), 10)
+        return found
+
+    def schema_of_github_is_kept(self):
+        self.assertEqual([path.name for path in WORKFLOWS], ["ci.yml", "release.yml"])
+        run([TOOLS / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", *WORKFLOWS])
+
+    def shell_of_the_steps_is_clean(self):
+        folder = self.folder()
+        files = []
+        for workflow, job, step in self._steps():
+            if "run" in step:
+                # What GitHub puts in would be taken for code; the environment is not.
+                self.assertNotIn("${{", step["run"], (workflow, job))
+                path = folder / f"{workflow}-{job}-{len(files)}"
+                path.write_text(f"#!/usr/bin/env bash\nset -eo pipefail\n{step['run']}\n")
+                files.append(path)
+        run(["shellcheck", "-x", *files])
+        for path in WORKFLOWS:
+            self.assertEqual(read(path)["defaults"], {"run": {"shell": "bash"}})
+
+    def actions_are_githubs_and_dockers_own(self):
+        used = {step["uses"] for _, _, step in self._steps() if "uses" in step}
+        for action in used:
+            self.assertRegex(action, r"^(actions|docker)/[a-z-]+@v\d+$")
+        self.assertIn("actions/checkout@v5", used)
+
+    def jobs_may_do_what_they_do_and_no_more(self):
+        writes = {}
+        for path in WORKFLOWS:
+            workflow = read(path)
+            self.assertEqual(workflow["permissions"], {})
+            for name, job in workflow["jobs"].items():
+                self.assertIn("timeout-minutes", job, name)
+                for right, degree in job["permissions"].items():
+                    if degree != "read":
+                        writes[f"{path.name} {name}"] = f"{right}: {degree}"
+        self.assertEqual(
+            writes,
+            {
+                "release.yml images": "packages: write",
+                "release.yml manifests": "packages: write",
+                "release.yml publish": "contents: write",
+            },
+        )
+        for _, _, step in self._steps():
+            if step.get("uses", "").startswith("actions/checkout"):
+                self.assertEqual(step["with"], {"persist-credentials": "false"})
+
+    def images_go_to_the_repositorys_own_registry(self):
+        text = "".join(path.read_text() for path in WORKFLOWS)
+        hosts = set(re.findall(r"\b[\w-]+(?:\.[\w-]+)*\.(?:io|com|org|aws)\b", text))
+        self.assertEqual(hosts - {"public.ecr.aws"}, {"ghcr.io"})
+        self.assertNotRegex(text, r"ghcr\.io/(?!\$\{GITHUB_REPOSITORY,,\}/)")
+
+    def targets_are_the_makefiles(self):
+        makefile = (REPOSITORY / "Makefile").read_text()
+        called = {
+            target
+            for _, _, step in self._steps()
+            for targets in re.findall(r"^make (.*)$", step.get("run", ""), re.MULTILINE)
+            for target in targets.split()
+        }
+        self.assertEqual(called, {"test", "deploy-test", "dist"})
+        for target in called:
+            self.assertRegex(makefile, rf"(?m)^{target}:")
+
+    def targets_of_images_are_the_dockerfiles(self):
+        dockerfile = (REPOSITORY / "Dockerfile").read_text()
+        for job in ("images", "manifests"):
+            matrix = read(WORKFLOWS[1])["jobs"][job]["strategy"]["matrix"]
+            self.assertEqual(matrix["target"], ["runtime", "minimal"])
+            for target in matrix["target"]:
+                self.assertRegex(dockerfile, rf"(?mi)^FROM .* AS {target}$")
+
+    def nothing_is_published_before_the_tests_have_passed(self):
+        jobs = read(WORKFLOWS[1])["jobs"]
+
+        def behind(name):
+            needs = jobs[name].get("needs", [])
+            needs = needs if isinstance(needs, list) else [needs]
+            return set(needs).union(*map(behind, needs))
+
+        for job in ("images", "manifests", "publish"):
+            self.assertLessEqual({"check", "test"}, behind(job))
+
+
+class ReleaseNotes(Case):
+    """`.ci/release-notes`, which lets a tag through or not."""
+
+    def _ends(self, tag="v1.2.3", changelog=CHANGELOG, version="1.2.3"):
+        """Status and words."""
+        folder = self.folder(
+            {".ci/place": "", "CHANGELOG.md": changelog, "Cargo.toml": f'version = "{version}"\n'}
+        )
+        program = shutil.copy(REPOSITORY / ".ci" / "release-notes", folder / ".ci")
+        ended = subprocess.run([program, tag], capture_output=True, text=True, timeout=60)
+        return ended.returncode, ended.stdout, ended.stderr
+
+    def notes_are_the_versions_own(self):
+        self.assertEqual(self._ends(), (0, "- Is better.\n- Is faster.\n\n", ""))
+
+    def tag_has_to_be_the_packages_version(self):
+        self.assertEqual(
+            self._ends(version="1.2.2"), (1, "", "release-notes: Cargo.toml is not of version 1.2.3\n")
+        )
+        for tag in ("1.2.3", "v1.2", "v1.2.3-rc1", "vv1.2.3"):
+            self.assertEqual(self._ends(tag), (1, "", f"release-notes: tag {tag} is not v1.2.3\n"))
+
+    def changelog_has_to_begin_with_the_version(self):
+        old = CHANGELOG.replace("1.2.3", "1.2.1")
+        told = "release-notes: CHANGELOG.md has 1.2.1 in the place of 1.2.3\n"
+        self.assertEqual(self._ends(changelog=old), (1, "", told))
+        none = CHANGELOG.replace("- Is better.\n- Is faster.\n", "")
+        self.assertEqual(self._ends(changelog=none)[:2], (1, ""))
+        more = CHANGELOG.replace("Unreleased\n", "Unreleased\n\n- Is new.\n")
+        status, printed, told = self._ends(changelog=more)
+        self.assertEqual((status, printed), (1, ""))
+        self.assertIn("entries that are unreleased", told)
