@@ -5,28 +5,14 @@ import platform
 import shutil
 
 from cloud import BASE, EXAMPLES, PREFIX, PROGRAMS, Case, run
+from guide import blocks
 
 ARCHITECTURE = "arm64" if platform.machine() == "aarch64" else "x86_64"
-EVENT = '{"name": "Ada"}'
+EVENT = json.loads((EXAMPLES.parent / "s3-event" / "event.json").read_text())
 
 
 class Sam(Case):
     """`sam build`, `sam local invoke`."""
-
-    def _project(self):
-        """A copy of the example, whose image has a name of ours."""
-        project = self.folder() / "sam"
-        shutil.copytree(EXAMPLES / "sam", project)
-        dockerfile = project / "function" / "Dockerfile"
-        text = dockerfile.read_text()
-        self.assertIn("\nFROM coshell-runtime\n", text)
-        dockerfile.write_text(text.replace("FROM coshell-", f"FROM {PREFIX}"))
-        template = project / "template.yaml"
-        # SAM names an image after its function.
-        template.write_text(template.read_text().replace("EchoImage", "CoshellDeployEcho"))
-        self.forget_image("coshelldeployecho")
-        self._base_image()
-        return project
 
     def _base_image(self):
         """What the Dockerfile's target `runtime` is: the base image, with bootstrap in its place."""
@@ -37,21 +23,34 @@ class Sam(Case):
         self.forget_image(PREFIX + "runtime")
         self.docker("build", "-q", "-t", PREFIX + "runtime", folder)
 
-    def both_functions_are_built_and_answer(self):
-        project = self._project()
-        environment = self.environment()
-        parameter = f"ParameterKey=Architecture,ParameterValue={ARCHITECTURE}"
+    def commands_of_the_guide_build_both_functions_and_they_answer(self):
+        checkout = self.folder()
+        shutil.copytree(EXAMPLES.parent, checkout / "examples")
+        project = checkout / "examples" / "deploy" / "sam"
+        self._base_image()
+        self.forget_image("coshelldeployecho")
 
-        def sam(*words, **options):
-            words = [*words, "--parameter-overrides", parameter]
-            return run(["sam", *words], cwd=project, env=environment, **options)
+        def exchange(path, old, new):
+            text = path.read_text()
+            self.assertIn(old, text)
+            path.write_text(text.replace(old, new))
 
-        sam("build")
+        # The base image has a name of ours, and SAM names its own after the function.
+        exchange(project / "function" / "Dockerfile", "\nFROM coshell-", f"\nFROM {PREFIX}")
+        exchange(project / "template.yaml", "EchoImage", "CoshellDeployEcho")
+        exchange(project / "template.yaml", "Default: x86_64", f"Default: {ARCHITECTURE}")
+        commands = blocks("AWS SAM")[0].replace("EchoImage", "CoshellDeployEcho").splitlines()
+        self.assertEqual(commands.pop(0), "docker build --target runtime -t coshell-runtime .")
+        # No image can be pulled here.
+        commands = [line + " --skip-pull-image" * line.startswith("sam local") for line in commands]
+        script = "\n".join(["set -euo pipefail", *commands])
+        printed = run(["bash", "-c", script], cwd=checkout, env=self.environment())
+        # What the functions answered, one behind the other.
+        first = printed.index('{"event":')
+        answer, end = json.JSONDecoder().raw_decode(printed, first)
+        self.assertEqual(answer, {"event": EVENT})
+        second = printed.index('{"event":', end)
+        self.assertEqual(json.JSONDecoder().raw_decode(printed, second)[0], answer)
         built = project / ".aws-sam" / "build" / "EchoZip"
         self.assertEqual({path.name for path in built.iterdir()}, {"bootstrap", "function.sh"})
         self.assertEqual((built / "bootstrap").stat().st_mode & 0o777, 0o755)
-        for function in ("EchoZip", "CoshellDeployEcho"):
-            with self.subTest(function):
-                words = ["local", "invoke", function, "--skip-pull-image", "--event", "-"]
-                printed = sam(*words, input=EVENT)
-                self.assertEqual(json.loads(printed), {"event": json.loads(EVENT)})

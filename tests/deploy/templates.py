@@ -9,6 +9,7 @@ import hcl2
 import yaml
 
 from cloud import EXAMPLES, REPOSITORY, TOOLS, Case, run
+from guide import blocks
 from policy import is_allowed
 
 # What cfn-lint, yamllint and others say that we do not follow: each with its reason.
@@ -37,15 +38,13 @@ class Templates(Case):
         run([TOOLS / "cfn-lint", "--non-zero-exit-code", "informational", EXAMPLES / "sam" / "template.yaml"])
 
     def cdk_stack_is_synthesised(self):
-        project = self.folder() / "cdk"
-        shutil.copytree(EXAMPLES / "cdk", project)
+        checkout = self.folder()
+        shutil.copytree(EXAMPLES.parent, checkout / "examples")
+        project = checkout / "examples" / "deploy" / "cdk"
         environment = self.environment(
             CDK_OUTDIR=str(project / "out"), JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION="1"
         )
-        echo = EXAMPLES.parent / "echo"
-        package = ["coshell", "package", echo, "--handler", "function.handler"]
-        run([*package, "-o", project / "function.zip"], env=environment)
-        run([*package, "--image-context", project / "image"], env=environment)
+        run(["bash", "-euc", blocks("CDK")[0]], cwd=checkout, env=environment)
         program = json.loads((project / "cdk.json").read_text())["app"]
         self.assertEqual(program, "python3 app.py")
         run([sys.executable, "app.py"], cwd=project, env=environment)
@@ -87,11 +86,16 @@ class Templates(Case):
             # Its own settings are this machine's.
             run([terraform, "fmt", "-check", "-diff", path], env=self.environment(TF_CLI_CONFIG_FILE="/dev/null"))
 
-    def terraform_packs_for_itself_what_it_names(self):
-        """The commands in its head make the files that it reads."""
-        text = (EXAMPLES / "terraform" / "main.tf").read_text()
-        made = set(re.findall(r"^#   coshell package .*-o (\S+)$", text, re.MULTILINE))
-        self.assertEqual(made, set(re.findall(r"filename +=.*/([^/\"]+)\"", text)))
+    def terraform_finds_what_the_guide_packs(self):
+        checkout = self.folder()
+        shutil.copytree(EXAMPLES.parent, checkout / "examples")
+        run(["bash", "-euc", blocks("Terraform")[0]], cwd=checkout, env=self.environment())
+        project = checkout / "examples" / "deploy" / "terraform"
+        text = (project / "main.tf").read_text()
+        files = set(re.findall(r"filename +=.*/([^/\"]+)\"", text))
+        self.assertEqual({path.name for path in project.iterdir()}, {"main.tf", *files})
+        head = re.findall(r"(?m)^#   (coshell package .*)$", text)
+        self.assertEqual(head, blocks("Terraform")[0].splitlines()[1:])
 
     def knative_service_is_one_container_that_listens(self):
         service = yaml.safe_load((EXAMPLES / "knative" / "service.yaml").read_text())
