@@ -87,7 +87,8 @@ END
   git ls-files -z --cached --others --exclude-standard -- Cargo.toml Cargo.lock Dockerfile .dockerignore src runtime-scripts examples |
     xargs -0 cp --parents -t "$folder"
   echo "// edited at $EPOCHREALTIME" >>"$folder/src/lib.rs"
-  said=$(docker build --target function "$folder" 2>&1)
+  # The classic builder colours each piece of output that it gets, in the middle of a line too.
+  said=$(docker build --target function "$folder" 2>&1 | sed $'s/\e\\[[0-9;]*m//g')
   grep -F 'Compiling coshell ' <<<"$said"
   [ "$(grep -c 'Compiling ' <<<"$said")" -eq 1 ]
 }
