@@ -1,5 +1,6 @@
 """docs/deploy.md: its commands, run as they stand there."""
 
+import platform
 import re
 import shutil
 import stat
@@ -33,6 +34,8 @@ NOT_RUN = {
 }
 # Where the function that is invoked is the image that was pushed before, with coshell as its emulator.
 STARTED = r"""
+docker image rm "$registry/$name:1" >/dev/null
+docker pull -q "$registry/$name:1"
 container=$(docker run -d -p 127.0.0.1::8080 -v "$EMULATOR:/usr/local/bin/aws-lambda-rie:ro" "$registry/$name:1")
 trap 'docker rm -f "$container" >/dev/null' EXIT
 AWS_ENDPOINT_URL_LAMBDA=http://$(docker port "$container" 8080/tcp)
@@ -87,7 +90,8 @@ class Guide(Case):
                     text += block + "\n"
         self.assertIn("\nname=my-echo\n", text)
         text = text.replace("\nname=my-echo\n", f"\nname={name}\n")
-        text = text.replace("AWS_REGION=eu-north-1", f"AWS_REGION={REGION}")
+        if platform.machine() == "aarch64":  # whose bootstrap is
+            text = text.replace("x86_64", "arm64").replace("linux/amd64", "linux/arm64")
         folder = self._checkout()
         # What the page leaves to its reader.
         (folder / "jq").write_text("#!/bin/sh\n")

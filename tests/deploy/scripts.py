@@ -242,6 +242,7 @@ class Scripts(Case):
     def what_aws_refuses_is_told_and_nothing_is_made(self):
         self.surroundings["AWS_ENDPOINT_URL"] = "http://127.0.0.1:1"
         self.assertIn("Could not connect to the endpoint URL", self._fails("zip", "zipped", ECHO))
+        self.assertEqual([operation for _, operation, _ in self.calls()], ["GetFunctionConfiguration"])
         self.surroundings["AWS_ENDPOINT_URL"] = self.cloud.url
         self.refused = ["iam:PassRole"]
         self.assertIn("ValidationException", self._fails("zip", "zipped", ECHO, "--role", "mine"))

@@ -76,7 +76,7 @@ class Templates(Case):
         self.assertEqual(len(resources), 5)
         variables = [f"var.{name}".replace('"', "") for variable in parsed["variable"] for name in variable]
         variables = [name for name in variables if not name.startswith("var.__")]
-        code = re.sub(r"#.*|\"[^\"$]*\"", "", text)
+        code = re.sub(r"#.*|\"[^\"\n]*\"", "", text)
         used = set(re.findall(r"\b(aws_\w+\.\w+)\b", code)) | set(re.findall(r"\b(var\.\w+)\b", text))
         self.assertEqual(used - set(resources) - set(variables), set())
         self.assertEqual(set(variables) - used, set())
