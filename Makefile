@@ -10,6 +10,8 @@ RELEASE := coshell-$(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.tom
 LAMBDA_ARCH := $(subst aarch64,arm64,$(shell uname -m))
 TOOLS := target/test-tools
 RIE := $(TOOLS)/aws-lambda-rie
+# How many invocations the soak has.
+SOAK ?= 50000
 # The version that carries the emulator which the tests are written against.
 SAM_CLI := aws-sam-cli==1.170.0
 VENV := $(TOOLS)/venv
@@ -104,7 +106,7 @@ static-bash: test-tools ## what depends on bash again, on Debian's bash-static
 	  containment deadline errors init isolation scripts shutdown
 
 soak: bootstrap ## 50,000 mixed invocations, after which nothing may have grown
-	python3 -B bench/cases/soak $(BOOTSTRAP)
+	python3 -B bench/cases/soak $(BOOTSTRAP) $(SOAK)
 
 failing: ## proves that a failing test fails the run
 	@if COSHELL_TEST_FAIL=1 cargo test -q --locked --test it -- tidy::fails_when_told_to >/dev/null 2>&1; then \
