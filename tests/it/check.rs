@@ -7,17 +7,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{LIMIT, Process, TaskRoot, repository_file};
+use crate::support::{LIMIT, Process, Said, TaskRoot, repository_file};
 
 const COSHELL: &str = env!("CARGO_BIN_EXE_coshell");
-
-/// What it said: its status, and its standard output and error.
-#[derive(Debug)]
-struct Said {
-    status: i32,
-    stdout: String,
-    stderr: String,
-}
 
 fn command(root: &Path, handler: &str) -> Command {
     let mut command = Command::new(COSHELL);
@@ -29,23 +21,10 @@ fn command(root: &Path, handler: &str) -> Command {
 }
 
 #[track_caller]
-fn run(command: Command) -> Said {
-    let process = Process::start(command);
-    let status = process.wait_exit(LIMIT).code().expect("an exit status");
-    process.final_log();
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    Said {
-        status,
-        stdout: text(process.stdout()),
-        stderr: text(process.stderr()),
-    }
-}
-
-#[track_caller]
 fn said(root: &TaskRoot, handler: &str, options: &[&str]) -> Said {
     let mut command = command(root.path(), handler);
     command.args(options);
-    run(command)
+    Said::of(command)
 }
 
 /// The object for machines. Its counts and the exit status agree with its findings.
@@ -53,7 +32,7 @@ fn said(root: &TaskRoot, handler: &str, options: &[&str]) -> Said {
 fn json_of(root: &Path, handler: &str) -> Value {
     let mut command = command(root, handler);
     command.arg("--json");
-    let said = run(command);
+    let said = Said::of(command);
     assert_eq!(said.stderr, "");
     let document: Value = serde_json::from_str(&said.stdout).expect("JSON");
     let findings = document["findings"].as_array().expect("findings");
@@ -439,7 +418,7 @@ fn task_roots_are_found_by_every_kind_of_path() {
         command
             .args(["check", "function.handler", "--task-root", path])
             .current_dir(root.path());
-        let said = run(command).stdout;
+        let said = Said::of(command).stdout;
         let line = "function.sh:1  warning  source  sources gone.sh, which is not in the task root";
         assert!(said.contains(line), "{path}: {said}");
     }
@@ -555,7 +534,7 @@ fn findings_of_shellcheck_are_told_where_it_is_installed() {
         .args(["--json"])
         .env("PATH", root.path())
         .env("COSHELL_BASH", "/bin/bash");
-    let document: Value = serde_json::from_str(&run(without).stdout).expect("JSON");
+    let document: Value = serde_json::from_str(&Said::of(without).stdout).expect("JSON");
     assert_eq!(document["shellcheck"], false);
 }
 
@@ -580,7 +559,7 @@ fn nothing_of_the_handler_is_run() {
             .env("BASH_ENV", root.path().join("profile"))
             .env("MARKER", root.path().join("marker"))
             .current_dir(root.path());
-        run(command);
+        Said::of(command);
         assert!(!root.exists("marker"), "{handler} was run");
     }
 }
@@ -647,7 +626,7 @@ fn colour_is_for_terminals_that_do_not_refuse_it() {
         script
             .args(["-qec", &line, "/dev/null"])
             .env_remove("NO_COLOR");
-        run(script).stdout
+        Said::of(script).stdout
     };
     assert!(
         typescript("").contains("\x1b[33mwarning"),
@@ -682,7 +661,7 @@ fn what_cannot_be_checked_at_all_is_misuse() {
         (no_folder, "coshell: cannot use task root"),
         (no_image, "possible values: al2023, none"),
     ] {
-        let said = run(command);
+        let said = Said::of(command);
         assert_eq!((said.status, said.stdout.as_str()), (2, ""));
         assert!(said.stderr.contains(words), "{}", said.stderr);
     }
@@ -772,7 +751,7 @@ fn functions_are_those_that_bash_finds() {
         }
         let mut bash = Command::new("bash");
         bash.args(["--pretty-print"]).arg(entry.path());
-        let printed = run(bash).stdout;
+        let printed = Said::of(bash).stdout;
         let names: Vec<_> = printed
             .lines()
             .filter_map(|line| line.strip_suffix(" () ")?.split_whitespace().last())

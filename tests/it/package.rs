@@ -14,7 +14,7 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::{AS_ANOTHER_USER, LIMIT, Process, TaskRoot, wait_until};
+use crate::support::{AS_ANOTHER_USER, LIMIT, Process, Said, TaskRoot, wait_until};
 
 const COSHELL: &str = env!("CARGO_BIN_EXE_coshell");
 /// A static program that everybody has who runs these tests, and one that is not.
@@ -37,14 +37,6 @@ const FUNCTION: [&str; 6] = [
     "function.zip",
 ];
 
-/// What it said: its status, and its standard output and error.
-#[derive(Debug)]
-struct Said {
-    status: i32,
-    stdout: String,
-    stderr: String,
-}
-
 /// Runs it in `folder`. Nothing temporary is left behind, there or elsewhere.
 #[track_caller]
 fn package_of<'a>(folder: &Path, words: impl IntoIterator<Item = &'a OsStr>) -> Said {
@@ -56,7 +48,7 @@ fn package_of<'a>(folder: &Path, words: impl IntoIterator<Item = &'a OsStr>) -> 
         .current_dir(folder)
         .env("TMPDIR", temporary.path())
         .env_remove("COSHELL_BASH");
-    let said = run(command);
+    let said = Said::of(command);
     let left = names_in(temporary.path());
     assert!(left.is_empty(), "{left:?}");
     let left = names_in(folder);
@@ -74,19 +66,6 @@ fn package(folder: &TaskRoot, words: &[&str]) -> Said {
 #[track_caller]
 fn package_function(folder: &TaskRoot, words: &[&str]) -> Said {
     package(folder, &[&FUNCTION, words].concat())
-}
-
-#[track_caller]
-fn run(command: Command) -> Said {
-    let process = Process::start(command);
-    let status = process.wait_exit(LIMIT).code().expect("an exit status");
-    process.final_log();
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    Said {
-        status,
-        stdout: text(process.stdout()),
-        stderr: text(process.stderr()),
-    }
 }
 
 fn names_in(folder: &Path) -> Vec<String> {
@@ -128,7 +107,7 @@ fn unpack(folder: &TaskRoot, zip: &str) -> TaskRoot {
         .arg("-d")
         .arg(unpacked.path())
         .env("LC_ALL", "C.UTF-8");
-    succeeds(&run(unzip));
+    succeeds(&Said::of(unzip));
     unpacked
 }
 
@@ -201,7 +180,7 @@ fn package_answers_where_it_is_unpacked() {
             "--task-root",
         ])
         .arg(unpacked.path());
-    let answer = run(invoke);
+    let answer = Said::of(invoke);
     assert_eq!(
         (answer.status, answer.stdout.as_str()),
         (0, "Hello, Ada"),
@@ -239,7 +218,7 @@ fn bootstrap_lies_in_the_root_and_runs() {
     );
     let mut bootstrap = Command::new(unpacked.path().join("bootstrap"));
     bootstrap.args(["-c", "echo it runs"]);
-    assert_eq!(run(bootstrap).stdout, "it runs\n");
+    assert_eq!(Said::of(bootstrap).stdout, "it runs\n");
 }
 
 #[test]
@@ -283,7 +262,7 @@ fn same_files_give_the_same_bytes_whenever_and_wherever() {
         .args(&FUNCTION[1..5])
         .arg(other.path().join("function.zip"))
         .current_dir("/");
-    succeeds(&run(elsewhere));
+    succeeds(&Said::of(elsewhere));
     let bytes = |folder: &TaskRoot| fs::read(folder.path().join("function.zip")).expect("a zip");
     assert!(bytes(&one) == bytes(&other), "they differ");
     // What differs is seen.
@@ -433,12 +412,7 @@ fn what_is_no_file_is_refused() {
         "layer.zip",
     ];
     let said = package(&folder, &device);
-    assert_eq!(said.status, 1, "{said:?}");
-    assert!(
-        said.stderr
-            .contains("cannot package /dev/null: it is a device"),
-        "{said:?}"
-    );
+    said.assert_failed(1, "cannot package /dev/null: it is a device");
 }
 
 #[test]
@@ -510,7 +484,7 @@ fn line_ends_of_windows_are_refused_in_every_script() {
     is_refused(&folder, &package(&folder, &layer), &[&command]);
     let mut mend = Command::new("bash");
     mend.args(["-c", &command]).current_dir(folder.path());
-    succeeds(&run(mend));
+    succeeds(&Said::of(mend));
     succeeds(&package_function(&folder, &[]));
 }
 
@@ -659,12 +633,7 @@ fn bootstraps_that_would_not_start_are_refused() {
     let said = package(&folder, &[&words, &[machine.as_str()][..]].concat());
     is_refused(&folder, &said, &["neither x86_64 nor arm64"]);
     let said = package(&folder, &[&words, &["gone"][..]].concat());
-    assert_eq!(said.status, 2, "{said:?}");
-    assert!(
-        said.stderr
-            .contains("cannot read bootstrap gone: No such file"),
-        "{said:?}"
-    );
+    said.assert_failed(2, "cannot read bootstrap gone: No such file");
     assert!(said.stderr.contains("`make bootstrap`"), "{said:?}");
 }
 
@@ -684,7 +653,7 @@ fn bootstrap_is_the_one_beside_coshell_if_none_is_named() {
             .arg("package")
             .args(words)
             .current_dir(folder.path());
-        run(command)
+        Said::of(command)
     };
     let without = run_it();
     fs::copy(STATIC, beside.join("bootstrap")).expect("a bootstrap");
@@ -716,7 +685,7 @@ fn files_that_cannot_be_read_are_named() {
             .args([COSHELL, "package"])
             .args(FUNCTION)
             .current_dir(folder.path());
-        let said = run(command);
+        let said = Said::of(command);
         let words = format!("coshell: cannot read {name}: Permission denied (os error 13)\n");
         assert_eq!((said.status, said.stderr), (2, words));
     }
@@ -795,7 +764,7 @@ fn image_context_is_what_docker_build_copies() {
         .args(["-c", "umask 077; exec \"$@\"", "bash", COSHELL, "package"])
         .args(words)
         .current_dir(folder.path());
-    let said = run(command);
+    let said = Said::of(command);
     succeeds(&said);
     let bytes = fs::metadata(STATIC).expect("bash-static").len() + HEALTHY.len() as u64;
     let own = ARCHITECTURES.0;
@@ -843,11 +812,9 @@ fn image_context_takes_the_place_of_nothing() {
     ];
     folder.write("image/kept", "kept");
     let said = package(&folder, &words);
-    assert_eq!(said.status, 2, "{said:?}");
-    assert!(
-        said.stderr
-            .contains("cannot write image context to image: the folder is not empty"),
-        "{said:?}"
+    said.assert_failed(
+        2,
+        "cannot write image context to image: the folder is not empty",
     );
     assert_eq!(names_in(&folder.path().join("image")), ["kept"]);
     fs::remove_file(folder.path().join("image/kept")).expect("a file");
@@ -985,12 +952,7 @@ fn several_paths_lie_in_the_package_by_their_names() {
         &["cannot package more/lib: shared/lib has the same name in the package, lib"],
     );
     let said = package(&folder, &[&[".", "src"], &FUNCTION[1..]].concat());
-    assert_eq!(said.status, 2, "{said:?}");
-    assert!(
-        said.stderr
-            .contains("cannot package .: among several paths each needs a name"),
-        "{said:?}"
-    );
+    said.assert_failed(2, "cannot package .: among several paths each needs a name");
 }
 
 #[test]
@@ -1112,7 +1074,7 @@ fn object_for_machines_says_what_was_made() {
     python
         .args(["-c", script])
         .arg(folder.path().join("function.zip"));
-    let hash = run(python).stdout;
+    let hash = Said::of(python).stdout;
     assert_eq!(document["codeSha256"], hash.trim_end());
     let expected = serde_json::json!({
         "file": "function.zip",
