@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use notify::{EventKind, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::Error;
 
@@ -20,7 +20,18 @@ const MOST_STEPS: usize = 100;
 /// Watches a folder as long as it lives.
 pub struct Changes {
     changed: mpsc::UnboundedReceiver<String>,
+    /// What has changed while [`next`](Self::next) was waited for: that may end at any time.
+    begun: Option<Begun>,
     _watcher: notify::RecommendedWatcher,
+}
+
+/// Changes whose calm has not come.
+struct Begun {
+    /// The file that changed first.
+    name: String,
+    /// When the last one came.
+    last: Instant,
+    steps: usize,
 }
 
 impl Changes {
@@ -54,26 +65,71 @@ impl Changes {
             .map_err(fail)?;
         Ok(Self {
             changed,
+            begun: None,
             _watcher: watcher,
         })
     }
 
     /// Waits for a change, and for the calm after it; gives the name of the file that changed first.
+    /// When it is not waited for any longer, nothing is lost: the next call goes on.
     pub async fn next(&mut self) -> String {
-        let Some(first) = self.changed.recv().await else {
-            // The watcher, which has the sender, lives as long as we do.
-            return std::future::pending().await;
-        };
-        for _ in 0..MOST_STEPS {
-            if timeout(CALM, self.changed.recv()).await.is_err() {
-                break;
+        loop {
+            let Some(begun) = &mut self.begun else {
+                let Some(name) = self.changed.recv().await else {
+                    // The watcher, which has the sender, lives as long as we do.
+                    return std::future::pending().await;
+                };
+                self.begun = Some(Begun {
+                    name,
+                    last: Instant::now(),
+                    steps: 0,
+                });
+                continue;
+            };
+            let is_calm = timeout_at(begun.last + CALM, self.changed.recv())
+                .await
+                .is_err();
+            (begun.last, begun.steps) = (Instant::now(), begun.steps + 1);
+            if is_calm || begun.steps == MOST_STEPS {
+                return self
+                    .begun
+                    .take()
+                    .map(|begun| begun.name)
+                    .unwrap_or_default();
             }
         }
-        first
     }
 }
 
 fn is_ignored(root: &Path, path: &Path) -> bool {
     let inside = path.strip_prefix(root).unwrap_or(path);
     inside.components().any(|part| part.as_os_str() == ".git")
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    #[allow(
+        clippy::expect_used,
+        reason = "clippy takes an asynchronous test for none"
+    )]
+    async fn change_is_told_though_others_end_the_wait_for_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut changes = Changes::watch(folder.path()).expect("a watch");
+        std::fs::write(folder.path().join("file"), "text").expect("a file");
+        let told = async {
+            loop {
+                // As when another branch of a select is ready.
+                if let Ok(name) = timeout(CALM / 10, changes.next()).await {
+                    return name;
+                }
+            }
+        };
+        let told = timeout(Duration::from_secs(10), told).await;
+        assert_eq!(told.as_deref(), Ok("file"));
+    }
 }
