@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
+/// The address that AWS's emulator has, in a container.
+pub const AWS_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
 /// The port that the tutorial publishes.
 const PORT: u16 = 9000;
 /// What container engines leave in a container.

@@ -4,15 +4,13 @@
 //! another program, costs 2 ms of each cold start (see bench/README.md). On
 //! Lambda nothing of this module runs: `bin/coshell.rs` becomes bootstrap before that.
 
-use std::net::Ipv4Addr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use super::Error;
+use super::address::AWS_ADDRESS;
 use super::serve::{self, FunctionUrl, ServeArguments, port_variable};
 
-/// Where AWS's images have their emulator.
-const PORT: u16 = 8080;
 /// `docker stop` kills after 10 s.
 const GRACE: Duration = Duration::from_secs(8);
 
@@ -27,8 +25,10 @@ pub fn run(mut arguments: ServeArguments) -> Result<ExitCode, Error> {
         arguments.function_url.get_or_insert(FunctionUrl::Only);
     }
     let listen = arguments.listen.get_or_insert_default();
-    listen.host.get_or_insert(Ipv4Addr::UNSPECIFIED.into());
-    listen.port.get_or_insert(port.unwrap_or(PORT));
+    listen.host.get_or_insert(AWS_ADDRESS.ip());
+    listen
+        .port
+        .get_or_insert(port.unwrap_or(AWS_ADDRESS.port()));
     arguments.grace.get_or_insert(GRACE);
     serve::run(&arguments)
 }

@@ -18,7 +18,7 @@ use clap::{Args, ValueEnum, ValueHint};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
-use super::address::{Address, default_address, parse_port};
+use super::address::{AWS_ADDRESS, Address, default_address, parse_port};
 use super::function::{FunctionArguments, absolute, number_variable, parse_seconds, text_variable};
 use super::{Error, stop_signal, tokio_of_one_thread};
 use crate::emulator::asynchronous::Events;
@@ -29,14 +29,13 @@ use crate::emulator::pool::Pool;
 use crate::emulator::reload::Changes;
 use crate::emulator::{self, Function, Scale, function_url, host};
 
-/// The address that AWS's emulator has, in a container.
-const AWS_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
 /// Where Lambda looks for a bootstrap, and after that AWS's emulator.
 const BOOTSTRAPS: [&str; 3] = [
     "/var/task/bootstrap",
     "/opt/bootstrap",
     "/var/runtime/bootstrap",
 ];
+
 /// What `coshell serve` is told.
 #[derive(Debug, Args)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag")]
