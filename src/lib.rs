@@ -29,6 +29,8 @@ pub mod wait;
 pub mod check;
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "compare")]
+pub mod compare;
 #[cfg(feature = "cli")]
 pub mod emulator;
 #[cfg(feature = "cli")]

@@ -33,6 +33,8 @@ fn main() -> ExitCode {
         Command::Invoke(arguments) => cli::invoke::run(&arguments),
         Command::Check(arguments) => cli::check::run(&arguments),
         Command::Package(arguments) => cli::package::run(&arguments),
+        #[cfg(feature = "compare")]
+        Command::Compare(arguments) => cli::compare::run(&arguments),
         Command::Completions(arguments) => cli::completions::run(&arguments),
         Command::Man(arguments) => cli::man::run(&arguments),
     };

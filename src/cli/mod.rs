@@ -1,4 +1,4 @@
-//! One file a subcommand: check.rs, completions.rs, entrypoint.rs, invoke.rs, man.rs, package.rs,
+//! One file a subcommand: check.rs, compare.rs, completions.rs, entrypoint.rs, invoke.rs, man.rs, package.rs,
 //! serve.rs.
 //!
 //! The definitions here and there are the help texts too. A subcommand gives its exit status, or
@@ -6,6 +6,8 @@
 
 pub mod address;
 pub mod check;
+#[cfg(feature = "compare")]
+pub mod compare;
 pub mod completions;
 pub mod entrypoint;
 pub mod function;
@@ -74,6 +76,12 @@ pub enum Command {
     /// Puts bootstrap and the files of a function in a zip file, after it has checked them as `coshell check` does. The
     /// same files give the same bytes, everywhere and at any time.
     Package(Box<package::PackageArguments>),
+    /// Compare runtimes: cold starts and warm invocations, side by side
+    ///
+    /// Runs several runtimes on the same handler and the same events, in turn, checks every answer, and tells which is
+    /// faster, by how much, and how sure that is. Or takes the figures from logs of Lambda.
+    #[cfg(feature = "compare")]
+    Compare(Box<compare::CompareArguments>),
     /// Print a script that completes coshell's command line
     ///
     /// The shell has to read it: see the examples.
@@ -122,6 +130,9 @@ pub enum Error {
     Shell(crate::error::Error),
     /// There is no package.
     Package(crate::package::Error),
+    /// There is no comparison.
+    #[cfg(feature = "compare")]
+    Compare(crate::compare::Error),
 }
 
 impl Error {
@@ -141,6 +152,8 @@ impl fmt::Display for Error {
             Self::Emulator(error) => error.fmt(f),
             Self::Shell(error) => error.fmt(f),
             Self::Package(error) => error.fmt(f),
+            #[cfg(feature = "compare")]
+            Self::Compare(error) => error.fmt(f),
         }
     }
 }

@@ -1,0 +1,311 @@
+//! What a comparison found: every sample, what went wrong, and where and how it was made.
+//!
+//! This is the JSON that `coshell compare` writes; the doc comments here are its schema. Figures
+//! that follow from samples are in it too, so that a reader needs no statistics.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::statistics::{Ratio, Summary};
+
+/// The version of this document's shape.
+pub const VERSION: u32 = 1;
+
+/// A whole comparison.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Results {
+    /// The version of this document's shape: 1.
+    pub version: u32,
+    /// What is compared, in a few words.
+    pub title: String,
+    /// Where the samples come from.
+    pub source: Source,
+    /// When it began: RFC 3339, UTC.
+    pub begun: String,
+    /// Whether all that was asked for was done; what is written while it runs says no.
+    pub is_complete: bool,
+    /// Where and with what it ran; of logs, where they were read.
+    pub machine: Machine,
+    /// How it was measured, a setting each: its name as in the scenario, and its value.
+    pub settings: Vec<(String, String)>,
+    /// What makes these figures less sure than they look: load, clock, other processes, what could
+    /// not be done as asked. A sentence each.
+    pub warnings: Vec<String>,
+    /// What the harness itself costs: a runtime that does nothing, in the place of the others.
+    pub floor: Vec<Series>,
+    /// The name of the runtime that ratios refer to.
+    pub baseline: String,
+    /// What is compared, in the order of the scenario.
+    pub runtimes: Vec<Runtime>,
+    /// The samples: by runtime, then metric, then size.
+    pub series: Vec<Series>,
+    /// What went wrong; none of it is among the samples.
+    pub problems: Vec<Problem>,
+}
+
+/// Where samples come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Source {
+    /// This machine, with a clock.
+    Measured,
+    /// REPORT lines, as Lambda or an emulator wrote them.
+    Logs,
+}
+
+/// Where and with what a comparison ran.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Machine {
+    /// The processor's own name.
+    pub cpu: String,
+    /// How many of them can be used.
+    pub cpus: usize,
+    /// The kernel's release.
+    pub kernel: String,
+    /// The distribution, as /etc/os-release has it.
+    pub os: String,
+    /// The version of `coshell`.
+    pub coshell: String,
+    /// The load average of the last minute, at the start.
+    pub load: f64,
+}
+
+/// One of those that are compared.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Runtime {
+    /// What the scenario, or a label of a log, calls it.
+    pub name: String,
+    /// What it is, for a reader: `command bash bootstrap, handler function.handler, 512 MB`.
+    pub description: String,
+}
+
+/// What is measured. The words of JSON and CSV are those here, in camel case.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub enum Metric {
+    /// From before the process is started to its first `GET next` read. Milliseconds.
+    Init,
+    /// From the event of a fresh process being sent to its answer read. Milliseconds.
+    FirstAnswer,
+    /// From before the process is started to its first answer read. Milliseconds.
+    ColdTotal,
+    /// From before the first byte of an event is sent to its answer read to the end. Milliseconds.
+    Latency,
+    /// From the acknowledgement of an answer to the next `GET next` read. Milliseconds.
+    Turnaround,
+    /// Invocations in a second, the next event always ready; a sample a round.
+    Throughput,
+    /// User and system time of the process tree. Milliseconds for each invocation; a sample a round.
+    CpuTime,
+    /// Processes and threads started for each invocation; a sample a round.
+    Processes,
+    /// Peak memory of the process tree: as it is shared out (PSS). MiB; a sample a round.
+    PeakMemory,
+    /// Of logs: Duration. Milliseconds.
+    Duration,
+    /// Of logs: Duration of an invocation that an init came before. Milliseconds.
+    ColdDuration,
+    /// Of logs: Billed Duration. Milliseconds.
+    BilledDuration,
+    /// Of logs: Init Duration. Milliseconds.
+    InitDuration,
+    /// Of logs: Restore Duration. Milliseconds.
+    RestoreDuration,
+    /// Of logs: Max Memory Used. MB.
+    MaxMemoryUsed,
+}
+
+impl Metric {
+    /// Every one, in the order of reports.
+    pub const ALL: [Self; 15] = [
+        Self::Init,
+        Self::FirstAnswer,
+        Self::ColdTotal,
+        Self::InitDuration,
+        Self::RestoreDuration,
+        Self::ColdDuration,
+        Self::Latency,
+        Self::Duration,
+        Self::BilledDuration,
+        Self::Turnaround,
+        Self::Throughput,
+        Self::CpuTime,
+        Self::Processes,
+        Self::PeakMemory,
+        Self::MaxMemoryUsed,
+    ];
+
+    /// Its name for a reader.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Init => "start to first next",
+            Self::FirstAnswer => "first event to its answer",
+            Self::ColdTotal => "start to first answer",
+            Self::Latency => "event to answer",
+            Self::Turnaround => "answer to next",
+            Self::Throughput => "invocations in a second",
+            Self::CpuTime => "CPU time",
+            Self::Processes => "processes",
+            Self::PeakMemory => "peak memory",
+            Self::Duration => "Duration",
+            Self::ColdDuration => "Duration after an init",
+            Self::BilledDuration => "Billed Duration",
+            Self::InitDuration => "Init Duration",
+            Self::RestoreDuration => "Restore Duration",
+            Self::MaxMemoryUsed => "Max Memory Used",
+        }
+    }
+
+    /// The unit of its samples, as it is written behind them; empty for a count.
+    #[must_use]
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Throughput => "/s",
+            Self::Processes => "",
+            Self::PeakMemory => "MiB",
+            Self::MaxMemoryUsed => "MB",
+            _ => "ms",
+        }
+    }
+
+    /// Whether more is better.
+    #[must_use]
+    pub fn is_more_better(self) -> bool {
+        self == Self::Throughput
+    }
+
+    /// Whether it is a matter of starting: the cold half of a report.
+    #[must_use]
+    pub fn is_cold(self) -> bool {
+        matches!(
+            self,
+            Self::Init
+                | Self::FirstAnswer
+                | Self::ColdTotal
+                | Self::InitDuration
+                | Self::RestoreDuration
+                | Self::ColdDuration
+        )
+    }
+}
+
+/// The samples of one metric of one runtime, at one event size.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Series {
+    /// The runtime's name.
+    pub runtime: String,
+    /// What was measured.
+    pub metric: Metric,
+    /// The size of the event, in bytes; none where it is unknown.
+    pub event_bytes: Option<usize>,
+    /// The samples of each round, in the metric's unit. The runtimes of a comparison took turns
+    /// within a round, so that the same round of two of them met the same machine; an empty one
+    /// had no good answer. Of logs, a round is one line.
+    pub rounds: Vec<Vec<f64>>,
+    /// What the samples come to.
+    pub summary: Summary,
+    /// Against the same series of the baseline; none for the baseline itself, and where either has no
+    /// samples.
+    pub ratio: Option<Ratio>,
+}
+
+/// Something that went wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Problem {
+    /// The runtime's name.
+    pub runtime: String,
+    /// What it did.
+    pub kind: ProblemKind,
+    /// When: in the cold half, or in the warm one.
+    pub is_cold: bool,
+    /// The size of the event, in bytes; none where there was none.
+    pub event_bytes: Option<usize>,
+    /// How many times.
+    pub count: usize,
+    /// What the first was like, without anything of event or answer but their sizes and the place
+    /// of the first difference.
+    pub detail: String,
+}
+
+/// What can go wrong.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub enum ProblemKind {
+    /// It could not be started.
+    NotStarted,
+    /// It reported an init error.
+    InitError,
+    /// It answered with other bytes than expected.
+    WrongAnswer,
+    /// It reported an error for the event.
+    FunctionError,
+    /// Its process ended.
+    Died,
+    /// It did nothing for as long as the scenario allows.
+    Hung,
+    /// It left processes, files or descriptors behind.
+    Leaked,
+    /// It spoke HTTP that the Runtime API does not know.
+    Protocol,
+    /// A line of a log could not be read, or tells of a failure.
+    LogLine,
+}
+
+impl ProblemKind {
+    /// What it did, for a reader.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::NotStarted => "cannot be started",
+            Self::InitError => "reports an init error",
+            Self::WrongAnswer => "answers wrongly",
+            Self::FunctionError => "reports an error",
+            Self::Died => "dies",
+            Self::Hung => "hangs",
+            Self::Leaked => "leaves something behind",
+            Self::Protocol => "breaks the protocol",
+            Self::LogLine => "has a log line that does not count",
+        }
+    }
+}
+
+impl Results {
+    /// The series of a runtime, if there is one.
+    #[must_use]
+    pub fn series(
+        &self,
+        runtime: &str,
+        metric: Metric,
+        event_bytes: Option<usize>,
+    ) -> Option<&Series> {
+        self.series.iter().find(|series| {
+            (series.runtime.as_str(), series.metric, series.event_bytes)
+                == (runtime, metric, event_bytes)
+        })
+    }
+
+    /// What there are tables for: a metric and a size each, in the order of reports.
+    #[must_use]
+    pub fn questions(&self) -> Vec<(Metric, Option<usize>)> {
+        let mut asked: Vec<_> = self
+            .series
+            .iter()
+            .map(|series| (series.metric, series.event_bytes))
+            .collect();
+        asked.sort_by_key(|(metric, size)| {
+            (Metric::ALL.iter().position(|one| one == metric), *size)
+        });
+        asked.dedup();
+        asked
+    }
+}
