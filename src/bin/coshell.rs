@@ -22,6 +22,14 @@ fn main() -> ExitCode {
     if !is_aws_emulator && env::args_os().nth(1).is_some_and(is_bootstrap) {
         return coshell::bootstrap(words.nth(1));
     }
+    #[cfg(feature = "compare")]
+    if !is_aws_emulator
+        && env::args_os()
+            .nth(1)
+            .is_some_and(|word| word == coshell::compare::floor::WORD)
+    {
+        return coshell::compare::floor::serve();
+    }
     let arguments = if is_aws_emulator {
         Arguments::parse_from(from_aws_emulator(words))
     } else {

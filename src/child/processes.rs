@@ -195,6 +195,48 @@ pub fn program(pid: Pid) -> Option<String> {
     (!matches!(state, 'Z' | 'X')).then(|| program.chars().filter(is_visible).collect())
 }
 
+/// The processes with `mark`, a whole `NAME=VALUE`, in their environment, but for this one; `environ` of
+/// `proc(5)`. A zombie has none, and one of another user cannot be read.
+#[must_use]
+pub fn marked(mark: &[u8]) -> Vec<Pid> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_marked = |pid: &Pid| {
+        let environment = fs::read(format!("/proc/{pid}/environ"));
+        *pid != Pid::this() && environment.is_ok_and(|environment| holds(&environment, mark))
+    };
+    pids.map(Pid::from_raw).filter(is_marked).collect()
+}
+
+/// Whether an environment, a NUL after each entry, has the entry `mark`.
+fn holds(environment: &[u8], mark: &[u8]) -> bool {
+    environment
+        .split(|&byte| byte == 0)
+        .any(|entry| entry == mark)
+}
+
+/// The peak memory of one process; `None` when it has ended.
+///
+/// Memory is counted as the kernel shares it out, by proportional set size: what several processes
+/// map is counted once. The kernel remembers a process's own peak; what it had above what it has
+/// now is added. `proc_pid_smaps(5)`, `proc_pid_status(5)`.
+#[must_use]
+pub fn peak_kib(pid: Pid) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let resident = field(&status, "VmRSS:")?;
+    let most = field(&status, "VmHWM:")?;
+    // Where the kernel has none, as under gVisor, resident memory is the next best.
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok();
+    let shared_out = rollup.and_then(|rollup| field(&rollup, "Pss:"));
+    Some(shared_out.unwrap_or(resident) + most.saturating_sub(resident))
+}
+
+/// The number in the line that starts with `name`.
+fn field(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    line.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
 /// Whether one of `pids`, or of what they started, has `file` open under a number that is not one
 /// of `besides`; yes, where that is hidden.
 #[must_use]
@@ -216,4 +258,16 @@ pub fn hold(pids: Vec<Pid>, file: &File, besides: Option<&RangeInclusive<i32>>) 
                 && fs::metadata(entry.path()).is_ok_and(|open| (open.dev(), open.ino()) == wanted)
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn environment_is_compared_by_whole_entries() {
+        let environment = b"PATH=/bin\0COSHELL_SANDBOX=1234\0";
+        assert!(holds(environment, b"COSHELL_SANDBOX=1234"));
+        assert!(!holds(environment, b"COSHELL_SANDBOX=123"));
+    }
 }

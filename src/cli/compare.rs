@@ -1,14 +1,17 @@
 //! Which runtime is faster, by how much, and how sure that is.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, ValueHint};
 
-use super::Error;
-use super::function::parse_seconds;
+use super::function::{TaskRoot, Variable, absolute, parse_seconds};
+use super::{Error, print};
+use crate::compare::results::{ProblemKind, Results};
+use crate::compare::run::{self, Options, Stop};
+use crate::compare::scenario::{File, RuntimeTable, Scenario, Words};
 
 /// What `coshell compare` is told.
 #[derive(Debug, Args)]
@@ -31,9 +34,58 @@ pub struct CompareArguments {
     #[arg(long = "runtime", value_name = "NAME=WHAT")]
     pub runtimes: Vec<OsString>,
 
-    /// The handler, for all runtimes
-    #[arg(long, default_value = "function.handler")]
-    pub handler: OsString,
+    /// The handler, for all runtimes [default: function.handler]
+    #[arg(long)]
+    pub handler: Option<String>,
+
+    /// Where the code of all runtimes lies [default: $LAMBDA_TASK_ROOT if set, else the current directory]
+    #[arg(long = "task-root", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub task_root: Option<PathBuf>,
+
+    /// What is answered: echo, echo-json, raw, json-raw, any, text:TEXT or file:PATH [default: echo, as the tutorial's
+    /// handler does]
+    #[arg(long, value_name = "ANSWER")]
+    pub expect: Option<String>,
+
+    /// A variable for all runtimes; may be repeated
+    #[arg(long = "env", short = 'e', value_name = "NAME=VALUE")]
+    pub variables: Vec<Variable>,
+
+    /// The memory size, which is enforced where that is permitted, with Lambda's share of CPU for it
+    #[arg(long, value_name = "MB")]
+    pub memory: Option<u32>,
+
+    /// The share of CPU, where the memory size is not to decide
+    #[arg(long, value_name = "COUNT")]
+    pub cpus: Option<f64>,
+
+    /// The sizes of the events, in bytes [default: 32,1024]
+    #[arg(long, value_name = "BYTES", value_delimiter = ',')]
+    pub sizes: Option<Vec<usize>>,
+
+    /// How often each runtime is started [default: 20]
+    #[arg(long, value_name = "COUNT")]
+    pub repeats: Option<usize>,
+
+    /// How often the runtimes take turns [default: 10]
+    #[arg(long, value_name = "COUNT")]
+    pub rounds: Option<usize>,
+
+    /// How many invocations a turn has at most, within 600 ms [default: 200]
+    #[arg(long, value_name = "COUNT")]
+    pub invocations: Option<usize>,
+
+    /// What is waited before each event, in milliseconds [default: 0]
+    #[arg(long, value_name = "MILLISECONDS")]
+    pub gap: Option<f64>,
+
+    /// Take a fourth of the starts and turns, where nothing else is said
+    #[arg(long)]
+    pub quick: bool,
+
+    /// Write what the runtimes print to this folder, a file each
+    #[arg(long = "log-dir", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub logs_folder: Option<PathBuf>,
 
     /// Logs to take the figures from, instead of measuring: exports, or what `LogResult` has; may be repeated.
     /// With a label the lines of a file are one runtime, without one they are grouped by function
@@ -57,6 +109,215 @@ pub struct CompareArguments {
 ///
 /// # Errors
 /// When nothing could be compared, or the report cannot be written.
-pub fn run(_arguments: &CompareArguments) -> Result<ExitCode, Error> {
-    Ok(ExitCode::SUCCESS)
+pub fn run(arguments: &CompareArguments) -> Result<ExitCode, Error> {
+    if !arguments.logs.is_empty() {
+        return Err(misuse("cannot read logs", "not yet"));
+    }
+    let stop = Stop::listen().map_err(Error::Compare)?;
+    let options = Options {
+        shows_progress: true,
+        logs: logs_folder(arguments)?,
+    };
+    let mut is_all_well = true;
+    for (scenario, output) in scenarios(arguments)? {
+        let save = |results: &Results| match &output {
+            Some(folder) => write_report(results, folder),
+            None => Ok(()),
+        };
+        let results = run::run(&scenario, &options, &stop, save).map_err(Error::Compare)?;
+        print_report(&results)?;
+        if let Some(signal) = stop.signal() {
+            return Ok(ExitCode::from(128 + signal));
+        }
+        // What a runtime leaves behind is no wrong answer.
+        is_all_well &= results
+            .problems
+            .iter()
+            .all(|problem| problem.kind == ProblemKind::Leaked);
+    }
+    Ok(if is_all_well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn misuse(what: impl Into<String>, cause: impl Into<String>) -> Error {
+    Error::Misuse {
+        what: what.into(),
+        cause: cause.into(),
+    }
+}
+
+/// What is compared, each with the folder for its report.
+fn scenarios(arguments: &CompareArguments) -> Result<Vec<(Scenario, Option<PathBuf>)>, Error> {
+    if arguments.scenarios.is_empty() {
+        if arguments.runtimes.is_empty() {
+            return Err(misuse(
+                "cannot compare",
+                "expected scenario files, --runtime or --from-logs",
+            ));
+        }
+        let folder = absolute(Path::new("."))?;
+        let mut file = File::default();
+        for runtime in &arguments.runtimes {
+            file.runtimes.push(runtime_of(runtime, &folder)?);
+        }
+        let task_root = TaskRoot {
+            task_root: arguments.task_root.clone(),
+        };
+        arguments.apply_to(&mut file, Some(task_root.folder()?))?;
+        let scenario = file
+            .scenario(&folder, "these runtimes")
+            .map_err(Error::Compare)?;
+        return Ok(vec![(scenario, arguments.output.clone())]);
+    }
+    let mut found: Vec<(Scenario, Option<PathBuf>)> = Vec::new();
+    for path in &arguments.scenarios {
+        let (mut file, folder) = File::read(path).map_err(Error::Compare)?;
+        let task_root = arguments.task_root.as_deref().map(absolute).transpose()?;
+        arguments.apply_to(&mut file, task_root)?;
+        let stem = path.file_stem().unwrap_or_default();
+        let scenario = file
+            .scenario(&folder, &stem.to_string_lossy())
+            .map_err(Error::Compare)?;
+        let output = arguments
+            .output
+            .as_ref()
+            .map(|output| match arguments.scenarios.len() {
+                1 => output.clone(),
+                _ => output.join(stem),
+            });
+        if output.is_some() && found.iter().any(|(_, other)| *other == output) {
+            let cause = "another scenario of that name is written to the same folder";
+            return Err(misuse(format!("cannot compare {}", path.display()), cause));
+        }
+        found.push((scenario, output));
+    }
+    Ok(found)
+}
+
+impl CompareArguments {
+    /// What is said here goes before what the file says of all runtimes.
+    fn apply_to(&self, file: &mut File, task_root: Option<PathBuf>) -> Result<(), Error> {
+        fn set<T>(value: Option<T>, field: &mut Option<T>) {
+            if value.is_some() {
+                *field = value;
+            }
+        }
+        set(self.handler.clone(), &mut file.handler);
+        set(task_root, &mut file.task_root);
+        set(self.expect.clone(), &mut file.expect);
+        set(self.memory, &mut file.memory);
+        set(self.cpus, &mut file.cpus);
+        set(
+            self.timeout.map(|timeout| timeout.as_secs_f64()),
+            &mut file.timeout,
+        );
+        set(self.baseline.clone(), &mut file.baseline);
+        set(self.sizes.clone(), &mut file.warm.sizes);
+        set(self.repeats, &mut file.cold.repeats);
+        set(self.rounds, &mut file.warm.rounds);
+        set(self.invocations, &mut file.warm.invocations);
+        set(self.gap, &mut file.warm.gap);
+        if self.quick {
+            file.cold.repeats.get_or_insert(5);
+            file.warm.rounds.get_or_insert(3);
+            file.warm.budget.get_or_insert(200);
+        }
+        for Variable { name, value } in &self.variables {
+            let text = |text: &OsString| {
+                let what = format!("cannot use variable {}", name.display());
+                text.to_str()
+                    .map(ToOwned::to_owned)
+                    .ok_or_else(|| misuse(what, "it is not UTF-8"))
+            };
+            file.env.insert(text(name)?, text(value)?);
+        }
+        Ok(())
+    }
+}
+
+/// `NAME=WHAT`: a zip file by its name, an image by its prefix, else a command.
+fn runtime_of(argument: &OsStr, folder: &Path) -> Result<RuntimeTable, Error> {
+    let wrong = |cause: &str| misuse(format!("cannot use runtime {}", argument.display()), cause);
+    let text = argument.to_str().ok_or_else(|| wrong("it is not UTF-8"))?;
+    let (name, what) = text
+        .split_once('=')
+        .ok_or_else(|| wrong("expected NAME=WHAT"))?;
+    let mut runtime = RuntimeTable {
+        name: name.to_owned(),
+        ..RuntimeTable::default()
+    };
+    if let Some(image) = what.strip_prefix("image:") {
+        runtime.image = Some(image.to_owned());
+    } else if Path::new(what)
+        .extension()
+        .is_some_and(|kind| kind == "zip")
+    {
+        runtime.zip = Some(folder.join(what));
+    } else {
+        runtime.command = Some(Words::Text(what.to_owned()));
+    }
+    Ok(runtime)
+}
+
+fn logs_folder(arguments: &CompareArguments) -> Result<Option<PathBuf>, Error> {
+    let Some(folder) = &arguments.logs_folder else {
+        return Ok(None);
+    };
+    let folder = absolute(folder)?;
+    let what = format!("cannot make folder {}", folder.display());
+    std::fs::create_dir_all(&folder).map_err(Error::io(what))?;
+    Ok(Some(folder))
+}
+
+/// A placeholder for `compare::report::write`.
+fn write_report(results: &Results, folder: &Path) -> Result<(), crate::compare::Error> {
+    let path = folder.join("results.json");
+    let failed = |error: std::io::Error| {
+        crate::compare::Error::new(format!("cannot write {}", path.display()), error)
+    };
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    serde_json::to_writer_pretty(&mut file, results).map_err(|error| failed(error.into()))?;
+    file.persist(&path).map_err(|error| failed(error.error))?;
+    Ok(())
+}
+
+/// A placeholder for `compare::report::terminal`.
+fn print_report(results: &Results) -> Result<(), Error> {
+    let mut text = String::new();
+    for series in results.floor.iter().chain(&results.series) {
+        let summary = &series.summary;
+        let ratio = series
+            .ratio
+            .map(|ratio| format!("{:.3} ({:.3} to {:.3})", ratio.times, ratio.low, ratio.high));
+        text += &format!(
+            "{:<28} {:<16} {:>8} p50 {:>10.4} {:<4} p90 {:>10.4} p99 {:>10.4} n {:>6} {}\n",
+            series.metric.title(),
+            series.runtime,
+            series
+                .event_bytes
+                .map(|bytes| bytes.to_string())
+                .unwrap_or_default(),
+            summary.p50,
+            series.metric.unit(),
+            summary.p90,
+            summary.p99,
+            summary.count,
+            ratio.unwrap_or_default(),
+        );
+    }
+    for problem in &results.problems {
+        let (name, words) = (&problem.runtime, problem.kind.words());
+        text += &format!(
+            "{name} {words}: {} times, {}\n",
+            problem.count, problem.detail
+        );
+    }
+    for warning in &results.warnings {
+        text += &format!("warning: {warning}\n");
+    }
+    print(text.as_bytes()).map(drop)
 }

@@ -6,11 +6,29 @@
 //! log files -> lambda_logs -------------------+
 //! ```
 //!
+//! A runtime is made ready and started by `runtime`, within `limits` or a `container`, and measured at an `endpoint`; `tally`
+//! keeps what was measured, `usage` looks at what it cost, `machine` at what else runs. `floor` is a runtime of our own
+//! that does nothing.
+//!
 //! `results` is what both ways end in and all reports begin with; `statistics` is where the figures
 //! of a report come from. Nothing here knows the emulator: what it costs would be measured too.
 
+pub mod cold;
+pub mod container;
+pub mod endpoint;
+pub mod event;
+pub mod floor;
+pub mod http;
+pub mod limits;
+pub mod machine;
 pub mod results;
+pub mod run;
+pub mod runtime;
+pub mod scenario;
 pub mod statistics;
+pub mod tally;
+pub mod usage;
+pub mod warm;
 
 use std::fmt;
 

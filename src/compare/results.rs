@@ -6,7 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::statistics::{Ratio, Summary};
+use super::statistics::{Ratio, Summary, ratio, summary};
 
 /// The version of this document's shape.
 pub const VERSION: u32 = 1;
@@ -280,6 +280,23 @@ impl ProblemKind {
 }
 
 impl Results {
+    /// Fills in what follows from the rounds and the baseline: every summary, every ratio.
+    pub fn compute(&mut self) {
+        for series in self.floor.iter_mut().chain(&mut self.series) {
+            series.summary = summary(&series.rounds);
+            series.ratio = None;
+        }
+        for at in 0..self.series.len() {
+            let series = &self.series[at];
+            let baseline = self.series(&self.baseline, series.metric, series.event_bytes);
+            let others = baseline.filter(|baseline| baseline.runtime != series.runtime);
+            let is_more_better = series.metric.is_more_better();
+            let found =
+                others.and_then(|baseline| ratio(&series.rounds, &baseline.rounds, is_more_better));
+            self.series[at].ratio = found;
+        }
+    }
+
     /// The series of a runtime, if there is one.
     #[must_use]
     pub fn series(

@@ -1,18 +1,15 @@
 //! The peak memory of one sandbox: the bootstrap, extensions, and all that they have started.
 //!
-//! Memory is counted as the kernel shares it out, by proportional set size: what several processes
-//! map is counted once. The kernel remembers a process's own peak; what it had above what it has
-//! now is added, so that a peak between two looks is seen as long as its process lives. A process
-//! that came and went between two looks is not seen. `proc_pid_smaps(5)`, `proc_pid_status(5)`.
+//! A peak between two looks is seen as long as its process lives. A process that came and went
+//! between two looks is not seen.
 
-use std::fs;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
 use super::pulse::PERIOD;
-use crate::child::processes::trees;
+use crate::child::processes::{peak_kib, trees};
 
 /// An invocation shorter than a beat is looked at when the last look is older than this: a
 /// look costs as much as an invocation.
@@ -74,23 +71,6 @@ impl Memory {
         let peak = self.peak.lock().unwrap_or_else(PoisonError::into_inner);
         peak.kib.div_ceil(1024)
     }
-}
-
-/// `None` when the process has ended.
-fn peak_kib(pid: Pid) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let resident = field(&status, "VmRSS:")?;
-    let most = field(&status, "VmHWM:")?;
-    // Where the kernel has none, as under gVisor, resident memory is the next best.
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok();
-    let shared_out = rollup.and_then(|rollup| field(&rollup, "Pss:"));
-    Some(shared_out.unwrap_or(resident) + most.saturating_sub(resident))
-}
-
-/// The number in the line that starts with `name`.
-fn field(text: &str, name: &str) -> Option<u64> {
-    let line = text.lines().find(|line| line.starts_with(name))?;
-    line.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ use super::memory::Memory;
 use super::runtime_api::RuntimeApi;
 use super::{Error, Function, Scale};
 use crate::child;
-use crate::child::processes::are_orphans_left;
+use crate::child::processes::{are_orphans_left, marked};
 
 /// What the bootstrap has for a tidy end, from SIGTERM to SIGKILL: as much as Lambda gives a
 /// runtime with an internal extension.
@@ -385,29 +385,13 @@ fn with_folder(mut list: OsString, folder: &str) -> OsString {
     list
 }
 
-/// Kills every process with `mark` in its environment, `environ` of `proc(5)`; whether there were any.
-/// A zombie has none, and one of another user cannot be read.
+/// Kills every process with `mark` in its environment; whether there were any.
 fn kill_marked(mark: &[u8]) -> bool {
-    let Ok(processes) = fs::read_dir("/proc") else {
-        return false;
-    };
-    let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    let mut is_any = false;
-    for pid in pids.map(Pid::from_raw).filter(|&pid| pid != Pid::this()) {
-        let environment = fs::read(format!("/proc/{pid}/environ"));
-        if environment.is_ok_and(|environment| holds(&environment, mark)) {
-            let _ = kill(pid, Signal::SIGKILL);
-            is_any = true;
-        }
+    let pids = marked(mark);
+    for &pid in &pids {
+        let _ = kill(pid, Signal::SIGKILL);
     }
-    is_any
-}
-
-/// Whether an environment, a NUL after each entry, has the entry `mark`.
-fn holds(environment: &[u8], mark: &[u8]) -> bool {
-    environment
-        .split(|&byte| byte == 0)
-        .any(|entry| entry == mark)
+    !pids.is_empty()
 }
 
 #[cfg(test)]
@@ -489,12 +473,5 @@ mod tests {
         assert_eq!(from_option("TZ"), Some("Europe/Oslo".into()));
         assert_eq!(from_option("STAGE"), Some("test".into()));
         assert_eq!(from_option("_HANDLER"), Some("hello.greet".into()));
-    }
-
-    #[test]
-    fn environment_is_compared_by_whole_entries() {
-        let environment = b"PATH=/bin\0COSHELL_SANDBOX=1234\0";
-        assert!(holds(environment, b"COSHELL_SANDBOX=1234"));
-        assert!(!holds(environment, b"COSHELL_SANDBOX=123"));
     }
 }

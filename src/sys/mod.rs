@@ -56,6 +56,17 @@ pub fn close_inherited_on_exec() -> io::Result<()> {
     Ok(())
 }
 
+/// Has what `command` starts write `0` to each of these, itself and before it is the program: so one enters a
+/// control group; `cgroups(7)`.
+#[cfg(feature = "compare")]
+pub fn write_zero_before_exec(command: &mut std::process::Command, files: Vec<File>) {
+    use std::io::Write;
+    use std::os::unix::process::CommandExt;
+    let write = move || files.iter().try_for_each(|mut file| file.write_all(b"0"));
+    // SAFETY: between fork and exec this does nothing but write(2), to descriptors that were opened before.
+    unsafe { command.pre_exec(write) };
+}
+
 /// A file from an owned descriptor; keeps `From` conversions out of the callers' way.
 #[must_use]
 pub fn file(fd: OwnedFd) -> File {

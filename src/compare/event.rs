@@ -1,0 +1,259 @@
+//! What a runtime is sent, and what it has to answer.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::Error;
+use crate::runtime_api::wire::MAX_RESPONSE_BYTES;
+
+/// What the tutorial's handler puts around an event.
+const ECHO: (&[u8], &[u8]) = (b"Echoing request: '", b"'");
+
+/// What has to be answered, as a scenario says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expect {
+    /// `Echoing request: '<event>'`, as the tutorial's handler has it.
+    Echo,
+    /// The same as a JSON string, for runtimes that serialise what a handler returns.
+    EchoJson,
+    /// The event.
+    Raw,
+    /// JSON of the same value as the event.
+    JsonRaw,
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// Whatever it is.
+    Any,
+}
+
+impl Expect {
+    /// Reads `echo`, `echo-json`, `raw`, `json-raw`, `any`, `text:TEXT` or `file:PATH`, which is relative to `folder`.
+    ///
+    /// # Errors
+    /// When it is none of these, or the file cannot be read.
+    pub fn read(word: &str, folder: &Path) -> Result<Self, Error> {
+        let what = || format!("cannot use expect {word:?}");
+        match word {
+            "echo" => return Ok(Self::Echo),
+            "echo-json" => return Ok(Self::EchoJson),
+            "raw" => return Ok(Self::Raw),
+            "json-raw" => return Ok(Self::JsonRaw),
+            "any" => return Ok(Self::Any),
+            _ => {}
+        }
+        if let Some(text) = word.strip_prefix("text:") {
+            return Ok(Self::Bytes(text.as_bytes().to_vec()));
+        }
+        if let Some(path) = word.strip_prefix("file:") {
+            let bytes = fs::read(folder.join(path)).map_err(|error| Error::new(what(), error))?;
+            return Ok(Self::Bytes(bytes));
+        }
+        let cause = "expected echo, echo-json, raw, json-raw, any, text:TEXT or file:PATH";
+        Err(Error::new(what(), cause))
+    }
+
+    /// The answer to this event.
+    ///
+    /// # Errors
+    /// When there is none: the event is no JSON, or no text.
+    fn answer_to(&self, event: &[u8]) -> Result<Answer, String> {
+        let echo = || [ECHO.0, event, ECHO.1].concat();
+        Ok(match self {
+            Self::Echo => Answer::Bytes(echo()),
+            Self::Raw => Answer::Bytes(event.to_vec()),
+            Self::Bytes(bytes) => Answer::Bytes(bytes.clone()),
+            Self::Any => Answer::Any,
+            Self::EchoJson => {
+                let text = String::from_utf8(echo()).map_err(|error| error.to_string())?;
+                Answer::Bytes(Value::String(text).to_string().into_bytes())
+            }
+            Self::JsonRaw => {
+                Answer::Json(serde_json::from_slice(event).map_err(|error| error.to_string())?)
+            }
+        })
+    }
+}
+
+/// An event, with an expectation of its own if it has one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// What is sent.
+    pub bytes: Vec<u8>,
+    /// Goes before what the runtime and the scenario say.
+    pub expect: Option<Expect>,
+}
+
+impl Event {
+    /// JSON text of exactly so many bytes, without newlines; compact and with sorted keys, so that a runtime that
+    /// parses and prints it again can be held to the same bytes.
+    ///
+    /// # Errors
+    /// When there is no such text, or Lambda would not take it.
+    pub fn of_size(len_bytes: usize) -> Result<Self, String> {
+        if !(1..=MAX_RESPONSE_BYTES).contains(&len_bytes) {
+            return Err(format!("expected 1 to {MAX_RESPONSE_BYTES} bytes"));
+        }
+        Ok(Self {
+            bytes: json_text(len_bytes).into_bytes(),
+            expect: None,
+        })
+    }
+}
+
+fn json_text(len_bytes: usize) -> String {
+    const NUMBERED_FROM: usize = 256;
+    const LONGEST_RECORD: usize = 160;
+    let mut text = String::with_capacity(len_bytes);
+    if len_bytes == 1 {
+        return "1".to_owned();
+    }
+    if len_bytes < NUMBERED_FROM {
+        let hello = "Hello from Container Lambda!";
+        let inner = len_bytes - 2;
+        text.push('"');
+        text.push_str(&hello[..inner.min(hello.len())]);
+        text.push_str(&".".repeat(inner.saturating_sub(hello.len())));
+        text.push('"');
+        return text;
+    }
+    text.push_str("{\"items\":[");
+    for number in 0_usize.. {
+        if text.len() + LONGEST_RECORD >= len_bytes {
+            break;
+        }
+        let size = number * 31;
+        text.push_str(&format!(
+            "{{\"key\":\"photos/{number:06}.jpg\",\"note\":\"Hello from Container Lambda!\",\"seen\":true,\"size\":{size}}},"
+        ));
+    }
+    text.push_str("{\"size\":0}],\"rest\":\"");
+    text.push_str(&"x".repeat((len_bytes - 2).saturating_sub(text.len())));
+    text.push_str("\"}");
+    text
+}
+
+/// An event and its answer: what an endpoint hands out, again and again.
+#[derive(Debug)]
+pub struct Task {
+    /// The event's bytes.
+    pub event: Vec<u8>,
+    answer: Answer,
+}
+
+#[derive(Debug)]
+enum Answer {
+    Bytes(Vec<u8>),
+    Json(Value),
+    Any,
+}
+
+impl Task {
+    /// `event`, for a runtime that is expected to answer it like `expect`.
+    ///
+    /// # Errors
+    /// When there is no such answer to this event.
+    pub fn new(event: &Event, expect: &Expect) -> Result<Self, Error> {
+        let answer = event
+            .expect
+            .as_ref()
+            .unwrap_or(expect)
+            .answer_to(&event.bytes);
+        let what = || {
+            format!(
+                "cannot expect an answer to the event of {} bytes",
+                event.bytes.len()
+            )
+        };
+        Ok(Self {
+            event: event.bytes.clone(),
+            answer: answer.map_err(|cause| Error::new(what(), cause))?,
+        })
+    }
+
+    /// Whether this is the right answer.
+    ///
+    /// # Errors
+    /// What differs, by sizes and places alone: neither event nor answer is to be read in a report.
+    pub fn check(&self, answer: &[u8]) -> Result<(), String> {
+        match &self.answer {
+            Answer::Any => Ok(()),
+            Answer::Bytes(expected) if expected == answer => Ok(()),
+            Answer::Bytes(expected) => {
+                let pairs = expected.iter().zip(answer);
+                let at = pairs.take_while(|(expected, got)| expected == got).count();
+                let (got, expected) = (answer.len(), expected.len());
+                Err(format!(
+                    "{got} bytes instead of {expected}, the first difference at byte {at}"
+                ))
+            }
+            Answer::Json(expected) => match serde_json::from_slice::<Value>(answer) {
+                Ok(value) if value == *expected => Ok(()),
+                Ok(_) => Err(format!("{} bytes of JSON, of another value", answer.len())),
+                Err(error) => {
+                    let (got, at) = (answer.len(), error.column());
+                    Err(format!("{got} bytes that are no JSON from column {at} on"))
+                }
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn event_is_json_of_exactly_its_size() {
+        for size in (1..600).chain([1024, 102_400, 1_048_576, MAX_RESPONSE_BYTES]) {
+            let event = Event::of_size(size).unwrap().bytes;
+            assert_eq!(event.len(), size);
+            let value: Value = serde_json::from_slice(&event).unwrap();
+            assert_eq!(value.to_string().as_bytes(), event, "{size}");
+        }
+        assert!(Event::of_size(0).is_err() && Event::of_size(MAX_RESPONSE_BYTES + 1).is_err());
+    }
+
+    #[test]
+    fn difference_is_told_without_what_differs() {
+        let event = Event {
+            bytes: b"secret".to_vec(),
+            expect: None,
+        };
+        let task = Task::new(&event, &Expect::Echo).unwrap();
+        assert_eq!(task.check(b"Echoing request: 'secret'"), Ok(()));
+        let wrong = task.check(b"Echoing request: 'secreT'").unwrap_err();
+        assert_eq!(
+            wrong,
+            "25 bytes instead of 25, the first difference at byte 23"
+        );
+        let short = task.check(b"Echoing").unwrap_err();
+        assert_eq!(
+            short,
+            "7 bytes instead of 25, the first difference at byte 7"
+        );
+    }
+
+    #[test]
+    fn expectations_are_read() {
+        let read = |word| Expect::read(word, Path::new("/"));
+        assert_eq!(read("text:a:b"), Ok(Expect::Bytes(b"a:b".to_vec())));
+        assert!(read("file:/nowhere").is_err());
+        assert_eq!(
+            read("ecko").unwrap_err().to_string(),
+            "cannot use expect \"ecko\": expected echo, echo-json, raw, json-raw, any, text:TEXT or file:PATH"
+        );
+        let event = Event::of_size(300).unwrap();
+        let json = Task::new(&event, &Expect::JsonRaw).unwrap();
+        let spaced = String::from_utf8(event.bytes.clone())
+            .unwrap()
+            .replace(',', ", ");
+        assert_eq!(json.check(spaced.as_bytes()), Ok(()));
+        assert!(json.check(b"{}").is_err() && json.check(b"{").is_err());
+        let echo = Task::new(&event, &Expect::EchoJson).unwrap();
+        let text = String::from_utf8(event.bytes).unwrap();
+        let answer = Value::String(format!("Echoing request: '{text}'")).to_string();
+        assert_eq!(echo.check(answer.as_bytes()), Ok(()));
+    }
+}

@@ -1,0 +1,114 @@
+//! The runtime that does nothing: what the harness itself costs.
+//!
+//! `coshell` starts itself with [`WORD`]. It answers each event with the event, over one connection, with
+//! one read and one write for an event; no allocation and no lock is between the two.
+
+use std::env;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::TcpStream;
+use std::ops::Range;
+use std::process::ExitCode;
+
+use crate::runtime_api::wire;
+
+/// The first argument that makes `coshell` this runtime; nobody types it.
+pub const WORD: &str = "compare-floor";
+/// What it is called in a report.
+pub const NAME: &str = "floor";
+
+/// Speaks to the Runtime API until that closes the connection.
+#[must_use]
+pub fn serve() -> ExitCode {
+    match answer_all() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("coshell: cannot answer events: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn answer_all() -> io::Result<()> {
+    let api = env::var("AWS_LAMBDA_RUNTIME_API").map_err(io::Error::other)?;
+    let mut stream = TcpStream::connect(&api)?;
+    stream.set_nodelay(true)?;
+    let next = format!("GET {} HTTP/1.1\r\nHost: {api}\r\n\r\n", wire::NEXT);
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        stream.write_all(next.as_bytes())?;
+        let Some(event) = read_event(&mut stream, &mut buffer)? else {
+            return Ok(());
+        };
+        let len_bytes = event.body.len();
+        let path = wire::response_path(&event.request_id);
+        let head =
+            format!("POST {path} HTTP/1.1\r\nHost: {api}\r\nContent-Length: {len_bytes}\r\n\r\n");
+        send(&mut stream, head.as_bytes(), &buffer[event.body])?;
+        if read_message(&mut stream, &mut buffer)?.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+struct Event {
+    request_id: String,
+    body: Range<usize>,
+}
+
+fn read_event(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option<Event>> {
+    let message = read_message(stream, buffer)?;
+    Ok(message.map(|(request_id, body)| Event { request_id, body }))
+}
+
+/// The request id, if any, and where the body is in the buffer; `None` at the end of the stream.
+fn read_message(
+    stream: &mut TcpStream,
+    buffer: &mut Vec<u8>,
+) -> io::Result<Option<(String, Range<usize>)>> {
+    let mut filled = 0;
+    loop {
+        let count = stream.read(&mut buffer[filled..])?;
+        if count == 0 {
+            return Ok(None);
+        }
+        filled += count;
+        let mut headers = [httparse::EMPTY_HEADER; 16];
+        let mut response = httparse::Response::new(&mut headers);
+        let parsed = response
+            .parse(&buffer[..filled])
+            .map_err(io::Error::other)?;
+        let httparse::Status::Complete(start) = parsed else {
+            continue;
+        };
+        let value = |name: &str| {
+            let found = response
+                .headers
+                .iter()
+                .find(|header| header.name.eq_ignore_ascii_case(name));
+            found.map(|header| String::from_utf8_lossy(header.value).into_owned())
+        };
+        let request_id = value(wire::REQUEST_ID).unwrap_or_default();
+        let length = value("content-length").and_then(|length| length.parse::<usize>().ok());
+        let end = start + length.unwrap_or_default();
+        if buffer.len() <= end {
+            buffer.resize(end + 1, 0);
+        }
+        if filled < end {
+            stream.read_exact(&mut buffer[filled..end])?;
+        }
+        return Ok(Some((request_id, start..end)));
+    }
+}
+
+fn send(stream: &mut TcpStream, mut head: &[u8], mut body: &[u8]) -> io::Result<()> {
+    while !head.is_empty() || !body.is_empty() {
+        let count = stream.write_vectored(&[IoSlice::new(head), IoSlice::new(body)])?;
+        if count == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        let of_head = count.min(head.len());
+        head = &head[of_head..];
+        body = &body[count - of_head..];
+    }
+    Ok(())
+}

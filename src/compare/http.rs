@@ -1,0 +1,317 @@
+//! HTTP/1.1 as a Runtime API speaks it, over one blocking connection.
+//!
+//! A head is read with one `read`, and written with the body in one `writev`: what is between two system calls here is
+//! measured as if it were the runtime's.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use crate::runtime_api::wire;
+
+/// More than any runtime's head is an attack.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+const MAX_HEADERS: usize = 64;
+/// More than Lambda takes, so that an answer that is too long is read and found wrong.
+const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
+
+/// The head of what a runtime asks.
+#[derive(Debug)]
+pub struct Head {
+    /// Whether it is a GET; else it is something with a body.
+    pub is_get: bool,
+    /// What follows the method.
+    pub path: String,
+    length: Option<usize>,
+    is_chunked: bool,
+    is_100_expected: bool,
+    /// Whether the connection ends with the answer.
+    pub is_last: bool,
+}
+
+/// A connection, with what was read too early.
+#[derive(Debug)]
+pub struct Connection {
+    stream: Arc<TcpStream>,
+    buffer: Vec<u8>,
+    /// What is filled of the buffer, and what of that is consumed.
+    filled: usize,
+    consumed: usize,
+    body: Vec<u8>,
+}
+
+fn invalid(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, cause)
+}
+
+impl Connection {
+    /// Over `stream`.
+    #[must_use]
+    pub fn new(stream: Arc<TcpStream>) -> Self {
+        Self {
+            stream,
+            buffer: vec![0; 16 * 1024],
+            filled: 0,
+            consumed: 0,
+            body: Vec::new(),
+        }
+    }
+
+    /// Reads once; false at the end of the stream.
+    fn fill(&mut self) -> io::Result<bool> {
+        if self.consumed == self.filled {
+            (self.consumed, self.filled) = (0, 0);
+        } else if self.filled == self.buffer.len() {
+            if self.consumed == 0 && self.buffer.len() >= MAX_HEAD_BYTES {
+                return Err(invalid(format!(
+                    "a head of more than {MAX_HEAD_BYTES} bytes"
+                )));
+            }
+            self.buffer.copy_within(self.consumed..self.filled, 0);
+            self.filled -= self.consumed;
+            self.consumed = 0;
+            self.buffer.resize(MAX_HEAD_BYTES, 0);
+        }
+        let count = (&*self.stream).read(&mut self.buffer[self.filled..])?;
+        self.filled += count;
+        Ok(count > 0)
+    }
+
+    fn unread(&self) -> &[u8] {
+        &self.buffer[self.consumed..self.filled]
+    }
+
+    /// The next head; blocks until it is there. `None` when the other side has closed the connection.
+    ///
+    /// # Errors
+    /// The system's, and `InvalidData` for what is no HTTP.
+    pub fn head(&mut self) -> io::Result<Option<Head>> {
+        loop {
+            if !self.unread().is_empty()
+                && let Some((head, len_bytes)) = parse(self.unread())?
+            {
+                self.consumed += len_bytes;
+                return Ok(Some(head));
+            }
+            if !self.fill()? {
+                return match self.unread().len() {
+                    0 => Ok(None),
+                    count => Err(invalid(format!(
+                        "the connection ends after {count} bytes of a head"
+                    ))),
+                };
+            }
+        }
+    }
+
+    /// The body that belongs to `head`, and whether a trailer says that the function failed meanwhile.
+    ///
+    /// # Errors
+    /// The system's, and `InvalidData` for what is no HTTP.
+    pub fn body(&mut self, head: &Head) -> io::Result<(&[u8], bool)> {
+        if head.is_100_expected {
+            self.send(b"HTTP/1.1 100 Continue\r\n\r\n", b"")?;
+        }
+        let mut len_bytes = 0;
+        let mut is_failed = false;
+        if head.is_chunked {
+            loop {
+                let chunk = self.chunk_size()?;
+                if chunk == 0 {
+                    is_failed = self.trailers()?;
+                    break;
+                }
+                len_bytes = self.take(len_bytes, chunk)?;
+                // The line end after a chunk.
+                let _ = self.take(len_bytes, 2)?;
+            }
+        } else if let Some(length) = head.length {
+            len_bytes = self.take(0, length)?;
+        }
+        Ok((&self.body[..len_bytes], is_failed))
+    }
+
+    /// Moves so many bytes to the body, behind its first `at`; where it ends then. The body is never shortened: memory
+    /// that is used again needs not be cleared, nor its pages made, while a runtime is measured.
+    fn take(&mut self, at: usize, count: usize) -> io::Result<usize> {
+        let end = at.saturating_add(count);
+        if end > MAX_BODY_BYTES {
+            return Err(invalid(format!(
+                "a body of more than {MAX_BODY_BYTES} bytes"
+            )));
+        }
+        if self.body.len() < end {
+            self.body.resize(end, 0);
+        }
+        let early = self.unread().len().min(count);
+        self.body[at..at + early]
+            .copy_from_slice(&self.buffer[self.consumed..self.consumed + early]);
+        self.consumed += early;
+        (&*self.stream).read_exact(&mut self.body[at + early..end])?;
+        Ok(end)
+    }
+
+    fn chunk_size(&mut self) -> io::Result<usize> {
+        loop {
+            let parsed = httparse::parse_chunk_size(self.unread());
+            match parsed.map_err(|_| invalid("a chunk without a size"))? {
+                httparse::Status::Complete((len_bytes, size)) => {
+                    self.consumed += len_bytes;
+                    return usize::try_from(size).map_err(invalid);
+                }
+                httparse::Status::Partial => self.fill_on()?,
+            }
+        }
+    }
+
+    /// Whether there is a trailer that tells of a failure.
+    fn trailers(&mut self) -> io::Result<bool> {
+        loop {
+            let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+            match httparse::parse_headers(self.unread(), &mut headers).map_err(invalid)? {
+                httparse::Status::Complete((len_bytes, found)) => {
+                    let is_error = |header: &httparse::Header| {
+                        header.name.eq_ignore_ascii_case(wire::ERROR_TYPE)
+                    };
+                    let is_failed = found.iter().any(is_error);
+                    self.consumed += len_bytes;
+                    return Ok(is_failed);
+                }
+                httparse::Status::Partial => self.fill_on()?,
+            }
+        }
+    }
+
+    fn fill_on(&mut self) -> io::Result<()> {
+        if self.fill()? {
+            return Ok(());
+        }
+        Err(invalid("the connection ends within a body"))
+    }
+
+    /// Writes both, in one system call if the socket takes them.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn send(&mut self, mut head: &[u8], mut body: &[u8]) -> io::Result<()> {
+        while !head.is_empty() || !body.is_empty() {
+            let count =
+                (&*self.stream).write_vectored(&[IoSlice::new(head), IoSlice::new(body)])?;
+            if count == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            let of_head = count.min(head.len());
+            head = &head[of_head..];
+            body = &body[count - of_head..];
+        }
+        Ok(())
+    }
+}
+
+/// The head that `bytes` begin with, and its length, once it is complete.
+fn parse(bytes: &[u8]) -> io::Result<Option<(Head, usize)>> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut request = httparse::Request::new(&mut headers);
+    let httparse::Status::Complete(len_bytes) = request.parse(bytes).map_err(invalid)? else {
+        return Ok(None);
+    };
+    let is_old = request.version == Some(0);
+    let mut head = Head {
+        is_get: request.method == Some("GET"),
+        path: request.path.unwrap_or_default().to_owned(),
+        length: None,
+        is_chunked: false,
+        is_100_expected: false,
+        is_last: is_old,
+    };
+    for header in request.headers.iter() {
+        let has = |word: &[u8]| {
+            let mut words = header.value.split(|&byte| byte == b',');
+            words.any(|one| one.trim_ascii().eq_ignore_ascii_case(word))
+        };
+        let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+        if is("content-length") {
+            let text = String::from_utf8_lossy(header.value);
+            head.length = Some(
+                text.trim()
+                    .parse()
+                    .map_err(|_| invalid("a content-length that is no number"))?,
+            );
+        } else if is("transfer-encoding") {
+            head.is_chunked |= has(b"chunked");
+        } else if is("expect") {
+            head.is_100_expected |= has(b"100-continue");
+        } else if is("connection") {
+            head.is_last = has(b"close") || (is_old && !has(b"keep-alive"));
+        }
+    }
+    Ok(Some((head, len_bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    /// What a connection makes of `pieces`, each written by itself.
+    fn received(
+        pieces: &'static [&'static str],
+    ) -> (Vec<String>, io::Result<Vec<(Vec<u8>, bool)>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let writer = thread::spawn(move || {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.set_nodelay(true).unwrap();
+            for piece in pieces {
+                stream.write_all(piece.as_bytes()).unwrap();
+                thread::yield_now();
+            }
+        });
+        let mut connection = Connection::new(Arc::new(listener.accept().unwrap().0));
+        let mut paths = Vec::new();
+        let mut all = || {
+            let mut bodies = Vec::new();
+            while let Some(head) = connection.head()? {
+                paths.push(head.path.clone());
+                let (body, is_failed) = connection.body(&head)?;
+                bodies.push((body.to_vec(), is_failed));
+            }
+            Ok(bodies)
+        };
+        let bodies = all();
+        writer.join().unwrap();
+        (paths, bodies)
+    }
+
+    #[test]
+    fn bodies_come_by_length_and_in_chunks() {
+        let (paths, bodies) = received(&[
+            "GET /a HTTP/1.1\r\nHost: x\r\n\r\nPOST /b HTTP/1.1\r\nContent-",
+            "Length: 5\r\n\r\nhel",
+            "loPOST /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n1",
+            "\r\nd\r\n0\r\n\r\nPOST /d HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n",
+            "Lambda-Runtime-Function-Error-Type: Function.X\r\n\r\n",
+        ]);
+        assert_eq!(paths, ["/a", "/b", "/c", "/d"]);
+        let expected = [("", false), ("hello", false), ("abcd", false), ("x", true)];
+        let expected = expected.map(|(body, is_failed)| (body.as_bytes().to_vec(), is_failed));
+        assert_eq!(bodies.unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_no_http_is_an_error() {
+        let wrong: [&'static [&'static str]; 5] = [
+            &["hello\r\n\r\n"],
+            &["GET /a HTTP/1.1\r\n"],
+            &["POST /a HTTP/1.1\r\nContent-Length: x\r\n\r\n"],
+            &["POST /a HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n"],
+            &["POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"],
+        ];
+        for pieces in wrong {
+            let kind = received(pieces).1.unwrap_err().kind();
+            assert_eq!(kind, io::ErrorKind::InvalidData, "{pieces:?}");
+        }
+    }
+}

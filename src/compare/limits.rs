@@ -1,0 +1,268 @@
+//! How much CPU and memory a runtime may have: control groups, of version 1 or 2.
+//!
+//! Each start has a group of its own, below ours or, where that has no room for one, nearer to the root. A
+//! controller is where `/proc/self/mountinfo` says; `cgroups(7)`.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// With so much memory a function has one CPU to itself, and with less of it the same share of one:
+/// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html>.
+const MB_OF_ONE_CPU: f64 = 1769.0;
+/// What Lambda is seen to share CPUs out in, where 100 ms is usual: with 128 MB a start runs for 1.4 ms, and then
+/// waits for 18.6 ms.
+const PERIOD_US: f64 = 20_000.0;
+/// The least that the kernel takes.
+const MIN_QUOTA_US: f64 = 1000.0;
+/// How long a group's last processes may take to leave it.
+const REMOVE_LIMIT: Duration = Duration::from_millis(500);
+const REMOVE_AGAIN: Duration = Duration::from_millis(1);
+
+/// What a runtime may have at most.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Limits {
+    /// In MB, which are MiB as Lambda has them.
+    pub memory_mb: Option<u32>,
+    /// In CPUs.
+    pub cpus: Option<f64>,
+}
+
+impl Limits {
+    /// Lambda's share of CPU by memory size, unless `cpus` says another.
+    #[must_use]
+    pub fn new(memory_mb: Option<u32>, cpus: Option<f64>) -> Self {
+        let by_memory = memory_mb.map(|mb| f64::from(mb) / MB_OF_ONE_CPU);
+        Self {
+            memory_mb,
+            cpus: cpus.or(by_memory),
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A control group for one start. Dropping it removes it, once nobody is in it.
+#[derive(Debug)]
+pub struct Group {
+    folders: Vec<PathBuf>,
+}
+
+impl Group {
+    /// Makes one with these limits.
+    ///
+    /// # Errors
+    /// The system's, when we may not, or there are no such controllers.
+    pub fn make(limits: &Limits, name: &str) -> io::Result<Self> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+        let own = fs::read_to_string("/proc/self/cgroup")?;
+        let mut group = Self {
+            folders: Vec::new(),
+        };
+        if let Some(cpus) = limits.cpus {
+            let quota = (cpus * PERIOD_US).max(MIN_QUOTA_US).round();
+            let old = [
+                ("cpu.cfs_period_us", PERIOD_US.to_string()),
+                ("cpu.cfs_quota_us", quota.to_string()),
+            ];
+            let new = [("cpu.max", format!("{quota} {PERIOD_US}"))];
+            group.join(&hierarchy(&mounts, &own, "cpu"), name, &old, &new)?;
+        }
+        if let Some(memory_mb) = limits.memory_mb {
+            let bytes = (u64::from(memory_mb) << 20).to_string();
+            let old = [("memory.limit_in_bytes", bytes.clone())];
+            let new = [("memory.max", bytes)];
+            group.join(&hierarchy(&mounts, &own, "memory"), name, &old, &new)?;
+        }
+        Ok(group)
+    }
+
+    /// Adds a folder with these values, in the first place that has room for it.
+    fn join(
+        &mut self,
+        hierarchy: &Hierarchy,
+        name: &str,
+        old: &[(&str, String)],
+        new: &[(&str, String)],
+    ) -> io::Result<()> {
+        let values = if hierarchy.is_unified { new } else { old };
+        let mut failed = io::Error::from(io::ErrorKind::NotFound);
+        for parent in &hierarchy.parents {
+            let folder = parent.join(name);
+            if hierarchy.is_unified {
+                // Denied where processes are in the parent itself, and where we may not; both show below.
+                for controller in ["+cpu", "+memory"] {
+                    let _ = write(&parent.join("cgroup.subtree_control"), controller);
+                }
+            }
+            let is_new = !self.folders.contains(&folder);
+            let made = if is_new {
+                fs::create_dir(&folder)
+            } else {
+                Ok(())
+            };
+            let set = made.and_then(|()| {
+                let mut files = values.iter();
+                files.try_for_each(|(file, value)| write(&folder.join(file), value))
+            });
+            match set {
+                Ok(()) if is_new => {
+                    self.folders.push(folder);
+                    return Ok(());
+                }
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    if is_new {
+                        let _ = fs::remove_dir(&folder);
+                    }
+                    failed = error;
+                }
+            }
+        }
+        Err(failed)
+    }
+
+    /// Who writes `0` to these is in the group.
+    ///
+    /// # Errors
+    /// The system's, when they cannot be opened.
+    pub fn doors(&self) -> io::Result<Vec<File>> {
+        let doors = self
+            .folders
+            .iter()
+            .map(|folder| folder.join("cgroup.procs"));
+        doors
+            .map(|door| OpenOptions::new().write(true).open(door))
+            .collect()
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let begun = Instant::now();
+        for folder in &self.folders {
+            while fs::remove_dir(folder).is_err()
+                && folder.exists()
+                && begun.elapsed() < REMOVE_LIMIT
+            {
+                thread::sleep(REMOVE_AGAIN);
+            }
+        }
+    }
+}
+
+/// As the kernel's files want it: in one write, to a file that is there.
+fn write(path: &Path, value: &str) -> io::Result<()> {
+    use std::io::Write;
+    OpenOptions::new()
+        .write(true)
+        .open(path)?
+        .write_all(value.as_bytes())
+}
+
+/// Where groups with a controller can be made.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Hierarchy {
+    is_unified: bool,
+    /// Our own group first, the root last.
+    parents: Vec<PathBuf>,
+}
+
+/// Looks for `controller` in the texts of `/proc/self/mountinfo` and `/proc/self/cgroup`.
+fn hierarchy(mounts: &str, own: &str, controller: &str) -> Hierarchy {
+    let mounts = mounts.lines().filter_map(|line| {
+        let (mount, system) = line.split_once(" - ")?;
+        let mut mount = mount.split(' ').skip(3);
+        let (root, point) = (mount.next()?, mount.next()?);
+        let mut system = system.split(' ');
+        let (kind, options) = (system.next()?, system.nth(1)?);
+        Some((root, point, kind, options))
+    });
+    let groups = || {
+        own.lines().filter_map(|line| {
+            let mut parts = line.splitn(3, ':').skip(1);
+            Some((parts.next()?, parts.next()?))
+        })
+    };
+    let has = |list: &str| list.split(',').any(|one| one == controller);
+    let mut unified = Hierarchy::default();
+    for (root, point, kind, options) in mounts {
+        let is_unified = kind == "cgroup2";
+        if !is_unified && !(kind == "cgroup" && has(options)) {
+            continue;
+        }
+        let group = groups().find(|(list, _)| {
+            if is_unified {
+                list.is_empty()
+            } else {
+                has(list)
+            }
+        });
+        let group = group.map_or("/", |(_, group)| group);
+        let below = Path::new(group)
+            .strip_prefix(root)
+            .unwrap_or_else(|_| Path::new(""));
+        let below = below.strip_prefix("/").unwrap_or(below);
+        let parents = below
+            .ancestors()
+            .map(|part| Path::new(point).join(part))
+            .collect();
+        let found = Hierarchy {
+            is_unified,
+            parents,
+        };
+        if !is_unified {
+            return found;
+        }
+        unified = found;
+    }
+    unified
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_decides_on_cpu_as_on_lambda() {
+        let cpus = |memory_mb, cpus| Limits::new(memory_mb, cpus).cpus;
+        assert_eq!(cpus(Some(1769), None), Some(1.0));
+        assert_eq!(
+            cpus(Some(128), None).map(|cpus| (cpus * 1000.0).round()),
+            Some(72.0)
+        );
+        assert_eq!(cpus(Some(128), Some(2.0)), Some(2.0));
+        assert!(Limits::new(None, None).is_none());
+    }
+
+    #[test]
+    fn controllers_are_where_they_are_mounted() {
+        let mounts = "30 20 0:26 / /sys/fs/cgroup/cpu rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuacct\n\
+                      31 20 0:27 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
+        let own = "4:cpuacct,cpu:/a/b\n0::/c\n";
+        let found = hierarchy(mounts, own, "cpu");
+        let parents = [
+            "/sys/fs/cgroup/cpu/a/b",
+            "/sys/fs/cgroup/cpu/a",
+            "/sys/fs/cgroup/cpu/",
+        ];
+        assert_eq!(found.parents, parents.map(PathBuf::from));
+        assert!(!found.is_unified);
+        let found = hierarchy(mounts, own, "memory");
+        assert!(found.is_unified);
+        assert_eq!(found.parents[0], Path::new("/sys/fs/cgroup/unified/c"));
+        let contained = "31 20 0:27 /docker/x /sys/fs/cgroup ro - cgroup2 cgroup rw\n";
+        let found = hierarchy(contained, "0::/docker/x/y\n", "cpu");
+        assert_eq!(
+            found.parents,
+            ["/sys/fs/cgroup/y", "/sys/fs/cgroup/"].map(PathBuf::from)
+        );
+        assert_eq!(hierarchy("", "", "cpu"), Hierarchy::default());
+    }
+}

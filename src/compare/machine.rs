@@ -1,0 +1,208 @@
+//! The machine, and what on it makes figures less sure than they look.
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::thread;
+use std::time::Instant;
+
+use nix::unistd::{Pid, getpid, sync};
+
+use super::results::Machine;
+use super::usage::TICKS_A_SECOND;
+use crate::child::processes::program;
+
+/// From this share of the CPUs on, load matters.
+const LOADED: f64 = 0.25;
+/// From this share of one CPU on, another process matters.
+const BUSY: f64 = 0.1;
+/// From this share of the time on, what the hypervisor takes matters.
+const STOLEN: f64 = 0.01;
+/// How many busy processes are named.
+const NAMED: usize = 3;
+
+fn text(path: &str) -> String {
+    fs::read_to_string(path)
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
+}
+
+/// What is known of this machine.
+#[must_use]
+pub fn describe() -> Machine {
+    let value = |text: &str, name: &str| {
+        let found = text.lines().find_map(|line| {
+            line.strip_prefix(name)?
+                .trim_start()
+                .strip_prefix([':', '='])
+        });
+        found.map(|value| value.trim().trim_matches('"').to_owned())
+    };
+    let cpu = text("/proc/cpuinfo");
+    // Arm's have no name there.
+    let cpu = value(&cpu, "model name")
+        .or_else(|| value(&cpu, "CPU part").map(|part| format!("Arm, part {part}")));
+    Machine {
+        cpu: cpu.unwrap_or_default(),
+        cpus: thread::available_parallelism().map_or(0, std::num::NonZero::get),
+        kernel: text("/proc/sys/kernel/osrelease"),
+        os: value(&text("/etc/os-release"), "PRETTY_NAME").unwrap_or_default(),
+        coshell: env!("CARGO_PKG_VERSION").to_owned(),
+        load: load(),
+    }
+}
+
+fn load() -> f64 {
+    let text = text("/proc/loadavg");
+    text.split(' ')
+        .next()
+        .and_then(|load| load.parse().ok())
+        .unwrap_or_default()
+}
+
+/// Empties the page cache, after what has to be written is; `proc_sys_vm(5)`.
+///
+/// # Errors
+/// The system's, when we may not.
+pub fn drop_page_cache() -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .open("/proc/sys/vm/drop_caches")?;
+    sync();
+    file.write_all(b"3")
+}
+
+/// Knows what ran before.
+#[derive(Debug)]
+pub struct Noise {
+    began: Instant,
+    load: f64,
+    /// What each process has used, in clock ticks.
+    used: BTreeMap<i32, u64>,
+    /// All time of all CPUs so far, and what of it was stolen; in ticks.
+    times: (u64, u64),
+}
+
+impl Noise {
+    /// From now on.
+    #[must_use]
+    pub fn watch() -> Self {
+        Self {
+            began: Instant::now(),
+            load: load(),
+            used: used(),
+            times: times(),
+        }
+    }
+
+    /// What matters, a sentence each.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let cpus = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        #[allow(clippy::cast_precision_loss)]
+        if self.load > LOADED * cpus as f64 {
+            let load = self.load;
+            warnings.push(format!(
+                "the load average was {load:.2} at the start, on {cpus} CPUs: other programs ran"
+            ));
+        }
+        warnings.extend(self.busy());
+        #[allow(clippy::cast_precision_loss)]
+        let share = {
+            let now = times();
+            let [all, stolen] = [
+                now.0 - self.times.0.min(now.0),
+                now.1 - self.times.1.min(now.1),
+            ];
+            stolen as f64 / all.max(1) as f64
+        };
+        if share > STOLEN {
+            warnings.push(format!(
+                "the hypervisor took {:.0} % of the time",
+                share * 100.0
+            ));
+        }
+        let governor = text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
+        if !governor.is_empty() && governor != "performance" {
+            warnings.push(format!(
+                "the CPU's frequency is not held: its governor is {governor}"
+            ));
+        }
+        warnings
+    }
+
+    /// Other processes that ran then and run now, and used much meanwhile.
+    fn busy(&self) -> Vec<String> {
+        let elapsed = self.began.elapsed().as_secs_f64() * f64::from(TICKS_A_SECOND);
+        let own = getpid().as_raw();
+        let mut busy: Vec<_> = used()
+            .into_iter()
+            .filter(|(pid, _)| *pid != own)
+            .filter_map(|(pid, now)| Some((now.checked_sub(*self.used.get(&pid)?)?, pid)))
+            .collect();
+        busy.sort_unstable();
+        let told = busy
+            .into_iter()
+            .rev()
+            .take(NAMED)
+            .filter_map(|(ticks, pid)| {
+                #[allow(clippy::cast_precision_loss)]
+                let share = ticks as f64 / elapsed.max(1.0);
+                let program = program(Pid::from_raw(pid)).filter(|_| share > BUSY)?;
+                Some(format!(
+                    "process {pid} ({program}) used {:.0} % of a CPU meanwhile",
+                    share * 100.0
+                ))
+            });
+        told.collect()
+    }
+}
+
+/// What each process has used, with its children that have ended, in ticks; `proc_pid_stat(5)`.
+fn used() -> BTreeMap<i32, u64> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let of = |pid: i32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let fields = stat.rsplit_once(") ")?.1.split(' ').skip(11).take(4);
+        Some((
+            pid,
+            fields.filter_map(|field| field.parse::<u64>().ok()).sum(),
+        ))
+    };
+    pids.filter_map(of).collect()
+}
+
+/// All time of all CPUs, and what of it the hypervisor took; `proc_stat(5)`.
+fn times() -> (u64, u64) {
+    let text = text("/proc/stat");
+    let fields: Vec<u64> = text
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .split_ascii_whitespace()
+        .skip(1)
+        .take(8)
+        .filter_map(|field| field.parse().ok())
+        .collect();
+    (
+        fields.iter().sum(),
+        fields.get(7).copied().unwrap_or_default(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn machine_is_described() {
+        let machine = describe();
+        assert!(
+            !machine.cpu.is_empty() && !machine.kernel.is_empty() && machine.cpus > 0,
+            "{machine:?}"
+        );
+    }
+}

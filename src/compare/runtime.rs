@@ -1,0 +1,392 @@
+//! A runtime: made ready once, started many times, each time with a Runtime API and a folder for temporary files of its
+//! own, and ended with all that it started.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use super::Error;
+use super::container::{self, Container};
+use super::endpoint::{Ended, Endpoint, Fault, Until};
+use super::limits::{Group, Limits};
+use super::results::ProblemKind;
+use super::scenario::{Program, Runtime};
+use crate::child::{self, processes};
+
+/// Names a start, in the environment of all that it starts.
+const MARK: &str = "COSHELL_COMPARE";
+/// How long processes are waited for that were killed.
+const END_LIMIT: Duration = Duration::from_secs(2);
+const END_STEP: Duration = Duration::from_micros(500);
+/// What a function is told that has no limit.
+const MEMORY_MB: u32 = 1024;
+
+/// A runtime whose files are where they have to be.
+#[derive(Debug)]
+pub struct Prepared {
+    /// What the scenario says of it.
+    pub runtime: Runtime,
+    /// What it is, for a reader.
+    pub description: String,
+    words: Vec<String>,
+    task_root: PathBuf,
+    limits: Limits,
+    /// Where what it prints goes.
+    log: Option<PathBuf>,
+    /// What was unpacked; removed with this.
+    _unpacked: Option<TempDir>,
+}
+
+impl Prepared {
+    /// Unpacks a zip file, looks for an image, tries limits; what cannot be done as asked, but does not keep it from being
+    /// measured, goes to `warnings`. What it prints goes to a file in the folder `logs`.
+    ///
+    /// # Errors
+    /// When the zip file or image is none, or Docker is missing.
+    pub fn new(
+        runtime: &Runtime,
+        logs: Option<&Path>,
+        warnings: &mut Vec<String>,
+    ) -> Result<Self, Error> {
+        let (mut words, mut task_root, mut unpacked) =
+            (Vec::new(), runtime.task_root.clone(), None);
+        match &runtime.program {
+            Program::Command(command) => words.clone_from(command),
+            Program::Zip(path) => {
+                let folder = unpack(path).map_err(|cause| {
+                    let what = format!(
+                        "cannot use zip {} of runtime {}",
+                        path.display(),
+                        runtime.name
+                    );
+                    Error::new(what, cause)
+                })?;
+                folder.path().clone_into(&mut task_root);
+                words.push(
+                    folder
+                        .path()
+                        .join("bootstrap")
+                        .to_string_lossy()
+                        .into_owned(),
+                );
+                unpacked = Some(folder);
+            }
+            Program::Image(image) => container::check(image).map_err(|cause| {
+                Error::new(
+                    format!("cannot use image {image} of runtime {}", runtime.name),
+                    cause,
+                )
+            })?,
+        }
+        let mut limits = runtime.limits;
+        let is_image = matches!(runtime.program, Program::Image(_));
+        if !limits.is_none() && !is_image {
+            let made = Group::make(&limits, &unique()).and_then(|group| group.doors().map(drop));
+            if let Err(error) = made {
+                warnings.push(format!(
+                    "{} runs without its limits: cannot make a control group: {error}",
+                    runtime.name
+                ));
+                limits = Limits::default();
+            }
+        }
+        let log = logs.map(|folder| folder.join(format!("{}.log", runtime.name.replace('/', "_"))));
+        Ok(Self {
+            description: describe(runtime),
+            runtime: runtime.clone(),
+            words,
+            task_root,
+            limits,
+            log,
+            _unpacked: unpacked,
+        })
+    }
+
+    fn environment(
+        &self,
+        endpoint: &Endpoint,
+        mark: &str,
+        temporary: &Path,
+    ) -> Vec<(OsString, OsString)> {
+        let runtime = &self.runtime;
+        let memory_mb = runtime.limits.memory_mb.unwrap_or(MEMORY_MB).to_string();
+        let mut all: BTreeMap<OsString, OsString> = [
+            ("AWS_DEFAULT_REGION", "us-east-1"),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", memory_mb.as_str()),
+            ("AWS_LAMBDA_FUNCTION_NAME", "compared"),
+            ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+            ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
+            ("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/compared"),
+            ("AWS_LAMBDA_LOG_STREAM_NAME", "$LATEST"),
+            ("AWS_REGION", "us-east-1"),
+            // Lambda's en_US.UTF-8 is missing on many machines; a bash that falls back to bytes is faster than it is.
+            ("LANG", "C.UTF-8"),
+            ("TZ", ":UTC"),
+        ]
+        .map(|(name, value)| (name.into(), value.into()))
+        .into();
+        let is_image = matches!(runtime.program, Program::Image(_));
+        if !is_image {
+            // As on Lambda: shells look along it for every command.
+            all.insert(
+                "PATH".into(),
+                "/usr/local/bin:/usr/bin:/bin:/opt/bin".into(),
+            );
+            all.insert("LAMBDA_RUNTIME_DIR".into(), "/var/runtime".into());
+        }
+        all.extend(
+            runtime
+                .env
+                .iter()
+                .map(|(name, value)| (name.into(), value.into())),
+        );
+        // What the measurement rests on is nobody's to change.
+        all.insert(
+            "AWS_LAMBDA_RUNTIME_API".into(),
+            endpoint.address.to_string().into(),
+        );
+        all.insert("_HANDLER".into(), runtime.handler.clone().into());
+        all.insert(MARK.into(), mark.into());
+        if !is_image {
+            all.insert("LAMBDA_TASK_ROOT".into(), self.task_root.clone().into());
+            all.insert("TMPDIR".into(), temporary.into());
+        }
+        all.into_iter().collect()
+    }
+
+    /// Where its standard output and error go.
+    fn output(&self) -> io::Result<(Stdio, Stdio)> {
+        let Some(path) = &self.log else {
+            return Ok((Stdio::null(), Stdio::null()));
+        };
+        let file: File = OpenOptions::new().create(true).append(true).open(path)?;
+        Ok((file.try_clone()?.into(), file.into()))
+    }
+
+    /// Starts it at `endpoint`.
+    ///
+    /// # Errors
+    /// What keeps it from being started.
+    pub fn start(&self, endpoint: Endpoint) -> Result<Running, Fault> {
+        self.spawn(endpoint)
+            .map_err(|cause| Fault::new(ProblemKind::NotStarted, cause))
+    }
+
+    fn spawn(&self, endpoint: Endpoint) -> Result<Running, String> {
+        let name = unique();
+        let temporary = tempfile::Builder::new()
+            .prefix("coshell-compare-")
+            .tempdir();
+        let temporary = temporary
+            .map_err(|error| format!("cannot make a folder for temporary files: {error}"))?;
+        let environment = self.environment(&endpoint, &name, temporary.path());
+        let mut container = None;
+        let mut group = None;
+        let mut command = if let Program::Image(image) = &self.runtime.program {
+            let made = Container::create(
+                &name,
+                image,
+                &self.runtime.handler,
+                &environment,
+                &self.limits,
+            )?;
+            container.insert(made).start()
+        } else {
+            let mut command = Command::new(&self.words[0]);
+            command
+                .args(&self.words[1..])
+                .env_clear()
+                .envs(environment)
+                .current_dir(&self.task_root);
+            if !self.limits.is_none() {
+                let made = Group::make(&self.limits, &name);
+                let made = made.map_err(|error| format!("cannot make a control group: {error}"))?;
+                let doors = made
+                    .doors()
+                    .map_err(|error| format!("cannot open a control group: {error}"))?;
+                crate::sys::write_zero_before_exec(&mut command, doors);
+                group = Some(made);
+            }
+            command
+        };
+        let output = self
+            .output()
+            .map_err(|error| format!("cannot open its log: {error}"))?;
+        command
+            .stdin(Stdio::null())
+            .stdout(output.0)
+            .stderr(output.1)
+            .process_group(0);
+        let started_at = Instant::now();
+        let child = command
+            .spawn()
+            .map_err(|error| format!("{}: {error}", command.get_program().display()))?;
+        let leader = Pid::from_raw(i32::try_from(child.id()).unwrap_or_default());
+        child::keep(leader);
+        Ok(Running {
+            endpoint,
+            started_at,
+            child,
+            leader,
+            mark: format!("{MARK}={name}").into_bytes(),
+            container,
+            temporary,
+            _group: group,
+        })
+    }
+}
+
+/// A runtime that was started. Dropping it kills it with all that it started, and removes its files.
+#[derive(Debug)]
+pub struct Running {
+    /// The Runtime API that it has.
+    pub endpoint: Endpoint,
+    /// Just before it was started.
+    pub started_at: Instant,
+    child: Child,
+    leader: Pid,
+    mark: Vec<u8>,
+    container: Option<Container>,
+    temporary: TempDir,
+    _group: Option<Group>,
+}
+
+impl Running {
+    /// How it ended, once it has.
+    pub fn ended(&mut self) -> Option<Ended> {
+        ended(&mut self.child)
+    }
+
+    /// Waits for it; asks `look` now and then for a reason to end.
+    pub fn wait(
+        &mut self,
+        until: Until,
+        limit: Duration,
+        mut look: impl FnMut() -> Option<Ended>,
+    ) -> Ended {
+        let Self {
+            endpoint, child, ..
+        } = self;
+        endpoint.wait(until, limit, || look().or_else(|| ended(child)))
+    }
+
+    /// It and what it has started that still has a parent there.
+    #[must_use]
+    pub fn tree(&self) -> Vec<Pid> {
+        let root = match &self.container {
+            Some(container) => container.pid(),
+            None => Some(self.leader),
+        };
+        processes::trees(root.into_iter().collect(), &[])
+    }
+
+    /// It and all that it has started, wherever that went, without what has ended.
+    #[must_use]
+    pub fn processes(&self) -> Vec<Pid> {
+        let all = || {
+            let mut roots = self.tree();
+            roots.extend(processes::marked(&self.mark));
+            processes::trees(roots, &[])
+        };
+        processes::living(all)
+            .into_iter()
+            .map(|(pid, _)| pid)
+            .collect()
+    }
+
+    /// The folder that it has for temporary files.
+    #[must_use]
+    pub fn temporary(&self) -> &Path {
+        self.temporary.path()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.container = None;
+        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
+            let _ = killpg(self.leader, Signal::SIGKILL);
+        }
+        let begun = Instant::now();
+        loop {
+            let left = self.processes();
+            for &pid in &left {
+                let _ = kill(pid, Signal::SIGKILL);
+            }
+            processes::reap_orphans();
+            if left.is_empty() || begun.elapsed() > END_LIMIT {
+                break;
+            }
+            thread::sleep(END_STEP);
+        }
+        let _ = self.child.wait();
+        child::forget(self.leader);
+    }
+}
+
+fn ended(child: &mut Child) -> Option<Ended> {
+    let status = child.try_wait().ok().flatten()?;
+    Some(Ended::Failed(Fault::new(ProblemKind::Died, ending(status))))
+}
+
+/// A name that nothing else on this machine has.
+fn unique() -> String {
+    static MADE: AtomicUsize = AtomicUsize::new(0);
+    let number = MADE.fetch_add(1, Ordering::Relaxed);
+    format!("coshell-compare-{}-{number}", std::process::id())
+}
+
+fn ending(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("it ended with exit status {code}"),
+        (None, Some(number)) => {
+            let signal = Signal::try_from(number).map_or("a signal", Signal::as_str);
+            format!("it was killed by {signal}")
+        }
+        (None, None) => "it ended".to_owned(),
+    }
+}
+
+fn describe(runtime: &Runtime) -> String {
+    let program = match &runtime.program {
+        Program::Command(words) => format!("command {}", shell_words::join(words)),
+        Program::Zip(path) => format!("zip {}", path.display()),
+        Program::Image(image) => format!("image {image}, started by Docker"),
+    };
+    let mut description = format!("{program}, handler {}", runtime.handler);
+    if let Some(memory_mb) = runtime.limits.memory_mb {
+        description += &format!(", {memory_mb} MB");
+    }
+    if let Some(cpus) = runtime.limits.cpus {
+        description += &format!(", {cpus:.2} CPUs");
+    }
+    description
+}
+
+/// Unpacks a function's zip file to a folder, as Lambda does.
+fn unpack(path: &Path) -> Result<TempDir, String> {
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    let mut archive = zip::ZipArchive::new(file).map_err(|error| error.to_string())?;
+    if archive.index_for_name("bootstrap").is_none() {
+        return Err("it has no bootstrap".to_owned());
+    }
+    let folder = tempfile::Builder::new()
+        .prefix("coshell-compare-")
+        .tempdir();
+    let folder = folder.map_err(|error| error.to_string())?;
+    archive
+        .extract(folder.path())
+        .map_err(|error| error.to_string())?;
+    Ok(folder)
+}

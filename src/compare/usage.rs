@@ -1,0 +1,168 @@
+//! What a runtime needs besides time: CPU, processes, memory; and what it leaves behind.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use nix::unistd::Pid;
+use walkdir::WalkDir;
+
+use crate::child::processes::peak_kib;
+
+/// The unit of times in `/proc`: `USER_HZ`, which is the same on all that Linux runs on today.
+pub const TICKS_A_SECOND: u32 = 100;
+/// Growth by one in so many invocations is a leak; less is a runtime that settles.
+const LEAKED_EVERY: usize = 20;
+/// Growth by more than this is a leak however many invocations there were.
+const SETTLED: usize = 2;
+
+/// User and system time of these processes, with that of their children that have ended.
+///
+/// The scheduler's own account of a process is in nanoseconds, that of its ended children in clock ticks: for a
+/// runtime that starts no process, the sum is exact.
+#[must_use]
+pub fn cpu_time(pids: &[Pid]) -> Duration {
+    let tick = Duration::from_secs(1) / TICKS_A_SECOND;
+    pids.iter().filter_map(|&pid| cpu_time_of(pid, tick)).sum()
+}
+
+fn cpu_time_of(pid: Pid, tick: Duration) -> Option<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // After the name: state, ppid, ...; utime, stime, cutime and cstime are 14 to 17 of proc_pid_stat(5).
+    let fields: Vec<u32> = stat
+        .rsplit_once(") ")?
+        .1
+        .split(' ')
+        .skip(11)
+        .take(4)
+        .map(|field| field.parse().unwrap_or_default())
+        .collect();
+    let [user, system, children_user, children_system] = fields[..] else {
+        return None;
+    };
+    let own = scheduled(pid).unwrap_or(tick * (user + system));
+    Some(own + tick * (children_user + children_system))
+}
+
+/// What the threads of a process have run for; `None` where the kernel keeps no account of that.
+fn scheduled(pid: Pid) -> Option<Duration> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    let mut sum = Duration::ZERO;
+    for thread in threads.flatten() {
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        sum += Duration::from_nanos(text.split(' ').next()?.parse().ok()?);
+    }
+    (!sum.is_zero()).then_some(sum)
+}
+
+/// Processes and threads that this machine has ever started; `proc_stat(5)`.
+#[must_use]
+pub fn started_processes() -> usize {
+    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let count = text
+        .lines()
+        .find_map(|line| line.strip_prefix("processes "));
+    count
+        .and_then(|count| count.trim().parse().ok())
+        .unwrap_or_default()
+}
+
+/// The peak memory of these processes, as the kernel shares it out.
+#[must_use]
+pub fn memory_kib(pids: &[Pid]) -> u64 {
+    pids.iter().filter_map(|&pid| peak_kib(pid)).sum()
+}
+
+/// What there is of a runtime that waits for an event.
+#[derive(Debug, Clone, Default)]
+pub struct Traces {
+    /// The processes, each with the number of its descriptors.
+    processes: BTreeMap<i32, usize>,
+    files: usize,
+}
+
+impl Traces {
+    /// Of these processes, and in this folder.
+    #[must_use]
+    pub fn of(pids: &[Pid], folder: &Path) -> Self {
+        let descriptors = |pid: &Pid| {
+            let entries = fs::read_dir(format!("/proc/{pid}/fd"));
+            (pid.as_raw(), entries.map_or(0, Iterator::count))
+        };
+        Self {
+            processes: pids.iter().map(descriptors).collect(),
+            files: WalkDir::new(folder).min_depth(1).into_iter().count(),
+        }
+    }
+
+    /// What has grown since `before`, over so many invocations: how many in all, and in words.
+    #[must_use]
+    pub fn growth_since(&self, before: &Self, invocations: usize) -> Option<(usize, String)> {
+        let processes = self.processes.len().saturating_sub(before.processes.len());
+        let files = self.files.saturating_sub(before.files);
+        // Of the same processes: others are counted themselves.
+        let both = self
+            .processes
+            .iter()
+            .filter_map(|(pid, now)| Some((now, before.processes.get(pid)?)));
+        let descriptors: usize = both.map(|(now, before)| now.saturating_sub(*before)).sum();
+        let is_leak =
+            |count: usize| count > SETTLED || (count > 0 && count * LEAKED_EVERY >= invocations);
+        let leaks = [
+            (processes, "processes"),
+            (files, "files in TMPDIR"),
+            (descriptors, "descriptors"),
+        ];
+        let leaks: Vec<_> = leaks
+            .into_iter()
+            .filter(|(count, _)| is_leak(*count))
+            .collect();
+        let count = leaks.iter().map(|(count, _)| count).sum();
+        let words: Vec<_> = leaks
+            .iter()
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect();
+        let words = format!("{} after {invocations} invocations", words.join(", "));
+        (!leaks.is_empty()).then_some((count, words))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::unistd::getpid;
+
+    use super::*;
+
+    #[test]
+    fn cpu_time_grows_with_work() {
+        let before = cpu_time(&[getpid()]);
+        let mut sum = 0_u64;
+        while cpu_time(&[getpid()]) < before + Duration::from_millis(20) {
+            sum = std::hint::black_box(sum.wrapping_add(1));
+        }
+        assert_eq!(cpu_time(&[Pid::from_raw(i32::MAX)]), Duration::ZERO);
+    }
+
+    #[test]
+    fn growth_counts_by_invocations() {
+        let traces = |files: usize, descriptors: &[usize]| Traces {
+            processes: (1..).zip(descriptors.iter().copied()).collect(),
+            files,
+        };
+        let before = traces(0, &[4]);
+        assert_eq!(traces(0, &[4]).growth_since(&before, 100), None);
+        assert_eq!(traces(1, &[5]).growth_since(&before, 100), None);
+        assert_eq!(
+            traces(50, &[6]).growth_since(&before, 50),
+            Some((50, "50 files in TMPDIR after 50 invocations".to_owned()))
+        );
+        assert_eq!(
+            traces(0, &[9, 4]).growth_since(&before, 5),
+            Some((
+                6,
+                "1 processes, 5 descriptors after 5 invocations".to_owned()
+            ))
+        );
+    }
+}
