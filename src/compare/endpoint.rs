@@ -424,8 +424,12 @@ impl Shared {
             .in_flight
             .take_if(|one| is_response(one) || is_error(one));
         let outcome = match &in_flight {
-            Some(in_flight) if is_error(in_flight) || is_failed => {
+            Some(in_flight) if is_error(in_flight) => {
                 Err(Fault::new(ProblemKind::FunctionError, error_type(body)))
+            }
+            Some(_) if is_failed => {
+                let detail = format!("it failed after {} bytes of its response", body.len());
+                Err(Fault::new(ProblemKind::FunctionError, detail))
             }
             Some(in_flight) => {
                 let checked = in_flight.task.check(body);
@@ -482,15 +486,36 @@ fn next_head(request_id: &str, len_bytes: usize) -> String {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     let deadline_ms = (now + DEADLINE).as_millis();
-    format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: {}\r\n{}: {request_id}\r\n{}: {deadline_ms}\r\n{}: {FUNCTION_ARN}\r\n\
-         {}: {TRACE}\r\nContent-Length: {len_bytes}\r\n\r\n",
-        wire::JSON,
-        wire::REQUEST_ID,
-        wire::DEADLINE_MS,
-        wire::INVOKED_FUNCTION_ARN,
-        wire::TRACE_ID,
-    )
+    let mut head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: {}\r\nContent-Length: {len_bytes}\r\n",
+        wire::JSON
+    );
+    for (name, value) in [
+        (wire::REQUEST_ID, request_id),
+        (wire::DEADLINE_MS, &deadline_ms.to_string()),
+        (wire::INVOKED_FUNCTION_ARN, FUNCTION_ARN),
+        (wire::TRACE_ID, TRACE),
+    ] {
+        push_capitalised(&mut head, name);
+        head.push_str(": ");
+        head.push_str(value);
+        head.push_str("\r\n");
+    }
+    head.push_str("\r\n");
+    head
+}
+
+/// As Lambda spells them: there are runtimes that look for no other spelling.
+fn push_capitalised(head: &mut String, name: &str) {
+    let mut is_first = true;
+    for letter in name.chars() {
+        head.push(if is_first {
+            letter.to_ascii_uppercase()
+        } else {
+            letter
+        });
+        is_first = letter == '-';
+    }
 }
 
 fn is_of_extensions(path: &str) -> bool {
@@ -507,4 +532,38 @@ fn error_type(document: &[u8]) -> String {
     };
     let named = named.filter(is_name);
     named.unwrap_or_else(|| format!("a document of {} bytes without a type", document.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn event_comes_with_the_headers_that_lambda_sends() {
+        let head = next_head("id-1", 32);
+        for line in [
+            "Content-Length: 32",
+            "Lambda-Runtime-Aws-Request-Id: id-1",
+            "Lambda-Runtime-Invoked-Function-Arn: arn:aws:lambda:us-east-1:123456789012:function:compared",
+        ] {
+            assert!(head.contains(&format!("\r\n{line}\r\n")), "{head}");
+        }
+        assert!(head.contains("\r\nLambda-Runtime-Deadline-Ms: ") && head.ends_with("\r\n\r\n"));
+    }
+
+    #[test]
+    fn error_document_gives_its_type_and_no_more() {
+        assert_eq!(
+            error_type(br#"{"errorType":"Function.ExitError","errorMessage":"secret"}"#),
+            "Function.ExitError"
+        );
+        assert_eq!(
+            error_type(br#"{"errorType":"a secret"}"#),
+            "a document of 24 bytes without a type"
+        );
+        assert_eq!(
+            error_type(b"secret"),
+            "a document of 6 bytes without a type"
+        );
+    }
 }

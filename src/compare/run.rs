@@ -30,6 +30,8 @@ const GIVEN_UP_AFTER: usize = 3;
 /// The floor is steady: a part of what the others need is enough.
 const FLOOR_REPEATS: usize = 10;
 const FLOOR_ROUNDS: usize = 5;
+const FLOOR_INVOCATIONS: usize = 500;
+const FLOOR_BUDGET: Duration = Duration::from_millis(300);
 /// What is left running by then gets this long between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_millis(100);
 
@@ -291,15 +293,13 @@ fn measure_floor(
             ..event.clone()
         };
         if stop.signal().is_none() {
-            let rounds = scenario.rounds.min(FLOOR_ROUNDS);
-            warm::measure(
-                &mut session,
-                &event,
-                Turns {
-                    rounds,
-                    ..turns(scenario)
-                },
-            );
+            let turns = Turns {
+                rounds: scenario.rounds.min(FLOOR_ROUNDS),
+                invocations: scenario.invocations.min(FLOOR_INVOCATIONS),
+                budget: scenario.budget.min(FLOOR_BUDGET),
+                ..turns(scenario)
+            };
+            warm::measure(&mut session, &event, turns);
         }
     }
     Ok(session.tally.series(&[floor::NAME.to_owned()]))

@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 const RESAMPLES: usize = 1000;
 /// What lies within an interval.
 const CONFIDENCE: f64 = 0.95;
+/// With fewer rounds there is no such interval: runtimes that are the same fall out alike in five rounds one time
+/// in 16.
+const MIN_ROUNDS: usize = 6;
 /// Drawing starts here, so that the same samples give the same intervals.
 const SEED: u64 = 0x5eed;
 
@@ -126,7 +129,8 @@ pub fn summary(rounds: &[Vec<f64>]) -> Summary {
 }
 
 /// `runtime` against `baseline`. Where both have as many rounds, the same rounds are drawn for both; else each has
-/// its own drawn. `None` if either has no samples, or a median of 0.
+/// its own drawn. Of fewer than six rounds the interval always includes 1. `None` if either has no samples, or a median
+/// of 0.
 #[must_use]
 pub fn ratio(runtime: &[Vec<f64>], baseline: &[Vec<f64>], is_more_better: bool) -> Option<Ratio> {
     let all = |rounds: &[Vec<f64>]| median(rounds, &(0..rounds.len()).collect::<Vec<_>>());
@@ -149,7 +153,12 @@ pub fn ratio(runtime: &[Vec<f64>], baseline: &[Vec<f64>], is_more_better: bool) 
             let other = if is_paired { &drawn } else { &other };
             times(median(runtime, &drawn)?, median(baseline, other)?)
         });
-    let (low, high) = interval(drawn)?;
+    let (mut low, mut high) = interval(drawn)?;
+    let is_short =
+        |rounds: &[Vec<f64>]| rounds.iter().filter(|round| !round.is_empty()).count() < MIN_ROUNDS;
+    if is_short(runtime) || is_short(baseline) {
+        (low, high) = (low.min(1.0), high.max(1.0));
+    }
     Some(Ratio {
         times: times(all(runtime)?, all(baseline)?)?,
         low,
@@ -216,6 +225,15 @@ mod tests {
             |samples: &[f64], by: f64| samples.iter().map(|one| vec![one * by]).collect::<Vec<_>>();
         let few = ratio(&single(&few[0], 1.0), &single(&few[1], 1.05), false).unwrap();
         assert!(!few.is_difference(), "{few:?}");
+    }
+
+    #[test]
+    fn few_rounds_are_no_difference_however_many_samples_they_have() {
+        let rounds = |value: f64, count| vec![vec![value; 100]; count];
+        let found = |count| ratio(&rounds(1.0, count), &rounds(2.0, count), false).unwrap();
+        assert!(!found(1).is_difference() && !found(MIN_ROUNDS - 1).is_difference());
+        assert!(found(MIN_ROUNDS).is_difference());
+        assert_eq!((found(1).low, found(1).times), (1.0, 2.0));
     }
 
     #[test]
