@@ -38,11 +38,11 @@ pub struct CompareArguments {
     #[arg(long)]
     pub handler: Option<String>,
 
-    /// Where the code of all runtimes lies [default: $LAMBDA_TASK_ROOT if set, else the current directory]
+    /// Where the code of all runtimes lies [default: `$LAMBDA_TASK_ROOT` if set, else the current directory]
     #[arg(long = "task-root", value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub task_root: Option<PathBuf>,
 
-    /// What is answered: echo, echo-json, raw, json-raw, any, text:TEXT or file:PATH [default: echo, as the tutorial's
+    /// What is answered: echo, echo-json, raw, json-raw, any, `text:TEXT` or `file:PATH` [default: echo, as the tutorial's
     /// handler does]
     #[arg(long, value_name = "ANSWER")]
     pub expect: Option<String>,
@@ -287,14 +287,16 @@ fn write_report(results: &Results, folder: &Path) -> Result<(), crate::compare::
 
 /// A placeholder for `compare::report::terminal`.
 fn print_report(results: &Results) -> Result<(), Error> {
+    use std::fmt::Write;
     let mut text = String::new();
     for series in results.floor.iter().chain(&results.series) {
         let summary = &series.summary;
         let ratio = series
             .ratio
             .map(|ratio| format!("{:.3} ({:.3} to {:.3})", ratio.times, ratio.low, ratio.high));
-        text += &format!(
-            "{:<28} {:<16} {:>8} p50 {:>10.4} {:<4} p90 {:>10.4} p99 {:>10.4} n {:>6} {}\n",
+        let _ = writeln!(
+            text,
+            "{:<28} {:<16} {:>8} p50 {:>10.4} {:<4} p90 {:>10.4} p99 {:>10.4} n {:>6} {}",
             series.metric.title(),
             series.runtime,
             series
@@ -311,13 +313,14 @@ fn print_report(results: &Results) -> Result<(), Error> {
     }
     for problem in &results.problems {
         let (name, words) = (&problem.runtime, problem.kind.words());
-        text += &format!(
-            "{name} {words}: {} times, {}\n",
+        let _ = writeln!(
+            text,
+            "{name} {words}: {} times, {}",
             problem.count, problem.detail
         );
     }
     for warning in &results.warnings {
-        text += &format!("warning: {warning}\n");
+        let _ = writeln!(text, "warning: {warning}");
     }
     print(text.as_bytes()).map(drop)
 }

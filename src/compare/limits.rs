@@ -194,7 +194,8 @@ fn hierarchy(mounts: &str, own: &str, controller: &str) -> Hierarchy {
     let mut unified = Hierarchy::default();
     for (root, point, kind, options) in mounts {
         let is_unified = kind == "cgroup2";
-        if !is_unified && !(kind == "cgroup" && has(options)) {
+        let is_found = is_unified || (kind == "cgroup" && has(options));
+        if !is_found {
             continue;
         }
         let group = groups().find(|(list, _)| {
@@ -226,6 +227,7 @@ fn hierarchy(mounts: &str, own: &str, controller: &str) -> Hierarchy {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

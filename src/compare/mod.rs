@@ -18,7 +18,6 @@ pub mod container;
 pub mod endpoint;
 pub mod event;
 pub mod floor;
-pub mod http;
 pub mod limits;
 pub mod machine;
 pub mod results;

@@ -364,14 +364,11 @@ fn describe(runtime: &Runtime) -> String {
         Program::Zip(path) => format!("zip {}", path.display()),
         Program::Image(image) => format!("image {image}, started by Docker"),
     };
-    let mut description = format!("{program}, handler {}", runtime.handler);
-    if let Some(memory_mb) = runtime.limits.memory_mb {
-        description += &format!(", {memory_mb} MB");
-    }
-    if let Some(cpus) = runtime.limits.cpus {
-        description += &format!(", {cpus:.2} CPUs");
-    }
-    description
+    let handler = format!("handler {}", runtime.handler);
+    let memory = runtime.limits.memory_mb.map(|mb| format!("{mb} MB"));
+    let cpus = runtime.limits.cpus.map(|cpus| format!("{cpus:.2} CPUs"));
+    let parts = [Some(program), Some(handler), memory, cpus];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// Unpacks a function's zip file to a folder, as Lambda does.

@@ -76,15 +76,16 @@ impl Tally {
     pub fn problems(&self, names: &[String]) -> Vec<Problem> {
         let mut problems = self.problems.clone();
         problems.sort_by_key(|(at, _)| *at);
-        let named = problems.into_iter().map(|(at, problem)| Problem {
+        let told = problems.into_iter().map(|(at, problem)| Problem {
             runtime: names.get(at).cloned().unwrap_or_default(),
             ..problem
         });
-        named.collect()
+        told.collect()
     }
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::super::results::ProblemKind;
     use super::*;

@@ -129,6 +129,7 @@ impl Traces {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use nix::unistd::getpid;
 

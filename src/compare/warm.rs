@@ -79,7 +79,7 @@ pub fn measure(session: &mut Session, event: &Event, turns: Turns) {
                         }
                     }
                     Err(error) => {
-                        faults.push(Fault::new(ProblemKind::WrongAnswer, error.to_string()))
+                        faults.push(Fault::new(ProblemKind::WrongAnswer, error.to_string()));
                     }
                 }
             }

@@ -32,11 +32,10 @@ impl Comparison {
     /// And the fake runtime, with these variables without their `FAKE_`.
     fn fake(self, name: &str, variables: &[(&str, &str)]) -> Self {
         let command = repository_file("tests/fixtures/compare/runtime");
-        let mut lines = String::new();
-        for (name, value) in variables {
-            lines += &format!("env.FAKE_{name} = {value:?}\n");
-        }
-        self.runtime(name, &format!("command = [{command:?}]\n{lines}"))
+        let variables = variables.iter();
+        let lines = variables.map(|(name, value)| format!("env.FAKE_{name} = {value:?}\n"));
+        let command = format!("command = ['{}']\n", command.display());
+        self.runtime(name, &(command + &lines.collect::<String>()))
     }
 
     fn runtime(self, name: &str, lines: &str) -> Self {

@@ -9,30 +9,24 @@
 //! an event. A runtime that opens a connection for each request finds a thread that waits for it. The event that
 //! is due next is decided under a lock that nobody else wants meanwhile.
 
+pub mod http;
+mod serving;
+
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use super::event::Task;
-use super::http::{Connection, Head};
 use super::results::ProblemKind;
-use crate::runtime_api::wire::{self, ErrorDocument};
 
 /// Threads that wait for connections from the start: one for the runtime, one for its next connection.
 const ACCEPTING: usize = 2;
 /// Between two looks whether the runtime lives: none of them falls into a short round.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-const FUNCTION_ARN: &str = "arn:aws:lambda:us-east-1:123456789012:function:compared";
-const TRACE: &str = "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=0";
-/// What an event may take, as the runtime is told; how long it is given is another matter.
-const DEADLINE: Duration = Duration::from_secs(300);
-const ACKNOWLEDGED: &[u8] =
-    b"HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{\"status\":\"OK\"}\n";
-const UNKNOWN: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
 
 /// Listens at a port of its own. Dropping it closes all of its connections.
 #[derive(Debug)]
@@ -172,6 +166,7 @@ impl Endpoint {
     }
 
     /// Has `task` handed out so many times, but not later than `until`. When that began.
+    #[allow(clippy::must_use_candidate, reason = "what is due is done either way")]
     pub fn give(&self, task: &Arc<Task>, count: usize, until: Option<Instant>) -> Instant {
         let mut state = self.shared.state();
         state.task = Some(Arc::clone(task));
@@ -330,240 +325,5 @@ impl Shared {
             state.round.faults.push(Fault::new(kind, detail));
             self.news.notify_all();
         }
-    }
-
-    fn serve(&self, stream: &Arc<TcpStream>) -> io::Result<()> {
-        let mut connection = Connection::new(Arc::clone(stream));
-        while let Some(head) = connection.head()? {
-            let now = Instant::now();
-            if head.is_get && head.path == wire::NEXT {
-                self.next(&mut connection, now)?;
-            } else if head.is_get {
-                // Extensions are not compared: without them a runtime goes on, as on a platform that has none.
-                connection.send(UNKNOWN, b"")?;
-            } else {
-                self.post(&mut connection, &head)?;
-            }
-            if head.is_last {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn next(&self, connection: &mut Connection, now: Instant) -> io::Result<()> {
-        let mut state = self.state();
-        state.moves += 1;
-        state.first_next.get_or_insert(now);
-        if state.in_flight.take().is_some() {
-            let detail = "GET next before the answer to the last event";
-            state
-                .round
-                .faults
-                .push(Fault::new(ProblemKind::Protocol, detail));
-        }
-        if let Some(acknowledged_at) = state.acknowledged_at.take()
-            && let Some(answered) = state.round.answers.last_mut()
-        {
-            answered.turnaround = Some(now.saturating_duration_since(acknowledged_at));
-        }
-        if !self.gap.is_zero() && state.left > 0 {
-            drop(state);
-            thread::sleep(self.gap);
-            state = self.state();
-        }
-        if state.until.is_some_and(|until| Instant::now() > until) {
-            state.left = 0;
-        }
-        state.waiting += 1;
-        let task = loop {
-            if state.is_closed {
-                return Ok(());
-            }
-            if state.in_flight.is_none() {
-                if state.left > 0
-                    && let Some(task) = &state.task
-                {
-                    break Arc::clone(task);
-                }
-                state.idle_at.get_or_insert(now);
-                self.news.notify_all();
-            }
-            state = self
-                .work
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
-        };
-        state.waiting -= 1;
-        state.left -= 1;
-        state.sequence += 1;
-        let request_id = format!("8476a536-e9f4-11e8-9739-{:012x}", state.sequence);
-        let head = next_head(&request_id, task.event.len());
-        let mut in_flight = InFlight {
-            sequence: state.sequence,
-            response_path: wire::response_path(&request_id),
-            error_path: wire::error_path(&request_id),
-            sent_at: now,
-            task: Arc::clone(&task),
-        };
-        // The answer may come on another connection before `send` returns.
-        in_flight.sent_at = Instant::now();
-        state.in_flight = Some(in_flight);
-        drop(state);
-        connection.send(head.as_bytes(), &task.event)
-    }
-
-    fn post(&self, connection: &mut Connection, head: &Head) -> io::Result<()> {
-        let (body, is_failed) = connection.body(head)?;
-        let answered_at = Instant::now();
-        let mut state = self.state();
-        state.moves += 1;
-        let is_response = |one: &InFlight| one.response_path == head.path;
-        let is_error = |one: &InFlight| one.error_path == head.path;
-        let in_flight = state
-            .in_flight
-            .take_if(|one| is_response(one) || is_error(one));
-        let outcome = match &in_flight {
-            Some(in_flight) if is_error(in_flight) => {
-                Err(Fault::new(ProblemKind::FunctionError, error_type(body)))
-            }
-            Some(_) if is_failed => {
-                let detail = format!("it failed after {} bytes of its response", body.len());
-                Err(Fault::new(ProblemKind::FunctionError, detail))
-            }
-            Some(in_flight) => {
-                let checked = in_flight.task.check(body);
-                checked.map_err(|detail| Fault::new(ProblemKind::WrongAnswer, detail))
-            }
-            None if head.path == wire::INIT_ERROR => {
-                Err(Fault::new(ProblemKind::InitError, error_type(body)))
-            }
-            None if is_of_extensions(&head.path) => {
-                drop(state);
-                return connection.send(UNKNOWN, b"");
-            }
-            None => Err(Fault::new(ProblemKind::Protocol, "an answer to no event")),
-        };
-        match (outcome, &in_flight) {
-            (Ok(()), Some(in_flight)) => {
-                state.round.answers.push(Answered {
-                    sequence: in_flight.sequence,
-                    sent_at: in_flight.sent_at,
-                    answered_at,
-                    turnaround: None,
-                });
-                // A runtime may ask for the next event before `send` returns.
-                state.acknowledged_at = Some(Instant::now());
-            }
-            (outcome, _) => {
-                state.acknowledged_at = None;
-                state.round.faults.extend(outcome.err());
-            }
-        }
-        let last = state.round.answers.last().map(|answered| answered.sequence);
-        if state.waiting > 0 {
-            self.work.notify_all();
-        }
-        let is_over = state.left == 0;
-        drop(state);
-        let sent = connection.send(ACKNOWLEDGED, b"");
-        let acknowledged_at = Instant::now();
-        let mut state = self.state();
-        if state.round.answers.last().map(|answered| answered.sequence) == last
-            && let Some(noted) = &mut state.acknowledged_at
-        {
-            *noted = acknowledged_at;
-        }
-        if is_over {
-            self.news.notify_all();
-        }
-        sent
-    }
-}
-
-fn next_head(request_id: &str, len_bytes: usize) -> String {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let deadline_ms = (now + DEADLINE).as_millis();
-    let mut head = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: {}\r\nContent-Length: {len_bytes}\r\n",
-        wire::JSON
-    );
-    for (name, value) in [
-        (wire::REQUEST_ID, request_id),
-        (wire::DEADLINE_MS, &deadline_ms.to_string()),
-        (wire::INVOKED_FUNCTION_ARN, FUNCTION_ARN),
-        (wire::TRACE_ID, TRACE),
-    ] {
-        push_capitalised(&mut head, name);
-        head.push_str(": ");
-        head.push_str(value);
-        head.push_str("\r\n");
-    }
-    head.push_str("\r\n");
-    head
-}
-
-/// As Lambda spells them: there are runtimes that look for no other spelling.
-fn push_capitalised(head: &mut String, name: &str) {
-    let mut is_first = true;
-    for letter in name.chars() {
-        head.push(if is_first {
-            letter.to_ascii_uppercase()
-        } else {
-            letter
-        });
-        is_first = letter == '-';
-    }
-}
-
-fn is_of_extensions(path: &str) -> bool {
-    let version = |path: &str| path.split('/').nth(2).map(ToOwned::to_owned);
-    version(path) == version(wire::EXTENSION_REGISTER)
-}
-
-/// The type that an error document names, and no more of it.
-fn error_type(document: &[u8]) -> String {
-    let named = ErrorDocument::from_json(document).map(|document| document.error_type);
-    let is_name = |name: &String| {
-        let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':');
-        (1..=100).contains(&name.len()) && name.bytes().all(is_fit)
-    };
-    let named = named.filter(is_name);
-    named.unwrap_or_else(|| format!("a document of {} bytes without a type", document.len()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn event_comes_with_the_headers_that_lambda_sends() {
-        let head = next_head("id-1", 32);
-        for line in [
-            "Content-Length: 32",
-            "Lambda-Runtime-Aws-Request-Id: id-1",
-            "Lambda-Runtime-Invoked-Function-Arn: arn:aws:lambda:us-east-1:123456789012:function:compared",
-        ] {
-            assert!(head.contains(&format!("\r\n{line}\r\n")), "{head}");
-        }
-        assert!(head.contains("\r\nLambda-Runtime-Deadline-Ms: ") && head.ends_with("\r\n\r\n"));
-    }
-
-    #[test]
-    fn error_document_gives_its_type_and_no_more() {
-        assert_eq!(
-            error_type(br#"{"errorType":"Function.ExitError","errorMessage":"secret"}"#),
-            "Function.ExitError"
-        );
-        assert_eq!(
-            error_type(br#"{"errorType":"a secret"}"#),
-            "a document of 24 bytes without a type"
-        );
-        assert_eq!(
-            error_type(b"secret"),
-            "a document of 6 bytes without a type"
-        );
     }
 }

@@ -22,11 +22,17 @@ pub struct Head {
     pub is_get: bool,
     /// What follows the method.
     pub path: String,
-    length: Option<usize>,
-    is_chunked: bool,
+    body: Body,
     is_100_expected: bool,
     /// Whether the connection ends with the answer.
     pub is_last: bool,
+}
+
+/// How the end of a body is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Body {
+    Chunked,
+    OfLength(usize),
 }
 
 /// A connection, with what was read too early.
@@ -114,7 +120,9 @@ impl Connection {
         }
         let mut len_bytes = 0;
         let mut is_failed = false;
-        if head.is_chunked {
+        if let Body::OfLength(length) = head.body {
+            len_bytes = self.take(0, length)?;
+        } else {
             loop {
                 let chunk = self.chunk_size()?;
                 if chunk == 0 {
@@ -125,8 +133,6 @@ impl Connection {
                 // The line end after a chunk.
                 let _ = self.take(len_bytes, 2)?;
             }
-        } else if let Some(length) = head.length {
-            len_bytes = self.take(0, length)?;
         }
         Ok((&self.body[..len_bytes], is_failed))
     }
@@ -219,11 +225,11 @@ fn parse(bytes: &[u8]) -> io::Result<Option<(Head, usize)>> {
     let mut head = Head {
         is_get: request.method == Some("GET"),
         path: request.path.unwrap_or_default().to_owned(),
-        length: None,
-        is_chunked: false,
+        body: Body::OfLength(0),
         is_100_expected: false,
         is_last: is_old,
     };
+    let mut is_chunked = false;
     for header in request.headers.iter() {
         let has = |word: &[u8]| {
             let mut words = header.value.split(|&byte| byte == b',');
@@ -232,33 +238,38 @@ fn parse(bytes: &[u8]) -> io::Result<Option<(Head, usize)>> {
         let is = |name: &str| header.name.eq_ignore_ascii_case(name);
         if is("content-length") {
             let text = String::from_utf8_lossy(header.value);
-            head.length = Some(
+            head.body = Body::OfLength(
                 text.trim()
                     .parse()
                     .map_err(|_| invalid("a content-length that is no number"))?,
             );
         } else if is("transfer-encoding") {
-            head.is_chunked |= has(b"chunked");
+            is_chunked |= has(b"chunked");
         } else if is("expect") {
             head.is_100_expected |= has(b"100-continue");
         } else if is("connection") {
             head.is_last = has(b"close") || (is_old && !has(b"keep-alive"));
         }
     }
+    if is_chunked {
+        head.body = Body::Chunked;
+    }
     Ok(Some((head, len_bytes)))
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use std::net::TcpListener;
     use std::thread;
 
     use super::*;
 
+    /// The bodies, and whether a trailer told of a failure.
+    type Bodies = Vec<(Vec<u8>, bool)>;
+
     /// What a connection makes of `pieces`, each written by itself.
-    fn received(
-        pieces: &'static [&'static str],
-    ) -> (Vec<String>, io::Result<Vec<(Vec<u8>, bool)>>) {
+    fn received(pieces: &'static [&'static str]) -> (Vec<String>, io::Result<Bodies>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let writer = thread::spawn(move || {
