@@ -16,9 +16,9 @@ use crate::compare::scenario::{File, RuntimeTable, Scenario, Words};
 /// What `coshell compare` is told.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-        coshell compare --runtime tutorial=./a/bootstrap --runtime ours=./bootstrap --handler function.sh.handler\n  \
+        coshell compare --runtime tutorial=./a/bootstrap --runtime ours=./bootstrap\n  \
         coshell compare scenario.toml -o comparison\n  \
-        coshell compare --runtime 'zip=function.zip' --runtime 'image=image:my-function' --memory 128\n  \
+        coshell compare --runtime zip=function.zip --runtime image=image:hello --memory 128\n  \
         coshell compare --from-logs tutorial=a.log --from-logs ours=b.json -o comparison\n\n\
         Exit status:\n  \
         0  every runtime gave every answer, and each was right\n  \
