@@ -1,0 +1,122 @@
+//! A scene as PNG, twice as large, with letters of its own: a machine that measures has no fonts.
+
+use ab_glyph::{Font, FontRef, PxScale, point};
+use tiny_skia::{Color, FillRule, Paint as Brush, PathBuilder, Pixmap, Rect, Transform};
+
+use super::{Anchor, Paint, Scene, Shape};
+
+/// Device pixels for each of the scene's: what screens have now.
+const SCALE: f32 = 2.0;
+
+/// The file's bytes.
+///
+/// # Errors
+/// When the scene has no size, or more than there is memory for.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+pub fn png(scene: &Scene) -> Result<Vec<u8>, String> {
+    let font = FontRef::try_from_slice(dejavu::sans_mono::regular());
+    let font = font.map_err(|error| error.to_string())?;
+    let size = |length: f32| (length * SCALE).ceil() as u32;
+    let pixmap = Pixmap::new(size(scene.width), size(scene.height));
+    let mut pixmap = pixmap.ok_or_else(|| "it has no size".to_owned())?;
+    let [red, green, blue] = Paint::Paper.colour();
+    pixmap.fill(Color::from_rgba8(red, green, blue, u8::MAX));
+    for shape in &scene.shapes {
+        match shape {
+            Shape::Rectangle {
+                x,
+                y,
+                width,
+                height,
+                paint,
+            } => {
+                if let Some(area) = Rect::from_xywh(*x, *y, *width, *height) {
+                    pixmap.fill_rect(
+                        area,
+                        &brush(*paint),
+                        Transform::from_scale(SCALE, SCALE),
+                        None,
+                    );
+                }
+            }
+            Shape::Dot {
+                x,
+                y,
+                radius,
+                paint,
+            } => {
+                if let Some(disc) = PathBuilder::from_circle(*x, *y, *radius) {
+                    let scale = Transform::from_scale(SCALE, SCALE);
+                    pixmap.fill_path(&disc, &brush(*paint), FillRule::Winding, scale, None);
+                }
+            }
+            Shape::Text {
+                x,
+                y,
+                size,
+                anchor,
+                paint,
+                text,
+            } => {
+                let at = (x * SCALE, y * SCALE);
+                write(&mut pixmap, &font, text, at, size * SCALE, *anchor, *paint);
+            }
+        }
+    }
+    pixmap.encode_png().map_err(|error| error.to_string())
+}
+
+fn brush(paint: Paint) -> Brush<'static> {
+    let mut brush = Brush::default();
+    let [red, green, blue] = paint.colour();
+    let mut colour = Color::from_rgba8(red, green, blue, u8::MAX);
+    colour.set_alpha(paint.opacity());
+    brush.set_color(colour);
+    brush.anti_alias = true;
+    brush
+}
+
+/// Writes a line of text, a letter after the other: all are of one width.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss
+)]
+fn write(
+    pixmap: &mut Pixmap,
+    font: &FontRef,
+    text: &str,
+    at: (f32, f32),
+    size: f32,
+    anchor: Anchor,
+    paint: Paint,
+) {
+    let em = font.units_per_em().unwrap_or(1000.0);
+    let scale = PxScale::from(size * font.height_unscaled() / em);
+    let advance = size * font.h_advance_unscaled(font.glyph_id('0')) / em;
+    let length = advance * text.chars().count() as f32;
+    let start = match anchor {
+        Anchor::Start => at.0,
+        Anchor::Middle => at.0 - length / 2.0,
+        Anchor::End => at.0 - length,
+    };
+    let brush = brush(paint);
+    for (place, letter) in text.chars().enumerate() {
+        let position = point(start + advance * place as f32, at.1);
+        let glyph = font
+            .glyph_id(letter)
+            .with_scale_and_position(scale, position);
+        let Some(outline) = font.outline_glyph(glyph) else {
+            continue; // a space
+        };
+        let bounds = outline.px_bounds();
+        outline.draw(|x, y, coverage| {
+            let area = Rect::from_xywh(bounds.min.x + x as f32, bounds.min.y + y as f32, 1.0, 1.0);
+            let mut brush = brush.clone();
+            if let (Some(area), tiny_skia::Shader::SolidColor(colour)) = (area, &mut brush.shader) {
+                colour.apply_opacity(coverage.clamp(0.0, 1.0));
+                pixmap.fill_rect(area, &brush, Transform::identity(), None);
+            }
+        });
+    }
+}
