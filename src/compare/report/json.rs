@@ -102,3 +102,24 @@ impl Formatter for Lines {
         self.pretty.end_object_value(writer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `COSHELL_WRITE_SCHEMA=1 cargo test --lib schema_is_that_of_results` makes the file anew.
+    #[test]
+    fn schema_is_that_of_results() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/compare.schema.json");
+        let schema = schemars::schema_for!(Results);
+        let text = serde_json::to_string_pretty(&schema).expect("JSON") + "\n";
+        if std::env::var_os("COSHELL_WRITE_SCHEMA").is_some() {
+            std::fs::write(file, &text).expect("docs");
+        }
+        let written = std::fs::read_to_string(file).expect("docs/compare.schema.json");
+        assert!(
+            written == text,
+            "docs/compare.schema.json is not that of results.rs"
+        );
+    }
+}

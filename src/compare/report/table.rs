@@ -1,7 +1,7 @@
 //! The tables of a report: every cell as text, computed once, so that no two forms of a report can
 //! disagree.
 
-use super::super::results::{Metric, Problem, Results, Runtime, Series, Source};
+use super::super::results::{Metric, Problem, ProblemKind, Results, Runtime, Series, Source};
 use super::words::{self, NOTHING, clean, figure, name, quantity, question};
 
 /// Fewer rounds than this give an interval that says little: it is drawn from what they are.
@@ -177,6 +177,8 @@ fn problems_of<'a>(
 
 /// What went wrong, in as few words as there can be: of that many, where a sample is one invocation.
 fn in_short(problem: &Problem, of: Option<usize>) -> String {
+    // What leaks has answered well before.
+    let of = of.filter(|_| problem.kind != ProblemKind::Leaked);
     let times = match (problem.count, of) {
         (count, Some(of)) => format!(": {} of {}", words::count(count), words::count(of)),
         (1, None) => String::new(),
@@ -205,10 +207,7 @@ pub fn instead(
     if told.is_empty() {
         return Cell::plain("no samples");
     }
-    let told: Vec<_> = told
-        .into_iter()
-        .map(super::super::results::ProblemKind::words)
-        .collect();
+    let told: Vec<_> = told.into_iter().map(ProblemKind::words).collect();
     Cell::of(told.join(", "), Tone::Bad)
 }
 
@@ -293,24 +292,22 @@ fn of_question(results: &Results, metric: Metric, event_bytes: Option<usize>) ->
         columns.push(better(metric));
     }
     let wrong = |runtime: &Runtime| {
-        // Of these a sample is one invocation.
-        let is_each = results.source == Source::Measured
-            && matches!(
-                metric,
-                Metric::Init | Metric::FirstAnswer | Metric::ColdTotal | Metric::Latency
-            );
+        let is_measured = results.source == Source::Measured;
+        if is_measured && !is_of_one_invocation(metric) {
+            return None;
+        }
         let good = samples(results, runtime, metric, event_bytes)?
             .summary
             .count;
         let told = problems_of(results, runtime, metric, event_bytes);
         let told: Vec<_> = told
-            .map(|problem| in_short(problem, is_each.then_some(good + problem.count)))
+            .map(|problem| in_short(problem, is_measured.then_some(good + problem.count)))
             .collect();
         (!told.is_empty()).then(|| told.join("; "))
     };
     let has_wrong = results.runtimes.iter().any(|one| wrong(one).is_some());
     if has_wrong {
-        columns.push("not counted");
+        columns.push("went wrong");
     }
     let row = |runtime: &Runtime| {
         let mut cells = vec![Cell::plain(name(results, &runtime.name))];
@@ -348,6 +345,11 @@ fn of_question(results: &Results, metric: Metric, event_bytes: Option<usize>) ->
             .into_iter()
             .collect(),
     }
+}
+
+/// Whether each sample is an invocation of its own, and not a round.
+fn is_of_one_invocation(metric: Metric) -> bool {
+    metric.is_cold() || metric == Metric::Latency
 }
 
 /// What stands above the ratios.
@@ -412,7 +414,7 @@ fn problems(results: &Results) -> Option<Table> {
         title: "What went wrong".to_owned(),
         columns: columns.map(ToOwned::to_owned).to_vec(),
         rows: results.problems.iter().map(row).collect(),
-        notes: vec!["None of this is in a figure.".to_owned()],
+        notes: vec!["Answers that were wrong or never came are not among the samples.".to_owned()],
     })
 }
 

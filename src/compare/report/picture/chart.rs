@@ -4,7 +4,7 @@
 use super::axis::{Axis, tick_text};
 use super::{Anchor, Paint, Scene, Shape};
 use crate::compare::report::table::{Tone, against_baseline, instead};
-use crate::compare::report::words::{clean, name, quantity, question};
+use crate::compare::report::words::{clean, quantity, question};
 use crate::compare::results::{Metric, Results, Runtime, Series};
 use crate::compare::statistics::quantile;
 
@@ -16,7 +16,7 @@ const TITLE: f32 = 17.0;
 /// How wide a letter is, in its size.
 const LETTER: f32 = 0.603;
 /// Letters of a name that there is room for.
-const LONGEST_NAME: usize = 26;
+const LONGEST_NAME: usize = 30;
 /// Between the middles of two rows.
 const ROW: f32 = 46.0;
 /// More samples than this are drawn as so many of their quantiles.
@@ -149,7 +149,7 @@ fn panel(pen: &mut Pen, results: &Results, asked: (Metric, Option<usize>), axis:
     let names: Vec<_> = results
         .runtimes
         .iter()
-        .map(|one| cut(&name(results, &one.name), LONGEST_NAME))
+        .map(|one| cut(&clean(&one.name), LONGEST_NAME))
         .collect();
     let longest = names
         .iter()
@@ -198,6 +198,7 @@ fn panel(pen: &mut Pen, results: &Results, asked: (Metric, Option<usize>), axis:
     pen.y = bottom + 18.0;
 }
 
+#[allow(clippy::cast_precision_loss)]
 fn missing(
     pen: &mut Pen,
     results: &Results,
@@ -211,7 +212,12 @@ fn missing(
     } else {
         Paint::Faint
     };
-    pen.text(left, TEXT, Anchor::Start, paint, &cut(&told.text, 80));
+    let text = cut(&told.text, 70);
+    let width = LETTER * TEXT * text.chars().count() as f32;
+    let (x, top) = (left + 4.0, pen.y - TEXT);
+    // No line of the grid through it.
+    pen.rectangle(x - 4.0, top, width + 8.0, TEXT + 4.0, Paint::Paper);
+    pen.text(x, TEXT, Anchor::Start, paint, &text);
 }
 
 #[allow(clippy::cast_precision_loss)]
@@ -225,6 +231,10 @@ fn row(
 ) {
     let (left, right, middle) = place;
     let x = |sample: f64| left + axis.place(sample) * (right - left);
+    let found = &series.summary;
+    let (low, high) = (x(found.p50_low), x(found.p50_high));
+    let (top, height) = (middle - SPREAD - 3.0, 2.0 * SPREAD + 6.0);
+    pen.rectangle(low, top, (high - low).max(1.0), height, Paint::Interval);
     // Dots that would be at the same place are above each other, around the middle.
     let mut columns: Vec<(f32, usize)> = Vec::new();
     for sample in dots(series) {
@@ -247,22 +257,7 @@ fn row(
             });
         }
     }
-    let found = &series.summary;
-    let (low, high) = (x(found.p50_low), x(found.p50_high));
-    pen.rectangle(
-        low,
-        middle - SPREAD - 3.0,
-        (high - low).max(1.0),
-        2.0 * SPREAD + 6.0,
-        Paint::Interval,
-    );
-    pen.rectangle(
-        x(found.p50) - 1.0,
-        middle - SPREAD - 3.0,
-        2.0,
-        2.0 * SPREAD + 6.0,
-        Paint::Ink,
-    );
+    pen.rectangle(x(found.p50) - 1.0, top, 2.0, height, Paint::Ink);
     pen.y = middle - 1.0;
     pen.text(
         right + 18.0,
@@ -271,11 +266,14 @@ fn row(
         Paint::Ink,
         &quantity(found.p50, series.metric),
     );
-    if series.ratio.is_some() {
-        pen.y = middle + 14.0;
-        let verdict = against_baseline(results, series, false).text;
-        pen.text(right + 18.0, SMALL, Anchor::Start, Paint::Faint, &verdict);
-    }
+    let verdict = if series.runtime == results.baseline {
+        "baseline".to_owned()
+    } else {
+        against_baseline(results, series, false).text
+    };
+    pen.y = middle + 14.0;
+    let x = right + 18.0;
+    pen.text(x, SMALL, Anchor::Start, Paint::Faint, &verdict);
 }
 
 /// The samples in their order or, of many, quantiles; the least and the largest are among them.

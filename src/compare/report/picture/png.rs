@@ -63,7 +63,23 @@ pub fn png(scene: &Scene) -> Result<Vec<u8>, String> {
             }
         }
     }
-    pixmap.encode_png().map_err(|error| error.to_string())
+    encode(&pixmap).map_err(|error| error.to_string())
+}
+
+/// As small as it gets: it may go into a repository. Nothing shines through it.
+fn encode(pixmap: &Pixmap) -> Result<Vec<u8>, png::EncodingError> {
+    let pixels = pixmap.pixels().iter();
+    let pixels = pixels.flat_map(|pixel| [pixel.red(), pixel.green(), pixel.blue()]);
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, pixmap.width(), pixmap.height());
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.set_compression(png::Compression::Best);
+    encoder.set_filter(png::FilterType::Up);
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(&pixels.collect::<Vec<_>>())?;
+    writer.finish()?;
+    Ok(bytes)
 }
 
 fn brush(paint: Paint) -> Brush<'static> {
