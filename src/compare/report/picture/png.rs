@@ -1,7 +1,9 @@
 //! A scene as PNG, twice as large, with letters of its own: a machine that measures has no fonts.
 
 use ab_glyph::{Font, FontRef, PxScale, point};
-use tiny_skia::{Color, FillRule, Paint as Brush, PathBuilder, Pixmap, Rect, Transform};
+use tiny_skia::{
+    Color, FillRule, Paint as Brush, PathBuilder, Pixmap, PremultipliedColorU8, Rect, Transform,
+};
 
 use super::{Anchor, Paint, Scene, Shape};
 
@@ -116,23 +118,50 @@ fn write(
         Anchor::Middle => at.0 - length / 2.0,
         Anchor::End => at.0 - length,
     };
-    let brush = brush(paint);
+    let colour = paint.colour();
     for (place, letter) in text.chars().enumerate() {
         let position = point(start + advance * place as f32, at.1);
-        let glyph = font
-            .glyph_id(letter)
-            .with_scale_and_position(scale, position);
+        let glyph = font.glyph_id(letter);
+        let glyph = glyph.with_scale_and_position(scale, position);
         let Some(outline) = font.outline_glyph(glyph) else {
             continue; // a space
         };
-        let bounds = outline.px_bounds();
+        let corner = outline.px_bounds().min;
         outline.draw(|x, y, coverage| {
-            let area = Rect::from_xywh(bounds.min.x + x as f32, bounds.min.y + y as f32, 1.0, 1.0);
-            let mut brush = brush.clone();
-            if let (Some(area), tiny_skia::Shader::SolidColor(colour)) = (area, &mut brush.shader) {
-                colour.apply_opacity(coverage.clamp(0.0, 1.0));
-                pixmap.fill_rect(area, &brush, Transform::identity(), None);
-            }
+            tint(
+                pixmap,
+                (corner.x as i32, corner.y as i32),
+                (x, y),
+                colour,
+                coverage,
+            );
         });
+    }
+}
+
+/// Covers a part of a pixel, if the picture has it.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn tint(pixmap: &mut Pixmap, corner: (i32, i32), at: (u32, u32), colour: [u8; 3], coverage: f32) {
+    let place = || {
+        let x = u32::try_from(corner.0).ok()?.checked_add(at.0)?;
+        let y = u32::try_from(corner.1).ok()?.checked_add(at.1)?;
+        (x < pixmap.width()).then_some(y as usize * pixmap.width() as usize + x as usize)
+    };
+    let Some(place) = place() else { return };
+    let Some(pixel) = pixmap.pixels_mut().get_mut(place) else {
+        return;
+    };
+    let coverage = coverage.clamp(0.0, 1.0);
+    let mix = |under: u8, over: u8| {
+        (f32::from(under) + (f32::from(over) - f32::from(under)) * coverage).round() as u8
+    };
+    let [red, green, blue] = colour;
+    let (red, green, blue) = (
+        mix(pixel.red(), red),
+        mix(pixel.green(), green),
+        mix(pixel.blue(), blue),
+    );
+    if let Some(mixed) = PremultipliedColorU8::from_rgba(red, green, blue, u8::MAX) {
+        *pixel = mixed;
     }
 }
