@@ -158,6 +158,7 @@ pub fn ratio(runtime: &[Vec<f64>], baseline: &[Vec<f64>], is_more_better: bool) 
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::float_cmp)]
 mod tests {
     use super::*;
 

@@ -470,7 +470,7 @@ fn few_rounds_and_an_early_end_are_told() {
     );
     assert!(
         text.contains(
-            "Fewer than 5 rounds of tutorial, ours, sometimes wrong: the intervals say little."
+            "Fewer than 6 rounds of tutorial, ours, sometimes wrong: too few to tell a difference."
         ),
         "{text}"
     );

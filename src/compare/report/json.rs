@@ -104,6 +104,7 @@ impl Formatter for Lines {
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used)]
 mod tests {
     use super::*;
 

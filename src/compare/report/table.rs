@@ -4,8 +4,8 @@
 use super::super::results::{Metric, Problem, ProblemKind, Results, Runtime, Series, Source};
 use super::words::{self, NOTHING, clean, figure, name, quantity, question};
 
-/// Fewer rounds than this give an interval that says little: it is drawn from what they are.
-const FEW_ROUNDS: usize = 5;
+/// Fewer rounds than this tell no difference: five that are the same fall out alike one time in 16.
+const MIN_ROUNDS: usize = 6;
 /// More runtimes than this do not fit beside each other.
 const MOST_COLUMNS: usize = 6;
 
@@ -370,7 +370,7 @@ fn few_rounds(results: &Results, metric: Metric, event_bytes: Option<usize>) -> 
     let rounds = |runtime: &Runtime| {
         let series = samples(results, runtime, metric, event_bytes)?;
         let rounds = series.rounds.iter().filter(|round| !round.is_empty());
-        Some(rounds.count()).filter(|count| *count < FEW_ROUNDS)
+        Some(rounds.count()).filter(|count| *count < MIN_ROUNDS)
     };
     let few: Vec<_> = results
         .runtimes
@@ -380,7 +380,7 @@ fn few_rounds(results: &Results, metric: Metric, event_bytes: Option<usize>) -> 
         .collect();
     (!few.is_empty()).then(|| {
         let names = few.join(", ");
-        format!("Fewer than {FEW_ROUNDS} rounds of {names}: the intervals say little.")
+        format!("Fewer than {MIN_ROUNDS} rounds of {names}: too few to tell a difference.")
     })
 }
 

@@ -101,6 +101,7 @@ pub fn tick_text(tick: f64) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used)]
 mod tests {
     use super::*;
 
