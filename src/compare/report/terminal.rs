@@ -1,10 +1,12 @@
 //! The report on a terminal: tables with aligned columns, in colour where there may be one.
 
+use std::io;
+
 use tabled::builder::Builder;
 use tabled::settings::object::{Columns, Rows};
 use tabled::settings::peaker::PriorityMax;
 use tabled::settings::{Alignment, Modify, Style, Width};
-use terminal_size::terminal_size;
+use terminal_size::terminal_size_of;
 
 use super::table::{Cell, Document, Table, Tone};
 
@@ -60,7 +62,7 @@ fn lines(table: &Table, paint: &impl Fn(&str, &str) -> String) -> String {
     }
     drawn.with(Modify::new(Rows::first()).with(Alignment::left()));
     // Into a file or a pipe a line may be as long as it is.
-    if let Some((width, _)) = terminal_size() {
+    if let Some((width, _)) = terminal_size_of(io::stdout()) {
         let width = usize::from(width.0).max(60);
         drawn.with(
             Width::wrap(width)
