@@ -20,6 +20,7 @@ pub mod event;
 pub mod floor;
 pub mod limits;
 pub mod machine;
+pub mod report;
 pub mod results;
 pub mod run;
 pub mod runtime;

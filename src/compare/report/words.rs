@@ -1,0 +1,163 @@
+//! Figures and names, as every form of a report has them.
+
+use super::super::results::{Metric, Results};
+use super::super::statistics::Ratio;
+
+/// What stands where there is nothing.
+pub const NOTHING: &str = "–";
+
+/// Three significant digits, thousands apart.
+#[must_use]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+pub fn figure(value: f64) -> String {
+    // As it is when rounded: 9.999 is 10.0.
+    let scientific = format!("{value:.2e}");
+    let exponent = scientific
+        .split_once('e')
+        .and_then(|(_, exponent)| exponent.parse::<i32>().ok());
+    let rounded: f64 = scientific.parse().unwrap_or(value);
+    let Some(exponent) = exponent.filter(|_| rounded != 0.0) else {
+        return if rounded == 0.0 {
+            "0".to_owned()
+        } else {
+            value.to_string()
+        };
+    };
+    let text = format!("{rounded:.*}", usize::try_from(2 - exponent).unwrap_or(0));
+    match text.split_once('.') {
+        Some((whole, rest)) => format!("{}.{rest}", grouped(whole)),
+        None => grouped(&text),
+    }
+}
+
+/// Digits, thousands apart.
+fn grouped(digits: &str) -> String {
+    let mut grouped = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        let is_apart = place > 0 && (digits.len() - place).is_multiple_of(3);
+        grouped.extend((is_apart && !grouped.ends_with('-')).then_some(','));
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// A figure and its unit.
+#[must_use]
+pub fn quantity(value: f64, metric: Metric) -> String {
+    let unit = match metric.unit() {
+        "" => String::new(),
+        unit if unit.starts_with('/') => unit.to_owned(),
+        unit => format!(" {unit}"),
+    };
+    figure(value) + &unit
+}
+
+/// A count, thousands apart.
+#[must_use]
+pub fn count(count: usize) -> String {
+    grouped(&count.to_string())
+}
+
+/// The size of an event.
+#[must_use]
+pub fn size(bytes: usize) -> String {
+    const KIB: usize = 1 << 10;
+    const MIB: usize = 1 << 20;
+    match bytes {
+        0 => "0 B".to_owned(),
+        bytes if bytes.is_multiple_of(MIB) => format!("{} MiB", bytes / MIB),
+        bytes if bytes.is_multiple_of(KIB) => format!("{} KiB", bytes / KIB),
+        bytes => format!("{} B", count(bytes)),
+    }
+}
+
+/// A metric and the size of its events.
+#[must_use]
+pub fn question(metric: Metric, event_bytes: Option<usize>) -> String {
+    let size = event_bytes.map(|bytes| format!(", {}", size(bytes)));
+    metric.title().to_owned() + &size.unwrap_or_default()
+}
+
+/// How many times better, as far as that is known.
+#[must_use]
+pub fn verdict(ratio: &Ratio) -> String {
+    if ratio.is_difference() {
+        format!("{}×", figure(ratio.times))
+    } else {
+        "no difference".to_owned()
+    }
+}
+
+/// Bounds.
+#[must_use]
+pub fn interval(low: f64, high: f64) -> String {
+    format!("{}–{}", figure(low), figure(high))
+}
+
+/// Names and details are others' words: they give no orders to a terminal, stay in their line, and
+/// XML can have them.
+#[must_use]
+pub fn clean(text: &str) -> String {
+    let is_kept = |letter: char| {
+        let turns_text_round = matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        !(letter.is_control() || turns_text_round || matches!(letter, '\u{fffe}' | '\u{ffff}'))
+    };
+    text.chars()
+        .map(|letter| if is_kept(letter) { letter } else { '\u{fffd}' })
+        .collect()
+}
+
+/// The name of a runtime, and whether the others are compared with it.
+#[must_use]
+pub fn name(results: &Results, runtime: &str) -> String {
+    let is_baseline = results.baseline == runtime && results.runtimes.len() > 1;
+    clean(runtime) + if is_baseline { " (baseline)" } else { "" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_have_three_significant_digits() {
+        let cases = [
+            (0.0, "0"),
+            (0.000_012_34, "0.0000123"),
+            (0.1, "0.100"),
+            (1.0, "1.00"),
+            (9.999, "10.0"),
+            (12.34, "12.3"),
+            (123.4, "123"),
+            (999.6, "1,000"),
+            (12_345.0, "12,300"),
+            (1_234_567.0, "1,230,000"),
+            (-1234.0, "-1,230"),
+            (f64::INFINITY, "inf"),
+        ];
+        for (value, text) in cases {
+            assert_eq!(figure(value), text);
+        }
+    }
+
+    #[test]
+    fn sizes_are_exact() {
+        let cases = [
+            (0, "0 B"),
+            (32, "32 B"),
+            (1000, "1,000 B"),
+            (1024, "1 KiB"),
+            (6 << 20, "6 MiB"),
+        ];
+        for (bytes, text) in cases {
+            assert_eq!(size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn what_others_wrote_stays_in_its_line_and_orders_nothing() {
+        assert_eq!(
+            clean("a\n\x1b[31mb\t\u{202e}\u{ffff}é"),
+            "a\u{fffd}\u{fffd}[31mb\u{fffd}\u{fffd}\u{fffd}é"
+        );
+    }
+}
