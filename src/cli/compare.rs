@@ -1,14 +1,18 @@
 //! Which runtime is faster, by how much, and how sure that is.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, ValueHint};
 
-use super::Error;
 use super::function::parse_seconds;
+use super::{Error, print};
+use crate::compare;
+use crate::compare::lambda_logs::{self, LogSource};
+use crate::compare::results::Results;
 
 /// What `coshell compare` is told.
 #[derive(Debug, Args)]
@@ -57,6 +61,69 @@ pub struct CompareArguments {
 ///
 /// # Errors
 /// When nothing could be compared, or the report cannot be written.
-pub fn run(_arguments: &CompareArguments) -> Result<ExitCode, Error> {
+pub fn run(arguments: &CompareArguments) -> Result<ExitCode, Error> {
+    if !arguments.logs.is_empty() {
+        return from_logs(arguments);
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+fn from_logs(arguments: &CompareArguments) -> Result<ExitCode, Error> {
+    let sources: Result<Vec<_>, _> = arguments
+        .logs
+        .iter()
+        .map(|text| LogSource::parse(text))
+        .collect();
+    let mut results =
+        lambda_logs::read(&sources.map_err(Error::Compare)?).map_err(Error::Compare)?;
+    if let Some(name) = &arguments.baseline {
+        results.set_baseline(name).map_err(Error::Compare)?;
+    }
+    results.compute();
+    present(&results, arguments.output.as_deref())
+}
+
+/// Prints the report, and writes it. The exit status tells of problems.
+fn present(results: &Results, folder: Option<&Path>) -> Result<ExitCode, Error> {
+    if let Some(folder) = folder {
+        write(results, folder).map_err(Error::Compare)?;
+    }
+    print(terminal(results).as_bytes())?;
+    Ok(ExitCode::from(u8::from(!results.problems.is_empty())))
+}
+
+fn write(results: &Results, folder: &Path) -> Result<(), compare::Error> {
+    let path = folder.join("results.json");
+    let json = serde_json::to_vec_pretty(results).map_err(std::io::Error::other);
+    let written = fs::create_dir_all(folder).and_then(|()| fs::write(&path, json?));
+    written.map_err(|error| {
+        let what = format!("cannot write report {}", path.display());
+        compare::Error::new(what, error)
+    })
+}
+
+fn terminal(results: &Results) -> String {
+    let series = results.series.iter().map(|series| {
+        let (metric, summary) = (series.metric, &series.summary);
+        let ratio = series
+            .ratio
+            .map(|ratio| format!(", {:.2} times", ratio.times));
+        format!(
+            "{}: {}: {:.3} {} ({}){}\n",
+            series.runtime,
+            metric.title(),
+            summary.p50,
+            metric.unit(),
+            summary.count,
+            ratio.unwrap_or_default()
+        )
+    });
+    let problems = results.problems.iter().map(|problem| {
+        let (words, count) = (problem.kind.words(), problem.count);
+        format!(
+            "{}: {words}: {count}: {}\n",
+            problem.runtime, problem.detail
+        )
+    });
+    series.chain(problems).collect()
 }

@@ -9,6 +9,7 @@
 //! `results` is what both ways end in and all reports begin with; `statistics` is where the figures
 //! of a report come from. Nothing here knows the emulator: what it costs would be measured too.
 
+pub mod lambda_logs;
 pub mod results;
 pub mod statistics;
 

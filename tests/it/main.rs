@@ -6,6 +6,7 @@ mod support;
 mod answer_faults;
 mod check;
 mod comfort;
+mod compare_logs;
 mod containment;
 mod containment_descriptors;
 mod containment_exit;
