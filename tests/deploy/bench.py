@@ -183,8 +183,8 @@ class Bench(Case):
         self._measure("destroy", "--yes")
         self.assertEqual(self.cloud.backend("lambda").list_functions(), [])
         self.assertEqual(dict(self.cloud.backend("logs").groups), {})
-        self.assertEqual(self.cloud.backend("iam").get_roles(), [])
-        self.assertEqual(self.cloud.backend("ecr").repositories, {})
+        self.assertEqual(list(self.cloud.backend("iam").get_roles()), [])
+        self.assertEqual(dict(self.cloud.backend("ecr").repositories), {})
         buckets = json.loads(run([TOOLS / "aws", "s3api", "list-buckets"], env=self.surroundings))
         self.assertEqual(buckets["Buckets"], [])
         # Once more, with nothing there.
