@@ -25,7 +25,7 @@ DEPLOY_PACKAGES := docker-registry shellcheck unzip $(if $(shell type -P node),,
 PACKAGES := bash-static bats ca-certificates chromium curl gawk groff-base perl procps python3 python3-pip python3-venv \
 	shellcheck shfmt unzip util-linux
 SCRIPTS := $(shell git ls-files --cached --others --exclude-standard -- \
-	'*.bash' '*.sh' '*.bats' '.ci/*' tests/image/make-debian bench/run 'bench/baseline/*/bootstrap' \
+	'*.bash' '*.sh' '*.bats' '.ci/*' tests/image/make-debian bench/run bench/aws/measure 'bench/baseline/*/bootstrap' \
 	'examples/deploy/aws-cli/publish-*' 2>/dev/null | sort -u)
 # Fixtures are written as people write them, oddities and all: what they are compared for.
 CHECKED := $(filter-out tests/fixtures/handlers/% tests/fixtures/scripts/%,$(SCRIPTS))

@@ -1,6 +1,7 @@
 //! Which runtime is faster, by how much, and how sure that is.
 
 use std::ffi::{OsStr, OsString};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,9 +10,12 @@ use clap::{Args, ValueHint};
 
 use super::function::{TaskRoot, Variable, absolute, parse_seconds};
 use super::{Error, print};
+use crate::compare::lambda_logs::{self, LogSource};
+use crate::compare::report;
 use crate::compare::results::{ProblemKind, Results};
 use crate::compare::run::{self, Options, Stop};
 use crate::compare::scenario::{File, RuntimeTable, Scenario, Words};
+use crate::emulator::logs::is_colour_refused;
 
 /// What `coshell compare` is told.
 #[derive(Debug, Args)]
@@ -110,36 +114,34 @@ pub struct CompareArguments {
 /// # Errors
 /// When nothing could be compared, or the report cannot be written.
 pub fn run(arguments: &CompareArguments) -> Result<ExitCode, Error> {
-    if !arguments.logs.is_empty() {
-        return Err(misuse("cannot read logs", "not yet"));
-    }
-    let stop = Stop::listen().map_err(Error::Compare)?;
-    let options = Options {
-        shows_progress: true,
-        logs: logs_folder(arguments)?,
+    let has_colour = io::stdout().is_terminal() && !is_colour_refused();
+    let save = |results: &Results, folder: &Option<PathBuf>| match folder {
+        Some(folder) => report::write(results, folder),
+        None => Ok(()),
     };
     let mut is_all_well = true;
-    for (scenario, output) in scenarios(arguments)? {
-        let save = |results: &Results| match &output {
-            Some(folder) => write_report(results, folder),
-            None => Ok(()),
-        };
-        let results = run::run(&scenario, &options, &stop, save).map_err(Error::Compare)?;
-        print_report(&results)?;
-        if let Some(signal) = stop.signal() {
-            return Ok(ExitCode::from(128 + signal));
-        }
-        // What a runtime leaves behind is no wrong answer.
-        is_all_well &= results
-            .problems
-            .iter()
-            .all(|problem| problem.kind == ProblemKind::Leaked);
-    }
-    Ok(if is_all_well {
-        ExitCode::SUCCESS
+    if !arguments.logs.is_empty() {
+        let results = from_logs(arguments)?;
+        save(&results, &arguments.output).map_err(Error::Compare)?;
+        print(report::terminal(&results, has_colour).as_bytes())?;
+        is_all_well = is_well(&results);
     } else {
-        ExitCode::FAILURE
-    })
+        let stop = Stop::listen().map_err(Error::Compare)?;
+        let options = Options {
+            shows_progress: true,
+            logs: logs_folder(arguments)?,
+        };
+        for (scenario, output) in scenarios(arguments)? {
+            let results = run::run(&scenario, &options, &stop, |results| save(results, &output));
+            let results = results.map_err(Error::Compare)?;
+            print(report::terminal(&results, has_colour).as_bytes())?;
+            if let Some(signal) = stop.signal() {
+                return Ok(ExitCode::from(128 + signal));
+            }
+            is_all_well &= is_well(&results);
+        }
+    }
+    Ok(ExitCode::from(u8::from(!is_all_well)))
 }
 
 fn misuse(what: impl Into<String>, cause: impl Into<String>) -> Error {
@@ -272,55 +274,20 @@ fn logs_folder(arguments: &CompareArguments) -> Result<Option<PathBuf>, Error> {
     Ok(Some(folder))
 }
 
-/// A placeholder for `compare::report::write`.
-fn write_report(results: &Results, folder: &Path) -> Result<(), crate::compare::Error> {
-    let path = folder.join("results.json");
-    let failed = |error: std::io::Error| {
-        crate::compare::Error::new(format!("cannot write {}", path.display()), error)
-    };
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-    serde_json::to_writer_pretty(&mut file, results).map_err(|error| failed(error.into()))?;
-    file.persist(&path).map_err(|error| failed(error.error))?;
-    Ok(())
+fn from_logs(arguments: &CompareArguments) -> Result<Results, Error> {
+    let sources = arguments.logs.iter().map(|text| LogSource::parse(text));
+    let sources: Result<Vec<_>, _> = sources.collect();
+    let mut results =
+        lambda_logs::read(&sources.map_err(Error::Compare)?).map_err(Error::Compare)?;
+    if let Some(name) = &arguments.baseline {
+        results.set_baseline(name).map_err(Error::Compare)?;
+    }
+    results.compute();
+    Ok(results)
 }
 
-/// A placeholder for `compare::report::terminal`.
-fn print_report(results: &Results) -> Result<(), Error> {
-    use std::fmt::Write;
-    let mut text = String::new();
-    for series in results.floor.iter().chain(&results.series) {
-        let summary = &series.summary;
-        let ratio = series
-            .ratio
-            .map(|ratio| format!("{:.3} ({:.3} to {:.3})", ratio.times, ratio.low, ratio.high));
-        let _ = writeln!(
-            text,
-            "{:<28} {:<16} {:>8} p50 {:>10.4} {:<4} p90 {:>10.4} p99 {:>10.4} n {:>6} {}",
-            series.metric.title(),
-            series.runtime,
-            series
-                .event_bytes
-                .map(|bytes| bytes.to_string())
-                .unwrap_or_default(),
-            summary.p50,
-            series.metric.unit(),
-            summary.p90,
-            summary.p99,
-            summary.count,
-            ratio.unwrap_or_default(),
-        );
-    }
-    for problem in &results.problems {
-        let (name, words) = (&problem.runtime, problem.kind.words());
-        let _ = writeln!(
-            text,
-            "{name} {words}: {} times, {}",
-            problem.count, problem.detail
-        );
-    }
-    for warning in &results.warnings {
-        let _ = writeln!(text, "warning: {warning}");
-    }
-    print(text.as_bytes()).map(drop)
+/// What a runtime leaves behind is no wrong answer.
+fn is_well(results: &Results) -> bool {
+    let mut kinds = results.problems.iter().map(|problem| problem.kind);
+    kinds.all(|kind| kind == ProblemKind::Leaked)
 }

@@ -18,6 +18,7 @@ pub mod container;
 pub mod endpoint;
 pub mod event;
 pub mod floor;
+pub mod lambda_logs;
 pub mod limits;
 pub mod machine;
 pub mod report;

@@ -6,6 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Error;
 use super::statistics::{Ratio, Summary, ratio, summary};
 
 /// The version of this document's shape.
@@ -280,20 +281,35 @@ impl ProblemKind {
 }
 
 impl Results {
-    /// Fills in what follows from the rounds and the baseline: every summary, every ratio.
-    pub fn compute(&mut self) {
-        for series in self.floor.iter_mut().chain(&mut self.series) {
-            series.summary = summary(&series.rounds);
-            series.ratio = None;
+    /// Has ratios refer to another runtime than the first.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn set_baseline(&mut self, name: &str) -> Result<(), Error> {
+        let mut names = self.runtimes.iter().map(|runtime| runtime.name.as_str());
+        if !names.any(|known| known == name) {
+            let known: Vec<_> = self.runtimes.iter().map(|it| it.name.as_str()).collect();
+            let cause = format!("there are {}", known.join("; "));
+            return Err(Error::new(format!("cannot compare with {name}"), cause));
         }
-        for at in 0..self.series.len() {
-            let series = &self.series[at];
-            let baseline = self.series(&self.baseline, series.metric, series.event_bytes);
-            let others = baseline.filter(|baseline| baseline.runtime != series.runtime);
+        name.clone_into(&mut self.baseline);
+        Ok(())
+    }
+
+    /// Fills in what follows from rounds and baseline: every summary, and every ratio.
+    pub fn compute(&mut self) {
+        let against_baseline = |series: &Series| {
+            let baseline = self.series(&self.baseline, series.metric, series.event_bytes)?;
+            let is_itself = series.runtime == self.baseline;
             let is_more_better = series.metric.is_more_better();
-            let found =
-                others.and_then(|baseline| ratio(&series.rounds, &baseline.rounds, is_more_better));
-            self.series[at].ratio = found;
+            (!is_itself).then(|| ratio(&series.rounds, &baseline.rounds, is_more_better))?
+        };
+        let ratios: Vec<_> = self.series.iter().map(against_baseline).collect();
+        for (series, ratio) in self.series.iter_mut().zip(ratios) {
+            series.ratio = ratio;
+        }
+        for series in self.series.iter_mut().chain(&mut self.floor) {
+            series.summary = summary(&series.rounds);
         }
     }
 

@@ -11,6 +11,10 @@ use serde::{Deserialize, Serialize};
 
 /// How often rounds are drawn anew for an interval.
 const RESAMPLES: usize = 1000;
+/// How many rounds are drawn in all, at most, and how often at least: logs have a hundred thousand lines, each a
+/// round, whose intervals are narrow after few draws too.
+const DRAWN_ROUNDS: usize = 10_000_000;
+const LEAST_RESAMPLES: usize = 100;
 /// What lies within an interval.
 const CONFIDENCE: f64 = 0.95;
 /// With fewer rounds there is no such interval: runtimes that are the same fall out alike in five rounds one time
@@ -62,10 +66,11 @@ impl Ratio {
     }
 }
 
-/// What is drawn: the numbers of rounds, a thousand times.
+/// What is drawn: the numbers of rounds, as often as is said above.
 fn draws(rounds: usize) -> impl Iterator<Item = Vec<usize>> {
     let mut random = SmallRng::seed_from_u64(SEED);
-    (0..RESAMPLES).map(move |_| {
+    let often = (DRAWN_ROUNDS / rounds.max(1)).clamp(LEAST_RESAMPLES, RESAMPLES);
+    (0..often).map(move |_| {
         (0..rounds)
             .map(|_| random.random_range(0..rounds))
             .collect()

@@ -30,8 +30,10 @@ class Templates(Case):
     """Templates, policies and manifests."""
 
     def yaml_is_tidy(self):
-        files = [*EXAMPLES.rglob("*.yaml"), *(REPOSITORY / ".github").rglob("*.yml")]
-        self.assertEqual(len(files), 4)
+        folders = (EXAMPLES, REPOSITORY / "bench")
+        files = [path for folder in folders for path in folder.rglob("*.yaml")]
+        files += (REPOSITORY / ".github").rglob("*.yml")
+        self.assertEqual(len(files), 5)
         run([TOOLS / "yamllint", "--strict", "-d", json.dumps(YAML), *files])
 
     def cfn_lint_finds_nothing_in_the_sam_template(self):

@@ -8,11 +8,13 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use coshell::compare::results::{Metric, Results};
 use nix::sys::signal::Signal;
 
+use crate::support::served::COSHELL;
 use crate::support::{
-    HttpReply, LIMIT, Process, TaskRoot, bootstrap_path, excerpt, lambda_environment, own_address,
-    post, repository_file, wait_until,
+    HttpReply, LIMIT, Process, Said, TaskRoot, bootstrap_path, excerpt, lambda_environment,
+    own_address, post, repository_file, wait_until,
 };
 
 const INVOCATIONS: &str = "/2015-03-31/functions/function/invocations";
@@ -379,4 +381,33 @@ handler() { count=$((${count-0} + 1)); (setsid sleep 600 &) >&2; printf 'healthy
         "{log}"
     );
     assert!(!log.contains("bootstrap: warn: lambda_shutdown"), "{log}");
+}
+
+#[test]
+fn its_log_is_read_by_compare() {
+    let emulator = Emulator::start("handler() { printf '%s' \"$1\"; }\n", "function.handler");
+    for event in ["one", "two", "three"] {
+        assert_eq!(emulator.respond(event), event.as_bytes());
+    }
+    let reports = || emulator.process.log().matches("\nREPORT ").count();
+    wait_until(|| reports() == 3, LIMIT);
+    let log = emulator
+        .task_root
+        .write("emulator.log", emulator.process.log());
+    let mut command = Command::new(COSHELL);
+    command.current_dir(emulator.task_root.path());
+    command
+        .args(["compare", "-o", "report", "--from-logs"])
+        .arg(log);
+    let said = Said::of(command);
+    assert_eq!(said.status, 0, "{said:?}");
+    let json = emulator.task_root.read("report/results.json");
+    let results: Results = serde_json::from_str(&json).expect("results");
+    let count = |metric| {
+        results
+            .series("emulator", metric, None)
+            .map(|it| it.summary.count)
+    };
+    assert_eq!(count(Metric::InitDuration), Some(1), "{results:?}");
+    assert_eq!(count(Metric::Duration), Some(2));
 }

@@ -7,6 +7,7 @@ mod answer_faults;
 mod check;
 mod comfort;
 mod compare;
+mod compare_logs;
 mod compare_report;
 mod containment;
 mod containment_descriptors;

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What publish-image, publish-zip and publish-layer share. Sourced by them.
+# What publish-image, publish-zip and publish-layer share. Sourced by them, and by bench/aws/measure.
 
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 
@@ -18,6 +18,8 @@ machine() {
 
 arch=$(machine)
 role=
+registry=${REGISTRY-}
+uri=
 layers=()
 # What stands in front of `--` and is no option, and what stands behind it.
 words=()
@@ -87,6 +89,34 @@ ensure_role() { # <name>
   local partition=${role#arn:}
   aws iam attach-role-policy --role-name "$1" \
     --policy-arn "arn:${partition%%:*}:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
+}
+
+# Builds an image, and pushes it to `registry`, whose host is AWS's if it is empty. The image, by its
+# digest, in `uri`.
+push_image() { # <repository> <folder> <options of docker build...>
+  if [[ ! $registry ]]; then
+    local account
+    account=$(aws sts get-caller-identity --query Account --output text)
+    registry=$account.dkr.ecr.$AWS_REGION.amazonaws.com
+  fi
+  # A repository's name has no capitals.
+  local repository=${1,,}
+  local image=$registry/$repository platform=linux/amd64
+  if [[ $arch == arm64 ]]; then platform=linux/arm64; fi
+  # Lambda takes one image, and no index of an image and of how it was built.
+  export BUILDX_NO_DEFAULT_ATTESTATIONS=1
+  docker build --platform "$platform" --tag "$image" "${@:3}" "$2" >&2
+
+  if ! look_up RepositoryNotFoundException ecr describe-repositories --repository-names "$repository"; then
+    say "making the repository $repository"
+    aws ecr create-repository --repository-name "$repository" >/dev/null
+  fi
+  aws ecr get-login-password | docker login --username AWS --password-stdin "$registry" >&2
+  docker push "$image" >&2
+
+  # By its digest, which names these bytes and no later ones.
+  uri=$(docker image inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' "$image" |
+    grep -F "$image@" | tail -n 1)
 }
 
 # A role is known everywhere only some seconds after it was made.
