@@ -73,12 +73,17 @@ __driver_context() { # [separator: NUL if none]
 # handler writes can hold the mark.
 ,,() { # <status> <mark>
   builtin trap -p EXIT
-  builtin printf '%s\0' "$2" "$__driver_kind" "${__driver_status:-$1}" "${__driver_details[@]}" "$2" || builtin exit "$1"
+  # The usual case has a line of its own: each word less is a microsecond.
+  if [[ $__driver_kind$__driver_status == return ]]; then
+    builtin printf '%s\0return\0%s\0%s\0' "$2" "$1" "$2" || builtin exit "$1"
+  else
+    builtin printf '%s\0' "$2" "$__driver_kind" "${__driver_status:-$1}" "${__driver_details[@]}" "$2" || builtin exit "$1"
+  fi
 }
 
 # Forgets the invocation, and shows the host what the handler may have changed: traps,
-# aliases, options, umask; IFS; the variables that seldom change. Nobody waits for this: the
-# answer is on its way. DEBUG and RETURN traps are seen by functions that are traced alone.
+# aliases, umask; options, IFS, the variables that seldom change. `shopt -s` would be a write a
+# line. Nobody waits for this: the answer is on its way. DEBUG and RETURN traps are seen by functions that are traced alone.
 ,,,() { # <mark>
   __driver_kind=idle __driver_status='' __driver_details=() __driver_arguments=()
   # shellcheck disable=SC2034 # they get their values when an invocation comes
@@ -86,10 +91,9 @@ __driver_context() { # [separator: NUL if none]
   builtin disown -a
   builtin trap -p
   builtin alias -p
-  builtin shopt -s
   builtin declare -f exit
   builtin umask
-  builtin printf '\0%s\0%s\0%s\0' "${IFS-unset}" "${LAMBDA_RUNTIME_DEADLINE_MS+set}|${_X_AMZN_TRACE_ID+set}|${LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN-}|${LAMBDA_RUNTIME_CLIENT_CONTEXT-}|${LAMBDA_RUNTIME_COGNITO_IDENTITY-}|${LAMBDA_RUNTIME_AWS_TENANT_ID-}" "$1"
+  builtin printf '\0%s\0%s\0%s\0%s\0' "$BASHOPTS" "${IFS-unset}" "${LAMBDA_RUNTIME_DEADLINE_MS+set}|${_X_AMZN_TRACE_ID+set}|${LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN-}|${LAMBDA_RUNTIME_CLIENT_CONTEXT-}|${LAMBDA_RUNTIME_COGNITO_IDENTITY-}|${LAMBDA_RUNTIME_AWS_TENANT_ID-}" "$1"
 }
 builtin declare -ft ,,,
 
@@ -102,7 +106,7 @@ __driver_loaded() { # <mark>: tells that the file is sourced, and whether the ha
   __driver_options=${__driver_options:-+e}
   builtin readonly __driver_options
   builtin set +eux
-  if [[ ! $__driver_function =~ ^(,|exit$|__driver_) ]] && builtin declare -F -- "$__driver_function" >/dev/null; then
+  if [[ $__driver_function != @(,*|exit|__driver_*) ]] && builtin declare -F -- "$__driver_function" >/dev/null; then
     builtin declare -F lambda_shutdown >/dev/null && __driver_shutdown=shutdown
     builtin printf '%s ready %s %s.%s %s\0' "$1" "$__driver_exit" "${BASH_VERSINFO[0]}" "${BASH_VERSINFO[1]}" "${__driver_shutdown-}"
   else

@@ -42,14 +42,14 @@ pub fn find_state(bytes: &[u8], mark: &str) -> Option<(State, String, usize)> {
             }
         } else if line.starts_with("alias ") {
             state.aliases.push(line.to_owned());
-        } else if let Some(option) = line.strip_suffix("on") {
-            state.options.push(option.trim_end().to_owned());
         } else if line.bytes().all(|byte| byte.is_ascii_digit()) {
             line.clone_into(&mut state.umask);
         } else {
             state.exit.push(line.to_owned());
         }
     }
+    let options = fields.next().unwrap_or_default().split(':');
+    state.options = options.map(ToOwned::to_owned).collect();
     let separators = fields.next().unwrap_or_default();
     separators.clone_into(&mut state.field_separators);
     let context = fields.next().unwrap_or_default().to_owned();
@@ -167,8 +167,7 @@ mod tests {
             .unwrap_or_default()
     }
 
-    const BASE: &str =
-        "trap -- '__driver_died' EXIT\nextquote\ton\n0022\n\0 \t\n\0set||arn|||\0MARK\0";
+    const BASE: &str = "trap -- '__driver_died' EXIT\n0022\n\0extquote\0 \t\n\0set||arn|||\0MARK\0";
 
     #[test]
     fn state_that_did_not_change_needs_no_lines() {
@@ -178,7 +177,7 @@ mod tests {
 
     #[test]
     fn every_change_is_put_back() {
-        let now = "trap -- 'a\nb' SIGINT\nalias x='y'\nextquote   \ton\ndotglob  \ton\n0077\n\0,\0\0MARK\0";
+        let now = "trap -- 'a\nb' SIGINT\nalias x='y'\n0077\n\0dotglob:extquote\0,\0\0MARK\0";
         let ifs = format!("eval {}", quote("IFS=' \t\n'"));
         assert_eq!(
             state(BASE).commands_back_from(&state(now)),

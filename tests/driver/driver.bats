@@ -289,7 +289,7 @@ END
   [[ $after == *"alias ll='ls -l'"* ]]
   [[ $after == *0077* ]]
   [[ $after == *$'\n,\n'* ]]
-  grep -Eq '^nullglob' <<<"$after"
+  [[ $after == *:nullglob:* ]]
 }
 
 @test "context variables are exported, and unset when they are empty" {
