@@ -19,7 +19,8 @@ use time::format_description::well_known::Rfc3339;
 use self::groups::Groups;
 pub use self::sources::LogSource;
 use super::Error;
-use super::results::{Machine, Results, Source, VERSION};
+use super::machine;
+use super::results::{Results, Source, VERSION};
 
 /// Reads logs. Summaries and ratios are not computed yet; the first runtime is the baseline.
 ///
@@ -38,10 +39,7 @@ pub fn read(sources: &[LogSource]) -> Result<Results, Error> {
             .format(&Rfc3339)
             .unwrap_or_default(),
         is_complete: true,
-        machine: Machine {
-            coshell: env!("CARGO_PKG_VERSION").to_owned(),
-            ..Machine::default()
-        },
+        machine: machine::describe(),
         settings: Vec::new(),
         warnings: Vec::new(),
         floor: Vec::new(),

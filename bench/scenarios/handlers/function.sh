@@ -1,0 +1,5 @@
+#!/usr/bin/env bash
+
+handler() {
+  printf '%s' "Echoing request: '$1'"
+}
