@@ -24,7 +24,7 @@ RUN case ${TARGETARCH:-$(uname -m)} in \
     *) echo "cannot build coshell for $TARGETARCH: Lambda has amd64 and arm64" >&2; exit 1 ;; \
   esac >rust-target
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir -p src/bin tests/it && touch tests/it/main.rs && echo '//! Nothing yet.' >src/lib.rs \
+RUN mkdir -p src/bin tests/it bench && touch tests/it/main.rs bench/hot_path.rs && echo '//! Nothing yet.' >src/lib.rs \
   && printf '//! Nothing yet.\nfn main() {}\n' | tee src/main.rs >src/bin/coshell.rs
 ENV RUSTFLAGS='-C target-feature=+crt-static'
 RUN cargo build --release --locked --no-default-features --bin bootstrap \
@@ -40,11 +40,11 @@ RUN touch src/lib.rs src/main.rs \
 
 FROM dependencies AS coshell
 ARG DEBIAN
-RUN [ -z "$DEBIAN" ] || cargo build --release --locked --bin coshell --target "$(cat rust-target)"
+RUN [ -z "$DEBIAN" ] || cargo build --release --locked --no-default-features --features cli --bin coshell --target "$(cat rust-target)"
 COPY src src
 COPY runtime-scripts runtime-scripts
 RUN mkdir -p /for-image/usr/local/bin; [ -z "$DEBIAN" ] || { touch src/lib.rs src/bin/coshell.rs \
-  && cargo build --release --locked --bin coshell --target "$(cat rust-target)" \
+  && cargo build --release --locked --no-default-features --features cli --bin coshell --target "$(cat rust-target)" \
   && cp target/*/release/coshell /for-image/usr/local/bin; }
 
 FROM ${DEBIAN:-dependencies} AS static-bash

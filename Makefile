@@ -25,14 +25,14 @@ DEPLOY_PACKAGES := docker-registry shellcheck unzip $(if $(shell type -P node),,
 PACKAGES := bash-static bats ca-certificates chromium curl gawk groff-base perl procps python3 python3-pip python3-venv \
 	shellcheck shfmt unzip util-linux
 SCRIPTS := $(shell git ls-files --cached --others --exclude-standard -- \
-	'*.bash' '*.sh' '*.bats' '.ci/*' tests/image/make-debian bench/run bench/aws/measure 'bench/baseline/*/bootstrap' \
+	'*.bash' '*.sh' '*.bats' '.ci/*' tests/image/make-debian bench/run bench/readme bench/aws/measure 'bench/baseline/*/bootstrap' \
 	'examples/deploy/aws-cli/publish-*' 2>/dev/null | sort -u)
 # Fixtures are written as people write them, oddities and all: what they are compared for.
 CHECKED := $(filter-out tests/fixtures/handlers/% tests/fixtures/scripts/%,$(SCRIPTS))
 
 .DEFAULT_GOAL := help
 .PHONY: help test check packages test-tools lint format rust clients driver failing static-bash \
-	soak bootstrap coshell image-test deploy-test dist clean
+	soak bench bootstrap coshell image-test deploy-test dist clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -81,6 +81,7 @@ $(DEPLOY_TOOLS): tests/deploy/requirements.txt
 lint: ## formatting and lints of Rust and of scripts
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
+	cargo clippy --no-default-features --features cli --bin coshell --locked -- -D warnings
 	cargo clippy --no-default-features --bin bootstrap --locked -- -D warnings
 	shellcheck -x $(CHECKED)
 	shfmt -i 2 -ci -d $(CHECKED)
@@ -108,6 +109,9 @@ static-bash: test-tools ## what depends on bash again, on Debian's bash-static
 soak: bootstrap ## 50,000 mixed invocations, after which nothing may have grown
 	python3 -B bench/cases/soak $(BOOTSTRAP) $(SOAK)
 
+bench: ## measures all that bench/README.md tells of, and the README's table; half an hour in which nothing else may run
+	bench/run
+
 failing: ## proves that a failing test fails the run
 	@if COSHELL_TEST_FAIL=1 cargo test -q --locked --test it -- tidy::fails_when_told_to >/dev/null 2>&1; then \
 	  echo 'make failing: a failing test did not fail the run' >&2; exit 1; \
@@ -134,9 +138,12 @@ dist: bootstrap coshell ## what a release has for this machine's architecture: p
 image-test: test-tools ## builds the images and invokes them; needs Docker and the base images
 	bats tests/image
 
-deploy-test: bootstrap coshell $(DEPLOY_TOOLS) ## docs/deploy.md and what it uses, in front of an AWS of our own; needs Docker
+deploy-test: bootstrap $(DEPLOY_TOOLS) ## docs/deploy.md and what it uses, in front of an AWS of our own; needs Docker
 	@$(MAKE) -s packages PACKAGES='$(DEPLOY_PACKAGES)'
-	PROGRAMS=target/$(HOST)/release $(DEPLOY_VENV)/bin/python -B tests/run tests/deploy $(TEST)
+	@# Only bootstrap gets into what is deployed: the coshell of `make rust` saves the minutes of another.
+	cargo build --locked --bin coshell
+	@install -D -t target/deploy-programs $(BOOTSTRAP) $(BUILT)/debug/coshell
+	PROGRAMS=target/deploy-programs $(DEPLOY_VENV)/bin/python -B tests/run tests/deploy $(TEST)
 
 clean: ## what was built
 	cargo clean

@@ -119,27 +119,26 @@ pub fn run(arguments: &CompareArguments) -> Result<ExitCode, Error> {
         Some(folder) => report::write(results, folder),
         None => Ok(()),
     };
-    let mut is_all_well = true;
     if !arguments.logs.is_empty() {
         let results = from_logs(arguments)?;
         save(&results, &arguments.output).map_err(Error::Compare)?;
         print(report::terminal(&results, has_colour).as_bytes())?;
-        is_all_well = is_well(&results);
-    } else {
-        let stop = Stop::listen().map_err(Error::Compare)?;
-        let options = Options {
-            shows_progress: true,
-            logs: logs_folder(arguments)?,
-        };
-        for (scenario, output) in scenarios(arguments)? {
-            let results = run::run(&scenario, &options, &stop, |results| save(results, &output));
-            let results = results.map_err(Error::Compare)?;
-            print(report::terminal(&results, has_colour).as_bytes())?;
-            if let Some(signal) = stop.signal() {
-                return Ok(ExitCode::from(128 + signal));
-            }
-            is_all_well &= is_well(&results);
+        return Ok(ExitCode::from(u8::from(!is_well(&results))));
+    }
+    let stop = Stop::listen().map_err(Error::Compare)?;
+    let options = Options {
+        shows_progress: true,
+        logs: logs_folder(arguments)?,
+    };
+    let mut is_all_well = true;
+    for (scenario, output) in scenarios(arguments)? {
+        let results = run::run(&scenario, &options, &stop, |results| save(results, &output));
+        let results = results.map_err(Error::Compare)?;
+        print(report::terminal(&results, has_colour).as_bytes())?;
+        if let Some(signal) = stop.signal() {
+            return Ok(ExitCode::from(128 + signal));
         }
+        is_all_well &= is_well(&results);
     }
     Ok(ExitCode::from(u8::from(!is_all_well)))
 }

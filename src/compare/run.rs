@@ -273,6 +273,7 @@ fn measure_floor(
                 .map(ToOwned::to_owned)
                 .to_vec(),
         ),
+        written: String::new(),
         handler: String::new(),
         task_root: "/".into(),
         env: std::collections::BTreeMap::default(),

@@ -359,15 +359,10 @@ fn ending(status: ExitStatus) -> String {
 }
 
 fn describe(runtime: &Runtime) -> String {
-    let program = match &runtime.program {
-        Program::Command(words) => format!("command {}", shell_words::join(words)),
-        Program::Zip(path) => format!("zip {}", path.display()),
-        Program::Image(image) => format!("image {image}, started by Docker"),
-    };
     let handler = format!("handler {}", runtime.handler);
     let memory = runtime.limits.memory_mb.map(|mb| format!("{mb} MB"));
     let cpus = runtime.limits.cpus.map(|cpus| format!("{cpus:.2} CPUs"));
-    let parts = [Some(program), Some(handler), memory, cpus];
+    let parts = [Some(runtime.written.clone()), Some(handler), memory, cpus];
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 

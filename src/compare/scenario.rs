@@ -180,6 +180,8 @@ pub struct Runtime {
     pub name: String,
     /// How it is started.
     pub program: Program,
+    /// The same, as the scenario has it: where that lies is nothing for a report.
+    pub written: String,
     /// What it finds in `_HANDLER`.
     pub handler: String,
     /// Where it finds itself.
@@ -328,6 +330,12 @@ impl File {
         if let Program::Zip(path) = &program {
             there(path)?;
         }
+        let written = match (&table.command, &table.zip) {
+            (Some(Words::Text(text)), _) => format!("command {text}"),
+            (Some(Words::List(words)), _) => format!("command {}", shell_words::join(words)),
+            (None, Some(path)) => format!("zip {}", path.display()),
+            _ => format!("image {}", table.image.as_deref().unwrap_or_default()),
+        };
         let task_root = table.task_root.as_ref().or(self.task_root.as_ref());
         let task_root = task_root.map_or_else(|| folder.to_path_buf(), |path| folder.join(path));
         if !there(&task_root)?.is_dir() {
@@ -353,6 +361,7 @@ impl File {
         Ok(Runtime {
             name: table.name.clone(),
             program,
+            written,
             handler: handler
                 .cloned()
                 .unwrap_or_else(|| "function.handler".to_owned()),

@@ -571,7 +571,7 @@ fn folder_that_cannot_be_written_is_told_before_anything_runs() {
     let comparison = Comparison::of(FEW).fake("one", &[]);
     comparison.folder.write("out", "a file");
     let said = Said::of(comparison.command());
-    said.assert_failed(2, "coshell: cannot write out/results.json: ");
+    said.assert_failed(2, "coshell: cannot make folder out: ");
     assert_eq!(said.stdout, "");
 }
 

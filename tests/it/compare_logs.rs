@@ -216,7 +216,7 @@ fn report_that_cannot_be_written_is_told() {
     let folder = with_fixtures(&["tail.log"]);
     folder.write("taken", "a file");
     let said = compare(&folder, &["tail.log"], &["-o", "taken"]);
-    said.assert_failed(2, "coshell: cannot write report");
+    said.assert_failed(2, "coshell: cannot make folder taken: ");
 }
 
 /// The real thing: what `coshell serve` logs, with a handler that tries to be counted.

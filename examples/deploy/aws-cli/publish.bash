@@ -115,6 +115,7 @@ push_image() { # <repository> <folder> <options of docker build...>
   docker push "$image" >&2
 
   # By its digest, which names these bytes and no later ones.
+  # shellcheck disable=SC2034 # for the script that sources this
   uri=$(docker image inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' "$image" |
     grep -F "$image@" | tail -n 1)
 }

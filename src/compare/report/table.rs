@@ -7,7 +7,7 @@ use super::words::{self, NOTHING, clean, figure, name, quantity, question};
 /// Fewer rounds than this tell no difference: five that are the same fall out alike one time in 16.
 const MIN_ROUNDS: usize = 6;
 /// More runtimes than this do not fit beside each other.
-const MOST_COLUMNS: usize = 6;
+const MOST_COLUMNS: usize = 8;
 
 /// All that a report says, in the order in which it does.
 #[derive(Debug, Clone, PartialEq, Eq)]
