@@ -1,14 +1,15 @@
 //! The runtime that does nothing: what the harness itself costs.
 //!
 //! `coshell` starts itself with [`WORD`]. It answers each event with the event, over one connection, with
-//! one read and one write for an event; no allocation and no lock is between the two.
+//! one read and one write for an event.
 
 use std::env;
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::ops::Range;
 use std::process::ExitCode;
 
+use super::endpoint::http::send;
 use crate::runtime_api::wire;
 
 /// The first argument that makes `coshell` this runtime; nobody types it.
@@ -43,7 +44,7 @@ fn answer_all() -> io::Result<()> {
         let path = wire::response_path(&event.request_id);
         let head =
             format!("POST {path} HTTP/1.1\r\nHost: {api}\r\nContent-Length: {len_bytes}\r\n\r\n");
-        send(&mut stream, head.as_bytes(), &buffer[event.body])?;
+        send(&stream, head.as_bytes(), &buffer[event.body])?;
         if read_message(&mut stream, &mut buffer)?.is_none() {
             return Ok(());
         }
@@ -98,17 +99,4 @@ fn read_message(
         }
         return Ok(Some((request_id, start..end)));
     }
-}
-
-fn send(stream: &mut TcpStream, mut head: &[u8], mut body: &[u8]) -> io::Result<()> {
-    while !head.is_empty() || !body.is_empty() {
-        let count = stream.write_vectored(&[IoSlice::new(head), IoSlice::new(body)])?;
-        if count == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        let of_head = count.min(head.len());
-        head = &head[of_head..];
-        body = &body[count - of_head..];
-    }
-    Ok(())
 }

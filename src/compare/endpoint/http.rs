@@ -195,23 +195,30 @@ impl Connection {
         Err(invalid("the connection ends within a body"))
     }
 
-    /// Writes both, in one system call if the socket takes them.
+    /// As [`send`], over this connection.
     ///
     /// # Errors
     /// The system's.
-    pub fn send(&mut self, mut head: &[u8], mut body: &[u8]) -> io::Result<()> {
-        while !head.is_empty() || !body.is_empty() {
-            let count =
-                (&*self.stream).write_vectored(&[IoSlice::new(head), IoSlice::new(body)])?;
-            if count == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-            let of_head = count.min(head.len());
-            head = &head[of_head..];
-            body = &body[count - of_head..];
-        }
-        Ok(())
+    pub fn send(&mut self, head: &[u8], body: &[u8]) -> io::Result<()> {
+        send(&self.stream, head, body)
     }
+}
+
+/// Writes both, in one system call if the socket takes them.
+///
+/// # Errors
+/// The system's.
+pub fn send(mut stream: &TcpStream, mut head: &[u8], mut body: &[u8]) -> io::Result<()> {
+    while !head.is_empty() || !body.is_empty() {
+        let count = stream.write_vectored(&[IoSlice::new(head), IoSlice::new(body)])?;
+        if count == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        let of_head = count.min(head.len());
+        head = &head[of_head..];
+        body = &body[count - of_head..];
+    }
+    Ok(())
 }
 
 /// The head that `bytes` begin with, and its length, once it is complete.
