@@ -27,6 +27,8 @@ const SIZES: [usize; 3] = [32, 1024, 102_400];
 const HANDLER: &str = "handler() { printf '%s' \"Echoing request: '$1'\"; }\n";
 
 fn main() {
+    // As bootstrap does: bash has to start with the descriptors that it is given.
+    coshell::sys::close_inherited_on_exec().unwrap();
     divan::main();
 }
 
