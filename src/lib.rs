@@ -9,7 +9,8 @@
 //!
 //! `bootstrap` is `config`, `handler`, `runtime`, and below it `runtime_api` and `shell`, which
 //! never meet; `invocation`, `error` and `log` serve all. The feature `cli` adds `cli`,
-//! `emulator`, `check` and `package`, which `bootstrap` does not need.
+//! `emulator`, `check` and `package`, which `bootstrap` does not need; the feature `compare` adds
+//! `compare`.
 
 pub mod child;
 pub mod config;

@@ -42,13 +42,22 @@ pub struct CompareArguments {
     #[arg(long)]
     pub handler: Option<String>,
 
-    /// Where the code of all runtimes lies [default: `$LAMBDA_TASK_ROOT` if set, else the current directory]
-    #[arg(long = "task-root", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    /// Where the code of all runtimes lies.
+    #[arg(
+        long = "task-root",
+        value_name = "DIR",
+        value_hint = ValueHint::DirPath,
+        help = "Where the code of all runtimes lies [default: $LAMBDA_TASK_ROOT if set, else the current directory]"
+    )]
     pub task_root: Option<PathBuf>,
 
-    /// What is answered: echo, echo-json, raw, json-raw, any, `text:TEXT` or `file:PATH` [default: echo, as the tutorial's
-    /// handler does]
-    #[arg(long, value_name = "ANSWER")]
+    /// What is answered.
+    #[arg(
+        long,
+        value_name = "ANSWER",
+        help = "What is answered: echo, echo-json, raw, json-raw, any, text:TEXT or file:PATH [default: echo, as the \
+                tutorial's handler does]"
+    )]
     pub expect: Option<String>,
 
     /// A variable for all runtimes; may be repeated
@@ -91,7 +100,7 @@ pub struct CompareArguments {
     #[arg(long = "log-dir", value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub logs_folder: Option<PathBuf>,
 
-    /// Logs to take the figures from, instead of measuring: exports, or what `LogResult` has; may be repeated.
+    /// Logs to take the figures from, instead of measuring: exports, or what an invocation returned; may be repeated.
     /// With a label the lines of a file are one runtime, without one they are grouped by function
     #[arg(long = "from-logs", value_name = "[LABEL=]FILE", value_hint = ValueHint::FilePath, conflicts_with = "runtimes")]
     pub logs: Vec<OsString>,
