@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 /// With so much memory a function has one CPU to itself, and with less of it the same share of one:
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html>.
 const MB_OF_ONE_CPU: f64 = 1769.0;
-/// What Lambda is seen to share CPUs out in, where 100 ms is usual: with 128 MB a start runs for 1.4 ms, and then
-/// waits for 18.6 ms.
+/// What CPUs are shared out in, where 100 ms is usual: with 128 MB a start runs for 1.4 ms, and then waits for
+/// 18.6 ms. Lambda's own period is not documented; with a shorter one waits are told more finely.
 const PERIOD_US: f64 = 20_000.0;
 /// The least that the kernel takes.
 const MIN_QUOTA_US: f64 = 1000.0;
