@@ -57,7 +57,7 @@ class Lambda(http.server.ThreadingHTTPServer):
         return self.started[name][2]
 
     def start(self, function):
-        task_root, bootstrap, handler = self.case.unpacked(function)
+        task_root, bootstrap, handler = self.case._unpacked(function)
         log = self.case.folder() / "log"
         words = [handler, "--task-root", task_root, "--bootstrap", bootstrap, "--listen", "127.0.0.1:0"]
         with log.open("wb") as output:
@@ -120,7 +120,7 @@ class Bench(Case):
         return ended.stderr, ended.stdout
 
     @functools.cache
-    def unpacked(self, function):
+    def _unpacked(self, function):
         """A function's code on the disk: task root, bootstrap, handler."""
         folder = self.folder()
         # moto forgets the package type of what a stack has.
