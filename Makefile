@@ -32,7 +32,7 @@ CHECKED := $(filter-out tests/fixtures/handlers/% tests/fixtures/scripts/%,$(SCR
 
 .DEFAULT_GOAL := help
 .PHONY: help test check packages test-tools lint format rust clients driver failing static-bash \
-	soak bench bootstrap coshell image-test deploy-test dist clean
+	soak bench bootstrap coshell image-test deploy-tools deploy-test dist clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -71,6 +71,8 @@ $(CLIENTS): tests/clients/requirements.txt
 	@python3 -m venv --clear $(VENV)
 	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check --only-binary :all: -r $<
 	@touch $@
+
+deploy-tools: $(DEPLOY_TOOLS) ## what deploy-test uses, from PyPI
 
 $(DEPLOY_TOOLS): tests/deploy/requirements.txt
 	@echo "make deploy-test: downloading from PyPI:" $$(grep -v '^#' $<)
