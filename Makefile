@@ -138,6 +138,7 @@ dist: bootstrap coshell ## what a release has for this machine's architecture: p
 	@ls -l target/dist
 
 image-test: test-tools ## builds the images and invokes them; needs Docker and the base images
+	cargo build --locked --bin coshell
 	bats tests/image
 
 deploy-test: bootstrap $(DEPLOY_TOOLS) ## docs/deploy.md and what it uses, in front of an AWS of our own; needs Docker

@@ -81,6 +81,15 @@ END
   assert_echoes "$HELLO"
 }
 
+@test "coshell compare starts an image as a runtime, and leaves no container" {
+  local before
+  before=$(docker ps -aq | sort)
+  "${CARGO_TARGET_DIR:-target}/debug/coshell" compare --runtime "ours=image:$(image_of function)" --handler function.handler \
+    --sizes 32 --repeats 2 --rounds 1 --invocations 5 -o "$BATS_TEST_TMPDIR/report"
+  grep -F '"isComplete": true' "$BATS_TEST_TMPDIR/report/results.json"
+  [ "$(docker ps -aq | sort)" = "$before" ]
+}
+
 @test "an edit of the source compiles no dependency again" {
   local folder=$BATS_TEST_TMPDIR/edited said
   mkdir "$folder"
