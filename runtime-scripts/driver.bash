@@ -73,12 +73,7 @@ __driver_context() { # [separator: NUL if none]
 # handler writes can hold the mark.
 ,,() { # <status> <mark>
   builtin trap -p EXIT
-  # The usual case has a line of its own: each word less is a microsecond.
-  if [[ $__driver_kind$__driver_status == return ]]; then
-    builtin printf '%s\0return\0%s\0%s\0' "$2" "$1" "$2" || builtin exit "$1"
-  else
-    builtin printf '%s\0' "$2" "$__driver_kind" "${__driver_status:-$1}" "${__driver_details[@]}" "$2" || builtin exit "$1"
-  fi
+  builtin printf '%s\0' "$2" "$__driver_kind" "${__driver_status:-$1}" "${__driver_details[@]}" "$2" || builtin exit "$1"
 }
 
 # Forgets the invocation, and shows the host what the handler may have changed: traps,
