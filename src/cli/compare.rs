@@ -42,14 +42,9 @@ pub struct CompareArguments {
     #[arg(long)]
     pub handler: Option<String>,
 
-    /// Where the code of all runtimes lies.
-    #[arg(
-        long = "task-root",
-        value_name = "DIR",
-        value_hint = ValueHint::DirPath,
-        help = "Where the code of all runtimes lies [default: $LAMBDA_TASK_ROOT if set, else the current directory]"
-    )]
-    pub task_root: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "its own are the help")]
+    pub task_root: TaskRoot,
 
     /// What is answered.
     #[arg(
@@ -173,10 +168,7 @@ fn scenarios(arguments: &CompareArguments) -> Result<Vec<(Scenario, Option<PathB
         for runtime in &arguments.runtimes {
             file.runtimes.push(runtime_of(runtime, &folder)?);
         }
-        let task_root = TaskRoot {
-            task_root: arguments.task_root.clone(),
-        };
-        arguments.apply_to(&mut file, Some(task_root.folder()?))?;
+        arguments.apply_to(&mut file, Some(arguments.task_root.folder()?))?;
         let scenario = file
             .scenario(&folder, "these runtimes")
             .map_err(Error::Compare)?;
@@ -185,7 +177,8 @@ fn scenarios(arguments: &CompareArguments) -> Result<Vec<(Scenario, Option<PathB
     let mut found: Vec<(Scenario, Option<PathBuf>)> = Vec::new();
     for path in &arguments.scenarios {
         let (mut file, folder) = File::read(path).map_err(Error::Compare)?;
-        let task_root = arguments.task_root.as_deref().map(absolute).transpose()?;
+        let task_root = arguments.task_root.task_root.as_deref();
+        let task_root = task_root.map(absolute).transpose()?;
         arguments.apply_to(&mut file, task_root)?;
         let stem = path.file_stem().unwrap_or_default();
         let scenario = file

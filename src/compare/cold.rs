@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::endpoint::{Ended, Endpoint, Fault, Until};
-use super::event::Event;
+use super::event::Task;
 use super::machine;
 use super::results::{Metric, ProblemKind};
 use super::run::{Session, milliseconds};
@@ -18,9 +18,9 @@ struct Start {
     total: Duration,
 }
 
-/// Starts every runtime so many times, with nothing in the page cache if `is_dropped`. Ends early if we are asked to.
-pub fn measure(session: &mut Session, event: &Event, repeats: usize, is_dropped: bool) {
-    let event_bytes = Some(event.bytes.len());
+/// Starts every runtime so many times, each with the first of its tasks, and with nothing in the page cache if `is_dropped`. Ends early if we are asked to.
+pub fn measure(session: &mut Session, repeats: usize, is_dropped: bool) {
+    let event_bytes = Some(session.tasks[0][0].event.len());
     let metrics = [
         (Metric::Init, None),
         (Metric::FirstAnswer, event_bytes),
@@ -35,7 +35,7 @@ pub fn measure(session: &mut Session, event: &Event, repeats: usize, is_dropped:
                     // Whether we may was found out before.
                     let _ = machine::drop_page_cache();
                 }
-                start(session, prepared, event)
+                start(session, prepared, &session.tasks[at][0])
             };
             if session.stop.signal().is_some() {
                 return;
@@ -62,14 +62,12 @@ pub fn measure(session: &mut Session, event: &Event, repeats: usize, is_dropped:
     }
 }
 
-fn start(session: &Session, prepared: &Prepared, event: &Event) -> Result<Start, Vec<Fault>> {
+fn start(session: &Session, prepared: &Prepared, task: &Arc<Task>) -> Result<Start, Vec<Fault>> {
     let one = |kind, detail: String| vec![Fault::new(kind, detail)];
-    let task = session.task(prepared, event);
-    let task = task.map_err(|error| one(ProblemKind::WrongAnswer, error.to_string()))?;
     let endpoint = Endpoint::open(Duration::ZERO);
     let endpoint = endpoint
         .map_err(|error| one(ProblemKind::NotStarted, format!("no Runtime API: {error}")))?;
-    endpoint.give(&Arc::clone(&task), 1, None);
+    endpoint.give(task, 1, None);
     let mut running = prepared.start(endpoint).map_err(|fault| vec![fault])?;
     let ended = session.wait(&mut running, Until::Answered);
     let mut round = running.endpoint.take();

@@ -37,28 +37,18 @@ fn answer_all() -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         stream.write_all(next.as_bytes())?;
-        let Some(event) = read_event(&mut stream, &mut buffer)? else {
+        let Some((request_id, event)) = read_message(&mut stream, &mut buffer)? else {
             return Ok(());
         };
-        let len_bytes = event.body.len();
-        let path = wire::response_path(&event.request_id);
+        let len_bytes = event.len();
+        let path = wire::response_path(&request_id);
         let head =
             format!("POST {path} HTTP/1.1\r\nHost: {api}\r\nContent-Length: {len_bytes}\r\n\r\n");
-        send(&stream, head.as_bytes(), &buffer[event.body])?;
+        send(&stream, head.as_bytes(), &buffer[event])?;
         if read_message(&mut stream, &mut buffer)?.is_none() {
             return Ok(());
         }
     }
-}
-
-struct Event {
-    request_id: String,
-    body: Range<usize>,
-}
-
-fn read_event(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option<Event>> {
-    let message = read_message(stream, buffer)?;
-    Ok(message.map(|(request_id, body)| Event { request_id, body }))
 }
 
 /// The request id, if any, and where the body is in the buffer; `None` at the end of the stream.

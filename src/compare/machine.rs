@@ -9,7 +9,7 @@ use std::time::Instant;
 use nix::unistd::{Pid, getpid, sync};
 
 use super::results::Machine;
-use super::usage::TICKS_A_SECOND;
+use super::usage::{TICKS_A_SECOND, ticks};
 use crate::child::processes::program;
 
 /// From this share of the CPUs on, load matters.
@@ -79,7 +79,7 @@ pub struct Noise {
     began: Instant,
     load: f64,
     /// What each process has used, in clock ticks.
-    used: BTreeMap<i32, u64>,
+    used: BTreeMap<i32, u32>,
     /// All time of all CPUs so far, and what of it was stolen; in ticks.
     times: (u64, u64),
 }
@@ -148,8 +148,7 @@ impl Noise {
             .rev()
             .take(NAMED)
             .filter_map(|(ticks, pid)| {
-                #[allow(clippy::cast_precision_loss)]
-                let share = ticks as f64 / elapsed.max(1.0);
+                let share = f64::from(ticks) / elapsed.max(1.0);
                 let program = program(Pid::from_raw(pid)).filter(|_| share > BUSY)?;
                 Some(format!(
                     "process {pid} ({program}) used {:.0} % of a CPU meanwhile",
@@ -160,17 +159,13 @@ impl Noise {
     }
 }
 
-/// What each process has used, with its children that have ended, in ticks; `proc_pid_stat(5)`.
-fn used() -> BTreeMap<i32, u64> {
+/// What each process has used, with its children that have ended, in ticks.
+fn used() -> BTreeMap<i32, u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let of = |pid: i32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let fields = stat.rsplit_once(") ")?.1.split(' ').skip(11).take(4);
-        Some((
-            pid,
-            fields.filter_map(|field| field.parse::<u64>().ok()).sum(),
-        ))
+        let (own, children) = ticks(Pid::from_raw(pid))?;
+        Some((pid, own + children))
     };
     pids.filter_map(of).collect()
 }

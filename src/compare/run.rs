@@ -80,6 +80,8 @@ pub struct Options {
 pub struct Session<'a> {
     /// What is measured.
     pub runtimes: &'a [Prepared],
+    /// For each runtime, each event with the answer to it.
+    pub tasks: Vec<Vec<Arc<Task>>>,
     /// How long a runtime may do nothing.
     pub timeout: Duration,
     /// Whether to go on.
@@ -101,6 +103,7 @@ pub fn milliseconds(duration: Duration) -> f64 {
 impl<'a> Session<'a> {
     fn new(
         runtimes: &'a [Prepared],
+        tasks: Vec<Vec<Arc<Task>>>,
         timeout: Duration,
         stop: &'a Stop,
         bar: &'a ProgressBar,
@@ -108,20 +111,13 @@ impl<'a> Session<'a> {
         let failures = vec![0; runtimes.len()];
         Self {
             runtimes,
+            tasks,
             timeout,
             stop,
             bar,
             tally: Tally::default(),
             failures,
         }
-    }
-
-    /// This event, as this runtime answers it.
-    ///
-    /// # Errors
-    /// When there is no such answer.
-    pub fn task(&self, prepared: &Prepared, event: &Event) -> Result<Arc<Task>, Error> {
-        Task::new(event, &prepared.runtime.expect).map(Arc::new)
     }
 
     /// Waits for a runtime.
@@ -167,14 +163,12 @@ pub fn run(
             &mut results.warnings,
         )?);
     }
+    let mut tasks = Vec::new();
     for prepared in &prepared {
-        // A runtime cannot be expected to answer what it is not asked.
-        for event in &scenario.events {
-            let task = Task::new(event, &prepared.runtime.expect).map(drop);
-            task.map_err(|error| {
-                Error::new(format!("cannot compare {}", prepared.runtime.name), error)
-            })?;
-        }
+        let own = tasks_of(prepared, &scenario.events);
+        tasks.push(own.map_err(|error| {
+            Error::new(format!("cannot compare {}", prepared.runtime.name), error)
+        })?);
         results.runtimes.push(results::Runtime {
             name: prepared.runtime.name.clone(),
             description: prepared.description.clone(),
@@ -185,7 +179,7 @@ pub fn run(
     results.floor = measure_floor(scenario, stop, &bar)?;
     let is_dropped =
         scenario.page_cache == PageCache::Dropped && is_droppable(&mut results.warnings);
-    let mut session = Session::new(&prepared, scenario.timeout, stop, &bar);
+    let mut session = Session::new(&prepared, tasks, scenario.timeout, stop, &bar);
     let names: Vec<_> = scenario
         .runtimes
         .iter()
@@ -207,19 +201,14 @@ pub fn run(
         }
     };
     bar.set_message("starts");
-    cold::measure(
-        &mut session,
-        &scenario.events[0],
-        scenario.repeats,
-        is_dropped,
-    );
-    for event in &scenario.events {
+    cold::measure(&mut session, scenario.repeats, is_dropped);
+    for (number, event) in scenario.events.iter().enumerate() {
         if stop.signal().is_some() || scenario.rounds == 0 {
             break;
         }
         keep(&session, false, &mut results);
         bar.set_message(format!("{} B", event.bytes.len()));
-        warm::measure(&mut session, event, turns(scenario));
+        warm::measure(&mut session, number, turns(scenario));
     }
     bar.finish_and_clear();
     // Orphans that have cleared their environment are known by nothing else.
@@ -229,6 +218,14 @@ pub fn run(
         Some(error) => Err(error),
         None => Ok(results),
     }
+}
+
+/// Each event, as this runtime answers it.
+fn tasks_of(prepared: &Prepared, events: &[Event]) -> Result<Vec<Arc<Task>>, Error> {
+    let tasks = events.iter();
+    tasks
+        .map(|event| Task::new(event, &prepared.runtime.expect).map(Arc::new))
+        .collect()
 }
 
 fn turns(scenario: &Scenario) -> Turns {
@@ -281,18 +278,18 @@ fn measure_floor(
         expect: Expect::Raw,
     };
     let prepared = [Prepared::new(&runtime, None, &mut Vec::new())?];
-    let mut session = Session::new(&prepared, scenario.timeout, stop, bar);
-    cold::measure(
-        &mut session,
-        &scenario.events[0],
-        scenario.repeats.min(FLOOR_REPEATS),
-        false,
-    );
-    for event in &scenario.events {
-        let event = Event {
+    let events: Vec<_> = scenario
+        .events
+        .iter()
+        .map(|event| Event {
             expect: None,
             ..event.clone()
-        };
+        })
+        .collect();
+    let tasks = vec![tasks_of(&prepared[0], &events)?];
+    let mut session = Session::new(&prepared, tasks, scenario.timeout, stop, bar);
+    cold::measure(&mut session, scenario.repeats.min(FLOOR_REPEATS), false);
+    for number in 0..events.len() {
         if stop.signal().is_none() {
             let turns = Turns {
                 rounds: scenario.rounds.min(FLOOR_ROUNDS),
@@ -300,7 +297,7 @@ fn measure_floor(
                 budget: scenario.budget.min(FLOOR_BUDGET),
                 ..turns(scenario)
             };
-            warm::measure(&mut session, &event, turns);
+            warm::measure(&mut session, number, turns);
         }
     }
     Ok(session.tally.series(&[floor::NAME.to_owned()]))

@@ -19,7 +19,7 @@ const LEAST_RESAMPLES: usize = 100;
 const CONFIDENCE: f64 = 0.95;
 /// With fewer rounds there is no such interval: runtimes that are the same fall out alike in five rounds one time
 /// in 16.
-const MIN_ROUNDS: usize = 6;
+pub const MIN_ROUNDS: usize = 6;
 /// Drawing starts here, so that the same samples give the same intervals.
 const SEED: u64 = 0x5eed;
 

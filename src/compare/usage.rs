@@ -28,6 +28,13 @@ pub fn cpu_time(pids: &[Pid]) -> Duration {
 }
 
 fn cpu_time_of(pid: Pid, tick: Duration) -> Option<Duration> {
+    let (own, children) = ticks(pid)?;
+    Some(scheduled(pid).unwrap_or(tick * own) + tick * children)
+}
+
+/// What a process has used, and what its children that have ended have, in clock ticks; `None` if it is gone.
+#[must_use]
+pub fn ticks(pid: Pid) -> Option<(u32, u32)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // After the name: state, ppid, ...; utime, stime, cutime and cstime are 14 to 17 of proc_pid_stat(5).
     let fields: Vec<u32> = stat
@@ -41,8 +48,7 @@ fn cpu_time_of(pid: Pid, tick: Duration) -> Option<Duration> {
     let [user, system, children_user, children_system] = fields[..] else {
         return None;
     };
-    let own = scheduled(pid).unwrap_or(tick * (user + system));
-    Some(own + tick * (children_user + children_system))
+    Some((user + system, children_user + children_system))
 }
 
 /// What the threads of a process have run for; `None` where the kernel keeps no account of that.

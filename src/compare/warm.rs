@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::endpoint::{Ended, Endpoint, Fault, Until};
-use super::event::{Event, Task};
+use super::event::Task;
 use super::results::{Metric, ProblemKind};
 use super::run::{Session, milliseconds};
 use super::runtime::{Prepared, Running};
@@ -54,34 +54,27 @@ struct Warm {
 /// What a turn gave: the samples of each of [`METRICS`].
 type Figures = [Vec<f64>; METRICS.len()];
 
-/// Measures every runtime with this event. Ends early if we are asked to.
-pub fn measure(session: &mut Session, event: &Event, turns: Turns) {
-    let event_bytes = Some(event.bytes.len());
+/// Measures every runtime with the event of this number. Ends early if we are asked to.
+pub fn measure(session: &mut Session, number: usize, turns: Turns) {
+    let event_bytes = Some(session.tasks[0][number].event.len());
     let mut warm: Vec<Option<Warm>> = session.runtimes.iter().map(|_| None).collect();
     for _ in 0..turns.rounds {
         for (at, prepared) in session.runtimes.iter().enumerate() {
             let mut faults = Vec::new();
             let mut figures = Figures::default();
             let is_tried = !session.is_given_up(at);
+            let task = &session.tasks[at][number];
             if is_tried && warm[at].is_none() {
-                match start(session, prepared, event, turns, &mut faults) {
+                match start(session, prepared, task, turns, &mut faults) {
                     Ok(started) => warm[at] = Some(started),
                     Err(fault) => faults.extend(fault),
                 }
             }
             if let Some(started) = &mut warm[at]
                 && session.stop.signal().is_none()
+                && !turn(session, started, task, turns, &mut figures, &mut faults)
             {
-                match session.task(prepared, event) {
-                    Ok(task) => {
-                        if !turn(session, started, &task, turns, &mut figures, &mut faults) {
-                            warm[at] = None;
-                        }
-                    }
-                    Err(error) => {
-                        faults.push(Fault::new(ProblemKind::WrongAnswer, error.to_string()));
-                    }
-                }
+                warm[at] = None;
             }
             if session.stop.signal().is_some() {
                 return;
@@ -115,13 +108,11 @@ pub fn measure(session: &mut Session, event: &Event, turns: Turns) {
 fn start(
     session: &Session,
     prepared: &Prepared,
-    event: &Event,
+    task: &Arc<Task>,
     turns: Turns,
     faults: &mut Vec<Fault>,
 ) -> Result<Warm, Option<Fault>> {
     let failed = |kind, detail: String| Some(Fault::new(kind, detail));
-    let task = session.task(prepared, event);
-    let task = task.map_err(|error| failed(ProblemKind::WrongAnswer, error.to_string()))?;
     let endpoint = Endpoint::open(turns.gap);
     let endpoint = endpoint
         .map_err(|error| failed(ProblemKind::NotStarted, format!("no Runtime API: {error}")))?;
@@ -130,7 +121,7 @@ fn start(
         if count > 0 {
             running
                 .endpoint
-                .give(&task, count, Some(Instant::now() + turns.budget));
+                .give(task, count, Some(Instant::now() + turns.budget));
         }
         let ended = session.wait(&mut running, Until::Idle);
         faults.extend(running.endpoint.take().faults);

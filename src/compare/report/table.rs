@@ -2,10 +2,9 @@
 //! disagree.
 
 use super::super::results::{Metric, Problem, ProblemKind, Results, Runtime, Series, Source};
+use super::super::statistics::MIN_ROUNDS;
 use super::words::{self, NOTHING, clean, figure, name, quantity, question};
 
-/// Fewer rounds than this tell no difference: five that are the same fall out alike one time in 16.
-const MIN_ROUNDS: usize = 6;
 /// More runtimes than this do not fit beside each other.
 const MOST_COLUMNS: usize = 8;
 
