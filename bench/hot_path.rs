@@ -59,6 +59,7 @@ fn shell() -> (&'static Arc<Signals>, Shell<'static>) {
         ends_leftovers: false,
         recycle_after: None,
         keeps_spare: false,
+        max_concurrency: 1,
         invalid: None,
         log: config::log(),
     };
@@ -70,6 +71,7 @@ fn shell() -> (&'static Arc<Signals>, Shell<'static>) {
         handler: Box::leak(Box::new(handler)),
         logs: Box::leak(Box::new(Logs::start(config.log).unwrap())),
         signals,
+        lane: None,
     };
     let shell = Starting::start(around).unwrap().load().finish().unwrap();
     (signals, shell)

@@ -17,6 +17,8 @@ use crate::wait::Overrun;
 const MANAGED_MARGIN: Duration = Duration::from_millis(500);
 /// What processes that are stopped may take when we are asked to end.
 pub const STOP_GRACE: Duration = Duration::from_millis(40);
+/// More than this are no good to anyone: each is a bash.
+const MAX_LANES: u32 = 1024;
 /// And at most at the deadline.
 const MAX_GRACE: Duration = Duration::from_millis(500);
 
@@ -43,8 +45,11 @@ pub struct Config {
     pub ends_leftovers: bool,
     /// `COSHELL_RECYCLE_AFTER`: a function's shell serves so many invocations.
     pub recycle_after: Option<u64>,
-    /// `COSHELL_SPARE=on`: a bash is started before it is needed.
+    /// `COSHELL_SPARE=on`: a bash is started before it is needed. By default, if there is but one lane.
     pub keeps_spare: bool,
+    /// `AWS_LAMBDA_MAX_CONCURRENCY`: how many invocations may run at a time, each in a lane; 1 unless it is a
+    /// number above that. Only Managed Instances have it.
+    pub max_concurrency: u32,
     /// The first of the settings above that has a value which means nothing, and why.
     pub invalid: Option<(&'static str, String)>,
     /// `AWS_LAMBDA_LOG_FORMAT` and `AWS_LAMBDA_LOG_LEVEL`.
@@ -75,6 +80,12 @@ impl Config {
                 .to_owned(),
         })?;
         let mut invalid = None;
+        let max_concurrency = max_concurrency(text("AWS_LAMBDA_MAX_CONCURRENCY").as_deref());
+        let spare_words = match max_concurrency {
+            1 => [("on", true), ("off", false)],
+            // Another lane is there while one gets a fresh shell.
+            _ => [("off", false), ("on", true)],
+        };
         let config = Self {
             runtime_api,
             handler: argument
@@ -100,7 +111,10 @@ impl Config {
                 ],
                 &mut invalid,
             ),
-            deadline_margin: margin(number("COSHELL_DEADLINE_MARGIN_MS", &mut invalid)),
+            deadline_margin: margin(
+                number("COSHELL_DEADLINE_MARGIN_MS", &mut invalid),
+                max_concurrency,
+            ),
             ends_leftovers: choice(
                 "COSHELL_LEFTOVERS",
                 &[("keep", false), ("kill", true)],
@@ -108,11 +122,8 @@ impl Config {
             ),
             recycle_after: number("COSHELL_RECYCLE_AFTER", &mut invalid)
                 .filter(|number| *number > 0),
-            keeps_spare: choice(
-                "COSHELL_SPARE",
-                &[("on", true), ("off", false)],
-                &mut invalid,
-            ),
+            keeps_spare: choice("COSHELL_SPARE", &spare_words, &mut invalid),
+            max_concurrency,
             invalid: None,
             log: log(),
         };
@@ -214,10 +225,16 @@ fn choice<T: Copy>(
     known[0].1
 }
 
+/// What is no number, or means no concurrency, is 1.
+fn max_concurrency(setting: Option<&str>) -> u32 {
+    let number = setting.and_then(|text| text.parse().ok());
+    number.unwrap_or(1).clamp(1, MAX_LANES)
+}
+
 /// 0 is off. Managed Instances end nothing at the deadline themselves.
-fn margin(milliseconds: Option<u64>) -> Option<Duration> {
+fn margin(milliseconds: Option<u64>, max_concurrency: u32) -> Option<Duration> {
     let kind = text("AWS_LAMBDA_INITIALIZATION_TYPE");
-    let is_managed = kind.as_deref() == Some("lambda-managed-instances");
+    let is_managed = max_concurrency > 1 || kind.as_deref() == Some("lambda-managed-instances");
     let default = is_managed.then_some(MANAGED_MARGIN);
     let margin = milliseconds.map(Duration::from_millis).or(default);
     margin.filter(|margin| !margin.is_zero())
@@ -255,5 +272,13 @@ mod tests {
         assert_eq!(shell_options(None), ["-euo", "pipefail"]);
         assert_eq!(shell_options(Some("")), [""; 0]);
         assert_eq!(shell_options(Some("-u")), ["-u"]);
+    }
+
+    #[test]
+    fn concurrency_is_1_unless_it_is_a_number_above() {
+        let of = max_concurrency;
+        assert_eq!([of(None), of(Some("")), of(Some("many"))], [1; 3]);
+        assert_eq!([of(Some("0")), of(Some("1")), of(Some("-3"))], [1; 3]);
+        assert_eq!([of(Some("2")), of(Some("64"))], [2, 64]);
     }
 }

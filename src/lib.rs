@@ -7,7 +7,7 @@
 //!                                          \-> answer -> invoke_api or function_url
 //! ```
 //!
-//! `bootstrap` is `config`, `handler`, `runtime`, and below it `runtime_api` and `shell`, which
+//! `bootstrap` is `config`, `handler`, `runtime` (with several of it at a time, `lanes`), and below it `runtime_api` and `shell`, which
 //! never meet; `invocation`, `error` and `log` serve all. The feature `cli` adds `cli`,
 //! `emulator`, `check` and `package`, which `bootstrap` does not need; the feature `compare` adds
 //! `compare`.
@@ -18,6 +18,7 @@ pub mod error;
 pub mod failure;
 pub mod handler;
 pub mod invocation;
+pub mod lanes;
 pub mod log;
 pub mod program;
 pub mod runtime;
@@ -66,7 +67,11 @@ pub fn bootstrap(handler: Option<OsString>) -> ExitCode {
 fn run(handler: Option<OsString>) -> error::Result<()> {
     let config = Config::read(handler)?;
     let signals = prepare_process(&config)?;
-    match runtime::run(&config, &signals) {
+    let run = match config.max_concurrency {
+        1 => runtime::run,
+        _ => lanes::run,
+    };
+    match run(&config, &signals) {
         // Asked to end while there was nothing to end in order: that is no failure.
         Err(Error::Stopped) => {
             child::processes::stop(child::processes::all_of_ours, config::STOP_GRACE);

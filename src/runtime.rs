@@ -8,9 +8,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::child::Surroundings;
 use crate::child::logs::Logs;
-use crate::config::Config;
+use crate::child::{Surroundings, processes};
+use crate::config::{Config, STOP_GRACE};
 use crate::error::{Error, Result};
 use crate::failure::of_no_time;
 use crate::handler::{Handler, Kind};
@@ -21,9 +21,19 @@ use crate::runtime_api::{Client, Posted, wire};
 use crate::shell::{Loading, Shell, Starting};
 use crate::wait::{Limit, Signals};
 
+/// How long a lane waits before it tries again to get a shell.
+const SETTLE_AGAIN_AFTER: [Duration; 3] = [
+    Duration::from_millis(100),
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+];
+
 /// What runs the handler.
-enum Runner<'a> {
+#[derive(Debug)]
+pub enum Runner<'a> {
+    /// A function, in a shell that goes on.
     Shell(Box<Shell<'a>>),
+    /// A process for each event.
     Program(Box<Program<'a>>),
 }
 
@@ -33,10 +43,7 @@ enum Runner<'a> {
 /// What ended it. An error of the init has been posted to the Runtime API by then.
 /// [`Error::Stopped`] if we were asked to end while the handler was loaded.
 pub fn run(config: &Config, signals: &Arc<Signals>) -> Result<()> {
-    for text in config.misread() {
-        config.log.write(Level::Warn, Origin::default(), &text);
-    }
-    let (handler, logs) = match prepare(config) {
+    let (handler, logs) = match prepare(config).and_then(|handler| Ok((handler, logs(config)?))) {
         Ok(prepared) => prepared,
         Err(error) => {
             let mut client = Client::open(&config.runtime_api, signals);
@@ -48,28 +55,16 @@ pub fn run(config: &Config, signals: &Arc<Signals>) -> Result<()> {
         handler: &handler,
         logs: &logs,
         signals,
+        lane: None,
     };
-    // bash starts while we connect.
-    let is_function = matches!(handler.kind, Kind::Function(_));
-    let loading = is_function.then(|| Starting::start(around).map(Starting::load));
-    let mut client = Client::open(&config.runtime_api, signals);
-    let loaded = match loading {
-        Some(loading) => loading
-            .and_then(Loading::finish)
-            .map(|shell| Runner::Shell(Box::new(shell))),
-        None => Program::start(around).map(|program| Runner::Program(Box::new(program))),
-    };
+    let (mut client, loaded) = load(around, signals);
     let mut runner = match loaded {
         Ok(runner) => runner,
         Err(Error::Stopped) => return Err(Error::Stopped),
         Err(error) => return Err(tell_init_error(config, &mut client, error)),
     };
-    // Lambda sends SIGTERM to those alone who ask for it.
-    if runner.has_shutdown()
-        && let Err(error) = client.register_extension()
-    {
-        let text = format!("lambda_shutdown will not be called by Lambda: {error}");
-        config.log.write(Level::Warn, Origin::default(), &text);
+    if runner.has_shutdown() {
+        register_extension(config, &mut client);
     }
     match serve(around, &mut client, &mut runner) {
         Err(error) if !signals.is_stop_requested() => return Err(error),
@@ -78,20 +73,61 @@ pub fn run(config: &Config, signals: &Arc<Signals>) -> Result<()> {
         Err(error) => config.log.write(Level::Warn, Origin::default(), &error),
     }
     runner.shut_down();
+    processes::stop(processes::all_of_ours, STOP_GRACE);
+    logs.drain();
     Ok(())
 }
 
-fn prepare(config: &Config) -> Result<(Handler, Logs)> {
+/// What can be said before anything is started: the handler, if settings and handler mean something.
+///
+/// # Errors
+/// [`Error::ReadConfig`], [`Error::LoadHandler`].
+pub fn prepare(config: &Config) -> Result<Handler> {
+    for text in config.misread() {
+        config.log.write(Level::Warn, Origin::default(), &text);
+    }
     if let Some((variable, cause)) = config.invalid.clone() {
         return Err(Error::ReadConfig { variable, cause });
     }
-    let handler = Handler::find(config.handler.as_deref(), &config.task_root)?;
-    let logs = Logs::start(config.log);
-    let logs = logs.map_err(|error| Error::start_shell(&config.bash, &error))?;
-    Ok((handler, logs))
+    Handler::find(config.handler.as_deref(), &config.task_root)
 }
 
-fn tell_init_error(config: &Config, client: &mut Client, error: Error) -> Error {
+/// The log of what one lane starts.
+///
+/// # Errors
+/// [`Error::StartShell`] without a descriptor for it.
+pub fn logs(config: &Config) -> Result<Logs> {
+    Logs::start(config.log).map_err(|error| Error::start_shell(&config.bash, &error))
+}
+
+/// Connects, and loads the handler meanwhile, without a limit.
+pub fn load<'a>(
+    around: Surroundings<'a>,
+    signals: &'a Arc<Signals>,
+) -> (Client<'a>, Result<Runner<'a>>) {
+    // bash starts while we connect.
+    let is_function = matches!(around.handler.kind, Kind::Function(_));
+    let loading = is_function.then(|| Starting::start(around).map(Starting::load));
+    let client = Client::open(&around.config.runtime_api, signals);
+    let loaded = match loading {
+        Some(loading) => loading
+            .and_then(Loading::finish)
+            .map(|shell| Runner::Shell(Box::new(shell))),
+        None => Program::start(around).map(|program| Runner::Program(Box::new(program))),
+    };
+    (client, loaded)
+}
+
+/// Lambda sends SIGTERM to those alone who ask for it.
+pub fn register_extension(config: &Config, client: &mut Client) {
+    if let Err(error) = client.register_extension() {
+        let text = format!("lambda_shutdown will not be called by Lambda: {error}");
+        config.log.write(Level::Warn, Origin::default(), &text);
+    }
+}
+
+/// Posts why the init failed, and gives the error back.
+pub fn tell_init_error(config: &Config, client: &mut Client, error: Error) -> Error {
     // Whether it arrives or not: the error itself is what ends us.
     let text = match client.post_init_error(&error.to_failure()) {
         Ok(Posted::Accepted) => return error,
@@ -105,7 +141,11 @@ fn tell_init_error(config: &Config, client: &mut Client, error: Error) -> Error 
     error
 }
 
-fn serve(around: Surroundings, client: &mut Client, runner: &mut Runner) -> Result<()> {
+/// Next, invoke, answer, until we are asked to end.
+///
+/// # Errors
+/// What the runner, or the Runtime API, cannot go on after.
+pub fn serve(around: Surroundings, client: &mut Client, runner: &mut Runner) -> Result<()> {
     let config = around.config;
     // An answer of which nobody knows whether it arrived.
     let mut unconfirmed: Option<(Attempt, Outcome)> = None;
@@ -113,7 +153,12 @@ fn serve(around: Surroundings, client: &mut Client, runner: &mut Runner) -> Resu
         let outcome = match unconfirmed.take() {
             // The platform still waits for it: the handler has run, and must not run again.
             Some((answered, outcome)) if answered == attempt(&invocation) => outcome,
-            _ => fitting(invoke(around, runner, &invocation)?),
+            _ => match invoke(around, runner, &invocation) {
+                Ok(outcome) => fitting(outcome),
+                // The sandbox goes on without us: so nobody but us tells the caller.
+                Err(error) if around.lane.is_some() => Outcome::Failure(error.to_failure()),
+                Err(error) => return Err(error),
+            },
         };
         if let Outcome::Failure(failure) = &outcome {
             log_failure(config, &invocation, failure);
@@ -133,9 +178,31 @@ fn serve(around: Surroundings, client: &mut Client, runner: &mut Runner) -> Resu
         if around.signals.is_stop_requested() {
             break;
         }
-        runner.settle(&invocation)?;
+        settle(around, runner, &invocation)?;
     }
     Ok(())
+}
+
+/// Puts the runner in order. In a lane that is tried again, since no other sandbox takes its place.
+fn settle(around: Surroundings, runner: &mut Runner, invocation: &Invocation) -> Result<()> {
+    let waits = around.lane.map_or(&[][..], |_| &SETTLE_AGAIN_AFTER);
+    for wait in waits {
+        match runner.settle(invocation) {
+            Ok(()) => return Ok(()),
+            Err(Error::Stopped) => return Err(Error::Stopped),
+            Err(error) => {
+                let text = format!("no shell, the next try is in {wait:?}: {error}");
+                around
+                    .config
+                    .log
+                    .write(Level::Error, Origin::default(), &text);
+            }
+        }
+        if !around.signals.pause(*wait) {
+            return Err(Error::Stopped);
+        }
+    }
+    runner.settle(invocation)
 }
 
 fn invoke(around: Surroundings, runner: &mut Runner, invocation: &Invocation) -> Result<Outcome> {
@@ -184,14 +251,16 @@ impl Runner<'_> {
         }
     }
 
-    fn has_shutdown(&self) -> bool {
+    /// Whether there is something to do when the sandbox ends.
+    #[must_use]
+    pub fn has_shutdown(&self) -> bool {
         matches!(self, Self::Shell(shell) if shell.has_shutdown())
     }
 
-    fn shut_down(&mut self) {
-        match self {
-            Self::Shell(shell) => shell.shut_down(),
-            Self::Program(program) => program.shut_down(),
+    /// Does it, and lets a shell end by itself. What else runs is left to the caller.
+    pub fn shut_down(&mut self) {
+        if let Self::Shell(shell) = self {
+            shell.shut_down();
         }
     }
 }

@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
-use nix::unistd::{pipe2, read};
+use nix::unistd::{pipe2, read, write};
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 
@@ -53,7 +53,10 @@ fn ready_among(sources: &[Option<BorrowedFd>], limit: Option<Duration>) -> Vec<b
 #[derive(Debug)]
 pub struct Signals {
     stop: OwnedFd,
-    child: OwnedFd,
+    /// The other end of `stop`.
+    stop_in: OwnedFd,
+    /// `None` if somebody else reaps.
+    child: Option<OwnedFd>,
 }
 
 impl Signals {
@@ -65,9 +68,31 @@ impl Signals {
         let (stop, stop_in) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
         let (child, child_in) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
         pipe::register(SIGTERM, stop_in.try_clone()?)?;
-        pipe::register(SIGINT, stop_in)?;
+        pipe::register(SIGINT, stop_in.try_clone()?)?;
         pipe::register(SIGCHLD, child_in)?;
-        Ok(Self { stop, child })
+        Ok(Self {
+            stop,
+            stop_in,
+            child: Some(child),
+        })
+    }
+
+    /// The same for a thread beside the one that reaps: a child's end does not wake it.
+    ///
+    /// # Errors
+    /// The system's, when there is no descriptor left.
+    pub fn without_children(&self) -> io::Result<Self> {
+        Ok(Self {
+            stop: self.stop.try_clone()?,
+            stop_in: self.stop_in.try_clone()?,
+            child: None,
+        })
+    }
+
+    /// As if SIGTERM had come.
+    pub fn request_stop(&self) {
+        // A full pipe has been written to before.
+        let _ = write(&self.stop_in, b"!");
     }
 
     /// Whether we were asked to end; stays so.
@@ -80,11 +105,16 @@ impl Signals {
     /// Calls `reap` whenever a child may have ended.
     pub fn wait_readable(&self, source: BorrowedFd, reap: impl Fn()) -> bool {
         loop {
-            let sources = [source, self.stop.as_fd(), self.child.as_fd()];
-            let [is_readable, is_stopped, has_child] = ready(sources.map(Some), None);
-            if has_child {
+            let child = self.child.as_ref();
+            let sources = [
+                Some(source),
+                Some(self.stop.as_fd()),
+                child.map(AsFd::as_fd),
+            ];
+            let [is_readable, is_stopped, has_child] = ready(sources, None);
+            if has_child && let Some(child) = child {
                 let mut bytes = [0; 64];
-                while read(&self.child, &mut bytes).is_ok_and(|count| count == bytes.len()) {}
+                while read(child, &mut bytes).is_ok_and(|count| count == bytes.len()) {}
                 reap();
             }
             if is_readable || is_stopped {

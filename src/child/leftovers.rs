@@ -2,6 +2,7 @@
 //!
 //! Looked for after the answer, when nobody waits.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::thread;
 use std::time::Duration;
@@ -22,24 +23,29 @@ const GRACE: Duration = Duration::from_millis(50);
 
 /// The processes that are left of what ran so far.
 #[derive(Debug)]
-pub struct Leftovers {
+pub struct Leftovers<'a> {
+    around: Surroundings<'a>,
     orphans: Option<Orphans>,
     children_of_shell: Option<File>,
     /// Those that belong to an invocation before.
     known: Vec<Pid>,
+    /// The orphans of other lanes, as far as they are known.
+    foreign: RefCell<Vec<Pid>>,
 }
 
-impl Leftovers {
+impl<'a> Leftovers<'a> {
     /// Watches the orphans, and the children of the process `shell` if there is one; what is there
     /// now is of no invocation. Where `/proc` shows no children, nothing is found.
     #[must_use]
-    pub fn watch(shell: Option<Pid>) -> Self {
+    pub fn watch(around: Surroundings<'a>, shell: Option<Pid>) -> Self {
         let children =
             shell.map(|shell| File::open(format!("/proc/{shell}/task/{shell}/children")));
         let mut leftovers = Self {
+            around,
             orphans: Orphans::watch(),
             children_of_shell: children.and_then(Result::ok),
             known: Vec::new(),
+            foreign: RefCell::default(),
         };
         leftovers.known = leftovers.all();
         leftovers
@@ -50,7 +56,29 @@ impl Leftovers {
     pub fn all(&self) -> Vec<Pid> {
         let of_shell = self.children_of_shell.as_ref().map(processes::pids_in);
         let orphans = self.orphans.as_ref().map(Orphans::living);
+        let orphans = orphans.map(|living| self.without_foreign(living));
         of_shell.into_iter().chain(orphans).flatten().collect()
+    }
+
+    /// The orphans of this lane: all of them become ours, whoever started them. One that has thrown its
+    /// environment away is known by the log that it can write to.
+    fn without_foreign(&self, mut orphans: Vec<Pid>) -> Vec<Pid> {
+        let Some(mark) = self.around.mark() else {
+            return orphans;
+        };
+        let mut foreign = self.foreign.borrow_mut();
+        foreign.retain(|pid| orphans.contains(pid));
+        orphans.retain(|pid| {
+            let is_ours = self.known.contains(pid)
+                || !foreign.contains(pid)
+                    && (processes::is_marked(*pid, mark.as_bytes())
+                        || processes::hold(vec![*pid], self.around.logs.pipe(), None));
+            if !is_ours && !foreign.contains(pid) {
+                foreign.push(*pid);
+            }
+            is_ours
+        });
+        orphans
     }
 
     /// Those of the last invocation that live, with all that they started; before them `shell`.
@@ -81,7 +109,6 @@ impl Leftovers {
     /// elsewhere: while `is_unsettled` it is looked at again, for 200 ms at most.
     pub fn part(
         &mut self,
-        around: Surroundings,
         invocation: &Invocation,
         is_unsettled: impl Fn(&[Pid]) -> bool,
     ) -> Vec<Pid> {
@@ -95,7 +122,8 @@ impl Leftovers {
             thread::sleep(LOOK_AGAIN);
             new = self.find_new();
         }
-        let is_ended = around.config.ends_leftovers;
+        let config = self.around.config;
+        let is_ended = config.ends_leftovers;
         for (pid, program) in &new {
             let fate = if is_ended {
                 "is ended"
@@ -103,8 +131,7 @@ impl Leftovers {
                 "what it prints goes to the log"
             };
             let text = format!("process {pid} ({program}) outlives its invocation; {fate}");
-            let log = &around.config.log;
-            log.write(Level::Warn, invocation.origin(), &text);
+            config.log.write(Level::Warn, invocation.origin(), &text);
         }
         if is_ended {
             processes::stop(|| self.of_handler(None), GRACE);

@@ -48,7 +48,10 @@ const TELEMETRY_VARIABLE: &str = "_LAMBDA_TELEMETRY_LOG_FD";
 /// Above all numbers that a child is given.
 const OUT_OF_THE_WAY: i32 = 128;
 
-/// What every handler is run with; one for the life of the sandbox.
+/// Says in a handler's environment in which lane it runs; by it, too, what a lane has started is known.
+const LANE_VARIABLE: &str = "COSHELL_LANE";
+
+/// What every handler is run with; one for the life of the sandbox, or of a lane.
 #[derive(Debug, Clone, Copy)]
 pub struct Surroundings<'a> {
     /// The settings.
@@ -59,6 +62,39 @@ pub struct Surroundings<'a> {
     pub logs: &'a Logs,
     /// What may end it.
     pub signals: &'a Signals,
+    /// Which of several lanes this is, from 0; `None` if there is but one.
+    pub lane: Option<u32>,
+}
+
+impl Surroundings<'_> {
+    /// What is in the environment of all that this lane starts, and of nothing else; `None` if there are no
+    /// others.
+    #[must_use]
+    pub fn mark(self) -> Option<String> {
+        self.lane.map(|lane| format!("{LANE_VARIABLE}={lane}"))
+    }
+
+    /// Our environment, as a handler is given it: the variables of an invocation come with it alone.
+    #[must_use]
+    pub fn environment(self) -> Vec<CString> {
+        let mut withheld = vec![
+            TELEMETRY_VARIABLE,
+            LANE_VARIABLE,
+            variable::REQUEST_ID,
+            variable::DEADLINE,
+        ];
+        withheld.extend(variable::CONTEXT.iter().chain(&variable::TRACE));
+        let given = std::env::vars_os()
+            .filter(|(name, _)| !withheld.iter().any(|withheld| name == withheld))
+            .filter_map(|(name, value)| {
+                let mut pair = name;
+                pair.push("=");
+                pair.push(value);
+                CString::new(pair.into_vec()).ok()
+            });
+        let mark = self.mark().and_then(|mark| CString::new(mark).ok());
+        given.chain(mark).collect()
+    }
 }
 
 /// The children that we started and have not reaped. Any other child of ours is an orphan that a
@@ -192,22 +228,6 @@ fn attributes() -> io::Result<PosixSpawnAttr> {
     attributes.set_sigdefault(&defaults)?;
     attributes.set_sigmask(&SigSet::empty())?;
     Ok(attributes)
-}
-
-/// Our environment, as a handler is given it: the variables of an invocation come with it alone.
-#[must_use]
-pub fn environment() -> Vec<CString> {
-    let mut withheld = vec![TELEMETRY_VARIABLE, variable::REQUEST_ID, variable::DEADLINE];
-    withheld.extend(variable::CONTEXT.iter().chain(&variable::TRACE));
-    std::env::vars_os()
-        .filter(|(name, _)| !withheld.iter().any(|withheld| name == withheld))
-        .filter_map(|(name, value)| {
-            let mut pair = name;
-            pair.push("=");
-            pair.push(value);
-            CString::new(pair.into_vec()).ok()
-        })
-        .collect()
 }
 
 /// A file without a name.

@@ -7,11 +7,13 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::ops::RangeInclusive;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::fstat;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, getpid};
 
@@ -201,11 +203,15 @@ pub fn program(pid: Pid) -> Option<String> {
 pub fn marked(mark: &[u8]) -> Vec<Pid> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let is_marked = |pid: &Pid| {
-        let environment = fs::read(format!("/proc/{pid}/environ"));
-        *pid != Pid::this() && environment.is_ok_and(|environment| holds(&environment, mark))
-    };
-    pids.map(Pid::from_raw).filter(is_marked).collect()
+    let is_other = |pid: &Pid| *pid != Pid::this() && is_marked(*pid, mark);
+    pids.map(Pid::from_raw).filter(is_other).collect()
+}
+
+/// Whether `pid` has `mark`, a whole `NAME=VALUE`, in the environment that its program was started with.
+#[must_use]
+pub fn is_marked(pid: Pid, mark: &[u8]) -> bool {
+    let environment = fs::read(format!("/proc/{pid}/environ"));
+    environment.is_ok_and(|environment| holds(&environment, mark))
 }
 
 /// Whether an environment, a NUL after each entry, has the entry `mark`.
@@ -240,11 +246,11 @@ fn field(text: &str, name: &str) -> Option<u64> {
 /// Whether one of `pids`, or of what they started, has `file` open under a number that is not one
 /// of `besides`; yes, where that is hidden.
 #[must_use]
-pub fn hold(pids: Vec<Pid>, file: &File, besides: Option<&RangeInclusive<i32>>) -> bool {
-    let Ok(wanted) = file.metadata() else {
+pub fn hold(pids: Vec<Pid>, file: impl AsFd, besides: Option<&RangeInclusive<i32>>) -> bool {
+    let Ok(wanted) = fstat(file) else {
         return !pids.is_empty();
     };
-    let wanted = (wanted.dev(), wanted.ino());
+    let wanted = (wanted.st_dev, wanted.st_ino);
     let is_besides = |name: &OsStr| {
         let number = name.to_str().and_then(|name| name.parse().ok());
         number.is_some_and(|number| besides.is_some_and(|besides| besides.contains(&number)))

@@ -17,10 +17,9 @@ use nix::sys::wait::WaitStatus;
 
 use crate::child::leftovers::Leftovers;
 use crate::child::{
-    self, Child, KEPT_BYTES, RESPONSE_AFTER, Surroundings, arguments, memory_file, processes,
+    Child, KEPT_BYTES, RESPONSE_AFTER, Surroundings, arguments, memory_file, processes,
     response_pipe, take_response,
 };
-use crate::config::STOP_GRACE;
 use crate::error::{Error, Result};
 use crate::failure::{message, of_overrun, status_text};
 use crate::handler::Kind;
@@ -39,7 +38,7 @@ pub struct Program<'a> {
     environment: Vec<CString>,
     /// How its bash is started ahead of time; `None` for an executable.
     script: Option<Script<'a>>,
-    leftovers: Leftovers,
+    leftovers: Leftovers<'a>,
     /// The last response's pipe, which a leftover may hold.
     response: Option<File>,
 }
@@ -74,9 +73,9 @@ impl<'a> Program<'a> {
         };
         Ok(Self {
             around,
-            environment: child::environment(),
+            environment: around.environment(),
             script,
-            leftovers: Leftovers::watch(None),
+            leftovers: Leftovers::watch(around, None),
             response: None,
         })
     }
@@ -124,7 +123,7 @@ impl<'a> Program<'a> {
             sys::return_free_memory();
         }
         let response = self.response.take();
-        let left = self.leftovers.part(self.around, invocation, |_| false);
+        let left = self.leftovers.part(invocation, |_| false);
         if let Some(response) = response
             && processes::hold(left, &response, None)
         {
@@ -134,13 +133,6 @@ impl<'a> Program<'a> {
             Some(script) if self.around.config.keeps_spare => script.prepare(),
             _ => Ok(()),
         }
-    }
-
-    /// Ends all that is left.
-    pub fn shut_down(&mut self) {
-        self.around.logs.begin(crate::log::Origin::default());
-        processes::stop(processes::all_of_ours, STOP_GRACE);
-        self.around.logs.drain();
     }
 
     fn execute(&self, invocation: &Invocation) -> io::Result<Running> {

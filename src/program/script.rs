@@ -19,7 +19,7 @@ use nix::unistd::pipe2;
 use super::{Running, Words};
 use crate::child::arguments::{self, Arguments, Separator};
 use crate::child::bash::{quote, version, without_comments};
-use crate::child::{self, Child, Surroundings, memory_file, response_pipe, text_file};
+use crate::child::{Child, Surroundings, memory_file, response_pipe, text_file};
 use crate::error::{Error, Result};
 use crate::failure::{find_line, quoted, syntax_error};
 use crate::handler::Interpreter;
@@ -85,7 +85,7 @@ impl<'a> Script<'a> {
         let mut script = Self {
             around,
             words: words().map_err(failed)?,
-            environment: environment(interpreter),
+            environment: environment(around, interpreter),
             text: text_file(c"script", &text).map_err(failed)?,
             end: text_file(c"script_end", &end).map_err(failed)?,
             version: (0, 0),
@@ -180,10 +180,10 @@ impl<'a> Script<'a> {
 }
 
 /// The environment, with what script.bash is told.
-fn environment(interpreter: &Interpreter) -> Vec<CString> {
+fn environment(around: Surroundings, interpreter: &Interpreter) -> Vec<CString> {
     let mut is_posix = interpreter.is_posix;
     let mut environment = Vec::new();
-    for pair in child::environment() {
+    for pair in around.environment() {
         let bytes = pair.as_bytes();
         if let Some(value) = bytes.strip_prefix(WITHHELD[0]) {
             let kept = [b"__driver_bash_env=", value].concat();

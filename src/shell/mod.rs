@@ -55,7 +55,7 @@ pub struct Shell<'a> {
     /// What the variables that seldom change hold in bash; `None` if that is not known.
     context: Option<Context>,
     /// The processes that it left running; `None` until it is loaded.
-    leftovers: Option<Leftovers>,
+    leftovers: Option<Leftovers<'a>>,
     /// The shell has ended, or cannot be used again.
     is_damaged: bool,
     /// How many invocations it has served.
@@ -253,8 +253,6 @@ impl Shell<'_> {
         // If bash has ended there is nothing to wait for.
         let _ = self.channel.write_lines(protocol::END_LINES);
         let _ = ready([Some(self.channel.process.child.ended())], Some(STOP_GRACE));
-        processes::stop(processes::all_of_ours, STOP_GRACE);
-        self.around.logs.drain();
     }
 
     fn run_shutdown(&mut self, is_in_order: bool) -> std::result::Result<(), String> {
@@ -379,7 +377,7 @@ impl<'a> Loading<'a> {
         if config.isolation == Isolation::None {
             shell.watch = Watch::start(pid);
         }
-        shell.leftovers = Some(Leftovers::watch(Some(pid)));
+        shell.leftovers = Some(Leftovers::watch(shell.around, Some(pid)));
         shell.around.logs.drain();
         Ok(shell)
     }

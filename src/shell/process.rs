@@ -3,14 +3,15 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::sync::OnceLock;
 
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
 use super::protocol;
-use crate::child::{self, Child, Surroundings, memory_file, response_pipe, text_file};
+use crate::child::{Child, Surroundings, memory_file, response_pipe, text_file};
 use crate::config::Isolation;
 use crate::sys;
 
@@ -31,6 +32,29 @@ pub struct Process {
     pub event: File,
 }
 
+/// What bash reads of ours: the same files for every bash, which nobody can change, and each opens them anew.
+#[derive(Debug)]
+struct Scripts {
+    driver: OwnedFd,
+    seldom: OwnedFd,
+}
+
+impl Scripts {
+    fn of(isolation: Isolation) -> io::Result<&'static Self> {
+        static MADE: OnceLock<Scripts> = OnceLock::new();
+        if let Some(made) = MADE.get() {
+            return Ok(made);
+        }
+        let in_subshell = isolation == Isolation::Subshell;
+        let scripts = Self {
+            driver: text_file(c"driver", &protocol::driver(in_subshell))?,
+            seldom: text_file(c"seldom", &protocol::seldom())?,
+        };
+        // Another thread may have been faster: one of the two is closed again.
+        Ok(MADE.get_or_init(|| scripts))
+    }
+}
+
 impl Process {
     /// Starts bash, which reads the driver when the first lines are written to its script.
     ///
@@ -39,9 +63,7 @@ impl Process {
     pub fn start(around: Surroundings) -> io::Result<Self> {
         let arguments = memory_file(c"arguments")?;
         let event = memory_file(c"event")?;
-        let in_subshell = around.config.isolation == Isolation::Subshell;
-        let driver = text_file(c"driver", &protocol::driver(in_subshell))?;
-        let seldom = text_file(c"seldom", &protocol::seldom())?;
+        let scripts = Scripts::of(around.config.isolation)?;
         let (script_out, script) = pipe2(OFlag::O_CLOEXEC)?;
         let (control, control_in) = pipe2(OFlag::O_CLOEXEC)?;
         let (response, response_in) = response_pipe()?;
@@ -56,8 +78,8 @@ impl Process {
             (response_in.as_fd(), protocol::INHERITED_RESPONSE),
             (control_in.as_fd(), protocol::INHERITED_CONTROL),
             (log, protocol::INHERITED_LOG),
-            (seldom.as_fd(), protocol::INHERITED_SELDOM),
-            (driver.as_fd(), protocol::INHERITED_DRIVER),
+            (scripts.seldom.as_fd(), protocol::INHERITED_SELDOM),
+            (scripts.driver.as_fd(), protocol::INHERITED_DRIVER),
             (script_out.as_fd(), protocol::INHERITED_SCRIPT),
         ];
         let words = [
@@ -65,7 +87,7 @@ impl Process {
             CString::new(format!("/dev/fd/{}", protocol::INHERITED_SCRIPT))?,
         ];
         Ok(Self {
-            child: Child::start(&words, &child::environment(), &descriptors)?,
+            child: Child::start(&words, &around.environment(), &descriptors)?,
             script: sys::file(script),
             control: sys::file(control),
             response,

@@ -50,7 +50,7 @@ impl Shell<'_> {
             };
         if !goes_on {
             if let Some(leftovers) = &mut self.leftovers {
-                leftovers.part(self.around, invocation, |_| false);
+                leftovers.part(invocation, |_| false);
             }
             self.replace()?;
             self.warm(invocation);
@@ -155,7 +155,7 @@ impl Shell<'_> {
             return true;
         };
         let process = &self.channel.process;
-        let left = leftovers.part(self.around, invocation, |pids| {
+        let left = leftovers.part(invocation, |pids| {
             processes::hold(pids.to_vec(), &process.event, Some(&OUR_DESCRIPTORS))
         });
         if processes::hold(left.clone(), &process.event, Some(&OUR_DESCRIPTORS)) {

@@ -1,0 +1,175 @@
+//! Several invocations at a time, on Managed Instances: a lane for each.
+//!
+//! A lane is a thread with a connection, a shell and a log of its own, and the loop of `runtime.rs`. Lanes
+//! share nothing that one of them could lose for the others: a shell that dies, or is stopped, is replaced in
+//! its lane. They load the handler side by side, and none asks for an event before all have: so an error of
+//! the init is told once, and ends all. The first thread starts them, and reaps the orphans of all.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{Builder, scope};
+
+use nix::fcntl::OFlag;
+use nix::unistd::pipe2;
+
+use crate::child::Surroundings;
+use crate::child::logs::Logs;
+use crate::child::processes::{self, reap_orphans};
+use crate::config::{Config, STOP_GRACE};
+use crate::error::{Error, Result};
+use crate::log::{Level, Origin};
+use crate::runtime::{load, logs, prepare, register_extension, serve, tell_init_error};
+use crate::runtime_api::Client;
+use crate::wait::Signals;
+
+/// For the deepest of what a lane does; only what is used of it is memory.
+const STACK_BYTES: usize = 1024 * 1024;
+
+/// Loads the handler `config.max_concurrency` times, and serves as many invocations at a time, until we are
+/// asked to end, or no lane can go on.
+///
+/// # Errors
+/// What ended the last of them. An error of the init has been posted to the Runtime API by then.
+/// [`Error::Stopped`] if we were asked to end while the handler was loaded.
+pub fn run(config: &Config, signals: &Arc<Signals>) -> Result<()> {
+    let ends = match serve_all(config, signals) {
+        Ok(ends) => ends,
+        Err(Error::Stopped) => return Err(Error::Stopped),
+        Err(error) => {
+            let mut client = Client::open(&config.runtime_api, signals);
+            return Err(tell_init_error(config, &mut client, error));
+        }
+    };
+    let is_any_left = ends.iter().any(Result::is_ok);
+    let mut failed = ends.into_iter().filter_map(Result::err);
+    match failed.find(|error| !is_any_left || is_of_platform(error)) {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+/// How each lane ended.
+///
+/// # Errors
+/// Of the init, which is not told yet.
+fn serve_all(config: &Config, signals: &Arc<Signals>) -> Result<Vec<Result<()>>> {
+    let handler = prepare(config)?;
+    let no_lane = |error: io::Error| Error::start_shell(&config.bash, &error);
+    let logs: Result<Vec<Logs>> = (0..config.max_concurrency).map(|_| logs(config)).collect();
+    let logs = logs?;
+    let of_lanes = Arc::new(signals.without_children().map_err(no_lane)?);
+    let (ended, open) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| no_lane(errno.into()))?;
+    let (tell, told) = channel();
+    let ends = scope(|scope| {
+        let mut lanes = Vec::new();
+        for (number, logs) in (0..).zip(&logs) {
+            let around = Surroundings {
+                config,
+                handler: &handler,
+                logs,
+                signals: &of_lanes,
+                lane: Some(number),
+            };
+            let (go_on, gate) = channel();
+            let (of_lanes, tell) = (&of_lanes, tell.clone());
+            let open = open.try_clone().map_err(no_lane)?;
+            let thread = Builder::new()
+                .name(format!("lane {number}"))
+                .stack_size(STACK_BYTES)
+                .spawn_scoped(scope, move || lane(around, of_lanes, tell, &gate, open));
+            lanes.push((go_on, thread.map_err(no_lane)?));
+        }
+        drop((tell, open));
+        if wait_until_loaded(&told, signals)? {
+            register_extension(config, &mut Client::open(&config.runtime_api, signals));
+        }
+        for (go_on, _) in &lanes {
+            // One that has ended tells why.
+            let _ = go_on.send(());
+        }
+        signals.wait_readable(ended.as_fd(), reap_orphans);
+        let gone = |_| Err(no_lane(io::ErrorKind::Other.into()));
+        let ends = lanes
+            .into_iter()
+            .map(|(_, thread)| thread.join().unwrap_or_else(gone));
+        Ok(ends.collect())
+    });
+    processes::stop(processes::all_of_ours, STOP_GRACE);
+    for logs in &logs {
+        logs.drain();
+    }
+    ends
+}
+
+/// Waits until every lane has loaded the handler; whether there is something to do when the sandbox ends.
+fn wait_until_loaded(told: &Receiver<Result<bool>>, signals: &Signals) -> Result<bool> {
+    let mut loaded = Ok(false);
+    for one in told {
+        match (one, &mut loaded) {
+            (Ok(has_shutdown), Ok(any)) => *any |= has_shutdown,
+            (Err(error), Ok(_)) => {
+                // The others need not go on with what one could not do.
+                signals.request_stop();
+                loaded = Err(error);
+            }
+            (_, Err(_)) => {}
+        }
+    }
+    loaded
+}
+
+/// One lane, to its end. Does not ask for an event before the gate is open; ends if it never will be. Holds
+/// `_open` for so long.
+///
+/// # Errors
+/// Why it cannot go on.
+fn lane(
+    around: Surroundings,
+    signals: &Arc<Signals>,
+    tell: Sender<Result<bool>>,
+    gate: &Receiver<()>,
+    _open: OwnedFd,
+) -> Result<()> {
+    let (mut client, loaded) = load(around, signals);
+    let mut runner = match loaded {
+        Ok(runner) => runner,
+        Err(error) => {
+            // Whoever does not listen any more has heard of another one.
+            let _ = tell.send(Err(error));
+            return Ok(());
+        }
+    };
+    let _ = tell.send(Ok(runner.has_shutdown()));
+    drop(tell);
+    if gate.recv().is_err() {
+        return Ok(());
+    }
+    let log = &around.config.log;
+    match serve(around, &mut client, &mut runner) {
+        Err(error) if !signals.is_stop_requested() => {
+            if is_of_platform(&error) {
+                signals.request_stop();
+            } else {
+                let lane = around.lane.unwrap_or_default();
+                let text = format!("lane {lane} ends, the others go on: {error}");
+                log.write(Level::Error, Origin::default(), &text);
+            }
+            return Err(error);
+        }
+        Ok(()) | Err(Error::Stopped) => {}
+        // Nobody takes the answer any more: that does not change how we end.
+        Err(error) => log.write(Level::Warn, Origin::default(), &error),
+    }
+    runner.shut_down();
+    Ok(())
+}
+
+/// Whether this is none of a lane's own, so that no lane can go on.
+fn is_of_platform(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::NextInvocation { .. } | Error::PostAnswer { .. }
+    )
+}
