@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use memchr::memmem;
@@ -412,7 +413,7 @@ fn read_available(file: &mut File, bytes: &mut Vec<u8>) -> io::Result<usize> {
 /// used. Short, since bash reads its script a byte at a time.
 #[derive(Debug)]
 struct Marks {
-    source: File,
+    source: &'static File,
     bytes: Vec<u8>,
 }
 
@@ -420,8 +421,16 @@ impl Marks {
     const LETTERS: usize = 6;
 
     fn open() -> io::Result<Self> {
+        static SOURCE: OnceLock<File> = OnceLock::new();
+        let source = match SOURCE.get() {
+            Some(source) => source,
+            None => {
+                let opened = File::open("/dev/urandom")?;
+                SOURCE.get_or_init(|| opened)
+            }
+        };
         Ok(Self {
-            source: File::open("/dev/urandom")?,
+            source,
             bytes: Vec::new(),
         })
     }
@@ -431,7 +440,8 @@ impl Marks {
         if self.bytes.len() < Self::LETTERS {
             self.bytes.resize(Self::LETTERS * 128, 0);
             // The system's source of random bytes does not run dry or break.
-            let _ = self.source.read_exact(&mut self.bytes);
+            let mut source = self.source;
+            let _ = source.read_exact(&mut self.bytes);
         }
         let bytes = self.bytes.split_off(self.bytes.len() - Self::LETTERS);
         bytes
