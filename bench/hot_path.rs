@@ -60,6 +60,7 @@ fn shell() -> (&'static Arc<Signals>, Shell<'static>) {
         recycle_after: None,
         keeps_spare: false,
         invalid: None,
+        max_concurrency: 1,
         log: config::log(),
     };
     let config = Box::leak(Box::new(config));

@@ -10,9 +10,13 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::invocation::without_newlines_at_end;
-use crate::log::{Level, Log};
+use crate::log::{Frames, Level, Log};
 use crate::wait::Overrun;
 
+/// How many invocations Lambda sends at once.
+const MAX_CONCURRENCY: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
+/// The descriptor on which the platform takes the log as frames; no business of the handler's.
+pub const TELEMETRY: &str = "_LAMBDA_TELEMETRY_LOG_FD";
 /// The margin on Managed Instances, unless it is set.
 const MANAGED_MARGIN: Duration = Duration::from_millis(500);
 /// What processes that are stopped may take when we are asked to end.
@@ -47,7 +51,9 @@ pub struct Config {
     pub keeps_spare: bool,
     /// The first of the settings above that has a value which means nothing, and why.
     pub invalid: Option<(&'static str, String)>,
-    /// `AWS_LAMBDA_LOG_FORMAT` and `AWS_LAMBDA_LOG_LEVEL`.
+    /// `AWS_LAMBDA_MAX_CONCURRENCY`: so many invocations run at once; at least 1.
+    pub max_concurrency: u32,
+    /// `AWS_LAMBDA_LOG_FORMAT`, `AWS_LAMBDA_LOG_LEVEL` and where it goes.
     pub log: Log,
 }
 
@@ -63,11 +69,12 @@ pub enum Isolation {
 }
 
 impl Config {
-    /// Reads the environment; `argument` is the program's first one, if it has one.
+    /// Reads the environment; `argument` is the program's first one, if it has one, and `log` is
+    /// [`log`]'s.
     ///
     /// # Errors
     /// [`Error::ReadConfig`] when `AWS_LAMBDA_RUNTIME_API` is not set: we are not on Lambda.
-    pub fn read(argument: Option<OsString>) -> Result<Self> {
+    pub fn read(argument: Option<OsString>, log: Log) -> Result<Self> {
         let runtime_api = text("AWS_LAMBDA_RUNTIME_API").ok_or_else(|| Error::ReadConfig {
             variable: "AWS_LAMBDA_RUNTIME_API",
             cause: "it is not set, so this is not Lambda; to try a handler here, \
@@ -114,7 +121,8 @@ impl Config {
                 &mut invalid,
             ),
             invalid: None,
-            log: log(),
+            max_concurrency: max_concurrency(),
+            log,
         };
         Ok(Self { invalid, ..config })
     }
@@ -160,11 +168,26 @@ impl Config {
                 "cannot use AWS_LAMBDA_LOG_LEVEL={value}: expected TRACE or DEBUG or INFO or WARN or ERROR or FATAL"
             ));
         }
+        if let Some(value) = text(MAX_CONCURRENCY)
+            && value.parse::<u32>().is_err()
+        {
+            texts.push(format!(
+                "cannot use {MAX_CONCURRENCY}={value}: expected a whole number"
+            ));
+        }
+        if let Some(value) = text(TELEMETRY)
+            && self.log.frames.is_none()
+        {
+            texts.push(format!(
+                "cannot use {TELEMETRY}={value}: expected a descriptor above 2 that is open for writing"
+            ));
+        }
         texts
     }
 }
 
-/// How our lines are written; known before anything else can fail.
+/// How records are written; known before anything else can fail. Called once, before anything of
+/// ours has a descriptor that the platform's number could name.
 #[must_use]
 pub fn log() -> Log {
     let json =
@@ -173,7 +196,15 @@ pub fn log() -> Log {
     Log {
         json,
         least: least.unwrap_or(Level::Info),
+        is_shared: max_concurrency() > 1,
+        frames: text(TELEMETRY).and_then(|number| Frames::open(&number)),
     }
+}
+
+/// How many invocations run at once; what means nothing is one, as AWS's runtimes have it.
+fn max_concurrency() -> u32 {
+    let value = text(MAX_CONCURRENCY).and_then(|value| value.parse().ok());
+    value.unwrap_or(1).max(1)
 }
 
 /// Which bash runs: the one that `COSHELL_BASH` names, if it does.
@@ -214,10 +245,11 @@ fn choice<T: Copy>(
     known[0].1
 }
 
-/// 0 is off. Managed Instances end nothing at the deadline themselves.
+/// 0 is off. Managed Instances, which alone run several at once, end nothing at the deadline
+/// themselves.
 fn margin(milliseconds: Option<u64>) -> Option<Duration> {
     let kind = text("AWS_LAMBDA_INITIALIZATION_TYPE");
-    let is_managed = kind.as_deref() == Some("lambda-managed-instances");
+    let is_managed = kind.as_deref() == Some("lambda-managed-instances") || max_concurrency() > 1;
     let default = is_managed.then_some(MANAGED_MARGIN);
     let margin = milliseconds.map(Duration::from_millis).or(default);
     margin.filter(|margin| !margin.is_zero())
