@@ -122,7 +122,7 @@ lambda_log() { __driver_seldom __driver_log "$@"; } # [TRACE|DEBUG|INFO|WARN|ERR
 
 # The ERR trap: only where `set -e` is about to end the shell there is something to do.
 __driver_on_error() { # <status> <line> <command>
-  [[ $- == *e* && $BASH_SUBSHELL == "$__driver_depth" ]] && __driver_seldom __driver_leave_on_error "$@"
+  [[ -o errexit && $BASH_SUBSHELL == "$__driver_depth" ]] && __driver_seldom __driver_leave_on_error "$@"
 }
 
 # `exit` in a handler ends the invocation and not the shell.
