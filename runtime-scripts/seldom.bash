@@ -102,7 +102,8 @@ __driver_log() { # [level] <message...>
   __driver_text=$*
   if [[ ${__driver_log_mark-} ]]; then
     __driver_text=${__driver_text//"$__driver_backslash"/"$__driver_backslash$__driver_backslash"}
-    __driver_text="$__driver_log_mark$__driver_level ${__driver_text//$'\n'/"${__driver_backslash}n"}"
+    __driver_text=${__driver_text//$'\n'/"${__driver_backslash}n"}
+    __driver_text="$__driver_log_mark$__driver_level $__driver_text"
   fi
   builtin printf '%s\n' "$__driver_text" >&64 || builtin :
 }

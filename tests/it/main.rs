@@ -32,6 +32,7 @@ mod lambda_log;
 mod leftovers;
 mod logs;
 mod logs_json;
+mod logs_shared;
 mod next_faults;
 mod package;
 mod payload;
