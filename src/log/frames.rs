@@ -76,9 +76,36 @@ pub fn push(frames: &mut Vec<u8>, is_json: bool, level: Level, record: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{self, Read};
     use std::os::fd::AsRawFd;
+    use std::thread;
 
     use super::*;
+
+    /// Each frame is larger than what a pipe takes at once, and the pipe is full nearly always.
+    #[test]
+    fn frames_of_several_threads_are_whole() -> io::Result<()> {
+        const LEN: usize = 100_000;
+        let (mut ours, theirs) = io::pipe()?;
+        let frames = Frames::open(&theirs.as_raw_fd().to_string()).ok_or(ErrorKind::Other)?;
+        let writers = b"abcd".map(|letter| {
+            thread::spawn(move || {
+                let mut two = Vec::new();
+                push(&mut two, false, Level::Info, &[letter; LEN]);
+                push(&mut two, false, Level::Info, &[letter; LEN]);
+                (0..10).for_each(|_| frames.send(&two));
+            })
+        });
+        let mut frame = vec![0; 16 + LEN];
+        for _ in 0..80 {
+            ours.read_exact(&mut frame)?;
+            assert_eq!(frame[..4], [0xa5, 0x5a, 0x00, 0x0f]);
+            let letter = frame[16];
+            assert!(frame[16..].iter().all(|byte| *byte == letter));
+        }
+        assert!(writers.into_iter().all(|writer| writer.join().is_ok()));
+        Ok(())
+    }
 
     #[test]
     fn frame_has_type_length_time_and_record() {
