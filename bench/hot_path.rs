@@ -59,8 +59,8 @@ fn shell() -> (&'static Arc<Signals>, Shell<'static>) {
         ends_leftovers: false,
         recycle_after: None,
         keeps_spare: false,
-        max_concurrency: 1,
         invalid: None,
+        max_concurrency: 1,
         log: config::log(),
     };
     let config = Box::leak(Box::new(config));

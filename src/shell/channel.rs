@@ -422,12 +422,11 @@ impl Marks {
 
     fn open() -> io::Result<Self> {
         static SOURCE: OnceLock<File> = OnceLock::new();
-        let source = match SOURCE.get() {
-            Some(source) => source,
-            None => {
-                let opened = File::open("/dev/urandom")?;
-                SOURCE.get_or_init(|| opened)
-            }
+        let source = if let Some(source) = SOURCE.get() {
+            source
+        } else {
+            let opened = File::open("/dev/urandom")?;
+            SOURCE.get_or_init(|| opened)
         };
         Ok(Self {
             source,
