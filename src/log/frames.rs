@@ -91,8 +91,8 @@ mod tests {
         let writers = b"abcd".map(|letter| {
             thread::spawn(move || {
                 let mut two = Vec::new();
-                push(&mut two, false, Level::Info, &[letter; LEN]);
-                push(&mut two, false, Level::Info, &[letter; LEN]);
+                push(&mut two, false, Level::Info, &vec![letter; LEN]);
+                push(&mut two, false, Level::Info, &vec![letter; LEN]);
                 (0..10).for_each(|_| frames.send(&two));
             })
         });
