@@ -144,9 +144,9 @@ fn each_line_of_a_handler_is_a_frame() {
     let script =
         "echo sourced >&2\nhandler() { printf 'one\\n\\n two \\r\\nthree' >&2; printf on; }";
     let before = now_us();
-    let framed = Framed::start(Sandbox::of(script));
-    assert_eq!(framed.sandbox.respond("x"), b"on");
-    let frames = framed.finish();
+    let run = Framed::start(Sandbox::of(script));
+    assert_eq!(run.sandbox.respond("x"), b"on");
+    let frames = run.finish();
     assert_eq!(
         texts(&frames),
         [
@@ -168,16 +168,16 @@ fn frames_are_written_while_the_handler_runs_and_before_the_answer() {
         "handler() { echo early >&2; read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; echo late >&2; }",
     );
     plan.task_root().fifo("gate");
-    let mut framed = Framed::start(plan);
+    let mut run = Framed::start(plan);
     let gate = Gate::new();
-    framed.sandbox.api.reply(Reply::Late(gate.clone()));
-    framed.sandbox.api.push(Event::new("x", ""));
-    framed.wait_for("early");
-    framed.sandbox.task_root.release("gate");
-    framed.sandbox.api.wait_answer("x");
-    framed.sandbox.bootstrap.signal(Signal::SIGSTOP);
-    framed.wait_for("late");
-    framed.sandbox.bootstrap.signal(Signal::SIGCONT);
+    run.sandbox.api.reply(Reply::Late(gate.clone()));
+    run.sandbox.api.push(Event::new("x", ""));
+    run.wait_for("early");
+    run.sandbox.task_root.release("gate");
+    run.sandbox.api.wait_answer("x");
+    run.sandbox.bootstrap.signal(Signal::SIGSTOP);
+    run.wait_for("late");
+    run.sandbox.bootstrap.signal(Signal::SIGCONT);
     gate.open();
 }
 
@@ -185,14 +185,14 @@ fn frames_are_written_while_the_handler_runs_and_before_the_answer() {
 fn failure_is_one_record_that_says_where_and_does_not_quote_the_log() {
     let script =
         "load() {\n  echo 'the log' >&2\n  grep \"a\nb\" /no/such/file\n}\nhandler() {\n  load\n}";
-    let framed = Framed::start(Sandbox::of(script));
-    let answer = framed.sandbox.invoke(Event::new("the-id", "x"));
+    let run = Framed::start(Sandbox::of(script));
+    let answer = run.sandbox.invoke(Event::new("the-id", "x"));
     let message = answer.error_document()["errorMessage"].clone();
     let message = message.as_str().expect("a message");
     assert!(message.contains("\nthe log\n"), "{message}");
-    let file = framed.sandbox.task_root.path().join("function.sh");
+    let file = run.sandbox.task_root.path().join("function.sh");
     let file = file.display().to_string();
-    let frames = framed.finish();
+    let frames = run.finish();
     let texts = texts(&frames);
     let [log, grep, failure] = texts.as_slice() else {
         panic!("{texts:#?}");
@@ -217,13 +217,13 @@ fn failure_is_one_record_that_says_where_and_does_not_quote_the_log() {
 #[test]
 fn init_error_is_one_record() {
     let script = "load() {\n  echo 'the log' >&2\n  false\n}\nload\nhandler() { :; }";
-    let framed = Framed::start(Sandbox::of(script));
-    let error = framed.sandbox.api.wait_init_error().error_document();
+    let run = Framed::start(Sandbox::of(script));
+    let error = run.sandbox.api.wait_init_error().error_document();
     assert!(
         error["errorMessage"].to_string().contains("the log"),
         "{error}"
     );
-    let frames = framed.finish_failed();
+    let frames = run.finish_failed();
     let texts = texts(&frames);
     let [log, failure] = texts.as_slice() else {
         panic!("{texts:#?}");
@@ -272,9 +272,9 @@ fn records_of_json_are_frames_with_their_levels() {
     let plan = Sandbox::of(script)
         .env("AWS_LAMBDA_LOG_FORMAT", "JSON")
         .env("AWS_LAMBDA_LOG_LEVEL", "DEBUG");
-    let framed = Framed::start(plan);
-    framed.sandbox.invoke(Event::new("the-id", "x"));
-    let frames = framed.finish();
+    let run = Framed::start(plan);
+    run.sandbox.invoke(Event::new("the-id", "x"));
+    let frames = run.finish();
     let levels: Vec<_> = frames.iter().map(|frame| frame.level).collect();
     assert_eq!(levels, [INFO, DEBUG, FATAL, INFO, WARN, ERROR, WARN]);
     assert!(frames.iter().all(|frame| frame.kind == 0xa55a_0002));
@@ -296,19 +296,19 @@ fn level_drops_frames_of_json() {
     let plan = Sandbox::of("handler() { echo '{\"level\":\"warn\"}' >&2; lambda_log WARN no; lambda_log ERROR yes; return 3; }")
         .env("AWS_LAMBDA_LOG_FORMAT", "JSON")
         .env("AWS_LAMBDA_LOG_LEVEL", "ERROR");
-    let framed = Framed::start(plan);
-    framed.sandbox.fail("x");
-    let levels: Vec<_> = framed.finish().iter().map(|frame| frame.level).collect();
+    let run = Framed::start(plan);
+    run.sandbox.fail("x");
+    let levels: Vec<_> = run.finish().iter().map(|frame| frame.level).collect();
     assert_eq!(levels, [ERROR, ERROR]);
 }
 
 #[test]
 fn message_of_lambda_log_is_one_frame_with_its_level() {
     let script = "handler() { lambda_log ERROR $'first\\nsecond \\\\n \\\\' 'and more'; lambda_log plain; lambda_log \"$1\"; }";
-    let framed = Framed::start(Sandbox::of(script));
-    framed.sandbox.respond("FATAL");
+    let run = Framed::start(Sandbox::of(script));
+    run.sandbox.respond("FATAL");
     assert_eq!(
-        texts(&framed.finish()),
+        texts(&run.finish()),
         [
             (ERROR, "first\nsecond \\n \\ and more"),
             (INFO, "plain"),
@@ -324,9 +324,9 @@ fn frames_that_a_handler_prints_stay_content() {
     let script = format!(
         "handler() {{ printf '{head}evil\\n' >&2; printf '0123456789abcdefFATAL evil\\n' >&2; lambda_log $'one\\n\\xa5\\x5a\\x01evil'; }}"
     );
-    let framed = Framed::start(Sandbox::of(&script));
-    framed.sandbox.respond("x");
-    let frames = framed.finish();
+    let run = Framed::start(Sandbox::of(&script));
+    run.sandbox.respond("x");
+    let frames = run.finish();
     let levels: Vec<_> = frames
         .iter()
         .map(|frame| (frame.kind, frame.level))
@@ -343,9 +343,9 @@ fn nothing_that_is_started_has_the_descriptor() {
         let plan = Sandbox::of(script)
             .env("COSHELL_ISOLATION", isolation)
             .env("_LAMBDA_TELEMETRY_LOG_FD_PROVIDER_SOCKET", "/tmp/socket");
-        let framed = Framed::start(plan);
-        assert_eq!(framed.sandbox.respond("x"), b"unset|unset|0", "{isolation}");
-        assert_eq!(framed.finish(), [], "{isolation}");
+        let run = Framed::start(plan);
+        assert_eq!(run.sandbox.respond("x"), b"unset|unset|0", "{isolation}");
+        assert_eq!(run.finish(), [], "{isolation}");
     }
     let program = "#!/bin/bash\nreadlink /proc/$$/fd/* /proc/self/fd/* | grep -c frames || :\n";
     for name in ["script.sh", "program"] {
@@ -355,8 +355,8 @@ fn nothing_that_is_started_has_the_descriptor() {
             program.to_owned()
         };
         let plan = Sandbox::empty().executable(name, interpreter).handler(name);
-        let framed = Framed::start(plan);
-        assert_eq!(framed.sandbox.respond("x"), b"0", "{name}");
+        let run = Framed::start(plan);
+        assert_eq!(run.sandbox.respond("x"), b"0", "{name}");
     }
 }
 
@@ -368,9 +368,9 @@ fn scripts_and_programs_log_frames() {
     ] {
         let text = format!("{first}\necho logged >&2\nexit 3\n");
         let plan = Sandbox::empty().executable(name, text).handler(name);
-        let framed = Framed::start(plan);
-        framed.sandbox.invoke(Event::new("the-id", "x"));
-        let frames = framed.finish();
+        let run = Framed::start(plan);
+        run.sandbox.invoke(Event::new("the-id", "x"));
+        let frames = run.finish();
         let texts = texts(&frames);
         let [(INFO, "logged"), (ERROR, failure)] = texts.as_slice() else {
             panic!("{texts:#?}");
@@ -389,12 +389,12 @@ fn process_that_outlives_its_invocation_logs_frames() {
         "handler() { { read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; seq 1 5000; echo done; } >&2 </dev/null & printf on; }",
     );
     plan.task_root().fifo("gate");
-    let mut framed = Framed::start(plan);
-    assert_eq!(framed.sandbox.respond("x"), b"on");
-    framed.sandbox.api.wait_parked();
-    framed.sandbox.task_root.release("gate");
-    framed.wait_for("done");
-    let frames = framed.finish();
+    let mut run = Framed::start(plan);
+    assert_eq!(run.sandbox.respond("x"), b"on");
+    run.sandbox.api.wait_parked();
+    run.sandbox.task_root.release("gate");
+    run.wait_for("done");
+    let frames = run.finish();
     assert_eq!(frames.len(), 5002);
     assert_eq!((frames[0].kind, frames[0].level), (0xa55a_0003, WARN));
 }
@@ -402,16 +402,16 @@ fn process_that_outlives_its_invocation_logs_frames() {
 #[test]
 fn frames_of_a_flood_are_whole() {
     let script = "handler() { local w; for w in {1..4}; do { seq -f \"$w %.0f\" 1 5000 >&2; } & done; head -c 300000 /dev/zero | tr '\\0' x >&2; echo >&2; wait; }";
-    let mut framed = Framed::start(Sandbox::of(script));
-    framed.sandbox.api.push(Event::new("x", ""));
+    let mut run = Framed::start(Sandbox::of(script));
+    run.sandbox.api.push(Event::new("x", ""));
     wait_until(
         || {
-            framed.read();
-            !framed.sandbox.api.answers("x").is_empty()
+            run.read();
+            !run.sandbox.api.answers("x").is_empty()
         },
         LIMIT,
     );
-    let frames = framed.finish();
+    let frames = run.finish();
     let bytes: usize = frames.iter().map(|frame| frame.record.len()).sum();
     let lines = (1..=5000).map(|number: u32| number.to_string().len() + 2);
     assert_eq!(bytes, 300_000 + 4 * lines.sum::<usize>());
@@ -437,16 +437,16 @@ fn descriptor_that_does_not_block_loses_nothing() {
         "start.py",
         "import os, sys\nos.set_blocking(9, False)\nos.execv(sys.argv[1], sys.argv[1:])\n",
     );
-    let mut framed = Framed::start_by(plan, "python3 \"$LAMBDA_TASK_ROOT/start.py\"");
-    framed.sandbox.api.push(Event::new("x", ""));
+    let mut run = Framed::start_by(plan, "python3 \"$LAMBDA_TASK_ROOT/start.py\"");
+    run.sandbox.api.push(Event::new("x", ""));
     wait_until(
         || {
-            framed.read();
-            !framed.sandbox.api.answers("x").is_empty()
+            run.read();
+            !run.sandbox.api.answers("x").is_empty()
         },
         LIMIT,
     );
-    let frames = framed.finish();
+    let frames = run.finish();
     let expected = (1..=50_000).map(|number: u32| number.to_string());
     assert!(frames.into_iter().map(|frame| frame.record).eq(expected));
 }
@@ -476,13 +476,13 @@ fn number_that_names_no_open_descriptor_is_told_and_not_used() {
 
 #[test]
 fn invocations_open_no_descriptor_for_frames() {
-    let framed = Framed::start(Sandbox::of("handler() { echo logged >&2; return \"$1\"; }"));
-    framed.sandbox.respond("0");
-    framed.sandbox.api.wait_parked();
-    let before = open_descriptors(framed.sandbox.bootstrap.pid());
+    let run = Framed::start(Sandbox::of("handler() { echo logged >&2; return \"$1\"; }"));
+    run.sandbox.respond("0");
+    run.sandbox.api.wait_parked();
+    let before = open_descriptors(run.sandbox.bootstrap.pid());
     for event in ["3", "0", "4", "0"] {
-        framed.sandbox.invoke(Event::fresh(event));
+        run.sandbox.invoke(Event::fresh(event));
     }
-    framed.sandbox.api.wait_parked();
-    assert_eq!(open_descriptors(framed.sandbox.bootstrap.pid()), before);
+    run.sandbox.api.wait_parked();
+    assert_eq!(open_descriptors(run.sandbox.bootstrap.pid()), before);
 }
