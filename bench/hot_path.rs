@@ -14,7 +14,7 @@ use std::thread;
 use coshell::child::Surroundings;
 use coshell::child::arguments::Separator;
 use coshell::child::logs::Logs;
-use coshell::config::{self, Config, Isolation};
+use coshell::config::{self, Config, Initialization, Isolation};
 use coshell::handler::Handler;
 use coshell::invocation::{Invocation, Outcome};
 use coshell::runtime_api::{Client, Posted};
@@ -60,6 +60,7 @@ fn shell() -> (&'static Arc<Signals>, Shell<'static>) {
         recycle_after: None,
         keeps_spare: false,
         max_concurrency: 1,
+        initialization: Initialization::Direct,
         invalid: None,
         log: config::log(),
     };

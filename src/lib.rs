@@ -24,6 +24,7 @@ pub mod program;
 pub mod runtime;
 pub mod runtime_api;
 pub mod shell;
+pub mod snapshot;
 pub mod sys;
 pub mod wait;
 
@@ -59,7 +60,7 @@ pub fn bootstrap(handler: Option<OsString>) -> ExitCode {
             let text = error.to_string();
             let first = text.lines().next().unwrap_or_default();
             config::log().write(Level::Fatal, Origin::default(), &first);
-            ExitCode::FAILURE
+            ExitCode::from(error.exit_status())
         }
     }
 }
@@ -71,12 +72,13 @@ fn run(handler: Option<OsString>) -> error::Result<()> {
         1 => runtime::run,
         _ => lanes::run,
     };
-    match run(&config, &signals) {
+    let ended = run(&config, &signals);
+    if ended.is_err() {
+        child::processes::stop(child::processes::all_of_ours, config::STOP_GRACE);
+    }
+    match ended {
         // Asked to end while there was nothing to end in order: that is no failure.
-        Err(Error::Stopped) => {
-            child::processes::stop(child::processes::all_of_ours, config::STOP_GRACE);
-            Ok(())
-        }
+        Err(Error::Stopped) => Ok(()),
         ended => ended,
     }
 }

@@ -82,6 +82,15 @@ impl Channel {
         self.marks.next()
     }
 
+    /// Forgets the random bytes that were read ahead, which are no secret once a snapshot has copied
+    /// them; a number from fresh ones.
+    pub fn renew_marks(&mut self) -> u32 {
+        self.marks.bytes.clear();
+        let mut seed = [0; 4];
+        self.marks.fill(&mut seed);
+        u32::from_ne_bytes(seed)
+    }
+
     /// Sends lines to the script.
     ///
     /// # Errors
@@ -426,12 +435,17 @@ impl Marks {
         })
     }
 
+    fn fill(&mut self, bytes: &mut [u8]) {
+        // The system's source of random bytes does not run dry or break.
+        let _ = self.source.read_exact(bytes);
+    }
+
     fn next(&mut self) -> String {
         const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
         if self.bytes.len() < Self::LETTERS {
-            self.bytes.resize(Self::LETTERS * 128, 0);
-            // The system's source of random bytes does not run dry or break.
-            let _ = self.source.read_exact(&mut self.bytes);
+            let mut bytes = vec![0; Self::LETTERS * 128];
+            self.fill(&mut bytes);
+            self.bytes = bytes;
         }
         let bytes = self.bytes.split_off(self.bytes.len() - Self::LETTERS);
         bytes

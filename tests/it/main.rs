@@ -46,6 +46,7 @@ mod serve_scale;
 mod serve_watch;
 mod settings;
 mod shutdown;
+mod snapshot;
 mod surroundings;
 mod telemetry;
 mod tidy;
