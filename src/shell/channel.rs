@@ -85,10 +85,7 @@ impl Channel {
     /// Forgets the random bytes that were read ahead, which are no secret once a snapshot has copied
     /// them; a number from fresh ones.
     pub fn renew_marks(&mut self) -> u32 {
-        self.marks.bytes.clear();
-        let mut seed = [0; 4];
-        self.marks.fill(&mut seed);
-        u32::from_ne_bytes(seed)
+        self.marks.renew()
     }
 
     /// Sends lines to the script.
@@ -435,6 +432,13 @@ impl Marks {
         })
     }
 
+    fn renew(&mut self) -> u32 {
+        self.bytes.clear();
+        let mut seed = [0; 4];
+        self.fill(&mut seed);
+        u32::from_ne_bytes(seed)
+    }
+
     fn fill(&mut self, bytes: &mut [u8]) {
         // The system's source of random bytes does not run dry or break.
         let _ = self.source.read_exact(bytes);
@@ -452,5 +456,25 @@ impl Marks {
             .iter()
             .map(|byte| char::from(ALPHABET[usize::from(byte & 31)]))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_of_two_copies_differ_once_they_are_renewed() {
+        let copies = [Marks::open(), Marks::open()];
+        let mut copies = copies.map(|marks| marks.unwrap_or_else(|error| panic!("{error}")));
+        for marks in &mut copies {
+            marks.bytes = vec![7; 60];
+        }
+        let [one, other] = copies.each_mut().map(Marks::next);
+        assert_eq!(one, other);
+        let seeds = copies.each_mut().map(Marks::renew);
+        assert_ne!(seeds[0], seeds[1]);
+        let [one, other] = copies.each_mut().map(Marks::next);
+        assert_ne!(one, other);
     }
 }
