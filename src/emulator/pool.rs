@@ -436,7 +436,7 @@ impl Pool {
         let most = match self.function.scale {
             Scale::ManagedInstance(_) => 1,
             Scale::SnapStart(_) => 0,
-            scale => scale.concurrency(),
+            Scale::OnDemand(count) => count,
         };
         sandboxes.lost = most.min(sandboxes.lost + usize::from(has_failed));
     }
