@@ -8,8 +8,9 @@
 //! ```
 //!
 //! `bootstrap` is `config`, `handler`, `runtime` (with several of it at a time, `lanes`; around a
-//! snapshot, `snapshot`), and below it `runtime_api` and `shell`, which never meet; `invocation`, `error` and `log` serve all. The feature `cli` adds `cli`,
-//! `emulator`, `check` and `package`, which `bootstrap` does not need; the feature `compare` adds
+//! snapshot, `snapshot`), and below it `runtime_api` and `shell`, which never meet; `invocation`,
+//! `error` and `log` serve all. The feature `cli` adds `cli`, `emulator`, `check` and `package`,
+//! which `bootstrap` does not need; the feature `compare` adds
 //! `compare`.
 
 pub mod child;
