@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::ops::RangeInclusive;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,22 +28,24 @@ const KILL_LIMIT: Duration = Duration::from_millis(500);
 const MAX_DEPTH: usize = 64;
 
 /// Our own children, kept open: reading an open file costs a fourth of what opening it does.
-#[derive(Debug)]
-pub struct Orphans(File);
+#[derive(Debug, Clone, Copy)]
+pub struct Orphans(&'static File);
 
 impl Orphans {
-    /// `None` where /proc does not show our children.
+    /// `None` where /proc does not show our children. Orphans become children of the first thread, whichever
+    /// thread had started their parents.
     #[must_use]
     pub fn watch() -> Option<Self> {
-        let children = format!("/proc/self/task/{}/children", getpid());
-        File::open(children).ok().map(Self)
+        static CHILDREN: OnceLock<Option<File>> = OnceLock::new();
+        let open = || File::open(format!("/proc/self/task/{}/children", getpid())).ok();
+        CHILDREN.get_or_init(open).as_ref().map(Self)
     }
 
     /// The children that we did not start, without those that have ended, which are reaped.
     #[must_use]
     pub fn living(&self) -> Vec<Pid> {
         loop {
-            let mut orphans = pids_in(&self.0);
+            let mut orphans = pids_in(self.0);
             orphans.retain(|pid| !is_started(*pid));
             let count = orphans.len();
             orphans.retain(|pid| !is_reaped(*pid));

@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use memchr::memmem;
@@ -418,7 +419,7 @@ fn read_available(file: &mut File, bytes: &mut Vec<u8>) -> io::Result<usize> {
 /// used. Short, since bash reads its script a byte at a time.
 #[derive(Debug)]
 struct Marks {
-    source: File,
+    source: &'static File,
     bytes: Vec<u8>,
 }
 
@@ -426,8 +427,15 @@ impl Marks {
     const LETTERS: usize = 6;
 
     fn open() -> io::Result<Self> {
+        static SOURCE: OnceLock<File> = OnceLock::new();
+        let source = if let Some(source) = SOURCE.get() {
+            source
+        } else {
+            let opened = File::open("/dev/urandom")?;
+            SOURCE.get_or_init(|| opened)
+        };
         Ok(Self {
-            source: File::open("/dev/urandom")?,
+            source,
             bytes: Vec::new(),
         })
     }
@@ -439,9 +447,10 @@ impl Marks {
         u32::from_ne_bytes(seed)
     }
 
-    fn fill(&mut self, bytes: &mut [u8]) {
+    fn fill(&self, bytes: &mut [u8]) {
         // The system's source of random bytes does not run dry or break.
-        let _ = self.source.read_exact(bytes);
+        let mut source = self.source;
+        let _ = source.read_exact(bytes);
     }
 
     fn next(&mut self) -> String {

@@ -3,7 +3,9 @@
 //! The emulator chunks events above 2 KiB, starts the runtime at the first invocation, and tells an error by its
 //! document alone, with status 200 (contract #94 to #99).
 
+use std::collections::BTreeSet;
 use std::net::TcpStream;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -54,17 +56,44 @@ impl Emulator {
         environment: &[(&str, &str)],
         options: &[&str],
     ) -> Self {
+        let mut command = Command::new(emulator_path());
+        lambda_environment(&mut command, task_root.path());
+        command.envs(environment.iter().copied());
+        let bootstrap = bootstrap_path();
+        let words = [options, &[&bootstrap, handler]].concat();
+        Self::run(task_root, command, &words)
+    }
+
+    /// In its mode of Managed Instances, which takes the bootstrap at `/var/runtime` alone, and the code at
+    /// `/var/task`: so in a `/var` of its own.
+    fn start_managed(function: &str, count: usize) -> Self {
+        const LAY_OUT: &str = r#"
+mount -t tmpfs none /var && mkdir /var/task /var/runtime && mount --bind "$1" /var/task &&
+  cp "$2" /var/runtime/bootstrap && shift 2 && exec "$@"
+"#;
+        let task_root = TaskRoot::new();
+        task_root.write("function.sh", function);
+        let mut command = Command::new("unshare");
+        lambda_environment(&mut command, task_root.path());
+        command.env("AWS_LAMBDA_MAX_CONCURRENCY", count.to_string());
+        if std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() != 0) {
+            command.args(["--user", "--map-root-user"]);
+        }
+        command.args(["--mount", "sh", "-c", LAY_OUT, "sh"]);
+        command.arg(task_root.path()).arg(bootstrap_path());
+        command.arg(emulator_path());
+        let handler = ["/var/runtime/bootstrap", "function.handler"];
+        Self::run(task_root, command, &handler)
+    }
+
+    fn run(task_root: TaskRoot, mut command: Command, words: &[&str]) -> Self {
         let (address, runtime_api) = (
             format!("{}:8080", own_address()),
             format!("{}:9001", own_address()),
         );
-        let mut command = Command::new(emulator_path());
-        lambda_environment(&mut command, task_root.path());
         command.args(["--runtime-api-address", &runtime_api]);
         command.args(["--runtime-interface-emulator-address", &address]);
-        command.args(options);
-        command.args([&bootstrap_path(), handler]);
-        command.envs(environment.iter().copied());
+        command.args(words);
         let process = Process::start(command);
         wait_until(|| TcpStream::connect(&address).is_ok(), LIMIT);
         Self {
@@ -84,6 +113,19 @@ impl Emulator {
             ANSWER_LIMIT,
         );
         reply.unwrap_or_else(|error| panic!("no answer: {error}; the log:\n{}", self.process.log()))
+    }
+
+    /// In its mode of Managed Instances it refuses an event for which no lane waits.
+    #[track_caller]
+    fn text_when_idle(&self, event: &str) -> String {
+        let mut text = String::new();
+        let mut is_taken = || {
+            let reply = self.invoke(event);
+            text = String::from_utf8(reply.body).expect("text");
+            reply.status != 400 || !text.contains("Runtime.Unavailable")
+        };
+        wait_until(&mut is_taken, LIMIT);
+        text
     }
 
     #[track_caller]
@@ -465,5 +507,48 @@ fn errors_of_both_hooks_are_taken() {
         let log = emulator.process.final_log();
         assert!(!log.contains("not taken"), "{log}");
         assert_eq!(Process::own_lines(&log)[0], fatal);
+    }
+}
+
+/// AWS's emulator in its mode of Managed Instances (contract #59, #89, #100): eight events at once, and every answer is that of
+/// its own event, also while shells die.
+#[test]
+fn managed_instance_serves_eight_callers_and_crosses_no_answers() {
+    let script = r#"
+handler() {
+  sleep "0.0$((RANDOM % 5))"
+  [[ $1 != *kill* ]] || kill -9 $$
+  printf '%s in %s' "$1" "$COSHELL_LANE"
+  echo "log of $1" >&2
+}"#;
+    let emulator = Emulator::start_managed(script, 8);
+    let lanes = std::sync::Mutex::new(BTreeSet::new());
+    std::thread::scope(|scope| {
+        for caller in 0..8 {
+            let (emulator, lanes) = (&emulator, &lanes);
+            scope.spawn(move || {
+                for number in 0..20 {
+                    let is_killed = number % 7 == caller % 7;
+                    let kind = if is_killed { "kill" } else { "event" };
+                    let event = format!("{kind} {caller} {number}");
+                    let told = emulator.text_when_idle(&event);
+                    if is_killed {
+                        assert!(told.contains("Function.ShellKilled"), "{told}");
+                        continue;
+                    }
+                    let lane = told.strip_prefix(&format!("{event} in "));
+                    let lane = lane.unwrap_or_else(|| panic!("for {event}: {told}"));
+                    lanes.lock().expect("lanes").insert(lane.to_owned());
+                }
+            });
+        }
+    });
+    assert_eq!(lanes.into_inner().expect("lanes").len(), 8);
+    let log = emulator.process.log();
+    let started = log.matches("LocalProcessSupervisor.Exec").count();
+    assert_eq!(started, 1, "{log}");
+    for line in log.lines().filter(|line| line.contains("log of event")) {
+        let record: serde_json::Value = serde_json::from_str(line).expect(line);
+        assert!(record["requestId"].is_string(), "{line}");
     }
 }

@@ -27,6 +27,7 @@ mod function_url;
 mod init;
 mod invoke;
 mod isolation;
+mod lanes;
 mod leftovers;
 mod logs;
 mod logs_json;

@@ -100,6 +100,11 @@ impl RuntimeApi {
         self.shared.lock().violations_allowed = true;
     }
 
+    /// For a runtime that may have so many invocations under way.
+    pub fn allow_at_a_time(&self, count: usize) {
+        self.shared.lock().others = count.saturating_sub(1);
+    }
+
     /// All that was asked and read to its end, in order.
     pub fn calls(&self) -> Vec<Call> {
         self.shared.lock().calls.clone()
@@ -183,8 +188,14 @@ impl RuntimeApi {
     /// Waits until `next` is parked and nothing is left to give it: all that was pushed is dealt with.
     #[track_caller]
     pub fn wait_parked(&self) {
-        self.wait("a parked next", |state| {
-            (state.parked > 0 && state.nexts.is_empty()).then_some(())
+        self.wait_all_parked(1);
+    }
+
+    /// The same for so many that wait at a time.
+    #[track_caller]
+    pub fn wait_all_parked(&self, count: usize) {
+        self.wait(&format!("{count} parked next"), |state| {
+            (state.parked >= count && state.nexts.is_empty()).then_some(())
         });
     }
 

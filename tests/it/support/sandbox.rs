@@ -114,6 +114,14 @@ impl Plan {
         self
     }
 
+    /// Several invocations at a time, as on Managed Instances.
+    pub fn lanes(self, count: usize) -> Self {
+        self.api.allow_at_a_time(count);
+        self.env("AWS_LAMBDA_MAX_CONCURRENCY", count.to_string())
+            .env("AWS_LAMBDA_INITIALIZATION_TYPE", "lambda-managed-instances")
+            .env("AWS_LAMBDA_LOG_FORMAT", "JSON")
+    }
+
     pub fn without_env(mut self, name: &str) -> Self {
         self.environment.push((name.to_owned(), None));
         self

@@ -97,7 +97,9 @@ pub struct State {
     pub parked: usize,
     pub asked: usize,
     pub delivered: HashMap<String, usize>,
-    pub unanswered: Option<String>,
+    pub unanswered: Vec<String>,
+    /// How many invocations may be under way beside one that begins.
+    pub others: usize,
     pub violations: Vec<String>,
     pub violations_allowed: bool,
     pub stopped: bool,
@@ -280,7 +282,7 @@ impl Server<'_> {
         }
         state.replies.pop_front();
         // Whether it is posted again or not is the test's question.
-        state.unanswered = None;
+        state.unanswered.clear();
         state.streams[self.connection - 1] = None;
         let text = format!("{} {}, body left unread: reset", call.method, call.path);
         self.shared.note(&mut state, self.connection, &text);
@@ -308,8 +310,9 @@ impl Server<'_> {
         let mut state = self.shared.lock();
         state.asked += 1;
         self.shared.note(&mut state, self.connection, "GET next");
-        if let Some(request_id) = &state.unanswered {
-            let violation = format!("next was asked before {request_id} was answered");
+        if state.unanswered.len() > state.others {
+            let unanswered = state.unanswered.join(" and ");
+            let violation = format!("next was asked before {unanswered} was answered");
             state.violations.push(violation);
         }
         state.calls.push(call);
@@ -328,7 +331,7 @@ impl Server<'_> {
             && event.is_whole()
         {
             *state.delivered.entry(event.request_id.clone()).or_default() += 1;
-            state.unanswered = Some(event.request_id.clone());
+            state.unanswered.push(event.request_id.clone());
         }
         let told = match &next {
             Next::Event(event) => event.told(),
@@ -422,9 +425,7 @@ impl Server<'_> {
     }
 
     fn count_answer(state: &mut State, request_id: &str) {
-        if state.unanswered.as_deref() == Some(request_id) {
-            state.unanswered = None;
-        }
+        state.unanswered.retain(|one| one != request_id);
         let count = 1 + answers(state, request_id).len();
         let delivered = state.delivered.get(request_id).copied().unwrap_or_default();
         if count > delivered {
