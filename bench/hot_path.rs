@@ -14,7 +14,7 @@ use std::thread;
 use coshell::child::Surroundings;
 use coshell::child::arguments::Separator;
 use coshell::child::logs::Logs;
-use coshell::config::{self, Config, Isolation};
+use coshell::config::{self, Config, Initialization, Isolation};
 use coshell::handler::Handler;
 use coshell::invocation::{Invocation, Outcome};
 use coshell::runtime_api::{Client, Posted};
@@ -59,6 +59,7 @@ fn shell() -> (&'static Arc<Signals>, Shell<'static>) {
         ends_leftovers: false,
         recycle_after: None,
         keeps_spare: false,
+        initialization: Initialization::Direct,
         invalid: None,
         max_concurrency: 1,
         log: config::log(),

@@ -78,7 +78,7 @@ __driver_leave_on_error() { # <status> <line> <command>
   esac
   __driver_status=$1
   # shellcheck disable=SC2154 # the driver sets it
-  if [[ ${FUNCNAME[3]} == ,* ]]; then builtin return "$__driver_depth"; fi
+  if [[ ${FUNCNAME[3]} == @(,*|__driver_hook) ]]; then builtin return "$__driver_depth"; fi
   __driver_kind=errexit
   if ((__driver_depth)); then
     # A fork ends by itself, as a subshell does.
@@ -112,7 +112,7 @@ __driver_note() { # <frames of ours> <command> [line]: remembers where the handl
   builtin local __driver_i __driver_line
   __driver_details=("${2:0:1024}")
   for ((__driver_i = $1; __driver_i < ${#FUNCNAME[@]}; __driver_i++)); do
-    case ${FUNCNAME[__driver_i]} in ,* | __driver_run_trap | __driver_shutdown) break ;; esac
+    case ${FUNCNAME[__driver_i]} in ,* | __driver_run_trap | __driver_hook) break ;; esac
     __driver_line=${BASH_LINENO[__driver_i - 1]}
     if ((__driver_i == $1)); then __driver_line=${3:-$__driver_line}; fi
     __driver_details+=("${FUNCNAME[__driver_i]} ${BASH_SOURCE[__driver_i]}:$__driver_line")
@@ -127,7 +127,7 @@ __driver_unwind() {
   builtin shopt -s extdebug
   # shellcheck disable=SC2154
   builtin trap '\builtin trap - RETURN; case ${FUNCNAME-main} in
-    ,* | __driver_exit_trap | __driver_shutdown | main) \builtin trap - DEBUG; \builtin shopt -u extdebug; \builtin set -E +T ;;
+    ,* | __driver_exit_trap | __driver_hook | main) \builtin trap - DEBUG; \builtin shopt -u extdebug; \builtin set -E +T ;;
     *) \__driver_ended_with 2 ;;
     esac' DEBUG
 }
@@ -149,12 +149,21 @@ __driver_tell() { # <status>: the last words
   } >&63
 }
 
-# Runs `lambda_shutdown` of the file, when the sandbox is about to end.
-__driver_shutdown() {
-  builtin local -
+# Runs a function of the file's that belongs to no invocation, such as `lambda_shutdown`; if there
+# is none the kind stays idle.
+__driver_hook() { # <function>
+  builtin declare -F -- "$1" >/dev/null || builtin return 0
+  # It is in no fork, wherever handlers are.
+  builtin local - __driver_depth=0
   builtin set "$__driver_options"
   __driver_kind='return'
-  lambda_shutdown </dev/null >&64
+  "$1" </dev/null >&64
+}
+
+# Starts RANDOM anew: after the restore from a snapshot all its copies would give the same numbers.
+__driver_reseed() { # <number>
+  # It never gives a number twice in a row. If it does, the file has made a variable like any other of it.
+  if [[ ${RANDOM-} != "${RANDOM-}" ]]; then RANDOM=$1; fi
 }
 
 __driver_refuse_options() { # `set` did not take what COSHELL_SHELL_OPTIONS says
@@ -172,4 +181,4 @@ __driver_undefined() { # <mark>: tells that the handler's function is not there,
 
 builtin readonly -f __driver_adopt __driver_exit __driver_exit_trap __driver_run_trap __driver_ended_with \
   __driver_leave_on_error __driver_log __driver_note __driver_unwind __driver_died __driver_tell \
-  __driver_shutdown __driver_refuse_options __driver_undefined
+  __driver_hook __driver_reseed __driver_refuse_options __driver_undefined

@@ -54,6 +54,8 @@ pub struct Config {
     /// `AWS_LAMBDA_MAX_CONCURRENCY`: how many invocations may run at a time, each in a lane; 1 unless it is a
     /// number above that. Only Managed Instances have it.
     pub max_concurrency: u32,
+    /// `AWS_LAMBDA_INITIALIZATION_TYPE`: what follows the init.
+    pub initialization: Initialization,
     /// The first of the settings above that has a value which means nothing, and why.
     pub invalid: Option<(&'static str, String)>,
     /// `AWS_LAMBDA_LOG_FORMAT`, `AWS_LAMBDA_LOG_LEVEL` and where it goes.
@@ -69,6 +71,27 @@ pub enum Isolation {
     Subshell,
     /// In a shell of its own.
     Process,
+}
+
+/// What follows the init.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Initialization {
+    /// The first event, at some time: on demand, with provisioned concurrency, or of a kind that is not known.
+    Direct,
+    /// `snap-start`: a snapshot, and copies that are restored from it.
+    SnapStart,
+    /// `lambda-managed-instances`.
+    ManagedInstance,
+}
+
+impl Initialization {
+    fn read() -> Self {
+        match text("AWS_LAMBDA_INITIALIZATION_TYPE").as_deref() {
+            Some("snap-start") => Self::SnapStart,
+            Some("lambda-managed-instances") => Self::ManagedInstance,
+            _ => Self::Direct,
+        }
+    }
 }
 
 impl Config {
@@ -129,6 +152,7 @@ impl Config {
                 .filter(|number| *number > 0),
             keeps_spare: choice("COSHELL_SPARE", &spare_words, &mut invalid),
             max_concurrency,
+            initialization: Initialization::read(),
             invalid: None,
             log,
         };
@@ -259,8 +283,8 @@ fn concurrency_in(setting: Option<&str>) -> u32 {
 
 /// 0 is off. Managed Instances end nothing at the deadline themselves.
 fn margin(milliseconds: Option<u64>, max_concurrency: u32) -> Option<Duration> {
-    let kind = text("AWS_LAMBDA_INITIALIZATION_TYPE");
-    let is_managed = max_concurrency > 1 || kind.as_deref() == Some("lambda-managed-instances");
+    let is_managed =
+        max_concurrency > 1 || Initialization::read() == Initialization::ManagedInstance;
     let default = is_managed.then_some(MANAGED_MARGIN);
     let margin = milliseconds.map(Duration::from_millis).or(default);
     margin.filter(|margin| !margin.is_zero())

@@ -35,6 +35,17 @@ pub enum Error {
     TakeSignals(io::Error),
     /// We were asked to end, by SIGTERM or SIGINT, before there was anything to end in order.
     Stopped,
+    /// `lambda_before_snapshot` failed: told to the platform as the init error.
+    BeforeSnapshot(Failure),
+    /// The Runtime API does not say that we are restored from the snapshot.
+    Restore {
+        /// Where the Runtime API is: `host:port`.
+        api: String,
+        /// What happened.
+        cause: String,
+    },
+    /// `lambda_after_restore` failed: told to the platform as the error of the restore.
+    AfterRestore(Failure),
     /// The Runtime API gives no next invocation.
     NextInvocation {
         /// Where the Runtime API is: `host:port`.
@@ -44,7 +55,7 @@ pub enum Error {
     },
     /// The Runtime API does not take an answer, and says that it is broken itself.
     PostAnswer {
-        /// `response`, `error` or `init error`.
+        /// `response`, `error`, `init error` or `restore error`.
         answer: &'static str,
         /// What happened.
         cause: String,
@@ -61,16 +72,30 @@ impl Error {
         }
     }
 
+    /// What `bootstrap` exits with: the two of `SnapStart` as AWS's runtime for Python has them.
+    #[must_use]
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            Self::BeforeSnapshot(_) => 64,
+            Self::AfterRestore(_) => 65,
+            _ => 1,
+        }
+    }
+
     /// What the platform is told when this ends the init.
     #[must_use]
     pub fn to_failure(&self) -> Failure {
         let error_type = match self {
-            Self::LoadHandler(failure) => return failure.clone(),
+            Self::LoadHandler(failure)
+            | Self::BeforeSnapshot(failure)
+            | Self::AfterRestore(failure) => return failure.clone(),
             Self::ReadConfig { .. } => "Runtime.InvalidSetting",
             Self::StartShell { .. } => "Runtime.ShellNotStarted",
             Self::TakeSignals(_) => "Runtime.SignalsNotTaken",
             Self::Stopped => "Runtime.Stopped",
-            Self::NextInvocation { .. } | Self::PostAnswer { .. } => "Runtime.ApiFailure",
+            Self::Restore { .. } | Self::NextInvocation { .. } | Self::PostAnswer { .. } => {
+                "Runtime.ApiFailure"
+            }
         };
         let message = self.to_string();
         let told = message.lines().next().unwrap_or_default().len();
@@ -88,12 +113,17 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ReadConfig { variable, cause } => write!(f, "cannot use {variable}: {cause}"),
-            Self::LoadHandler(failure) => f.write_str(&failure.message),
+            Self::LoadHandler(failure)
+            | Self::BeforeSnapshot(failure)
+            | Self::AfterRestore(failure) => f.write_str(&failure.message),
             Self::StartShell { bash, cause } => {
                 write!(f, "cannot start shell {}: {cause}", bash.display())
             }
             Self::TakeSignals(cause) => write!(f, "cannot take signals: {cause}"),
             Self::Stopped => f.write_str("stopped while the handler was loaded"),
+            Self::Restore { api, cause } => {
+                write!(f, "cannot wait for the restore at {api}: {cause}")
+            }
             Self::NextInvocation { api, cause } => {
                 write!(f, "cannot read next invocation from {api}: {cause}")
             }

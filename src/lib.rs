@@ -7,9 +7,10 @@
 //!                                          \-> answer -> invoke_api or function_url
 //! ```
 //!
-//! `bootstrap` is `config`, `handler`, `runtime` (with several of it at a time, `lanes`), and below it `runtime_api` and `shell`, which
-//! never meet; `invocation`, `error` and `log` serve all. The feature `cli` adds `cli`,
-//! `emulator`, `check` and `package`, which `bootstrap` does not need; the feature `compare` adds
+//! `bootstrap` is `config`, `handler`, `runtime` (with several of it at a time, `lanes`; around a
+//! snapshot, `snapshot`), and below it `runtime_api` and `shell`, which never meet; `invocation`,
+//! `error` and `log` serve all. The feature `cli` adds `cli`, `emulator`, `check` and `package`,
+//! which `bootstrap` does not need; the feature `compare` adds
 //! `compare`.
 
 pub mod child;
@@ -24,6 +25,7 @@ pub mod program;
 pub mod runtime;
 pub mod runtime_api;
 pub mod shell;
+pub mod snapshot;
 pub mod sys;
 pub mod wait;
 
@@ -59,7 +61,7 @@ pub fn bootstrap(handler: Option<OsString>) -> ExitCode {
             let failure = error.to_failure();
             let first = failure.message.lines().next().unwrap_or_default();
             log.write_failure(Level::Fatal, Origin::default(), first, &failure);
-            ExitCode::FAILURE
+            ExitCode::from(error.exit_status())
         }
     }
 }
@@ -71,12 +73,13 @@ fn run(handler: Option<OsString>, log: Log) -> error::Result<()> {
         1 => runtime::run,
         _ => lanes::run,
     };
-    match run(&config, &signals) {
+    let ended = run(&config, &signals);
+    if ended.is_err() {
+        child::processes::stop(child::processes::all_of_ours, config::STOP_GRACE);
+    }
+    match ended {
         // Asked to end while there was nothing to end in order: that is no failure.
-        Err(Error::Stopped) => {
-            child::processes::stop(child::processes::all_of_ours, config::STOP_GRACE);
-            Ok(())
-        }
+        Err(Error::Stopped) => Ok(()),
         ended => ended,
     }
 }

@@ -19,6 +19,7 @@ use crate::log::{Level, Origin};
 use crate::program::Program;
 use crate::runtime_api::{Client, Posted, wire};
 use crate::shell::{Loading, Shell, Starting};
+use crate::snapshot::{self, Kept};
 use crate::wait::{Limit, Signals};
 
 /// How long a lane waits before it tries again to get a shell.
@@ -66,7 +67,13 @@ pub fn run(config: &Config, signals: &Arc<Signals>) -> Result<()> {
     if runner.has_shutdown() {
         register_extension(config, &mut client);
     }
-    match serve(around, &mut client, &mut runner) {
+    let passed = match snapshot::pass(around, &mut client, &mut runner) {
+        Err(error @ (Error::BeforeSnapshot(_) | Error::AfterRestore(_))) => {
+            return Err(tell_init_error(config, &mut client, error));
+        }
+        passed => passed,
+    };
+    match passed.and_then(|()| serve(around, &mut client, &mut runner)) {
         Err(error) if !signals.is_stop_requested() => return Err(error),
         Ok(()) | Err(Error::Stopped) => {}
         // Nobody takes the answer any more: that does not change how we end.
@@ -126,14 +133,18 @@ pub fn register_extension(config: &Config, client: &mut Client) {
     }
 }
 
-/// Posts why the init failed, and gives the error back.
+/// Posts why the init failed, or the restore, and gives the error back.
 pub fn tell_init_error(config: &Config, client: &mut Client, error: Error) -> Error {
     // Whether it arrives or not: the error itself is what ends us.
-    let text = match client.post_init_error(&error.to_failure()) {
+    let (what, posted) = match &error {
+        Error::AfterRestore(failure) => ("restore error", client.post_restore_error(failure)),
+        error => ("init error", client.post_init_error(&error.to_failure())),
+    };
+    let text = match posted {
         Ok(Posted::Accepted) => return error,
-        Ok(Posted::Refused(reason)) => format!("init error not taken: {reason}"),
+        Ok(Posted::Refused(reason)) => format!("{what} not taken: {reason}"),
         Ok(Posted::Unknown(cause)) => {
-            format!("cannot tell whether the init error arrived: {cause}")
+            format!("cannot tell whether the {what} arrived: {cause}")
         }
         Err(posting) => posting.to_string(),
     };
@@ -261,6 +272,25 @@ impl Runner<'_> {
     pub fn shut_down(&mut self) {
         if let Self::Shell(shell) = self {
             shell.shut_down();
+        }
+    }
+}
+
+impl Kept for Runner<'_> {
+    fn run_hook(&mut self, function: &str) -> Result<Option<Failure>> {
+        match self {
+            Self::Shell(shell) => shell.run_hook(function),
+            Self::Program(_) => Ok(None),
+        }
+    }
+
+    fn renew(&mut self) -> Result<()> {
+        match self {
+            Self::Shell(shell) => {
+                shell.renew_random();
+                Ok(())
+            }
+            Self::Program(program) => program.renew(),
         }
     }
 }

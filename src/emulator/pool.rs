@@ -281,6 +281,8 @@ impl Pool {
         let request_id = exchange.request_id.clone();
         if !sandbox.api.is_ready() {
             exchange.begin();
+            // Nobody waits for the end of this init: the bootstrap finds its restore done.
+            sandbox.api.restore();
             sandbox.api.push(exchange);
             return Ok(now());
         }
@@ -427,13 +429,14 @@ impl Pool {
     }
 
     /// One that failed has a successor whose init is a part of the next invocation; one that ended
-    /// in order has not.
+    /// in order has not, nor one that was restored from a snapshot.
     fn lose(&self, sandbox: &Arc<Sandbox>, has_failed: bool) {
         self.forget(sandbox);
         let mut sandboxes = self.sandboxes();
         let most = match self.function.scale {
             Scale::ManagedInstance(_) => 1,
-            scale => scale.concurrency(),
+            Scale::SnapStart(_) => 0,
+            Scale::OnDemand(count) => count,
         };
         sandboxes.lost = most.min(sandboxes.lost + usize::from(has_failed));
     }

@@ -167,7 +167,7 @@ impl RuntimeApi {
         self.extension_waits();
     }
 
-    /// Lets a bootstrap that waits for its restore go on.
+    /// Lets a bootstrap go on that waits for its restore, or will do so.
     pub fn restore(&self) {
         self.restored.send_replace(true);
         self.standing
@@ -399,7 +399,7 @@ async fn restore_next(State(api): State<Arc<RuntimeApi>>) -> Result<Response, Re
         return Err(Refusal::STATE);
     }
     api.standing.send_modify(|standing| {
-        standing.awaits_restore = true;
+        standing.awaits_restore = !*api.restored.borrow();
         standing.ready_at.get_or_insert_with(Instant::now);
     });
     let mut restored = api.restored.subscribe();

@@ -135,6 +135,20 @@ impl<'a> Program<'a> {
         }
     }
 
+    /// Starts the bash that waits for a script's event anew.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub fn renew(&mut self) -> Result<()> {
+        match &mut self.script {
+            Some(script) => {
+                script.forget();
+                script.prepare()
+            }
+            None => Ok(()),
+        }
+    }
+
     fn execute(&self, invocation: &Invocation) -> io::Result<Running> {
         let mut event = memory_file(c"event")?;
         arguments::put(&mut event, &[&invocation.event])?;

@@ -120,6 +120,11 @@ impl<'a> Script<'a> {
         Ok(())
     }
 
+    /// Ends the bash that waits.
+    pub fn forget(&mut self) {
+        self.waiting = None;
+    }
+
     /// Gives the event to the bash that waits, or to a new one.
     ///
     /// # Errors

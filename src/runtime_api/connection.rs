@@ -66,19 +66,28 @@ pub struct RuntimeApiConnector {
 }
 
 impl RuntimeApiConnector {
-    /// For the Runtime API at `api`, which is `host:port`. Opens the first connection now; a
-    /// failure shows at the first request, which tries again.
-    pub fn open(api: &str, progress: Arc<Progress>, signals: Arc<Signals>) -> Self {
+    /// For the Runtime API at `api`, which is `host:port`. The first connection may be `opened` already;
+    /// if it is not, the first request opens it.
+    pub fn new(
+        api: &str,
+        opened: Option<TcpStream>,
+        progress: Arc<Progress>,
+        signals: Arc<Signals>,
+    ) -> Self {
         Self {
             api: api.to_owned(),
-            opened: Mutex::new(connect(api).ok()),
+            opened: Mutex::new(opened),
             progress,
             signals,
         }
     }
 }
 
-fn connect(api: &str) -> io::Result<TcpStream> {
+/// Connects to the Runtime API at `api`, for at most a second.
+///
+/// # Errors
+/// The system's, for the last address that was tried.
+pub fn connect(api: &str) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     for address in api.to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {

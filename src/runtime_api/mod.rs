@@ -3,14 +3,16 @@
 //! One kept connection, no proxy, no redirects, no timeouts. Each request has its own rules for
 //! failures, which the points B, C, E and F of the contract name: what can be asked again is
 //! asked again, an answer is never given twice, and nothing is retried without an end.
-//! Neighbours: `wire.rs` has the words, `connection.rs` the socket.
+//! Neighbours: `wire.rs` has the words, `connection.rs` the socket, `restore.rs` what `SnapStart` asks.
 
 mod connection;
 mod extension;
+mod restore;
 pub mod wire;
 
 use std::fmt::Write;
 use std::io::Read;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +23,8 @@ use ureq::http::{HeaderMap, Response, StatusCode};
 use crate::error::{Error, Result};
 use crate::invocation::{Failure, Invocation, Outcome};
 use crate::wait::Signals;
-use connection::{NoResolver, Progress, RuntimeApiConnector};
+use connection::{NoResolver, Progress, RuntimeApiConnector, connect};
+use extension::Extension;
 use wire::ErrorDocument;
 
 /// What `bootstrap` calls itself: Lambda records the first token as the runtime's release.
@@ -58,7 +61,11 @@ pub struct Client<'a> {
     api: String,
     progress: Arc<Progress>,
     signals: &'a Arc<Signals>,
+    extension: Option<Extension>,
 }
+
+/// The outer error can be tried again, the inner one is final.
+type Asked<T> = std::result::Result<std::result::Result<T, String>, ureq::Error>;
 
 /// A request that got no answer.
 enum Broken {
@@ -72,12 +79,12 @@ impl<'a> Client<'a> {
     #[must_use]
     pub fn open(api: &str, signals: &'a Arc<Signals>) -> Self {
         let progress = Arc::new(Progress::default());
-        let (agent, api) = (agent(api, &progress, signals), api.to_owned());
         Self {
-            agent,
-            api,
+            agent: agent(api, connect(api).ok(), &progress, signals),
+            api: api.to_owned(),
             progress,
             signals,
+            extension: None,
         }
     }
 
@@ -88,20 +95,32 @@ impl<'a> Client<'a> {
     /// [`Error::NextInvocation`] when the Runtime API answers anything but 200, when it sends
     /// no request id, or when it cannot be reached, or breaks off, four times in a row.
     pub fn next_invocation(&mut self) -> Result<Option<Invocation>> {
+        let invocation = self.insist(|| self.try_next());
+        invocation.map_err(|cause| Error::NextInvocation {
+            api: self.api.clone(),
+            cause,
+        })
+    }
+
+    /// Asks until there is an answer: four times, if it breaks off each time. `None` if we are asked to end.
+    ///
+    /// # Errors
+    /// The cause, in words: the last one that could be tried again, or the first that is final.
+    fn insist<T>(
+        &self,
+        mut ask: impl FnMut() -> Asked<T>,
+    ) -> std::result::Result<Option<T>, String> {
         let mut waits = RETRY_AFTER.iter();
         while !self.signals.is_stop_requested() {
             self.progress.set_interruptible(true);
-            let tried = self.try_next();
+            let asked = ask();
             self.progress.set_interruptible(false);
-            let cause = match tried {
-                Ok(Ok(invocation)) => return Ok(Some(invocation)),
-                Ok(Err(cause)) => return Err(self.next_error(cause)),
+            let cause = match asked {
+                Ok(answer) => return answer.map(Some),
                 Err(error) => error.to_string(),
             };
             if !self.signals.is_stop_requested() {
-                let Some(wait) = waits.next() else {
-                    return Err(self.next_error(cause));
-                };
+                let wait = waits.next().ok_or(cause)?;
                 let _ = self.signals.pause(*wait);
             }
         }
@@ -113,14 +132,13 @@ impl<'a> Client<'a> {
     ///
     /// # Errors
     /// Why the Runtime API did not take it, in words.
-    pub fn register_extension(&self) -> std::result::Result<(), String> {
-        extension::register(&self.agent, &self.api, self.signals)
+    pub fn register_extension(&mut self) -> std::result::Result<(), String> {
+        let extension = extension::register(&self.agent, &self.api, self.signals)?;
+        self.extension = Some(extension);
+        Ok(())
     }
 
-    /// The outer error can be tried again, the inner one is final.
-    fn try_next(
-        &self,
-    ) -> std::result::Result<std::result::Result<Invocation, String>, ureq::Error> {
+    fn try_next(&self) -> Asked<Invocation> {
         let response = self.agent.get(self.url(wire::NEXT)).call()?;
         let status = response.status();
         let (head, mut body) = response.into_parts();
@@ -146,13 +164,6 @@ impl<'a> Client<'a> {
             tenant_id: text_of(&head.headers, wire::TENANT_ID),
             event,
         }))
-    }
-
-    fn next_error(&self, cause: String) -> Error {
-        Error::NextInvocation {
-            api: self.api.clone(),
-            cause,
-        }
     }
 
     /// Posts the one answer of `invocation`.
@@ -264,8 +275,13 @@ impl<'a> Client<'a> {
     }
 }
 
-/// Kept connections, no proxy, no redirects, no timeouts.
-fn agent(api: &str, progress: &Arc<Progress>, signals: &Arc<Signals>) -> Agent {
+/// Kept connections, no proxy, no redirects, no timeouts. The first one may be `opened` already.
+fn agent(
+    api: &str,
+    opened: Option<TcpStream>,
+    progress: &Arc<Progress>,
+    signals: &Arc<Signals>,
+) -> Agent {
     let config = Agent::config_builder()
         .proxy(None)
         .max_redirects(0)
@@ -276,7 +292,8 @@ fn agent(api: &str, progress: &Arc<Progress>, signals: &Arc<Signals>) -> Agent {
         .accept("")
         .accept_encoding("")
         .build();
-    let connector = RuntimeApiConnector::open(api, Arc::clone(progress), Arc::clone(signals));
+    let connector =
+        RuntimeApiConnector::new(api, opened, Arc::clone(progress), Arc::clone(signals));
     Agent::with_parts(config, connector, NoResolver)
 }
 

@@ -83,6 +83,12 @@ impl Channel {
         self.marks.next()
     }
 
+    /// Forgets the random bytes that were read ahead, which are no secret once a snapshot has copied
+    /// them; a number from fresh ones.
+    pub fn renew_marks(&mut self) -> u32 {
+        self.marks.renew()
+    }
+
     /// Sends lines to the script.
     ///
     /// # Errors
@@ -434,18 +440,50 @@ impl Marks {
         })
     }
 
+    fn renew(&mut self) -> u32 {
+        self.bytes.clear();
+        let mut seed = [0; 4];
+        self.fill(&mut seed);
+        u32::from_ne_bytes(seed)
+    }
+
+    fn fill(&self, bytes: &mut [u8]) {
+        // The system's source of random bytes does not run dry or break.
+        let mut source = self.source;
+        let _ = source.read_exact(bytes);
+    }
+
     fn next(&mut self) -> String {
         const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
         if self.bytes.len() < Self::LETTERS {
-            self.bytes.resize(Self::LETTERS * 128, 0);
-            // The system's source of random bytes does not run dry or break.
-            let mut source = self.source;
-            let _ = source.read_exact(&mut self.bytes);
+            let mut bytes = vec![0; Self::LETTERS * 128];
+            self.fill(&mut bytes);
+            self.bytes = bytes;
         }
         let bytes = self.bytes.split_off(self.bytes.len() - Self::LETTERS);
         bytes
             .iter()
             .map(|byte| char::from(ALPHABET[usize::from(byte & 31)]))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_of_two_copies_differ_once_they_are_renewed() -> io::Result<()> {
+        let mut copies = [Marks::open()?, Marks::open()?];
+        for marks in &mut copies {
+            marks.bytes = vec![7; 60];
+        }
+        let [one, other] = copies.each_mut().map(Marks::next);
+        assert_eq!(one, other);
+        let seeds = copies.each_mut().map(Marks::renew);
+        assert_ne!(seeds[0], seeds[1]);
+        let [one, other] = copies.each_mut().map(Marks::next);
+        assert_ne!(one, other);
+        Ok(())
     }
 }

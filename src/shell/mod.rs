@@ -5,11 +5,13 @@
 //! unless `COSHELL_ISOLATION` asks for one. Whatever a handler does to the shell is either put back
 //! in [`Shell::settle`] or costs a new shell there, never an invocation. Neighbours: `process.rs`
 //! starts bash, `channel.rs` talks and waits, `settle.rs` puts in order what `state.rs` and
-//! `descriptors.rs` know of, `failure.rs` puts failures into words; processes are `child/`.
+//! `descriptors.rs` know of, `hook.rs` runs what belongs to no invocation, `failure.rs` puts failures
+//! into words; processes are `child/`.
 
 mod channel;
 mod descriptors;
 mod failure;
+mod hook;
 mod process;
 pub mod protocol;
 mod settle;
@@ -261,7 +263,9 @@ impl Shell<'_> {
         }
         let mark = self.channel.new_mark();
         // If bash has ended the wait tells.
-        let _ = self.channel.write_lines(&protocol::shutdown_lines(&mark));
+        let _ = self
+            .channel
+            .write_lines(&protocol::hook_lines("lambda_shutdown", &mark));
         let mut limit = Limit::until(Instant::now() + SHUTDOWN_LIMIT);
         match self
             .channel

@@ -200,7 +200,7 @@ pub enum Ended {
     Exit,
     /// `errexit`: a command failed under `set -e`.
     ErrExit,
-    /// `idle`: it was not called, which is not meant to happen.
+    /// `idle`: it was not called, which is not meant to happen to a handler.
     NotCalled,
 }
 
@@ -236,10 +236,17 @@ pub fn subshell_lines(separator: Separator, mark: &str) -> String {
     format!("\\,s{separator}\n\\,, \"$?\" {mark}\n")
 }
 
-/// The lines that run `lambda_shutdown`, and report it.
+/// The lines that run `function` of the file's, which belongs to no invocation, and report it. It is
+/// [`Ended::NotCalled`] if the file does not define it.
 #[must_use]
-pub fn shutdown_lines(mark: &str) -> String {
-    format!("\\__driver_seldom __driver_shutdown\n\\,, \"$?\" {mark}\n")
+pub fn hook_lines(function: &str, mark: &str) -> String {
+    format!("\\__driver_seldom __driver_hook {function}\n\\,, \"$?\" {mark}\n")
+}
+
+/// The line that starts bash's RANDOM anew.
+#[must_use]
+pub fn reseed_line(seed: u32) -> String {
+    format!("\\__driver_seldom __driver_reseed {seed}\n")
 }
 
 /// The lines that end an idle bash: what its EXIT trap prints is log.

@@ -17,6 +17,7 @@ TOLD = (
     "A layer",
     "Programs beside bash",
     "A function URL",
+    "SnapStart",
     "Lambda Managed Instances",
     "When one environment is not enough",
 )
@@ -107,6 +108,7 @@ class Guide(Case):
         made = self.cloud.backend("lambda")
         image = made.get_function(name)
         self.assertEqual((image.package_type, image.timeout, image.memory_size), ("Image", 30, 256))
+        self.assertTrue(made.get_alias("live", name).function_version.isdigit())
         self.assertRegex(image.code["ImageUri"], rf"^{self.cloud.registry}/{name}@sha256:")
         zipped, layered = made.get_function(f"{name}-zip"), made.get_function(f"{name}-layer")
         self.assertEqual(zipped.handler, "function.handler")

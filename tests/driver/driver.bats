@@ -201,6 +201,54 @@ END
   responded trapped
 }
 
+@test "a hook is told as a handler is, and as idle if the file has none" {
+  function_file <<'END'
+handler() { :; }
+well() { echo "well $# $(cat)"; }
+fails() {
+  false
+}
+exits() { exit 5; }
+returns() { return 6; }
+END
+  host_start handler -euo pipefail
+  host_loaded
+  host_hook absent
+  reported idle 0
+  host_hook well
+  reported return 0
+  [[ $(cat log) == 'well 0 ' ]]
+  host_state
+  host_hook fails
+  reported errexit 1 false 'fails ./function.sh:4'
+  host_state
+  host_hook exits
+  reported exit 5 '' 'exits ./function.sh:6'
+  host_state
+  host_hook returns
+  reported return 6
+  host_state
+  host_invoke x
+  reported return 0
+}
+
+@test "RANDOM starts anew, unless the file has made another variable of it" {
+  function_file <<<'handler() { printf "%s" "$RANDOM $RANDOM"; }'
+  host_start handler
+  host_loaded
+  host_say '\__driver_seldom __driver_reseed 4000000000'
+  host_invoke x
+  first=$(response)
+  host_state
+  host_say '\__driver_seldom __driver_reseed 4000000000'
+  host_invoke x
+  responded "$first"
+  host_state
+  host_say 'unset RANDOM' 'RANDOM=mine' '\__driver_seldom __driver_reseed 4000000000'
+  host_invoke x
+  responded 'mine mine'
+}
+
 @test "died tells where the shell was" {
   function_file <<<'handler() { deep; }; deep() { builtin exit 9; }'
   host_start handler -euo pipefail

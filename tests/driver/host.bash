@@ -100,6 +100,13 @@ host_exit_trap() { # <status>
   host_report
 }
 
+# Runs a function of the file's that belongs to no invocation.
+host_hook() { # <function>
+  host_count=$((host_count + 1))
+  host_say "\\__driver_seldom __driver_hook $1" "\\,, \"\$?\" mark-$host_count"
+  host_report
+}
+
 host_state() {
   host_settled=$host_count
   host_say '\,,, state'

@@ -13,6 +13,7 @@ use std::time::Duration;
 use coshell::compare::results::{Metric, Results};
 use nix::sys::signal::Signal;
 
+use crate::support::http::Pending;
 use crate::support::served::COSHELL;
 use crate::support::{
     HttpReply, LIMIT, Process, Said, TaskRoot, bootstrap_path, excerpt, lambda_environment,
@@ -37,10 +38,30 @@ impl Emulator {
     }
 
     fn start_in(task_root: TaskRoot, handler: &str, environment: &[(&str, &str)]) -> Self {
+        Self::start_with(task_root, handler, environment, &[])
+    }
+
+    /// One that knows `restore/next`. It never restores: the first event is the answer.
+    fn start_for_restore(function: &str) -> Self {
+        let task_root = TaskRoot::new();
+        task_root.write("function.sh", function);
+        let environment = [("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")];
+        let options = ["--enable-init-caching"];
+        Self::start_with(task_root, "function.handler", &environment, &options)
+    }
+
+    fn start_with(
+        task_root: TaskRoot,
+        handler: &str,
+        environment: &[(&str, &str)],
+        options: &[&str],
+    ) -> Self {
         let mut command = Command::new(emulator_path());
         lambda_environment(&mut command, task_root.path());
         command.envs(environment.iter().copied());
-        Self::run(task_root, command, &[&bootstrap_path(), handler])
+        let bootstrap = bootstrap_path();
+        let words = [options, &[&bootstrap, handler]].concat();
+        Self::run(task_root, command, &words)
     }
 
     /// In its mode of Managed Instances, which takes the bootstrap at `/var/runtime` alone, and the code at
@@ -451,6 +472,42 @@ fn its_log_is_read_by_compare() {
     };
     assert_eq!(count(Metric::InitDuration), Some(1), "{results:?}");
     assert_eq!(count(Metric::Duration), Some(2));
+}
+
+/// Contract #52, #54.
+#[test]
+fn waiting_for_the_restore_is_the_end_of_the_init() {
+    let emulator = Emulator::start_for_restore(
+        "lambda_before_snapshot() { echo 'the hook before'; }\n\
+         lambda_after_restore() { echo 'the hook after'; }\n\
+         handler() { :; }\n",
+    );
+    let _caller = Pending::open(&emulator.address, "POST", INVOCATIONS, &[], b"{}");
+    emulator.process.wait_log("the hook after\n");
+    let log = emulator.process.final_log();
+    let order = [
+        "the hook before\n",
+        "INIT RTDONE(status: success)",
+        "INVOKE START",
+        "the hook after\n",
+    ];
+    let found: Vec<_> = order.iter().map(|text| log.find(text)).collect();
+    assert!(found.is_sorted() && found[0].is_some(), "{log}");
+    assert_eq!(Process::own_lines(&log), [""; 0]);
+}
+
+#[test]
+fn errors_of_both_hooks_are_taken() {
+    for hook in ["lambda_before_snapshot", "lambda_after_restore"] {
+        let function = format!("{hook}() {{ return 3; }}\nhandler() {{ :; }}\n");
+        let emulator = Emulator::start_for_restore(&function);
+        let _caller = Pending::open(&emulator.address, "POST", INVOCATIONS, &[], b"{}");
+        let fatal = format!("bootstrap: fatal: {hook} returned status 3");
+        emulator.process.wait_log(&format!("{fatal}\n"));
+        let log = emulator.process.final_log();
+        assert!(!log.contains("not taken"), "{log}");
+        assert_eq!(Process::own_lines(&log)[0], fatal);
+    }
 }
 
 /// AWS's emulator in its mode of Managed Instances (contract #59, #89, #100): eight events at once, and every answer is that of

@@ -50,6 +50,7 @@ mod serve_scale;
 mod serve_watch;
 mod settings;
 mod shutdown;
+mod snapshot;
 mod surroundings;
 mod telemetry;
 mod tidy;

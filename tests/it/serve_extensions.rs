@@ -235,11 +235,67 @@ fn restore_that_fails_is_the_callers_answer() {
     );
 }
 
-/// Our own bootstrap needs no restore to serve.
+/// Contract #52, #53.
 #[test]
-fn function_is_served_with_snapstart_too() {
-    let script = "handler() { printf '%s %s' \"$AWS_LAMBDA_INITIALIZATION_TYPE\" \"$1\"; }";
+fn function_is_restored_for_its_first_event_and_the_hook_is_a_part_of_that() {
+    let script = r#"
+lambda_before_snapshot() { echo "the hook before"; }
+lambda_after_restore() { echo "the hook after"; sleep 0.2; }
+lambda_shutdown() { echo "the hook at the end"; }
+handler() { printf '%s %s' "$AWS_LAMBDA_INITIALIZATION_TYPE" "$1"; }
+"#;
     let served = Served::of(script).word("--snapstart").start();
+    let log = || served.process.log();
+    served.process.wait_log("the hook before\n");
     assert_eq!(served.text("a"), "snap-start a");
     assert_eq!(served.text("b"), "snap-start b");
+    served.wait_count("\nREPORT ", 2);
+    assert!(
+        log().contains("the hook before\nthe hook after\nRESTORE_REPORT "),
+        "{}",
+        log()
+    );
+    assert_eq!(log().matches("the hook after").count(), 1);
+    let (_, restore) = log()
+        .split_once("\tRestore Duration: ")
+        .map(|(before, after)| (before.to_owned(), after.to_owned()))
+        .expect("a restore");
+    let duration = restore.split_once(" ms").map(|(number, _)| number.parse());
+    let duration: f64 = duration.expect("a unit").expect("a number");
+    assert!(duration >= 200.0, "{}", log());
+    served.process.signal(Signal::SIGTERM);
+    let log = served.process.wait_end(LIMIT);
+    assert!(log.contains("the hook at the end\n"), "{log}");
+}
+
+#[test]
+fn hooks_that_fail_are_the_callers_answer() {
+    let script = |hook: &str| {
+        format!("{hook}() {{\n  [[ -e $LAMBDA_TASK_ROOT/well ]]\n}}\nhandler() {{ printf on; }}\n")
+    };
+    for (hook, error_type) in [
+        ("lambda_before_snapshot", "Runtime.BeforeSnapshotError"),
+        ("lambda_after_restore", "Runtime.AfterRestoreError"),
+    ] {
+        let served = Served::of(&script(hook)).word("--snapstart").start();
+        for count in 1..=2 {
+            let failed = served.call("an event");
+            let document = served.document_of(&failed);
+            assert_eq!(document["errorType"], error_type);
+            let message = document["errorMessage"].as_str().unwrap_or_default();
+            let told = format!(
+                "{hook}: `[[ -e $LAMBDA_TASK_ROOT/well ]]` ended with status 1 in {hook} ("
+            );
+            assert!(message.starts_with(&told), "{message}");
+            served.wait_count("\nREPORT ", count);
+        }
+        let log = served.process.log();
+        let status = format!("\tStatus: error\tError Type: {error_type}");
+        assert!(log.contains(&status), "{log}");
+        // The next sandbox is restored as any other.
+        served.task_root.write("well", "");
+        for _ in 0..2 {
+            assert_eq!(served.text("an event"), "on");
+        }
+    }
 }

@@ -6,6 +6,8 @@ use super::{excerpt, http};
 
 pub const NEXT: &str = "/2018-06-01/runtime/invocation/next";
 pub const INIT_ERROR: &str = "/2018-06-01/runtime/init/error";
+pub const RESTORE_NEXT: &str = "/2018-06-01/runtime/restore/next";
+pub const RESTORE_ERROR: &str = "/2018-06-01/runtime/restore/error";
 pub const EXTENSION_REGISTER: &str = "/2020-01-01/extension/register";
 pub const EXTENSION_NEXT: &str = "/2020-01-01/extension/event/next";
 pub const INVOCATION: &str = "/2018-06-01/runtime/invocation/";
@@ -37,6 +39,14 @@ impl Call {
 
     pub fn is_init_error(&self) -> bool {
         self.method == "POST" && self.path == INIT_ERROR
+    }
+
+    pub fn is_restore_next(&self) -> bool {
+        self.method == "GET" && self.path == RESTORE_NEXT
+    }
+
+    pub fn is_restore_error(&self) -> bool {
+        self.method == "POST" && self.path == RESTORE_ERROR
     }
 
     pub fn is_extension_register(&self) -> bool {

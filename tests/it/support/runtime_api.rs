@@ -70,6 +70,26 @@ impl RuntimeApi {
         self.shared.lock().init_error_replies.push_back(reply);
     }
 
+    /// What the `restore/next` gets that waits, or comes: [`Reply::restored`] if all is well.
+    pub fn restore(&self, reply: Reply) {
+        self.shared.lock().restores.push_back(reply);
+        self.shared.changed.notify_all();
+    }
+
+    pub fn reply_to_restore_error(&self, reply: Reply) {
+        self.shared.lock().restore_error_replies.push_back(reply);
+    }
+
+    /// Ends every connection that is open, as a snapshot does.
+    pub fn close_connections(&self) {
+        for stream in &mut self.shared.lock().streams {
+            if let Some(stream) = stream.take() {
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+        }
+        self.shared.changed.notify_all();
+    }
+
     /// What the registration of an extension gets; 200 with an identifier if nothing is said.
     pub fn reply_to_extension(&self, reply: Reply) {
         self.shared.lock().extension_replies.push_back(reply);
@@ -147,6 +167,22 @@ impl RuntimeApi {
                 .find(|call| call.is_init_error())
                 .cloned()
         })
+    }
+
+    #[track_caller]
+    pub fn wait_restore_error(&self) -> Call {
+        self.wait("a restore error", |state| {
+            let mut calls = state.calls.iter();
+            calls.find(|call| call.is_restore_error()).cloned()
+        })
+    }
+
+    /// Waits until `restore/next` is parked: where the snapshot is taken.
+    #[track_caller]
+    pub fn wait_snapshot(&self) {
+        self.wait("a parked restore/next", |state| {
+            (state.snapshots > 0 && state.restores.is_empty()).then_some(())
+        });
     }
 
     /// Waits until `next` is parked and nothing is left to give it: all that was pushed is dealt with.

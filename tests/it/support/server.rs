@@ -33,7 +33,7 @@ impl From<Event> for Next {
     }
 }
 
-/// What one POST of an answer or of an init error gets.
+/// What one POST of an answer or of an init error gets, and a `GET restore/next`.
 #[derive(Debug, Clone)]
 pub enum Reply {
     /// A status and a body.
@@ -58,6 +58,11 @@ impl Reply {
         Self::Status(202, "{\"status\":\"OK\"}\n".to_owned())
     }
 
+    /// 200 with nothing, as `restore/next` gives it.
+    pub fn restored() -> Self {
+        Self::Status(200, String::new())
+    }
+
     /// An error status with a body as AWS sends it.
     pub fn refused(status: u16, error_type: &str) -> Self {
         Self::Status(
@@ -80,6 +85,10 @@ pub struct State {
     pub replies: VecDeque<Reply>,
     pub init_error_replies: VecDeque<Reply>,
     pub extension_replies: VecDeque<Reply>,
+    pub restores: VecDeque<Reply>,
+    pub restore_error_replies: VecDeque<Reply>,
+    /// How many wait at `restore/next`.
+    pub snapshots: usize,
     pub calls: Vec<Call>,
     pub notes: Vec<String>,
     /// By connection; those that were reset are gone.
@@ -212,6 +221,12 @@ impl Server<'_> {
             } else if call.is_extension_next() {
                 call.is_whole = true;
                 self.hold_extension(call)
+            } else if call.is_restore_next() {
+                call.is_whole = true;
+                match self.wait_for_restore(call) {
+                    Some(reply) => self.answer_post(&reply)?,
+                    None => false,
+                }
             } else if self.is_left_unread(&call) {
                 return Ok(End::Reset);
             } else {
@@ -346,6 +361,28 @@ impl Server<'_> {
         false
     }
 
+    /// Waits until the test restores the sandbox; `None` if we stop.
+    fn wait_for_restore(&self, call: Call) -> Option<Reply> {
+        let mut state = self.shared.lock();
+        state.calls.push(call);
+        state.snapshots += 1;
+        self.shared
+            .note(&mut state, self.connection, "GET restore/next");
+        let reply = loop {
+            if state.stopped || state.streams[self.connection - 1].is_none() {
+                return None;
+            }
+            if let Some(reply) = state.restores.pop_front() {
+                break reply;
+            }
+            state = self.shared.changed.wait(state).expect("state");
+        };
+        state.snapshots -= 1;
+        self.shared
+            .note(&mut state, self.connection, &format!("  <- {reply:?}"));
+        Some(reply)
+    }
+
     /// Keeps a POST and finds the reply to it.
     fn keep(&self, call: Call) -> Reply {
         let mut state = self.shared.lock();
@@ -361,6 +398,9 @@ impl Server<'_> {
                 .init_error_replies
                 .pop_front()
                 .unwrap_or_else(Reply::accepted)
+        } else if call.is_restore_error() {
+            let reply = state.restore_error_replies.pop_front();
+            reply.unwrap_or_else(Reply::accepted)
         } else if call.is_extension_register() {
             let registered = "HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: an-identifier\r\nContent-Length: 2\r\n\r\n{}";
             let registered = Reply::RawOpen(registered.into());
