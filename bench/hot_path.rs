@@ -59,9 +59,9 @@ fn shell() -> (&'static Arc<Signals>, Shell<'static>) {
         ends_leftovers: false,
         recycle_after: None,
         keeps_spare: false,
-        max_concurrency: 1,
         initialization: Initialization::Direct,
         invalid: None,
+        max_concurrency: 1,
         log: config::log(),
     };
     let config = Box::leak(Box::new(config));

@@ -91,6 +91,23 @@ __driver_leave_on_error() { # <status> <line> <command>
   builtin return 1
 }
 
+# What lambda_log does. Where the host takes the log apart it gave us a mark, which tells it the
+# level and the lines that belong together; else the message goes through as it is. A log that
+# cannot be written to is no failure of the handler's: bash says so.
+__driver_log() { # [level] <message...>
+  builtin local -
+  builtin set +eux
+  builtin local IFS=' ' __driver_level=INFO __driver_text __driver_backslash="\\"
+  case ${2+$1} in TRACE | DEBUG | INFO | WARN | ERROR | FATAL) __driver_level=$1 && builtin shift ;; esac
+  __driver_text=$*
+  if [[ ${__driver_log_mark-} ]]; then
+    __driver_text=${__driver_text//"$__driver_backslash"/"$__driver_backslash$__driver_backslash"}
+    __driver_text=${__driver_text//$'\n'/"${__driver_backslash}n"}
+    __driver_text="$__driver_log_mark$__driver_level $__driver_text"
+  fi
+  builtin printf '%s\n' "$__driver_text" >&64 || builtin :
+}
+
 __driver_note() { # <frames of ours> <command> [line]: remembers where the handler was
   builtin local __driver_i __driver_line
   __driver_details=("${2:0:1024}")
@@ -157,11 +174,11 @@ __driver_refuse_options() { # `set` did not take what COSHELL_SHELL_OPTIONS says
 __driver_undefined() { # <mark>: tells that the handler's function is not there, and which are
   builtin local __driver_name __driver_names
   __driver_names=$(\builtin compgen -A function | while \builtin read -r __driver_name; do
-    case $__driver_name in ,* | exit | __driver_*) ;; *) \builtin printf '%s ' "$__driver_name" ;; esac
+    case $__driver_name in ,* | exit | __driver_* | lambda_log) ;; *) \builtin printf '%s ' "$__driver_name" ;; esac
   done)
   builtin printf '%s undefined %s\0' "$1" "$__driver_names"
 }
 
 builtin readonly -f __driver_adopt __driver_exit __driver_exit_trap __driver_run_trap __driver_ended_with \
-  __driver_leave_on_error __driver_note __driver_unwind __driver_died __driver_tell \
+  __driver_leave_on_error __driver_log __driver_note __driver_unwind __driver_died __driver_tell \
   __driver_hook __driver_reseed __driver_refuse_options __driver_undefined

@@ -10,9 +10,13 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::invocation::without_newlines_at_end;
-use crate::log::{Level, Log};
+use crate::log::{Frames, Level, Log};
 use crate::wait::Overrun;
 
+/// How many invocations Lambda sends at once.
+const MAX_CONCURRENCY: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
+/// The descriptor on which the platform takes the log as frames; no business of the handler's.
+pub const TELEMETRY: &str = "_LAMBDA_TELEMETRY_LOG_FD";
 /// The margin on Managed Instances, unless it is set.
 const MANAGED_MARGIN: Duration = Duration::from_millis(500);
 /// What processes that are stopped may take when we are asked to end.
@@ -54,7 +58,7 @@ pub struct Config {
     pub initialization: Initialization,
     /// The first of the settings above that has a value which means nothing, and why.
     pub invalid: Option<(&'static str, String)>,
-    /// `AWS_LAMBDA_LOG_FORMAT` and `AWS_LAMBDA_LOG_LEVEL`.
+    /// `AWS_LAMBDA_LOG_FORMAT`, `AWS_LAMBDA_LOG_LEVEL` and where it goes.
     pub log: Log,
 }
 
@@ -91,11 +95,12 @@ impl Initialization {
 }
 
 impl Config {
-    /// Reads the environment; `argument` is the program's first one, if it has one.
+    /// Reads the environment; `argument` is the program's first one, if it has one, and `log` is
+    /// [`log`]'s.
     ///
     /// # Errors
     /// [`Error::ReadConfig`] when `AWS_LAMBDA_RUNTIME_API` is not set: we are not on Lambda.
-    pub fn read(argument: Option<OsString>) -> Result<Self> {
+    pub fn read(argument: Option<OsString>, log: Log) -> Result<Self> {
         let runtime_api = text("AWS_LAMBDA_RUNTIME_API").ok_or_else(|| Error::ReadConfig {
             variable: "AWS_LAMBDA_RUNTIME_API",
             cause: "it is not set, so this is not Lambda; to try a handler here, \
@@ -103,7 +108,7 @@ impl Config {
                 .to_owned(),
         })?;
         let mut invalid = None;
-        let max_concurrency = max_concurrency(text("AWS_LAMBDA_MAX_CONCURRENCY").as_deref());
+        let max_concurrency = max_concurrency();
         let spare_words = match max_concurrency {
             1 => [("on", true), ("off", false)],
             // Another lane is there while one gets a fresh shell.
@@ -149,7 +154,7 @@ impl Config {
             max_concurrency,
             initialization: Initialization::read(),
             invalid: None,
-            log: log(),
+            log,
         };
         Ok(Self { invalid, ..config })
     }
@@ -195,11 +200,26 @@ impl Config {
                 "cannot use AWS_LAMBDA_LOG_LEVEL={value}: expected TRACE or DEBUG or INFO or WARN or ERROR or FATAL"
             ));
         }
+        if let Some(value) = text(MAX_CONCURRENCY)
+            && value.parse::<u32>().is_err()
+        {
+            texts.push(format!(
+                "cannot use {MAX_CONCURRENCY}={value}: expected a whole number"
+            ));
+        }
+        if let Some(value) = text(TELEMETRY)
+            && self.log.frames.is_none()
+        {
+            texts.push(format!(
+                "cannot use {TELEMETRY}={value}: expected a descriptor above 2 that is open for writing"
+            ));
+        }
         texts
     }
 }
 
-/// How our lines are written; known before anything else can fail.
+/// How records are written; known before anything else can fail. Called once, before anything of
+/// ours has a descriptor that the platform's number could name.
 #[must_use]
 pub fn log() -> Log {
     let json =
@@ -208,6 +228,8 @@ pub fn log() -> Log {
     Log {
         json,
         least: least.unwrap_or(Level::Info),
+        is_shared: max_concurrency() > 1,
+        frames: text(TELEMETRY).and_then(|number| Frames::open(&number)),
     }
 }
 
@@ -249,8 +271,12 @@ fn choice<T: Copy>(
     known[0].1
 }
 
+fn max_concurrency() -> u32 {
+    concurrency_in(text(MAX_CONCURRENCY).as_deref())
+}
+
 /// What is no number, or means no concurrency, is 1.
-fn max_concurrency(setting: Option<&str>) -> u32 {
+fn concurrency_in(setting: Option<&str>) -> u32 {
     let number = setting.and_then(|text| text.parse().ok());
     number.unwrap_or(1).clamp(1, MAX_LANES)
 }
@@ -300,7 +326,7 @@ mod tests {
 
     #[test]
     fn concurrency_is_1_unless_it_is_a_number_above() {
-        let of = max_concurrency;
+        let of = concurrency_in;
         assert_eq!([of(None), of(Some("")), of(Some("many"))], [1; 3]);
         assert_eq!([of(Some("0")), of(Some("1")), of(Some("-3"))], [1; 3]);
         assert_eq!([of(Some("2")), of(Some("64"))], [2, 64]);

@@ -97,9 +97,13 @@ impl Error {
                 "Runtime.ApiFailure"
             }
         };
+        let message = self.to_string();
+        let told = message.lines().next().unwrap_or_default().len();
         Failure {
             error_type,
-            message: self.to_string(),
+            // What bash said when it did not start stands below the first line.
+            quoted_bytes: message.len() - told,
+            message,
             stack: Vec::new(),
         }
     }

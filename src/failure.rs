@@ -48,11 +48,7 @@ pub fn of_overrun(
         None if running.is_empty() => String::new(),
         None => format!(" with {} running", running.join(", ")),
     };
-    Failure {
-        error_type,
-        message: message(&format!("{what}{during}"), &stack, tail),
-        stack,
-    }
+    failure(error_type, &format!("{what}{during}"), stack, tail)
 }
 
 /// The handler was not started: its time is up already.
@@ -67,6 +63,7 @@ pub fn of_no_time(handler: &Handler, margin: Duration, left: Duration) -> Failur
             left.as_millis()
         ),
         stack: Vec::new(),
+        quoted_bytes: 0,
     }
 }
 
@@ -155,7 +152,7 @@ pub fn syntax_error(bash: &Path, handler: &Handler) -> Option<Error> {
             line,
         });
     }
-    Some(handler.fault_at("Runtime.UserCodeSyntaxError", text, stack))
+    Some(handler.fault_at("Runtime.UserCodeSyntaxError", text, stack, ""))
 }
 
 /// Whether a script leaves before `line`: what stands behind an `exit` at the start of a line may be
@@ -168,12 +165,18 @@ fn ends_before(handler: &Handler, line: u32) -> bool {
 
 /// What happened, where, and the end of the log.
 #[must_use]
-pub fn message(what: &str, stack: &[Frame], tail: &str) -> String {
+pub fn failure(error_type: &'static str, what: &str, stack: Vec<Frame>, tail: &str) -> Failure {
     let place = match stack.first() {
         Some(frame) => format!(" in {frame}"),
         None => String::new(),
     };
-    format!("{what}{place}{}", quoted(tail))
+    let quoted = quoted(tail);
+    Failure {
+        error_type,
+        message: format!("{what}{place}{quoted}"),
+        stack,
+        quoted_bytes: quoted.len(),
+    }
 }
 
 /// The end of the log, on lines of its own.

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{AccessFlags, access};
 
 use crate::error::{Error, Result};
+use crate::failure::quoted;
 use crate::invocation::{Failure, Frame};
 
 /// What an invocation runs.
@@ -227,14 +228,21 @@ impl Handler {
         )
     }
 
-    /// As [`Handler::fault`], with where bash was.
+    /// As [`Handler::fault`], with where bash was, and the end of the log.
     #[must_use]
-    pub fn fault_at(&self, error_type: &'static str, cause: &str, stack: Vec<Frame>) -> Error {
-        let message = format!("cannot load handler {}: {cause}", self.name);
+    pub fn fault_at(
+        &self,
+        error_type: &'static str,
+        cause: &str,
+        stack: Vec<Frame>,
+        tail: &str,
+    ) -> Error {
+        let quoted = quoted(tail);
         Error::LoadHandler(Failure {
             error_type,
-            message,
+            message: format!("cannot load handler {}: {cause}{quoted}", self.name),
             stack,
+            quoted_bytes: quoted.len(),
         })
     }
 }
@@ -252,6 +260,7 @@ fn load_error(error_type: &'static str, message: String) -> Error {
         error_type,
         message,
         stack: Vec::new(),
+        quoted_bytes: 0,
     })
 }
 

@@ -129,6 +129,17 @@ pub struct Failure {
     pub message: String,
     /// Where the handler was, the innermost frame first; may be empty.
     pub stack: Vec<Frame>,
+    /// How much of the message, at its end, is the end of the log.
+    pub quoted_bytes: usize,
+}
+
+impl Failure {
+    /// The message without the end of the log, which has been written by the time it is logged.
+    #[must_use]
+    pub fn told(&self) -> &str {
+        let end = self.message.len().saturating_sub(self.quoted_bytes);
+        self.message.get(..end).unwrap_or(&self.message)
+    }
 }
 
 /// A shell function that was running.

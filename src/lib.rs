@@ -47,27 +47,27 @@ use std::sync::Arc;
 
 use config::Config;
 use error::Error;
-use log::{Level, Origin};
+use log::{Level, Log, Origin};
 use wait::Signals;
 
 /// The program `bootstrap`: `handler` is its first argument, if it has one. Returns only when the
 /// sandbox cannot go on.
 #[must_use]
 pub fn bootstrap(handler: Option<OsString>) -> ExitCode {
-    match run(handler) {
+    let log = config::log();
+    match run(handler, log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // The rest of the text is the end of the log, which is there already.
-            let text = error.to_string();
-            let first = text.lines().next().unwrap_or_default();
-            config::log().write(Level::Fatal, Origin::default(), &first);
+            let failure = error.to_failure();
+            let first = failure.message.lines().next().unwrap_or_default();
+            log.write_failure(Level::Fatal, Origin::default(), first, &failure);
             ExitCode::from(error.exit_status())
         }
     }
 }
 
-fn run(handler: Option<OsString>) -> error::Result<()> {
-    let config = Config::read(handler)?;
+fn run(handler: Option<OsString>, log: Log) -> error::Result<()> {
+    let config = Config::read(handler, log)?;
     let signals = prepare_process(&config)?;
     let run = match config.max_concurrency {
         1 => runtime::run,

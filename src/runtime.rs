@@ -317,17 +317,19 @@ fn fitting(outcome: Outcome) -> Outcome {
                     wire::MAX_RESPONSE_BYTES
                 ),
                 stack: Vec::new(),
+                quoted_bytes: 0,
             })
         }
         outcome => outcome,
     }
 }
 
-/// One line: the rest of the message is the end of the log, which is there already.
 fn log_failure(config: &Config, invocation: &Invocation, failure: &Failure) {
     let first = failure.message.lines().next().unwrap_or_default();
     let text = format!("{}: {first}", failure.error_type);
-    config.log.write(Level::Error, invocation.origin(), &text);
+    config
+        .log
+        .write_failure(Level::Error, invocation.origin(), &text, failure);
 }
 
 #[cfg(test)]

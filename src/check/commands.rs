@@ -7,7 +7,7 @@ use std::path::Path;
 use super::images::Commands;
 use super::reader::{Command, Word};
 use super::{Finding, Severity, Source, Subject, is_file, permissions, script, shown};
-use crate::handler::Handler;
+use crate::handler::{Handler, Kind};
 
 /// What an image's list says of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,9 @@ const BUILTINS: &str = ". : [ [[ ]] alias bg bind break builtin caller cd comman
     history jobs kill let local logout mapfile popd printf pushd pwd read readarray readonly \
     return set shift shopt source suspend test times trap true type typeset ulimit umask unalias \
     unset wait time in { } ! then else do done fi esac";
+
+/// What runtime-scripts/driver.bash offers to the file of a function.
+const OFFERED: [&str; 1] = ["lambda_log"];
 
 /// Commands that run a command: the options that take a value, and how many words stand in front.
 const RUNNERS: [(&str, &[&str], usize); 13] = [
@@ -59,7 +62,7 @@ struct Calls<'a> {
 
 /// What the image lacks of what the scripts call, and what is wrong with programs of their own.
 #[must_use]
-pub fn check(subject: &Subject, sources: &[Source]) -> Vec<Finding> {
+pub fn check(subject: &Subject, handler: &Handler, sources: &[Source]) -> Vec<Finding> {
     let mut own = BTreeSet::new();
     let mut asked = BTreeSet::new();
     let mut calls: BTreeMap<&str, Calls> = BTreeMap::new();
@@ -97,7 +100,9 @@ pub fn check(subject: &Subject, sources: &[Source]) -> Vec<Finding> {
         return found;
     };
     for (name, calls) in calls {
-        let is_own = own.contains(name) || BUILTINS.split(' ').any(|builtin| builtin == name);
+        let is_offered = matches!(handler.kind, Kind::Function(_)) && OFFERED.contains(&name);
+        let is_own =
+            own.contains(name) || is_offered || BUILTINS.split(' ').any(|builtin| builtin == name);
         if is_own || name.is_empty() || is_packaged(subject, sources, name) {
             continue;
         }

@@ -1,9 +1,16 @@
-//! What the handler logs, carried to our stderr.
+//! What the handler logs, carried to where the log goes.
 //!
 //! A thread reads the pipe at all times, so that a full pipe never stops a handler and nothing
 //! waits for the next invocation; the invocation's end drains the rest itself, before the answer
-//! is posted, because the sandbox may be frozen right after. Text goes through as it comes. For
-//! JSON each line becomes an object, unless it is one. No line is too long.
+//! is posted, because the sandbox may be frozen right after. Text goes through as it comes, unless
+//! a line has to say whose it is, or is a frame. For JSON each line becomes an object, unless it is
+//! one. No line is too long. What `lambda_log` says is one record, whatever it holds: it comes as
+//!
+//! ```text
+//! <mark> <level> SP <message, with \n and \\ in the place of newline and backslash>
+//! ```
+//! on a line, or at the end of one that was not finished. The mark is random, so that nothing
+//! that a handler prints on behalf of others can have it.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
@@ -11,7 +18,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use memchr::memrchr;
+use memchr::{memchr, memmem, memrchr};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::pipe2;
 
@@ -20,7 +27,7 @@ use crate::{sys, wait};
 
 /// How much of the handler's stderr an error message quotes.
 const TAIL_BYTES: usize = 4096;
-/// A line longer than this becomes several JSON objects.
+/// A line longer than this becomes several records.
 const MAX_LINE_BYTES: usize = 8 * 1024 * 1024;
 const PIECE_BYTES: usize = 16 * 1024;
 /// For a piece, and room to format a record.
@@ -31,12 +38,15 @@ const STACK_BYTES: usize = 128 * 1024;
 pub struct Logs {
     carrier: Arc<Mutex<Carrier>>,
     pipe: OwnedFd,
+    mark: Option<String>,
 }
 
 #[derive(Debug)]
 struct Carrier {
     pipe: File,
     log: Log,
+    /// What precedes a message of `lambda_log`.
+    mark: Option<String>,
     request_id: String,
     tenant_id: Option<String>,
     tail: Vec<u8>,
@@ -53,9 +63,15 @@ impl Logs {
         let (ours, pipe) = pipe2(OFlag::O_CLOEXEC)?;
         fcntl(&ours, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         let waits_on = ours.try_clone()?;
+        let mark = log.is_by_records().then(new_mark).transpose()?;
+        let carrier = Carrier {
+            mark: mark.clone(),
+            ..Carrier::new(ours, log)
+        };
         let logs = Self {
-            carrier: Arc::new(Mutex::new(Carrier::new(ours, log))),
+            carrier: Arc::new(Mutex::new(carrier)),
             pipe,
+            mark,
         };
         let carrier = Arc::clone(&logs.carrier);
         // Without the thread the log is drained at the end of each invocation all the same.
@@ -74,6 +90,12 @@ impl Logs {
     #[must_use]
     pub fn pipe(&self) -> BorrowedFd<'_> {
         self.pipe.as_fd()
+    }
+
+    /// What `lambda_log` has to put before its messages; `None` if they go through as they are.
+    #[must_use]
+    pub fn mark(&self) -> Option<&str> {
+        self.mark.as_deref()
     }
 
     fn lock(&self) -> MutexGuard<'_, Carrier> {
@@ -128,6 +150,12 @@ impl Logs {
     }
 }
 
+fn new_mark() -> io::Result<String> {
+    let mut bytes = [0; 8];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(format!("{:016x}", u64::from_ne_bytes(bytes)))
+}
+
 fn lock(carrier: &Mutex<Carrier>) -> MutexGuard<'_, Carrier> {
     carrier.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -137,6 +165,7 @@ impl Carrier {
         Self {
             pipe: sys::file(pipe),
             log,
+            mark: None,
             request_id: String::new(),
             tenant_id: None,
             tail: Vec::new(),
@@ -180,8 +209,8 @@ impl Carrier {
     }
 
     fn take(&mut self, piece: &[u8]) {
-        self.remember(piece);
-        if !self.log.json {
+        if !self.log.is_by_records() {
+            self.remember(piece);
             let _ = io::stderr().write_all(piece);
             return;
         }
@@ -217,31 +246,75 @@ impl Carrier {
         }
     }
 
-    fn write_records(&self, lines: &[u8]) {
-        let some = |text: &'_ str| (!text.is_empty()).then(|| text.to_owned());
-        let request_id = some(&self.request_id);
-        let origin = Origin {
-            request_id: request_id.as_deref(),
-            tenant_id: self.tenant_id.as_deref(),
-        };
+    fn write_records(&mut self, lines: &[u8]) {
         let mut records = Vec::with_capacity(lines.len() + 128);
         for line in lines.split(|byte| *byte == b'\n') {
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            match level_of_object(line) {
-                Some(level) if level.is_some_and(|level| level < self.log.least) => {}
-                Some(_) => {
-                    records.extend_from_slice(line);
-                    records.push(b'\n');
+            let mark = self.mark.as_deref().unwrap_or_default();
+            match memmem::find(line, mark.as_bytes()).filter(|_| !mark.is_empty()) {
+                Some(at) => {
+                    let (level, message) = message_of(&line[at + mark.len()..]);
+                    if at > 0 {
+                        self.push_line(&mut records, &line[..at]);
+                    }
+                    if self.log.takes(level) {
+                        self.log
+                            .push_message(&mut records, level, self.origin(), &message);
+                    }
+                    self.remember(&message);
+                    self.remember(b"\n");
                 }
-                None => {
-                    let text = String::from_utf8_lossy(line);
-                    records
-                        .extend_from_slice(self.log.record(Level::Info, origin, &text).as_bytes());
-                }
+                None => self.push_line(&mut records, line),
             }
         }
-        let _ = io::stderr().write_all(&records);
+        self.log.send(&records);
     }
+
+    fn push_line(&mut self, records: &mut Vec<u8>, line: &[u8]) {
+        self.remember(line);
+        self.remember(b"\n");
+        let (line, level) = if self.log.json {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            (line, level_of_object(line))
+        } else {
+            (line, None)
+        };
+        match level {
+            Some(level) => {
+                if level.is_none_or(|level| self.log.takes(level)) {
+                    self.log.push(records, level.unwrap_or(Level::Info), line);
+                }
+            }
+            // Lambda takes it for INFO, but it does not say so itself: it is never dropped.
+            None => self
+                .log
+                .push_message(records, Level::Info, self.origin(), line),
+        }
+    }
+
+    fn origin(&self) -> Origin<'_> {
+        Origin {
+            request_id: Some(self.request_id.as_str()).filter(|id| !id.is_empty()),
+            tenant_id: self.tenant_id.as_deref(),
+        }
+    }
+}
+
+/// Reads what `lambda_log` wrote behind the mark.
+fn message_of(text: &[u8]) -> (Level, Vec<u8>) {
+    let end = memchr(b' ', text).unwrap_or(text.len());
+    let level = str::from_utf8(&text[..end]).ok().and_then(Level::from_name);
+    let mut message = Vec::with_capacity(text.len());
+    let mut rest = text.get(end + 1..).unwrap_or_default().iter();
+    while let Some(byte) = rest.next() {
+        message.push(match (byte, rest.as_slice().first()) {
+            (b'\\', Some(escaped)) => {
+                rest.next();
+                if *escaped == b'n' { b'\n' } else { *escaped }
+            }
+            _ => *byte,
+        });
+    }
+    (level.unwrap_or(Level::Info), message)
 }
 
 /// `None` if the line is not a JSON object; else the level that it names, if it names one.

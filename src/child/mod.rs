@@ -29,7 +29,7 @@ use nix::sys::uio::pwrite;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, pipe2};
 
-use crate::config::Config;
+use crate::config::{Config, TELEMETRY};
 use crate::handler::Handler;
 use crate::invocation::variable;
 use crate::sys;
@@ -43,8 +43,9 @@ const RESPONSE_PIPE_BYTES: i32 = 1024 * 1024;
 pub const RESPONSE_AFTER: Duration = Duration::from_millis(1);
 /// Memory that an invocation needed beyond this is given back after it.
 pub const KEPT_BYTES: usize = 256 * 1024;
-/// The platform's own: no business of the handler's, and useless without its protocol.
-const TELEMETRY_VARIABLE: &str = "_LAMBDA_TELEMETRY_LOG_FD";
+/// Where each of several runtimes gets a descriptor of its own for its log. We have one for all, and
+/// a handler has none.
+const TELEMETRY_SOCKET: &str = "_LAMBDA_TELEMETRY_LOG_FD_PROVIDER_SOCKET";
 /// Above all numbers that a child is given.
 const OUT_OF_THE_WAY: i32 = 128;
 
@@ -78,7 +79,8 @@ impl Surroundings<'_> {
     #[must_use]
     pub fn environment(self) -> Vec<CString> {
         let mut withheld = vec![
-            TELEMETRY_VARIABLE,
+            TELEMETRY,
+            TELEMETRY_SOCKET,
             LANE_VARIABLE,
             variable::REQUEST_ID,
             variable::DEADLINE,

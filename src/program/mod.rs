@@ -21,7 +21,7 @@ use crate::child::{
     response_pipe, take_response,
 };
 use crate::error::{Error, Result};
-use crate::failure::{message, of_overrun, status_text};
+use crate::failure::{failure, of_overrun, status_text};
 use crate::handler::Kind;
 use crate::invocation::{Failure, Frame, Invocation, Outcome};
 use crate::sys;
@@ -175,6 +175,7 @@ impl<'a> Program<'a> {
             error_type: "Function.HandlerNotStarted",
             message: format!("cannot start {}: {cause}", self.around.handler.label()),
             stack: Vec::new(),
+            quoted_bytes: 0,
         }
     }
 
@@ -195,11 +196,7 @@ impl<'a> Program<'a> {
             ),
             _ => ("Function.HandlerExited", format!("{label} ended{after}")),
         };
-        Failure {
-            error_type,
-            message: message(&what, &words.stack, &self.around.logs.tail()),
-            stack: words.stack,
-        }
+        failure(error_type, &what, words.stack, &self.around.logs.tail())
     }
 
     /// Ends the process wherever it is, with all that it started.

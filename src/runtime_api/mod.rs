@@ -391,6 +391,7 @@ mod tests {
             error_type: "Function.HandlerFailed",
             message: "größer\n\u{1F600}\u{7f}".to_owned(),
             stack: Vec::new(),
+            quoted_bytes: 0,
         };
         let cause = xray_cause(&failure).unwrap_or_default();
         assert!(

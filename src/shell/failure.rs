@@ -5,7 +5,7 @@ use nix::sys::wait::WaitStatus;
 use super::protocol::{Ended, LastWords, Report};
 use crate::config::Config;
 use crate::error::Error;
-use crate::failure::{find_line, message, place_in, quoted, status_text, syntax_error};
+use crate::failure::{failure, find_line, place_in, quoted, status_text, syntax_error};
 use crate::handler::Handler;
 use crate::invocation::{Failure, Frame};
 
@@ -36,11 +36,7 @@ pub fn of_report(function: &str, report: &Report, tail: &str) -> Failure {
     };
     let mut stack = report.stack.clone();
     find_line(&mut stack, report.command.as_deref());
-    Failure {
-        error_type,
-        message: message(&what, &stack, tail),
-        stack,
-    }
+    failure(error_type, &what, stack, tail)
 }
 
 /// The shell ended while the handler ran.
@@ -81,11 +77,7 @@ pub fn of_end(function: &str, end: WaitStatus, words: LastWords, tail: &str) -> 
             format!("shell ended during {running}"),
         ),
     };
-    Failure {
-        error_type,
-        message: message(&what, &stack, tail),
-        stack,
-    }
+    failure(error_type, &what, stack, tail)
 }
 
 /// The shell runs, but tells nothing any more.
@@ -95,12 +87,7 @@ pub fn of_loss(function: &str, tail: &str) -> Failure {
         "shell does not report after {function}: a function or a setting of the handler's hinders \
          the builtin commands that coshell needs"
     );
-    let message = message(&what, &[], tail);
-    Failure {
-        error_type: "Function.ShellLost",
-        message,
-        stack: Vec::new(),
-    }
+    failure("Function.ShellLost", &what, Vec::new(), tail)
 }
 
 /// bash ended while it sourced the file.
@@ -144,21 +131,15 @@ pub fn of_load(
     };
     let command = words.command.unwrap_or_default();
     if words.kind == "exited" && !matches!(end, Some(WaitStatus::Signaled(..))) {
-        let cause = format!(
-            "{file} exited with {status} while it was sourced{}",
-            quoted(tail)
-        );
-        return handler.fault_at("Runtime.HandlerFileExited", &cause, words.stack);
+        let cause = format!("{file} exited with {status} while it was sourced");
+        return handler.fault_at("Runtime.HandlerFileExited", &cause, words.stack, tail);
     }
     let place = words
         .failed_at
         .filter(|place| !place.starts_with("/dev/fd/"));
     let cause = match place {
-        Some(place) => format!("`{command}` ended with {status} at {place}{}", quoted(tail)),
-        None => format!(
-            "{file} ended with {status} while it was sourced{}",
-            quoted(tail)
-        ),
+        Some(place) => format!("`{command}` ended with {status} at {place}"),
+        None => format!("{file} ended with {status} while it was sourced"),
     };
-    handler.fault_at("Runtime.HandlerFileFailed", &cause, words.stack)
+    handler.fault_at("Runtime.HandlerFileFailed", &cause, words.stack, tail)
 }

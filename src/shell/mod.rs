@@ -302,7 +302,8 @@ impl<'a> Starting<'a> {
             let mut channel = Channel::open(Process::start(around)?)?;
             let argument_zero = std::env::args().next();
             let argument_zero = argument_zero.unwrap_or_else(|| "bootstrap".to_owned());
-            let lines = protocol::start_lines(&argument_zero, around.handler.label());
+            let (function, mark) = (around.handler.label(), around.logs.mark());
+            let lines = protocol::start_lines(&argument_zero, function, mark);
             // bash may have ended by now, for a reason that is told when it is waited for.
             let _ = channel.write_lines(&lines);
             let shell = Shell {

@@ -434,13 +434,16 @@ pub fn find_loaded(bytes: &[u8], mark: &str) -> Option<(Loaded, usize)> {
 /// The line that leads bash's stderr back to the log.
 pub const LOG_LINE: &str = "\\exec 2>&64\n";
 
-/// The lines that start the driver. `argument_zero` is what `$0` is.
+/// The lines that start the driver. `argument_zero` is what `$0` is, `log_mark` what `lambda_log` puts
+/// before its messages.
 #[must_use]
-pub fn start_lines(argument_zero: &str, function: &str) -> String {
+pub fn start_lines(argument_zero: &str, function: &str, log_mark: Option<&str>) -> String {
+    let mark = log_mark.map(|mark| format!("__driver_log_mark={mark} "));
     format!(
-        "__driver_function={} BASH_ARGV0={}\n\
+        "{}__driver_function={} BASH_ARGV0={}\n\
          . /dev/fd/{INHERITED_DRIVER}\n\
          exec {INHERITED_DRIVER}<&- {INHERITED_SCRIPT}<&-\n",
+        mark.unwrap_or_default(),
         quote(function),
         quote(argument_zero),
     )

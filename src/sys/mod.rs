@@ -56,6 +56,21 @@ pub fn close_inherited_on_exec() -> io::Result<()> {
     Ok(())
 }
 
+/// A descriptor of ours for what is open as `number`, and neither of them for what we start.
+///
+/// # Errors
+/// `EBADF` if nothing is.
+pub fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: integers in, an integer out; a number that is not open is refused.
+    let fd = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: sets a flag; no memory is passed.
+    unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+    Ok(owned(fd))
+}
+
 /// Has what `command` starts write `0` to each of these, itself and before it is the program: so one enters a
 /// control group; `cgroups(7)`.
 #[cfg(feature = "compare")]

@@ -397,6 +397,22 @@ END
   responded 2
 }
 
+@test "lambda_log says which lines belong together, where there is a mark" {
+  function_file <<'END'
+handler() {
+  lambda_log ERROR $'a\n& \\n' "$1"
+  __driver_log_mark=mark-
+  lambda_log ERROR $'a\n& \\n' "$1"
+  lambda_log ERROR
+}
+END
+  host_start handler -euo pipefail
+  host_loaded
+  host_invoke x
+  reported return 0
+  [[ $(<log) == $'a\n& \\n x\nmark-ERROR a\\n& \\\\n x\nmark-INFO ERROR' ]]
+}
+
 @test "functions with the names of builtins are passed by" {
   function_file <<'END'
 for name in printf trap mapfile set local declare export unset return shift eval disown alias shopt umask; do

@@ -340,6 +340,15 @@ fn commands_that_the_image_lacks_are_told_with_their_lines_and_packages() {
 }
 
 #[test]
+fn what_the_driver_offers_is_there_for_functions_alone() {
+    let root = with("handler() { lambda_log INFO \"$1\"; }\n");
+    root.write("script.sh", "#!/bin/bash\nlambda_log INFO x\n");
+    has_none(&findings(&root, "function.handler"), "command");
+    let found = findings(&root, "script.sh");
+    the(&found, "command", "lambda_log is not known");
+}
+
+#[test]
 fn commands_that_the_script_asks_for_are_a_note() {
     let root =
         with("if ! command -v jq >/dev/null; then return 1; fi\nhandler() { jq . <<<\"$1\"; }\n");

@@ -263,6 +263,9 @@ fn errexit_that_the_handler_sets_or_clears_is_its_own() {
     Case::of("set +e; false; printf on")
         .responds("on")
         .lives_on();
+    Case::of("shopt -s nocasematch; set +e; false; printf on")
+        .responds("on")
+        .lives_on();
     Case::of("set +o pipefail; false | cat; printf on")
         .responds("on")
         .lives_on();

@@ -188,6 +188,8 @@ fn settings_of_the_platforms_that_mean_nothing_are_warned_about() {
     for (name, value) in [
         ("AWS_LAMBDA_LOG_FORMAT", "XML"),
         ("AWS_LAMBDA_LOG_LEVEL", "LOUD"),
+        ("AWS_LAMBDA_MAX_CONCURRENCY", "many"),
+        ("_LAMBDA_TELEMETRY_LOG_FD", "5"),
     ] {
         let sandbox = Sandbox::of(HEALTHY).env(name, value).start();
         assert_eq!(sandbox.respond("x"), b"healthy x");
@@ -248,9 +250,13 @@ fn handlers_are_stopped_by_default_on_managed_instances_alone() {
         plan.task_root().fifo("gate");
         plan
     };
-    let managed = stuck("lambda-managed-instances").start();
-    let document = managed.invoke(soon()).error_document();
-    assert_eq!(document["errorType"], "Function.Timeout", "{document}");
+    for plan in [
+        stuck("lambda-managed-instances"),
+        stuck("on-demand").env("AWS_LAMBDA_MAX_CONCURRENCY", "2"),
+    ] {
+        let document = plan.start().invoke(soon()).error_document();
+        assert_eq!(document["errorType"], "Function.Timeout", "{document}");
+    }
     for plan in [
         stuck("on-demand"),
         stuck("lambda-managed-instances").env("COSHELL_DEADLINE_MARGIN_MS", "0"),

@@ -116,7 +116,6 @@ impl Plan {
 
     /// Several invocations at a time, as on Managed Instances.
     pub fn lanes(self, count: usize) -> Self {
-        self.api.allow_at_a_time(count);
         self.env("AWS_LAMBDA_MAX_CONCURRENCY", count.to_string())
             .env("AWS_LAMBDA_INITIALIZATION_TYPE", "lambda-managed-instances")
             .env("AWS_LAMBDA_LOG_FORMAT", "JSON")
@@ -154,6 +153,10 @@ impl Plan {
         lambda_environment(&mut command, self.task_root.path());
         command.env("AWS_LAMBDA_RUNTIME_API", self.api.address());
         for (name, value) in &self.environment {
+            if name == "AWS_LAMBDA_MAX_CONCURRENCY" {
+                let count = value.as_deref().and_then(|value| value.parse().ok());
+                self.api.allow_at_a_time(count.unwrap_or(1));
+            }
             match value {
                 Some(value) => command.env(name, value),
                 None => command.env_remove(name),

@@ -1,0 +1,488 @@
+//! The log as frames on the descriptor that the platform gives (contract #69, #71).
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::support::{
+    Event, Gate, LIMIT, Plan, Reply, Sandbox, bootstrap_path, open_descriptors, wait_until,
+};
+
+const DEBUG: u32 = 0x08;
+const INFO: u32 = 0x0c;
+const WARN: u32 = 0x10;
+const ERROR: u32 = 0x14;
+const FATAL: u32 = 0x18;
+
+/// A frame as it was read, its type without the level.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Frame {
+    kind: u32,
+    level: u32,
+    time: u64,
+    record: String,
+}
+
+/// A pipe that is given to bootstrap as descriptor 9, and what came out of it.
+#[derive(Debug)]
+struct Framed {
+    sandbox: Sandbox,
+    pipe: File,
+    bytes: Vec<u8>,
+}
+
+/// Has `command` start bootstrap, with descriptor 9 led to what `redirection` says.
+fn redirected(plan: Plan, command: &str, redirection: &str) -> Plan {
+    let script = format!("exec {command} \"$@\" {redirection}");
+    plan.program(&["sh", "-c", &script, "sh", &bootstrap_path()])
+        .env("_LAMBDA_TELEMETRY_LOG_FD", "9")
+}
+
+impl Framed {
+    fn start(plan: Plan) -> Self {
+        Self::start_by(plan, "")
+    }
+
+    fn start_by(plan: Plan, command: &str) -> Self {
+        let task_root = plan.task_root();
+        task_root.fifo("frames");
+        let mut options = File::options();
+        let options = options.read(true).custom_flags(libc::O_NONBLOCK);
+        let pipe = options.open(task_root.path().join("frames"));
+        Self {
+            pipe: pipe.expect("a pipe"),
+            sandbox: redirected(plan, command, "9>\"$LAMBDA_TASK_ROOT/frames\"").start(),
+            bytes: Vec::new(),
+        }
+    }
+
+    fn read(&mut self) {
+        // It does not block: an error means that there is no more.
+        let _ = self.pipe.read_to_end(&mut self.bytes);
+    }
+
+    /// Waits for a record that holds `text`.
+    #[track_caller]
+    fn wait_for(&mut self, text: &str) {
+        wait_until(
+            || {
+                self.read();
+                memchr::memmem::find(&self.bytes, text.as_bytes()).is_some()
+            },
+            LIMIT,
+        );
+    }
+
+    /// All frames, after which the process is ended; nothing else has been logged.
+    #[track_caller]
+    fn finish(mut self) -> Vec<Frame> {
+        self.sandbox.api.wait_parked();
+        self.frames_at_end()
+    }
+
+    /// As [`finish`](Self::finish), of a process that ends by itself.
+    #[track_caller]
+    fn finish_failed(mut self) -> Vec<Frame> {
+        self.sandbox.bootstrap.wait_failure(LIMIT);
+        self.frames_at_end()
+    }
+
+    #[track_caller]
+    fn frames_at_end(&mut self) -> Vec<Frame> {
+        assert_eq!(self.sandbox.bootstrap.final_log(), "", "standard error");
+        self.read();
+        parse(&self.bytes)
+    }
+}
+
+#[track_caller]
+fn parse(mut bytes: &[u8]) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    while !bytes.is_empty() {
+        assert!(bytes.len() >= 16, "a head is cut: {bytes:?}");
+        let number = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four"));
+        let kind = number(0);
+        let length = usize::try_from(number(4)).expect("a length");
+        let time = u64::from_be_bytes(bytes[8..16].try_into().expect("eight"));
+        assert!(bytes.len() >= 16 + length, "a record is cut: {bytes:?}");
+        let record = String::from_utf8_lossy(&bytes[16..16 + length]).into_owned();
+        frames.push(Frame {
+            kind: kind & 0xffff_ff03,
+            level: kind & 0xfc,
+            time,
+            record,
+        });
+        bytes = &bytes[16 + length..];
+    }
+    frames
+}
+
+/// The levels and records of frames that have to be text.
+#[track_caller]
+fn texts(frames: &[Frame]) -> Vec<(u32, &str)> {
+    let text = |frame: &'_ Frame| assert_eq!(frame.kind, 0xa55a_0003, "{frame:?}");
+    frames.iter().for_each(text);
+    let pairs = frames.iter();
+    pairs
+        .map(|frame| (frame.level, frame.record.as_str()))
+        .collect()
+}
+
+fn now_us() -> u64 {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("a time");
+    u64::try_from(now.as_micros()).expect("microseconds")
+}
+
+#[test]
+fn each_line_of_a_handler_is_a_frame() {
+    let script =
+        "echo sourced >&2\nhandler() { printf 'one\\n\\n two \\r\\nthree' >&2; printf on; }";
+    let before = now_us();
+    let run = Framed::start(Sandbox::of(script));
+    assert_eq!(run.sandbox.respond("x"), b"on");
+    let frames = run.finish();
+    assert_eq!(
+        texts(&frames),
+        [
+            (INFO, "sourced"),
+            (INFO, "one"),
+            (INFO, ""),
+            (INFO, " two \r"),
+            (INFO, "three")
+        ]
+    );
+    for frame in frames {
+        assert!((before..=now_us()).contains(&frame.time), "{frame:?}");
+    }
+}
+
+#[test]
+fn frames_are_written_while_the_handler_runs_and_before_the_answer() {
+    let plan = Sandbox::of(
+        "handler() { echo early >&2; read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; echo late >&2; }",
+    );
+    plan.task_root().fifo("gate");
+    let mut run = Framed::start(plan);
+    let gate = Gate::new();
+    run.sandbox.api.reply(Reply::Late(gate.clone()));
+    run.sandbox.api.push(Event::new("x", ""));
+    run.wait_for("early");
+    run.sandbox.task_root.release("gate");
+    run.sandbox.api.wait_answer("x");
+    run.sandbox.bootstrap.signal(Signal::SIGSTOP);
+    run.wait_for("late");
+    run.sandbox.bootstrap.signal(Signal::SIGCONT);
+    gate.open();
+}
+
+#[test]
+fn failure_is_one_record_that_says_where_and_does_not_quote_the_log() {
+    let script =
+        "load() {\n  echo 'the log' >&2\n  grep \"a\nb\" /no/such/file\n}\nhandler() {\n  load\n}";
+    let run = Framed::start(Sandbox::of(script));
+    let answer = run.sandbox.invoke(Event::new("the-id", "x"));
+    let message = answer.error_document()["errorMessage"].clone();
+    let message = message.as_str().expect("a message");
+    assert!(message.contains("\nthe log\n"), "{message}");
+    let file = run.sandbox.task_root.path().join("function.sh");
+    let file = file.display().to_string();
+    let frames = run.finish();
+    let texts = texts(&frames);
+    let [log, grep, failure] = texts.as_slice() else {
+        panic!("{texts:#?}");
+    };
+    assert_eq!(*log, (INFO, "the log"));
+    assert!(grep.0 == INFO && grep.1.starts_with("grep: "), "{grep:?}");
+    // bash 5.2 and later tell the first line of a command that has several.
+    let expected = |line: u32| {
+        format!(
+            "bootstrap: error: Function.CommandFailed: `grep \"a (request id the-id)\nb\" /no/such/file` ended \
+             with status 2 in load ({file}:{line})\n    at load ({file}:{line})\n    at handler ({file}:7)"
+        )
+    };
+    assert_eq!(failure.0, ERROR);
+    assert!(
+        [expected(3), expected(4)].contains(&failure.1.to_owned()),
+        "{}",
+        failure.1
+    );
+}
+
+#[test]
+fn init_error_is_one_record() {
+    let script = "load() {\n  echo 'the log' >&2\n  false\n}\nload\nhandler() { :; }";
+    let run = Framed::start(Sandbox::of(script));
+    let error = run.sandbox.api.wait_init_error().error_document();
+    assert!(
+        error["errorMessage"].to_string().contains("the log"),
+        "{error}"
+    );
+    let frames = run.finish_failed();
+    let texts = texts(&frames);
+    let [log, failure] = texts.as_slice() else {
+        panic!("{texts:#?}");
+    };
+    assert_eq!(*log, (INFO, "the log"));
+    assert_eq!(failure.0, FATAL);
+    assert!(
+        failure.1.starts_with("bootstrap: fatal: Runtime.HandlerFileFailed: cannot load handler function.handler: `false` ended with status 1 at /")
+            && failure.1.ends_with("/function.sh:3"),
+        "{}",
+        failure.1
+    );
+}
+
+/// bash's own words about a script that it cannot read are on several lines.
+#[test]
+fn syntax_error_of_a_script_is_one_record_of_all_its_lines() {
+    let plan = Sandbox::empty()
+        .executable("broken.sh", "#!/bin/bash\necho one\nif )\n")
+        .handler("broken.sh");
+    let frames = Framed::start(plan).finish_failed();
+    let texts = texts(&frames);
+    let [(FATAL, text)] = texts.as_slice() else {
+        panic!("{texts:#?}");
+    };
+    assert!(
+        text.starts_with("bootstrap: fatal: Runtime.UserCodeSyntaxError: cannot load handler")
+            && text.contains("line 3")
+            && text.contains("\n    at source (/"),
+        "{text}"
+    );
+    assert!(text.matches("line 3").count() >= 2, "{text}");
+}
+
+#[test]
+fn records_of_json_are_frames_with_their_levels() {
+    let script = r#"handler() {
+  echo plain >&2
+  echo '{"level":"debug","n":1}' >&2
+  echo '{"level":"fatal"}' >&2
+  echo '{ "message" : 1 }' >&2
+  lambda_log WARN $'two\nlines'
+  sleep 600 >/dev/null 2>&1 </dev/null &
+  return 3
+}"#;
+    let plan = Sandbox::of(script)
+        .env("AWS_LAMBDA_LOG_FORMAT", "JSON")
+        .env("AWS_LAMBDA_LOG_LEVEL", "DEBUG");
+    let run = Framed::start(plan);
+    run.sandbox.invoke(Event::new("the-id", "x"));
+    let frames = run.finish();
+    let levels: Vec<_> = frames.iter().map(|frame| frame.level).collect();
+    assert_eq!(levels, [INFO, DEBUG, FATAL, INFO, WARN, ERROR, WARN]);
+    assert!(frames.iter().all(|frame| frame.kind == 0xa55a_0002));
+    assert_eq!(frames[1].record, r#"{"level":"debug","n":1}"#);
+    assert_eq!(frames[3].record, r#"{ "message" : 1 }"#);
+    for (at, message) in [(0, "plain"), (4, "two\nlines")] {
+        let value: Value = serde_json::from_str(&frames[at].record).expect("an object");
+        assert_eq!(value["message"], message);
+        assert_eq!(value["requestId"], "the-id");
+    }
+    let failure: Value = serde_json::from_str(&frames[5].record).expect("an object");
+    assert_eq!(failure["errorType"], "Function.HandlerFailed");
+    assert_eq!(failure["errorMessage"], "handler returned status 3");
+    assert_eq!(failure["level"], "ERROR");
+}
+
+#[test]
+fn level_drops_frames_of_json() {
+    let plan = Sandbox::of("handler() { echo '{\"level\":\"warn\"}' >&2; lambda_log WARN no; lambda_log ERROR yes; return 3; }")
+        .env("AWS_LAMBDA_LOG_FORMAT", "JSON")
+        .env("AWS_LAMBDA_LOG_LEVEL", "ERROR");
+    let run = Framed::start(plan);
+    run.sandbox.fail("x");
+    let levels: Vec<_> = run.finish().iter().map(|frame| frame.level).collect();
+    assert_eq!(levels, [ERROR, ERROR]);
+}
+
+#[test]
+fn message_of_lambda_log_is_one_frame_with_its_level() {
+    let script = "handler() { lambda_log ERROR $'first\\nsecond \\\\n \\\\' 'and more'; lambda_log plain; lambda_log \"$1\"; }";
+    let run = Framed::start(Sandbox::of(script));
+    run.sandbox.respond("FATAL");
+    assert_eq!(
+        texts(&run.finish()),
+        [
+            (ERROR, "first\nsecond \\n \\ and more"),
+            (INFO, "plain"),
+            (INFO, "FATAL")
+        ]
+    );
+}
+
+/// Whatever a handler prints is what a frame of it holds.
+#[test]
+fn frames_that_a_handler_prints_stay_content() {
+    let head = r"\xa5\x5a\x00\x1b\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00";
+    let script = format!(
+        "handler() {{ printf '{head}evil\\n' >&2; printf '0123456789abcdefFATAL evil\\n' >&2; lambda_log $'one\\n\\xa5\\x5a\\x01evil'; }}"
+    );
+    let run = Framed::start(Sandbox::of(&script));
+    run.sandbox.respond("x");
+    let frames = run.finish();
+    let levels: Vec<_> = frames
+        .iter()
+        .map(|frame| (frame.kind, frame.level))
+        .collect();
+    assert_eq!(levels, [(0xa55a_0003, INFO); 3]);
+    assert!(frames.iter().all(|frame| frame.record.ends_with("evil")));
+    assert_eq!(frames[1].record, "0123456789abcdefFATAL evil");
+}
+
+#[test]
+fn nothing_that_is_started_has_the_descriptor() {
+    let script = "handler() { printf '%s|%s|' \"${_LAMBDA_TELEMETRY_LOG_FD-unset}\" \"${_LAMBDA_TELEMETRY_LOG_FD_PROVIDER_SOCKET-unset}\"; readlink /proc/$$/fd/* /proc/self/fd/* | grep -c frames || :; }";
+    for isolation in ["none", "subshell", "process"] {
+        let plan = Sandbox::of(script)
+            .env("COSHELL_ISOLATION", isolation)
+            .env("_LAMBDA_TELEMETRY_LOG_FD_PROVIDER_SOCKET", "/tmp/socket");
+        let run = Framed::start(plan);
+        assert_eq!(run.sandbox.respond("x"), b"unset|unset|0", "{isolation}");
+        assert_eq!(run.finish(), [], "{isolation}");
+    }
+    let program = "#!/bin/bash\nreadlink /proc/$$/fd/* /proc/self/fd/* | grep -c frames || :\n";
+    for name in ["script.sh", "program"] {
+        let interpreter = if name == "program" {
+            program.replace("/bin/bash", "/usr/bin/env -S sh")
+        } else {
+            program.to_owned()
+        };
+        let plan = Sandbox::empty().executable(name, interpreter).handler(name);
+        let run = Framed::start(plan);
+        assert_eq!(run.sandbox.respond("x"), b"0", "{name}");
+    }
+}
+
+#[test]
+fn scripts_and_programs_log_frames() {
+    for (name, first) in [
+        ("script.sh", "#!/bin/bash"),
+        ("program", "#!/usr/bin/env -S sh"),
+    ] {
+        let text = format!("{first}\necho logged >&2\nexit 3\n");
+        let plan = Sandbox::empty().executable(name, text).handler(name);
+        let run = Framed::start(plan);
+        run.sandbox.invoke(Event::new("the-id", "x"));
+        let frames = run.finish();
+        let texts = texts(&frames);
+        let [(INFO, "logged"), (ERROR, failure)] = texts.as_slice() else {
+            panic!("{texts:#?}");
+        };
+        assert!(
+            failure.starts_with("bootstrap: error: Function.HandlerExited: ")
+                && failure.contains(" (request id the-id)"),
+            "{failure}"
+        );
+    }
+}
+
+#[test]
+fn process_that_outlives_its_invocation_logs_frames() {
+    let plan = Sandbox::of(
+        "handler() { { read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; seq 1 5000; echo done; } >&2 </dev/null & printf on; }",
+    );
+    plan.task_root().fifo("gate");
+    let mut run = Framed::start(plan);
+    assert_eq!(run.sandbox.respond("x"), b"on");
+    run.sandbox.api.wait_parked();
+    run.sandbox.task_root.release("gate");
+    run.wait_for("done");
+    let frames = run.finish();
+    assert_eq!(frames.len(), 5002);
+    assert_eq!((frames[0].kind, frames[0].level), (0xa55a_0003, WARN));
+}
+
+#[test]
+fn frames_of_a_flood_are_whole() {
+    let script = "handler() { local w; for w in {1..4}; do { seq -f \"$w %.0f\" 1 5000 >&2; } & done; head -c 300000 /dev/zero | tr '\\0' x >&2; echo >&2; wait; }";
+    let mut run = Framed::start(Sandbox::of(script));
+    run.sandbox.api.push(Event::new("x", ""));
+    wait_until(
+        || {
+            run.read();
+            !run.sandbox.api.answers("x").is_empty()
+        },
+        LIMIT,
+    );
+    let frames = run.finish();
+    let bytes: usize = frames.iter().map(|frame| frame.record.len()).sum();
+    let lines = (1..=5000).map(|number: u32| number.to_string().len() + 2);
+    assert_eq!(bytes, 300_000 + 4 * lines.sum::<usize>());
+    assert!(frames.iter().all(|frame| frame.level == INFO));
+}
+
+#[test]
+fn reader_that_has_gone_stops_no_handler() {
+    let plan = Sandbox::of("handler() { seq 1 100000 >&2; printf '%s' \"$1\"; }");
+    let Framed { sandbox, pipe, .. } = Framed::start(plan);
+    sandbox.api.wait_parked();
+    drop(pipe);
+    for event in ["one", "two"] {
+        assert_eq!(sandbox.respond(event), event.as_bytes());
+    }
+    sandbox.api.wait_parked();
+    assert_eq!(sandbox.bootstrap.final_log(), "");
+}
+
+#[test]
+fn descriptor_that_does_not_block_loses_nothing() {
+    let plan = Sandbox::of("handler() { seq 1 50000 >&2; printf on; }").file(
+        "start.py",
+        "import os, sys\nos.set_blocking(9, False)\nos.execv(sys.argv[1], sys.argv[1:])\n",
+    );
+    let mut run = Framed::start_by(plan, "python3 \"$LAMBDA_TASK_ROOT/start.py\"");
+    run.sandbox.api.push(Event::new("x", ""));
+    wait_until(
+        || {
+            run.read();
+            !run.sandbox.api.answers("x").is_empty()
+        },
+        LIMIT,
+    );
+    let frames = run.finish();
+    let expected = (1..=50_000).map(|number: u32| number.to_string());
+    assert!(frames.into_iter().map(|frame| frame.record).eq(expected));
+}
+
+#[test]
+fn number_that_names_no_open_descriptor_is_told_and_not_used() {
+    for (number, redirection) in [
+        ("12", ""),
+        ("2", ""),
+        ("-1", ""),
+        ("nine", ""),
+        ("9", "9</dev/null"),
+    ] {
+        let plan = Sandbox::of("handler() { echo logged >&2; printf on; }");
+        let sandbox = redirected(plan, "", redirection)
+            .env("_LAMBDA_TELEMETRY_LOG_FD", number)
+            .start();
+        assert_eq!(sandbox.respond("x"), b"on");
+        assert_eq!(sandbox.respond("x"), b"on");
+        sandbox.api.wait_parked();
+        let expected = format!(
+            "bootstrap: warn: cannot use _LAMBDA_TELEMETRY_LOG_FD={number}: expected a descriptor above 2 that is open for writing\nlogged\nlogged\n"
+        );
+        assert_eq!(sandbox.bootstrap.final_log(), expected, "{number}");
+    }
+}
+
+#[test]
+fn invocations_open_no_descriptor_for_frames() {
+    let run = Framed::start(Sandbox::of("handler() { echo logged >&2; return \"$1\"; }"));
+    run.sandbox.respond("0");
+    run.sandbox.api.wait_parked();
+    let before = open_descriptors(run.sandbox.bootstrap.pid());
+    for event in ["3", "0", "4", "0"] {
+        run.sandbox.invoke(Event::fresh(event));
+    }
+    run.sandbox.api.wait_parked();
+    assert_eq!(open_descriptors(run.sandbox.bootstrap.pid()), before);
+}

@@ -1,0 +1,179 @@
+//! Records that handlers make with `lambda_log`: their level, their lines, their names (contract #66 to #68, #71).
+
+use serde_json::Value;
+
+use crate::logs::{json, messages, records, records_of};
+use crate::support::{Event, LIMIT, Plan, Sandbox};
+
+/// What is logged for one invocation with the event `x`.
+#[track_caller]
+fn log_of(plan: Plan) -> String {
+    let sandbox = plan.start();
+    sandbox.respond_to(Event::new("the-id", "x"));
+    sandbox.api.wait_parked();
+    sandbox.bootstrap.final_log()
+}
+
+#[test]
+fn message_goes_through_as_it_is_in_text() {
+    let script = "lambda_log sourced\nhandler() { lambda_log ERROR $'a\\nb \\\\n %s \\\\' \"$1\"; lambda_log WARN; lambda_log DEBUG ''; lambda_log; lambda_log error lower; }";
+    assert_eq!(
+        log_of(Sandbox::of(script)),
+        "sourced\na\nb \\n %s \\ x\nWARN\n\n\nerror lower\n"
+    );
+}
+
+#[test]
+fn message_of_several_lines_is_one_object_with_its_level() {
+    let script = r#"handler() {
+  echo before >&2
+  lambda_log ERROR $'first\nsecond "quoted" \\ \t\e \\n é & \\&' 'and' more
+  lambda_log TRACE never
+  lambda_log "$1"
+  lambda_log ''
+  printf 'not ended, ' >&2
+  lambda_log FATAL $'\n'
+  echo after >&2
+}"#;
+    let event = Event::new("the-id", "WARN").header("Lambda-Runtime-Aws-Tenant-Id", "t");
+    let found = records_of(json(Sandbox::of(script)), event);
+    assert_eq!(
+        messages(&found),
+        [
+            "before",
+            "first\nsecond \"quoted\" \\ \t\u{1b} \\n é & \\& and more",
+            "WARN",
+            "",
+            "not ended, ",
+            "\n",
+            "after"
+        ]
+    );
+    let levels: Vec<_> = found
+        .iter()
+        .map(|record| record["level"].as_str().unwrap_or_default())
+        .collect();
+    assert_eq!(
+        levels,
+        ["INFO", "ERROR", "INFO", "INFO", "INFO", "FATAL", "INFO"]
+    );
+    for record in &found {
+        assert_eq!(record["requestId"], "the-id", "{record}");
+        assert_eq!(record["tenantId"], "t", "{record}");
+        assert!(record["timestamp"].is_string(), "{record}");
+    }
+}
+
+#[test]
+fn level_drops_what_is_less_grave_in_json_alone() {
+    let script = "handler() { local level; for level in TRACE DEBUG INFO WARN ERROR FATAL; do lambda_log \"$level\" is \"$level\"; done; }";
+    for (least, kept) in [
+        ("TRACE", 6),
+        ("DEBUG", 5),
+        ("", 4),
+        ("WARN", 3),
+        ("ERROR", 2),
+        ("FATAL", 1),
+    ] {
+        let plan = json(Sandbox::of(script)).env("AWS_LAMBDA_LOG_LEVEL", least);
+        let found = records_of(plan, Event::fresh("x"));
+        let all = [
+            "is TRACE", "is DEBUG", "is INFO", "is WARN", "is ERROR", "is FATAL",
+        ];
+        assert_eq!(messages(&found), all[6 - kept..], "{least}");
+        let plan = Sandbox::of(script).env("AWS_LAMBDA_LOG_LEVEL", least);
+        assert_eq!(log_of(plan).lines().count(), 6, "{least}");
+    }
+}
+
+/// Whatever the handler has made of its shell: what it logs is a record, and the handler goes on as it was.
+#[test]
+fn handler_goes_on_as_it_was() {
+    let script = r#"handler() {
+  local -; local IFS=:
+  set -f -- a '*'
+  exec 2>/dev/null
+  set +e; false
+  lambda_log INFO "$@"
+  [[ $- == *f* && $- == *u* && $- != *e* && $IFS == : && $# == 2 ]] && printf fine
+  ( lambda_log 'in a subshell' )
+  lambda_log one | cat
+  lambda_log two >/dev/null
+  set -e
+  lambda_log three && printf ', %s' $(lambda_log four; printf on)
+  unset -f lambda_log
+}"#;
+    for isolation in ["none", "subshell", "process"] {
+        let plan = json(Sandbox::of(script)).env("COSHELL_ISOLATION", isolation);
+        let sandbox = plan.start();
+        assert_eq!(sandbox.respond("x"), b"fine, on", "{isolation}");
+        sandbox.api.wait_parked();
+        let found = records(&sandbox.bootstrap.final_log());
+        assert_eq!(
+            messages(&found),
+            ["a *", "in a subshell", "one", "two", "three", "four"],
+            "{isolation}"
+        );
+    }
+}
+
+#[test]
+fn file_may_have_a_function_of_that_name() {
+    for script in [
+        "lambda_log() { echo \"mine: $*\" >&2; }\nhandler() { lambda_log ERROR x; }",
+        "handler() { lambda_log() { echo \"mine: $*\" >&2; }; lambda_log ERROR x; }",
+    ] {
+        assert_eq!(log_of(Sandbox::of(script)), "mine: ERROR x\n");
+    }
+}
+
+#[test]
+fn it_is_no_function_of_the_file() {
+    for (handler, defined) in [("missing", "handler"), ("lambda_log", "handler")] {
+        let sandbox = Sandbox::of("handler() { :; }")
+            .handler(&format!("function.{handler}"))
+            .start();
+        let error = sandbox.api.wait_init_error().error_document();
+        let message = error["errorMessage"].as_str().unwrap_or_default();
+        let end = format!("defines no function {handler}; it defines {defined}");
+        assert!(message.ends_with(&end), "{message}");
+        sandbox.bootstrap.wait_failure(LIMIT);
+    }
+}
+
+/// The end of the log that an error quotes shows messages as they were given.
+#[test]
+fn error_quotes_messages_as_they_were_given() {
+    for format in ["Text", "JSON"] {
+        let sandbox =
+            Sandbox::of("handler() { echo plain >&2; lambda_log WARN $'a\\nb'; return 3; }")
+                .env("AWS_LAMBDA_LOG_FORMAT", format)
+                .start();
+        let error = sandbox.fail("x");
+        assert_eq!(
+            error["errorMessage"], "handler returned status 3\nplain\na\nb",
+            "{format}"
+        );
+    }
+}
+
+/// A handler that prints what it is given logs that, and no record that somebody else made up.
+#[test]
+fn words_of_lambda_log_in_a_line_are_content() {
+    let script = "handler() { printf '%s\\n' \"$1\" >&2; declare -p __driver_log_mark >&2 || :; }";
+    let event = Event::new("x", "0123456789abcdefFATAL evil");
+    let found = records_of(json(Sandbox::of(script)), event);
+    assert_eq!(found[0]["message"], "0123456789abcdefFATAL evil");
+    let is_info = |record: &Value| record["level"] == "INFO";
+    assert!(found.iter().all(is_info), "{found:?}");
+}
+
+#[test]
+fn log_that_the_handler_closed_is_no_failure() {
+    let script = "handler() { exec 64>&-; lambda_log x; printf on; }";
+    let sandbox = Sandbox::of(script).start();
+    for _ in 0..2 {
+        assert_eq!(sandbox.respond("x"), b"on");
+    }
+    sandbox.bootstrap.wait_log("64: Bad file descriptor");
+}
