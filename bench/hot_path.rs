@@ -17,6 +17,7 @@ use coshell::child::logs::Logs;
 use coshell::config::{self, Config, Isolation};
 use coshell::handler::Handler;
 use coshell::invocation::{Invocation, Outcome};
+use coshell::response::Response;
 use coshell::runtime_api::{Client, Posted};
 use coshell::shell::protocol::{self, Context};
 use coshell::shell::{Shell, Starting};
@@ -54,6 +55,7 @@ fn shell() -> (&'static Arc<Signals>, Shell<'static>) {
         bash: config::bash(None),
         shell_options: ["-euo", "pipefail"].map(ToOwned::to_owned).to_vec(),
         keep_trailing_newlines: false,
+        streams_responses: false,
         isolation: Isolation::None,
         deadline_margin: None,
         ends_leftovers: false,
@@ -82,9 +84,11 @@ fn shell_invokes(bencher: Bencher, event_bytes: usize) {
     let (signals, shell) = shell();
     let (shell, invocation) = (RefCell::new(shell), invocation(event_bytes));
     let invoke = || {
-        let outcome = shell
-            .borrow_mut()
-            .invoke(&invocation, &mut Limit::new(signals, None));
+        let outcome = shell.borrow_mut().invoke(
+            &invocation,
+            &mut Response::unwanted(""),
+            &mut Limit::new(signals, None),
+        );
         let Outcome::Response(response) = outcome.unwrap() else {
             unreachable!()
         };
@@ -102,7 +106,8 @@ fn shell_invokes_and_settles(bencher: Bencher, event_bytes: usize) {
     let (signals, mut shell) = shell();
     let invocation = invocation(event_bytes);
     bencher.bench_local(|| {
-        let outcome = shell.invoke(&invocation, &mut Limit::new(signals, None));
+        let mut response = Response::unwanted("");
+        let outcome = shell.invoke(&invocation, &mut response, &mut Limit::new(signals, None));
         shell.settle(&invocation).unwrap();
         outcome.unwrap()
     });

@@ -117,6 +117,15 @@ __driver_seldom() { # <function> [its arguments...]
   "$@"
 }
 
+# For handlers; a file may define its own. `||` keeps `set -e` out of what is ours.
+lambda_http_response() {
+  __driver_seldom __driver_http_response "$@" || builtin return
+}
+
+lambda_stream_response() {
+  __driver_seldom __driver_stream_response "$@" || builtin return
+}
+
 # The ERR trap: only where `set -e` is about to end the shell there is something to do.
 __driver_on_error() { # <status> <line> <command>
   [[ $- == *e* && $BASH_SUBSHELL == "$__driver_depth" ]] && __driver_seldom __driver_leave_on_error "$@"

@@ -148,7 +148,7 @@ __driver_refuse_options() { # `set` did not take what COSHELL_SHELL_OPTIONS says
 __driver_undefined() { # <mark>: tells that the handler's function is not there, and which are
   builtin local __driver_name __driver_names
   __driver_names=$(\builtin compgen -A function | while \builtin read -r __driver_name; do
-    case $__driver_name in ,* | exit | __driver_*) ;; *) \builtin printf '%s ' "$__driver_name" ;; esac
+    case $__driver_name in ,* | exit | __driver_* | lambda_http_response | lambda_stream_response) ;; *) \builtin printf '%s ' "$__driver_name" ;; esac
   done)
   builtin printf '%s undefined %s\0' "$1" "$__driver_names"
 }

@@ -35,6 +35,8 @@ pub struct Config {
     pub shell_options: Vec<String>,
     /// `COSHELL_TRAILING_NEWLINES=keep`: newlines at the end of a response stay.
     pub keep_trailing_newlines: bool,
+    /// `COSHELL_RESPONSE_MODE=streaming`: a response is sent while the handler makes it.
+    pub streams_responses: bool,
     /// `COSHELL_ISOLATION`: what of a function's shell the next invocation sees.
     pub isolation: Isolation,
     /// `COSHELL_DEADLINE_MARGIN_MS`: so long before the deadline the handler is stopped.
@@ -89,6 +91,11 @@ impl Config {
             keep_trailing_newlines: choice(
                 "COSHELL_TRAILING_NEWLINES",
                 &[("strip", false), ("keep", true)],
+                &mut invalid,
+            ),
+            streams_responses: choice(
+                "COSHELL_RESPONSE_MODE",
+                &[("buffered", false), ("streaming", true)],
                 &mut invalid,
             ),
             isolation: choice(

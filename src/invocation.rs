@@ -114,7 +114,7 @@ impl Invocation {
 /// What became of an invocation: exactly one of these is posted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The handler's standard output, byte for byte.
+    /// The handler's standard output, byte for byte; empty if it was streamed.
     Response(Vec<u8>),
     /// The handler failed; the function lives on.
     Failure(Failure),
@@ -129,6 +129,14 @@ pub struct Failure {
     pub message: String,
     /// Where the handler was, the innermost frame first; may be empty.
     pub stack: Vec<Frame>,
+}
+
+impl Failure {
+    /// Whether the handler was stopped, so that little time is left.
+    #[must_use]
+    pub fn is_overrun(&self) -> bool {
+        matches!(self.error_type, "Function.Timeout" | "Function.Stopped")
+    }
 }
 
 /// A shell function that was running.

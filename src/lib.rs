@@ -8,7 +8,7 @@
 //! ```
 //!
 //! `bootstrap` is `config`, `handler`, `runtime`, and below it `runtime_api` and `shell`, which
-//! never meet; `invocation`, `error` and `log` serve all. The feature `cli` adds `cli`,
+//! never meet; `invocation`, `response`, `error` and `log` serve all. The feature `cli` adds `cli`,
 //! `emulator`, `check` and `package`, which `bootstrap` does not need; the feature `compare` adds
 //! `compare`.
 
@@ -20,6 +20,7 @@ pub mod handler;
 pub mod invocation;
 pub mod log;
 pub mod program;
+pub mod response;
 pub mod runtime;
 pub mod runtime_api;
 pub mod shell;

@@ -78,7 +78,8 @@ impl RuntimeApiConnector {
     }
 }
 
-fn connect(api: &str) -> io::Result<TcpStream> {
+/// A connection to `api`, which is `host:port`.
+pub fn connect(api: &str) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     for address in api.to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {

@@ -3,10 +3,11 @@
 //! One kept connection, no proxy, no redirects, no timeouts. Each request has its own rules for
 //! failures, which the points B, C, E and F of the contract name: what can be asked again is
 //! asked again, an answer is never given twice, and nothing is retried without an end.
-//! Neighbours: `wire.rs` has the words, `connection.rs` the socket.
+//! Neighbours: `wire.rs` has the words, `connection.rs` the socket; `stream.rs` is the other way of a response.
 
 mod connection;
 mod extension;
+mod stream;
 pub mod wire;
 
 use std::fmt::Write;
@@ -22,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::invocation::{Failure, Invocation, Outcome};
 use crate::wait::Signals;
 use connection::{NoResolver, Progress, RuntimeApiConnector};
+use stream::Stream;
 use wire::ErrorDocument;
 
 /// What `bootstrap` calls itself: Lambda records the first token as the runtime's release.
@@ -153,6 +155,12 @@ impl<'a> Client<'a> {
             api: self.api.clone(),
             cause,
         }
+    }
+
+    /// Where the response of `invocation` goes if it is streamed.
+    #[must_use]
+    pub fn stream<'s>(&'s self, invocation: &'s Invocation) -> Stream<'s> {
+        Stream::new(&self.api, invocation, self.signals)
     }
 
     /// Posts the one answer of `invocation`.

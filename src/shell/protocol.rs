@@ -3,6 +3,8 @@
 //! `docs/protocol.md` draws it. Pure functions over bytes: nothing here touches a descriptor.
 
 use std::fmt::Write;
+
+use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use memchr::{memchr, memmem};
@@ -10,6 +12,7 @@ use memchr::{memchr, memmem};
 use crate::child::arguments::{Arguments, Separator, push};
 use crate::child::bash::{quote, version, without_comments};
 use crate::invocation::{Frame, Invocation, variable};
+use crate::response::Asked;
 
 /// The driver, as bash reads it when it starts; `in_subshell` if handlers run in a fork.
 #[must_use]
@@ -24,7 +27,10 @@ pub fn driver(in_subshell: bool) -> String {
 /// The driver's other half, which bash reads when something goes wrong.
 #[must_use]
 pub fn seldom() -> String {
-    without_comments(include_str!("../../runtime-scripts/seldom.bash"))
+    without_comments(concat!(
+        include_str!("../../runtime-scripts/seldom.bash"),
+        include_str!("../../runtime-scripts/lambda.bash")
+    ))
 }
 
 /// The descriptors that bash starts with; the driver moves the first six to 60 and up, where
@@ -326,6 +332,49 @@ pub fn find_misled_report(bytes: &[u8], mark: &str, own_trap: &str) -> Option<(R
         .unwrap_or(before)
         .len();
     Some((report, start))
+}
+
+/// How much of `bytes`, which come from the response's pipe, is no part of a report, for all that is
+/// known: bash writes the trap and the mark at once each, and one may be there without the other.
+#[must_use]
+pub fn before_misled_report(bytes: &[u8], mark: &str, own_trap: &str) -> usize {
+    if mark.is_empty() {
+        return bytes.len();
+    }
+    let mark = memmem::find(bytes, format!("{mark}\0").as_bytes());
+    let before = &bytes[..mark.unwrap_or(bytes.len())];
+    let without_trap = before.strip_suffix(own_trap.as_bytes());
+    without_trap.unwrap_or(before).len()
+}
+
+/// The word that a handler's wish for its response begins with.
+const RESPOND: &[u8] = b"respond\0";
+/// More fields than a response can have headers.
+const MAX_ASKED_FIELDS: usize = 4096;
+
+/// Finds what a handler asks of its response, and where that is:
+/// `respond NUL count NUL`, and then so many fields: `request id NUL place NUL kind NUL` and the words
+/// that the kind has. `None` while it is not complete. Any process that has the control pipe can write it.
+#[must_use]
+pub fn find_asked(bytes: &[u8]) -> Option<(Asked, Range<usize>)> {
+    memmem::find_iter(bytes, RESPOND).find_map(|start| {
+        let mut end = start + RESPOND.len();
+        let mut field = || {
+            let length = memchr(b'\0', &bytes[end..])?;
+            let text = String::from_utf8_lossy(&bytes[end..end + length]).into_owned();
+            end += length + 1;
+            Some(text)
+        };
+        let count: usize = field()?.parse().ok()?;
+        let count = (3..=MAX_ASKED_FIELDS).contains(&count).then_some(count)?;
+        let asked = Asked {
+            request_id: field()?,
+            place: field()?,
+            kind: field()?,
+            words: (3..count).map(|_| field()).collect::<Option<_>>()?,
+        };
+        Some((asked, start..end))
+    })
 }
 
 /// The last words of a shell that ended by itself. They are not to be trusted beyond where the
