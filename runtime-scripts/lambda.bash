@@ -5,11 +5,12 @@
 # called: the host says no more than that, for it has to look at everything that comes from there.
 
 __driver_http_response() { # [--stream] [--cookie COOKIE]... STATUS [HEADER...]
-  builtin local - LC_ALL=C __driver_kind=http __driver_words=() __driver_lines=() __driver_line
+  builtin local - LC_ALL=C __driver_mode=http __driver_words __driver_lines __driver_line
   builtin set +eux
+  __driver_words=() __driver_lines=()
   while (($#)); do
     case $1 in
-      --stream) __driver_kind=http-stream ;;
+      --stream) __driver_mode=http-stream ;;
       --cookie)
         (($# > 1)) || __driver_refuse '--cookie' 'a cookie is missing' || builtin return
         __driver_lines+=("Set-Cookie: $2")
@@ -20,8 +21,8 @@ __driver_http_response() { # [--stream] [--cookie COOKIE]... STATUS [HEADER...]
     esac
     builtin shift
   done
-  if [[ ! ${__driver_words-} =~ ^[1-5][0-9][0-9]$ ]]; then
-    __driver_refuse "status ${__driver_words-}" 'expected 100 to 599' || builtin return
+  if [[ ! ${__driver_words[0]-} =~ ^[1-5][0-9][0-9]$ ]]; then
+    __driver_refuse "status ${__driver_words[0]-}" 'expected 100 to 599' || builtin return
   fi
   __driver_lines=("${__driver_words[@]:1}" "${__driver_lines[@]}")
   for __driver_line in "${__driver_lines[@]}"; do
@@ -31,7 +32,7 @@ __driver_http_response() { # [--stream] [--cookie COOKIE]... STATUS [HEADER...]
       __driver_refuse "header ${__driver_line%%:*}" 'its value is not visible ASCII' || builtin return
     fi
   done
-  __driver_ask "$__driver_kind" "$__driver_words" "${__driver_lines[@]}"
+  __driver_ask "$__driver_mode" "${__driver_words[0]}" "${__driver_lines[@]}"
 }
 
 __driver_stream_response() { # [CONTENT-TYPE]
@@ -49,6 +50,8 @@ __driver_stream_response() { # [CONTENT-TYPE]
 # which the handler calls.
 __driver_refuse() { # <what> <cause>
   builtin printf '%s: line %s: %s: cannot use %s: %s\n' "${BASH_SOURCE[4]}" "${BASH_LINENO[3]}" "${FUNCNAME[3]}" "$1" "$2" >&2
+  # What an error document names: bash has the last command of the function instead.
+  __driver_refused=${FUNCNAME[3]}
   builtin return 2
 }
 

@@ -80,6 +80,7 @@ __driver_leave_on_error() { # <status> <line> <command>
   # shellcheck disable=SC2154 # the driver sets it
   if [[ ${FUNCNAME[3]} == ,* ]]; then builtin return "$__driver_depth"; fi
   __driver_kind=errexit
+  if [[ $3 == 'builtin return' ]]; then builtin set -- "$1" "$2" "${__driver_refused-$3}"; fi
   if ((__driver_depth)); then
     # A fork ends by itself, as a subshell does.
     __driver_note 4 "$3" "$2"

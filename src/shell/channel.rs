@@ -154,7 +154,7 @@ impl Channel {
         let (mut alone, mut has_response, mut silent) = (true, false, false);
         self.response_closed = false;
         loop {
-            self.pass_on_asked(response, limit)?;
+            self.pass_on_asked(mark, response, limit)?;
             if let Some((report, end)) =
                 protocol::find_report(&self.told, mark, &self.own_exit_trap)
             {
@@ -223,7 +223,7 @@ impl Channel {
             if let Some(status) = self.process.child.status() {
                 // Its last words may have come with its end.
                 while self.read_control_now() {}
-                self.pass_on_asked(response, limit)?;
+                self.pass_on_asked(mark, response, limit)?;
                 let report = self.take_misled_report(mark, response, limit)?;
                 return Ok(report.map_or(Told::Ended(status), Told::LastReport));
             }
@@ -256,8 +256,13 @@ impl Channel {
     }
 
     /// Does what the handler asked of its response so far.
-    fn pass_on_asked(&mut self, response: &mut Response, limit: &mut Limit) -> Result<(), Overrun> {
-        while let Some((asked, place)) = protocol::find_asked(&self.told) {
+    fn pass_on_asked(
+        &mut self,
+        mark: &str,
+        response: &mut Response,
+        limit: &mut Limit,
+    ) -> Result<(), Overrun> {
+        while let Some((asked, place)) = protocol::find_asked(&self.told, mark) {
             self.told.drain(place);
             response.ask(&asked, limit)?;
         }

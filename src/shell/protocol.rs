@@ -354,9 +354,13 @@ const MAX_ASKED_FIELDS: usize = 4096;
 
 /// Finds what a handler asks of its response, and where that is:
 /// `respond NUL count NUL`, and then so many fields: `request id NUL place NUL kind NUL` and the words
-/// that the kind has. `None` while it is not complete. Any process that has the control pipe can write it.
+/// that the kind has. `None` while it is not complete. Any process that has the control pipe can write it, and
+/// it never reaches into the report, which bears `mark`.
 #[must_use]
-pub fn find_asked(bytes: &[u8]) -> Option<(Asked, Range<usize>)> {
+pub fn find_asked(bytes: &[u8], mark: &str) -> Option<(Asked, Range<usize>)> {
+    let report = format!("{mark}\0");
+    let report = (!mark.is_empty()).then(|| memmem::find(bytes, report.as_bytes()));
+    let bytes = &bytes[..report.flatten().unwrap_or(bytes.len())];
     memmem::find_iter(bytes, RESPOND).find_map(|start| {
         let mut end = start + RESPOND.len();
         let mut field = || {

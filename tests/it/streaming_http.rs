@@ -253,7 +253,8 @@ fn refused_call_ends_the_handler_under_errexit() {
         message.contains("cannot use status 99: expected 100 to 599"),
         "{message}"
     );
-    assert!(message.contains("ended with status 2"), "{message}");
+    let wanted = "`lambda_http_response` ended with status 2 in handler (";
+    assert!(message.starts_with(wanted), "{message}");
     let innermost = document["stackTrace"][0].as_str().unwrap();
     assert!(!innermost.contains("__driver"), "{document}");
 }
