@@ -14,7 +14,7 @@ use std::thread;
 use coshell::child::Surroundings;
 use coshell::child::arguments::Separator;
 use coshell::child::logs::Logs;
-use coshell::config::{self, Config, Isolation};
+use coshell::config::{self, Config, Isolation, ResponseMode};
 use coshell::handler::Handler;
 use coshell::invocation::{Invocation, Outcome};
 use coshell::response::Response;
@@ -55,7 +55,7 @@ fn shell() -> (&'static Arc<Signals>, Shell<'static>) {
         bash: config::bash(None),
         shell_options: ["-euo", "pipefail"].map(ToOwned::to_owned).to_vec(),
         keep_trailing_newlines: false,
-        streams_responses: false,
+        response_mode: ResponseMode::Buffered,
         isolation: Isolation::None,
         deadline_margin: None,
         ends_leftovers: false,

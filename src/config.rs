@@ -36,7 +36,7 @@ pub struct Config {
     /// `COSHELL_TRAILING_NEWLINES=keep`: newlines at the end of a response stay.
     pub keep_trailing_newlines: bool,
     /// `COSHELL_RESPONSE_MODE=streaming`: a response is sent while the handler makes it.
-    pub streams_responses: bool,
+    pub response_mode: ResponseMode,
     /// `COSHELL_ISOLATION`: what of a function's shell the next invocation sees.
     pub isolation: Isolation,
     /// `COSHELL_DEADLINE_MARGIN_MS`: so long before the deadline the handler is stopped.
@@ -51,6 +51,15 @@ pub struct Config {
     pub invalid: Option<(&'static str, String)>,
     /// `AWS_LAMBDA_LOG_FORMAT` and `AWS_LAMBDA_LOG_LEVEL`.
     pub log: Log,
+}
+
+/// How a response is sent, unless its handler says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResponseMode {
+    /// When the handler has ended.
+    Buffered,
+    /// While the handler makes it.
+    Streaming,
 }
 
 /// Where a function runs.
@@ -93,9 +102,12 @@ impl Config {
                 &[("strip", false), ("keep", true)],
                 &mut invalid,
             ),
-            streams_responses: choice(
+            response_mode: choice(
                 "COSHELL_RESPONSE_MODE",
-                &[("buffered", false), ("streaming", true)],
+                &[
+                    ("buffered", ResponseMode::Buffered),
+                    ("streaming", ResponseMode::Streaming),
+                ],
                 &mut invalid,
             ),
             isolation: choice(

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::child::Surroundings;
 use crate::child::logs::Logs;
-use crate::config::Config;
+use crate::config::{Config, ResponseMode};
 use crate::error::{Error, Result};
 use crate::failure::of_no_time;
 use crate::handler::{Handler, Kind};
@@ -162,7 +162,7 @@ fn invoke(
             return Ok(Outcome::Failure(of_no_time(around.handler, margin, left)));
         }
     };
-    let is_streamed = around.config.streams_responses;
+    let is_streamed = around.config.response_mode == ResponseMode::Streaming;
     let mut response = Response::new(&invocation.request_id, is_streamed, outlet);
     let mut limit = Limit::new(around.signals, deadline);
     runner.invoke(invocation, &mut response, &mut limit)

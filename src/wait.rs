@@ -150,7 +150,7 @@ impl<'a> Limit<'a> {
         sources: [Option<BorrowedFd>; N],
         limit: Option<Duration>,
     ) -> Result<[bool; N], Overrun> {
-        self.ready_for(sources.map(|source| Some(to_read(source?))), limit)
+        self.ready_for(&sources.map(|source| Some(to_read(source?))), limit)
     }
 
     /// Waits until `socket` has something to read, or has been closed, or takes bytes again if
@@ -161,7 +161,7 @@ impl<'a> Limit<'a> {
     pub fn socket_ready(&mut self, socket: BorrowedFd, is_full: bool) -> Result<(), Overrun> {
         let mut events = PollFlags::POLLIN;
         events.set(PollFlags::POLLOUT, is_full);
-        self.ready_for([Some(PollFd::new(socket, events))], None)
+        self.ready_for(&[Some(PollFd::new(socket, events))], None)
             .map(drop)
     }
 
@@ -170,12 +170,12 @@ impl<'a> Limit<'a> {
     /// # Errors
     /// When the time is up before.
     pub fn pause(&mut self, duration: Duration) -> Result<(), Overrun> {
-        self.ready_for([], Some(duration)).map(drop)
+        self.ready_for(&[], Some(duration)).map(drop)
     }
 
     fn ready_for<const N: usize>(
         &mut self,
-        sources: [Option<PollFd>; N],
+        sources: &[Option<PollFd>; N],
         limit: Option<Duration>,
     ) -> Result<[bool; N], Overrun> {
         let limit = limit.map(|limit| Instant::now() + limit);

@@ -7,6 +7,7 @@
 
 mod connection;
 mod extension;
+mod posting;
 mod stream;
 pub mod wire;
 

@@ -1,31 +1,17 @@
 //! One streamed response: a POST whose body is sent while the handler makes it, with trailers.
 //!
-//! hyper speaks the HTTP, since ureq cannot send what comes after a body. It is driven by hand:
-//! the futures are polled where a blocking call would stand, and what they wait for is one socket, which
-//! `wait.rs` waits for beside the deadline and the signals. No runtime, no thread; and a connection of its own
-//! for each response, closed after it, as Lambda wants it.
+//! hyper speaks the HTTP, since ureq cannot send what comes after a body. Each response has a connection of its own,
+//! which is closed after it, as Lambda wants it. Neighbours: `posting.rs` drives hyper, `wire.rs` has the words.
 
-use std::cell::{Cell, RefCell};
-use std::convert::Infallible;
-use std::future::Future;
-use std::io::{self, IoSlice, Read, Write};
-use std::net::{Shutdown, TcpStream};
-use std::os::fd::AsFd;
-use std::pin::{Pin, pin};
-use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use hyper::body::{Body, Bytes, Frame, Incoming};
-use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, TRAILER, USER_AGENT};
+use hyper::http::request::Builder;
 use hyper::{Request, StatusCode};
-use ureq::http::Response;
 
+use super::posting::{Answer, Posting};
 use super::{Posted, RETRY_AFTER, connection, refusal, wire};
 use crate::error::{Error, Result};
 use crate::invocation::{Failure, Invocation, Outcome};
@@ -37,8 +23,6 @@ use wire::ErrorDocument;
 const END_LIMIT: Duration = Duration::from_millis(100);
 /// Trailers are kept well below what servers take.
 const MAX_TRAILER_BYTES: usize = 12 * 1024;
-/// How much of an answer to us is kept.
-const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// The streamed response of one invocation, if it has one.
 #[derive(Debug)]
@@ -53,7 +37,7 @@ pub struct Stream<'a> {
 #[derive(Debug)]
 enum State {
     Unopened,
-    Open(Box<Exchange>),
+    Open(Box<Posting>),
     /// It could not be opened, for this reason.
     Failed(String),
 }
@@ -86,10 +70,10 @@ impl<'a> Stream<'a> {
             answer: "response",
             cause,
         };
-        let mut exchange = match self.state {
+        let mut posting = match self.state {
             State::Unopened => return Ok(None),
             State::Failed(cause) => return Err(failed(cause)),
-            State::Open(exchange) => exchange,
+            State::Open(posting) => posting,
         };
         let mut limit = Limit::new(self.signals, None);
         let trailers = match outcome {
@@ -101,12 +85,12 @@ impl<'a> Stream<'a> {
                 Some(trailers(failure))
             }
         };
-        exchange.end(trailers);
+        posting.end(trailers);
         // If the time is up there is no answer, which is told.
-        let _ = exchange.drive(&mut limit, Exchange::is_answered);
+        let _ = posting.drive(&mut limit, Posting::is_answered);
         let count = self.sent_bytes;
         let sent = |cause: String| format!("{cause}; {count} bytes of the response had been sent");
-        Ok(Some(match exchange.answer {
+        Ok(Some(match posting.answer {
             Answer::Whole(StatusCode::ACCEPTED, _) => Posted::Accepted,
             Answer::Whole(status, text) => {
                 let cause = sent(refusal(status, &String::from_utf8_lossy(&text)));
@@ -122,13 +106,9 @@ impl<'a> Stream<'a> {
         }))
     }
 
-    fn request(
-        &self,
-        content_type: &str,
-        body: Outgoing,
-    ) -> hyper::http::Result<Request<Outgoing>> {
+    fn head(&self, content_type: &str) -> Builder {
         let path = wire::response_path(&self.invocation.request_id);
-        let mut request = Request::post(path)
+        let head = Request::post(path)
             .header(HOST, self.api)
             .header(USER_AGENT, super::USER_AGENT)
             .header(CONNECTION, "close")
@@ -136,10 +116,10 @@ impl<'a> Stream<'a> {
             .header(wire::RESPONSE_MODE, wire::STREAMING)
             .header(TRAILER, wire::ERROR_TYPE)
             .header(TRAILER, wire::ERROR_BODY);
-        if let Some(attempt) = &self.invocation.invocation_id {
-            request = request.header(wire::INVOCATION_ID, attempt);
+        match &self.invocation.invocation_id {
+            Some(attempt) => head.header(wire::INVOCATION_ID, attempt),
+            None => head,
         }
-        request.body(body)
     }
 }
 
@@ -168,28 +148,24 @@ impl Outlet for Stream<'_> {
                 (wire::HTTP_INTEGRATION.to_owned(), prelude)
             }
         };
-        let ahead = Rc::new(RefCell::new(Ahead::default()));
-        let exchange = self
-            .request(&content_type, Outgoing(Rc::clone(&ahead)))
-            .map_err(|error| error.to_string())
-            .and_then(|request| Exchange::begin(socket, request, ahead));
-        self.state = match exchange {
-            Ok(exchange) => State::Open(Box::new(exchange)),
+        let posting = Posting::begin(socket, self.head(&content_type));
+        self.state = match posting {
+            Ok(posting) => State::Open(Box::new(posting)),
             Err(cause) => State::Failed(cause),
         };
         self.send(first, limit)
     }
 
     fn send(&mut self, bytes: Vec<u8>, limit: &mut Limit) -> std::result::Result<(), Overrun> {
-        let State::Open(exchange) = &mut self.state else {
+        let State::Open(posting) = &mut self.state else {
             return Ok(());
         };
         let count = bytes.len();
-        exchange.put(bytes);
-        exchange.drive(limit, |exchange| {
-            exchange.is_flushed() || exchange.is_refused()
+        posting.put(bytes);
+        posting.drive(limit, |posting| {
+            posting.is_flushed() || posting.is_refused()
         })?;
-        if !exchange.is_refused() {
+        if !posting.is_refused() {
             self.sent_bytes += count;
         }
         Ok(())
@@ -231,273 +207,4 @@ fn trailers(failure: &Failure) -> HeaderMap {
         trailers.insert(wire::ERROR_BODY, body);
     }
     trailers
-}
-
-/// A request and its answer, on a connection of their own.
-#[derive(Debug)]
-struct Exchange {
-    socket: Rc<Socket>,
-    /// `None` when it is over.
-    connection: Option<http1::Connection<Io, Outgoing>>,
-    ahead: Rc<RefCell<Ahead>>,
-    answer: Answer,
-    woken: Arc<Woken>,
-}
-
-/// What the platform says.
-enum Answer {
-    Awaited(Pin<Box<dyn Future<Output = hyper::Result<Response<Incoming>>>>>),
-    Begun(StatusCode, Incoming, Vec<u8>),
-    Whole(StatusCode, Vec<u8>),
-    /// The connection broke off, in hyper's words.
-    Broken(String),
-}
-
-impl std::fmt::Debug for Answer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Awaited(_) => "Awaited",
-            Self::Begun(..) => "Begun",
-            Self::Whole(..) => "Whole",
-            Self::Broken(_) => "Broken",
-        })
-    }
-}
-
-impl Exchange {
-    fn begin(
-        stream: TcpStream,
-        request: Request<Outgoing>,
-        ahead: Rc<RefCell<Ahead>>,
-    ) -> std::result::Result<Self, String> {
-        stream
-            .set_nonblocking(true)
-            .map_err(|error| error.to_string())?;
-        let socket = Rc::new(Socket {
-            stream,
-            is_full: Cell::new(false),
-        });
-        let woken = Arc::new(Woken::default());
-        let waker = Waker::from(Arc::clone(&woken));
-        // It waits for nothing.
-        let shaken = pin!(http1::handshake(Io(Rc::clone(&socket))));
-        let (mut sender, connection) = match shaken.poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(Ok(both)) => both,
-            Poll::Ready(Err(error)) => return Err(error.to_string()),
-            Poll::Pending => return Err("the connection is not ready".to_owned()),
-        };
-        Ok(Self {
-            socket,
-            connection: Some(connection),
-            ahead,
-            answer: Answer::Awaited(Box::pin(sender.send_request(request))),
-            woken,
-        })
-    }
-
-    fn put(&mut self, bytes: Vec<u8>) {
-        self.ahead.borrow_mut().piece = (!bytes.is_empty()).then(|| bytes.into());
-    }
-
-    fn end(&mut self, trailers: Option<HeaderMap>) {
-        self.ahead.borrow_mut().end = Some(trailers);
-    }
-
-    /// Whether all that was put is with the system.
-    fn is_flushed(&self) -> bool {
-        self.ahead.borrow().piece.is_none() && !self.socket.is_full.get()
-    }
-
-    /// Whether nobody wants more of the body.
-    fn is_refused(&self) -> bool {
-        let is_wanted = match &self.answer {
-            Answer::Awaited(_) => true,
-            Answer::Begun(status, ..) | Answer::Whole(status, _) => status.is_success(),
-            Answer::Broken(_) => false,
-        };
-        // The other one is hyper's, for as long as it would send more.
-        !is_wanted || self.connection.is_none() || Rc::strong_count(&self.ahead) == 1
-    }
-
-    fn is_answered(&self) -> bool {
-        matches!(self.answer, Answer::Whole(..) | Answer::Broken(_))
-    }
-
-    /// Goes on until it `is_done`, or until the time is up.
-    fn drive(
-        &mut self,
-        limit: &mut Limit,
-        is_done: impl Fn(&Self) -> bool,
-    ) -> std::result::Result<(), Overrun> {
-        loop {
-            self.poll();
-            if is_done(self) {
-                return Ok(());
-            }
-            limit.socket_ready(self.socket.stream.as_fd(), self.socket.is_full.get())?;
-        }
-    }
-
-    /// Goes on as far as the socket lets it.
-    fn poll(&mut self) {
-        let waker = Waker::from(Arc::clone(&self.woken));
-        let mut context = Context::from_waker(&waker);
-        loop {
-            if let Some(connection) = &mut self.connection
-                && Pin::new(connection).poll(&mut context).is_ready()
-            {
-                // What was the matter with it is told with the answer.
-                self.connection = None;
-            }
-            self.poll_answer(&mut context);
-            if !self.woken.0.swap(false, Ordering::Relaxed) {
-                return;
-            }
-        }
-    }
-
-    fn poll_answer(&mut self, context: &mut Context) {
-        if let Answer::Awaited(answer) = &mut self.answer {
-            match answer.as_mut().poll(context) {
-                Poll::Ready(Ok(answer)) => {
-                    let (head, body) = answer.into_parts();
-                    self.answer = Answer::Begun(head.status, body, Vec::new());
-                }
-                Poll::Ready(Err(error)) => self.answer = Answer::Broken(words_of(&error)),
-                Poll::Pending => {}
-            }
-        }
-        while let Answer::Begun(status, body, text) = &mut self.answer {
-            match Pin::new(body).poll_frame(context) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    let bytes = frame.into_data().unwrap_or_default();
-                    let room = MAX_ANSWER_BYTES.saturating_sub(text.len());
-                    text.extend_from_slice(&bytes[..bytes.len().min(room)]);
-                }
-                // The status alone decides.
-                Poll::Ready(_) => self.answer = Answer::Whole(*status, std::mem::take(text)),
-                Poll::Pending => return,
-            }
-        }
-    }
-}
-
-/// hyper's words, and those of the system behind them.
-fn words_of(error: &hyper::Error) -> String {
-    match std::error::Error::source(error) {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
-    }
-}
-
-/// Whether something that we wait for has happened while we polled.
-#[derive(Debug, Default)]
-struct Woken(AtomicBool);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// What hyper is to send next.
-#[derive(Debug, Default)]
-struct Ahead {
-    piece: Option<Bytes>,
-    /// The body ends after the piece; with trailers, if there are any.
-    end: Option<Option<HeaderMap>>,
-}
-
-/// The body of the request, as hyper sees it.
-#[derive(Debug)]
-struct Outgoing(Rc<RefCell<Ahead>>);
-
-impl Body for Outgoing {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _: &mut Context,
-    ) -> Poll<Option<std::result::Result<Frame<Bytes>, Infallible>>> {
-        let mut ahead = self.0.borrow_mut();
-        if let Some(piece) = ahead.piece.take() {
-            return Poll::Ready(Some(Ok(Frame::data(piece))));
-        }
-        match &mut ahead.end {
-            // Whoever puts more there polls.
-            None => Poll::Pending,
-            Some(trailers) => Poll::Ready(trailers.take().map(|map| Ok(Frame::trailers(map)))),
-        }
-    }
-}
-
-/// A socket that does not block.
-#[derive(Debug)]
-struct Socket {
-    stream: TcpStream,
-    /// It took less than there was, the last time.
-    is_full: Cell<bool>,
-}
-
-impl Socket {
-    fn written(&self, result: io::Result<usize>) -> Poll<io::Result<usize>> {
-        let written = when_ready(result);
-        self.is_full.set(written.is_pending());
-        written
-    }
-}
-
-fn when_ready<T>(result: io::Result<T>) -> Poll<io::Result<T>> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
-        result => Poll::Ready(result),
-    }
-}
-
-/// The socket, as hyper sees it.
-#[derive(Debug)]
-struct Io(Rc<Socket>);
-
-impl hyper::rt::Read for Io {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        _: &mut Context,
-        mut buffer: hyper::rt::ReadBufCursor,
-    ) -> Poll<io::Result<()>> {
-        // hyper's room is not initialised, and an answer to us is short.
-        let mut piece = [0; 1024];
-        let room = buffer.remaining().min(piece.len());
-        let mut stream = &self.0.stream;
-        when_ready(stream.read(&mut piece[..room]))
-            .map_ok(|count| buffer.put_slice(&piece[..count]))
-    }
-}
-
-impl hyper::rt::Write for Io {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let mut stream = &self.0.stream;
-        self.0.written(stream.write(bytes))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        _: &mut Context,
-        slices: &[IoSlice],
-    ) -> Poll<io::Result<usize>> {
-        let mut stream = &self.0.stream;
-        self.0.written(stream.write_vectored(slices))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context) -> Poll<io::Result<()>> {
-        Poll::Ready(self.0.stream.shutdown(Shutdown::Write))
-    }
 }
