@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use memchr::memmem;
 use nix::sys::wait::WaitStatus;
 
+use super::asked::find_asked;
 use super::process::Process;
 use super::protocol::{self, Report};
 use super::state::{State, find_state};
@@ -262,7 +263,7 @@ impl Channel {
         response: &mut Response,
         limit: &mut Limit,
     ) -> Result<(), Overrun> {
-        while let Some((asked, place)) = protocol::find_asked(&self.told, mark) {
+        while let Some((asked, place)) = find_asked(&self.told, mark) {
             self.told.drain(place);
             response.ask(&asked, limit)?;
         }

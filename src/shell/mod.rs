@@ -4,9 +4,10 @@
 //! script (see `protocol.rs`): bash calls the function, and reports. No process is started for it,
 //! unless `COSHELL_ISOLATION` asks for one. Whatever a handler does to the shell is either put back
 //! in [`Shell::settle`] or costs a new shell there, never an invocation. Neighbours: `process.rs`
-//! starts bash, `channel.rs` talks and waits, `settle.rs` puts in order what `state.rs` and
+//! starts bash, `channel.rs` talks and waits, `asked.rs` is what handlers want of their responses, `settle.rs` puts in order what `state.rs` and
 //! `descriptors.rs` know of, `failure.rs` puts failures into words; processes are `child/`.
 
+mod asked;
 mod channel;
 mod descriptors;
 mod failure;

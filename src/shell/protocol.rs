@@ -4,7 +4,6 @@
 
 use std::fmt::Write;
 
-use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use memchr::{memchr, memmem};
@@ -12,7 +11,6 @@ use memchr::{memchr, memmem};
 use crate::child::arguments::{Arguments, Separator, push};
 use crate::child::bash::{quote, version, without_comments};
 use crate::invocation::{Frame, Invocation, variable};
-use crate::response::Asked;
 
 /// The driver, as bash reads it when it starts; `in_subshell` if handlers run in a fork.
 #[must_use]
@@ -345,40 +343,6 @@ pub fn before_misled_report(bytes: &[u8], mark: &str, own_trap: &str) -> usize {
     let before = &bytes[..mark.unwrap_or(bytes.len())];
     let without_trap = before.strip_suffix(own_trap.as_bytes());
     without_trap.unwrap_or(before).len()
-}
-
-/// The word that a handler's wish for its response begins with.
-const RESPOND: &[u8] = b"respond\0";
-/// More fields than a response can have headers.
-const MAX_ASKED_FIELDS: usize = 4096;
-
-/// Finds what a handler asks of its response, and where that is:
-/// `respond NUL count NUL`, and then so many fields: `request id NUL place NUL kind NUL` and the words
-/// that the kind has. `None` while it is not complete. Any process that has the control pipe can write it, and
-/// it never reaches into the report, which bears `mark`.
-#[must_use]
-pub fn find_asked(bytes: &[u8], mark: &str) -> Option<(Asked, Range<usize>)> {
-    let report = format!("{mark}\0");
-    let report = (!mark.is_empty()).then(|| memmem::find(bytes, report.as_bytes()));
-    let bytes = &bytes[..report.flatten().unwrap_or(bytes.len())];
-    memmem::find_iter(bytes, RESPOND).find_map(|start| {
-        let mut end = start + RESPOND.len();
-        let mut field = || {
-            let length = memchr(b'\0', &bytes[end..])?;
-            let text = String::from_utf8_lossy(&bytes[end..end + length]).into_owned();
-            end += length + 1;
-            Some(text)
-        };
-        let count: usize = field()?.parse().ok()?;
-        let count = (3..=MAX_ASKED_FIELDS).contains(&count).then_some(count)?;
-        let asked = Asked {
-            request_id: field()?,
-            place: field()?,
-            kind: field()?,
-            words: (3..count).map(|_| field()).collect::<Option<_>>()?,
-        };
-        Some((asked, start..end))
-    })
 }
 
 /// The last words of a shell that ended by itself. They are not to be trusted beyond where the

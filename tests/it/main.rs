@@ -49,6 +49,7 @@ mod shutdown;
 mod streaming;
 mod streaming_faults;
 mod streaming_http;
+mod streaming_served;
 mod surroundings;
 mod telemetry;
 mod tidy;

@@ -231,6 +231,17 @@ impl Pending {
         !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
+    /// What has come of the reply so far, head and all; what comes later is not waited for.
+    pub fn arrived(&self) -> Vec<u8> {
+        let mut bytes = vec![0; 64 * 1024];
+        let nonblocking = |is_so| self.stream.set_nonblocking(is_so);
+        nonblocking(true).expect("a socket");
+        let count = self.stream.peek(&mut bytes).unwrap_or(0);
+        nonblocking(false).expect("a socket");
+        bytes.truncate(count);
+        bytes
+    }
+
     /// The reply; waits at most `limit` for each read.
     ///
     /// # Errors
