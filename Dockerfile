@@ -23,18 +23,18 @@ RUN case ${TARGETARCH:-$(uname -m)} in \
     arm64 | aarch64) echo aarch64-unknown-linux-gnu ;; \
     *) echo "cannot build coshell for $TARGETARCH: Lambda has amd64 and arm64" >&2; exit 1 ;; \
   esac >rust-target
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock bootstrap.toml ./
 RUN mkdir -p src/bin tests/it bench && touch tests/it/main.rs bench/hot_path.rs && echo '//! Nothing yet.' >src/lib.rs \
   && printf '//! Nothing yet.\nfn main() {}\n' | tee src/main.rs >src/bin/coshell.rs
 ENV RUSTFLAGS='-C target-feature=+crt-static'
-RUN cargo build --release --locked --no-default-features --bin bootstrap \
+RUN cargo build --release --locked --config bootstrap.toml --no-default-features --bin bootstrap \
   --target "$(cat rust-target)"
 
 FROM dependencies AS bootstrap
 COPY src src
 COPY runtime-scripts runtime-scripts
 RUN touch src/lib.rs src/main.rs \
-  && cargo build --release --locked --no-default-features --bin bootstrap \
+  && cargo build --release --locked --config bootstrap.toml --no-default-features --bin bootstrap \
   --target "$(cat rust-target)" \
   && cp target/*/release/bootstrap /bootstrap
 

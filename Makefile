@@ -120,7 +120,7 @@ failing: ## proves that a failing test fails the run
 	fi
 
 bootstrap: ## the program that Lambda runs, static and stripped
-	RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked \
+	RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --config bootstrap.toml \
 	  --no-default-features --bin bootstrap --target $(HOST)
 	@ls -l $(BOOTSTRAP)
 

@@ -14,9 +14,10 @@ use std::thread;
 use coshell::child::Surroundings;
 use coshell::child::arguments::Separator;
 use coshell::child::logs::Logs;
-use coshell::config::{self, Config, Initialization, Isolation};
+use coshell::config::{self, Config, Initialization, Isolation, ResponseMode};
 use coshell::handler::Handler;
 use coshell::invocation::{Invocation, Outcome};
+use coshell::response::Response;
 use coshell::runtime_api::{Client, Posted};
 use coshell::shell::protocol::{self, Context};
 use coshell::shell::{Shell, Starting};
@@ -54,6 +55,7 @@ fn shell() -> (&'static Arc<Signals>, Shell<'static>) {
         bash: config::bash(None),
         shell_options: ["-euo", "pipefail"].map(ToOwned::to_owned).to_vec(),
         keep_trailing_newlines: false,
+        response_mode: ResponseMode::Buffered,
         isolation: Isolation::None,
         deadline_margin: None,
         ends_leftovers: false,
@@ -85,9 +87,11 @@ fn shell_invokes(bencher: Bencher, event_bytes: usize) {
     let (signals, shell) = shell();
     let (shell, invocation) = (RefCell::new(shell), invocation(event_bytes));
     let invoke = || {
-        let outcome = shell
-            .borrow_mut()
-            .invoke(&invocation, &mut Limit::new(signals, None));
+        let outcome = shell.borrow_mut().invoke(
+            &invocation,
+            &mut Response::unwanted(""),
+            &mut Limit::new(signals, None),
+        );
         let Outcome::Response(response) = outcome.unwrap() else {
             unreachable!()
         };
@@ -105,7 +109,8 @@ fn shell_invokes_and_settles(bencher: Bencher, event_bytes: usize) {
     let (signals, mut shell) = shell();
     let invocation = invocation(event_bytes);
     bencher.bench_local(|| {
-        let outcome = shell.invoke(&invocation, &mut Limit::new(signals, None));
+        let mut response = Response::unwanted("");
+        let outcome = shell.invoke(&invocation, &mut response, &mut Limit::new(signals, None));
         shell.settle(&invocation).unwrap();
         outcome.unwrap()
     });

@@ -101,7 +101,7 @@ __driver_loaded() { # <mark>: tells that the file is sourced, and whether the ha
   __driver_options=${__driver_options:-+e}
   builtin readonly __driver_options
   builtin set +eux
-  if [[ $__driver_function != @(,*|exit|__driver_*|lambda_log) ]] && builtin declare -F -- "$__driver_function" >/dev/null; then
+  if [[ $__driver_function != @(,*|exit|__driver_*|lambda_log|lambda_@(http|stream)_response) ]] && builtin declare -F -- "$__driver_function" >/dev/null; then
     builtin declare -F lambda_shutdown >/dev/null && __driver_shutdown=shutdown
     builtin printf '%s ready %s %s.%s %s\0' "$1" "$__driver_exit" "${BASH_VERSINFO[0]}" "${BASH_VERSINFO[1]}" "${__driver_shutdown-}"
   else
@@ -119,6 +119,9 @@ __driver_seldom() { # <function> [its arguments...]
 
 # For handler authors: a record of the log, whatever lines its message has.
 lambda_log() { __driver_seldom __driver_log "$@"; } # [TRACE|DEBUG|INFO|WARN|ERROR|FATAL] <message...>
+# What they ask of their response. `||` keeps `set -e` out of what is ours.
+lambda_http_response() { __driver_seldom __driver_http_response "$@" || builtin return; }
+lambda_stream_response() { __driver_seldom __driver_stream_response "$@" || builtin return; }
 
 # The ERR trap: only where `set -e` is about to end the shell there is something to do.
 __driver_on_error() { # <status> <line> <command>

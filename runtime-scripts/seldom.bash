@@ -80,6 +80,7 @@ __driver_leave_on_error() { # <status> <line> <command>
   # shellcheck disable=SC2154 # the driver sets it
   if [[ ${FUNCNAME[3]} == @(,*|__driver_hook) ]]; then builtin return "$__driver_depth"; fi
   __driver_kind=errexit
+  if [[ $3 == 'builtin return' ]]; then builtin set -- "$1" "$2" "${__driver_refused-$3}"; fi
   if ((__driver_depth)); then
     # A fork ends by itself, as a subshell does.
     __driver_note 4 "$3" "$2"
@@ -174,7 +175,7 @@ __driver_refuse_options() { # `set` did not take what COSHELL_SHELL_OPTIONS says
 __driver_undefined() { # <mark>: tells that the handler's function is not there, and which are
   builtin local __driver_name __driver_names
   __driver_names=$(\builtin compgen -A function | while \builtin read -r __driver_name; do
-    case $__driver_name in ,* | exit | __driver_* | lambda_log) ;; *) \builtin printf '%s ' "$__driver_name" ;; esac
+    case $__driver_name in ,* | exit | __driver_* | lambda_log | lambda_http_response | lambda_stream_response) ;; *) \builtin printf '%s ' "$__driver_name" ;; esac
   done)
   builtin printf '%s undefined %s\0' "$1" "$__driver_names"
 }

@@ -41,6 +41,8 @@ pub struct Config {
     pub shell_options: Vec<String>,
     /// `COSHELL_TRAILING_NEWLINES=keep`: newlines at the end of a response stay.
     pub keep_trailing_newlines: bool,
+    /// `COSHELL_RESPONSE_MODE=streaming`: a response is sent while the handler makes it.
+    pub response_mode: ResponseMode,
     /// `COSHELL_ISOLATION`: what of a function's shell the next invocation sees.
     pub isolation: Isolation,
     /// `COSHELL_DEADLINE_MARGIN_MS`: so long before the deadline the handler is stopped.
@@ -60,6 +62,15 @@ pub struct Config {
     pub invalid: Option<(&'static str, String)>,
     /// `AWS_LAMBDA_LOG_FORMAT`, `AWS_LAMBDA_LOG_LEVEL` and where it goes.
     pub log: Log,
+}
+
+/// How a response is sent, unless its handler says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResponseMode {
+    /// When the handler has ended.
+    Buffered,
+    /// While the handler makes it.
+    Streaming,
 }
 
 /// Where a function runs.
@@ -128,6 +139,14 @@ impl Config {
             keep_trailing_newlines: choice(
                 "COSHELL_TRAILING_NEWLINES",
                 &[("strip", false), ("keep", true)],
+                &mut invalid,
+            ),
+            response_mode: choice(
+                "COSHELL_RESPONSE_MODE",
+                &[
+                    ("buffered", ResponseMode::Buffered),
+                    ("streaming", ResponseMode::Streaming),
+                ],
                 &mut invalid,
             ),
             isolation: choice(

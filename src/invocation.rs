@@ -114,7 +114,7 @@ impl Invocation {
 /// What became of an invocation: exactly one of these is posted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The handler's standard output, byte for byte.
+    /// The handler's standard output, byte for byte; empty if it was streamed.
     Response(Vec<u8>),
     /// The handler failed; the function lives on.
     Failure(Failure),
@@ -139,6 +139,14 @@ impl Failure {
     pub fn told(&self) -> &str {
         let end = self.message.len().saturating_sub(self.quoted_bytes);
         self.message.get(..end).unwrap_or(&self.message)
+    }
+}
+
+impl Failure {
+    /// Whether the handler was stopped, so that little time is left.
+    #[must_use]
+    pub fn is_overrun(&self) -> bool {
+        matches!(self.error_type, "Function.Timeout" | "Function.Stopped")
     }
 }
 

@@ -9,8 +9,8 @@
 //!
 //! `bootstrap` is `config`, `handler`, `runtime` (with several of it at a time, `lanes`; around a
 //! snapshot, `snapshot`), and below it `runtime_api` and `shell`, which never meet; `invocation`,
-//! `error` and `log` serve all. The feature `cli` adds `cli`, `emulator`, `check` and `package`,
-//! which `bootstrap` does not need; the feature `compare` adds
+//! `response`, `error` and `log` serve all. The feature `cli` adds `cli`, `emulator`, `check` and
+//! `package`, which `bootstrap` does not need; the feature `compare` adds
 //! `compare`.
 
 pub mod child;
@@ -22,6 +22,7 @@ pub mod invocation;
 pub mod lanes;
 pub mod log;
 pub mod program;
+pub mod response;
 pub mod runtime;
 pub mod runtime_api;
 pub mod shell;

@@ -10,13 +10,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::child::logs::Logs;
 use crate::child::{Surroundings, processes};
-use crate::config::{Config, STOP_GRACE};
+use crate::config::{Config, ResponseMode, STOP_GRACE};
 use crate::error::{Error, Result};
 use crate::failure::of_no_time;
 use crate::handler::{Handler, Kind};
 use crate::invocation::{Failure, Invocation, Outcome};
 use crate::log::{Level, Origin};
 use crate::program::Program;
+use crate::response::{Outlet, Response};
 use crate::runtime_api::{Client, Posted, wire};
 use crate::shell::{Loading, Shell, Starting};
 use crate::snapshot::{self, Kept};
@@ -161,10 +162,11 @@ pub fn serve(around: Surroundings, client: &mut Client, runner: &mut Runner) -> 
     // An answer of which nobody knows whether it arrived.
     let mut unconfirmed: Option<(Attempt, Outcome)> = None;
     while let Some(invocation) = client.next_invocation()? {
+        let mut stream = client.stream(&invocation);
         let outcome = match unconfirmed.take() {
             // The platform still waits for it: the handler has run, and must not run again.
             Some((answered, outcome)) if answered == attempt(&invocation) => outcome,
-            _ => match invoke(around, runner, &invocation) {
+            _ => match invoke(around, runner, &invocation, &mut stream) {
                 Ok(outcome) => fitting(outcome),
                 // The sandbox goes on without us: so nobody but us tells the caller.
                 Err(error) if around.lane.is_some() => Outcome::Failure(error.to_failure()),
@@ -174,7 +176,12 @@ pub fn serve(around: Surroundings, client: &mut Client, runner: &mut Runner) -> 
         if let Outcome::Failure(failure) = &outcome {
             log_failure(config, &invocation, failure);
         }
-        match client.post_outcome(&invocation, &outcome)? {
+        let is_streamed = stream.is_open();
+        let posted = match stream.finish(&outcome)? {
+            Some(posted) => posted,
+            None => client.post_outcome(&invocation, &outcome)?,
+        };
+        match posted {
             Posted::Accepted => {}
             Posted::Refused(reason) => {
                 let text = format!("answer not taken: {reason}");
@@ -183,7 +190,12 @@ pub fn serve(around: Surroundings, client: &mut Client, runner: &mut Runner) -> 
             Posted::Unknown(cause) => {
                 let text = format!("cannot tell whether the answer arrived: {cause}");
                 config.log.write(Level::Error, invocation.origin(), &text);
-                unconfirmed = Some((attempt(&invocation), outcome));
+                let again = if is_streamed {
+                    of_cut_stream()
+                } else {
+                    outcome
+                };
+                unconfirmed = Some((attempt(&invocation), again));
             }
         }
         if around.signals.is_stop_requested() {
@@ -216,14 +228,22 @@ fn settle(around: Surroundings, runner: &mut Runner, invocation: &Invocation) ->
     runner.settle(invocation)
 }
 
-fn invoke(around: Surroundings, runner: &mut Runner, invocation: &Invocation) -> Result<Outcome> {
+fn invoke(
+    around: Surroundings,
+    runner: &mut Runner,
+    invocation: &Invocation,
+    outlet: &mut dyn Outlet,
+) -> Result<Outcome> {
     let deadline = match stop_at(around.config.deadline_margin, invocation) {
         Ok(deadline) => deadline,
         Err((margin, left)) => {
             return Ok(Outcome::Failure(of_no_time(around.handler, margin, left)));
         }
     };
-    runner.invoke(invocation, &mut Limit::new(around.signals, deadline))
+    let is_streamed = around.config.response_mode == ResponseMode::Streaming;
+    let mut response = Response::new(&invocation.request_id, is_streamed, outlet);
+    let mut limit = Limit::new(around.signals, deadline);
+    runner.invoke(invocation, &mut response, &mut limit)
 }
 
 /// When the handler is to be stopped: `margin` before the deadline, if there are both.
@@ -248,10 +268,15 @@ fn stop_at(
 }
 
 impl Runner<'_> {
-    fn invoke(&mut self, invocation: &Invocation, limit: &mut Limit) -> Result<Outcome> {
+    fn invoke(
+        &mut self,
+        invocation: &Invocation,
+        response: &mut Response,
+        limit: &mut Limit,
+    ) -> Result<Outcome> {
         match self {
-            Self::Shell(shell) => shell.invoke(invocation, limit),
-            Self::Program(program) => program.invoke(invocation, limit),
+            Self::Shell(shell) => shell.invoke(invocation, response, limit),
+            Self::Program(program) => program.invoke(invocation, response, limit),
         }
     }
 
@@ -322,6 +347,17 @@ fn fitting(outcome: Outcome) -> Outcome {
         }
         outcome => outcome,
     }
+}
+
+/// What is left to say of a streamed response if the platform sends its invocation again.
+fn of_cut_stream() -> Outcome {
+    Outcome::Failure(Failure {
+        error_type: "Function.StreamBroken",
+        message: "the connection to the Runtime API broke while the response was streamed"
+            .to_owned(),
+        stack: Vec::new(),
+        quoted_bytes: 0,
+    })
 }
 
 fn log_failure(config: &Config, invocation: &Invocation, failure: &Failure) {

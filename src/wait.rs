@@ -27,16 +27,17 @@ pub fn ready<const N: usize>(
     sources: [Option<BorrowedFd>; N],
     limit: Option<Duration>,
 ) -> [bool; N] {
-    let found = ready_among(&sources, limit);
+    let found = ready_among(&sources.map(|source| Some(to_read(source?))), limit);
     std::array::from_fn(|at| found[at])
 }
 
-fn ready_among(sources: &[Option<BorrowedFd>], limit: Option<Duration>) -> Vec<bool> {
+fn to_read(source: BorrowedFd) -> PollFd {
+    PollFd::new(source, PollFlags::POLLIN)
+}
+
+fn ready_among(sources: &[Option<PollFd>], limit: Option<Duration>) -> Vec<bool> {
     let end = limit.map(|limit| Instant::now() + limit);
-    let present = sources.iter().flatten();
-    let mut polled: Vec<_> = present
-        .map(|source| PollFd::new(*source, PollFlags::POLLIN))
-        .collect();
+    let mut polled: Vec<_> = sources.iter().flatten().cloned().collect();
     let mut left = limit;
     // An interrupted wait is none: a signal that matters has made a descriptor readable.
     while ppoll(&mut polled, left.map(TimeSpec::from_duration), None) == Err(Errno::EINTR) {
@@ -179,6 +180,34 @@ impl<'a> Limit<'a> {
         sources: [Option<BorrowedFd>; N],
         limit: Option<Duration>,
     ) -> Result<[bool; N], Overrun> {
+        self.ready_for(&sources.map(|source| Some(to_read(source?))), limit)
+    }
+
+    /// Waits until `socket` has something to read, or has been closed, or takes bytes again if
+    /// `is_full`.
+    ///
+    /// # Errors
+    /// When the time is up.
+    pub fn socket_ready(&mut self, socket: BorrowedFd, is_full: bool) -> Result<(), Overrun> {
+        let mut events = PollFlags::POLLIN;
+        events.set(PollFlags::POLLOUT, is_full);
+        self.ready_for(&[Some(PollFd::new(socket, events))], None)
+            .map(drop)
+    }
+
+    /// Waits for `duration`.
+    ///
+    /// # Errors
+    /// When the time is up before.
+    pub fn pause(&mut self, duration: Duration) -> Result<(), Overrun> {
+        self.ready_for(&[], Some(duration)).map(drop)
+    }
+
+    fn ready_for<const N: usize>(
+        &mut self,
+        sources: &[Option<PollFd>; N],
+        limit: Option<Duration>,
+    ) -> Result<[bool; N], Overrun> {
         let limit = limit.map(|limit| Instant::now() + limit);
         loop {
             let now = Instant::now();
@@ -201,7 +230,7 @@ impl<'a> Limit<'a> {
             // Once it is noticed it would be ready at every look.
             let stop = self.signals.filter(|_| self.stop.is_none());
             let mut all = sources.to_vec();
-            all.push(stop.map(|signals| signals.stop.as_fd()));
+            all.push(stop.map(|signals| to_read(signals.stop.as_fd())));
             let found = ready_among(&all, left);
             if found[N] {
                 self.stop = Some(Instant::now() + STOP_AFTER);

@@ -28,7 +28,11 @@ const BUILTINS: &str = ". : [ [[ ]] alias bg bind break builtin caller cd comman
     unset wait time in { } ! then else do done fi esac";
 
 /// What runtime-scripts/driver.bash offers to the file of a function.
-const OFFERED: [&str; 1] = ["lambda_log"];
+const OFFERED: [&str; 3] = [
+    "lambda_http_response",
+    "lambda_log",
+    "lambda_stream_response",
+];
 
 /// Commands that run a command: the options that take a value, and how many words stand in front.
 const RUNNERS: [(&str, &[&str], usize); 13] = [

@@ -14,7 +14,7 @@ pub mod processes;
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -262,15 +262,4 @@ pub fn response_pipe() -> io::Result<(File, OwnedFd)> {
     // A smaller pipe does too: the handler waits then while we read.
     let _ = fcntl(&ours, FcntlArg::F_SETPIPE_SZ(RESPONSE_PIPE_BYTES));
     Ok((sys::file(ours), theirs))
-}
-
-/// Takes what is in the response's pipe now, and no more: what a background job writes later is
-/// not of this response.
-pub fn take_response(pipe: &File, response: &mut Vec<u8>) {
-    let ready = sys::bytes_ready(pipe);
-    response.reserve(ready);
-    let limit = u64::try_from(ready).unwrap_or(u64::MAX);
-    // It does not block: an error means that there is no more.
-    let mut pipe = pipe;
-    let _ = (&mut pipe).take(limit).read_to_end(response);
 }

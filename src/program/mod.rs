@@ -18,12 +18,13 @@ use nix::sys::wait::WaitStatus;
 use crate::child::leftovers::Leftovers;
 use crate::child::{
     Child, KEPT_BYTES, RESPONSE_AFTER, Surroundings, arguments, memory_file, processes,
-    response_pipe, take_response,
+    response_pipe,
 };
 use crate::error::{Error, Result};
 use crate::failure::{failure, of_overrun, status_text};
 use crate::handler::Kind;
 use crate::invocation::{Failure, Frame, Invocation, Outcome};
+use crate::response::Response;
 use crate::sys;
 use crate::wait::{Limit, Overrun, ready};
 use script::Script;
@@ -85,7 +86,12 @@ impl<'a> Program<'a> {
     ///
     /// # Errors
     /// [`Error::Stopped`].
-    pub fn invoke(&mut self, invocation: &Invocation, limit: &mut Limit) -> Result<Outcome> {
+    pub fn invoke(
+        &mut self,
+        invocation: &Invocation,
+        response: &mut Response,
+        limit: &mut Limit,
+    ) -> Result<Outcome> {
         self.around.logs.begin(invocation.origin());
         let started = match &mut self.script {
             Some(script) => script.run(invocation),
@@ -96,12 +102,11 @@ impl<'a> Program<'a> {
             Err(_) if self.around.signals.is_stop_requested() => return Err(Error::Stopped),
             Err(cause) => return Ok(Outcome::Failure(self.start_failure(&cause))),
         };
-        let mut output = Vec::new();
-        let ended = running.wait(&mut output, limit);
+        let ended = running.wait(response, limit);
         let outcome = match ended {
             Ok(WaitStatus::Exited(_, 0)) => {
                 self.around.logs.drain();
-                Outcome::Response(self.around.config.trim(output))
+                response.succeed(limit, |output| self.around.config.trim(output))
             }
             Ok(status) => {
                 self.around.logs.drain();
@@ -227,11 +232,11 @@ impl Running {
     /// long. What a process that it leaves running writes later is not of the response.
     fn wait(
         &mut self,
-        output: &mut Vec<u8>,
+        response: &mut Response,
         limit: &mut Limit,
     ) -> std::result::Result<WaitStatus, Overrun> {
         let mut since = Instant::now();
-        let (mut alone, mut is_closed) = (true, false);
+        let (mut alone, mut is_closed) = (!response.is_streamed(), false);
         loop {
             let takes_output = !alone && !is_closed;
             let sources = [
@@ -241,36 +246,35 @@ impl Running {
             let look = alone.then(|| RESPONSE_AFTER.saturating_sub(since.elapsed()));
             let [has_ended, has_output] = limit.ready(sources, look)?;
             if has_ended && let Some(status) = self.child.status() {
-                self.take_rest(output);
+                self.take_rest(response, limit)?;
                 return Ok(status);
             }
             if has_output {
-                let before = output.len();
-                take_response(&self.response, output);
                 // A pipe that is ready and empty has no writer any more.
-                is_closed = output.len() == before;
+                is_closed = response.take(&self.response, limit, <[u8]>::len)? == 0;
                 since = Instant::now();
             }
-            // Let more of it come before it is read.
-            alone = has_output;
+            // Let more of it come before it is read, unless it is waited for.
+            alone = has_output && !response.is_streamed();
         }
     }
 
     /// Takes what is left of the response, and waits a little while others still can write to it:
     /// `exec > >(tee log)` leaves a process that is just about to.
-    fn take_rest(&self, output: &mut Vec<u8>) {
+    fn take_rest(
+        &self,
+        response: &mut Response,
+        limit: &mut Limit,
+    ) -> std::result::Result<(), Overrun> {
         let until = Instant::now() + OTHERS_LIMIT;
         loop {
-            let before = output.len();
-            take_response(&self.response, output);
+            let taken = response.take(&self.response, limit, <[u8]>::len)?;
             let left = until.saturating_duration_since(Instant::now());
             let is_ready = ready([Some(self.response.as_fd())], Some(left)) == [true];
             // Nobody can write to a pipe that is ready and empty; one that is never empty is left.
-            if !is_ready
-                || left.is_zero()
-                || (output.len() == before && sys::bytes_ready(&self.response) == 0)
+            if !is_ready || left.is_zero() || (taken == 0 && sys::bytes_ready(&self.response) == 0)
             {
-                return;
+                return Ok(());
             }
         }
     }

@@ -3,11 +3,14 @@
 //! One kept connection, no proxy, no redirects, no timeouts. Each request has its own rules for
 //! failures, which the points B, C, E and F of the contract name: what can be asked again is
 //! asked again, an answer is never given twice, and nothing is retried without an end.
-//! Neighbours: `wire.rs` has the words, `connection.rs` the socket, `restore.rs` what `SnapStart` asks.
+//! Neighbours: `wire.rs` has the words, `connection.rs` the socket, `restore.rs` what `SnapStart` asks;
+//! `stream.rs` is the other way of a response.
 
 mod connection;
 mod extension;
+mod posting;
 mod restore;
+mod stream;
 pub mod wire;
 
 use std::fmt::Write;
@@ -25,6 +28,7 @@ use crate::invocation::{Failure, Invocation, Outcome};
 use crate::wait::Signals;
 use connection::{NoResolver, Progress, RuntimeApiConnector, connect};
 use extension::Extension;
+use stream::Stream;
 use wire::ErrorDocument;
 
 /// What `bootstrap` calls itself: Lambda records the first token as the runtime's release.
@@ -164,6 +168,12 @@ impl<'a> Client<'a> {
             tenant_id: text_of(&head.headers, wire::TENANT_ID),
             event,
         }))
+    }
+
+    /// Where the response of `invocation` goes if it is streamed.
+    #[must_use]
+    pub fn stream<'s>(&'s self, invocation: &'s Invocation) -> Stream<'s> {
+        Stream::new(&self.api, invocation, self.signals)
     }
 
     /// Posts the one answer of `invocation`.

@@ -13,11 +13,13 @@ use std::time::{Duration, Instant};
 use memchr::memmem;
 use nix::sys::wait::WaitStatus;
 
+use super::asked::find_asked;
 use super::process::Process;
 use super::protocol::{self, Report};
 use super::state::{State, find_state};
 use crate::child::arguments::{self, Arguments};
-use crate::child::{RESPONSE_AFTER, response_pipe, take_response};
+use crate::child::{RESPONSE_AFTER, response_pipe};
+use crate::response::Response;
 use crate::sys;
 use crate::wait::{Limit, Overrun, ready};
 
@@ -137,18 +139,30 @@ impl Channel {
         let _ = self.process.arguments.set_len(0);
     }
 
-    /// Waits for the report with `mark`, and takes what the handler writes if that is more than
-    /// its pipe holds, or takes long. When it returns the response is complete.
+    /// Waits for the report with `mark`, and takes what the handler writes: at once if that is streamed,
+    /// or else if it is more than its pipe holds, or takes long. When it returns the response is
+    /// complete.
     pub fn wait_for_report(
         &mut self,
         mark: &str,
-        response: &mut Vec<u8>,
+        response: &mut Response,
         limit: &mut Limit,
     ) -> Told {
+        let told = self.try_wait_for_report(mark, response, limit);
+        told.unwrap_or_else(Told::Overrun)
+    }
+
+    fn try_wait_for_report(
+        &mut self,
+        mark: &str,
+        response: &mut Response,
+        limit: &mut Limit,
+    ) -> Result<Told, Overrun> {
         let mut since = Instant::now();
         let (mut alone, mut has_response, mut silent) = (true, false, false);
         self.response_closed = false;
         loop {
+            self.pass_on_asked(mark, response, limit)?;
             if let Some((report, end)) =
                 protocol::find_report(&self.told, mark, &self.own_exit_trap)
             {
@@ -157,9 +171,10 @@ impl Channel {
                     self.words = protocol::find_last_words(before.as_slice());
                 }
                 drop(before);
-                self.take_response(response);
-                return Told::Report(report);
+                self.take_response(mark, response, limit)?;
+                return Ok(Told::Report(report));
             }
+            alone &= !response.is_streamed();
             let look = if alone {
                 RESPONSE_AFTER.saturating_sub(since.elapsed())
             } else {
@@ -171,33 +186,44 @@ impl Channel {
                 Some(self.process.child.ended()),
                 takes_response.then(|| self.process.response.as_fd()),
             ];
-            let [has_words, has_ended, has_output] = match limit.ready(sources, Some(look)) {
-                Ok(found) => found,
-                Err(overrun) => return Told::Overrun(overrun),
-            };
+            let [has_words, has_ended, has_output] = limit.ready(sources, Some(look))?;
             if has_words {
                 if !self.read_control() {
                     return self.wait_for_end(mark, response, limit);
                 }
             } else if has_ended {
                 return self.wait_for_end(mark, response, limit);
+            } else if has_output && response.is_streamed() {
+                // What a response begins with is told before its output is written.
+                if !self.read_control_now()
+                    && let Some(report) = self.take_misled_report(mark, response, limit)?
+                {
+                    return Ok(Told::LastReport(report));
+                }
             } else if has_output {
                 // Let more of it come before it is read: bash writes 4 KiB at a time.
                 (alone, has_response, since) = (true, true, Instant::now());
             } else if alone {
-                if has_response && let Some(report) = self.take_misled_report(mark, response) {
-                    return Told::LastReport(report);
+                if has_response
+                    && let Some(report) = self.take_misled_report(mark, response, limit)?
+                {
+                    return Ok(Told::LastReport(report));
                 }
                 (alone, has_response) = (false, false);
             } else if self.stays_silent(&mut silent) {
-                return Told::Lost;
+                return Ok(Told::Lost);
             }
         }
     }
 
     /// bash has ended, or closed its control descriptor: it became another program (`exec`), or
     /// the handler closed it. Either way its exit status is the outcome.
-    fn wait_for_end(&mut self, mark: &str, response: &mut Vec<u8>, limit: &mut Limit) -> Told {
+    fn wait_for_end(
+        &mut self,
+        mark: &str,
+        response: &mut Response,
+        limit: &mut Limit,
+    ) -> Result<Told, Overrun> {
         // If it is still bash it gets to this line after the handler, and ends as that did.
         let _ = self.write_lines(protocol::LEAVE_LINE);
         let mut silent = false;
@@ -205,31 +231,27 @@ impl Channel {
             if let Some(status) = self.process.child.status() {
                 // Its last words may have come with its end.
                 while self.read_control_now() {}
-                return match self.take_misled_report(mark, response) {
-                    Some(report) => Told::LastReport(report),
-                    None => Told::Ended(status),
-                };
+                self.pass_on_asked(mark, response, limit)?;
+                let report = self.take_misled_report(mark, response, limit)?;
+                return Ok(report.map_or(Told::Ended(status), Told::LastReport));
             }
             let sources = [
                 Some(self.process.child.ended()),
                 (!self.response_closed).then(|| self.process.response.as_fd()),
             ];
-            let [has_ended, has_output] = match limit.ready(sources, Some(LOOK_EVERY)) {
-                Ok(found) => found,
-                Err(overrun) => return Told::Overrun(overrun),
-            };
+            let [has_ended, has_output] = limit.ready(sources, Some(LOOK_EVERY))?;
             if has_output {
-                self.take_ready_response(response);
+                self.take_ready_response(mark, response, limit)?;
             } else if !has_ended && self.stays_silent(&mut silent) {
-                return Told::Lost;
+                return Ok(Told::Lost);
             }
         }
     }
 
     /// Waits until bash has ended by itself; for one whose control pipe is closed.
     pub fn wait_for_exit(&mut self, limit: &mut Limit) -> Option<WaitStatus> {
-        match self.wait_for_end("", &mut Vec::new(), limit) {
-            Told::Ended(status) => Some(status),
+        match self.wait_for_end("", &mut Response::unwanted(""), limit) {
+            Ok(Told::Ended(status)) => Some(status),
             _ => None,
         }
     }
@@ -241,31 +263,64 @@ impl Channel {
         std::mem::replace(was_silent, is_silent) && is_silent
     }
 
+    /// Does what the handler asked of its response so far.
+    fn pass_on_asked(
+        &mut self,
+        mark: &str,
+        response: &mut Response,
+        limit: &mut Limit,
+    ) -> Result<(), Overrun> {
+        while let Some((asked, place)) = find_asked(&self.told, mark) {
+            self.told.drain(place);
+            response.ask(&asked, limit)?;
+        }
+        Ok(())
+    }
+
     /// Takes what the handler wrote so far. A handler that closed every descriptor has closed the
     /// one that bash keeps its stdout in as well: then the report comes with the response.
-    fn take_misled_report(&mut self, mark: &str, response: &mut Vec<u8>) -> Option<Report> {
-        let before = response.len();
-        self.take_ready_response(response);
+    fn take_misled_report(
+        &mut self,
+        mark: &str,
+        response: &mut Response,
+        limit: &mut Limit,
+    ) -> Result<Option<Report>, Overrun> {
+        let before = response.kept().len();
+        self.take_ready_response(mark, response, limit)?;
         if mark.is_empty() {
-            return None;
+            return Ok(None);
         }
         // It may have come in two pieces.
-        let from = before.saturating_sub(4096);
-        let (report, start) =
-            protocol::find_misled_report(&response[from..], mark, &self.own_exit_trap)?;
-        response.truncate(from + start);
-        Some(report)
+        let from = before.saturating_sub(4096).min(response.kept().len());
+        let kept = &response.kept()[from..];
+        let found = protocol::find_misled_report(kept, mark, &self.own_exit_trap);
+        Ok(found.map(|(report, start)| {
+            response.truncate(from + start);
+            report
+        }))
     }
 
     /// A pipe that is ready and empty has no writer any more.
-    fn take_ready_response(&mut self, response: &mut Vec<u8>) {
-        let before = response.len();
-        self.take_response(response);
-        self.response_closed = response.len() == before;
+    fn take_ready_response(
+        &mut self,
+        mark: &str,
+        response: &mut Response,
+        limit: &mut Limit,
+    ) -> Result<(), Overrun> {
+        self.response_closed = self.take_response(mark, response, limit)? == 0;
+        Ok(())
     }
 
-    fn take_response(&mut self, response: &mut Vec<u8>) {
-        take_response(&self.process.response, response);
+    fn take_response(
+        &self,
+        mark: &str,
+        response: &mut Response,
+        limit: &mut Limit,
+    ) -> Result<usize, Overrun> {
+        let pipe = &self.process.response;
+        response.take(pipe, limit, |bytes| {
+            protocol::before_misled_report(bytes, mark, &self.own_exit_trap)
+        })
     }
 
     /// Whether bash got as far as to source the file.

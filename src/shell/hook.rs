@@ -13,6 +13,7 @@ use crate::child::processes;
 use crate::error::{Error, Result};
 use crate::invocation::Failure;
 use crate::log::Origin;
+use crate::response::Response;
 use crate::wait::{Limit, Overrun};
 
 impl Shell<'_> {
@@ -38,7 +39,7 @@ impl Shell<'_> {
         let mut limit = Limit::new(self.around.signals, None);
         let told = self
             .channel
-            .wait_for_report(&mark, &mut Vec::new(), &mut limit);
+            .wait_for_report(&mark, &mut Response::unwanted(""), &mut limit);
         self.is_damaged = !matches!(told, Told::Report(_));
         if let Told::Overrun(overrun) = told {
             self.stop_hook(overrun);

@@ -4,10 +4,11 @@
 //! script (see `protocol.rs`): bash calls the function, and reports. No process is started for it,
 //! unless `COSHELL_ISOLATION` asks for one. Whatever a handler does to the shell is either put back
 //! in [`Shell::settle`] or costs a new shell there, never an invocation. Neighbours: `process.rs`
-//! starts bash, `channel.rs` talks and waits, `settle.rs` puts in order what `state.rs` and
-//! `descriptors.rs` know of, `hook.rs` runs what belongs to no invocation, `failure.rs` puts failures
-//! into words; processes are `child/`.
+//! starts bash, `channel.rs` talks and waits, `asked.rs` is what handlers want of their responses,
+//! `settle.rs` puts in order what `state.rs` and `descriptors.rs` know of, `hook.rs` runs what belongs to
+//! no invocation, `failure.rs` puts failures into words; processes are `child/`.
 
+mod asked;
 mod channel;
 mod descriptors;
 mod failure;
@@ -30,6 +31,7 @@ use crate::error::{Error, Result};
 use crate::failure::{find_line, of_overrun, syntax_error, undefined};
 use crate::invocation::{Invocation, Outcome};
 use crate::log::{Level, Origin};
+use crate::response::Response;
 use crate::wait::{Limit, Overrun, ready};
 use channel::{Channel, Told};
 use descriptors::Watch;
@@ -75,15 +77,20 @@ impl Shell<'_> {
     /// # Errors
     /// [`Error::StartShell`] or [`Error::LoadHandler`] when the shell has to be replaced before the
     /// handler can run, and cannot be.
-    pub fn invoke(&mut self, invocation: &Invocation, limit: &mut Limit) -> Result<Outcome> {
+    pub fn invoke(
+        &mut self,
+        invocation: &Invocation,
+        response: &mut Response,
+        limit: &mut Limit,
+    ) -> Result<Outcome> {
         if (!self.channel.is_owed_state() || self.put_back())
-            && let Some(outcome) = self.try_invoke(invocation, limit)
+            && let Some(outcome) = self.try_invoke(invocation, response, limit)
         {
             return Ok(outcome);
         }
         // The handler was not called, so that it can be called now.
         self.replace()?;
-        let outcome = self.try_invoke(invocation, limit);
+        let outcome = self.try_invoke(invocation, response, limit);
         Ok(outcome.unwrap_or_else(|| {
             let function = self.around.handler.label();
             Outcome::Failure(failure::of_loss(function, &self.around.logs.tail()))
@@ -91,11 +98,15 @@ impl Shell<'_> {
     }
 
     /// `None`: bash did not take the invocation, and the handler was not called.
-    fn try_invoke(&mut self, invocation: &Invocation, limit: &mut Limit) -> Option<Outcome> {
+    fn try_invoke(
+        &mut self,
+        invocation: &Invocation,
+        response: &mut Response,
+        limit: &mut Limit,
+    ) -> Option<Outcome> {
         self.around.logs.begin(invocation.origin());
         let (mark, sent) = self.send(invocation)?;
-        let mut response = Vec::new();
-        let mut told = self.channel.wait_for_report(&mark, &mut response, limit);
+        let mut told = self.channel.wait_for_report(&mark, response, limit);
         if !matches!(told, Told::Report(_)) {
             self.is_damaged = true;
             let is_overrun = matches!(told, Told::Overrun(_));
@@ -110,13 +121,13 @@ impl Shell<'_> {
         if let Told::Report(report) = &told
             && report.has_exit_trap
         {
-            told = self.run_exit_trap(report.clone(), &mut response, limit);
+            told = self.run_exit_trap(report.clone(), response, limit);
         }
         if let Told::Overrun(overrun) = told {
             self.stop_handler(overrun, &mark);
         }
         self.around.logs.drain();
-        Some(self.outcome(told, response))
+        Some(self.outcome(told, response, limit))
     }
 
     /// Hands the invocation to bash: the mark of its report, and whether bash has taken the lines.
@@ -153,7 +164,12 @@ impl Shell<'_> {
 
     /// An EXIT trap that the handler set runs at the end of its invocation, as it would at the
     /// end of the tutorial's subshell; once, even if it sets another one.
-    fn run_exit_trap(&mut self, report: Report, response: &mut Vec<u8>, limit: &mut Limit) -> Told {
+    fn run_exit_trap(
+        &mut self,
+        report: Report,
+        response: &mut Response,
+        limit: &mut Limit,
+    ) -> Told {
         let mark = self.channel.new_mark();
         // If bash has ended the wait tells.
         let _ = self
@@ -182,9 +198,8 @@ impl Shell<'_> {
         }
         if self.is_forked() {
             let mut limit = Limit::until(Instant::now() + REPORT_LIMIT);
-            let told = self
-                .channel
-                .wait_for_report(mark, &mut Vec::new(), &mut limit);
+            let mut rest = Response::unwanted("");
+            let told = self.channel.wait_for_report(mark, &mut rest, &mut limit);
             self.is_damaged = !matches!(told, Told::Report(_));
         } else {
             self.channel.process.child.kill();
@@ -192,13 +207,14 @@ impl Shell<'_> {
         }
     }
 
-    fn outcome(&mut self, told: Told, response: Vec<u8>) -> Outcome {
+    fn outcome(&mut self, told: Told, response: &mut Response, limit: &mut Limit) -> Outcome {
         let (handler, logs) = (self.around.handler, self.around.logs);
+        let config = self.around.config;
         let mut words = || self.channel.last_words().unwrap_or_default();
         Outcome::Failure(match told {
             Told::Report(report) | Told::LastReport(report) => {
                 if report.status == 0 && report.ended != Ended::NotCalled {
-                    return Outcome::Response(self.around.config.trim(response));
+                    return response.succeed(limit, |output| config.trim(output));
                 }
                 let report = if self.is_forked() {
                     report.with_words_of_fork(self.channel.last_words())
@@ -208,7 +224,7 @@ impl Shell<'_> {
                 failure::of_report(handler.label(), &report, &logs.tail())
             }
             Told::Ended(WaitStatus::Exited(_, 0)) => {
-                return Outcome::Response(self.around.config.trim(response));
+                return response.succeed(limit, |output| config.trim(output));
             }
             Told::Ended(status) => failure::of_end(handler.label(), status, words(), &logs.tail()),
             Told::Lost => failure::of_loss(handler.label(), &logs.tail()),
@@ -267,10 +283,8 @@ impl Shell<'_> {
             .channel
             .write_lines(&protocol::hook_lines("lambda_shutdown", &mark));
         let mut limit = Limit::until(Instant::now() + SHUTDOWN_LIMIT);
-        match self
-            .channel
-            .wait_for_report(&mark, &mut Vec::new(), &mut limit)
-        {
+        let mut output = Response::unwanted("");
+        match self.channel.wait_for_report(&mark, &mut output, &mut limit) {
             Told::Report(report) if report.status == 0 => Ok(()),
             Told::Report(report) => Err(format!("ended with status {}", report.status)),
             Told::Overrun(_) => Err(format!("is stopped after {SHUTDOWN_LIMIT:?}")),

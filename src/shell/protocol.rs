@@ -3,6 +3,7 @@
 //! `docs/protocol.md` draws it. Pure functions over bytes: nothing here touches a descriptor.
 
 use std::fmt::Write;
+
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use memchr::{memchr, memmem};
@@ -24,7 +25,10 @@ pub fn driver(in_subshell: bool) -> String {
 /// The driver's other half, which bash reads when something goes wrong.
 #[must_use]
 pub fn seldom() -> String {
-    without_comments(include_str!("../../runtime-scripts/seldom.bash"))
+    without_comments(concat!(
+        include_str!("../../runtime-scripts/seldom.bash"),
+        include_str!("../../runtime-scripts/lambda.bash")
+    ))
 }
 
 /// The descriptors that bash starts with; the driver moves the first six to 60 and up, where
@@ -333,6 +337,19 @@ pub fn find_misled_report(bytes: &[u8], mark: &str, own_trap: &str) -> Option<(R
         .unwrap_or(before)
         .len();
     Some((report, start))
+}
+
+/// How much of `bytes`, which come from the response's pipe, is no part of a report, for all that is
+/// known: bash writes the trap and the mark at once each, and one may be there without the other.
+#[must_use]
+pub fn before_misled_report(bytes: &[u8], mark: &str, own_trap: &str) -> usize {
+    if mark.is_empty() {
+        return bytes.len();
+    }
+    let mark = memmem::find(bytes, format!("{mark}\0").as_bytes());
+    let before = &bytes[..mark.unwrap_or(bytes.len())];
+    let without_trap = before.strip_suffix(own_trap.as_bytes());
+    without_trap.unwrap_or(before).len()
 }
 
 /// The last words of a shell that ended by itself. They are not to be trusted beyond where the

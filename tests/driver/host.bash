@@ -24,6 +24,7 @@ host_start() { # <function> [what set is given...]
   local name
   cd "$BATS_TEST_TMPDIR" || return
   for name in arguments event response control log; do : >"$name"; done
+  cat "$host_scripts/seldom.bash" "$host_scripts/lambda.bash" >seldom
   mkfifo script
   exec {host_script}<>script
   host_read=0 host_count=0 host_settled=0
@@ -35,7 +36,7 @@ host_start() { # <function> [what set is given...]
       if ((name > 2)); then eval "exec $name>&-"; fi
     done
     exec </dev/null >>log 2>&1 70<>arguments 71<event 72>>response 73>>control 74>>log
-    exec 75<"$host_scripts/seldom.bash" 76<"$host_scripts/driver.bash" 77<script
+    exec 75<seldom 76<"$host_scripts/driver.bash" 77<script
     exec env -i PATH="$PATH" "${COSHELL_TEST_BASH:-/bin/bash}" /dev/fd/77
   ) &
   host_pid=$!

@@ -261,6 +261,21 @@ handler() {
     assert_one_init(&emulator);
 }
 
+/// It takes streams, and keeps them for a caller who gets all at once (contract #38).
+#[test]
+fn a_streamed_response_is_taken() {
+    let task_root = TaskRoot::new();
+    let script = "handler() { printf '%s\\n' \"$1\"; head -c 1000000 /dev/zero; }";
+    task_root.write("function.sh", script);
+    let streaming = [("COSHELL_RESPONSE_MODE", "streaming")];
+    let emulator = Emulator::start_in(task_root, "function.handler", &streaming);
+    for event in ["first", "second"] {
+        let response = emulator.respond(event);
+        let wanted = [event.as_bytes(), b"\n", &vec![0; 1_000_000]].concat();
+        assert!(response == wanted, "{}", excerpt(&response));
+    }
+}
+
 #[test]
 fn a_response_that_is_too_large_is_an_error_document() {
     let script = "handler() { head -c \"$1\" /dev/zero | tr '\\0' x; }";

@@ -191,9 +191,12 @@ fn rust_side() -> String {
     .collect()
 }
 
-/// Both halves of the driver.
+/// Both halves of the driver, and what is read with the second.
 fn driver() -> String {
-    text("runtime-scripts/driver.bash") + &text("runtime-scripts/seldom.bash")
+    let parts = ["driver", "seldom", "lambda"];
+    parts
+        .map(|name| text(&format!("runtime-scripts/{name}.bash")))
+        .concat()
 }
 
 #[test]

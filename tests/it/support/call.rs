@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
 use super::{excerpt, http};
 
 pub const NEXT: &str = "/2018-06-01/runtime/invocation/next";
@@ -23,6 +26,8 @@ pub struct Call {
     pub path: String,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+    /// What came behind a chunked body.
+    pub trailers: Vec<(String, String)>,
     /// Whether the body was as long as announced.
     pub is_whole: bool,
 }
@@ -31,6 +36,11 @@ impl Call {
     /// A header's value, its name in any case.
     pub fn header(&self, name: &str) -> Option<&str> {
         http::header(&self.headers, name)
+    }
+
+    /// As [`header`](Self::header), of what came behind the body.
+    pub fn trailer(&self, name: &str) -> Option<&str> {
+        http::header(&self.trailers, name)
     }
 
     pub fn is_next(&self) -> bool {
@@ -74,6 +84,15 @@ impl Call {
         let (request_id, kind) = self.path.strip_prefix(INVOCATION)?.split_once('/')?;
         let known = self.method == "POST" && (kind == "response" || kind == "error");
         known.then_some((request_id, kind))
+    }
+
+    /// The error document of a response that failed when it had begun.
+    #[track_caller]
+    pub fn trailing_document(&self) -> serde_json::Value {
+        let body = self.trailer("Lambda-Runtime-Function-Error-Body");
+        let body = body.unwrap_or_else(|| panic!("no trailer: {:?}", self.trailers));
+        let document = BASE64_STANDARD.decode(body).expect("base64");
+        serde_json::from_slice(&document).expect("an error document")
     }
 
     /// The body of an error or init error.

@@ -78,7 +78,11 @@ pub fn read_body(reader: &mut impl BufRead, head: &Head, body: &mut Vec<u8>) -> 
         .header("Transfer-Encoding")
         .is_some_and(|value| value.eq_ignore_ascii_case("chunked"));
     if chunked {
-        return read_chunks(reader, body);
+        let mut take = |bytes: &[u8]| {
+            body.extend_from_slice(bytes);
+            Ok(())
+        };
+        return read_chunks(reader, &mut take).map(drop);
     }
     match head.header("Content-Length") {
         Some(length) => {
@@ -104,7 +108,11 @@ fn read_exactly(reader: &mut impl BufRead, length: u64, body: &mut Vec<u8>) -> i
     Err(io::Error::new(io::ErrorKind::UnexpectedEof, text))
 }
 
-fn read_chunks(reader: &mut impl BufRead, body: &mut Vec<u8>) -> io::Result<()> {
+/// Reads a chunked body, a little at a time; its trailers.
+pub fn read_chunks(
+    reader: &mut impl BufRead,
+    take: &mut impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<Vec<(String, String)>> {
     loop {
         let mut line = String::new();
         reader.read_line(&mut line)?;
@@ -112,7 +120,23 @@ fn read_chunks(reader: &mut impl BufRead, body: &mut Vec<u8>) -> io::Result<()> 
         let size = u64::from_str_radix(digits, 16).map_err(|_| {
             io::Error::new(io::ErrorKind::InvalidData, format!("chunk size {line:?}"))
         })?;
-        read_exactly(reader, size, body)?;
+        if size == 0 {
+            // As a head without its first line.
+            return read_head(&mut io::Cursor::new(b"0\r\n").chain(reader))
+                .map(|head| head.map(|head| head.headers).unwrap_or_default());
+        }
+        let mut left = size;
+        while left > 0 {
+            let bytes = reader.fill_buf()?;
+            if bytes.is_empty() {
+                let text = format!("a chunk lacks {left} bytes of {size}");
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
+            }
+            let count = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            take(&bytes[..count])?;
+            reader.consume(count);
+            left -= count as u64;
+        }
         let mut end = String::new();
         reader.read_line(&mut end)?;
         if end != "\r\n" {
@@ -120,9 +144,6 @@ fn read_chunks(reader: &mut impl BufRead, body: &mut Vec<u8>) -> io::Result<()> 
                 io::ErrorKind::InvalidData,
                 "a chunk has no CR LF after it",
             ));
-        }
-        if size == 0 {
-            return Ok(());
         }
     }
 }
@@ -208,6 +229,17 @@ impl Pending {
         let peeked = self.stream.peek(&mut [0]);
         nonblocking(false).expect("a socket");
         !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// What has come of the reply so far, head and all; what comes later is not waited for.
+    pub fn arrived(&self) -> Vec<u8> {
+        let mut bytes = vec![0; 64 * 1024];
+        let nonblocking = |is_so| self.stream.set_nonblocking(is_so);
+        nonblocking(true).expect("a socket");
+        let count = self.stream.peek(&mut bytes).unwrap_or(0);
+        nonblocking(false).expect("a socket");
+        bytes.truncate(count);
+        bytes
     }
 
     /// The reply; waits at most `limit` for each read.

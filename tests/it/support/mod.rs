@@ -38,7 +38,7 @@ pub mod http;
 mod process;
 mod runtime_api;
 mod said;
-mod sandbox;
+pub mod sandbox;
 pub mod served;
 mod server;
 mod task_root;
@@ -55,7 +55,7 @@ pub use runtime_api::{RuntimeApi, own_address};
 pub use said::Said;
 pub use sandbox::{Plan, Sandbox, bootstrap_path, lambda_environment};
 pub use served::Served;
-pub use server::{Next, Reply};
+pub use server::{Midway, Next, Reply};
 pub use task_root::TaskRoot;
 
 /// How long anything may take before a test gives up; far above what it takes on a busy machine.

@@ -136,6 +136,24 @@ impl RuntimeApi {
         self.wait_answers(request_id, 1).remove(0)
     }
 
+    /// Waits until the answer to an invocation, of which more may be still to come, `is_there`.
+    #[track_caller]
+    pub fn wait_arriving(&self, request_id: &str, is_there: impl Fn(&Call) -> bool) -> Call {
+        self.wait(&format!("a part of an answer to {request_id}"), |state| {
+            let mut calls = state.arriving.iter().chain(&state.calls);
+            let found = calls.find(|call| call.request_id() == Some(request_id) && is_there(call));
+            found.cloned()
+        })
+    }
+
+    /// Waits until an invocation has been given out.
+    #[track_caller]
+    pub fn wait_delivered(&self, request_id: &str) {
+        self.wait(&format!("{request_id} to be asked for"), |state| {
+            state.delivered.get(request_id).map(drop)
+        });
+    }
+
     /// Waits for `count` answers to one request id.
     #[track_caller]
     pub fn wait_answers(&self, request_id: &str, count: usize) -> Vec<Call> {

@@ -50,6 +50,19 @@ pub enum Reply {
     RawOpen(Vec<u8>),
     /// Nothing until the gate is opened, then 202.
     Late(Gate),
+    /// When so many bytes of a chunked body have come: see there. Then 202, if there is a then.
+    Midway(usize, Midway),
+}
+
+/// What happens in the middle of a chunked body.
+#[derive(Debug, Clone)]
+pub enum Midway {
+    /// A status and a body, then the connection is closed.
+    Status(u16, String),
+    /// The connection is closed.
+    Close,
+    /// Nothing more is read until the gate is opened.
+    Stop(Gate),
 }
 
 impl Reply {
@@ -90,6 +103,8 @@ pub struct State {
     /// How many wait at `restore/next`.
     pub snapshots: usize,
     pub calls: Vec<Call>,
+    /// Those whose chunked body is being read.
+    pub arriving: Vec<Call>,
     pub notes: Vec<String>,
     /// By connection; those that were reset are gone.
     pub streams: Vec<Option<TcpStream>>,
@@ -213,6 +228,7 @@ impl Server<'_> {
                 path,
                 headers: head.headers.clone(),
                 body: Vec::new(),
+                trailers: Vec::new(),
                 is_whole: false,
             };
             let is_open = if call.is_next() {
@@ -230,7 +246,7 @@ impl Server<'_> {
             } else if self.is_left_unread(&call) {
                 return Ok(End::Reset);
             } else {
-                let read = self.read_body(&mut reader, &head, &mut call.body);
+                let read = self.read_body(&mut reader, &head, &mut call);
                 call.is_whole = read.is_ok();
                 let reply = self.keep(call);
                 read?;
@@ -289,12 +305,7 @@ impl Server<'_> {
         true
     }
 
-    fn read_body(
-        &self,
-        reader: &mut impl BufRead,
-        head: &Head,
-        body: &mut Vec<u8>,
-    ) -> io::Result<()> {
+    fn read_body(&self, reader: &mut impl BufRead, head: &Head, call: &mut Call) -> io::Result<()> {
         if head
             .header("Expect")
             .is_some_and(|value| value.eq_ignore_ascii_case("100-continue"))
@@ -302,7 +313,67 @@ impl Server<'_> {
             let mut stream = self.stream;
             stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
-        http::read_body(reader, head, body)
+        if head.header("Transfer-Encoding") != Some("chunked") {
+            return http::read_body(reader, head, &mut call.body);
+        }
+        let mut midway = self.midway(call);
+        self.shared.lock().arriving.push(call.clone());
+        let read = http::read_chunks(reader, &mut |bytes| {
+            call.body.extend_from_slice(bytes);
+            let mut state = self.shared.lock();
+            if let Some(arriving) = self.arriving(&mut state) {
+                arriving.body.extend_from_slice(bytes);
+            }
+            drop(state);
+            self.shared.changed.notify_all();
+            match midway.take_if(|(count, _)| call.body.len() >= *count) {
+                Some((_, midway)) => self.pass_midway(midway),
+                None => Ok(()),
+            }
+        });
+        let connection = self.connection;
+        let mut state = self.shared.lock();
+        state.arriving.retain(|call| call.connection != connection);
+        drop(state);
+        call.trailers = read?;
+        Ok(())
+    }
+
+    fn arriving<'a>(&self, state: &'a mut State) -> Option<&'a mut Call> {
+        let mut arriving = state.arriving.iter_mut();
+        arriving.find(|call| call.connection == self.connection)
+    }
+
+    /// The [`Reply::Midway`] that is meant for this POST.
+    fn midway(&self, call: &Call) -> Option<(usize, Midway)> {
+        let mut state = self.shared.lock();
+        call.request_id()?;
+        let Some(Reply::Midway(count, midway)) = state.replies.front().cloned() else {
+            return None;
+        };
+        state.replies.pop_front();
+        if !matches!(midway, Midway::Stop(_)) {
+            // It does not come in whole, and all the same there is to be no other.
+            state.unanswered.clear();
+        }
+        Some((count, midway))
+    }
+
+    fn pass_midway(&self, midway: Midway) -> io::Result<()> {
+        let mut state = self.shared.lock();
+        let text = format!("  midway: {midway:?}");
+        self.shared.note(&mut state, self.connection, &text);
+        drop(state);
+        match midway {
+            Midway::Stop(gate) => gate.pass(),
+            Midway::Close => return Err(io::ErrorKind::ConnectionAborted.into()),
+            Midway::Status(status, body) => {
+                let mut stream = self.stream.try_clone()?;
+                write_status(&mut stream, status, &body)?;
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+        }
+        Ok(())
     }
 
     /// Waits for something to give to `next` and gives it; whether the connection stays open.
@@ -442,7 +513,8 @@ impl Server<'_> {
             Reply::StatusThenClose(status, body) => {
                 write_status(&mut stream, *status, body).map(|()| false)
             }
-            Reply::Close | Reply::Unread => Ok(false),
+            // Those that are meant for another kind of POST.
+            Reply::Close | Reply::Unread | Reply::Midway(..) => Ok(false),
             Reply::Raw(bytes) => stream.write_all(bytes).map(|()| false),
             Reply::RawOpen(bytes) => stream.write_all(bytes).map(|()| true),
             Reply::Late(gate) => {

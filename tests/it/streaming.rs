@@ -1,0 +1,391 @@
+//! Responses that are sent while the handler makes them (contract #32 to #38): when they are opened, how they end.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::support::{Call, Event, LIMIT, Sandbox, resident_bytes, wait_until};
+
+/// A handler that waits for the test in between.
+const WAITS: &str = "handler() {
+  printf 'first\\n'
+  read -r _ <\"$LAMBDA_TASK_ROOT/gate\"
+  printf 'second\\n\\n'
+}
+";
+
+fn streaming(script: &str) -> crate::support::sandbox::Plan {
+    let plan = Sandbox::of(script).env("COSHELL_RESPONSE_MODE", "streaming");
+    plan.task_root().fifo("gate");
+    plan
+}
+
+/// The body of a response that has been streamed to a good end.
+#[track_caller]
+pub fn streamed(sandbox: &Sandbox, event: &str) -> Call {
+    let answer = sandbox.invoke(Event::fresh(event));
+    assert_streamed(&answer, sandbox);
+    let transcript = sandbox.api.transcript();
+    assert_eq!(answer.trailers, [], "{transcript}");
+    answer
+}
+
+#[track_caller]
+fn assert_streamed(answer: &Call, sandbox: &Sandbox) {
+    let mode = answer.header("Lambda-Runtime-Function-Response-Mode");
+    let is_streamed = answer.is_response() && mode == Some("streaming");
+    assert!(is_streamed, "{answer:?}\n{}", sandbox.api.transcript());
+}
+
+/// One invocation that fails when its response has begun: what came before, and the error document.
+#[track_caller]
+pub fn broken(sandbox: &Sandbox, event: &str) -> (Vec<u8>, serde_json::Value) {
+    let answer = sandbox.invoke(Event::fresh(event));
+    assert_streamed(&answer, sandbox);
+    let document = answer.trailing_document();
+    let error_type = answer.trailer("Lambda-Runtime-Function-Error-Type");
+    assert_eq!(error_type, document["errorType"].as_str());
+    (answer.body, document)
+}
+
+#[test]
+fn output_is_sent_while_the_handler_still_runs() {
+    let sandbox = streaming(WAITS).start();
+    let event = Event::new("early", "").header("Lambda-Runtime-Invocation-Id", "attempt-1");
+    sandbox.api.push(event);
+    let begun = sandbox
+        .api
+        .wait_arriving("early", |call| call.body == b"first\n");
+    assert!(!begun.is_whole);
+    sandbox.task_root.release("gate");
+    let answer = sandbox.api.wait_answer("early");
+    assert_eq!(answer.body, b"first\nsecond\n\n");
+    assert_eq!(answer.trailers, []);
+    let wanted = [
+        ("Lambda-Runtime-Function-Response-Mode", "streaming"),
+        ("Transfer-Encoding", "chunked"),
+        ("Content-Type", "application/octet-stream"),
+        ("Connection", "close"),
+        ("Lambda-Runtime-Invocation-Id", "attempt-1"),
+        ("Host", &sandbox.api.address()),
+        ("User-Agent", concat!("coshell/", env!("CARGO_PKG_VERSION"))),
+    ];
+    for (name, value) in wanted {
+        assert_eq!(answer.header(name), Some(value), "{name}");
+    }
+    let announced = answer
+        .headers
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case("Trailer"));
+    let announced: Vec<_> = announced
+        .map(|(_, value)| value.to_ascii_lowercase())
+        .collect();
+    assert_eq!(
+        announced.join(", "),
+        "lambda-runtime-function-error-type, lambda-runtime-function-error-body"
+    );
+    assert_eq!(answer.header("Content-Length"), None);
+}
+
+/// Contract #35: a stream has its own connection, which is closed; the others stay on the one that is kept.
+#[test]
+fn each_stream_has_a_connection_of_its_own_that_is_closed() {
+    let sandbox = streaming("handler() { echo \"$1\"; }").start();
+    let used: Vec<_> = (0..3)
+        .map(|_| streamed(&sandbox, "event").connection)
+        .collect();
+    sandbox.api.wait_parked();
+    assert_eq!(used, [2, 3, 4]);
+    wait_until(|| sandbox.api.open_connection_count() == 1, LIMIT);
+    let nexts = sandbox.api.calls();
+    let mut nexts = nexts.iter().filter(|call| call.is_next());
+    assert!(nexts.all(|call| call.connection == 1));
+}
+
+#[test]
+fn bytes_arrive_unchanged() {
+    let script = "handler() {
+  cat
+  head -c 3000000 /dev/zero
+  printf 'end\\n\\n\\n'
+}
+";
+    let sandbox = streaming(script).start();
+    let event: Vec<u8> = (0..=255).collect();
+    let answer = sandbox.invoke(Event::fresh(&event));
+    let wanted = [event, vec![0; 3_000_000], b"end\n\n\n".to_vec()].concat();
+    assert!(answer.body == wanted, "{} bytes", answer.body.len());
+}
+
+#[test]
+fn response_without_output_is_an_empty_stream() {
+    let sandbox = streaming("handler() { :; }").start();
+    assert_eq!(streamed(&sandbox, "event").body, b"");
+}
+
+#[test]
+fn failure_before_the_first_byte_is_an_ordinary_error() {
+    let script = "handler() { echo 'it said' >&2; return 3; }";
+    let sandbox = streaming(script).start();
+    let document = sandbox.fail("event");
+    assert_eq!(document["errorType"], "Function.HandlerFailed");
+    assert!(
+        document["errorMessage"]
+            .as_str()
+            .unwrap()
+            .contains("it said")
+    );
+    sandbox.api.wait_parked();
+    assert_eq!(sandbox.api.connection_count(), 1);
+}
+
+#[test]
+fn failure_after_the_first_byte_is_told_in_trailers() {
+    let script = "handler() {
+  echo before
+  case $1 in
+    return) return 3 ;;
+    exit) exit 4 ;;
+    errexit) false ;;
+    unset) echo \"$NOPE\" ;;
+    kill) kill -9 $$ ;;
+    exec) exec sh -c 'echo then; exit 5' ;;
+    lost) builtin() { :; } ;;
+  esac
+}
+";
+    let sandbox = streaming(script).start();
+    let cases = [
+        ("return", "before\n", "Function.HandlerFailed"),
+        ("exit", "before\n", "Function.HandlerExited"),
+        ("errexit", "before\n", "Function.CommandFailed"),
+        ("unset", "before\n", "Function.ShellExited"),
+        ("kill", "before\n", "Function.ShellKilled"),
+        ("exec", "before\nthen\n", "Function.ShellExited"),
+        ("lost", "before\n", "Function.ShellLost"),
+    ];
+    for (event, body, error_type) in cases {
+        // Or the failure may come before the first byte has been seen.
+        let script_body = broken(&sandbox, event);
+        assert_eq!(String::from_utf8_lossy(&script_body.0), body, "{event}");
+        assert_eq!(script_body.1["errorType"], error_type, "{event}");
+    }
+    let frames = broken(&sandbox, "errexit").1["stackTrace"].clone();
+    assert_eq!(
+        frames[0].as_str().unwrap().split(" (").next(),
+        Some("handler")
+    );
+    assert_eq!(streamed(&sandbox, "well").body, b"before\n");
+}
+
+/// Trailers are limited by most servers; a document that is too long loses the end of its log first.
+#[test]
+fn long_failure_fits_into_its_trailer() {
+    let script = "handler() {
+  echo before
+  deep 90
+}
+deep() {
+  if (($1)); then
+    a_function_whose_name_is_as_long_as_names_get_in_scripts_that_have_grown_over_the_years \"$1\"
+  else
+    head -c 4000 /dev/zero | tr '\\0' x >&2
+    false
+  fi
+}
+a_function_whose_name_is_as_long_as_names_get_in_scripts_that_have_grown_over_the_years() { deep $(($1 - 1)); }
+";
+    let sandbox = streaming(script).start();
+    let answer = sandbox.invoke(Event::fresh("event"));
+    let length = answer
+        .trailer("Lambda-Runtime-Function-Error-Body")
+        .unwrap()
+        .len();
+    assert!(length <= 12 * 1024, "{length}");
+    let document = answer.trailing_document();
+    assert_eq!(document["errorType"], "Function.CommandFailed");
+    assert!(
+        document["stackTrace"][0]
+            .as_str()
+            .unwrap()
+            .starts_with("deep ")
+    );
+}
+
+#[test]
+fn every_isolation_streams() {
+    for isolation in ["none", "subshell", "process"] {
+        let sandbox = streaming(WAITS).env("COSHELL_ISOLATION", isolation).start();
+        for round in 0..2 {
+            let request_id = format!("{isolation}-{round}");
+            sandbox.api.push(Event::new(&request_id, ""));
+            sandbox
+                .api
+                .wait_arriving(&request_id, |call| call.body == b"first\n");
+            sandbox.task_root.release("gate");
+            let answer = sandbox.api.wait_answer(&request_id);
+            assert_eq!(answer.body, b"first\nsecond\n\n", "{request_id}");
+        }
+    }
+}
+
+#[test]
+fn scripts_and_executables_stream() {
+    let body = "printf 'first\\n'\nread -r _ <\"$LAMBDA_TASK_ROOT/gate\"\nprintf 'second\\n\\n'\n[ ! -e \"$LAMBDA_TASK_ROOT/fails\" ]\n";
+    for first_line in ["#!/bin/bash", "#!/usr/bin/env -S sh -eu"] {
+        let plan = Sandbox::empty()
+            .handler("legacy")
+            .executable("legacy", format!("{first_line}\n{body}"))
+            .env("COSHELL_RESPONSE_MODE", "streaming");
+        plan.task_root().fifo("gate");
+        let sandbox = plan.start();
+        sandbox.api.push(Event::new("well", ""));
+        sandbox
+            .api
+            .wait_arriving("well", |call| call.body == b"first\n");
+        sandbox.task_root.release("gate");
+        let answer = sandbox.api.wait_answer("well");
+        assert_eq!(answer.body, b"first\nsecond\n\n", "{first_line}");
+        assert_eq!(answer.trailers, []);
+        sandbox.task_root.write("fails", "");
+        sandbox.api.push(Event::new("fails", ""));
+        sandbox
+            .api
+            .wait_arriving("fails", |call| call.body == b"first\n");
+        sandbox.task_root.release("gate");
+        let answer = sandbox.api.wait_answer("fails");
+        let document = answer.trailing_document();
+        assert_eq!(
+            document["errorType"], "Function.HandlerExited",
+            "{first_line}"
+        );
+    }
+}
+
+#[test]
+fn process_left_behind_writes_to_no_stream() {
+    let script = "handler() {
+  if [[ $1 == leaves ]]; then
+    { read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; echo late; echo told >&2; } &
+  fi
+  echo \"$1\"
+}
+";
+    let sandbox = streaming(script).start();
+    assert_eq!(streamed(&sandbox, "leaves").body, b"leaves\n");
+    sandbox.bootstrap.wait_log("outlives its invocation");
+    sandbox.task_root.release("gate");
+    sandbox.bootstrap.wait_log("told");
+    assert_eq!(streamed(&sandbox, "next").body, b"next\n");
+    sandbox.bootstrap.wait_log("late");
+}
+
+/// The report of a shell whose descriptors are closed comes out of the response's pipe.
+#[test]
+fn report_of_a_handler_that_closes_everything_is_not_sent() {
+    let script = "handler() {
+  echo output
+  for fd in /proc/$$/fd/*; do
+    fd=${fd##*/}
+    ((fd < 3 || fd == 255)) || eval \"exec $fd>&-\"
+  done
+  return \"$1\"
+}
+";
+    for isolation in ["none", "subshell"] {
+        let sandbox = streaming(script)
+            .env("COSHELL_ISOLATION", isolation)
+            .start();
+        assert_eq!(streamed(&sandbox, "0").body, b"output\n");
+        assert_eq!(broken(&sandbox, "3").0, b"output\n");
+        assert_eq!(streamed(&sandbox, "0").body, b"output\n");
+    }
+}
+
+/// What looks like the beginning of a report is output all the same.
+#[test]
+fn handler_that_prints_its_traps_streams_them() {
+    let script = "handler() { trap -p EXIT; sleep 0.01; trap -p EXIT; }";
+    let sandbox = streaming(script).start();
+    let trap = "trap -- '\\__driver_seldom __driver_died \"$?\"' EXIT\n";
+    let body = streamed(&sandbox, "event").body;
+    assert_eq!(String::from_utf8_lossy(&body), trap.repeat(2));
+}
+
+#[test]
+fn exit_trap_of_the_handler_belongs_to_the_stream() {
+    let script = "handler() { trap 'echo bye' EXIT; echo hello; }";
+    let sandbox = streaming(script).start();
+    assert_eq!(streamed(&sandbox, "event").body, b"hello\nbye\n");
+}
+
+#[test]
+fn deadline_in_midstream_is_told_in_trailers() {
+    for (isolation, handler) in [
+        ("none", "function.handler"),
+        ("subshell", "function.handler"),
+        ("none", "legacy.sh"),
+    ] {
+        let sandbox = streaming("handler() { echo before; sleep 60; }")
+            .file("legacy.sh", "echo before; sleep 60")
+            .handler(handler)
+            .env("COSHELL_ISOLATION", isolation)
+            .env("COSHELL_DEADLINE_MARGIN_MS", "500")
+            .start();
+        let event = Event::fresh("").due_in(Duration::from_millis(1500));
+        let answer = sandbox.invoke(event);
+        assert_eq!(answer.body, b"before\n", "{isolation}");
+        let document = answer.trailing_document();
+        assert_eq!(document["errorType"], "Function.Timeout", "{isolation}");
+        sandbox.api.wait_parked();
+    }
+}
+
+#[test]
+fn request_to_end_in_midstream_is_told_in_trailers() {
+    let sandbox = streaming("handler() { echo before; sleep 60; }").start();
+    sandbox.api.push(Event::new("stopped", ""));
+    sandbox
+        .api
+        .wait_arriving("stopped", |call| call.body == b"before\n");
+    sandbox.bootstrap.signal(Signal::SIGTERM);
+    let answer = sandbox.api.wait_answer("stopped");
+    let document = answer.trailing_document();
+    assert_eq!(document["errorType"], "Function.Stopped");
+    assert!(sandbox.bootstrap.wait_exit(LIMIT).success());
+}
+
+#[test]
+fn setting_that_means_nothing_is_an_init_error() {
+    let sandbox = Sandbox::of(WAITS)
+        .env("COSHELL_RESPONSE_MODE", "stream")
+        .start();
+    let document = sandbox.api.wait_init_error().error_document();
+    assert_eq!(
+        document["errorMessage"],
+        "cannot use COSHELL_RESPONSE_MODE: expected buffered or streaming, found stream"
+    );
+}
+
+/// Nothing is kept that has been sent, and nothing is opened for good.
+#[test]
+fn long_stream_needs_little_memory_and_leaves_nothing() {
+    let script = "handler() { head -c \"$1\" /dev/zero; }";
+    let sandbox = streaming(script).start();
+    // After the first answer a spare is started.
+    streamed(&sandbox, "10");
+    streamed(&sandbox, "10");
+    sandbox.api.wait_parked();
+    let pid = sandbox.bootstrap.pid();
+    let before = crate::support::open_descriptors(pid).len();
+    let (small, answer) = (resident_bytes(pid), streamed(&sandbox, "100000000"));
+    assert_eq!(answer.body.len(), 100_000_000);
+    sandbox.api.wait_parked();
+    let peak = crate::support::status_of(pid, "VmHWM").expect("a peak");
+    let peak: u64 = peak.split(' ').next().unwrap().parse().unwrap();
+    assert!(
+        peak * 1024 < small + 16 * 1024 * 1024,
+        "{peak} KiB, {small} bytes"
+    );
+    assert_eq!(crate::support::open_descriptors(pid).len(), before);
+}
