@@ -7,7 +7,7 @@ use std::path::Path;
 use super::images::Commands;
 use super::reader::{Command, Word};
 use super::{Finding, Severity, Source, Subject, is_file, permissions, script, shown};
-use crate::handler::Handler;
+use crate::handler::{Handler, Kind};
 
 /// What an image's list says of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +51,9 @@ const RUNNERS: [(&str, &[&str], usize); 13] = [
 /// Who asks for a command before calling it.
 const ASKERS: [&str; 4] = ["command", "hash", "type", "which"];
 
+/// The functions that coshell has for functions, and not for whole scripts.
+const FOR_FUNCTIONS: [&str; 2] = ["lambda_http_response", "lambda_stream_response"];
+
 /// Where a command is called.
 #[derive(Debug, Default)]
 struct Calls<'a> {
@@ -59,8 +62,11 @@ struct Calls<'a> {
 
 /// What the image lacks of what the scripts call, and what is wrong with programs of their own.
 #[must_use]
-pub fn check(subject: &Subject, sources: &[Source]) -> Vec<Finding> {
+pub fn check(subject: &Subject, handler: &Handler, sources: &[Source]) -> Vec<Finding> {
     let mut own = BTreeSet::new();
+    if matches!(handler.kind, Kind::Function(_)) {
+        own.extend(FOR_FUNCTIONS);
+    }
     let mut asked = BTreeSet::new();
     let mut calls: BTreeMap<&str, Calls> = BTreeMap::new();
     let mut found = Vec::new();

@@ -200,7 +200,7 @@ fn check_script(subject: &Subject, handler: &Handler, report: &mut Report) {
     if is_readable && let Kind::Function(function) = &handler.kind {
         report.add(script::check_function(handler, function, &sources));
     }
-    report.add(commands::check(subject, &sources));
+    report.add(commands::check(subject, handler, &sources));
     report.add(environment::check(subject, handler, &sources));
     // It would say what bash has said, at greater length.
     if is_readable && let Some(found) = shellcheck::check(handler, &sources) {

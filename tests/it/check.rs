@@ -340,6 +340,24 @@ fn commands_that_the_image_lacks_are_told_with_their_lines_and_packages() {
 }
 
 #[test]
+fn functions_of_coshell_are_known_to_functions_alone() {
+    let call = "lambda_http_response 200 'X-A: b'\nlambda_stream_response\n";
+    let root = with(&format!(
+        "# shellcheck shell=bash\nhandler() {{\n{call}}}\n"
+    ));
+    has_none(&findings(&root, "function.handler"), "command");
+    root.write("legacy.sh", format!("#!/bin/bash\n{call}"));
+    let found = findings(&root, "legacy.sh");
+    let lines = [
+        "lambda_http_response is not known",
+        "lambda_stream_response is not known",
+    ];
+    for (line, text) in (2..).zip(lines) {
+        assert_eq!(the(&found, "command", text)["line"], line);
+    }
+}
+
+#[test]
 fn commands_that_the_script_asks_for_are_a_note() {
     let root =
         with("if ! command -v jq >/dev/null; then return 1; fi\nhandler() { jq . <<<\"$1\"; }\n");
