@@ -58,6 +58,9 @@ const RUNNERS: [(&str, &[&str], usize); 13] = [
 /// Who asks for a command before calling it.
 const ASKERS: [&str; 4] = ["command", "hash", "type", "which"];
 
+/// The functions that coshell has for functions, and not for whole scripts.
+const FOR_FUNCTIONS: [&str; 2] = ["lambda_http_response", "lambda_stream_response"];
+
 /// Where a command is called.
 #[derive(Debug, Default)]
 struct Calls<'a> {
@@ -68,6 +71,9 @@ struct Calls<'a> {
 #[must_use]
 pub fn check(subject: &Subject, handler: &Handler, sources: &[Source]) -> Vec<Finding> {
     let mut own = BTreeSet::new();
+    if matches!(handler.kind, Kind::Function(_)) {
+        own.extend(FOR_FUNCTIONS);
+    }
     let mut asked = BTreeSet::new();
     let mut calls: BTreeMap<&str, Calls> = BTreeMap::new();
     let mut found = Vec::new();

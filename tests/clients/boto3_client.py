@@ -21,6 +21,13 @@ context() {
   printf '%s\n' "$LAMBDA_RUNTIME_AWS_REQUEST_ID" "$LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN" \
     "${LAMBDA_RUNTIME_CLIENT_CONTEXT-none}" "${LAMBDA_RUNTIME_AWS_TENANT_ID-none}" "$BASHPID"
 }
+streams() {
+  lambda_stream_response text/plain
+  printf 'begun\n'
+  read -r answer <"$GATE"
+  printf '%s\n' "$answer"
+  if [[ $1 == *fails* ]]; then return 3; fi
+}
 logs() { printf 'handler says %s\n' "$1" >&2; }
 fails() {
   printf 'cannot find %s\n' "$1" >&2
@@ -351,6 +358,30 @@ class Boto3Streams(Case):
         self.assertRegex(last["InvokeComplete"]["ErrorCode"], r"^Function\.[A-Za-z]+$")
         details = json.loads(last["InvokeComplete"]["ErrorDetails"])
         self.assertIn("cannot find", details["errorMessage"])
+
+    def chunks_of_bash_arrive_while_its_handler_still_runs(self):
+        gate = self.gate()
+        served = self.serve({"function.sh": FUNCTION}, "function.streams", "--env", f"GATE={gate}")
+        response = self._stream(served, {})
+        headers = response["ResponseMetadata"]["HTTPHeaders"]
+        self.assertEqual(headers["x-amzn-remapped-content-type"], "text/plain")
+        messages = iter(response["EventStream"])
+        self.assertEqual(next(messages), {"PayloadChunk": {"Payload": b"begun\n"}})
+        self.open_gate(gate)
+        *chunks, last = messages
+        self.assertEqual(b"".join(chunk["PayloadChunk"]["Payload"] for chunk in chunks), b"open\n")
+        self.assertEqual(last, {"InvokeComplete": {}})
+
+    def failure_of_bash_in_midstream_comes_with_the_end(self):
+        gate = self.gate()
+        served = self.serve({"function.sh": FUNCTION}, "function.streams", "--env", f"GATE={gate}")
+        messages = iter(self._stream(served, "fails")["EventStream"])
+        self.assertEqual(next(messages), {"PayloadChunk": {"Payload": b"begun\n"}})
+        self.open_gate(gate)
+        *_, last = messages
+        self.assertEqual(last["InvokeComplete"]["ErrorCode"], "Function.HandlerFailed")
+        details = json.loads(last["InvokeComplete"]["ErrorDetails"])
+        self.assertIn("status 3", details["errorMessage"])
 
     def dry_run_streams_nothing(self):
         served = self.serve({"function.sh": FUNCTION}, "function.handler")

@@ -1,4 +1,4 @@
-"""Chromium, in front of the site of examples/site."""
+"""Chromium, in front of the site of examples/site, and of a page that is streamed."""
 
 import os
 import pathlib
@@ -26,6 +26,25 @@ addEventListener("load", async () => {
   form.elements.name.value = "once more";
   form.querySelector("button").click();
 });
+"""
+# A page that goes on when its own script, at work in its first half, has called: the browser has measured that half.
+PAGE_IN_HALVES = r"""
+handler() {
+  case $1 in
+    *'"rawPath":"/seen"'*)
+      lambda_http_response 204
+      printf 'seen\n' >"$GATE"
+      ;;
+    *'"rawPath":"/"'*)
+      lambda_http_response --stream 200 'Content-Type: text/html'
+      printf '<!DOCTYPE html><title>Halves</title><p id="first">first half</p>%s\n' \
+        '<script>fetch("/seen?height=" + document.getElementById("first").offsetHeight)</script>'
+      read -r seen <"$GATE"
+      printf '<p id="second">second half, %s</p>\n' "$seen"
+      ;;
+    *) lambda_http_response 404 ;;
+  esac
+}
 """
 
 
@@ -108,6 +127,13 @@ class Browser(Case):
                 if content_type != "image/png":
                     wanted = wanted.rstrip(b"\n")  # as bash reads a file
                 self.assertEqual(response.read(), wanted)
+
+    def beginning_of_a_page_is_shown_while_bash_still_streams_it(self):
+        words = ("function.handler", "--function-url", "--concurrency", "2", "--env", f"GATE={self.gate()}")
+        self.served = self.serve({"function.sh": PAGE_IN_HALVES}, *words)
+        page = self._page()
+        self.assertIn('<p id="first">first half</p>', page)
+        self.assertIn('<p id="second">second half, seen</p>', page)
 
     def page_that_is_not_there_is_404(self):
         self._serve()

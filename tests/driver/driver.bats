@@ -438,3 +438,35 @@ END
   host_invoke x
   reported return 3
 }
+
+@test "what a handler asks of its response is told with its place" {
+  function_file <<'END'
+handler() {
+  lambda_http_response --cookie a=1 201 'X-A: b c' --stream
+  (lambda_stream_response text/plain)
+}
+END
+  host_start handler -euo pipefail
+  host_loaded
+  host_send '{}'
+  host_take mark-1
+  local expected=(respond 6 request-1 ./function.sh:2 http-stream 201 'X-A: b c' 'Set-Cookie: a=1')
+  [ "${host_words[*]:0:8}" = "${expected[*]}" ]
+  expected=(respond 4 request-1 ./function.sh:3 stream text/plain)
+  [ "${host_words[*]:8:6}" = "${expected[*]}" ]
+}
+
+@test "argument that cannot be used is told in the log, and nothing to the host" {
+  function_file <<'END'
+handler() {
+  lambda_http_response 99 || echo "status $?"
+  lambda_http_response 200 nothing || echo "status $?"
+}
+END
+  host_start handler -euo pipefail
+  host_loaded
+  host_invoke '{}'
+  responded $'status 2\nstatus 2'
+  grep -q '^./function.sh: line 2: lambda_http_response: cannot use status 99: expected 100 to 599$' log
+  if has_word respond; then return 1; fi
+}

@@ -340,12 +340,22 @@ fn commands_that_the_image_lacks_are_told_with_their_lines_and_packages() {
 }
 
 #[test]
-fn what_the_driver_offers_is_there_for_functions_alone() {
-    let root = with("handler() { lambda_log INFO \"$1\"; }\n");
-    root.write("script.sh", "#!/bin/bash\nlambda_log INFO x\n");
+fn functions_of_coshell_are_known_to_functions_alone() {
+    let call = "lambda_http_response 200 'X-A: b'\nlambda_stream_response\nlambda_log x\n";
+    let root = with(&format!(
+        "# shellcheck shell=bash\nhandler() {{\n{call}}}\n"
+    ));
     has_none(&findings(&root, "function.handler"), "command");
-    let found = findings(&root, "script.sh");
-    the(&found, "command", "lambda_log is not known");
+    root.write("legacy.sh", format!("#!/bin/bash\n{call}"));
+    let found = findings(&root, "legacy.sh");
+    let lines = [
+        "lambda_http_response is not known",
+        "lambda_stream_response is not known",
+        "lambda_log is not known",
+    ];
+    for (line, text) in (2..).zip(lines) {
+        assert_eq!(the(&found, "command", text)["line"], line);
+    }
 }
 
 #[test]

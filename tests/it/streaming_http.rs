@@ -136,9 +136,6 @@ with_options() { set -f; IFS=:; shopt -s nocasematch; lambda_http_response 203 '
             .env("COSHELL_ISOLATION", isolation)
             .start();
         for place in events {
-            if (isolation, place) == ("subshell", "trap") {
-                continue; // a trap of the fork's runs after its report
-            }
             let event = match place {
                 "trap" | "options" => format!("with_{place}"),
                 _ => format!("in_{place}"),
