@@ -420,6 +420,7 @@ fn process_left_behind_decides_nothing_for_the_next_invocation() {
   if [[ $1 == leaves ]]; then
     { read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; lambda_http_response --stream 500; echo done >&2; } >/dev/null &
   else
+    echo running >&2
     echo \"$1\"
     read -r _ <\"$LAMBDA_TASK_ROOT/next\"
   fi
@@ -431,6 +432,7 @@ fn process_left_behind_decides_nothing_for_the_next_invocation() {
     let sandbox = plan.start();
     assert_eq!(sandbox.respond("leaves"), b"");
     sandbox.api.push(Event::new("next", "next"));
+    sandbox.bootstrap.wait_log("running");
     sandbox.task_root.release("gate");
     sandbox.bootstrap.wait_log("done");
     sandbox.task_root.release("next");
