@@ -58,9 +58,6 @@ const RUNNERS: [(&str, &[&str], usize); 13] = [
 /// Who asks for a command before calling it.
 const ASKERS: [&str; 4] = ["command", "hash", "type", "which"];
 
-/// The functions that coshell has for functions, and not for whole scripts.
-const FOR_FUNCTIONS: [&str; 2] = ["lambda_http_response", "lambda_stream_response"];
-
 /// Where a command is called.
 #[derive(Debug, Default)]
 struct Calls<'a> {
@@ -72,7 +69,7 @@ struct Calls<'a> {
 pub fn check(subject: &Subject, handler: &Handler, sources: &[Source]) -> Vec<Finding> {
     let mut own = BTreeSet::new();
     if matches!(handler.kind, Kind::Function(_)) {
-        own.extend(FOR_FUNCTIONS);
+        own.extend(OFFERED);
     }
     let mut asked = BTreeSet::new();
     let mut calls: BTreeMap<&str, Calls> = BTreeMap::new();
@@ -110,9 +107,7 @@ pub fn check(subject: &Subject, handler: &Handler, sources: &[Source]) -> Vec<Fi
         return found;
     };
     for (name, calls) in calls {
-        let is_offered = matches!(handler.kind, Kind::Function(_)) && OFFERED.contains(&name);
-        let is_own =
-            own.contains(name) || is_offered || BUILTINS.split(' ').any(|builtin| builtin == name);
+        let is_own = own.contains(name) || BUILTINS.split(' ').any(|builtin| builtin == name);
         if is_own || name.is_empty() || is_packaged(subject, sources, name) {
             continue;
         }

@@ -7,13 +7,13 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use memchr::memmem;
 use nix::sys::wait::WaitStatus;
 
 use super::asked::find_asked;
+use super::marks::Marks;
 use super::process::Process;
 use super::protocol::{self, Report};
 use super::state::{State, find_state};
@@ -467,78 +467,5 @@ fn read_available(file: &mut File, bytes: &mut Vec<u8>) -> io::Result<usize> {
             }
             Err(error) => return Err(error),
         }
-    }
-}
-
-/// Marks that no handler can guess: 30 random bits each, and told to nobody before they are
-/// used. Short, since bash reads its script a byte at a time.
-#[derive(Debug)]
-struct Marks {
-    source: &'static File,
-    bytes: Vec<u8>,
-}
-
-impl Marks {
-    const LETTERS: usize = 6;
-
-    fn open() -> io::Result<Self> {
-        static SOURCE: OnceLock<File> = OnceLock::new();
-        let source = if let Some(source) = SOURCE.get() {
-            source
-        } else {
-            let opened = File::open("/dev/urandom")?;
-            SOURCE.get_or_init(|| opened)
-        };
-        Ok(Self {
-            source,
-            bytes: Vec::new(),
-        })
-    }
-
-    fn renew(&mut self) -> u32 {
-        self.bytes.clear();
-        let mut seed = [0; 4];
-        self.fill(&mut seed);
-        u32::from_ne_bytes(seed)
-    }
-
-    fn fill(&self, bytes: &mut [u8]) {
-        // The system's source of random bytes does not run dry or break.
-        let mut source = self.source;
-        let _ = source.read_exact(bytes);
-    }
-
-    fn next(&mut self) -> String {
-        const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-        if self.bytes.len() < Self::LETTERS {
-            let mut bytes = vec![0; Self::LETTERS * 128];
-            self.fill(&mut bytes);
-            self.bytes = bytes;
-        }
-        let bytes = self.bytes.split_off(self.bytes.len() - Self::LETTERS);
-        bytes
-            .iter()
-            .map(|byte| char::from(ALPHABET[usize::from(byte & 31)]))
-            .collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn marks_of_two_copies_differ_once_they_are_renewed() -> io::Result<()> {
-        let mut copies = [Marks::open()?, Marks::open()?];
-        for marks in &mut copies {
-            marks.bytes = vec![7; 60];
-        }
-        let [one, other] = copies.each_mut().map(Marks::next);
-        assert_eq!(one, other);
-        let seeds = copies.each_mut().map(Marks::renew);
-        assert_ne!(seeds[0], seeds[1]);
-        let [one, other] = copies.each_mut().map(Marks::next);
-        assert_ne!(one, other);
-        Ok(())
     }
 }

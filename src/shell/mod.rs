@@ -13,6 +13,7 @@ mod channel;
 mod descriptors;
 mod failure;
 mod hook;
+mod marks;
 mod process;
 pub mod protocol;
 mod settle;
