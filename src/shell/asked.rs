@@ -19,6 +19,8 @@ const MAX_ASKED_FIELDS: usize = 4096;
 /// it never reaches into the report, which bears `mark`.
 #[must_use]
 pub fn find_asked(bytes: &[u8], mark: &str) -> Option<(Asked, Range<usize>)> {
+    // Most handlers ask for nothing, and each report comes by here.
+    memmem::find(bytes, RESPOND)?;
     let report = format!("{mark}\0");
     let report = (!mark.is_empty()).then(|| memmem::find(bytes, report.as_bytes()));
     let bytes = &bytes[..report.flatten().unwrap_or(bytes.len())];
