@@ -146,14 +146,6 @@ impl RuntimeApi {
         })
     }
 
-    /// Waits until an invocation has been given out.
-    #[track_caller]
-    pub fn wait_delivered(&self, request_id: &str) {
-        self.wait(&format!("{request_id} to be asked for"), |state| {
-            state.delivered.get(request_id).map(drop)
-        });
-    }
-
     /// Waits for `count` answers to one request id.
     #[track_caller]
     pub fn wait_answers(&self, request_id: &str, count: usize) -> Vec<Call> {
