@@ -81,6 +81,27 @@ END
   assert_echoes "$HELLO"
 }
 
+# AWS's emulator in its mode of Managed Instances, with a bash for each of four lanes.
+@test "function image serves several events at once" {
+  local number answers=$BATS_TEST_TMPDIR/answers callers=()
+  build_own coshell-test-lanes tests/image/task <<END
+FROM $(image_of runtime)
+COPY lanes.sh /var/task/
+CMD ["lanes.handler"]
+END
+  start coshell-test-lanes -e AWS_LAMBDA_MAX_CONCURRENCY=4
+  wait_until curl -sf -o "$BATS_TEST_TMPDIR/first" -d first "http://$address$INVOCATIONS"
+  for number in 1 2 3 4; do
+    curl -s -d "event $number" "http://$address$INVOCATIONS" >"$answers.$number" &
+    callers+=($!)
+  done
+  wait "${callers[@]}"
+  for number in 1 2 3 4; do
+    grep -ox "event $number in [0-3]" "$answers.$number"
+  done | sort -u -k4 >"$answers"
+  [ "$(wc -l <"$answers")" -eq 4 ]
+}
+
 @test "coshell compare starts an image as a runtime, and leaves no container" {
   local before
   before=$(docker ps -aq | sort)
@@ -93,7 +114,7 @@ END
 @test "an edit of the source compiles no dependency again" {
   local folder=$BATS_TEST_TMPDIR/edited said
   mkdir "$folder"
-  git ls-files -z --cached --others --exclude-standard -- Cargo.toml Cargo.lock Dockerfile .dockerignore src runtime-scripts examples |
+  git ls-files -z --cached --others --exclude-standard -- Cargo.toml Cargo.lock bootstrap.toml Dockerfile .dockerignore src runtime-scripts examples |
     xargs -0 cp --parents -t "$folder"
   echo "// edited at $EPOCHREALTIME" >>"$folder/src/lib.rs"
   # The classic builder colours each piece of output that it gets, in the middle of a line too.
