@@ -1,3 +1,5 @@
+# shellcheck shell=bash
+# In which lane an event was served.
 handler() {
   # So long that all four are under way at once.
   [[ $1 == first ]] || sleep 1
