@@ -444,6 +444,43 @@ fn scripts_and_executables_run_side_by_side_too() {
     }
 }
 
+#[test]
+fn responses_are_streamed_side_by_side() {
+    let script = r#"
+handler() {
+  lambda_stream_response text/plain
+  printf '%s begins, ' "$1"
+  read -r _ <"$LAMBDA_TASK_ROOT/$1"
+  [[ $1 != two ]] || return 3
+  printf '%s ends' "$1"
+}"#;
+    let sandbox = Sandbox::of(script).lanes(3).start();
+    let names = ["one", "two", "three"];
+    for name in names {
+        sandbox.task_root.fifo(name);
+        sandbox.api.push(Event::new(name, name));
+    }
+    for name in names {
+        let begins = format!("{name} begins, ");
+        sandbox
+            .api
+            .wait_arriving(name, |call| call.body == begins.as_bytes());
+    }
+    for name in ["three", "two", "one"] {
+        sandbox.task_root.release(name);
+        let answer = sandbox.api.wait_answer(name);
+        let (end, error) = match name {
+            "two" => ("", Some("Function.HandlerFailed")),
+            _ => (" ends", None),
+        };
+        let own = if end.is_empty() { "" } else { name };
+        let whole = format!("{name} begins, {own}{end}");
+        assert_eq!(String::from_utf8_lossy(&answer.body), whole);
+        let told = answer.trailer("Lambda-Runtime-Function-Error-Type");
+        assert_eq!(told, error, "{name}");
+    }
+}
+
 /// Contract #63: 1,024 descriptors are what a process may have where there is no more.
 #[test]
 fn sixty_four_lanes_need_fewer_descriptors_than_a_process_may_have() {
