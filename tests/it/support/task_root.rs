@@ -4,6 +4,7 @@ use std::fs::{self, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{LIMIT, wait_until};
@@ -40,11 +41,15 @@ impl TaskRoot {
         file
     }
 
-    /// As [`write`](Self::write), executable by all.
+    /// As [`write`](Self::write), executable by all. By another process: what this one opens for writing a
+    /// process that another test starts may hold for a moment, and a program that is held so cannot be executed.
     pub fn write_program(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
-        let file = self.write(name, content);
-        fs::set_permissions(&file, Permissions::from_mode(0o755))
-            .expect("cannot make it executable");
+        let file = self.path.join(name);
+        let written = self.write(&format!("{name}.written"), content);
+        let mut install = Command::new("install");
+        let installed = install.args(["-m", "755", "--"]).args([&written, &file]);
+        assert!(installed.status().is_ok_and(|status| status.success()));
+        fs::remove_file(written).expect("cannot remove what was copied");
         file
     }
 
