@@ -120,6 +120,7 @@ impl Config {
         })?;
         let mut invalid = None;
         let max_concurrency = max_concurrency();
+        let initialization = Initialization::read();
         let spare_words = match max_concurrency {
             1 => [("on", true), ("off", false)],
             // Another lane is there while one gets a fresh shell.
@@ -160,7 +161,7 @@ impl Config {
             ),
             deadline_margin: margin(
                 number("COSHELL_DEADLINE_MARGIN_MS", &mut invalid),
-                max_concurrency,
+                max_concurrency > 1 || initialization == Initialization::ManagedInstance,
             ),
             ends_leftovers: choice(
                 "COSHELL_LEFTOVERS",
@@ -171,7 +172,7 @@ impl Config {
                 .filter(|number| *number > 0),
             keeps_spare: choice("COSHELL_SPARE", &spare_words, &mut invalid),
             max_concurrency,
-            initialization: Initialization::read(),
+            initialization,
             invalid: None,
             log,
         };
@@ -301,9 +302,7 @@ fn concurrency_in(setting: Option<&str>) -> u32 {
 }
 
 /// 0 is off. Managed Instances end nothing at the deadline themselves.
-fn margin(milliseconds: Option<u64>, max_concurrency: u32) -> Option<Duration> {
-    let is_managed =
-        max_concurrency > 1 || Initialization::read() == Initialization::ManagedInstance;
+fn margin(milliseconds: Option<u64>, is_managed: bool) -> Option<Duration> {
     let default = is_managed.then_some(MANAGED_MARGIN);
     let margin = milliseconds.map(Duration::from_millis).or(default);
     margin.filter(|margin| !margin.is_zero())

@@ -140,9 +140,7 @@ impl Failure {
         let end = self.message.len().saturating_sub(self.quoted_bytes);
         self.message.get(..end).unwrap_or(&self.message)
     }
-}
 
-impl Failure {
     /// Whether the handler was stopped, so that little time is left.
     #[must_use]
     pub fn is_overrun(&self) -> bool {

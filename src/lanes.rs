@@ -71,11 +71,11 @@ fn serve_all(config: &Config, signals: &Arc<Signals>) -> Result<Vec<Result<()>>>
                 signals: &of_lanes,
                 lane: Some(number),
             };
-            let (of_lanes, init, open) = (&of_lanes, &init, open.try_clone()?);
+            let (init, open) = (&init, open.try_clone()?);
             let lane = Builder::new()
                 .name(format!("lane {number}"))
                 .stack_size(STACK_BYTES)
-                .spawn_scoped(scope, move || lane(around, of_lanes, init, open))?;
+                .spawn_scoped(scope, move || lane(around, init, open))?;
             lanes.push(lane);
             Ok(())
         });
@@ -156,13 +156,13 @@ impl Init {
 ///
 /// # Errors
 /// Why it cannot go on.
-fn lane(around: Surroundings, signals: &Arc<Signals>, init: &Init, _open: OwnedFd) -> Result<()> {
-    let (mut client, loaded) = load(around, signals);
+fn lane(around: Surroundings, init: &Init, _open: OwnedFd) -> Result<()> {
+    let (mut client, loaded) = load(around);
     let mut runner = match loaded {
         Ok(runner) => runner,
         Err(error) => {
             // The others need not go on with what one could not do.
-            signals.request_stop();
+            around.signals.request_stop();
             init.change(|told| {
                 told.count += 1;
                 told.error.get_or_insert(error);
@@ -178,24 +178,19 @@ fn lane(around: Surroundings, signals: &Arc<Signals>, init: &Init, _open: OwnedF
     if !init.may_go_on() {
         return Ok(());
     }
-    let log = &around.config.log;
-    match serve(around, &mut client, &mut runner) {
-        Err(error) if !signals.is_stop_requested() => {
-            if is_of_platform(&error) {
-                signals.request_stop();
-            } else {
-                let lane = around.lane.unwrap_or_default();
-                let text = format!("lane {lane} ends, the others go on: {error}");
-                log.write(Level::Error, Origin::default(), &text);
-            }
-            return Err(error);
+    let served = serve(around, &mut client, &mut runner);
+    let ended = runner.end(around, served);
+    if let Err(error) = &ended {
+        if is_of_platform(error) {
+            around.signals.request_stop();
+        } else {
+            let lane = around.lane.unwrap_or_default();
+            let text = format!("lane {lane} ends, the others go on: {error}");
+            let log = &around.config.log;
+            log.write(Level::Error, Origin::default(), &text);
         }
-        Ok(()) | Err(Error::Stopped) => {}
-        // Nobody takes the answer any more: that does not change how we end.
-        Err(error) => log.write(Level::Warn, Origin::default(), &error),
     }
-    runner.shut_down();
-    Ok(())
+    ended
 }
 
 /// Whether this is none of a lane's own, so that no lane can go on.

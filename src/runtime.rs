@@ -59,7 +59,7 @@ pub fn run(config: &Config, signals: &Arc<Signals>) -> Result<()> {
         signals,
         lane: None,
     };
-    let (mut client, loaded) = load(around, signals);
+    let (mut client, loaded) = load(around);
     let mut runner = match loaded {
         Ok(runner) => runner,
         Err(Error::Stopped) => return Err(Error::Stopped),
@@ -74,13 +74,8 @@ pub fn run(config: &Config, signals: &Arc<Signals>) -> Result<()> {
         }
         passed => passed,
     };
-    match passed.and_then(|()| serve(around, &mut client, &mut runner)) {
-        Err(error) if !signals.is_stop_requested() => return Err(error),
-        Ok(()) | Err(Error::Stopped) => {}
-        // Nobody takes the answer any more: that does not change how we end.
-        Err(error) => config.log.write(Level::Warn, Origin::default(), &error),
-    }
-    runner.shut_down();
+    let ended = passed.and_then(|()| serve(around, &mut client, &mut runner));
+    runner.end(around, ended)?;
     processes::stop(processes::all_of_ours, STOP_GRACE);
     logs.drain();
     Ok(())
@@ -109,14 +104,11 @@ pub fn logs(config: &Config) -> Result<Logs> {
 }
 
 /// Connects, and loads the handler meanwhile, without a limit.
-pub fn load<'a>(
-    around: Surroundings<'a>,
-    signals: &'a Arc<Signals>,
-) -> (Client<'a>, Result<Runner<'a>>) {
+pub fn load(around: Surroundings) -> (Client, Result<Runner>) {
     // bash starts while we connect.
     let is_function = matches!(around.handler.kind, Kind::Function(_));
     let loading = is_function.then(|| Starting::start(around).map(Starting::load));
-    let client = Client::open(&around.config.runtime_api, signals);
+    let client = Client::open(&around.config.runtime_api, around.signals);
     let loaded = match loading {
         Some(loading) => loading
             .and_then(Loading::finish)
@@ -293,11 +285,25 @@ impl Runner<'_> {
         matches!(self, Self::Shell(shell) if shell.has_shutdown())
     }
 
-    /// Does it, and lets a shell end by itself. What else runs is left to the caller.
-    pub fn shut_down(&mut self) {
+    /// What follows `served`: if we were asked to end a shell does what it has to do then, and ends by itself. What
+    /// else runs is left to the caller.
+    ///
+    /// # Errors
+    /// That of `served`, if it is what ends us.
+    pub fn end(&mut self, around: Surroundings, served: Result<()>) -> Result<()> {
+        match served {
+            Err(error) if !around.signals.is_stop_requested() => return Err(error),
+            Ok(()) | Err(Error::Stopped) => {}
+            // Nobody takes the answer any more: that does not change how we end.
+            Err(error) => around
+                .config
+                .log
+                .write(Level::Warn, Origin::default(), &error),
+        }
         if let Self::Shell(shell) = self {
             shell.shut_down();
         }
+        Ok(())
     }
 }
 

@@ -152,7 +152,7 @@ impl Logs {
 
 fn new_mark() -> io::Result<String> {
     let mut bytes = [0; 8];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    sys::fill_random(&mut bytes)?;
     Ok(format!("{:016x}", u64::from_ne_bytes(bytes)))
 }
 

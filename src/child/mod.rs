@@ -17,7 +17,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -62,7 +62,7 @@ pub struct Surroundings<'a> {
     /// Where its stderr goes.
     pub logs: &'a Logs,
     /// What may end it.
-    pub signals: &'a Signals,
+    pub signals: &'a Arc<Signals>,
     /// Which of several lanes this is, from 0; `None` if there is but one.
     pub lane: Option<u32>,
 }

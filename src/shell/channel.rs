@@ -67,7 +67,7 @@ impl Channel {
     /// To a bash that was just started.
     ///
     /// # Errors
-    /// The system's, when it has no random bytes.
+    /// The system's, when it gives no random bytes.
     pub fn open(process: Process) -> io::Result<Self> {
         Ok(Self {
             process,

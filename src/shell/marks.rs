@@ -2,60 +2,46 @@
 //!
 //! A mark goes to bash in the line that asks for the report, so nothing that ran before can hold it.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::sync::OnceLock;
+use std::io;
+
+use crate::sys;
 
 /// Marks that no handler can guess: 30 random bits each, and told to nobody before they are
 /// used. Short, since bash reads its script a byte at a time.
 #[derive(Debug)]
 pub struct Marks {
-    source: &'static File,
+    /// Random ones, read ahead.
     bytes: Vec<u8>,
 }
 
 impl Marks {
     const LETTERS: usize = 6;
 
-    /// Opens the system's source of random bytes, which all share.
+    /// Reads the first ones ahead.
     ///
     /// # Errors
-    /// The system's, when there is none.
+    /// The system's, when it gives no random bytes.
     pub fn open() -> io::Result<Self> {
-        static SOURCE: OnceLock<File> = OnceLock::new();
-        let source = if let Some(source) = SOURCE.get() {
-            source
-        } else {
-            let opened = File::open("/dev/urandom")?;
-            SOURCE.get_or_init(|| opened)
-        };
-        Ok(Self {
-            source,
-            bytes: Vec::new(),
-        })
+        let mut bytes = vec![0; Self::LETTERS * 128];
+        sys::fill_random(&mut bytes)?;
+        Ok(Self { bytes })
     }
 
     /// Forgets what was read ahead, which a copy of this process has too; a random number.
     pub fn renew(&mut self) -> u32 {
         self.bytes.clear();
         let mut seed = [0; 4];
-        self.fill(&mut seed);
+        // A source that has given some does not run dry or break.
+        let _ = sys::fill_random(&mut seed);
         u32::from_ne_bytes(seed)
-    }
-
-    fn fill(&self, bytes: &mut [u8]) {
-        // The system's source of random bytes does not run dry or break.
-        let mut source = self.source;
-        let _ = source.read_exact(bytes);
     }
 
     /// One that was not used before.
     pub fn next(&mut self) -> String {
         const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
         if self.bytes.len() < Self::LETTERS {
-            let mut bytes = vec![0; Self::LETTERS * 128];
-            self.fill(&mut bytes);
-            self.bytes = bytes;
+            self.bytes.resize(Self::LETTERS * 128, 0);
+            let _ = sys::fill_random(&mut self.bytes);
         }
         let bytes = self.bytes.split_off(self.bytes.len() - Self::LETTERS);
         bytes

@@ -71,6 +71,26 @@ pub fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
     Ok(owned(fd))
 }
 
+/// Fills `bytes` from the system's source of random bytes, which copies of a snapshot do not share; `getrandom(2)`.
+///
+/// # Errors
+/// The system's, where the call is not permitted.
+pub fn fill_random(bytes: &mut [u8]) -> io::Result<()> {
+    let mut filled = 0;
+    while let rest @ [_, ..] = &mut bytes[filled..] {
+        // SAFETY: writes at most the length of `rest`, which outlives the call, to where it is.
+        let count = unsafe { libc::getrandom(rest.as_mut_ptr().cast(), rest.len(), 0) };
+        match usize::try_from(count) {
+            Ok(count) => filled += count,
+            Err(_) => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => {}
+                error => return Err(error),
+            },
+        }
+    }
+    Ok(())
+}
+
 /// Has what `command` starts write `0` to each of these, itself and before it is the program: so one enters a
 /// control group; `cgroups(7)`.
 #[cfg(feature = "compare")]

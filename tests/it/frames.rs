@@ -77,6 +77,18 @@ impl Framed {
         );
     }
 
+    /// Reads while one event is served, so that the pipe does not stay full; all frames.
+    #[track_caller]
+    fn frames_of_one_event(mut self) -> Vec<Frame> {
+        self.sandbox.api.push(Event::new("x", ""));
+        let is_answered = || {
+            self.read();
+            !self.sandbox.api.answers("x").is_empty()
+        };
+        wait_until(is_answered, LIMIT);
+        self.finish()
+    }
+
     /// All frames, after which the process is ended; nothing else has been logged.
     #[track_caller]
     fn finish(mut self) -> Vec<Frame> {
@@ -402,16 +414,8 @@ fn process_that_outlives_its_invocation_logs_frames() {
 #[test]
 fn frames_of_a_flood_are_whole() {
     let script = "handler() { local w; for w in {1..4}; do { seq -f \"$w %.0f\" 1 5000 >&2; } & done; head -c 300000 /dev/zero | tr '\\0' x >&2; echo >&2; wait; }";
-    let mut run = Framed::start(Sandbox::of(script));
-    run.sandbox.api.push(Event::new("x", ""));
-    wait_until(
-        || {
-            run.read();
-            !run.sandbox.api.answers("x").is_empty()
-        },
-        LIMIT,
-    );
-    let frames = run.finish();
+    let run = Framed::start(Sandbox::of(script));
+    let frames = run.frames_of_one_event();
     let bytes: usize = frames.iter().map(|frame| frame.record.len()).sum();
     let lines = (1..=5000).map(|number: u32| number.to_string().len() + 2);
     assert_eq!(bytes, 300_000 + 4 * lines.sum::<usize>());
@@ -437,16 +441,8 @@ fn descriptor_that_does_not_block_loses_nothing() {
         "start.py",
         "import os, sys\nos.set_blocking(9, False)\nos.execv(sys.argv[1], sys.argv[1:])\n",
     );
-    let mut run = Framed::start_by(plan, "python3 \"$LAMBDA_TASK_ROOT/start.py\"");
-    run.sandbox.api.push(Event::new("x", ""));
-    wait_until(
-        || {
-            run.read();
-            !run.sandbox.api.answers("x").is_empty()
-        },
-        LIMIT,
-    );
-    let frames = run.finish();
+    let run = Framed::start_by(plan, "python3 \"$LAMBDA_TASK_ROOT/start.py\"");
+    let frames = run.frames_of_one_event();
     let expected = (1..=50_000).map(|number: u32| number.to_string());
     assert!(frames.into_iter().map(|frame| frame.record).eq(expected));
 }
