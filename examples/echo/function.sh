@@ -7,5 +7,5 @@ handler() {
   local event=$1 response
   echo "$event" >&2
   response="Echoing request: '$event'"
-  echo $response
+  echo "$response"
 }

@@ -1,11 +1,13 @@
 # shellcheck shell=bash
 # Behind a function URL, or API Gateway with payload format 2.0: answers GET /?name=Ada with
 # JSON, and everything but GET with status 405. Needs jq, which quotes what callers send.
-# What is set outside of the handler is set once per sandbox and lives on between invocations:
-# here the time of the start and a counter; it could be a secret or a table from S3.
+# What is set outside of the handler is set once per sandbox, and every event finds it as it was
+# set: here the time of the start; it could be a secret or a table from S3. What a handler changes
+# is undone after the answer, except for the variables that lambda_keep names: here a counter.
 
 printf -v started '%(%FT%TZ)T' -1
 count=0
+lambda_keep count
 
 handler() {
   local event=$1

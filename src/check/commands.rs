@@ -4,21 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use super::images::Commands;
+use super::images::{Availability, Commands};
 use super::reader::{Command, Word};
 use super::{Finding, Severity, Source, Subject, is_file, permissions, script, shown};
-use crate::handler::{Handler, Kind};
-
-/// What an image's list says of a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Availability {
-    /// It has it.
-    There,
-    /// It does not; this package has it.
-    Missing(&'static str),
-    /// It does not say.
-    Unknown,
-}
+use coshell_handler::{Handler, Kind};
 
 /// Builtin commands of bash 5.2, `enable -a`; and what the grammar takes for commands.
 const BUILTINS: &str = ". : [ [[ ]] alias bg bind break builtin caller cd command compgen complete \
@@ -28,8 +17,9 @@ const BUILTINS: &str = ". : [ [[ ]] alias bg bind break builtin caller cd comman
     unset wait time in { } ! then else do done fi esac";
 
 /// What runtime-scripts/driver.bash offers to the file of a function.
-const OFFERED: [&str; 3] = [
+const OFFERED: [&str; 4] = [
     "lambda_http_response",
+    "lambda_keep",
     "lambda_log",
     "lambda_stream_response",
 ];
@@ -65,8 +55,7 @@ struct Calls<'a> {
 }
 
 /// What the image lacks of what the scripts call, and what is wrong with programs of their own.
-#[must_use]
-pub fn check(subject: &Subject, handler: &Handler, sources: &[Source]) -> Vec<Finding> {
+pub(crate) fn check(subject: &Subject, handler: &Handler, sources: &[Source]) -> Vec<Finding> {
     let mut own = BTreeSet::new();
     if matches!(handler.kind, Kind::Function(_)) {
         own.extend(OFFERED);
@@ -124,14 +113,17 @@ pub fn check(subject: &Subject, handler: &Handler, sources: &[Source]) -> Vec<Fi
 }
 
 /// The interpreter of an executable.
-#[must_use]
-pub fn check_interpreter(subject: &Subject, handler: &Handler) -> Option<Finding> {
+pub(crate) fn check_interpreter(subject: &Subject, handler: &Handler) -> Option<Finding> {
     let start = fs::read(&handler.file).ok()?;
     let line = start
         .strip_prefix(b"#!")?
         .split(|byte| *byte == b'\n')
         .next()?;
-    let line = String::from_utf8_lossy(line).into_owned();
+    check_first_line(subject, &handler.file, &String::from_utf8_lossy(line))
+}
+
+/// The interpreter that the first line of `file`, without `#!`, names.
+pub fn check_first_line(subject: &Subject, file: &Path, line: &str) -> Option<Finding> {
     let mut words = line.split_whitespace();
     let mut program = words.next()?.rsplit('/').next()?;
     if program == "env" {
@@ -142,7 +134,7 @@ pub fn check_interpreter(subject: &Subject, handler: &Handler) -> Option<Finding
     }
     let availability = find(subject, &subject.image.commands()?, program);
     let calls = Calls {
-        places: vec![(&handler.file, 1)],
+        places: vec![(file, 1)],
     };
     (availability != Availability::There)
         .then(|| lacking(subject, program, &calls, availability, false))

@@ -8,12 +8,12 @@ use std::fs;
 
 use super::reader::{Assignment, Command, Word};
 use super::{Finding, Source, Subject, script, shown};
-use crate::handler::{Handler, Kind};
+use coshell_handler::{Handler, Kind};
 
 const MAX_BYTES: u64 = 128 * 1024;
 
 /// What the scripts export.
-pub fn check(subject: &Subject, handler: &Handler, sources: &[Source]) -> Vec<Finding> {
+pub(crate) fn check(subject: &Subject, handler: &Handler, sources: &[Source]) -> Vec<Finding> {
     let mut found = Vec::new();
     for source in sources {
         let names = exported_later(source);

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use super::{Finding, Severity, Subject, is_file, reader, shown};
-use crate::handler::{Handler, Kind};
+use coshell_handler::{Handler, Kind};
 
 /// So many files are looked at for one with a similar name.
 const MAX_FILES: usize = 2000;
@@ -14,7 +14,7 @@ const MAX_DEPTH: usize = 4;
 
 /// What the name means, as the runtime finds it, and why the runtime would not; both, if it may be
 /// found on Lambda all the same.
-pub fn find(subject: &Subject) -> (Option<Handler>, Option<Finding>) {
+pub(crate) fn find(subject: &Subject) -> (Option<Handler>, Option<Finding>) {
     let name = subject.handler.to_string_lossy().into_owned();
     if let Some(path) = special_file(subject, &name) {
         let message = format!(
@@ -37,10 +37,10 @@ pub fn find(subject: &Subject) -> (Option<Handler>, Option<Finding>) {
     finding.suggestion = match finding.error_type {
         Some("Runtime.MissingHandlerName") => Some("name it as Lambda's setting does".to_owned()),
         Some("Runtime.MalformedHandlerName" | "Runtime.ImportModuleError") => {
-            similar(subject, &name)
+            similar(subject, &name).or(finding.suggestion)
         }
         // Their messages say what to do.
-        _ => None,
+        _ => finding.suggestion,
     };
     // This machine is not the one where it is to run.
     let is_of_this_machine = finding.error_type == Some("Runtime.InterpreterNotFound")
@@ -49,12 +49,15 @@ pub fn find(subject: &Subject) -> (Option<Handler>, Option<Finding>) {
         name,
         file: path,
         kind: Kind::Program,
+        arguments: Vec::new(),
     });
     if handler.is_some() {
         finding.severity = Severity::Warning;
     }
-    if let Some("Runtime.HandlerFileLineEnds") = finding.error_type {
-        "line-ends".clone_into(&mut finding.check);
+    match finding.error_type {
+        Some("Runtime.HandlerFileLineEnds") => "line-ends".clone_into(&mut finding.check),
+        Some("Runtime.HandlerFileEncoding") => "encoding".clone_into(&mut finding.check),
+        _ => {}
     }
     (handler, Some(finding))
 }
@@ -140,8 +143,7 @@ fn similar(subject: &Subject, name: &str) -> Option<String> {
 }
 
 /// The one of `names` that is most like `name`, if one is.
-#[must_use]
-pub fn nearest<'a>(name: &str, names: &'a [String]) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, names: &'a [String]) -> Option<&'a str> {
     let likeness = |one: &str| strsim::jaro_winkler(&one.to_lowercase(), &name.to_lowercase());
     names
         .iter()
@@ -166,7 +168,7 @@ fn functions_of(file: &Path) -> Vec<String> {
 }
 
 /// Regular files, not all of a large tree.
-fn files_below(root: &Path) -> Vec<PathBuf> {
+pub(crate) fn files_below(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![(root.to_owned(), 0)];
     while let Some((folder, depth)) = folders.pop() {

@@ -5,7 +5,16 @@
 
 use std::collections::BTreeMap;
 
-use super::commands::Availability;
+/// What an image's list says of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Availability {
+    /// It has it.
+    There,
+    /// It does not; this package has it.
+    Missing(&'static str),
+    /// It does not say.
+    Unknown,
+}
 
 /// An image whose commands are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -25,7 +34,6 @@ pub struct Commands {
 
 impl Image {
     /// What it is called.
-    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Al2023 => "al2023",
@@ -34,7 +42,6 @@ impl Image {
     }
 
     /// What is known of it; nothing for [`Image::None`].
-    #[must_use]
     pub fn commands(self) -> Option<Commands> {
         match self {
             Self::Al2023 => Some(Commands::parse(include_str!("images/al2023.txt"))),
@@ -59,8 +66,7 @@ impl Commands {
     }
 
     /// Whether the image has `command`.
-    #[must_use]
-    pub fn find(&self, command: &str) -> Availability {
+    pub(crate) fn find(&self, command: &str) -> Availability {
         if self.there.contains_key(command) {
             Availability::There
         } else if let Some(package) = self.missing.get(command) {

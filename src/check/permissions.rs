@@ -7,13 +7,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{Finding, Subject, shown};
-use crate::handler::{Handler, Kind};
+use coshell_handler::{Handler, Kind};
 
 const OTHERS_READ: u32 = 0o004;
 const OTHERS_RUN: u32 = 0o001;
 
 /// The handler's file, and the folders on the way to it.
-pub fn check(subject: &Subject, handler: &Handler) -> Vec<Finding> {
+pub(crate) fn check(subject: &Subject, handler: &Handler) -> Vec<Finding> {
     let is_program = handler.kind == Kind::Program;
     let mut found = check_file(&subject.task_root, &handler.file, is_program);
     if is_program && !starts_with_interpreter(&handler.file) {
@@ -24,7 +24,7 @@ pub fn check(subject: &Subject, handler: &Handler) -> Vec<Finding> {
 }
 
 /// A file below the task root that another user has to read, or to run.
-pub fn check_file(task_root: &Path, file: &Path, is_run: bool) -> Vec<Finding> {
+pub(crate) fn check_file(task_root: &Path, file: &Path, is_run: bool) -> Vec<Finding> {
     let mut found = Vec::new();
     let name = shown(file, task_root).display();
     if let (Ok(real), Ok(root)) = (fs::canonicalize(file), fs::canonicalize(task_root))

@@ -13,7 +13,7 @@ const MAX_NESTING: usize = 4;
 
 /// What a script says.
 #[derive(Debug, Default)]
-pub struct Reading {
+pub(crate) struct Reading {
     /// Functions, with the lines where they are defined.
     pub functions: Vec<(String, u32)>,
     /// Simple commands.
@@ -30,14 +30,14 @@ pub struct Reading {
 #[derive(Debug)]
 pub struct Command {
     /// The words; a test (`[ ... ]`) is one word.
-    pub words: Vec<Word>,
+    pub(crate) words: Vec<Word>,
     /// Where it starts.
     pub line: u32,
 }
 
 /// An assignment.
 #[derive(Debug)]
-pub struct Assignment {
+pub(crate) struct Assignment {
     /// The variable.
     pub name: String,
     /// What it is set to.
@@ -54,7 +54,7 @@ pub struct Assignment {
 
 /// A word of a script.
 #[derive(Debug, Default, Clone)]
-pub struct Word {
+pub(crate) struct Word {
     /// Without its quotes; what is expanded stands as it is written.
     pub text: String,
     /// Nothing in it is expanded.
@@ -63,15 +63,13 @@ pub struct Word {
 
 impl Command {
     /// Its name, if the script spells it out.
-    #[must_use]
     pub fn name(&self) -> Option<&str> {
         let name = self.words.first()?;
         name.is_literal.then_some(name.text.as_str())
     }
 
     /// Its arguments.
-    #[must_use]
-    pub fn arguments(&self) -> &[Word] {
+    pub(crate) fn arguments(&self) -> &[Word] {
         self.words.get(1..).unwrap_or_default()
     }
 }
@@ -84,8 +82,7 @@ impl Word {
 }
 
 /// Reads a script.
-#[must_use]
-pub fn read(text: &str) -> Reading {
+pub(crate) fn read(text: &str) -> Reading {
     let mut reading = Reading::default();
     read_into(&mut reading, text, 0, None, 0);
     reading

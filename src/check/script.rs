@@ -5,12 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use coshell_handler::{Handler, Kind, syntax_error, undefined};
+
 use super::handler::nearest;
 use super::reader::{self, Reading, Word};
-use super::{Finding, Severity, Source, Subject, permissions, shown};
-use crate::error::Error;
-use crate::failure::{syntax_error, undefined};
-use crate::handler::{Handler, Kind};
+use super::{Finding, NoBash, Severity, Source, Subject, permissions, shown};
+use coshell_handler::encoding::Damage;
 
 /// So many files that source each other are followed.
 const MAX_SOURCES: usize = 100;
@@ -18,8 +18,8 @@ const MAX_SOURCES: usize = 100;
 /// Asks bash for its version: without one nothing can be told.
 ///
 /// # Errors
-/// [`Error::StartShell`].
-pub fn ask_version(bash: &Path) -> Result<(), Error> {
+/// Why it does not start.
+pub(crate) fn ask_version(bash: &Path) -> Result<(), NoBash> {
     let asked = Command::new(bash)
         .arg("--version")
         .env_remove("BASH_ENV")
@@ -27,18 +27,19 @@ pub fn ask_version(bash: &Path) -> Result<(), Error> {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();
-    match asked {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(Error::StartShell {
-            bash: bash.to_owned(),
-            cause: format!("asked for its version, it ended with {status}"),
-        }),
-        Err(error) => Err(Error::start_shell(bash, &error)),
-    }
+    let cause = match asked {
+        Ok(status) if status.success() => return Ok(()),
+        Ok(status) => format!("asked for its version, it ended with {status}"),
+        Err(error) => error.to_string(),
+    };
+    Err(NoBash {
+        bash: bash.to_owned(),
+        cause,
+    })
 }
 
 /// The handler's script and all that it sources, and what is wrong with each.
-pub fn read_all(subject: &Subject, handler: &Handler) -> (Vec<Source>, Vec<Finding>) {
+pub(crate) fn read_all(subject: &Subject, handler: &Handler) -> (Vec<Source>, Vec<Finding>) {
     let mut sources: Vec<Source> = Vec::new();
     let mut found = Vec::new();
     let mut seen = BTreeSet::from([handler.file.clone()]);
@@ -49,6 +50,12 @@ pub fn read_all(subject: &Subject, handler: &Handler) -> (Vec<Source>, Vec<Findi
         };
         let mut text = String::from_utf8_lossy(&bytes).into_owned();
         found.extend(check_line_ends(subject, &one, &text));
+        if let Some(damage) = Damage::of(&bytes) {
+            let name = shown(&one.file, &subject.task_root);
+            let message = format!("{}: {}", name.display(), damage.cause());
+            let finding = Finding::error("encoding", message).at(&one.file, 1);
+            found.push(finding.suggest(damage.remedy(name)));
+        }
         if let Some(error) = syntax_error(&subject.bash, &one) {
             found.push(Finding::of_runtime("syntax", &error).at_place_of(&one));
         } else if matches!(one.kind, Kind::Script(_)) {
@@ -70,6 +77,7 @@ pub fn read_all(subject: &Subject, handler: &Handler) -> (Vec<Source>, Vec<Findi
                         name: handler.name.clone(),
                         file: path,
                         kind: Kind::Function(String::new()),
+                        arguments: Vec::new(),
                     });
                 }
             }
@@ -172,7 +180,7 @@ fn is_tested(reading: &Reading, file: &str) -> bool {
 
 /// Where a path in a script leads, if that can be told: `file`, `$LAMBDA_TASK_ROOT/file`, beside the
 /// script itself.
-pub fn resolve(subject: &Subject, source: &Source, word: &Word) -> Option<PathBuf> {
+pub(crate) fn resolve(subject: &Subject, source: &Source, word: &Word) -> Option<PathBuf> {
     let text = word.text.as_str();
     if word.is_literal {
         return Some(normal(&subject.task_root.join(text)));
@@ -249,7 +257,11 @@ fn normal(path: &Path) -> PathBuf {
 }
 
 /// Whether the function is there; what defines functions unseen makes that a guess.
-pub fn check_function(handler: &Handler, function: &str, sources: &[Source]) -> Option<Finding> {
+pub(crate) fn check_function(
+    handler: &Handler,
+    function: &str,
+    sources: &[Source],
+) -> Option<Finding> {
     let names: Vec<_> = sources
         .iter()
         .flat_map(|source| &source.reading.functions)
@@ -278,12 +290,12 @@ pub fn check_function(handler: &Handler, function: &str, sources: &[Source]) -> 
         )
         .at(&handler.file, None);
     }
-    finding.suggestion = suggestion;
+    finding.suggestion = suggestion.or(finding.suggestion);
     Some(finding)
 }
 
 /// Whether a script may define what is not seen: by `eval`, or in a file whose path is not spelled out.
-pub fn is_open(source: &Source) -> bool {
+pub(crate) fn is_open(source: &Source) -> bool {
     let is_source = |name: Option<&str>| matches!(name, Some("." | "source" | "eval"));
     source.reading.is_dynamic
         || source.reading.commands.iter().any(|command| {
@@ -298,7 +310,7 @@ pub fn is_open(source: &Source) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::images::Image;
+    use crate::images::Image;
 
     fn resolved(text: &str) -> Option<String> {
         let subject = Subject {
@@ -307,6 +319,7 @@ mod tests {
             with: Vec::new(),
             image: Image::None,
             bash: "bash".into(),
+            delivery: None,
         };
         let source = Source {
             path: "/task/lib/function.sh".into(),

@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::{Finding, Severity, Source};
-use crate::handler::{Handler, Kind};
+use coshell_handler::{Handler, Kind};
 
 /// It takes long for long scripts.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -23,7 +23,7 @@ const EXCLUDED: &str = "SC1090,SC1091,SC2317,SC2329";
 const STANDARD_INPUT: &str = "-";
 
 /// What it finds in the scripts; `None` if it is not installed.
-pub fn check(handler: &Handler, sources: &[Source]) -> Option<Vec<Finding>> {
+pub(crate) fn check(handler: &Handler, sources: &[Source]) -> Option<Vec<Finding>> {
     let is_posix = matches!(&handler.kind, Kind::Script(interpreter) if interpreter.is_posix);
     // A script that ends before its file does is given without the rest.
     let cut = sources.iter().find(|source| is_cut(source));

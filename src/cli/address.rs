@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 /// The address that AWS's emulator has, in a container.
-pub const AWS_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
+pub(crate) const AWS_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
 /// The port that the tutorial publishes.
 const PORT: u16 = 9000;
 /// What container engines leave in a container.
@@ -47,7 +47,6 @@ impl Address {
     }
 
     /// This address, and what it lacks from `default`.
-    #[must_use]
     pub fn or(self, default: SocketAddr) -> SocketAddr {
         let host = self.host.unwrap_or(default.ip());
         SocketAddr::new(host, self.port.unwrap_or(default.port()))
@@ -56,13 +55,12 @@ impl Address {
 
 /// # Errors
 /// When it is no number up to 65535.
-pub fn parse_port(text: &str) -> Result<u16, String> {
+pub(crate) fn parse_port(text: &str) -> Result<u16, String> {
     text.parse().map_err(|_| format!("{text} is no port"))
 }
 
 /// Loopback, unless that would be the inside of a container.
-#[must_use]
-pub fn default_address() -> SocketAddr {
+pub(crate) fn default_address() -> SocketAddr {
     let is_in_container = CONTAINER_MARKS.iter().any(|mark| Path::new(mark).exists());
     let host = if is_in_container {
         Ipv4Addr::UNSPECIFIED

@@ -1,6 +1,6 @@
 //! `coshell check`: what would go wrong on Lambda, told before deployment.
 //!
-//! Asks [`check`](crate::check) and shows the findings: for people a line each, aligned, or an
+//! Asks [`check`](coshell_check) and shows the findings: for people a line each, aligned, or an
 //! object for machines.
 
 use std::ffi::OsString;
@@ -11,13 +11,14 @@ use std::{env, io::IsTerminal};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::function::TaskRoot;
-use super::{Error, print};
-use crate::check::images::Image;
-use crate::check::{self, Finding, Report, Severity, Subject, shown};
-use crate::config;
-use crate::emulator::logs::is_colour_refused;
-use crate::handler::Kind;
+use crate::error::Error;
+use crate::function::TaskRoot;
+use crate::terminal::print;
+use coshell_check::images::Image;
+use coshell_check::{self, Finding, Report, Severity, Subject, shown};
+use coshell_emulator::logs::is_colour_refused;
+use coshell_handler::Kind;
+use coshell_handler::{Delivery, bash};
 
 /// What `coshell check` is told.
 #[derive(Debug, Args)]
@@ -32,8 +33,8 @@ use crate::handler::Kind;
         1  there are errors\n  \
         2  nothing was checked: wrong use, or bash cannot be started")]
 pub struct CheckArguments {
-    /// The handler, as Lambda has it: [dir/]file[.sh].function, or the name of a script or an executable; relative to
-    /// the task root
+    /// The handler, as Lambda has it: [dir/]file[.sh].function, or a script or an executable with
+    /// its arguments; relative to the task root
     pub handler: OsString,
 
     #[command(flatten)]
@@ -67,19 +68,20 @@ pub struct CheckOptions {
 
 impl CheckOptions {
     /// What is checked: this handler, in this task root, whose path has no links in it.
-    #[must_use]
     pub fn subject(&self, handler: OsString, task_root: PathBuf) -> Subject {
         Subject {
             handler,
             task_root,
             image: self.image,
             with: self.with.clone(),
-            bash: config::bash(env::var_os("COSHELL_BASH")),
+            bash: bash::named_or_found(env::var_os("COSHELL_BASH")),
+            delivery: env::var("COSHELL_EVENT")
+                .ok()
+                .and_then(|word| Delivery::named(&word)),
         }
     }
 
     /// Whether it is not to be deployed.
-    #[must_use]
     pub fn is_bad(&self, report: &Report) -> bool {
         report.count(Severity::Error) > 0 || self.strict && report.count(Severity::Warning) > 0
     }
@@ -89,14 +91,14 @@ impl CheckOptions {
 ///
 /// # Errors
 /// When nothing could be checked, or the findings cannot be written.
-pub fn run(arguments: &CheckArguments) -> Result<ExitCode, Error> {
+pub(crate) fn run(arguments: &CheckArguments) -> Result<ExitCode, Error> {
     let task_root = arguments.task_root.folder()?;
     let what = format!("cannot use task root {}", task_root.display());
     // Paths in scripts are compared with it.
     let task_root = task_root.canonicalize().map_err(Error::io(what))?;
     let options = &arguments.options;
     let subject = options.subject(arguments.handler.clone(), task_root);
-    let report = check::check(&subject).map_err(Error::Shell)?;
+    let report = coshell_check::check(&subject).map_err(Error::Shell)?;
     let text = if arguments.json {
         format!("{}\n", as_json(&report, &subject))
     } else {
@@ -120,8 +122,7 @@ fn severity(finding: &Finding) -> &'static str {
 }
 
 /// Columns for place, severity and check, the message behind them, and what to do below it.
-#[must_use]
-pub fn as_text(report: &Report, subject: &Subject, has_colour: bool) -> String {
+pub(crate) fn as_text(report: &Report, subject: &Subject, has_colour: bool) -> String {
     let paint = |code: &str, text: &str| {
         if has_colour {
             format!("\x1b[{code}m{text}\x1b[0m")
@@ -156,6 +157,9 @@ pub fn as_text(report: &Report, subject: &Subject, has_colour: bool) -> String {
             lines.push(format!("{indent}{}\n", paint("32", &suggestion)));
         }
     }
+    for unseen in &report.unseen {
+        lines.push(format!("not looked at: {}\n", printable(unseen)));
+    }
     lines.push(summary(report, subject) + "\n");
     lines.concat()
 }
@@ -184,12 +188,17 @@ fn summary(report: &Report, subject: &Subject) -> String {
         return format!("{name}: {counts}");
     };
     let file = shown(&handler.file, &subject.task_root).display();
+    let without = match &handler.kind {
+        Kind::Program => "",
+        _ if report.has_shellcheck || report.findings.iter().any(|one| one.check == "syntax") => "",
+        _ => " (without shellcheck, which is not installed)",
+    };
     let kind = match &handler.kind {
-        Kind::Function(function) => format!("function {function} in {file}"),
+        Kind::Function(function) => printable(&format!("function {function} in {file}")),
         Kind::Script(_) => "a whole script".to_owned(),
         Kind::Program => "an executable".to_owned(),
     };
-    format!("{name}: {kind}: {counts}")
+    format!("{name}: {kind}: {counts}{without}")
 }
 
 fn as_json(report: &Report, subject: &Subject) -> Value {
@@ -228,12 +237,12 @@ fn as_json(report: &Report, subject: &Subject) -> Value {
         "warnings": report.count(Severity::Warning),
         "notes": report.count(Severity::Note),
         "findings": findings,
+        "notLookedAt": report.unseen,
     })
 }
 
 /// Names and lines of a script reach a terminal: not as its orders.
-#[must_use]
-pub fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let letter = |letter: char| match letter {
         '\n' => letter,
         letter if letter.is_control() => '\u{fffd}',

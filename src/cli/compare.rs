@@ -8,14 +8,16 @@ use std::time::Duration;
 
 use clap::{Args, ValueHint};
 
-use super::function::{TaskRoot, Variable, absolute, parse_seconds};
-use super::{Error, print};
-use crate::compare::lambda_logs::{self, LogSource};
-use crate::compare::report;
-use crate::compare::results::{ProblemKind, Results};
-use crate::compare::run::{self, Options, Stop};
-use crate::compare::scenario::{File, RuntimeTable, Scenario, Words};
-use crate::emulator::logs::is_colour_refused;
+use crate::error::Error;
+use crate::function::{TaskRoot, Variable, absolute, parse_seconds};
+use crate::terminal::print;
+use coshell_compare::lambda_logs::{self, LogSource};
+use coshell_compare::report;
+use coshell_compare::results::{ProblemKind, Results};
+use coshell_compare::run::{self, Options};
+use coshell_compare::scenario::{File, RuntimeTable, Scenario, Words};
+use coshell_compare::session::Stop;
+use coshell_emulator::logs::is_colour_refused;
 
 /// What `coshell compare` is told.
 #[derive(Debug, Args)]
@@ -117,7 +119,7 @@ pub struct CompareArguments {
 ///
 /// # Errors
 /// When nothing could be compared, or the report cannot be written.
-pub fn run(arguments: &CompareArguments) -> Result<ExitCode, Error> {
+pub(crate) fn run(arguments: &CompareArguments) -> Result<ExitCode, Error> {
     let has_colour = io::stdout().is_terminal() && !is_colour_refused();
     let save = |results: &Results, folder: &Option<PathBuf>| match folder {
         Some(folder) => report::write(results, folder),

@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory};
 use clap_complete::{Shell, generate};
 
-use super::{Arguments, Error, print};
+use crate::Arguments;
+use crate::error::Error;
+use crate::terminal::print;
 
 /// What `coshell completions` is told.
 #[derive(Debug, Args)]
@@ -25,7 +27,7 @@ pub struct CompletionsArguments {
 ///
 /// # Errors
 /// When standard output takes no more.
-pub fn run(arguments: &CompletionsArguments) -> Result<ExitCode, Error> {
+pub(crate) fn run(arguments: &CompletionsArguments) -> Result<ExitCode, Error> {
     let mut script = Vec::new();
     let mut command = Arguments::command();
     let name = command.get_name().to_owned();

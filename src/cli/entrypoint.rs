@@ -7,9 +7,10 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::Error;
-use super::address::AWS_ADDRESS;
-use super::serve::{self, FunctionUrl, ServeArguments, port_variable};
+use crate::address::AWS_ADDRESS;
+use crate::error::Error;
+use crate::function_url::FunctionUrl;
+use crate::serve::{self, ServeArguments, port_variable};
 
 /// `docker stop` kills after 10 s.
 const GRACE: Duration = Duration::from_secs(8);
@@ -18,11 +19,14 @@ const GRACE: Duration = Duration::from_secs(8);
 ///
 /// # Errors
 /// As [`serve::run`].
-pub fn run(mut arguments: ServeArguments) -> Result<ExitCode, Error> {
+pub(crate) fn run(mut arguments: ServeArguments) -> Result<ExitCode, Error> {
     let port = port_variable()?;
     if port.is_some() {
         // This is the open network, where an event that a caller made up could pass for one of AWS's.
-        arguments.function_url.get_or_insert(FunctionUrl::Only);
+        arguments.function_url.get_or_insert(FunctionUrl {
+            is_alone: true,
+            ..FunctionUrl::default()
+        });
     }
     let listen = arguments.listen.get_or_insert_default();
     listen.host.get_or_insert(AWS_ADDRESS.ip());

@@ -11,8 +11,9 @@ use clap::builder::{TypedValueParser, ValueParserFactory};
 use clap::{Args, ValueHint};
 use nix::errno::Errno;
 
-use super::Error;
-use crate::emulator::Function;
+use crate::env_file::{read_dotenv, read_env_file};
+use crate::error::Error;
+use coshell_emulator::Function;
 
 /// Where the code lies, for each subcommand that has a handler.
 #[derive(Debug, Default, Args)]
@@ -57,9 +58,14 @@ pub struct FunctionArguments {
     #[arg(long = "env", short = 'e', value_name = "NAME=VALUE")]
     pub variables: Vec<Variable>,
 
-    /// A file with a NAME=VALUE a line, as for Docker; may be repeated. --env comes after it
+    /// A file with a NAME=VALUE a line, which is read as Docker reads it, quotes and all; may be repeated. --env
+    /// comes after it
     #[arg(long = "env-file", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub variable_files: Vec<PathBuf>,
+
+    /// The same in the format of dotenv, where quotes are taken off and $NAME is replaced; comes after --env-file
+    #[arg(long = "dotenv", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub dotenv_files: Vec<PathBuf>,
 
     /// Another bootstrap to start, which finds the handler in $_HANDLER [default: coshell's own]
     #[arg(long, value_name = "PATH", value_hint = ValueHint::ExecutablePath)]
@@ -130,19 +136,10 @@ impl FunctionArguments {
     fn environment(&self) -> Result<Vec<(OsString, OsString)>, Error> {
         let mut environment = Vec::new();
         for path in &self.variable_files {
-            let what = format!("cannot read variables from {}", path.display());
-            let misuse = |cause: dotenvy::Error| Error::Misuse {
-                what: what.clone(),
-                cause: match cause {
-                    dotenvy::Error::Io(cause) => cause.to_string(),
-                    other => other.to_string(),
-                },
-            };
-            let pairs = dotenvy::from_path_iter(path).map_err(misuse)?;
-            for pair in pairs {
-                let (name, value) = pair.map_err(misuse)?;
-                environment.push((name.into(), value.into()));
-            }
+            environment.extend(read_env_file(path)?);
+        }
+        for path in &self.dotenv_files {
+            environment.extend(read_dotenv(path)?);
         }
         let given = self.variables.iter();
         environment.extend(given.map(|one| (one.name.clone(), one.value.clone())));
@@ -150,9 +147,13 @@ impl FunctionArguments {
     }
 }
 
+/// The handler that `_HANDLER` names.
+pub(crate) fn handler_variable() -> Option<OsString> {
+    env::var_os("_HANDLER").filter(|handler| !handler.is_empty())
+}
+
 /// A variable that is set, not empty, and text.
-#[must_use]
-pub fn text_variable(name: &str) -> Option<String> {
+pub(crate) fn text_variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }
 
@@ -160,7 +161,7 @@ pub fn text_variable(name: &str) -> Option<String> {
 ///
 /// # Errors
 /// When it is no such number.
-pub fn number_variable<T>(
+pub(crate) fn number_variable<T>(
     name: &str,
     parse: impl Fn(&str) -> Result<T, String>,
 ) -> Result<Option<T>, Error> {
@@ -195,7 +196,7 @@ impl TaskRoot {
 ///
 /// # Errors
 /// When there is no current directory.
-pub fn absolute(path: &Path) -> Result<PathBuf, Error> {
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf, Error> {
     std::path::absolute(path).map_err(Error::io(format!("cannot use path {}", path.display())))
 }
 
@@ -203,7 +204,7 @@ pub fn absolute(path: &Path) -> Result<PathBuf, Error> {
 ///
 /// # Errors
 /// When it is no such number.
-pub fn parse_seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().map_err(|_| "not a number of seconds")?;
     match Duration::try_from_secs_f64(seconds) {
         // More than a year is no timeout, and what the clock can be told is not endless.

@@ -1,6 +1,6 @@
 //! `coshell invoke`: an event in, a response out, with no Lambda and no Docker.
 //!
-//! Reads the event, has [`emulator`](crate::emulator) invoke the handler, or calls a `coshell serve`
+//! Reads the event, has [`emulator`](coshell_emulator) invoke the handler, or calls a `coshell serve`
 //! that runs, and shows the answer: the response alone on standard output, what the handler logs on
 //! standard error.
 
@@ -19,16 +19,17 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use clap::{Args, ValueHint};
 
-use super::function::FunctionArguments;
-use super::outcome::{Called, Outcome, explain, has_colour, summary, told};
-use super::samples::Sample;
-use super::{Error, stop_signal, tokio_of_one_thread};
-use crate::emulator::exchange::{Event, Failure};
-use crate::emulator::faults::Faults;
-use crate::emulator::invoke_api::MAX_EVENT_BYTES;
-use crate::emulator::logs::Output;
-use crate::emulator::pool::Pool;
-use crate::emulator::report::Report;
+use crate::error::Error;
+use crate::function::{FunctionArguments, handler_variable};
+use crate::outcome::{Called, Outcome, explain, has_colour, summary, told};
+use crate::samples::Sample;
+use crate::terminal::{stop_signal, tokio_of_one_thread};
+use coshell_emulator::exchange::{Event, Failure};
+use coshell_emulator::faults::Faults;
+use coshell_emulator::invoke_api::MAX_EVENT_BYTES;
+use coshell_emulator::logs::Output;
+use coshell_emulator::pool::Pool;
+use coshell_emulator::report::Report;
 
 /// The function's name in the path of a `coshell serve`: any is taken.
 const INVOCATIONS: &str = "/2015-03-31/functions/function/invocations";
@@ -47,9 +48,9 @@ const INVOCATIONS: &str = "/2015-03-31/functions/function/invocations";
         1  it failed: the error document is on standard output, and explained on standard error\n  \
         2  nothing was invoked: wrong use, or the bootstrap cannot be started")]
 pub struct InvokeArguments {
-    /// The handler, as Lambda has it: [dir/]file[.sh].function, or the name of a script or an executable; relative to
-    /// the task root
-    #[arg(required_unless_present = "endpoint", conflicts_with = "endpoint")]
+    /// The handler, as Lambda has it: [dir/]file[.sh].function, or a script or an executable with
+    /// its arguments; relative to the task root [default: $_HANDLER]
+    #[arg(conflicts_with = "endpoint")]
     pub handler: Option<OsString>,
 
     /// The event itself
@@ -75,7 +76,7 @@ pub struct InvokeArguments {
     pub json: bool,
 
     /// Call a `coshell serve` that runs at this address, in place of a sandbox for this call
-    #[arg(long, value_name = "URL", conflicts_with_all = ["task_root", "timeout", "memory", "variables", "variable_files", "bootstrap"])]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["task_root", "timeout", "memory", "variables", "variable_files", "dotenv_files", "bootstrap"])]
     pub endpoint: Option<String>,
 
     #[command(flatten)]
@@ -94,12 +95,20 @@ enum Ending {
 ///
 /// # Errors
 /// When nothing could be invoked, or the answer cannot be written.
-pub fn run(arguments: &InvokeArguments) -> Result<ExitCode, Error> {
+pub(crate) fn run(arguments: &InvokeArguments) -> Result<ExitCode, Error> {
     // Before there are signal handlers: Ctrl-C ends a read from the terminal as everywhere.
     let event = read_event(arguments)?;
     let ending = match (&arguments.endpoint, &arguments.handler) {
         (Some(endpoint), _) => call_endpoint(endpoint, &event, arguments)?,
-        (None, handler) => call_sandbox(&handler.clone().unwrap_or_default(), &event, arguments)?,
+        (None, handler) => {
+            let handler = handler.clone().or_else(handler_variable);
+            let handler = handler.ok_or_else(|| Error::Misuse {
+                what: "cannot invoke a function".to_owned(),
+                cause: "neither an argument nor _HANDLER names a handler; for example: coshell invoke function.sh.handler"
+                    .to_owned(),
+            })?;
+            call_sandbox(&handler, &event, arguments)?
+        }
     };
     match ending {
         Ending::Done(outcome) => show(&outcome, arguments),
@@ -239,8 +248,13 @@ fn show(outcome: &Outcome, arguments: &InvokeArguments) -> Result<ExitCode, Erro
         match &shown.answer {
             Ok(response) => write_answer(response, b"")?,
             Err(failure) => {
-                write_answer(&failure.document, b"\n")?;
-                eprint!("{}", explain(&failure.document, has_colour()));
+                // One message: people at a terminal read it in the log, and do not need the document.
+                if !io::stdout().is_terminal() || !io::stderr().is_terminal() {
+                    write_answer(&failure.document, b"\n")?;
+                }
+                let log = shown.report.as_ref().map(|report| &*report.log_tail);
+                let log = log.unwrap_or_default();
+                eprint!("{}", explain(&failure.document, log, has_colour()));
             }
         }
         if arguments.repeat > 1 {

@@ -12,7 +12,9 @@ use clap::{Arg, Args, Command, CommandFactory};
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
 
-use super::{Arguments, Error, print};
+use crate::Arguments;
+use crate::error::Error;
+use crate::terminal::print;
 
 /// What `coshell man` is told.
 #[derive(Debug, Args)]
@@ -30,7 +32,7 @@ pub struct ManArguments {
 ///
 /// # Errors
 /// When standard output takes no more.
-pub fn run(arguments: &ManArguments) -> Result<ExitCode, Error> {
+pub(crate) fn run(arguments: &ManArguments) -> Result<ExitCode, Error> {
     let mut page = Vec::new();
     render(arguments.subcommand.as_deref(), &mut page)
         .map_err(Error::io("cannot make manual page"))?;

@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 use std::io::{self, IsTerminal};
-use std::iter;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -10,13 +9,13 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
 
-use crate::emulator::exchange::Failure;
-use crate::emulator::logs::is_colour_refused;
-use crate::emulator::report::{Report, ms_of};
-use crate::runtime_api::wire::ErrorDocument;
+use coshell_emulator::exchange::Failure;
+use coshell_emulator::logs::is_colour_refused;
+use coshell_emulator::report::{Report, ms_of};
+use coshell_wire::ErrorDocument;
 
 /// One invocation, as its caller sees it.
-pub struct Called {
+pub(crate) struct Called {
     /// The response, or the failure.
     pub answer: Result<Bytes, Failure>,
     /// From the call to the whole answer.
@@ -28,7 +27,7 @@ pub struct Called {
 }
 
 /// What all invocations together gave.
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// The last one, but the first failure if there is one.
     pub shown: Called,
     /// How long each took, in their order.
@@ -39,8 +38,7 @@ pub struct Outcome {
 
 impl Outcome {
     /// The last answer is shown, but the first failure if there is one.
-    #[must_use]
-    pub fn with(outcome: Option<Self>, called: Called) -> Self {
+    pub(crate) fn with(outcome: Option<Self>, called: Called) -> Self {
         let is_failure = called.answer.is_err();
         let elapsed = called.elapsed;
         let mut outcome = match outcome {
@@ -62,8 +60,7 @@ impl Outcome {
 }
 
 /// The outcome for machines. A response that is not UTF-8 is base64.
-#[must_use]
-pub fn told(outcome: &Outcome) -> Value {
+pub(crate) fn told(outcome: &Outcome) -> Value {
     let shown = &outcome.shown;
     let mut told = Map::new();
     told.insert("requestId".to_owned(), shown.request_id.clone().into());
@@ -137,8 +134,7 @@ fn quantile(sorted: &[Duration], share: f64) -> Duration {
 }
 
 /// How long many invocations took, for people. The first has the init in it, and stands apart.
-#[must_use]
-pub fn summary(outcome: &Outcome) -> String {
+pub(crate) fn summary(outcome: &Outcome) -> String {
     let ms = |duration: Duration| format!("{:.3} ms", duration.as_secs_f64() * 1e3);
     let count = outcome.elapsed.len();
     let mut text = format!("{count} invocations, {} failed\n", outcome.failures);
@@ -155,14 +151,13 @@ pub fn summary(outcome: &Outcome) -> String {
 }
 
 /// Whether standard error is to have colours.
-#[must_use]
-pub fn has_colour() -> bool {
+pub(crate) fn has_colour() -> bool {
     io::stderr().is_terminal() && !is_colour_refused()
 }
 
-/// An error document for people: the type and the message, and below them a frame a line.
-#[must_use]
-pub fn explain(document: &[u8], has_colour: bool) -> String {
+/// An error document for people: the type and the message, unless the `log` above ends with them, and below them a
+/// frame a line.
+pub(crate) fn explain(document: &[u8], log: &[u8], has_colour: bool) -> String {
     let Some(document) = ErrorDocument::from_json(document) else {
         return "coshell: the error document is not a JSON object\n".to_owned();
     };
@@ -183,7 +178,15 @@ pub fn explain(document: &[u8], has_colour: bool) -> String {
         .stack_trace
         .iter()
         .map(|frame| format!("    {dim}{frame}{reset}"));
-    iter::once(headline)
+    let first = document.message.lines().next().unwrap_or_default();
+    let is_logged = |line: &str| {
+        let line = line.strip_prefix("bootstrap: ");
+        !first.is_empty() && line.is_some_and(|line| line.contains(first))
+    };
+    let is_logged = String::from_utf8_lossy(log).lines().any(is_logged);
+    (!is_logged)
+        .then_some(headline)
+        .into_iter()
         .chain(frames)
         .map(|line| line + "\n")
         .collect()
@@ -197,20 +200,25 @@ mod tests {
     fn error_is_explained_with_its_stack_indented() {
         let document = br#"{"errorType":"Function.HandlerFailed","errorMessage":"status 3\nlast words\n","stackTrace":["greet (hello.sh:4)","main (hello.sh:9)"]}"#;
         assert_eq!(
-            explain(document, false),
+            explain(document, b"", false),
             "Function.HandlerFailed: status 3\nlast words\n    greet (hello.sh:4)\n    main (hello.sh:9)\n"
         );
-        assert!(explain(document, true).starts_with("\x1b[1;31mFunction.HandlerFailed\x1b[0m: "));
+        let log = b"bootstrap: error: Function.HandlerFailed: status 3 (request id x)\n";
+        let frames = "    greet (hello.sh:4)\n    main (hello.sh:9)\n";
+        assert_eq!(explain(document, log, false), frames);
+        assert!(
+            explain(document, b"", true).starts_with("\x1b[1;31mFunction.HandlerFailed\x1b[0m: ")
+        );
     }
 
     #[test]
     fn error_document_of_another_kind_is_no_failure_of_ours() {
         assert_eq!(
-            explain(b"oops", false),
+            explain(b"oops", b"", false),
             "coshell: the error document is not a JSON object\n"
         );
         assert_eq!(
-            explain(br#"{"errorMessage":"no type"}"#, false),
+            explain(br#"{"errorMessage":"no type"}"#, b"", false),
             "Unhandled: no type\n"
         );
     }

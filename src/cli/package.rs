@@ -1,7 +1,7 @@
 //! `coshell package`: a function, or a layer, as Lambda takes it.
 //!
-//! Has [`package`](crate::package) find the files and write them, and asks
-//! [`check`](crate::check) in between: what has errors is not written.
+//! Has [`package`](coshell_package) find the files and write them, and asks
+//! [`check`](coshell_check) in between: what has errors is not written.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,13 +10,13 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgGroup, Args, ValueHint};
 use serde_json::{Value, json};
 
-use super::check::{CheckOptions, as_text, printable};
-use super::outcome::has_colour;
-use super::{Error, print};
-use crate::check;
-use crate::emulator::logs::say;
-use crate::package::bootstrap::{self, Architecture};
-use crate::package::{self, Destination, MAX_UPLOAD_BYTES, Order, Package, Written};
+use crate::check::{CheckOptions, as_text, printable};
+use crate::error::Error;
+use crate::outcome::has_colour;
+use crate::terminal::print;
+use coshell_emulator::logs::say;
+use coshell_package::bootstrap::{self, Architecture};
+use coshell_package::{self, Destination, MAX_UPLOAD_BYTES, Order, Package, Written};
 
 /// What `coshell package` is told.
 #[derive(Debug, Args)]
@@ -39,8 +39,8 @@ pub struct PackageArguments {
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath, required_unless_present = "layer")]
     pub paths: Vec<PathBuf>,
 
-    /// The handler, as Lambda has it: [dir/]file[.sh].function, or the name of a script or an executable; relative to
-    /// the root of the package
+    /// The handler, as Lambda has it: [dir/]file[.sh].function, or a script or an executable with
+    /// its arguments; relative to the root of the package
     #[arg(long, value_name = "NAME", required_unless_present = "layer")]
     pub handler: Option<String>,
 
@@ -62,7 +62,7 @@ pub struct PackageArguments {
     )]
     pub base: String,
 
-    /// Make a layer: bootstrap and the paths, for /opt. It has no handler, and is not checked
+    /// Make a layer: bootstrap and the paths, for /opt. It has no handler; its programs are checked
     #[arg(long, conflicts_with_all = ["handler", "without_bootstrap", "image_context", "image", "with", "strict"])]
     pub layer: bool,
 
@@ -96,13 +96,15 @@ pub struct PackageArguments {
 ///
 /// # Errors
 /// When the package cannot be made. One that is refused is told here, and has a status of its own.
-pub fn run(arguments: &PackageArguments) -> Result<ExitCode, Error> {
+pub(crate) fn run(arguments: &PackageArguments) -> Result<ExitCode, Error> {
     match package(arguments) {
-        Err(Error::Package(error @ package::Error::Refused { .. })) => {
+        Err(Error::Package(error @ coshell_package::Error::Refused { .. })) => {
             say(error);
             Ok(ExitCode::FAILURE)
         }
-        Err(Error::Package(package::Error::Stopped { signal })) => Ok(ExitCode::from(128 + signal)),
+        Err(Error::Package(coshell_package::Error::Stopped { signal })) => {
+            Ok(ExitCode::from(128 + signal))
+        }
         done => done,
     }
 }
@@ -115,10 +117,22 @@ fn package(arguments: &PackageArguments) -> Result<ExitCode, Error> {
     if let Some(handler) = &arguments.handler {
         let task_root = package.task_root().to_owned();
         let subject = arguments.check.subject(handler.into(), task_root);
-        let checked = check::check(&subject);
+        let checked = coshell_check::check(&subject);
         // bash and shellcheck get Ctrl-C too, and then know nothing.
         package.check_stopped().map_err(Error::Package)?;
         let mut report = checked.map_err(Error::Shell)?;
+        report.name_as_in_package(package.task_root());
+        if !report.findings.is_empty() {
+            eprint!("{}", as_text(&report, &subject, has_colour()));
+        }
+        if arguments.check.is_bad(&report) {
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    if arguments.layer {
+        let task_root = package.task_root().to_owned();
+        let subject = arguments.check.subject("layer".into(), task_root);
+        let mut report = coshell_check::check_layer(&subject);
         report.name_as_in_package(package.task_root());
         if !report.findings.is_empty() {
             eprint!("{}", as_text(&report, &subject, has_colour()));

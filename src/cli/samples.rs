@@ -55,14 +55,12 @@ pub enum Sample {
 
 impl Sample {
     /// The event as Lambda sends it: JSON on one line.
-    #[must_use]
     pub fn event(self) -> String {
         // Our documents have no line breaks but those between their parts.
         self.document().lines().map(str::trim_start).collect()
     }
 
     /// The event: JSON on many lines, without a newline at its end.
-    #[must_use]
     pub fn document(self) -> &'static str {
         let file = match self {
             Self::S3 => include_str!("samples/s3.json"),

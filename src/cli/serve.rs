@@ -1,12 +1,12 @@
 //! `coshell serve`: a function that is called over HTTP, as behind Lambda.
 //!
-//! Opens the doors of [`emulator`](crate::emulator), starts the first sandbox, and serves until a
+//! Opens the doors of [`emulator`](coshell_emulator), starts the first sandbox, and serves until a
 //! signal comes. Takes the flags of AWS's emulator too, and its place: called as `aws-lambda-rie` it
 //! is that program.
 
 use std::ffi::{OsStr, OsString};
 use std::future::IntoFuture;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,16 +18,22 @@ use clap::{Args, ValueEnum, ValueHint};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
-use super::address::{AWS_ADDRESS, Address, default_address, parse_port};
-use super::function::{FunctionArguments, absolute, number_variable, parse_seconds, text_variable};
-use super::{Error, stop_signal, tokio_of_one_thread};
-use crate::emulator::asynchronous::Events;
-use crate::emulator::faults::{Fault, Faults};
-use crate::emulator::invoke_api::{self, Service};
-use crate::emulator::logs::{self, Output};
-use crate::emulator::pool::Pool;
-use crate::emulator::reload::Changes;
-use crate::emulator::{self, Function, Scale, function_url, host};
+use crate::address::{AWS_ADDRESS, Address, default_address, parse_port};
+use crate::error::Error;
+use crate::function::{
+    FunctionArguments, absolute, handler_variable, number_variable, parse_seconds, text_variable,
+};
+use crate::function_url::FunctionUrl;
+use crate::greeting::{State, greeting};
+use crate::terminal::{stop_signal, tokio_of_one_thread};
+use coshell_emulator::asynchronous::Events;
+use coshell_emulator::faults::{Fault, Faults};
+use coshell_emulator::invoke_api;
+use coshell_emulator::logs::{self, Output};
+use coshell_emulator::pool::Pool;
+use coshell_emulator::reload::Changes;
+use coshell_emulator::service::Service;
+use coshell_emulator::{self, Function, Scale, function_url, host};
 
 /// Where Lambda looks for a bootstrap, and after that AWS's emulator.
 const BOOTSTRAPS: [&str; 3] = [
@@ -35,6 +41,9 @@ const BOOTSTRAPS: [&str; 3] = [
     "/opt/bootstrap",
     "/var/runtime/bootstrap",
 ];
+
+/// After so long coshell says that the function is still loading.
+const SLOW_INIT: Duration = Duration::from_millis(250);
 
 /// What `coshell serve` is told.
 #[derive(Debug, Args)]
@@ -49,13 +58,13 @@ const BOOTSTRAPS: [&str; 3] = [
         coshell serve legacy.sh --env STAGE=test --env-file .env\n\n\
         Ends in order on SIGINT and SIGTERM, with exit status 0; 2 if it could not start.")]
 pub struct ServeArguments {
-    /// The handler, as Lambda has it: [dir/]file[.sh].function, or the name of a script or an executable, relative
-    /// to the task root. Or else, as for AWS's emulator: a bootstrap, its arguments, and the handler as the last
+    /// The handler, as Lambda has it: [dir/]file[.sh].function, or a script or an executable with its
+    /// arguments, in one word; relative to the task root. Or else, as for AWS's emulator: a bootstrap, its arguments, and the handler as the last
     /// of them
     #[arg(
         value_name = "HANDLER",
-        long_help = "The handler, as Lambda has it: [dir/]file[.sh].function, or the name of a script or an \
-                     executable, relative to the task root [default: $_HANDLER]. Or else, as for AWS's \
+        long_help = "The handler, as Lambda has it: [dir/]file[.sh].function, or a script or an executable \
+                     with its arguments, in one word; relative to the task root [default: $_HANDLER]. Or else, as for AWS's \
                      emulator: a bootstrap, its arguments, and the handler as the last of them"
     )]
     pub words: Vec<OsString>,
@@ -83,16 +92,20 @@ pub struct ServeArguments {
         long,
         num_args = 0..=1,
         require_equals = true,
-        value_name = "DOORS",
+        value_name = "FORMAT",
         default_missing_value = "beside",
-        help = "Serve every other path as a function URL: HTTP in, HTTP out; with =only, every path. \
-                $PORT, if set, is the port then"
+        help = "Serve every other path as a function URL: HTTP in, HTTP out; with =only, every path; with =v1 or \
+                =alb as a REST API of API Gateway or a load balancer; =only,v1. $PORT, if set, is the port then"
     )]
     pub function_url: Option<FunctionUrl>,
 
-    /// Start anew when a file in the task root changes
+    /// Start anew when a file in the task root changes; what .gitignore leaves out is left out here, too
     #[arg(long, short)]
     pub watch: bool,
+
+    /// What --watch leaves out besides, as in .gitignore; may be repeated
+    #[arg(long, value_name = "PATTERN", requires = "watch")]
+    pub watch_ignore: Vec<String>,
 
     /// Invocations under way when a signal comes may take so long to end [default: 0]
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
@@ -146,15 +159,6 @@ pub struct ServeArguments {
     pub as_aws_emulator: bool,
 }
 
-/// Which doors are open beside the function URL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum FunctionUrl {
-    /// The callers' door too.
-    Beside,
-    /// None: whoever can connect is no caller of Lambda's.
-    Only,
-}
-
 /// The levels of AWS's emulator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 #[allow(missing_docs, reason = "their names say it")]
@@ -178,8 +182,7 @@ fn parse_count(text: &str) -> Result<usize, String> {
 
 /// Turns the words that AWS's emulator was called with into ours: its flags come first, and what
 /// follows the first other word is the bootstrap's.
-#[must_use]
-pub fn from_aws_emulator(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
+pub(crate) fn from_aws_emulator(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut ours: Vec<OsString> =
         vec!["coshell".into(), "serve".into(), "--as-aws-emulator".into()];
     let mut words = words.peekable();
@@ -201,24 +204,23 @@ fn is_flag(word: &OsStr) -> bool {
 ///
 /// # Errors
 /// When it cannot listen, or the bootstrap cannot be started.
-pub fn run(arguments: &ServeArguments) -> Result<ExitCode, Error> {
+pub(crate) fn run(arguments: &ServeArguments) -> Result<ExitCode, Error> {
     let function = function(arguments)?;
     let address = address(arguments)?;
     tokio_of_one_thread()?.block_on(serve(arguments, function, address))
 }
 
 fn function(arguments: &ServeArguments) -> Result<Function, Error> {
-    let set = || std::env::var_os("_HANDLER").filter(|handler| !handler.is_empty());
     let mut bootstrap: Vec<OsString> = Vec::new();
     let handler = match arguments.words.as_slice() {
         [] if arguments.as_aws_emulator => {
             bootstrap.push(found_bootstrap()?);
-            set()
+            handler_variable()
         }
-        [] => set(),
+        [] => handler_variable(),
         [program] if arguments.as_aws_emulator => {
             bootstrap.push(program.clone());
-            set()
+            handler_variable()
         }
         [handler] => Some(handler.clone()),
         [.., handler] => {
@@ -295,7 +297,7 @@ fn address(arguments: &ServeArguments) -> Result<SocketAddr, Error> {
 ///
 /// # Errors
 /// When it is set to something else.
-pub fn port_variable() -> Result<Option<u16>, Error> {
+pub(crate) fn port_variable() -> Result<Option<u16>, Error> {
     number_variable("PORT", parse_port)
 }
 
@@ -306,14 +308,16 @@ async fn serve(
 ) -> Result<ExitCode, Error> {
     let stop = stop_signal()?;
     tokio::pin!(stop);
-    let fail = |cause| Error::Emulator(emulator::Error::Listen { address, cause });
+    let fail = |cause| Error::Emulator(coshell_emulator::Error::Listen { address, cause });
     let listener = TcpListener::bind(address).await.map_err(fail)?;
     let address = listener.local_addr().map_err(fail)?;
-    let mut changes = if arguments.watch {
-        Some(Changes::watch(&function.task_root).map_err(Error::Emulator)?)
-    } else {
-        None
-    };
+    let patterns = &arguments.watch_ignore;
+    let watch = || Changes::watch(&function.task_root, patterns);
+    let mut changes = arguments
+        .watch
+        .then(watch)
+        .transpose()
+        .map_err(Error::Emulator)?;
     let output = Output::standard_output().map_err(Error::io("cannot use standard output"))?;
     let handler = function.handler.to_string_lossy().into_owned();
     let pool = Pool::new(
@@ -324,20 +328,11 @@ async fn serve(
     );
     let service = Arc::new(Service {
         pool: Arc::clone(&pool),
-        events: Events::default(),
-        retry_delay: arguments.retry_delay,
+        events: Arc::new(Events::new(Arc::clone(&pool), arguments.retry_delay)),
+        url_format: arguments.function_url.unwrap_or_default().format,
+        logs_access: log_level(arguments) < LogLevel::Error,
     });
-    let mut router = match arguments.function_url {
-        Some(FunctionUrl::Only) => Router::new(),
-        _ => invoke_api::router(),
-    };
-    if arguments.function_url.is_some() {
-        router = router.fallback(function_url::serve);
-    }
-    if address.ip().is_loopback() {
-        router = router.layer(axum::middleware::from_fn(host::only_local));
-    }
-    let doors = router
+    let doors = router(arguments, address)
         .with_state(Arc::clone(&service))
         .into_make_service_with_connect_info::<SocketAddr>();
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
@@ -354,13 +349,12 @@ async fn serve(
             logs::say(text);
         }
     };
-    say(greeting(
-        &handler,
-        address,
-        arguments.function_url.is_some(),
-    ));
+    let has_url = arguments.function_url.is_some();
+    let greet = |state| say(greeting(&handler, address, has_url, state));
     let warm_up = pool.warm_up();
-    tokio::pin!(warm_up);
+    let slow = tokio::time::sleep(SLOW_INIT);
+    tokio::pin!(warm_up, slow);
+    let mut is_slow = false;
     let mut is_warm = false;
     let mut reload = None;
     loop {
@@ -368,7 +362,12 @@ async fn serve(
             _ = &mut stop => break,
             done = &mut warm_up, if !is_warm => {
                 is_warm = true;
-                done.map_err(Error::Emulator)?;
+                let is_ready = done.map_err(Error::Emulator)?;
+                greet(if is_ready { State::Served } else { State::Failed });
+            }
+            () = &mut slow, if !is_warm && !is_slow => {
+                is_slow = true;
+                greet(State::Loading);
             }
             name = next_change(&mut changes) => {
                 say(format!("{name} has changed, starting anew"));
@@ -401,6 +400,23 @@ async fn serve(
     Ok(ExitCode::SUCCESS)
 }
 
+/// The doors that are open, and who may come to them.
+fn router(arguments: &ServeArguments, address: SocketAddr) -> Router<Arc<Service>> {
+    let mut router = match arguments.function_url {
+        Some(url) if url.is_alone => Router::new(),
+        _ => invoke_api::router(),
+    };
+    if arguments.function_url.is_some() {
+        router = router.fallback(function_url::serve);
+    } else {
+        router = router.fallback(invoke_api::not_found);
+    }
+    if address.ip().is_loopback() {
+        router = router.layer(axum::middleware::from_fn(host::only_local));
+    }
+    router
+}
+
 /// A variable of this name may be another program's: what it does not mean to us is not used.
 fn log_level(arguments: &ServeArguments) -> LogLevel {
     let set = || LogLevel::from_str(&text_variable("LOG_LEVEL")?, true).ok();
@@ -415,26 +431,13 @@ async fn next_change(changes: &mut Option<Changes>) -> String {
 }
 
 async fn finished(
-    reload: &mut Option<tokio::task::JoinHandle<Result<(), emulator::Error>>>,
-) -> Result<(), emulator::Error> {
+    reload: &mut Option<tokio::task::JoinHandle<Result<(), coshell_emulator::Error>>>,
+) -> Result<(), coshell_emulator::Error> {
     match reload {
         // A reload that is not there any more has nothing to tell.
         Some(task) => task.await.unwrap_or(Ok(())),
         None => std::future::pending().await,
     }
-}
-
-fn greeting(handler: &str, address: SocketAddr, has_function_url: bool) -> String {
-    let host = match address.ip() {
-        ip if ip.is_unspecified() => "localhost".to_owned(),
-        IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => format!("[{ip}]"),
-    };
-    let at = format!("http://{host}:{}", address.port());
-    if has_function_url {
-        return format!("{handler} is served at {at}");
-    }
-    format!("{handler} is served: curl -d '{{}}' {at}/2015-03-31/functions/function/invocations")
 }
 
 #[cfg(test)]
@@ -458,19 +461,6 @@ mod tests {
         assert_eq!(
             ours("--runtime-api-address=127.0.0.1:9001 bootstrap"),
             "--runtime-api-address=127.0.0.1:9001 -- bootstrap"
-        );
-    }
-
-    #[test]
-    fn greeting_can_be_pasted() {
-        let any = SocketAddr::from(([0, 0, 0, 0], 9000));
-        assert_eq!(
-            greeting("a.b", any, false),
-            "a.b is served: curl -d '{}' http://localhost:9000/2015-03-31/functions/function/invocations"
-        );
-        assert_eq!(
-            greeting("a.b", any, true),
-            "a.b is served at http://localhost:9000"
         );
     }
 }

@@ -7,8 +7,8 @@ use super::endpoint::{Ended, Endpoint, Fault, Until};
 use super::event::Task;
 use super::machine;
 use super::results::{Metric, ProblemKind};
-use super::run::{Session, milliseconds};
 use super::runtime::Prepared;
+use super::session::{Session, milliseconds};
 
 /// What a start took.
 #[derive(Debug, Clone, Copy)]
@@ -19,7 +19,7 @@ struct Start {
 }
 
 /// Starts every runtime so many times, each with the first of its tasks, and with nothing in the page cache if `is_dropped`. Ends early if we are asked to.
-pub fn measure(session: &mut Session, repeats: usize, is_dropped: bool) {
+pub(crate) fn measure(session: &mut Session, repeats: usize, is_dropped: bool) {
     let event_bytes = Some(session.tasks[0][0].event.len());
     let metrics = [
         (Metric::Init, None),

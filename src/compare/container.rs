@@ -53,7 +53,7 @@ impl Container {
     ///
     /// # Errors
     /// Docker's words.
-    pub fn create(
+    pub(crate) fn create(
         name: &str,
         image: &str,
         handler: &str,
@@ -89,7 +89,6 @@ impl Container {
     }
 
     /// The command that starts it and lasts as long as it does.
-    #[must_use]
     pub fn start(&self) -> Command {
         let mut command = Command::new(DOCKER);
         command.args(["start", "--attach", &self.name]);
@@ -97,7 +96,6 @@ impl Container {
     }
 
     /// Its first process; `None` when it does not run.
-    #[must_use]
     pub fn pid(&self) -> Option<Pid> {
         if let Some(pid) = self.pid.get() {
             return Some(*pid);

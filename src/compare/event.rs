@@ -7,14 +7,14 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::Error;
-use crate::runtime_api::wire::MAX_RESPONSE_BYTES;
+use coshell_wire::MAX_RESPONSE_BYTES;
 
 /// What the tutorial's handler puts around an event.
 const ECHO: (&[u8], &[u8]) = (b"Echoing request: '", b"'");
 
 /// What has to be answered, as a scenario says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Expect {
+pub(crate) enum Expect {
     /// `Echoing request: '<event>'`, as the tutorial's handler has it.
     Echo,
     /// The same as a JSON string, for runtimes that serialise what a handler returns.
@@ -34,7 +34,7 @@ impl Expect {
     ///
     /// # Errors
     /// When it is none of these, or the file cannot be read.
-    pub fn read(word: &str, folder: &Path) -> Result<Self, Error> {
+    pub(crate) fn read(word: &str, folder: &Path) -> Result<Self, Error> {
         let what = || format!("cannot use expect {word:?}");
         match word {
             "echo" => return Ok(Self::Echo),
@@ -83,7 +83,7 @@ pub struct Event {
     /// What is sent.
     pub bytes: Vec<u8>,
     /// Goes before what the runtime and the scenario say.
-    pub expect: Option<Expect>,
+    pub(crate) expect: Option<Expect>,
 }
 
 impl Event {
@@ -92,7 +92,7 @@ impl Event {
     ///
     /// # Errors
     /// When there is no such text, or Lambda would not take it.
-    pub fn of_size(len_bytes: usize) -> Result<Self, String> {
+    pub(crate) fn of_size(len_bytes: usize) -> Result<Self, String> {
         if !(1..=MAX_RESPONSE_BYTES).contains(&len_bytes) {
             return Err(format!("expected 1 to {MAX_RESPONSE_BYTES} bytes"));
         }
@@ -139,7 +139,7 @@ fn json_text(len_bytes: usize) -> String {
 
 /// An event and its answer: what an endpoint hands out, again and again.
 #[derive(Debug)]
-pub struct Task {
+pub(crate) struct Task {
     /// The event's bytes.
     pub event: Vec<u8>,
     answer: Answer,
@@ -157,7 +157,7 @@ impl Task {
     ///
     /// # Errors
     /// When there is no such answer to this event.
-    pub fn new(event: &Event, expect: &Expect) -> Result<Self, Error> {
+    pub(crate) fn new(event: &Event, expect: &Expect) -> Result<Self, Error> {
         let answer = event
             .expect
             .as_ref()
@@ -179,7 +179,7 @@ impl Task {
     ///
     /// # Errors
     /// What differs, by sizes and places alone: neither event nor answer is to be read in a report.
-    pub fn check(&self, answer: &[u8]) -> Result<(), String> {
+    pub(crate) fn check(&self, answer: &[u8]) -> Result<(), String> {
         match &self.answer {
             Answer::Any => Ok(()),
             Answer::Bytes(expected) if expected == answer => Ok(()),

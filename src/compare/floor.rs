@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::process::ExitCode;
 
 use super::endpoint::http::send;
-use crate::runtime_api::wire;
+use coshell_wire as wire;
 
 /// The first argument that makes `coshell` this runtime; nobody types it.
 pub const WORD: &str = "compare-floor";
@@ -18,7 +18,6 @@ pub const WORD: &str = "compare-floor";
 pub const NAME: &str = "floor";
 
 /// Speaks to the Runtime API until that closes the connection.
-#[must_use]
 pub fn serve() -> ExitCode {
     match answer_all() {
         Ok(()) => ExitCode::SUCCESS,

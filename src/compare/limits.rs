@@ -23,7 +23,7 @@ const REMOVE_AGAIN: Duration = Duration::from_millis(1);
 
 /// What a runtime may have at most.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// In MB, which are MiB as Lambda has them.
     pub memory_mb: Option<u32>,
     /// In CPUs.
@@ -32,8 +32,7 @@ pub struct Limits {
 
 impl Limits {
     /// Lambda's share of CPU by memory size, unless `cpus` says another.
-    #[must_use]
-    pub fn new(memory_mb: Option<u32>, cpus: Option<f64>) -> Self {
+    pub(crate) fn new(memory_mb: Option<u32>, cpus: Option<f64>) -> Self {
         let by_memory = memory_mb.map(|mb| f64::from(mb) / MB_OF_ONE_CPU);
         Self {
             memory_mb,
@@ -42,15 +41,14 @@ impl Limits {
     }
 
     /// Whether there are none.
-    #[must_use]
-    pub fn is_none(&self) -> bool {
+    pub(crate) fn is_none(&self) -> bool {
         *self == Self::default()
     }
 }
 
 /// A control group for one start. Dropping it removes it, once nobody is in it.
 #[derive(Debug)]
-pub struct Group {
+pub(crate) struct Group {
     folders: Vec<PathBuf>,
 }
 
@@ -59,7 +57,7 @@ impl Group {
     ///
     /// # Errors
     /// The system's, when we may not, or there are no such controllers.
-    pub fn make(limits: &Limits, name: &str) -> io::Result<Self> {
+    pub(crate) fn make(limits: &Limits, name: &str) -> io::Result<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo")?;
         let own = fs::read_to_string("/proc/self/cgroup")?;
         let mut group = Self {
@@ -132,7 +130,7 @@ impl Group {
     ///
     /// # Errors
     /// The system's, when they cannot be opened.
-    pub fn doors(&self) -> io::Result<Vec<File>> {
+    pub(crate) fn doors(&self) -> io::Result<Vec<File>> {
         let doors = self
             .folders
             .iter()

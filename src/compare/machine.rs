@@ -10,7 +10,7 @@ use nix::unistd::{Pid, getpid, sync};
 
 use super::results::Machine;
 use super::usage::{TICKS_A_SECOND, ticks};
-use crate::child::processes::program;
+use coshell_process::processes::program;
 
 /// From this share of the CPUs on, load matters.
 const LOADED: f64 = 0.25;
@@ -29,8 +29,7 @@ fn text(path: &str) -> String {
 }
 
 /// What is known of this machine.
-#[must_use]
-pub fn describe() -> Machine {
+pub(crate) fn describe() -> Machine {
     let value = |text: &str, name: &str| {
         let found = text.lines().find_map(|line| {
             line.strip_prefix(name)?
@@ -65,7 +64,7 @@ fn load() -> f64 {
 ///
 /// # Errors
 /// The system's, when we may not.
-pub fn drop_page_cache() -> io::Result<()> {
+pub(crate) fn drop_page_cache() -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
         .open("/proc/sys/vm/drop_caches")?;
@@ -75,7 +74,7 @@ pub fn drop_page_cache() -> io::Result<()> {
 
 /// Knows what ran before.
 #[derive(Debug)]
-pub struct Noise {
+pub(crate) struct Noise {
     began: Instant,
     load: f64,
     /// What each process has used, in clock ticks.
@@ -86,8 +85,7 @@ pub struct Noise {
 
 impl Noise {
     /// From now on.
-    #[must_use]
-    pub fn watch() -> Self {
+    pub(crate) fn watch() -> Self {
         Self {
             began: Instant::now(),
             load: load(),
@@ -97,8 +95,7 @@ impl Noise {
     }
 
     /// What matters, a sentence each.
-    #[must_use]
-    pub fn warnings(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         let cpus = thread::available_parallelism().map_or(1, std::num::NonZero::get);
         #[allow(clippy::cast_precision_loss)]

@@ -123,7 +123,7 @@ pub enum Metric {
 
 impl Metric {
     /// Every one, in the order of reports.
-    pub const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Init,
         Self::FirstAnswer,
         Self::ColdTotal,
@@ -142,7 +142,6 @@ impl Metric {
     ];
 
     /// Its name for a reader.
-    #[must_use]
     pub fn title(self) -> &'static str {
         match self {
             Self::Init => "start to first next",
@@ -164,7 +163,6 @@ impl Metric {
     }
 
     /// The unit of its samples, as it is written behind them; empty for a count.
-    #[must_use]
     pub fn unit(self) -> &'static str {
         match self {
             Self::Throughput => "/s",
@@ -176,13 +174,11 @@ impl Metric {
     }
 
     /// Whether more is better.
-    #[must_use]
     pub fn is_more_better(self) -> bool {
         self == Self::Throughput
     }
 
     /// Whether it is a matter of starting: the cold half of a report.
-    #[must_use]
     pub fn is_cold(self) -> bool {
         matches!(
             self,
@@ -264,7 +260,6 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// What it did, for a reader.
-    #[must_use]
     pub fn words(self) -> &'static str {
         match self {
             Self::NotStarted => "cannot be started",
@@ -314,7 +309,6 @@ impl Results {
     }
 
     /// The series of a runtime, if there is one.
-    #[must_use]
     pub fn series(
         &self,
         runtime: &str,
@@ -328,8 +322,7 @@ impl Results {
     }
 
     /// What there are tables for: a metric and a size each, in the order of reports.
-    #[must_use]
-    pub fn questions(&self) -> Vec<(Metric, Option<usize>)> {
+    pub(crate) fn questions(&self) -> Vec<(Metric, Option<usize>)> {
         let mut asked: Vec<_> = self
             .series
             .iter()

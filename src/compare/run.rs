@@ -3,30 +3,23 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::flag;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::Error;
-use super::endpoint::{Ended, Until};
 use super::event::{Event, Expect, Task};
 use super::limits::Limits;
 use super::machine::{self, Noise};
 use super::results::{self, Results, Source};
-use super::runtime::{Prepared, Running};
+use super::runtime::Prepared;
 use super::scenario::{PageCache, Program, Runtime, Scenario};
-use super::tally::Tally;
-use super::warm::Turns;
+use super::session::{GIVEN_UP_AFTER, Session, Stop, Turns, milliseconds};
 use super::{cold, floor, warm};
-use crate::child::processes;
+use coshell_process::processes;
 
-/// A runtime that has failed so often in a row is not tried again: each of its hangs costs the whole timeout.
-const GIVEN_UP_AFTER: usize = 3;
 /// The floor is steady: a part of what the others need is enough.
 const FLOOR_REPEATS: usize = 10;
 const FLOOR_ROUNDS: usize = 5;
@@ -35,37 +28,6 @@ const FLOOR_BUDGET: Duration = Duration::from_millis(300);
 /// What is left running by then gets this long between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_millis(100);
 
-/// The signals that end a comparison before its time: what was measured is kept then, and nothing is left running.
-#[derive(Debug, Default)]
-pub struct Stop {
-    /// 0 for none.
-    signal: Arc<AtomicUsize>,
-}
-
-impl Stop {
-    /// Takes them from now on.
-    ///
-    /// # Errors
-    /// When the system does not take the handlers.
-    pub fn listen() -> Result<Self, Error> {
-        let stop = Self::default();
-        for signal in [SIGHUP, SIGINT, SIGTERM] {
-            let number = usize::try_from(signal).unwrap_or_default();
-            flag::register_usize(signal, Arc::clone(&stop.signal), number)
-                .map_err(|error| Error::new("cannot listen to signals", error))?;
-        }
-        Ok(stop)
-    }
-
-    /// The first that has come.
-    #[must_use]
-    pub fn signal(&self) -> Option<u8> {
-        u8::try_from(self.signal.load(Ordering::Relaxed))
-            .ok()
-            .filter(|&signal| signal > 0)
-    }
-}
-
 /// How to go about it.
 #[derive(Debug, Default)]
 pub struct Options {
@@ -73,71 +35,6 @@ pub struct Options {
     pub shows_progress: bool,
     /// A folder for what the runtimes print.
     pub logs: Option<PathBuf>,
-}
-
-/// What the two halves of a measurement share.
-#[derive(Debug)]
-pub struct Session<'a> {
-    /// What is measured.
-    pub runtimes: &'a [Prepared],
-    /// For each runtime, each event with the answer to it.
-    pub tasks: Vec<Vec<Arc<Task>>>,
-    /// How long a runtime may do nothing.
-    pub timeout: Duration,
-    /// Whether to go on.
-    pub stop: &'a Stop,
-    /// How far it is.
-    pub bar: &'a ProgressBar,
-    /// What was found.
-    pub tally: Tally,
-    /// How often each has failed in a row.
-    failures: Vec<usize>,
-}
-
-/// In milliseconds.
-#[must_use]
-pub fn milliseconds(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
-}
-
-impl<'a> Session<'a> {
-    fn new(
-        runtimes: &'a [Prepared],
-        tasks: Vec<Vec<Arc<Task>>>,
-        timeout: Duration,
-        stop: &'a Stop,
-        bar: &'a ProgressBar,
-    ) -> Self {
-        let failures = vec![0; runtimes.len()];
-        Self {
-            runtimes,
-            tasks,
-            timeout,
-            stop,
-            bar,
-            tally: Tally::default(),
-            failures,
-        }
-    }
-
-    /// Waits for a runtime.
-    pub fn wait(&self, running: &mut Running, until: Until) -> Ended {
-        let stop = self.stop;
-        running.wait(until, self.timeout, || {
-            stop.signal().map(|_| Ended::Stopped)
-        })
-    }
-
-    /// Whether a runtime has failed too often.
-    #[must_use]
-    pub fn is_given_up(&self, at: usize) -> bool {
-        self.failures[at] >= GIVEN_UP_AFTER
-    }
-
-    /// Whether a start, or a turn, gave a good answer.
-    pub fn note(&mut self, at: usize, is_good: bool) {
-        self.failures[at] = if is_good { 0 } else { self.failures[at] + 1 };
-    }
 }
 
 /// Compares. `save` is called with what there is so far: before the first start, after the starts, and after each event.

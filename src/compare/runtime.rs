@@ -22,7 +22,7 @@ use super::endpoint::{Ended, Endpoint, Fault, Until};
 use super::limits::{Group, Limits};
 use super::results::ProblemKind;
 use super::scenario::{Program, Runtime};
-use crate::child::{self, processes};
+use coshell_process::processes;
 
 /// Names a start, in the environment of all that it starts.
 const MARK: &str = "COSHELL_COMPARE";
@@ -34,7 +34,7 @@ const MEMORY_MB: u32 = 1024;
 
 /// A runtime whose files are where they have to be.
 #[derive(Debug)]
-pub struct Prepared {
+pub(crate) struct Prepared {
     /// What the scenario says of it.
     pub runtime: Runtime,
     /// What it is, for a reader.
@@ -54,7 +54,7 @@ impl Prepared {
     ///
     /// # Errors
     /// When the zip file or image is none, or Docker is missing.
-    pub fn new(
+    pub(crate) fn new(
         runtime: &Runtime,
         logs: Option<&Path>,
         warnings: &mut Vec<String>,
@@ -178,7 +178,7 @@ impl Prepared {
     ///
     /// # Errors
     /// What keeps it from being started.
-    pub fn start(&self, endpoint: Endpoint) -> Result<Running, Fault> {
+    pub(crate) fn start(&self, endpoint: Endpoint) -> Result<Running, Fault> {
         self.spawn(endpoint)
             .map_err(|cause| Fault::new(ProblemKind::NotStarted, cause))
     }
@@ -215,7 +215,7 @@ impl Prepared {
                 let doors = made
                     .doors()
                     .map_err(|error| format!("cannot open a control group: {error}"))?;
-                crate::sys::write_zero_before_exec(&mut command, doors);
+                coshell_process::sys::write_zero_before_exec(&mut command, doors);
                 group = Some(made);
             }
             command
@@ -233,7 +233,7 @@ impl Prepared {
             .spawn()
             .map_err(|error| format!("{}: {error}", command.get_program().display()))?;
         let leader = Pid::from_raw(i32::try_from(child.id()).unwrap_or_default());
-        child::keep(leader);
+        coshell_process::keep(leader);
         Ok(Running {
             endpoint,
             started_at,
@@ -249,7 +249,7 @@ impl Prepared {
 
 /// A runtime that was started. Dropping it kills it with all that it started, and removes its files.
 #[derive(Debug)]
-pub struct Running {
+pub(crate) struct Running {
     /// The Runtime API that it has.
     pub endpoint: Endpoint,
     /// Just before it was started.
@@ -264,12 +264,12 @@ pub struct Running {
 
 impl Running {
     /// How it ended, once it has.
-    pub fn ended(&mut self) -> Option<Ended> {
+    pub(crate) fn ended(&mut self) -> Option<Ended> {
         ended(&mut self.child)
     }
 
     /// Waits for it; asks `look` now and then for a reason to end.
-    pub fn wait(
+    pub(crate) fn wait(
         &mut self,
         until: Until,
         limit: Duration,
@@ -282,8 +282,7 @@ impl Running {
     }
 
     /// It and what it has started that still has a parent there.
-    #[must_use]
-    pub fn tree(&self) -> Vec<Pid> {
+    pub(crate) fn tree(&self) -> Vec<Pid> {
         let root = match &self.container {
             Some(container) => container.pid(),
             None => Some(self.leader),
@@ -292,8 +291,7 @@ impl Running {
     }
 
     /// It and all that it has started, wherever that went, without what has ended.
-    #[must_use]
-    pub fn processes(&self) -> Vec<Pid> {
+    pub(crate) fn processes(&self) -> Vec<Pid> {
         let all = || {
             let mut roots = self.tree();
             roots.extend(processes::marked(&self.mark));
@@ -306,8 +304,7 @@ impl Running {
     }
 
     /// The folder that it has for temporary files.
-    #[must_use]
-    pub fn temporary(&self) -> &Path {
+    pub(crate) fn temporary(&self) -> &Path {
         self.temporary.path()
     }
 }
@@ -331,7 +328,7 @@ impl Drop for Running {
             thread::sleep(END_STEP);
         }
         let _ = self.child.wait();
-        child::forget(self.leader);
+        coshell_process::forget(self.leader);
     }
 }
 

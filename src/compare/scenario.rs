@@ -154,7 +154,7 @@ pub struct Scenario {
     /// How many starts of each runtime.
     pub repeats: usize,
     /// Whether files are in memory at a start.
-    pub page_cache: PageCache,
+    pub(crate) page_cache: PageCache,
     /// What is sent; no two are of the same size.
     pub events: Vec<Event>,
     /// How often the runtimes take turns.
@@ -189,9 +189,9 @@ pub struct Runtime {
     /// Variables beside Lambda's.
     pub env: BTreeMap<String, String>,
     /// What it may use.
-    pub limits: Limits,
+    pub(crate) limits: Limits,
     /// What it answers.
-    pub expect: Expect,
+    pub(crate) expect: Expect,
 }
 
 /// How a runtime is started.

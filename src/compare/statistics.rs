@@ -19,7 +19,7 @@ const LEAST_RESAMPLES: usize = 100;
 const CONFIDENCE: f64 = 0.95;
 /// With fewer rounds there is no such interval: runtimes that are the same fall out alike in five rounds one time
 /// in 16.
-pub const MIN_ROUNDS: usize = 6;
+pub(crate) const MIN_ROUNDS: usize = 6;
 /// Drawing starts here, so that the same samples give the same intervals.
 const SEED: u64 = 0x5eed;
 
@@ -60,7 +60,6 @@ pub struct Ratio {
 
 impl Ratio {
     /// Whether the interval excludes 1: only then are the two said to differ.
-    #[must_use]
     pub fn is_difference(&self) -> bool {
         self.low > 1.0 || self.high < 1.0
     }
@@ -79,7 +78,6 @@ fn draws(rounds: usize) -> impl Iterator<Item = Vec<usize>> {
 
 /// The value that a share of `sorted` is at most: one of them, by the nearest rank. `sorted` is not
 /// empty.
-#[must_use]
 #[allow(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -114,8 +112,7 @@ fn interval(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
 }
 
 /// What the samples of these rounds come to.
-#[must_use]
-pub fn summary(rounds: &[Vec<f64>]) -> Summary {
+pub(crate) fn summary(rounds: &[Vec<f64>]) -> Summary {
     let samples = sorted(rounds.iter().flatten().copied());
     let medians = draws(rounds.len()).filter_map(|drawn| median(rounds, &drawn));
     let Some((p50_low, p50_high)) = interval(medians) else {
@@ -136,8 +133,11 @@ pub fn summary(rounds: &[Vec<f64>]) -> Summary {
 /// `runtime` against `baseline`. Where both have as many rounds, the same rounds are drawn for both; else each has
 /// its own drawn. Of fewer than six rounds the interval always includes 1. `None` if either has no samples, or a median
 /// of 0.
-#[must_use]
-pub fn ratio(runtime: &[Vec<f64>], baseline: &[Vec<f64>], is_more_better: bool) -> Option<Ratio> {
+pub(crate) fn ratio(
+    runtime: &[Vec<f64>],
+    baseline: &[Vec<f64>],
+    is_more_better: bool,
+) -> Option<Ratio> {
     let all = |rounds: &[Vec<f64>]| median(rounds, &(0..rounds.len()).collect::<Vec<_>>());
     let times = |runtime: f64, baseline: f64| {
         let (above, below) = if is_more_better {

@@ -8,14 +8,14 @@ use super::statistics::Summary;
 
 /// Grows round by round.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub(crate) struct Tally {
     series: BTreeMap<(usize, Metric, Option<usize>), Vec<Vec<f64>>>,
     problems: Vec<(usize, Problem)>,
 }
 
 impl Tally {
     /// A round of the runtime with the number `at`; without samples if it had no good answer.
-    pub fn round(
+    pub(crate) fn round(
         &mut self,
         at: usize,
         metric: Metric,
@@ -29,7 +29,7 @@ impl Tally {
     }
 
     /// Something went wrong: the same again is counted.
-    pub fn problem(
+    pub(crate) fn problem(
         &mut self,
         at: usize,
         fault: Fault,
@@ -57,8 +57,7 @@ impl Tally {
     }
 
     /// The series as results have them, for runtimes of these names; to be computed.
-    #[must_use]
-    pub fn series(&self, names: &[String]) -> Vec<Series> {
+    pub(crate) fn series(&self, names: &[String]) -> Vec<Series> {
         let all = self.series.iter();
         all.map(|(&(at, metric, event_bytes), rounds)| Series {
             runtime: names.get(at).cloned().unwrap_or_default(),
@@ -72,8 +71,7 @@ impl Tally {
     }
 
     /// What went wrong, by runtimes.
-    #[must_use]
-    pub fn problems(&self, names: &[String]) -> Vec<Problem> {
+    pub(crate) fn problems(&self, names: &[String]) -> Vec<Problem> {
         let mut problems = self.problems.clone();
         problems.sort_by_key(|(at, _)| *at);
         let told = problems.into_iter().map(|(at, problem)| Problem {

@@ -8,10 +8,10 @@ use std::time::Duration;
 use nix::unistd::Pid;
 use walkdir::WalkDir;
 
-use crate::child::processes::peak_kib;
+use coshell_process::processes::peak_kib;
 
 /// The unit of times in `/proc`: `USER_HZ`, which is the same on all that Linux runs on today.
-pub const TICKS_A_SECOND: u32 = 100;
+pub(crate) const TICKS_A_SECOND: u32 = 100;
 /// Growth by one in so many invocations is a leak; less is a runtime that settles.
 const LEAKED_EVERY: usize = 20;
 /// Growth by more than this is a leak however many invocations there were.
@@ -21,8 +21,7 @@ const SETTLED: usize = 2;
 ///
 /// The scheduler's own account of a process is in nanoseconds, that of its ended children in clock ticks: for a
 /// runtime that starts no process, the sum is exact.
-#[must_use]
-pub fn cpu_time(pids: &[Pid]) -> Duration {
+pub(crate) fn cpu_time(pids: &[Pid]) -> Duration {
     let tick = Duration::from_secs(1) / TICKS_A_SECOND;
     pids.iter().filter_map(|&pid| cpu_time_of(pid, tick)).sum()
 }
@@ -33,8 +32,7 @@ fn cpu_time_of(pid: Pid, tick: Duration) -> Option<Duration> {
 }
 
 /// What a process has used, and what its children that have ended have, in clock ticks; `None` if it is gone.
-#[must_use]
-pub fn ticks(pid: Pid) -> Option<(u32, u32)> {
+pub(crate) fn ticks(pid: Pid) -> Option<(u32, u32)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // After the name: state, ppid, ...; utime, stime, cutime and cstime are 14 to 17 of proc_pid_stat(5).
     let fields: Vec<u32> = stat
@@ -63,8 +61,7 @@ fn scheduled(pid: Pid) -> Option<Duration> {
 }
 
 /// Processes and threads that this machine has ever started; `proc_stat(5)`.
-#[must_use]
-pub fn started_processes() -> usize {
+pub(crate) fn started_processes() -> usize {
     let text = fs::read_to_string("/proc/stat").unwrap_or_default();
     let count = text
         .lines()
@@ -75,14 +72,13 @@ pub fn started_processes() -> usize {
 }
 
 /// The peak memory of these processes, as the kernel shares it out.
-#[must_use]
-pub fn memory_kib(pids: &[Pid]) -> u64 {
+pub(crate) fn memory_kib(pids: &[Pid]) -> u64 {
     pids.iter().filter_map(|&pid| peak_kib(pid)).sum()
 }
 
 /// What there is of a runtime that waits for an event.
 #[derive(Debug, Clone, Default)]
-pub struct Traces {
+pub(crate) struct Traces {
     /// The processes, each with the number of its descriptors.
     processes: BTreeMap<i32, usize>,
     files: usize,
@@ -90,8 +86,7 @@ pub struct Traces {
 
 impl Traces {
     /// Of these processes, and in this folder.
-    #[must_use]
-    pub fn of(pids: &[Pid], folder: &Path) -> Self {
+    pub(crate) fn of(pids: &[Pid], folder: &Path) -> Self {
         let descriptors = |pid: &Pid| {
             let entries = fs::read_dir(format!("/proc/{pid}/fd"));
             (pid.as_raw(), entries.map_or(0, Iterator::count))
@@ -103,8 +98,11 @@ impl Traces {
     }
 
     /// What has grown since `before`, over so many invocations: how many in all, and in words.
-    #[must_use]
-    pub fn growth_since(&self, before: &Self, invocations: usize) -> Option<(usize, String)> {
+    pub(crate) fn growth_since(
+        &self,
+        before: &Self,
+        invocations: usize,
+    ) -> Option<(usize, String)> {
         let processes = self.processes.len().saturating_sub(before.processes.len());
         let files = self.files.saturating_sub(before.files);
         // Of the same processes: others are counted themselves.

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use super::endpoint::{Ended, Endpoint, Fault, Until};
 use super::event::Task;
 use super::results::{Metric, ProblemKind};
-use super::run::{Session, milliseconds};
 use super::runtime::{Prepared, Running};
+use super::session::{Session, Turns, milliseconds};
 use super::statistics::quantile;
 use super::usage::{self, Traces};
 
@@ -29,21 +29,6 @@ const COUNTED: usize = 3;
 /// How long memory is looked at without a pause.
 const WATCHED: Duration = Duration::from_secs(1);
 
-/// How runtimes take turns.
-#[derive(Debug, Clone, Copy)]
-pub struct Turns {
-    /// How many each has.
-    pub rounds: usize,
-    /// How many invocations one has at most.
-    pub invocations: usize,
-    /// How long it may take.
-    pub budget: Duration,
-    /// Invocations before the first.
-    pub warmup: usize,
-    /// What is waited before each event.
-    pub gap: Duration,
-}
-
 /// A runtime that was started, and what there was of it when it was warm.
 struct Warm {
     running: Running,
@@ -55,7 +40,7 @@ struct Warm {
 type Figures = [Vec<f64>; METRICS.len()];
 
 /// Measures every runtime with the event of this number. Ends early if we are asked to.
-pub fn measure(session: &mut Session, number: usize, turns: Turns) {
+pub(crate) fn measure(session: &mut Session, number: usize, turns: Turns) {
     let event_bytes = Some(session.tasks[0][number].event.len());
     let mut warm: Vec<Option<Warm>> = session.runtimes.iter().map(|_| None).collect();
     for _ in 0..turns.rounds {

@@ -10,36 +10,46 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::exchange::Event;
-use super::invoke_api::Service;
 use super::logs::say;
 use super::pool::Pool;
 
 /// How often an event is tried.
 const ATTEMPTS: u32 = 3;
 
-/// Those that are not done with.
-#[derive(Debug, Default)]
+/// The events whose callers do not wait, and what becomes of them.
+#[derive(Debug)]
 pub struct Events {
+    pool: Arc<Pool>,
+    /// How long an event that failed waits for its second attempt; for the third twice that.
+    retry_delay: Duration,
+    /// Those that are not done with.
     count: AtomicUsize,
 }
 
 impl Events {
+    /// Events for the function of `pool`.
+    pub fn new(pool: Arc<Pool>, retry_delay: Duration) -> Self {
+        Self {
+            pool,
+            retry_delay,
+            count: AtomicUsize::new(0),
+        }
+    }
+
     /// How many are not done with.
-    #[must_use]
     pub fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
-}
 
-/// Invokes the function in a task of its own, and again after `retry_delay` and twice that if it
-/// fails.
-pub fn queue(service: &Arc<Service>, request_id: String, event: Event) {
-    let service = Arc::clone(service);
-    tokio::spawn(async move {
-        service.events.count.fetch_add(1, Ordering::Relaxed);
-        attempt(&service.pool, &request_id, event, service.retry_delay).await;
-        service.events.count.fetch_sub(1, Ordering::Relaxed);
-    });
+    /// Invokes the function in a task of its own, and again if it fails.
+    pub(crate) fn queue(self: &Arc<Self>, request_id: String, event: Event) {
+        let events = Arc::clone(self);
+        tokio::spawn(async move {
+            events.count.fetch_add(1, Ordering::Relaxed);
+            attempt(&events.pool, &request_id, event, events.retry_delay).await;
+            events.count.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
 }
 
 async fn attempt(pool: &Arc<Pool>, request_id: &str, event: Event, retry_delay: Duration) {

@@ -2,7 +2,7 @@
 //!
 //! To wake a thread on a processor that has gone to sleep takes a virtual machine some 30 us, three
 //! times for each invocation: half of what a short one takes. With this, one of 32 B took 0.30 ms
-//! in place of 0.40 (runtime-bench rie, 2026-11-25). Nothing is kept awake where a handler could need
+//! in place of 0.40 (2026-11-25; bench/README.md, Emulators). Nothing is kept awake where a handler could need
 //! the processor: on a machine with one of them, or when several invocations run.
 
 use std::num::NonZero;
@@ -17,13 +17,13 @@ const MOMENT: Duration = Duration::from_micros(200);
 
 /// Keeps awake after each call of [`a_moment`](Self::a_moment).
 #[derive(Debug, Default)]
-pub struct Awake {
+pub(crate) struct Awake {
     wanted: Notify,
 }
 
 impl Awake {
     /// Does it; never returns.
-    pub async fn run(&self) {
+    pub(crate) async fn run(&self) {
         if available_parallelism().map_or(1, NonZero::get) == 1 {
             return;
         }
@@ -39,7 +39,7 @@ impl Awake {
     }
 
     /// From now on, a moment.
-    pub fn a_moment(&self) {
+    pub(crate) fn a_moment(&self) {
         self.wanted.notify_one();
     }
 }

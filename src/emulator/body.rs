@@ -1,28 +1,18 @@
-//! Bodies of HTTP: read up to a limit, and written as JSON.
+//! Bodies of HTTP, read up to a limit.
 //!
 //! Lambda has limits of its own, and axum's (2 MB) do not apply. What is too large is read to its end
 //! all the same: a client that is still writing would not read its refusal.
 
 use axum::body::{Body, Bytes};
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 
 use super::refusal::Refusal;
-use crate::runtime_api::wire;
-
-/// A response of JSON text.
-#[must_use]
-pub fn json(status: StatusCode, text: String) -> Response {
-    (status, [(CONTENT_TYPE, wire::JSON)], text).into_response()
-}
 
 /// Reads a body to its end, and keeps it if it has at most `limit_bytes`.
 ///
 /// # Errors
 /// When it is larger, or ends too soon.
-pub async fn read_body(mut body: Body, limit_bytes: usize) -> Result<Bytes, Refusal> {
+pub(crate) async fn read_body(mut body: Body, limit_bytes: usize) -> Result<Bytes, Refusal> {
     let mut kept = Kept::Nothing;
     let mut is_too_large = false;
     while let Some(frame) = body.frame().await {

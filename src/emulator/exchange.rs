@@ -17,7 +17,8 @@ use axum::body::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use crate::runtime_api::wire::{self, ErrorDocument};
+use coshell_wire as wire;
+use coshell_wire::ErrorDocument;
 
 /// What a caller hands in, and what comes with it.
 #[derive(Debug, Clone, Default)]
@@ -97,7 +98,6 @@ impl Answer {
 
 impl Failure {
     /// An error document of a runtime's, with the type that its header gave.
-    #[must_use]
     pub fn of_runtime(error_type: Option<&str>, document: Bytes) -> Self {
         let error_type = error_type.map_or_else(
             || {
@@ -114,26 +114,22 @@ impl Failure {
     }
 
     /// The deadline passed first: what Lambda says then.
-    #[must_use]
-    pub fn timed_out(request_id: &str, timeout: Duration) -> Self {
+    pub(crate) fn timed_out(request_id: &str, timeout: Duration) -> Self {
         Self::of_sandbox("Sandbox.Timedout", request_id, &timed_out_text(timeout))
     }
 
     /// The bootstrap ended first: what Lambda says then.
-    #[must_use]
-    pub fn exited(request_id: &str, status: ExitStatus) -> Self {
+    pub(crate) fn exited(request_id: &str, status: ExitStatus) -> Self {
         Self::of_sandbox("Runtime.ExitError", request_id, &exited_text(status))
     }
 
     /// The bootstrap could not be started: what Lambda says then.
-    #[must_use]
-    pub fn not_started(request_id: &str, cause: &str) -> Self {
+    pub(crate) fn not_started(request_id: &str, cause: &str) -> Self {
         Self::of_sandbox("Runtime.InvalidEntrypoint", request_id, cause)
     }
 
     /// The response was larger than [`wire::MAX_RESPONSE_BYTES`]: what Lambda says then.
-    #[must_use]
-    pub fn response_too_large() -> Self {
+    pub(crate) fn response_too_large() -> Self {
         let limit = wire::MAX_RESPONSE_BYTES;
         let what =
             format!("Response payload size exceeded maximum allowed payload size ({limit} bytes).");
@@ -141,22 +137,19 @@ impl Failure {
     }
 
     /// The runtime asked for a response mode that there is not: what Lambda says then.
-    #[must_use]
-    pub fn response_mode() -> Self {
+    pub(crate) fn response_mode() -> Self {
         let what = "Invalid response mode header";
         Self::of_platform("Runtime.InvalidResponseModeHeader", what)
     }
 
     /// An extension ended before it had registered: what Lambda says then.
-    #[must_use]
-    pub fn extension_crashed(name: &str, status: ExitStatus) -> Self {
+    pub(crate) fn extension_crashed(name: &str, status: ExitStatus) -> Self {
         let what = exited_text(status).replace("Runtime", "Extension");
         Self::of_platform("Extension.Crash", &format!("{name}: {what}"))
     }
 
     /// A streamed response that was cut off: the sandbox ended, or its time did.
-    #[must_use]
-    pub fn truncated() -> Self {
+    pub(crate) fn truncated() -> Self {
         Self::of_platform("Runtime.TruncatedResponse", "Response was cut off")
     }
 
@@ -176,15 +169,13 @@ impl Failure {
 }
 
 /// What Lambda says of a deadline that has passed.
-#[must_use]
-pub fn timed_out_text(timeout: Duration) -> String {
+pub(crate) fn timed_out_text(timeout: Duration) -> String {
     format!("Task timed out after {:.2} seconds", timeout.as_secs_f64())
 }
 
 /// What Lambda says of a bootstrap that has ended. The status is worded as Go words it, which
 /// Lambda is written in.
-#[must_use]
-pub fn exited_text(status: ExitStatus) -> String {
+pub(crate) fn exited_text(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(0), _) => "Runtime exited without providing a reason".to_owned(),
         (Some(code), _) => format!("Runtime exited with error: exit status {code}"),
@@ -202,8 +193,7 @@ pub fn exited_text(status: ExitStatus) -> String {
 
 /// An error document as the platform itself writes it: two keys in this order, and no stack, in
 /// contrast to a runtime's [`wire::ErrorDocument`].
-#[must_use]
-pub fn platform_document(error_type: &str, message: &str) -> String {
+pub(crate) fn platform_document(error_type: &str, message: &str) -> String {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     format!(
         r#"{{"errorType":{},"errorMessage":{}}}"#,
@@ -237,7 +227,7 @@ fn signal_name(signal: i32) -> String {
 
 /// One invocation, from its event to its answer.
 #[derive(Debug)]
-pub struct Exchange {
+pub(crate) struct Exchange {
     /// Names the invocation: a random UUID.
     pub request_id: String,
     /// Names the attempt: a random UUID, which the answer has to bring back if it brings any.
@@ -258,7 +248,7 @@ pub struct Exchange {
 
 /// The bootstrap has the event.
 #[derive(Debug, Clone, Copy)]
-pub struct HandedOut {
+pub(crate) struct HandedOut {
     /// Since when.
     pub at: Instant,
     /// How often the sandbox had been idle by then: the invocation is over when it is once more.
@@ -267,7 +257,7 @@ pub struct HandedOut {
 
 /// What the one who opened an exchange waits for.
 #[derive(Debug)]
-pub struct Opened {
+pub(crate) struct Opened {
     /// The answer.
     pub answer: oneshot::Receiver<Answer>,
     /// That the bootstrap has the event.
@@ -276,8 +266,7 @@ pub struct Opened {
 
 impl Exchange {
     /// An exchange whose time does not run yet, and where its answer will arrive.
-    #[must_use]
-    pub fn open(
+    pub(crate) fn open(
         request_id: &str,
         event: Event,
         function_arn: &str,
@@ -309,14 +298,14 @@ impl Exchange {
     }
 
     /// Its time starts to run now, if it does not run yet.
-    pub fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         if self.deadline_ms == 0 {
             self.deadline_ms = since_epoch().saturating_add(self.timeout).as_millis();
         }
     }
 
     /// The bootstrap gets the event now, in a sandbox that has been idle so often.
-    pub fn hand_out(&mut self, idle_count: u64) {
+    pub(crate) fn hand_out(&mut self, idle_count: u64) {
         self.begin();
         if let Some(sender) = self.handed_out.take() {
             let at = Instant::now();
@@ -326,13 +315,12 @@ impl Exchange {
     }
 
     /// Whether the caller has its answer.
-    #[must_use]
-    pub fn is_answered(&self) -> bool {
+    pub(crate) fn is_answered(&self) -> bool {
         self.answer.is_none()
     }
 
     /// Gives the caller its answer; does nothing if it has one, or no longer waits.
-    pub fn answer(&mut self, answer: Answer) {
+    pub(crate) fn answer(&mut self, answer: Answer) {
         if let Some(sender) = self.answer.take() {
             // An error means that the caller has gone.
             let _ = sender.send(answer);
@@ -342,20 +330,20 @@ impl Exchange {
     }
 }
 
-fn since_epoch() -> Duration {
+/// The time since the epoch.
+pub(super) fn since_epoch() -> Duration {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.unwrap_or_default()
 }
 
 /// A random UUID, which names an invocation, an attempt or a sandbox.
-#[must_use]
-pub fn new_id() -> String {
+pub(crate) fn new_id() -> String {
     Uuid::new_v4().to_string()
 }
 
 /// `Root=1-<seconds>-<24 digits>;Parent=<16 digits>;Sampled=0`, in hexadecimal digits:
 /// <https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader>.
-fn new_trace_id(seconds: u64) -> String {
+pub(super) fn new_trace_id(seconds: u64) -> String {
     let (root, parent) = (
         Uuid::new_v4().simple().to_string(),
         Uuid::new_v4().simple().to_string(),

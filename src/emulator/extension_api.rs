@@ -12,17 +12,18 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 
-use super::body::{json, read_body};
+use super::body::read_body;
 use super::exchange::{new_id, platform_document};
 use super::refusal::Refusal;
+use super::refusal::json;
 use super::runtime_api::{RuntimeApi, accepted};
-use crate::runtime_api::wire;
+use coshell_wire as wire;
 
 /// What an extension is told of the function; nothing is made of it here.
 const FUNCTION_VERSION: &str = "$LATEST";
 
 /// The routes of the extensions.
-pub fn router() -> Router<Arc<RuntimeApi>> {
+pub(crate) fn router() -> Router<Arc<RuntimeApi>> {
     Router::new()
         .route(wire::EXTENSION_REGISTER, post(register_extension))
         .route(wire::EXTENSION_EVENT_NEXT, get(extension_event))

@@ -40,7 +40,7 @@ impl Extension {
 
 /// Those that are registered.
 #[derive(Debug, Default)]
-pub struct Extensions {
+pub(crate) struct Extensions {
     /// The names of the programs that were started and will register.
     external: Vec<String>,
     registered: Mutex<Vec<Extension>>,
@@ -49,8 +49,7 @@ pub struct Extensions {
 
 impl Extensions {
     /// None yet, but these programs will register.
-    #[must_use]
-    pub fn new(external: Vec<String>) -> Self {
+    pub(crate) fn new(external: Vec<String>) -> Self {
         Self {
             external,
             ..Self::default()
@@ -62,7 +61,7 @@ impl Extensions {
     /// # Errors
     /// Without a name, with one that is there, with events that there are not for it, or beyond
     /// Lambda's limit.
-    pub fn register(&self, name: &str, body: &[u8]) -> Result<String, Refusal> {
+    pub(crate) fn register(&self, name: &str, body: &[u8]) -> Result<String, Refusal> {
         let body: Value = serde_json::from_slice(body).map_err(|_| Refusal::REQUEST_BODY)?;
         let events = match &body["events"] {
             Value::Null => &[],
@@ -98,8 +97,7 @@ impl Extensions {
     }
 
     /// Whether this program was started, and has not registered.
-    #[must_use]
-    pub fn is_awaited(&self, name: &str) -> bool {
+    pub(crate) fn is_awaited(&self, name: &str) -> bool {
         let is_registered = self.registered().iter().any(|one| one.name == name);
         !is_registered && self.external.iter().any(|external| external == name)
     }
@@ -108,7 +106,7 @@ impl Extensions {
     ///
     /// # Errors
     /// When no such extension is registered.
-    pub fn name_of(&self, identifier: &str) -> Result<String, Refusal> {
+    pub(crate) fn name_of(&self, identifier: &str) -> Result<String, Refusal> {
         let registered = self.registered();
         let found = registered
             .iter()
@@ -121,7 +119,11 @@ impl Extensions {
     ///
     /// # Errors
     /// When no such extension is registered.
-    pub async fn next_event(&self, identifier: &str, waits: impl Fn()) -> Result<Value, Refusal> {
+    pub(crate) async fn next_event(
+        &self,
+        identifier: &str,
+        waits: impl Fn(),
+    ) -> Result<Value, Refusal> {
         loop {
             let told = self.told.notified();
             tokio::pin!(told);
@@ -146,7 +148,7 @@ impl Extensions {
     }
 
     /// A program has ended: it is told of nothing more, and not waited for if it had registered.
-    pub fn end(&self, name: &str) {
+    pub(crate) fn end(&self, name: &str) {
         let mut registered = self.registered();
         if let Some(extension) = registered.iter_mut().find(|one| one.name == name) {
             extension.retire();
@@ -157,7 +159,7 @@ impl Extensions {
     ///
     /// # Errors
     /// When no such extension is registered.
-    pub fn retire(&self, identifier: &str) -> Result<(), Refusal> {
+    pub(crate) fn retire(&self, identifier: &str) -> Result<(), Refusal> {
         let mut registered = self.registered();
         let found = registered
             .iter_mut()
@@ -167,7 +169,7 @@ impl Extensions {
     }
 
     /// Tells those that want to know of an invocation.
-    pub fn tell_of_invocation(&self, exchange: &Exchange) {
+    pub(crate) fn tell_of_invocation(&self, exchange: &Exchange) {
         self.tell(
             |extension| extension.is_told_of_invocations,
             || {
@@ -183,7 +185,7 @@ impl Extensions {
     }
 
     /// Tells those that want to know of the end, which comes in `grace`; whether there are any.
-    pub fn tell_of_end(&self, grace: Duration) -> bool {
+    pub(crate) fn tell_of_end(&self, grace: Duration) -> bool {
         let deadline = SystemTime::now() + grace;
         let since_epoch = deadline.duration_since(UNIX_EPOCH);
         let deadline_ms = u64::try_from(since_epoch.unwrap_or_default().as_millis());
@@ -213,8 +215,7 @@ impl Extensions {
     }
 
     /// Whether all that will register have done so, and wait for an event.
-    #[must_use]
-    pub fn are_waiting(&self) -> bool {
+    pub(crate) fn are_waiting(&self) -> bool {
         let registered = self.registered();
         let is_registered =
             |name: &String| registered.iter().any(|extension| extension.name == *name);

@@ -33,10 +33,8 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Those that *next* can have.
-    pub const OF_NEXT: [Self; 3] = [Self::NextClosed, Self::Next403, Self::Next500];
     /// Those that a response or an error can have.
-    pub const OF_ANSWER: [Self; 6] = [
+    pub(crate) const OF_ANSWER: [Self; 6] = [
         Self::AnswerUnknown,
         Self::AnswerTwice,
         Self::AnswerLate,
@@ -46,8 +44,7 @@ impl Fault {
     ];
 
     /// What the call is told.
-    #[must_use]
-    pub fn refusal(self) -> Refusal {
+    pub(crate) fn refusal(self) -> Refusal {
         match self {
             Self::Next403 | Self::AnswerTwice => Refusal::STATE,
             Self::NextClosed | Self::Next500 | Self::Answer500 => Refusal::CONTAINER,
@@ -65,7 +62,6 @@ pub struct Faults(Mutex<Vec<Fault>>);
 
 impl Faults {
     /// To be played in this order.
-    #[must_use]
     pub fn new(faults: Vec<Fault>) -> Self {
         Self(Mutex::new(faults))
     }
@@ -82,11 +78,14 @@ impl Faults {
 mod tests {
     use super::*;
 
+    /// Those that *next* can have.
+    const OF_NEXT: [Fault; 3] = [Fault::NextClosed, Fault::Next403, Fault::Next500];
+
     #[test]
     fn each_is_played_once_and_in_order() {
         let faults = Faults::new(vec![Fault::Answer500, Fault::Next500, Fault::AnswerLate]);
-        assert_eq!(faults.take(&Fault::OF_NEXT), Some(Fault::Next500));
-        assert_eq!(faults.take(&Fault::OF_NEXT), None);
+        assert_eq!(faults.take(&OF_NEXT), Some(Fault::Next500));
+        assert_eq!(faults.take(&OF_NEXT), None);
         assert_eq!(faults.take(&Fault::OF_ANSWER), Some(Fault::Answer500));
         assert_eq!(faults.take(&Fault::OF_ANSWER), Some(Fault::AnswerLate));
     }
@@ -94,7 +93,7 @@ mod tests {
     #[test]
     fn each_fits_one_kind_of_call() {
         for fault in Fault::value_variants() {
-            let fits = [Fault::OF_NEXT.as_slice(), &Fault::OF_ANSWER];
+            let fits = [OF_NEXT.as_slice(), &Fault::OF_ANSWER];
             let count = fits.iter().filter(|kind| kind.contains(fault)).count();
             assert_eq!(count, 1, "{fault:?}");
         }

@@ -7,13 +7,13 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, SET_COOKIE, USER_AGENT};
+use axum::http::header::{CONTENT_TYPE, COOKIE, HOST, USER_AGENT};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -23,66 +23,162 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 use super::body::read_body;
-use super::exchange::{Answer, Event, Piece, Stream, new_id};
-use super::invoke_api::{MAX_EVENT_BYTES, REQUEST_ID, Service, TRACE_ID};
+use super::exchange::{Answer, Event, Piece, Stream, new_id, new_trace_id, since_epoch};
+use super::gateway::{self, Format, Time, is_text, text_of};
+use super::host::is_foreign_call;
+use super::http_answer::{from_answer, head_of};
+use super::invoke_api::{MAX_EVENT_BYTES, REQUEST_ID, TRACE_ID};
 use super::logs::say;
-use crate::runtime_api::wire;
+use super::service::Service;
+use coshell_wire as wire;
 
 /// Between the prelude of a streamed response and its content.
 const PRELUDE_END: [u8; 8] = [0; 8];
 /// A prelude that is longer than this is none.
 const MAX_PRELUDE_BYTES: usize = 64 * 1024;
 
-/// Any request that is not for another door.
+/// Any request that is not for another door. Each is a line of the log: method, path, status, milliseconds, request id, and
+/// for a failure the reason.
 pub async fn serve(
     State(service): State<Arc<Service>>,
     ConnectInfo(caller): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
-    let request_id = new_id();
-    let (parts, body) = request.into_parts();
-    let Ok(body) = read_body(body, MAX_EVENT_BYTES).await else {
-        return plain(StatusCode::PAYLOAD_TOO_LARGE, "Request Too Large");
+    let (begun_at, request_id) = (Instant::now(), new_id());
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let answered = answer(&service, caller, request, &request_id).await;
+    let (mut response, cause) = match answered {
+        Ok(response) => (response, String::new()),
+        // On Lambda the first line is all.
+        Err(cause) => {
+            let text = format!("Internal Server Error\n{cause}\n");
+            (plain(StatusCode::BAD_GATEWAY, text), format!(": {cause}"))
+        }
     };
-    let trace_id = parts.headers.get(TRACE_ID);
-    let trace_id = trace_id.and_then(|value| value.to_str().ok());
-    let event = Event {
-        body: event(&parts, &body, caller, &request_id).to_string().into(),
-        trace_id: trace_id.map(ToOwned::to_owned),
-        ..Event::default()
-    };
-    let Ok(turn) = service.pool.turns.admit().await else {
-        return plain(StatusCode::TOO_MANY_REQUESTS, "Rate Exceeded.");
-    };
-    let reply = service.pool.invoke(turn, request_id.clone(), event).await;
-    let response = match reply.map(|reply| reply.answer) {
-        Ok(Answer::Response(answer)) => from_answer(&answer),
-        Ok(Answer::Stream(stream)) => from_stream(stream).await,
-        Ok(Answer::Error(_)) | Err(_) => Err("the function failed".to_owned()),
-    };
-    let mut response = response.unwrap_or_else(|cause| {
-        let (method, path) = (&parts.method, parts.uri.path());
-        say(format_args!("cannot answer {method} {path}: {cause}"));
-        plain(StatusCode::BAD_GATEWAY, "Internal Server Error")
-    });
     if let Ok(request_id) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert(REQUEST_ID, request_id);
+    }
+    if service.logs_access {
+        let ms = begun_at.elapsed().as_secs_f64() * 1e3;
+        let (path, status) = (uri.path(), response.status().as_u16());
+        say(format_args!(
+            "{method} {path} {status} {ms:.2} ms {request_id}{cause}"
+        ));
     }
     response
 }
 
-fn plain(status: StatusCode, text: &'static str) -> Response {
-    (status, [(CONTENT_TYPE, wire::JSON)], text).into_response()
+/// # Errors
+/// Why there is no answer but 502.
+async fn answer(
+    service: &Service,
+    caller: SocketAddr,
+    request: Request,
+    request_id: &str,
+) -> Result<Response, String> {
+    let (mut parts, body) = request.into_parts();
+    if parts.method == Method::CONNECT {
+        let text = "this is no proxy";
+        return Ok(plain(StatusCode::METHOD_NOT_ALLOWED, text));
+    }
+    if is_foreign_call(&parts.method, &parts.headers) {
+        let text = "web pages of other sites may not call the function, which has your credentials";
+        return Ok(plain(StatusCode::FORBIDDEN, text));
+    }
+    let Ok(body) = read_body(body, MAX_EVENT_BYTES).await else {
+        return Ok(plain(StatusCode::PAYLOAD_TOO_LARGE, "Request Too Large"));
+    };
+    let trace_id = forward(&mut parts, caller);
+    let format = service.url_format;
+    let event = Event {
+        body: event(&parts, &body, caller, request_id, format)
+            .to_string()
+            .into(),
+        trace_id: Some(trace_id),
+        ..Event::default()
+    };
+    let Ok(turn) = service.pool.turns.admit().await else {
+        return Ok(plain(StatusCode::TOO_MANY_REQUESTS, "Rate Exceeded."));
+    };
+    let reply = service
+        .pool
+        .invoke(turn, request_id.to_owned(), event)
+        .await;
+    let failed = || "the function failed".to_owned();
+    let answer = reply.map_err(|_| failed())?.answer;
+    match answer {
+        Answer::Response(answer) if format == Format::FunctionUrl => from_answer(&answer),
+        Answer::Stream(stream) if format == Format::FunctionUrl => from_stream(stream).await,
+        // The others take an answer whole.
+        answer => gateway::from_answer(&answer.whole().await.map_err(|_| failed())?),
+    }
 }
 
-/// The event of a request, in payload format 2.0.
-fn event(parts: &Parts, body: &Bytes, caller: SocketAddr, request_id: &str) -> Value {
+/// Adds what stands between a caller and a function: who called, by which port and protocol, and the trace
+/// header, which is given back. The protocol is ours, if no proxy says another one.
+fn forward(parts: &mut Parts, caller: SocketAddr) -> String {
+    let text = |name: &str| text_of(parts.headers.get(name));
+    let callers = match text("x-forwarded-for") {
+        Some(others) => format!("{others}, {}", caller.ip()),
+        None => caller.ip().to_string(),
+    };
+    let host = text(HOST.as_str()).unwrap_or_default();
+    let port = host.rsplit_once(':').map(|(_, port)| port.to_owned());
+    let port = port.filter(|port| port.parse::<u16>().is_ok());
+    let port = port.unwrap_or_else(|| "80".to_owned());
+    let trace_id = text(TRACE_ID).unwrap_or_else(|| new_trace_id(since_epoch().as_secs()));
+    let port = text("x-forwarded-port").unwrap_or(port);
+    let protocol = text("x-forwarded-proto").unwrap_or_else(|| "http".to_owned());
+    for (name, value) in [
+        ("x-forwarded-for", &callers),
+        ("x-forwarded-port", &port),
+        ("x-forwarded-proto", &protocol),
+        (TRACE_ID, &trace_id),
+    ] {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            parts.headers.insert(name, value);
+        }
+    }
+    trace_id
+}
+
+fn plain(status: StatusCode, text: impl Into<String>) -> Response {
+    (status, [(CONTENT_TYPE, wire::JSON)], text.into()).into_response()
+}
+
+/// The event of a request.
+fn event(
+    parts: &Parts,
+    body: &Bytes,
+    caller: SocketAddr,
+    request_id: &str,
+    format: Format,
+) -> Value {
+    let now = SystemTime::now();
+    let epoch_ms = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let time = Time {
+        text: common_log_time(now),
+        epoch_ms: u64::try_from(epoch_ms.as_millis()).unwrap_or_default(),
+    };
+    match format {
+        Format::FunctionUrl => url_event(parts, body, caller, request_id, &time),
+        Format::RestApi => gateway::rest_event(parts, body, caller, request_id, &time),
+        Format::LoadBalancer => gateway::load_balancer_event(parts, body),
+    }
+}
+
+/// In payload format 2.0.
+fn url_event(
+    parts: &Parts,
+    body: &Bytes,
+    caller: SocketAddr,
+    request_id: &str,
+    time: &Time,
+) -> Value {
     let header = |name| text_of(parts.headers.get(name));
     let host = header(HOST.as_str()).unwrap_or_default();
     let path = parts.uri.path();
     let query = parts.uri.query().unwrap_or_default();
-    let now = SystemTime::now();
-    let epoch_ms = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut event = json!({
         "version": "2.0",
         "routeKey": "$default",
@@ -92,6 +188,7 @@ fn event(parts: &Parts, body: &Bytes, caller: SocketAddr, request_id: &str) -> V
         "requestContext": {
             "accountId": "anonymous",
             "apiId": "coshell",
+            "authentication": null,
             "domainName": host,
             "domainPrefix": "coshell",
             "http": {
@@ -104,10 +201,12 @@ fn event(parts: &Parts, body: &Bytes, caller: SocketAddr, request_id: &str) -> V
             "requestId": request_id,
             "routeKey": "$default",
             "stage": "$default",
-            "time": common_log_time(now),
-            "timeEpoch": u64::try_from(epoch_ms.as_millis()).unwrap_or_default(),
+            "time": time.text,
+            "timeEpoch": time.epoch_ms,
         },
+        "pathParameters": null,
         "isBase64Encoded": false,
+        "stageVariables": null,
     });
     let cookies = cookies(parts);
     if !cookies.is_empty() {
@@ -127,10 +226,6 @@ fn event(parts: &Parts, body: &Bytes, caller: SocketAddr, request_id: &str) -> V
         }
     }
     event
-}
-
-fn text_of(value: Option<&HeaderValue>) -> Option<String> {
-    value.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
 /// Names in lower case, several values joined by commas, without cookies.
@@ -165,105 +260,6 @@ fn common_log_time(now: SystemTime) -> String {
         format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
     let now = OffsetDateTime::from(now).format(&format);
     now.unwrap_or_default()
-}
-
-/// Whether a body of this type is text; all others are base64. A form is not text, which surprises
-/// many, and is so behind a real function URL.
-fn is_text(content_type: Option<&str>) -> bool {
-    let essence = content_type.unwrap_or_default().split(';').next();
-    let essence = essence.unwrap_or_default().trim().to_ascii_lowercase();
-    let known = [
-        "application/json",
-        "application/javascript",
-        "application/xml",
-    ];
-    essence.starts_with("text/")
-        || known.contains(&essence.as_str())
-        || essence.ends_with("+json")
-        || essence.ends_with("+xml")
-}
-
-/// An object with `statusCode` says it all; anything else is the body itself.
-fn from_answer(answer: &Bytes) -> Result<Response, String> {
-    let value = serde_json::from_slice::<Value>(answer);
-    match value.as_ref().ok().and_then(Value::as_object) {
-        Some(object) if object.contains_key("statusCode") => {
-            let body = body_of(object)?;
-            let mut response = head_of(object)?;
-            *response.body_mut() = Body::from(body);
-            Ok(response)
-        }
-        _ => Ok(([(CONTENT_TYPE, wire::JSON)], answer.clone()).into_response()),
-    }
-}
-
-fn body_of(object: &Map<String, Value>) -> Result<Bytes, String> {
-    let is_encoded = object.get("isBase64Encoded") == Some(&Value::Bool(true));
-    match object.get("body") {
-        None | Some(Value::Null) => Ok(Bytes::new()),
-        Some(Value::String(body)) if is_encoded => {
-            let decoded = BASE64_STANDARD.decode(body);
-            let decoded = decoded.map_err(|cause| format!("its body is not base64: {cause}"))?;
-            Ok(decoded.into())
-        }
-        Some(Value::String(body)) => Ok(body.clone().into()),
-        Some(_) => Err("its body is JSON, and has to be a string".to_owned()),
-    }
-}
-
-/// Status, headers and cookies.
-fn head_of(object: &Map<String, Value>) -> Result<Response, String> {
-    let status = match object.get("statusCode") {
-        None => Some(200),
-        Some(Value::Number(number)) => number.as_u64(),
-        Some(Value::String(digits)) => digits.parse().ok(),
-        Some(_) => None,
-    };
-    let status = status.and_then(|status| u16::try_from(status).ok());
-    let status = status.and_then(|status| StatusCode::from_u16(status).ok());
-    let status = status.ok_or("its statusCode is no status of HTTP")?;
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = status;
-    let given = match object.get("headers") {
-        None | Some(Value::Null) => &Map::new(),
-        Some(Value::Object(given)) => given,
-        Some(_) => return Err("its headers are not an object".to_owned()),
-    };
-    let headers = response.headers_mut();
-    for (name, value) in given {
-        let (key, value) = header_of(name, value)?;
-        // What the body is long, we see ourselves.
-        if key != CONTENT_LENGTH {
-            headers.append(key, value);
-        }
-    }
-    if !headers.contains_key(CONTENT_TYPE) {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(wire::JSON));
-    }
-    let cookies = match object.get("cookies") {
-        None | Some(Value::Null) => &Vec::new(),
-        Some(Value::Array(cookies)) => cookies,
-        Some(_) => return Err("its cookies are not an array".to_owned()),
-    };
-    for cookie in cookies {
-        let (_, cookie) = header_of(SET_COOKIE.as_str(), cookie)?;
-        headers.append(SET_COOKIE, cookie);
-    }
-    Ok(response)
-}
-
-fn header_of(name: &str, value: &Value) -> Result<(HeaderName, HeaderValue), String> {
-    let text = match value {
-        Value::String(text) => text.clone(),
-        Value::Number(_) | Value::Bool(_) => value.to_string(),
-        _ => return Err(format!("its header {name} is not a string")),
-    };
-    let key = HeaderName::from_bytes(name.as_bytes());
-    let key = key.map_err(|_| format!("{name:?} is no name of a header"))?;
-    let value = HeaderValue::from_str(&text);
-    let value =
-        value.map_err(|_| format!("its header {name} has characters that no header has"))?;
-    Ok((key, value))
 }
 
 /// A stream with a prelude says in that what an object says; another is the body itself.
@@ -332,11 +328,13 @@ mod tests {
     fn event_of(request: axum::http::request::Builder, body: &'static [u8]) -> Value {
         let (parts, ()) = request.body(()).unwrap_or_default().into_parts();
         let caller = SocketAddr::from(([127, 0, 0, 1], 40000));
-        event(&parts, &Bytes::from_static(body), caller, "id")
-    }
-
-    fn status_of(answer: &'static str) -> Result<u16, String> {
-        from_answer(&Bytes::from_static(answer.as_bytes())).map(|answer| answer.status().as_u16())
+        event(
+            &parts,
+            &Bytes::from_static(body),
+            caller,
+            "id",
+            Format::FunctionUrl,
+        )
     }
 
     #[test]
@@ -393,40 +391,5 @@ mod tests {
     #[test]
     fn time_is_that_of_a_common_log() {
         assert_eq!(common_log_time(UNIX_EPOCH), "01/Jan/1970:00:00:00 +0000");
-    }
-
-    #[test]
-    fn object_with_status_says_it_all() -> Result<(), String> {
-        let answer = r#"{"statusCode":201,"headers":{"X-A":1,"Content-Type":"text/html"},"cookies":["a=1","b=2"],"body":"PGI+","isBase64Encoded":true}"#;
-        let response = from_answer(&Bytes::from_static(answer.as_bytes()))?;
-        assert_eq!(response.status(), 201);
-        assert_eq!(response.headers()["x-a"], "1");
-        assert_eq!(response.headers()["content-type"], "text/html");
-        assert_eq!(response.headers().get_all("set-cookie").iter().count(), 2);
-        Ok(())
-    }
-
-    #[test]
-    fn anything_else_is_the_body() {
-        for answer in ["Hello", "\"Hello\"", "{\"a\":1}", "", "[1]"] {
-            assert_eq!(status_of(answer), Ok(200), "{answer}");
-        }
-    }
-
-    #[test]
-    fn object_that_makes_no_sense_is_told_of() {
-        for answer in [
-            r#"{"statusCode":"x"}"#,
-            r#"{"statusCode":99}"#,
-            r#"{"statusCode":200,"body":{}}"#,
-            r#"{"statusCode":200,"body":"?","isBase64Encoded":true}"#,
-            r#"{"statusCode":200,"headers":[]}"#,
-            r#"{"statusCode":200,"headers":{"a b":"c"}}"#,
-            r#"{"statusCode":200,"headers":{"a":"b\nc"}}"#,
-            r#"{"statusCode":200,"cookies":"a=1"}"#,
-        ] {
-            assert!(status_of(answer).is_err(), "{answer}");
-        }
-        assert_eq!(status_of(r#"{"statusCode":"404"}"#), Ok(404));
     }
 }

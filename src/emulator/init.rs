@@ -20,10 +20,10 @@ const LONG_INIT_LIMIT: Duration = Duration::from_secs(130);
 /// What Lambda gives the restore, with what the runtime does after it.
 const RESTORE_LIMIT: Duration = Duration::from_secs(10);
 /// How long a bootstrap that has said why it cannot go on may take to end.
-pub const END_LIMIT: Duration = Duration::from_secs(1);
+pub(crate) const END_LIMIT: Duration = Duration::from_secs(1);
 
 /// Waits for the end of the init, whether it succeeds.
-pub async fn init(function: &Function, sandbox: &Sandbox) -> bool {
+pub(crate) async fn init(function: &Function, sandbox: &Sandbox) -> bool {
     let limit = match function.scale {
         Scale::OnDemand(_) => INIT_LIMIT,
         Scale::SnapStart(_) | Scale::ManagedInstance(_) => LONG_INIT_LIMIT.max(function.timeout),
@@ -57,7 +57,7 @@ pub async fn init(function: &Function, sandbox: &Sandbox) -> bool {
 }
 
 /// Lets a bootstrap that waits for its restore go on, and waits until it asks for an event.
-pub async fn restore(sandbox: &Sandbox) {
+pub(crate) async fn restore(sandbox: &Sandbox) {
     if !sandbox.api.awaits_restore() {
         return;
     }

@@ -6,14 +6,13 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_smithy_eventstream::frame::write_message_to;
 use aws_smithy_types::event_stream::{Header, HeaderValue as EventHeader, Message};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::header::{CONTENT_TYPE, HOST, ORIGIN};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, post};
@@ -21,27 +20,32 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http_body_util::channel::{Channel, Sender};
 
-use super::asynchronous::{self, Events};
-use super::body::{json, read_body};
+use super::body::read_body;
 use super::exchange::{Answer, Event, Failure, Piece, Stream, new_id};
-use super::pool::{Pool, Reply};
+use super::host::is_foreign_page;
+use super::logs::say;
 use super::qualifier::qualifier;
-use crate::runtime_api::wire::JSON;
+use super::refusal::json;
+use super::run::Reply;
+use super::service::Service;
+use coshell_wire::JSON;
 
 /// `POST`: one invocation, whose answer comes whole.
 pub const INVOCATIONS: &str = "/2015-03-31/functions/{name}/invocations";
 /// `POST`: one invocation, whose answer comes as the function makes it.
-pub const STREAMING_INVOCATIONS: &str =
+pub(crate) const STREAMING_INVOCATIONS: &str =
     "/2021-11-15/functions/{name}/response-streaming-invocations";
 
+/// The largest client context, as base64: <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>.
+const MAX_CLIENT_CONTEXT_BYTES: usize = 3583;
 /// 6 MiB: the largest event of a caller that waits.
 pub const MAX_EVENT_BYTES: usize = 6 * 1024 * 1024;
 /// 1 MiB: the largest event of a caller that does not wait.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
-pub const MAX_ASYNCHRONOUS_EVENT_BYTES: usize = 1024 * 1024;
+pub(crate) const MAX_ASYNCHRONOUS_EVENT_BYTES: usize = 1024 * 1024;
 
 /// On every answer: names the invocation.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 const EXECUTED_VERSION: HeaderName = HeaderName::from_static("x-amz-executed-version");
 const FUNCTION_ERROR: HeaderName = HeaderName::from_static("x-amz-function-error");
@@ -51,18 +55,7 @@ const LOG_TYPE: &str = "x-amz-log-type";
 const CLIENT_CONTEXT: &str = "x-amz-client-context";
 const TENANT_ID: &str = "x-amz-tenant-id";
 /// On a call: the X-Ray trace header.
-pub const TRACE_ID: &str = "x-amzn-trace-id";
-
-/// What the doors need to know.
-#[derive(Debug)]
-pub struct Service {
-    /// The sandboxes.
-    pub pool: Arc<Pool>,
-    /// Events whose callers do not wait.
-    pub events: Events,
-    /// How long an event that failed waits for its second attempt; for the third twice that.
-    pub retry_delay: Duration,
-}
+pub(crate) const TRACE_ID: &str = "x-amzn-trace-id";
 
 /// The routes of the callers' door.
 pub fn router() -> Router<Arc<Service>> {
@@ -70,6 +63,32 @@ pub fn router() -> Router<Arc<Service>> {
         // Any method, as AWS's emulator has it.
         .route(INVOCATIONS, any(invoke))
         .route(STREAMING_INVOCATIONS, post(invoke_with_response_stream))
+}
+
+/// Where the function is invoked, by any name.
+const EXAMPLE: &str = "/2015-03-31/functions/function/invocations";
+
+/// Any request that is for no door.
+#[expect(clippy::unused_async, reason = "a handler of axum is a future")]
+pub async fn not_found(method: Method, uri: Uri) -> Response {
+    let path = uri.path();
+    let near = strsim::normalized_damerau_levenshtein(path, EXAMPLE);
+    let message = if near > 0.5 {
+        format!("there is nothing at {path}; did you mean {EXAMPLE}?")
+    } else {
+        format!(
+            "there is nothing at {path}; the function is invoked at {EXAMPLE}, and with --function-url at any path"
+        )
+    };
+    say(format_args!(
+        "cannot answer {method} {path:?}: there is no such path"
+    ));
+    let refusal = Refusal {
+        status: StatusCode::NOT_FOUND,
+        error_type: "ResourceNotFoundException",
+        message,
+    };
+    refusal.into_response()
 }
 
 /// Why a call is refused. Shown as Lambda shows it.
@@ -198,7 +217,7 @@ async fn answer(
             return Ok(response);
         }
         InvocationType::Event => {
-            asynchronous::queue(service, request_id.to_owned(), event);
+            service.events.queue(request_id.to_owned(), event);
             let mut response = StatusCode::ACCEPTED.into_response();
             add(response.headers_mut(), REQUEST_ID, request_id);
             return Ok(response);
@@ -247,6 +266,12 @@ async fn read_event(
     }
     let kind = InvocationType::of(headers)?;
     let client_context = match text(headers, CLIENT_CONTEXT) {
+        Some(encoded) if encoded.len() > MAX_CLIENT_CONTEXT_BYTES => {
+            return Err(Refusal::content(format!(
+                "the client context has {} bytes of base64, and Lambda takes at most {MAX_CLIENT_CONTEXT_BYTES}",
+                encoded.len()
+            )));
+        }
         Some(encoded) => Some(decode(encoded)?),
         None => None,
     };
@@ -277,20 +302,6 @@ fn decode(encoded: &str) -> Result<String, Refusal> {
     text.ok_or_else(|| {
         Refusal::content("Client context must be a valid Base64-encoded JSON object.".to_owned())
     })
-}
-
-/// A page that is open in a browser can call any port of this machine. The function has the user's
-/// credentials: a page that did not come from this address may not invoke it.
-fn is_foreign_page(headers: &HeaderMap) -> bool {
-    let Some(origin) = headers.get(ORIGIN) else {
-        return false;
-    };
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    let origin = origin
-        .to_str()
-        .ok()
-        .and_then(|origin| origin.split_once("://"));
-    origin.map(|(_, authority)| authority) != host
 }
 
 async fn invoke_with_response_stream(
@@ -436,26 +447,6 @@ mod tests {
         for wrong in ["{}", "eyJhIjoxfQ", "/w==", "Cg=="] {
             assert!(decode(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn page_of_another_origin_is_foreign() {
-        let is_foreign = |pairs: &[_]| is_foreign_page(&headers(pairs));
-        assert!(!is_foreign(&[("host", "localhost:9000")]));
-        let own = [
-            ("host", "localhost:9000"),
-            ("origin", "http://localhost:9000"),
-        ];
-        assert!(!is_foreign(&own));
-        let other = [
-            ("host", "localhost:9000"),
-            ("origin", "https://example.com"),
-        ];
-        assert!(is_foreign(&other));
-        assert!(is_foreign(&[
-            ("host", "localhost:9000"),
-            ("origin", "null")
-        ]));
     }
 
     #[tokio::test]

@@ -61,7 +61,6 @@ impl Output {
 }
 
 /// Whether the user wants no colours: <https://no-color.org>.
-#[must_use]
 pub fn is_colour_refused() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
@@ -69,12 +68,15 @@ pub fn is_colour_refused() -> bool {
 /// Says something of coshell's own on standard error, in one write: what is logged meanwhile does not
 /// get into its midst. That nobody reads it any more is no reason to end.
 pub fn say(text: impl Display) {
+    // Names of files reach a terminal: not as its orders.
+    let is_order = |letter: char| letter.is_control() && letter != '\n';
+    let text = text.to_string().replace(is_order, "\u{fffd}");
     let _ = io::stderr().write_all(format!("coshell: {text}\n").as_bytes());
 }
 
 /// The log of one sandbox.
 #[derive(Debug)]
-pub struct Log {
+pub(crate) struct Log {
     pipe: Receiver,
     /// The same pipe, to be read past tokio, which knows only later that something has come.
     same_pipe: File,
@@ -90,6 +92,8 @@ struct State {
     line: Vec<u8>,
     /// What this invocation has logged; cut to its end now and then.
     tail: Vec<u8>,
+    /// This invocation; empty if it is not known.
+    request_id: String,
 }
 
 impl Log {
@@ -97,7 +101,7 @@ impl Log {
     ///
     /// # Errors
     /// When there is no pipe.
-    pub fn open(output: Arc<Output>) -> io::Result<(Arc<Self>, OwnedFd)> {
+    pub(crate) fn open(output: Arc<Output>) -> io::Result<(Arc<Self>, OwnedFd)> {
         let (reader, writer) = io::pipe()?;
         let reader = OwnedFd::from(reader);
         let same_pipe = File::from(reader.try_clone()?);
@@ -124,7 +128,7 @@ impl Log {
     }
 
     /// Carries on what has been written so far, and ends a line that was begun.
-    pub fn drain(&self) {
+    pub(crate) fn drain(&self) {
         while self
             .read(|piece| (&self.same_pipe).read(piece))
             .is_ok_and(|count| count > 0)
@@ -132,8 +136,9 @@ impl Log {
         let mut state = self.state();
         if !state.line.is_empty() {
             state.line.push(b'\n');
-            state.tail.push(b'\n');
-            self.write(&std::mem::take(&mut state.line));
+            let line = std::mem::take(&mut state.line);
+            state.add_to_tail(&line);
+            self.write(&line);
         }
     }
 
@@ -141,7 +146,6 @@ impl Log {
         let mut piece = [0; READ_BYTES];
         let count = read(&mut piece)?;
         let mut state = self.state();
-        state.add_to_tail(&piece[..count]);
         state.line.extend_from_slice(&piece[..count]);
         let whole = match memchr::memrchr(b'\n', &state.line) {
             Some(end) => end + 1,
@@ -149,8 +153,9 @@ impl Log {
             None => 0,
         };
         if whole > 0 {
-            self.write(&state.line[..whole]);
-            state.line.drain(..whole);
+            let lines: Vec<_> = state.line.drain(..whole).collect();
+            state.add_to_tail(&lines);
+            self.write(&lines);
         }
         Ok(count)
     }
@@ -161,7 +166,7 @@ impl Log {
     }
 
     /// Writes lines of Lambda's own.
-    pub fn write_platform_lines(&self, lines: &str) {
+    pub(crate) fn write_platform_lines(&self, lines: &str) {
         if !self.output.has_platform_lines {
             return;
         }
@@ -179,13 +184,15 @@ impl Log {
     }
 
     /// An invocation begins: the tail is that of this one from here on.
-    pub fn begin(&self) {
-        self.state().tail.clear();
+    pub(crate) fn begin(&self, request_id: &str) {
+        let mut state = self.state();
+        state.tail.clear();
+        request_id.clone_into(&mut state.request_id);
     }
 
-    /// The last 4 KiB that were logged since the invocation began.
-    #[must_use]
-    pub fn tail(&self) -> Vec<u8> {
+    /// The last 4 KiB that were logged since the invocation began, without lines that name another one: a
+    /// process that outlives its invocation may log while the next one runs.
+    pub(crate) fn tail(&self) -> Vec<u8> {
         let mut state = self.state();
         state.cut_tail();
         state.tail.clone()
@@ -197,8 +204,12 @@ impl Log {
 }
 
 impl State {
-    fn add_to_tail(&mut self, bytes: &[u8]) {
-        self.tail.extend_from_slice(bytes);
+    fn add_to_tail(&mut self, lines: &[u8]) {
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            if !is_of_another(line, &self.request_id) {
+                self.tail.extend_from_slice(line);
+            }
+        }
         if self.tail.len() > 4 * TAIL_BYTES {
             self.cut_tail();
         }
@@ -208,6 +219,25 @@ impl State {
         let surplus = self.tail.len().saturating_sub(TAIL_BYTES);
         self.tail.drain(..surplus);
     }
+}
+
+/// Whether a line names an invocation, and it is not this one: `[request id] text`, or an object with a
+/// `requestId`.
+fn is_of_another(line: &[u8], request_id: &str) -> bool {
+    if let Some(rest) = line.strip_prefix(b"[") {
+        let id = rest.split(|byte| *byte == b']').next().unwrap_or_default();
+        let is_id =
+            id.len() == 36 && (id.iter()).all(|byte| byte.is_ascii_hexdigit() || *byte == b'-');
+        return is_id && id != request_id.as_bytes();
+    }
+    if !line.starts_with(b"{") || memchr::memmem::find(line, b"requestId").is_none() {
+        return false;
+    }
+    let object: Option<serde_json::Value> = serde_json::from_slice(line).ok();
+    let named = object
+        .as_ref()
+        .and_then(|object| object["requestId"].as_str());
+    named.is_some_and(|named| named != request_id)
 }
 
 /// Lambda's lines stand back behind the handler's, unless they tell of a failure.
@@ -256,7 +286,8 @@ mod tests {
         let (log, writer) = Log::open(output)?;
         let mut writer = File::from(writer);
         writer.write_all(b"before\n")?;
-        log.begin();
+        log.drain();
+        log.begin("");
         assert_eq!(log.tail(), b"");
         for _ in 0..3000 {
             writer.write_all(b"abc\n")?;
@@ -266,6 +297,27 @@ mod tests {
         }
         assert_eq!(log.tail(), b"abc\n".repeat(TAIL_BYTES / 4));
         Ok(())
+    }
+
+    #[test]
+    fn lines_that_name_another_invocation_are_told_from_others() {
+        let (id, other) = (
+            "8476a536-e9f4-11e8-9739-2dfe598c3fcd",
+            "99f5c009-8570-45ec-b226-db5885f68311",
+        );
+        let is_of_another = |line: String| is_of_another(line.as_bytes(), id);
+        assert!(is_of_another(format!("[{other}] late\n")));
+        assert!(is_of_another(format!("{{\"requestId\":\"{other}\"}}\n")));
+        for own in [
+            format!("[{id}] own\n"),
+            format!("{{\"requestId\":\"{id}\"}}\n"),
+            "[INFO] [x] plain\n".to_owned(),
+            "[".to_owned(),
+            format!("{{ broken requestId {other}\n"),
+            format!("see [{other}] there\n"),
+        ] {
+            assert!(!is_of_another(own.clone()), "{own}");
+        }
     }
 
     #[test]

@@ -9,15 +9,16 @@ use std::time::{Duration, Instant};
 use nix::unistd::Pid;
 
 use super::pulse::PERIOD;
-use crate::child::processes::{peak_kib, trees};
+use coshell_process::processes::{peak_kib, trees};
 
-/// An invocation shorter than a beat is looked at when the last look is older than this: a
-/// look costs as much as an invocation.
+/// An invocation shorter than a beat is looked at when the last look at one is older than this: a
+/// look costs as much as an invocation. What was seen at the init does not count: of a single
+/// invocation, as `coshell invoke` has it, nothing would be seen.
 const FRESH: Duration = Duration::from_millis(100);
 
 /// The peak so far.
 #[derive(Debug)]
-pub struct Memory {
+pub(crate) struct Memory {
     roots: Vec<Pid>,
     peak: Mutex<Peak>,
 }
@@ -26,12 +27,13 @@ pub struct Memory {
 struct Peak {
     kib: u64,
     looked_at: Option<Instant>,
+    /// When an invocation was last looked at.
+    invocation_at: Option<Instant>,
 }
 
 impl Memory {
     /// Of these processes, and what they start.
-    #[must_use]
-    pub fn of(roots: Vec<Pid>) -> Self {
+    pub(crate) fn of(roots: Vec<Pid>) -> Self {
         Self {
             roots,
             peak: Mutex::default(),
@@ -39,7 +41,7 @@ impl Memory {
     }
 
     /// Looks now, if that was never done.
-    pub fn look_once(&self) {
+    pub(crate) fn look_once(&self) {
         let peak = || self.peak.lock().unwrap_or_else(PoisonError::into_inner);
         if peak().looked_at.is_none() {
             self.look();
@@ -47,7 +49,7 @@ impl Memory {
     }
 
     /// Looks now.
-    pub fn look(&self) {
+    pub(crate) fn look(&self) {
         let kib = trees(self.roots.clone(), &[])
             .into_iter()
             .map(|pid| peak_kib(pid).unwrap_or_default())
@@ -59,17 +61,16 @@ impl Memory {
 
     /// The peak in MB, rounded up; looks once more after an invocation that took `duration`, unless
     /// it was so short that the last look holds.
-    pub fn peak_mb(&self, duration: Duration) -> u64 {
-        let looked_at = || {
-            let peak = self.peak.lock().unwrap_or_else(PoisonError::into_inner);
-            peak.looked_at
-        };
-        let is_fresh = looked_at().is_some_and(|instant| instant.elapsed() < FRESH);
+    pub(crate) fn peak_mb(&self, duration: Duration) -> u64 {
+        let lock = || self.peak.lock().unwrap_or_else(PoisonError::into_inner);
+        let invocation_at = lock().invocation_at;
+        let is_fresh = invocation_at.is_some_and(|instant| instant.elapsed() < FRESH);
         if duration >= PERIOD || !is_fresh {
             self.look();
+            lock().invocation_at = Some(Instant::now());
         }
-        let peak = self.peak.lock().unwrap_or_else(PoisonError::into_inner);
-        peak.kib.div_ceil(1024)
+        let kib = lock().kib;
+        kib.div_ceil(1024)
     }
 }
 
@@ -86,6 +87,22 @@ mod tests {
         drop(block);
         let after = memory.peak_mb(PERIOD);
         assert!(before > 0 && after >= before.max(64), "{before} {after}");
+    }
+
+    #[test]
+    fn first_invocation_is_looked_at_however_short_it_is() {
+        let memory = Memory::of(vec![nix::unistd::getpid()]);
+        memory.look();
+        let before = memory.peak.lock().map_or(0, |peak| peak.kib.div_ceil(1024));
+        let block = vec![1_u8; 96 << 20];
+        assert!(block.iter().step_by(4096).all(|&byte| byte == 1));
+        // As if the look at the init was just now, however long that took.
+        if let Ok(mut peak) = memory.peak.lock() {
+            peak.looked_at = Some(Instant::now());
+        }
+        let after = memory.peak_mb(Duration::from_millis(1));
+        drop(block);
+        assert!(after >= before.max(96), "{before} {after}");
     }
 
     #[test]

@@ -24,22 +24,13 @@ use super::init::{init, restore};
 use super::logs::{Output, say};
 use super::pulse::Pulse;
 use super::report::{End, Report, init_line, start_line};
-use super::run::Run;
+use super::run::{Reply, Run};
 use super::sandbox::Sandbox;
 use super::turns::{Turn, Turns};
 use super::{Error, Function, Scale};
 
 /// How often it is looked whether nobody uses a sandbox any more that is to go.
 const UNUSED_PERIOD: Duration = Duration::from_millis(10);
-
-/// What becomes of an invocation.
-#[derive(Debug)]
-pub struct Reply {
-    /// What the caller gets.
-    pub answer: Answer,
-    /// What it took, once it is over.
-    pub report: oneshot::Receiver<Report>,
-}
 
 /// The sandboxes of a function.
 #[derive(Debug)]
@@ -84,7 +75,6 @@ impl Sandboxes {
 impl Pool {
     /// The sandboxes of `function`, of which none is started yet; what they log goes to `output`.
     /// When all are busy, `max_waiting` callers may wait.
-    #[must_use]
     pub fn new(
         function: Function,
         max_waiting: usize,
@@ -125,13 +115,12 @@ impl Pool {
     }
 
     /// What is invoked.
-    #[must_use]
     pub fn function(&self) -> &Function {
         &self.function
     }
 
     /// Runs one invocation. What becomes of it arrives when the answer is there, or has begun.
-    pub fn invoke(
+    pub(crate) fn invoke(
         self: &Arc<Self>,
         turn: Turn,
         request_id: String,
@@ -146,19 +135,20 @@ impl Pool {
     ///
     /// # Errors
     /// When the bootstrap cannot be started. An init that fails is repeated with the first invocation.
-    pub async fn warm_up(self: &Arc<Self>) -> Result<(), Error> {
+    pub async fn warm_up(self: &Arc<Self>) -> Result<bool, Error> {
         let Ok(_turn) = self.turns.warm_up().await else {
-            return Ok(());
+            return Ok(true);
         };
         let _starting = self.starting.lock().await;
         let sandbox = self.start().await?;
-        if init(&self.function, &sandbox).await {
+        let is_ready = init(&self.function, &sandbox).await;
+        if is_ready {
             self.put_back(sandbox);
         } else {
             sandbox.kill().await;
             self.sandboxes().lost += 1;
         }
-        Ok(())
+        Ok(is_ready)
     }
 
     /// Lets go of the sandboxes that have the task root as it was, and starts a new one.
@@ -174,7 +164,7 @@ impl Pool {
                 sandboxes.retire(stale);
             }
         }
-        self.warm_up().await
+        self.warm_up().await.map(drop)
     }
 
     /// Ends all sandboxes, in order where they are idle. Takes up to 3 s.
@@ -217,7 +207,7 @@ impl Pool {
         };
         let of_one = self.function.scale.capacity() == 1;
         if of_one {
-            sandbox.log.begin();
+            sandbox.log.begin(&request_id);
         }
         let start = start_line(&request_id, &self.function.version);
         sandbox.log.write_platform_lines(&start);

@@ -10,25 +10,25 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, sleep_until};
 
 /// From one beat to the next.
-pub const PERIOD: Duration = Duration::from_millis(25);
+pub(crate) const PERIOD: Duration = Duration::from_millis(25);
 
 /// Beats as long as somebody listens.
 #[derive(Debug, Default)]
-pub struct Pulse {
+pub(crate) struct Pulse {
     beats: watch::Sender<u64>,
     wanted: Notify,
 }
 
 /// Listens, from now on.
 #[derive(Debug)]
-pub struct Listener<'a> {
+pub(crate) struct Listener<'a> {
     pulse: &'a Pulse,
     beats: watch::Receiver<u64>,
 }
 
 impl Pulse {
     /// Beats; never returns.
-    pub async fn run(&self) {
+    pub(crate) async fn run(&self) {
         loop {
             if self.beats.receiver_count() == 0 {
                 self.wanted.notified().await;
@@ -39,14 +39,13 @@ impl Pulse {
     }
 
     /// Waits until `limit`.
-    pub async fn wait_until(&self, limit: Instant) {
+    pub(crate) async fn wait_until(&self, limit: Instant) {
         let mut listener = self.listen();
         while !listener.beat_or(limit).await {}
     }
 
     /// A listener to the beats that are to come.
-    #[must_use]
-    pub fn listen(&self) -> Listener<'_> {
+    pub(crate) fn listen(&self) -> Listener<'_> {
         let beats = self.beats.subscribe();
         self.wanted.notify_one();
         Listener { pulse: self, beats }
@@ -55,7 +54,7 @@ impl Pulse {
 
 impl Listener<'_> {
     /// Waits for the next beat, but until `limit` at most; whether that has passed.
-    pub async fn beat_or(&mut self, limit: Instant) -> bool {
+    pub(crate) async fn beat_or(&mut self, limit: Instant) -> bool {
         let left = limit.saturating_duration_since(Instant::now());
         if left <= 2 * PERIOD {
             sleep_until(limit.into()).await;

@@ -7,8 +7,7 @@ use axum::http::Uri;
 
 /// `live` of `/2015-03-31/functions/any/invocations?Qualifier=live` and of
 /// `/2015-03-31/functions/any:live/invocations`.
-#[must_use]
-pub fn qualifier(uri: &Uri) -> Option<String> {
+pub(crate) fn qualifier(uri: &Uri) -> Option<String> {
     let query = uri.query().unwrap_or_default();
     let mut pairs = form_urlencoded::parse(query.as_bytes());
     if let Some((_, value)) = pairs.find(|(name, _)| name == "Qualifier") {

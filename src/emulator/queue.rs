@@ -29,7 +29,7 @@ enum Phase {
 
 /// The exchanges, and where the bootstrap stands.
 #[derive(Debug)]
-pub struct Queue {
+pub(crate) struct Queue {
     phase: Phase,
     capacity: usize,
     waiting: VecDeque<Exchange>,
@@ -44,8 +44,7 @@ pub struct Queue {
 
 impl Queue {
     /// An empty queue, of which `capacity` exchanges may be under way at a time.
-    #[must_use]
-    pub fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         Self {
             phase: Phase::Init,
             capacity,
@@ -57,14 +56,13 @@ impl Queue {
     }
 
     /// Whether the bootstrap has not asked for an invocation yet.
-    #[must_use]
-    pub fn is_init(&self) -> bool {
+    pub(crate) fn is_init(&self) -> bool {
         self.phase == Phase::Init
     }
 
     /// The exchange waits for the bootstrap to ask for it; after an init error it is answered with
     /// that.
-    pub fn push(&mut self, mut exchange: Exchange) {
+    pub(crate) fn push(&mut self, mut exchange: Exchange) {
         match &self.failure {
             Some(failure) => exchange.answer(Answer::Error(failure.clone())),
             None => self.waiting.push_back(exchange),
@@ -76,7 +74,7 @@ impl Queue {
     ///
     /// # Errors
     /// After an init error.
-    pub fn ask(&mut self) -> Result<Option<&Exchange>, Refusal> {
+    pub(crate) fn ask(&mut self) -> Result<Option<&Exchange>, Refusal> {
         if self.phase == Phase::Failed {
             return Err(Refusal::STATE);
         }
@@ -89,7 +87,7 @@ impl Queue {
     }
 
     /// The exchange that waits longest, which is handed out now; `None` if there is none.
-    pub fn hand_out(&mut self, idle_count: u64) -> Option<&Exchange> {
+    pub(crate) fn hand_out(&mut self, idle_count: u64) -> Option<&Exchange> {
         let mut exchange = self.waiting.pop_front()?;
         exchange.hand_out(idle_count);
         self.running.retain(|one| !one.is_answered());
@@ -101,7 +99,7 @@ impl Queue {
     ///
     /// # Errors
     /// When it may not be answered: it is another one that is under way, or none, or it is late.
-    pub fn running(
+    pub(crate) fn running(
         &mut self,
         request_id: &str,
         invocation_id: Option<&HeaderValue>,
@@ -132,7 +130,7 @@ impl Queue {
     }
 
     /// Nobody waits for this exchange any more; an answer to it is late.
-    pub fn expire(&mut self, request_id: &str) {
+    pub(crate) fn expire(&mut self, request_id: &str) {
         self.waiting.retain(|one| one.request_id != request_id);
         self.running.retain(|one| one.request_id != request_id);
         self.expired.push_back(request_id.to_owned());
@@ -142,7 +140,7 @@ impl Queue {
     }
 
     /// An exchange that was not handed out yet, for another sandbox.
-    pub fn take_back(&mut self, request_id: &str) -> Option<Exchange> {
+    pub(crate) fn take_back(&mut self, request_id: &str) -> Option<Exchange> {
         let found = self
             .waiting
             .iter()
@@ -154,7 +152,7 @@ impl Queue {
     ///
     /// # Errors
     /// After the first *next*, or a second time.
-    pub fn fail_init(&mut self, failure: &Failure) -> Result<(), Refusal> {
+    pub(crate) fn fail_init(&mut self, failure: &Failure) -> Result<(), Refusal> {
         if self.phase != Phase::Init {
             return Err(Refusal::STATE);
         }
@@ -163,7 +161,7 @@ impl Queue {
     }
 
     /// The sandbox cannot go on: this answers the exchanges that wait.
-    pub fn fail(&mut self, failure: &Failure) {
+    pub(crate) fn fail(&mut self, failure: &Failure) {
         self.phase = Phase::Failed;
         self.failure = Some(failure.clone());
         for mut exchange in self.waiting.drain(..) {

@@ -49,16 +49,14 @@ pub enum End {
 impl Report {
     /// In whole milliseconds, the init included, as Lambda has it since August 2025:
     /// <https://aws.amazon.com/blogs/compute/aws-lambda-standardizes-billing-for-init-phase/>.
-    #[must_use]
-    pub fn billed_ms(&self) -> u128 {
+    pub(crate) fn billed_ms(&self) -> u128 {
         let billed =
             self.duration + self.init.unwrap_or_default() + self.restore.unwrap_or_default();
         billed.as_micros().div_ceil(1000)
     }
 
     /// The record of the event `platform.runtimeDone`.
-    #[must_use]
-    pub fn to_runtime_done(&self) -> Value {
+    pub(crate) fn to_runtime_done(&self) -> Value {
         json!({
             "requestId": self.request_id,
             "status": self.status(),
@@ -67,8 +65,7 @@ impl Report {
     }
 
     /// The record of the event `platform.report`.
-    #[must_use]
-    pub fn to_record(&self) -> Value {
+    pub(crate) fn to_record(&self) -> Value {
         let mut metrics = json!({
             "durationMs": ms_of(self.duration),
             "billedDurationMs": u64::try_from(self.billed_ms()).unwrap_or(u64::MAX),
@@ -101,8 +98,7 @@ impl Report {
     }
 
     /// The lines END and REPORT.
-    #[must_use]
-    pub fn to_lines(&self) -> String {
+    pub(crate) fn to_lines(&self) -> String {
         let request_id = &self.request_id;
         let mut lines = format!("END RequestId: {request_id}\nREPORT RequestId: {request_id}\t");
         if let Some(init) = self.init {
@@ -132,14 +128,12 @@ impl Report {
 }
 
 /// The line at the start of an invocation.
-#[must_use]
-pub fn start_line(request_id: &str, version: &str) -> String {
+pub(crate) fn start_line(request_id: &str, version: &str) -> String {
     format!("START RequestId: {request_id} Version: {version}\n")
 }
 
 /// The line of an init that failed; `phase` is `init` or `invoke`.
-#[must_use]
-pub fn init_line(duration: Duration, phase: &str, end: &End) -> String {
+pub(crate) fn init_line(duration: Duration, phase: &str, end: &End) -> String {
     let mut line = "INIT_REPORT ".to_owned();
     add(&mut line, "Init Duration", &in_ms(duration));
     add(&mut line, "Phase", phase);
@@ -149,8 +143,7 @@ pub fn init_line(duration: Duration, phase: &str, end: &End) -> String {
 }
 
 /// The record of the event `platform.initReport`.
-#[must_use]
-pub fn init_record(duration: Duration, initialization_type: &str) -> Value {
+pub(crate) fn init_record(duration: Duration, initialization_type: &str) -> Value {
     json!({
         "initializationType": initialization_type,
         "phase": "init",
@@ -160,8 +153,7 @@ pub fn init_record(duration: Duration, initialization_type: &str) -> Value {
 }
 
 /// The line of a restore from a snapshot.
-#[must_use]
-pub fn restore_line(duration: Duration) -> String {
+pub(crate) fn restore_line(duration: Duration) -> String {
     let mut line = "RESTORE_REPORT ".to_owned();
     add(&mut line, "Restore Duration", &in_ms(duration));
     line.push('\n');
@@ -184,7 +176,6 @@ fn add_end(line: &mut String, end: &End) {
 }
 
 /// Milliseconds, to the microsecond.
-#[must_use]
 pub fn ms_of(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }

@@ -13,10 +13,18 @@ use tokio::time::timeout;
 use super::Function;
 use super::exchange::{Answer, Failure, Piece, Stream, exited_text, timed_out_text};
 use super::init::END_LIMIT;
-use super::pool::Reply;
 use super::pulse::Pulse;
 use super::report::{End, Report};
 use super::sandbox::Sandbox;
+
+/// What becomes of an invocation.
+#[derive(Debug)]
+pub struct Reply {
+    /// What the caller gets.
+    pub answer: Answer,
+    /// What it took, once it is over.
+    pub report: oneshot::Receiver<Report>,
+}
 
 /// One invocation under way.
 pub struct Run<'a> {
@@ -25,13 +33,13 @@ pub struct Run<'a> {
     /// When its time began to run.
     pub begun_at: Instant,
     /// When the memory is looked at.
-    pub pulse: &'a Pulse,
+    pub(crate) pulse: &'a Pulse,
     /// Names it.
     pub request_id: &'a str,
 }
 
 /// How an invocation was over.
-pub struct Over {
+pub(crate) struct Over {
     /// From its event until the next was asked for.
     pub duration: Duration,
     /// What ended the sandbox, or is to end it.
@@ -39,7 +47,7 @@ pub struct Over {
 }
 
 /// What came first.
-pub enum First {
+pub(crate) enum First {
     /// The answer, or the first of it.
     Answer(Answer),
     /// The end of the bootstrap.
@@ -54,7 +62,11 @@ impl Run<'_> {
     }
 
     /// Waits for what comes first.
-    pub async fn first(&self, sandbox: &Sandbox, answer: &mut oneshot::Receiver<Answer>) -> First {
+    pub(crate) async fn first(
+        &self,
+        sandbox: &Sandbox,
+        answer: &mut oneshot::Receiver<Answer>,
+    ) -> First {
         let mut beats = self.pulse.listen();
         loop {
             tokio::select! {
@@ -72,7 +84,7 @@ impl Run<'_> {
     }
 
     /// Gives the caller what there is; what ended the sandbox, or is to end it.
-    pub async fn reply(
+    pub(crate) async fn reply(
         &self,
         sandbox: &Sandbox,
         first: First,
@@ -110,7 +122,12 @@ impl Run<'_> {
 
     /// Waits until the sandbox, which has been idle `idle_count` times, is so once more, and takes
     /// the time.
-    pub async fn over(&self, sandbox: &Sandbox, idle_count: u64, mut end: Option<End>) -> Over {
+    pub(crate) async fn over(
+        &self,
+        sandbox: &Sandbox,
+        idle_count: u64,
+        mut end: Option<End>,
+    ) -> Over {
         let request_id = self.request_id;
         if self.function.scale.capacity() == 1 && end.is_none() {
             end = self.settle(sandbox, idle_count).await;

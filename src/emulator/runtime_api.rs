@@ -24,23 +24,23 @@ use http_body_util::BodyExt;
 use http_body_util::channel::Channel;
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::body::{json, read_body};
+use super::body::read_body;
 use super::exchange::{Answer, Exchange, Failure, Piece, Stream};
-use super::extension_api;
 use super::extensions::Extensions;
 use super::faults::{Fault, Faults};
 use super::logs::Log;
 use super::queue::Queue;
 use super::refusal::Refusal;
+use super::refusal::json;
 use super::telemetry::Telemetry;
-use crate::runtime_api::wire;
+use coshell_wire as wire;
 
 /// Pieces of a streamed response that wait for the caller: then the handler has to.
 const PIECES_AHEAD: usize = 16;
 
 /// Where the bootstrap and its extensions stand.
 #[derive(Debug, Default, Clone)]
-pub struct Standing {
+pub(crate) struct Standing {
     /// The bootstrap waits for an invocation, and so do the extensions: the sandbox would be frozen.
     pub is_idle: bool,
     /// How often that has begun.
@@ -56,7 +56,7 @@ pub struct Standing {
 
 /// The Runtime API of one sandbox. Give it exchanges by [`push`](Self::push).
 #[derive(Debug)]
-pub struct RuntimeApi {
+pub(crate) struct RuntimeApi {
     queue: Mutex<Queue>,
     pushed: Notify,
     standing: watch::Sender<Standing>,
@@ -71,8 +71,7 @@ pub struct RuntimeApi {
 
 impl RuntimeApi {
     /// For a bootstrap that has up to `capacity` invocations under way, each for `timeout`.
-    #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         capacity: usize,
         timeout: Duration,
         extensions: Extensions,
@@ -93,60 +92,53 @@ impl RuntimeApi {
     }
 
     /// The exchange waits for the bootstrap to ask for it.
-    pub fn push(&self, exchange: Exchange) {
+    pub(crate) fn push(&self, exchange: Exchange) {
         self.queue().push(exchange);
         self.pushed.notify_one();
     }
 
     /// An exchange that was not handed out yet, for another sandbox.
-    #[must_use]
-    pub fn take_back(&self, request_id: &str) -> Option<Exchange> {
+    pub(crate) fn take_back(&self, request_id: &str) -> Option<Exchange> {
         self.queue().take_back(request_id)
     }
 
     /// Nobody waits for this exchange any more; an answer to it is late.
-    pub fn expire(&self, request_id: &str) {
+    pub(crate) fn expire(&self, request_id: &str) {
         self.queue().expire(request_id);
     }
 
     /// Who wants to know of the sandbox.
-    #[must_use]
-    pub fn telemetry(&self) -> &Telemetry {
+    pub(crate) fn telemetry(&self) -> &Telemetry {
         &self.log.telemetry
     }
 
     /// Whether the bootstrap has not asked for an invocation yet.
-    #[must_use]
-    pub fn is_init(&self) -> bool {
+    pub(crate) fn is_init(&self) -> bool {
         self.queue().is_init()
     }
 
     /// Whether the sandbox would be frozen now.
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.standing.borrow().is_idle
     }
 
     /// Whether the init has come to its end.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         self.standing.borrow().ready_at.is_some()
     }
 
     /// Why the init, or the restore, has failed.
-    #[must_use]
-    pub fn failure(&self) -> Option<Failure> {
+    pub(crate) fn failure(&self) -> Option<Failure> {
         self.standing.borrow().failure.clone()
     }
 
     /// Whether the bootstrap waits for its restore.
-    #[must_use]
-    pub fn awaits_restore(&self) -> bool {
+    pub(crate) fn awaits_restore(&self) -> bool {
         self.standing.borrow().awaits_restore
     }
 
     /// Waits until `is_so`.
-    pub async fn until(&self, is_so: impl Fn(&Standing) -> bool) -> Standing {
+    pub(crate) async fn until(&self, is_so: impl Fn(&Standing) -> bool) -> Standing {
         let mut watched = self.standing.subscribe();
         // An error means that the sender has gone, which `self` keeps.
         match watched.wait_for(|standing| is_so(standing)).await {
@@ -156,7 +148,7 @@ impl RuntimeApi {
     }
 
     /// The program of an extension has ended: before it registered, that is the end of the init.
-    pub fn end_extension(&self, name: &str, status: ExitStatus) {
+    pub(crate) fn end_extension(&self, name: &str, status: ExitStatus) {
         if self.extensions.is_awaited(name) {
             let failure = Failure::extension_crashed(name, status);
             self.queue().fail(&failure);
@@ -168,14 +160,14 @@ impl RuntimeApi {
     }
 
     /// Lets a bootstrap go on that waits for its restore, or will do so.
-    pub fn restore(&self) {
+    pub(crate) fn restore(&self) {
         self.restored.send_replace(true);
         self.standing
             .send_modify(|standing| standing.awaits_restore = false);
     }
 
     /// The routes, to be served at `AWS_LAMBDA_RUNTIME_API`.
-    pub fn router(self: Arc<Self>) -> Router {
+    pub(crate) fn router() -> Router<Arc<Self>> {
         Router::new()
             .route(wire::NEXT, get(next))
             .route(wire::INIT_ERROR, post(init_error))
@@ -183,8 +175,6 @@ impl RuntimeApi {
             .route(&wire::error_path("{request_id}"), post(error))
             .route(wire::RESTORE_NEXT, get(restore_next))
             .route(wire::RESTORE_ERROR, post(restore_error))
-            .merge(extension_api::router())
-            .with_state(self)
     }
 
     /// Never held over an `await`; a panic elsewhere leaves the queue as good as it was.
@@ -202,7 +192,7 @@ impl RuntimeApi {
     }
 
     /// An extension waits for an event, or has given up.
-    pub fn extension_waits(&self) {
+    pub(crate) fn extension_waits(&self) {
         self.standing
             .send_if_modified(|standing| self.update(standing));
         self.pushed.notify_one();
@@ -461,7 +451,6 @@ fn cut_off(event: &Bytes) -> Response {
 }
 
 /// What a post that is taken is told.
-#[must_use]
-pub fn accepted() -> Response {
+pub(crate) fn accepted() -> Response {
     json(StatusCode::ACCEPTED, r#"{"status":"OK"}"#.to_owned())
 }

@@ -1,8 +1,8 @@
 //! One bootstrap process: started with its Runtime API, ended with all that it left behind.
 //!
-//! The bootstrap leads a process group of its own, so that a handler's children end with it. A
-//! child that left the group (`set -m`, `setsid`) is found by the id of the sandbox, which it has
-//! in its environment and which no other sandbox shares.
+//! The bootstrap leads a session of its own, so that nothing of it finds the user's terminal, and its process
+//! group, so that a handler's children end with it. A child that left the group (`set -m`, `setsid`), and an
+//! extension, is found by the id of the sandbox, which it has in its environment and which no other sandbox shares.
 //! [`pool`](super::pool) decides when; the environment is Lambda's, as far as it makes sense here:
 //! <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>.
 
@@ -30,14 +30,15 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::exchange::new_id;
+use super::extension_api;
 use super::extensions::Extensions;
 use super::faults::Faults;
 use super::logs::{Log, Output};
 use super::memory::Memory;
 use super::runtime_api::RuntimeApi;
 use super::{Error, Function, Scale};
-use crate::child;
-use crate::child::processes::{are_orphans_left, marked};
+use coshell_process::processes::{are_orphans_left, marked};
+use coshell_process::sys;
 
 /// What the bootstrap has for a tidy end, from SIGTERM to SIGKILL: as much as Lambda gives a
 /// runtime with an internal extension.
@@ -55,7 +56,7 @@ const MARK: &str = "COSHELL_SANDBOX";
 
 /// A bootstrap process and its Runtime API. Dropping it kills it, without a wait.
 #[derive(Debug)]
-pub struct Sandbox {
+pub(crate) struct Sandbox {
     /// What the bootstrap speaks to.
     pub api: Arc<RuntimeApi>,
     /// What it logs.
@@ -85,7 +86,7 @@ impl Sandbox {
     /// # Errors
     /// When there is no port or no pipe, when the bootstrap cannot be executed, or the task root
     /// cannot be entered.
-    pub async fn start(
+    pub(crate) async fn start(
         function: &Function,
         generation: u64,
         output: Arc<Output>,
@@ -106,41 +107,44 @@ impl Sandbox {
         ));
         let mut servers = JoinSet::new();
         let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-        servers.spawn(axum::serve(listener, Arc::clone(&api).router()).into_future());
+        let router = RuntimeApi::router().merge(extension_api::router());
+        let router: axum::Router = router.with_state(Arc::clone(&api));
+        servers.spawn(axum::serve(listener, router).into_future());
         let id = new_id();
         let settings = settings(function, address, &id, |name| env::var_os(name));
         let started_at = Instant::now();
-        let spawn = |mut command: Command, group| {
+        let spawn = |mut command: Command| {
+            sys::start_in_session_of_its_own(command.as_std_mut());
             command
                 .envs(settings.iter().map(|(name, value)| (name, value)))
                 .env_remove("AWS_EXECUTION_ENV")
                 .env_remove("_X_AMZN_TRACE_ID")
+                .env_remove("HOME")
                 .current_dir(&function.task_root)
                 .stdin(Stdio::null())
                 .stdout(writer.try_clone()?)
                 .stderr(writer.try_clone()?)
-                .process_group(group)
                 .kill_on_drop(true)
                 .spawn()
         };
-        let child = spawn(function.command(), 0).map_err(|cause| Error::StartBootstrap {
+        let child = spawn(function.command()).map_err(|cause| Error::StartBootstrap {
             path: function.program(),
             cause,
         })?;
         let leader = pid_of(&child).ok_or_else(|| Error::WatchBootstrap(Errno::ESRCH.into()))?;
-        child::keep(leader);
+        coshell_process::keep(leader);
         let mut roots = vec![leader];
         for (name, path) in extensions {
-            let child = spawn(Command::new(&path), leader.as_raw());
+            let child = spawn(Command::new(&path));
             let mut child = child.map_err(|cause| Error::StartBootstrap { path, cause })?;
             let (pid, api) = (pid_of(&child), Arc::clone(&api));
-            pid.into_iter().for_each(child::keep);
+            pid.into_iter().for_each(coshell_process::keep);
             roots.extend(pid);
             tokio::spawn(async move {
                 if let Ok(status) = child.wait().await {
                     api.end_extension(&name, status);
                 }
-                pid.into_iter().for_each(child::forget);
+                pid.into_iter().for_each(coshell_process::forget);
             });
         }
         drop(writer);
@@ -163,7 +167,7 @@ impl Sandbox {
     }
 
     /// Waits for the bootstrap to end by itself.
-    pub async fn ended(&self) -> ExitStatus {
+    pub(crate) async fn ended(&self) -> ExitStatus {
         let mut ended = self.ended.clone();
         match ended.wait_for(Option::is_some).await.map(|status| *status) {
             Ok(Some(status)) => status,
@@ -173,37 +177,35 @@ impl Sandbox {
     }
 
     /// Whether the bootstrap has ended.
-    #[must_use]
-    pub fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.ended.borrow().is_some()
     }
 
     /// Whether it may serve this tenant; it is this tenant's from now on.
-    pub fn is_for(&self, tenant: Option<&str>) -> bool {
+    pub(crate) fn is_for(&self, tenant: Option<&str>) -> bool {
         let owner = self.tenant.get_or_init(|| tenant.map(ToOwned::to_owned));
         owner.as_deref() == tenant
     }
 
     /// The init is over, and took until `ready_at`: so long.
-    pub fn end_init(&self, ready_at: std::time::Instant) -> Duration {
+    pub(crate) fn end_init(&self, ready_at: std::time::Instant) -> Duration {
         let duration = ready_at.saturating_duration_since(self.started_at.into_std());
         self.init().0 = Some(duration);
         duration
     }
 
     /// The restore is over, and took so long.
-    pub fn end_restore(&self, duration: Duration) {
+    pub(crate) fn end_restore(&self, duration: Duration) {
         self.init().1 = Some(duration);
     }
 
     /// How long it has been there.
-    #[must_use]
-    pub fn age(&self) -> Duration {
+    pub(crate) fn age(&self) -> Duration {
         self.started_at.elapsed()
     }
 
     /// How long the init took, and the restore, for the first who asks.
-    pub fn take_init(&self) -> (Option<Duration>, Option<Duration>) {
+    pub(crate) fn take_init(&self) -> (Option<Duration>, Option<Duration>) {
         std::mem::take(&mut *self.init())
     }
 
@@ -213,7 +215,7 @@ impl Sandbox {
 
     /// Asks the bootstrap to end, and kills what is left of the sandbox after 500 ms; after 2 s if
     /// it has extensions that want to know.
-    pub async fn stop(&self) {
+    pub(crate) async fn stop(&self) {
         self.log.telemetry.close().await;
         let grace = if self.api.extensions.tell_of_end(GRACE_WITH_EXTENSIONS) {
             GRACE_WITH_EXTENSIONS
@@ -229,7 +231,7 @@ impl Sandbox {
 
     /// Kills the whole sandbox, as Lambda does at the deadline. Returns when no process of it is
     /// left, after at most 1 s.
-    pub async fn kill(&self) {
+    pub(crate) async fn kill(&self) {
         if self.is_swept.load(Ordering::Relaxed) {
             return;
         }
@@ -267,7 +269,7 @@ impl Drop for Sandbox {
 async fn watch_over(mut child: Child, leader: Pid, ended: watch::Sender<Option<ExitStatus>>) {
     if let Ok(status) = child.wait().await {
         let _ = killpg(leader, Signal::SIGKILL);
-        child::forget(leader);
+        coshell_process::forget(leader);
         ended.send_replace(Some(status));
     }
 }
@@ -347,7 +349,8 @@ fn settings(
     }
     let path = set_by_user("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
     settings.push(("PATH", with_folder(path, "/opt/bin")));
-    let libraries = set_by_user("LD_LIBRARY_PATH").unwrap_or_default();
+    let libraries = set_by_user("LD_LIBRARY_PATH");
+    let libraries = libraries.unwrap_or_else(|| libraries_of_lambda(function, &settings));
     settings.push(("LD_LIBRARY_PATH", with_folder(libraries, "/opt/lib")));
     let own = settings
         .into_iter()
@@ -372,6 +375,22 @@ fn may_be_users(name: &OsStr) -> bool {
         "AWS_LAMBDA_LOG_STREAM_NAME",
     ];
     names.iter().any(|one| name == *one)
+}
+
+/// Where Lambda looks for libraries: in the system, the runtime and the function.
+fn libraries_of_lambda(function: &Function, settings: &[(&str, OsString)]) -> OsString {
+    let runtime = settings
+        .iter()
+        .find(|(name, _)| *name == "LAMBDA_RUNTIME_DIR");
+    let runtime = runtime.map_or_else(OsString::new, |(_, folder)| folder.clone());
+    let of = |folder: &OsStr| [folder.to_owned(), Path::new(folder).join("lib").into()];
+    let system = ["/lib64".into(), "/usr/lib64".into()];
+    let folders: Vec<OsString> = system
+        .into_iter()
+        .chain(of(&runtime))
+        .chain(of(function.task_root.as_os_str()))
+        .collect();
+    folders.join(OsStr::new(":"))
 }
 
 /// A list of folders with one more at its end, where layers are.

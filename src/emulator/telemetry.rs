@@ -26,7 +26,7 @@ const OWN_HOSTS: [&str; 2] = ["sandbox.localdomain", "sandbox"];
 
 /// The subscribers of one sandbox.
 #[derive(Debug, Default)]
-pub struct Telemetry {
+pub(crate) struct Telemetry {
     subscribers: Mutex<Vec<Subscriber>>,
 }
 
@@ -43,7 +43,7 @@ impl Telemetry {
     ///
     /// # Errors
     /// When that is not as Lambda wants it: `types` and an HTTP `destination`.
-    pub fn subscribe(&self, extension: &str, body: &[u8]) -> Result<(), Refusal> {
+    pub(crate) fn subscribe(&self, extension: &str, body: &[u8]) -> Result<(), Refusal> {
         let body: Value = serde_json::from_slice(body).map_err(|_| Refusal::REQUEST_BODY)?;
         let types = body["types"].as_array().into_iter().flatten();
         let types = types.filter_map(|one| one.as_str().map(ToOwned::to_owned));
@@ -71,7 +71,7 @@ impl Telemetry {
     }
 
     /// Something that the platform did; `record` is asked for if anybody wants to know.
-    pub fn tell(&self, event_type: &str, record: impl FnOnce() -> Value) {
+    pub(crate) fn tell(&self, event_type: &str, record: impl FnOnce() -> Value) {
         let subscribers = self.subscribers();
         if subscribers.is_empty() {
             return;
@@ -81,7 +81,7 @@ impl Telemetry {
     }
 
     /// Whole lines that the function has logged.
-    pub fn tell_lines(&self, lines: &[u8]) {
+    pub(crate) fn tell_lines(&self, lines: &[u8]) {
         let subscribers = self.subscribers();
         if subscribers.is_empty() {
             return;
@@ -92,7 +92,7 @@ impl Telemetry {
     }
 
     /// Sends what is left, for half a second at most; nothing is sent after that.
-    pub async fn close(&self) {
+    pub(crate) async fn close(&self) {
         let subscribers = std::mem::take(&mut *self.subscribers());
         let end = Instant::now() + CLOSE_LIMIT;
         for Subscriber { events, task, .. } in subscribers {

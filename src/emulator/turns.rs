@@ -7,11 +7,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// All turns are taken, and as many wait as may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Busy;
+pub(crate) struct Busy;
 
 /// A turn: leave to run one invocation.
 #[derive(Debug)]
-pub struct Turn(
+pub(crate) struct Turn(
     #[expect(dead_code, reason = "held, and given back when it is dropped")] OwnedSemaphorePermit,
 );
 
@@ -27,7 +27,6 @@ pub struct Turns {
 
 impl Turns {
     /// So many at a time. When all are taken, `max_waiting` may wait.
-    #[must_use]
     pub fn new(count: usize, max_waiting: usize) -> Self {
         Self {
             free: Arc::new(Semaphore::new(count)),
@@ -42,7 +41,7 @@ impl Turns {
     ///
     /// # Errors
     /// When too many wait already, or there are no turns any more.
-    pub async fn admit(&self) -> Result<Turn, Busy> {
+    pub(crate) async fn admit(&self) -> Result<Turn, Busy> {
         if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
             return Ok(Turn(permit));
         }
@@ -55,7 +54,7 @@ impl Turns {
     ///
     /// # Errors
     /// When there are no turns any more.
-    pub async fn wait(&self) -> Result<Turn, Busy> {
+    pub(crate) async fn wait(&self) -> Result<Turn, Busy> {
         let permit = Arc::clone(&self.free).acquire_owned().await;
         permit.map(Turn).map_err(|_| Busy)
     }
@@ -65,14 +64,13 @@ impl Turns {
     ///
     /// # Errors
     /// When there are no turns any more.
-    pub async fn warm_up(&self) -> Result<(Turn, Counted<'_>), Busy> {
+    pub(crate) async fn warm_up(&self) -> Result<(Turn, Counted<'_>), Busy> {
         let turn = self.wait().await?;
         let warming = Counted::join(&self.warming, usize::MAX).ok_or(Busy)?;
         Ok((turn, warming))
     }
 
     /// How many are taken.
-    #[must_use]
     pub fn taken(&self) -> usize {
         self.count - self.free.available_permits()
     }
@@ -85,7 +83,7 @@ impl Turns {
 
 /// One is counted as long as this lives.
 #[derive(Debug)]
-pub struct Counted<'a>(&'a AtomicUsize);
+pub(crate) struct Counted<'a>(&'a AtomicUsize);
 
 impl<'a> Counted<'a> {
     fn join(counter: &'a AtomicUsize, most: usize) -> Option<Self> {

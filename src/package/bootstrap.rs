@@ -13,7 +13,7 @@ use object::elf::{
 use object::read::elf::{FileHeader, ProgramHeader};
 use object::{Endian, Endianness};
 
-use super::{Error, Result};
+use super::error::{Error, Result};
 
 /// What bootstrap is built with in this repository.
 const HOW_TO_BUILD: &str = "`make bootstrap` builds one, and --bootstrap FILE takes it";
@@ -31,7 +31,6 @@ pub enum Architecture {
 
 impl Architecture {
     /// What Lambda calls it.
-    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::X86_64 => "x86_64",
@@ -42,7 +41,7 @@ impl Architecture {
 
 /// A program that Lambda can start.
 #[derive(Debug)]
-pub struct Bootstrap {
+pub(crate) struct Bootstrap {
     /// Where it lies here.
     pub path: PathBuf,
     /// What it runs on.
@@ -57,7 +56,7 @@ impl Bootstrap {
     /// # Errors
     /// [`Error::Refused`] when it is no static program for Linux on an architecture of Lambda's;
     /// [`Error::Io`] when it cannot be read.
-    pub fn read(path: &Path) -> Result<Self> {
+    pub(crate) fn read(path: &Path) -> Result<Self> {
         let name = path.display();
         let bytes = fs::read(path).map_err(|cause| match cause.kind() {
             std::io::ErrorKind::NotFound => Error::misuse(
@@ -77,7 +76,7 @@ impl Bootstrap {
 
     /// # Errors
     /// [`Error::Refused`] when it is for another architecture.
-    pub fn check_architecture(&self, wanted: Architecture) -> Result<()> {
+    pub(crate) fn check_architecture(&self, wanted: Architecture) -> Result<()> {
         if self.architecture == wanted {
             return Ok(());
         }

@@ -14,22 +14,22 @@ use glob::Pattern;
 use walkdir::{DirEntry, WalkDir};
 
 use super::bootstrap::Bootstrap;
+use super::error::{Error, Result};
 use super::exclusions::Exclusions;
-use super::{Error, Result};
-use crate::child::bash::quote;
+use coshell_handler::bash::quote;
 
 /// By what Lambda starts a function.
 const BOOTSTRAP: &str = "bootstrap";
 
 /// All that goes in, by name.
 #[derive(Debug, Default)]
-pub struct Contents {
+pub(crate) struct Contents {
     entries: BTreeMap<String, Entry>,
 }
 
 /// One file, folder or link.
 #[derive(Debug)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Where it lies here, as the user knows it.
     pub source: PathBuf,
     /// What it is.
@@ -38,7 +38,7 @@ pub struct Entry {
 
 /// What an entry is. Times, owners and all other rights are not kept.
 #[derive(Debug)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Also one with nothing in it.
     Folder,
     /// With the right to be run, or without.
@@ -63,7 +63,7 @@ impl Contents {
     /// # Errors
     /// [`Error::Refused`] for what a package cannot hold: special files, links that lead out of it,
     /// names that are not UTF-8, two files of one name; [`Error::Io`] for what cannot be read.
-    pub fn collect(paths: &[PathBuf], exclusions: &mut Exclusions) -> Result<Self> {
+    pub(crate) fn collect(paths: &[PathBuf], exclusions: &mut Exclusions) -> Result<Self> {
         let is_alone = paths.len() == 1;
         let roots = paths.iter().map(|path| Root::find(path, is_alone));
         let roots: Vec<_> = roots.collect::<Result<_>>()?;
@@ -149,7 +149,7 @@ impl Contents {
 
     /// # Errors
     /// [`Error::Refused`] when the package has a bootstrap of its own: that one would be started.
-    pub fn check_no_other_bootstrap(&self, bootstrap: &Bootstrap) -> Result<()> {
+    pub(crate) fn check_no_other_bootstrap(&self, bootstrap: &Bootstrap) -> Result<()> {
         let Some(other) = self.entries.get(BOOTSTRAP) else {
             return Ok(());
         };
@@ -163,7 +163,7 @@ impl Contents {
     }
 
     /// Puts it where Lambda looks for it; what has that name already is replaced.
-    pub fn add_bootstrap(&mut self, bootstrap: &Bootstrap) {
+    pub(crate) fn add_bootstrap(&mut self, bootstrap: &Bootstrap) {
         let kind = Kind::File {
             is_executable: true,
             len_bytes: bootstrap.len_bytes,
@@ -174,20 +174,20 @@ impl Contents {
     }
 
     /// By name, a folder before what is in it.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Entry)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Entry)> {
         self.entries
             .iter()
             .map(|(name, entry)| (name.as_str(), entry))
     }
 
     /// How many files and links there are.
-    pub fn files(&self) -> usize {
+    pub(crate) fn files(&self) -> usize {
         let is_folder = |entry: &&Entry| matches!(entry.kind, Kind::Folder);
         self.entries.len() - self.entries.values().filter(is_folder).count()
     }
 
     /// The sum of the sizes of all files.
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         let len = |entry: &Entry| match entry.kind {
             Kind::File { len_bytes, .. } => len_bytes,
             Kind::Folder | Kind::Link { .. } => 0,

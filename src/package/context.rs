@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::bootstrap::{Architecture, Bootstrap};
+use super::error::{Error, Result};
 use super::stage::{self, EXECUTABLE};
-use super::{Error, Result};
 
 /// # Errors
 /// [`Error::Misuse`] when there is something at `folder` that would be lost.
-pub fn check_empty(folder: &Path) -> Result<()> {
+pub(crate) fn check_empty(folder: &Path) -> Result<()> {
     let what = || format!("cannot write image context to {}", folder.display());
     match fs::read_dir(folder).map(|mut entries| entries.next()) {
         Ok(None) => Ok(()),
@@ -23,7 +23,7 @@ pub fn check_empty(folder: &Path) -> Result<()> {
 }
 
 /// A folder beside the place where it will be, and the task root in it.
-pub fn stage(folder: &Path) -> Result<(TempDir, PathBuf)> {
+pub(crate) fn stage(folder: &Path) -> Result<(TempDir, PathBuf)> {
     let absolute = std::path::absolute(folder).map_err(stage::failed(folder))?;
     let parent = absolute.parent().unwrap_or(&absolute);
     let staging = stage::temporary_folder(parent, ".coshell-")?;
@@ -35,7 +35,7 @@ pub fn stage(folder: &Path) -> Result<(TempDir, PathBuf)> {
 }
 
 /// Adds what is not the function's to the folder, and moves it to its place.
-pub fn write(
+pub(crate) fn write(
     staging: TempDir,
     bootstrap: Option<&Bootstrap>,
     dockerfile: &str,
@@ -57,7 +57,7 @@ pub fn write(
 }
 
 /// What builds the image. The head has the command, since the machine that builds it may be another.
-pub fn dockerfile(base: &str, handler: &str, architecture: Option<Architecture>) -> String {
+pub(crate) fn dockerfile(base: &str, handler: &str, architecture: Option<Architecture>) -> String {
     let platform = match architecture {
         Some(Architecture::X86_64) => " --platform linux/amd64",
         Some(Architecture::Arm64) => " --platform linux/arm64",

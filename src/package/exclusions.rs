@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use glob::{MatchOptions, Pattern};
 
-use super::{Error, Result};
+use super::error::{Error, Result};
 
 /// As in a .gitignore: `*` ends at a slash, and a dot at the start is a letter like any other.
 const OPTIONS: MatchOptions = MatchOptions {
@@ -19,7 +19,7 @@ const OPTIONS: MatchOptions = MatchOptions {
 
 /// What is left out.
 #[derive(Debug)]
-pub struct Exclusions {
+pub(crate) struct Exclusions {
     globs: Vec<Glob>,
     /// What is written, if it is there already: it often lies in the folder that is packed.
     output: Option<PathBuf>,
@@ -39,7 +39,7 @@ struct Glob {
 impl Exclusions {
     /// # Errors
     /// [`Error::Misuse`] for a glob that means nothing.
-    pub fn parse(globs: &[String], output: &Path) -> Result<Self> {
+    pub(crate) fn parse(globs: &[String], output: &Path) -> Result<Self> {
         let globs = globs.iter().map(|text| Glob::parse(text));
         Ok(Self {
             globs: globs.collect::<Result<_>>()?,
@@ -48,7 +48,7 @@ impl Exclusions {
     }
 
     /// Whether what lies at `source` is left out of the package, where it would have this name.
-    pub fn matches(&mut self, source: &Path, name: &Path, is_folder: bool) -> bool {
+    pub(crate) fn matches(&mut self, source: &Path, name: &Path, is_folder: bool) -> bool {
         if name.file_name().is_some_and(|name| name == ".git") {
             return true;
         }
@@ -71,7 +71,7 @@ impl Exclusions {
     }
 
     /// The globs that nothing was left out for.
-    pub fn idle(self) -> Vec<String> {
+    pub(crate) fn idle(self) -> Vec<String> {
         let idle = self.globs.into_iter().filter(|glob| !glob.has_matched);
         idle.map(|glob| glob.text).collect()
     }

@@ -6,16 +6,16 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::contents::{Contents, Kind};
-use super::{Error, Result};
-use crate::child::bash::quote;
-use crate::handler::has_line_ends_of_windows;
+use super::error::{Error, Result};
+use coshell_handler::bash::quote;
+use coshell_handler::has_line_ends_of_windows;
 
 /// The first line of a script, as far as Linux reads it, is shorter (`execve(2)`).
 const START_BYTES: u64 = 4096;
 
 /// # Errors
 /// [`Error::Refused`], with the names of all such files and the command that mends them.
-pub fn check(contents: &Contents) -> Result<()> {
+pub(crate) fn check(contents: &Contents) -> Result<()> {
     let mut found = Vec::new();
     for (name, entry) in contents.iter() {
         let source = &entry.source;

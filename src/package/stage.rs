@@ -9,22 +9,22 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::contents::{Contents, Kind};
+use super::error::{Error, Result};
 use super::stop::Stop;
-use super::{Error, Result};
 
 /// Of folders, and of files that may be run.
-pub const EXECUTABLE: u32 = 0o755;
+pub(crate) const EXECUTABLE: u32 = 0o755;
 /// Of other files.
-pub const PLAIN: u32 = 0o644;
+pub(crate) const PLAIN: u32 = 0o644;
 
 /// A folder that is removed when it is dropped.
-pub fn temporary_folder(parent: &Path, prefix: &str) -> Result<TempDir> {
+pub(crate) fn temporary_folder(parent: &Path, prefix: &str) -> Result<TempDir> {
     let made = tempfile::Builder::new().prefix(prefix).tempdir_in(parent);
     made.map_err(failed(parent))
 }
 
 /// Copies all that goes in. `root` is there, and empty.
-pub fn lay_out(contents: &Contents, root: &Path, stop: &Stop) -> Result<()> {
+pub(crate) fn lay_out(contents: &Contents, root: &Path, stop: &Stop) -> Result<()> {
     for (name, entry) in contents.iter() {
         stop.check()?;
         let place = root.join(name);
@@ -40,18 +40,18 @@ pub fn lay_out(contents: &Contents, root: &Path, stop: &Stop) -> Result<()> {
 }
 
 /// The mode that a file gets.
-pub fn mode(is_executable: bool) -> u32 {
+pub(crate) fn mode(is_executable: bool) -> u32 {
     if is_executable { EXECUTABLE } else { PLAIN }
 }
 
 /// Makes a folder that all may enter.
-pub fn make_folder(place: &Path) -> Result<()> {
+pub(crate) fn make_folder(place: &Path) -> Result<()> {
     fs::create_dir(place).map_err(failed(place))?;
     set_mode(place, EXECUTABLE)
 }
 
 /// Copies one file, whose own mode does not count.
-pub fn copy(source: &Path, place: &Path, mode: u32) -> Result<()> {
+pub(crate) fn copy(source: &Path, place: &Path, mode: u32) -> Result<()> {
     let cannot_read = Error::io(format!("cannot read {}", source.display()));
     let mut from = File::open(source).map_err(cannot_read)?;
     let mut to = File::create(place).map_err(failed(place))?;
@@ -60,11 +60,11 @@ pub fn copy(source: &Path, place: &Path, mode: u32) -> Result<()> {
 }
 
 /// Sets a mode, which the umask has no part in.
-pub fn set_mode(place: &Path, mode: u32) -> Result<()> {
+pub(crate) fn set_mode(place: &Path, mode: u32) -> Result<()> {
     fs::set_permissions(place, Permissions::from_mode(mode)).map_err(failed(place))
 }
 
 /// What is said when something cannot be written there.
-pub fn failed(place: &Path) -> impl FnOnce(io::Error) -> Error {
+pub(crate) fn failed(place: &Path) -> impl FnOnce(io::Error) -> Error {
     Error::io(format!("cannot write {}", place.display()))
 }

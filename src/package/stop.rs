@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use super::{Error, Result};
+use super::error::{Error, Result};
 
 /// Knows whether such a signal has come; it does nothing else from now on.
 #[derive(Debug, Default)]
-pub struct Stop {
+pub(crate) struct Stop {
     /// 0 for none.
     signal: Arc<AtomicUsize>,
 }
@@ -19,7 +19,7 @@ pub struct Stop {
 impl Stop {
     /// # Errors
     /// [`Error::Io`] when the system does not take the handlers.
-    pub fn listen() -> Result<Self> {
+    pub(crate) fn listen() -> Result<Self> {
         let stop = Self::default();
         for signal in [SIGHUP, SIGINT, SIGTERM] {
             let number = usize::try_from(signal).unwrap_or_default();
@@ -31,7 +31,7 @@ impl Stop {
 
     /// # Errors
     /// [`Error::Stopped`] when one has come.
-    pub fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         match u8::try_from(self.signal.load(Ordering::Relaxed)) {
             Ok(0) => Ok(()),
             signal => Err(Error::Stopped {
@@ -41,7 +41,7 @@ impl Stop {
     }
 
     /// The same bytes, until a signal comes; then a failure, for [`check`](Self::check) to explain.
-    pub fn watch<'a>(&'a self, reader: impl Read + 'a) -> impl Read + 'a {
+    pub(crate) fn watch<'a>(&'a self, reader: impl Read + 'a) -> impl Read + 'a {
         Watched { stop: self, reader }
     }
 }

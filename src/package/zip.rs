@@ -16,17 +16,18 @@ use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
+use super::Zip;
 use super::contents::{Contents, Kind};
+use super::error::Result;
 use super::stage::{self, EXECUTABLE};
 use super::stop::Stop;
-use super::{Result, Zip};
 
 /// The best that deflate can do: a package is packed once, and loaded often.
 const LEVEL: i64 = 9;
 
 /// Writes what is laid out in `root` to `file`: to a temporary file beside it, which then takes its
 /// place.
-pub fn write(contents: &Contents, root: &Path, file: &Path, stop: &Stop) -> Result<Zip> {
+pub(crate) fn write(contents: &Contents, root: &Path, file: &Path, stop: &Stop) -> Result<Zip> {
     let failed = || stage::failed(file);
     let folder = match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

@@ -103,9 +103,17 @@ class Workflows(Case):
             for targets in re.findall(r"^make (.*)$", step.get("run", ""), re.MULTILINE)
             for target in targets.split()
         }
-        self.assertEqual(called, {"test", "deploy-test", "dist"})
+        self.assertEqual(called, {"test", "tutorial-image", "long", "image-test", "deploy-test", "dist"})
         for target in called:
             self.assertRegex(makefile, rf"(?m)^{target}:")
+
+    def night_runs_what_a_push_does_not(self):
+        workflow = read(WORKFLOWS[0])
+        self.assertEqual(set(workflow["on"]), {"push", "pull_request", "schedule"})
+        at_night = {name for name, job in workflow["jobs"].items() if "if" in job}
+        self.assertEqual(at_night, {"long", "image", "deploy"})
+        for name in at_night:
+            self.assertEqual(workflow["jobs"][name]["if"], "github.event_name == 'schedule'")
 
     def targets_of_images_are_the_dockerfiles(self):
         dockerfile = (REPOSITORY / "Dockerfile").read_text()

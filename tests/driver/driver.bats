@@ -128,9 +128,9 @@ END
   host_start handler -euo pipefail
   host_loaded
   host_invoke x
-  reported exit 44 '' 'outer ./function.sh:5' 'handler ./function.sh:2'
+  reported exit 44 '' '' 'outer ./function.sh:5' 'handler ./function.sh:2'
   host_invoke x
-  reported exit 44 '' 'outer ./function.sh:5' 'handler ./function.sh:2'
+  reported exit 44 '' '' 'outer ./function.sh:5' 'handler ./function.sh:2'
 }
 
 @test "exit in a subshell is the subshell's" {
@@ -157,7 +157,7 @@ END
   host_start handler -euo pipefail
   host_loaded
   host_invoke x
-  reported errexit 2 'ls --no-such-option 2> /dev/null' 'inner ./function.sh:8' 'handler ./function.sh:2'
+  reported errexit 2 'ls --no-such-option 2> /dev/null' '2 ' 'inner ./function.sh:8' 'handler ./function.sh:2'
   responded ''
 }
 
@@ -197,7 +197,7 @@ END
   host_invoke x
   reported return 0
   host_exit_trap 0
-  reported exit 4 ''
+  reported exit 4 '' ''
   responded trapped
 }
 
@@ -220,10 +220,10 @@ END
   [[ $(cat log) == 'well 0 ' ]]
   host_state
   host_hook fails
-  reported errexit 1 false 'fails ./function.sh:4'
+  reported errexit 1 false '1 ' 'fails ./function.sh:4'
   host_state
   host_hook exits
-  reported exit 5 '' 'exits ./function.sh:6'
+  reported exit 5 '' '' 'exits ./function.sh:6'
   host_state
   host_hook returns
   reported return 6
@@ -247,6 +247,34 @@ END
   host_say 'unset RANDOM' 'RANDOM=mine' '\__driver_seldom __driver_reseed 4000000000'
   host_invoke x
   responded 'mine mine'
+}
+
+@test "errexit tells the statuses of a pipeline" {
+  function_file <<<$'handler() {\n  (exit 3) | (exit 4) | :\n}'
+  host_start handler -euo pipefail
+  host_loaded
+  host_invoke x
+  reported errexit 4 : '3 4 0 ' 'handler ./function.sh:2'
+}
+
+@test "what failed while sourcing is told whatever EXIT trap the file sets" {
+  function_file <<<$'trap : EXIT\ndeep() {\n  false\n}\ndeep'
+  host_start handler -euo pipefail
+  host_end
+  ((host_status == 1))
+  has_word load
+  has_word './function.sh:3'
+  has_word 'deep ./function.sh:3'
+  has_word 'source ./function.sh:5'
+}
+
+@test "an exit while sourcing is told whatever EXIT trap the file sets" {
+  function_file <<<$'trap : EXIT\ndeep() {\n  exit 5\n}\ndeep'
+  host_start handler -euo pipefail
+  host_end
+  ((host_status == 5))
+  has_word exited
+  has_word 'deep ./function.sh:3'
 }
 
 @test "died tells where the shell was" {

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# A host for the driver alone: the descriptors of src/shell/process.rs, the lines of src/shell/protocol.rs.
+# A host for the driver alone: the descriptors of src/bootstrap/shell/process.rs, the lines of src/bootstrap/shell/protocol.rs.
 #
 # host_start, then host_invoke, host_state and host_end leave in host_words what the driver said, a
-# word an element. The files in BATS_TEST_TMPDIR: arguments, event, response, control, log.
+# word an element. The files in BATS_TEST_TMPDIR: arguments, event, response, control, log, state.
 
 # How long anything may take, in hundredths of a second.
 host_limit=2000
@@ -23,8 +23,11 @@ host_until() { # <command...>: until it succeeds
 host_start() { # <function> [what set is given...]
   local name
   cd "$BATS_TEST_TMPDIR" || return
-  for name in arguments event response control log; do : >"$name"; done
-  cat "$host_scripts/seldom.bash" "$host_scripts/lambda.bash" >seldom
+  for name in arguments event response control log state; do : >"$name"; done
+  # shellcheck disable=SC2094 # they are in two folders
+  cat "$host_scripts"/{seldom,lambda,subshell}.bash >seldom
+  # shellcheck disable=SC2094
+  cat "$host_scripts"/{driver,live_on}.bash >driver
   mkfifo script
   exec {host_script}<>script
   host_read=0 host_count=0 host_settled=0
@@ -36,14 +39,15 @@ host_start() { # <function> [what set is given...]
       if ((name > 2)); then eval "exec $name>&-"; fi
     done
     exec </dev/null >>log 2>&1 70<>arguments 71<event 72>>response 73>>control 74>>log
-    exec 75<seldom 76<"$host_scripts/driver.bash" 77<script
-    exec env -i PATH="$PATH" "${COSHELL_TEST_BASH:-/bin/bash}" /dev/fd/77
+    exec 75<seldom 76>>state 77<driver 78<script
+    # Bash could not trap a signal that was ignored when it started, as INT is behind the & of a script.
+    exec env --default-signal -i PATH="$PATH" "${COSHELL_TEST_BASH:-/bin/bash}" /dev/fd/78
   ) &
   host_pid=$!
-  host_say "__driver_function=$1 BASH_ARGV0=bootstrap" ". /dev/fd/76" 'exec 76<&- 77<&-'
+  host_say "__driver_function=$1 BASH_ARGV0=bootstrap" ". /dev/fd/77" 'exec 77<&- 78<&-'
   shift
   if (($#)); then host_say "builtin set $* || __driver_seldom __driver_refuse_options"; fi
-  host_say '. ./function.sh >&2' '__driver_loaded loaded' ',,, state'
+  host_say '\exec >&2' '. ./function.sh' '{ \__driver_loaded loaded "$?"; } >/dev/null 2>&1' '\exec >&63' '\,,, state'
 }
 
 host_say() { # <line...>: onto the script of bash
@@ -61,7 +65,7 @@ host_ends_with() { # <pattern of the last word>
   local words
   mapfile -t -d '' words < <(tail -c "+$((host_read + 1))" control)
   # shellcheck disable=SC2053 # a pattern
-  ((${#words[@]} > 1)) && [[ ${words[-1]} == $1 ]]
+  ((${#words[@]} > 0)) && [[ ${words[-1]} == $1 ]]
 }
 
 host_loaded() { # waits for the word about the handler; what the state says is left out
@@ -110,8 +114,9 @@ host_hook() { # <function>
 
 host_state() {
   host_settled=$host_count
+  : >state
   host_say '\,,, state'
-  host_take state
+  host_take state && mapfile -t -d '' host_words <state
 }
 
 # Waits for the end of bash: its status in host_status, its last words in host_words.

@@ -70,7 +70,7 @@ END
 }
 
 @test "tutorial's own image answers the same with only bootstrap exchanged" {
-  local tutorial=../shared/tutorial folder=$BATS_TEST_TMPDIR/tutorial id
+  local tutorial=bench/baseline/tutorial folder=$BATS_TEST_TMPDIR/tutorial id
   mkdir "$folder"
   cp "$tutorial/Dockerfile" "$tutorial/function.sh" "$folder"
   id=$(docker create "$(image_of runtime)" any)

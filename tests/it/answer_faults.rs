@@ -1,14 +1,14 @@
-//! What goes wrong with an answer, contract #19 to #27: never two answers to one delivery, and none lost. Paths and
+//! What goes wrong with an answer: never two answers to one delivery, and none lost. Paths and
 //! headers are spelled as in AWS's documentation.
 
 use crate::next_faults::{PROMPTLY, assert_gives_up};
-use crate::support::{Event, Reply, Sandbox};
 use crate::wire::{COUNTING, Silent, event, event_text, response_text};
+use support::{Event, Reply, Sandbox};
 
-/// Six MiB and 100 bytes: the largest response that Lambda takes (contract #22).
+/// Six MiB and 100 bytes: the largest response that Lambda takes.
 const MAX_RESPONSE_BYTES: usize = 6_291_556;
 
-/// Contract #24, #25: the platform no longer waits for this answer; the next invocation is as good as any.
+/// The platform no longer waits for this answer; the next invocation is as good as any.
 #[test]
 fn an_answer_that_is_refused_is_logged_and_the_next_invocation_served() {
     for handler in ["function.handler", "function.fails"] {
@@ -47,7 +47,6 @@ fn an_answer_that_is_refused_is_logged_and_the_next_invocation_served() {
     }
 }
 
-/// Contract #26.
 #[test]
 fn an_answer_that_gets_500_ends_the_process() {
     for handler in ["function.handler", "function.fails"] {
@@ -177,7 +176,7 @@ fn an_answer_whose_reply_is_lost_is_not_given_twice() {
     assert_eq!(sandbox.runs(), 8);
 }
 
-/// Contract #19: `next` gives an unanswered event again. It has an answer already, which was lost on the way.
+/// `next` gives an unanswered event again. It has an answer already, which was lost on the way.
 #[test]
 fn an_event_that_comes_again_gets_the_answer_it_had() {
     for handler in ["function.handler", "function.fails"] {
@@ -231,7 +230,7 @@ fn a_large_answer_that_is_reset_on_the_way_is_survived() {
     assert!(sandbox.api.answers("reset").len() <= 1);
 }
 
-/// Contract #22, #23: measured in bytes, before it is sent.
+/// Measured in bytes, before it is sent.
 #[test]
 fn a_response_that_is_too_large_is_an_error_and_nothing_else() {
     let script = "handler() { head -c \"$1\" /dev/zero | tr '\\0' x; [[ $1 != *0 ]] || echo; }";
@@ -284,7 +283,7 @@ fn a_response_that_is_too_large_in_bytes_though_not_in_characters_is_an_error() 
     );
 }
 
-/// Contract #23: 413 is told to the caller by the platform; an error after it would be a second answer.
+/// 413 is told to the caller by the platform; an error after it would be a second answer.
 #[test]
 fn a_response_that_the_platform_finds_too_large_is_not_followed_by_an_error() {
     let sandbox = Silent::counting();

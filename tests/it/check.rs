@@ -7,12 +7,11 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{LIMIT, Process, Said, TaskRoot, repository_file};
-
-const COSHELL: &str = env!("CARGO_BIN_EXE_coshell");
+use support::coshell_path;
+use support::{LIMIT, Process, Said, TaskRoot, repository_file};
 
 fn command(root: &Path, handler: &str) -> Command {
-    let mut command = Command::new(COSHELL);
+    let mut command = Command::new(coshell_path());
     command
         .args(["check", handler, "--task-root"])
         .arg(root)
@@ -21,7 +20,7 @@ fn command(root: &Path, handler: &str) -> Command {
 }
 
 #[track_caller]
-fn said(root: &TaskRoot, handler: &str, options: &[&str]) -> Said {
+pub(crate) fn said(root: &TaskRoot, handler: &str, options: &[&str]) -> Said {
     let mut command = command(root.path(), handler);
     command.args(options);
     Said::of(command)
@@ -29,7 +28,7 @@ fn said(root: &TaskRoot, handler: &str, options: &[&str]) -> Said {
 
 /// The object for machines. Its counts and the exit status agree with its findings.
 #[track_caller]
-fn json_of(root: &Path, handler: &str) -> Value {
+pub(crate) fn json_of(root: &Path, handler: &str) -> Value {
     let mut command = command(root, handler);
     command.arg("--json");
     let said = Said::of(command);
@@ -52,14 +51,14 @@ fn json_of(root: &Path, handler: &str) -> Value {
 }
 
 #[track_caller]
-fn findings(root: &TaskRoot, handler: &str) -> Vec<Value> {
+pub(crate) fn findings(root: &TaskRoot, handler: &str) -> Vec<Value> {
     let document = json_of(root.path(), handler);
     document["findings"].as_array().expect("findings").clone()
 }
 
 /// The one finding of this check that mentions `text`.
 #[track_caller]
-fn the<'a>(findings: &'a [Value], check: &str, text: &str) -> &'a Value {
+pub(crate) fn the<'a>(findings: &'a [Value], check: &str, text: &str) -> &'a Value {
     let is_it = |one: &&Value| {
         one["check"] == check && one["message"].as_str().is_some_and(|it| it.contains(text))
     };
@@ -69,7 +68,7 @@ fn the<'a>(findings: &'a [Value], check: &str, text: &str) -> &'a Value {
 }
 
 #[track_caller]
-fn has_none(findings: &[Value], check: &str) {
+pub(crate) fn has_none(findings: &[Value], check: &str) {
     let found: Vec<_> = findings
         .iter()
         .filter(|one| one["check"] == check)
@@ -78,7 +77,7 @@ fn has_none(findings: &[Value], check: &str) {
 }
 
 /// A task root with a `function.sh`.
-fn with(script: &str) -> TaskRoot {
+pub(crate) fn with(script: &str) -> TaskRoot {
     let root = TaskRoot::new();
     root.write("function.sh", script);
     root
@@ -89,7 +88,7 @@ const HEALTHY: &str = "# shellcheck shell=bash\nhandler() {\n  printf '%s' \"$1\
 #[test]
 fn a_clean_handler_is_one_quiet_line() {
     let root = with(HEALTHY);
-    root.write("jobs/nightly.sh", "#!/bin/bash\necho \"$1\"\n");
+    root.write("jobs/nightly.sh", "#!/bin/bash\ncat\n");
     root.write_program("report", "#!/usr/bin/awk -f\n{ print }\n");
     for (handler, line) in [
         (
@@ -133,7 +132,7 @@ fn names_that_mean_nothing_are_told_with_what_was_likely_meant() {
         ),
         (
             "function.sh:handler",
-            "Runtime.HandlerNotFound",
+            "Runtime.MalformedHandlerName",
             "function.handler",
         ),
         (
@@ -219,10 +218,7 @@ fn syntax_errors_have_their_line() {
     let root =
         with("shopt -s extglob\nhandler() {\n  case $1 in +([0-9])) echo \"n\" ;; esac\n}\n");
     has_none(&findings(&root, "function.handler"), "syntax");
-    root.write(
-        "archive.sh",
-        "#!/bin/bash\necho \"$1\"\nexit 0\n)) (\" if\n",
-    );
+    root.write("archive.sh", "#!/bin/bash\ncat\nexit 0\n)) (\" if\n");
     assert!(findings(&root, "archive.sh").is_empty());
 }
 
@@ -433,7 +429,7 @@ fn task_roots_are_found_by_every_kind_of_path() {
     let root = with(". ./gone.sh\nhandler() { :; }\n");
     root.write("below/file", "");
     for path in ["below/..", "./below/../", "."] {
-        let mut command = Command::new(COSHELL);
+        let mut command = Command::new(coshell_path());
         command
             .args(["check", "function.handler", "--task-root", path])
             .current_dir(root.path());
@@ -639,7 +635,8 @@ fn colour_is_for_terminals_that_do_not_refuse_it() {
     let typescript = |setting: &str| {
         let mut script = Command::new("script");
         let line = format!(
-            "{setting} '{COSHELL}' check function.handler --task-root '{}'",
+            "{setting} '{}' check function.handler --task-root '{}'",
+            coshell_path(),
             root.path().display()
         );
         script

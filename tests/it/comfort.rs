@@ -3,9 +3,8 @@
 use std::io;
 use std::process::Command;
 
-use crate::support::{LIMIT, Process};
-
-const COSHELL: &str = env!("CARGO_BIN_EXE_coshell");
+use support::coshell_path;
+use support::{LIMIT, Process};
 
 /// What a program did: its status, its standard output and error.
 #[derive(Debug)]
@@ -30,7 +29,7 @@ fn run(command: Command) -> Run {
 
 #[track_caller]
 fn coshell(arguments: &[&str]) -> Run {
-    let mut command = Command::new(COSHELL);
+    let mut command = Command::new(coshell_path());
     command.args(arguments);
     run(command)
 }
@@ -46,7 +45,7 @@ fn printed(run: Run) -> String {
 #[track_caller]
 fn bash(script: &str) -> String {
     let mut command = Command::new("bash");
-    command.args(["-o", "pipefail", "-c", script, "bash", COSHELL]);
+    command.args(["-o", "pipefail", "-c", script, "bash", coshell_path()]);
     printed(run(command))
 }
 
@@ -147,7 +146,7 @@ fn manual_pages_are_without_fault_and_whole() {
 fn help_of_every_subcommand_has_examples_and_is_not_wide() {
     for name in subcommands() {
         for option in ["-h", "--help"] {
-            let mut command = Command::new(COSHELL);
+            let mut command = Command::new(coshell_path());
             command.args([&name, option]).env("COLUMNS", "300");
             let help = printed(run(command));
             assert!(help.contains("\nExamples:\n  "), "{name}:\n{help}");
@@ -177,7 +176,7 @@ fn reader_that_has_seen_enough_is_no_failure() {
     for arguments in [&["man"][..], &["man", "invoke"], &["completions", "zsh"]] {
         let (reader, writer) = io::pipe().expect("a pipe");
         drop(reader);
-        let mut command = Command::new(COSHELL);
+        let mut command = Command::new(coshell_path());
         let output = command.args(arguments).stdout(writer).output();
         let output = output.expect("coshell starts");
         assert!(output.status.success(), "{arguments:?}: {}", output.status);
@@ -188,7 +187,7 @@ fn reader_that_has_seen_enough_is_no_failure() {
 #[test]
 fn output_that_cannot_be_written_is_told() {
     let mut command = Command::new("bash");
-    command.args(["-c", "\"$1\" man >/dev/full", "bash", COSHELL]);
+    command.args(["-c", "\"$1\" man >/dev/full", "bash", coshell_path()]);
     let run = run(command);
     assert_eq!(run.status, 2, "{run:?}");
     assert_eq!(

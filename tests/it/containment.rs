@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Event, LIMIT, Sandbox, wait_until};
+use support::{Event, LIMIT, Sandbox, wait_until};
 
 /// Shows, under the request id `probe-<n>`, what a handler gets and can change; forks only for the event.
 const PROBE: &str = r#"
@@ -32,7 +32,7 @@ probe() {
 "#;
 
 /// A handler that misbehaves.
-pub struct Case {
+pub(crate) struct Case {
     top_level: String,
     body: String,
     environment: Vec<(String, String)>,
@@ -40,7 +40,7 @@ pub struct Case {
 }
 
 /// What a [`Case`] is for once it was answered and the next invocations were found unharmed.
-pub struct Aftermath {
+pub(crate) struct Aftermath {
     pub sandbox: Sandbox,
     /// The error document; null after a response.
     pub document: Value,
@@ -49,7 +49,7 @@ pub struct Aftermath {
 
 impl Case {
     /// `body` is the handler's, after which the variable `kept` is set.
-    pub fn of(body: &str) -> Self {
+    pub(crate) fn of(body: &str) -> Self {
         Self {
             top_level: String::new(),
             body: body.to_owned(),
@@ -59,39 +59,42 @@ impl Case {
     }
 
     /// What stands before the handler in its file.
-    pub fn with(mut self, top_level: &str) -> Self {
+    pub(crate) fn with(mut self, top_level: &str) -> Self {
         self.top_level = format!("{top_level}\n");
         self
     }
 
     /// What `set` is given, in the place of `-euo pipefail`.
-    pub fn options(mut self, options: &str) -> Self {
+    pub(crate) fn options(mut self, options: &str) -> Self {
         self.environment
             .push(("COSHELL_SHELL_OPTIONS".to_owned(), options.to_owned()));
         self
     }
 
     /// What it leaves running may log while the healthy invocations run, and bash may complain of what it is made to read.
-    pub fn logs_later(mut self) -> Self {
+    pub(crate) fn logs_later(mut self) -> Self {
         self.may_log = true;
         self
     }
 
-    fn start(&self) -> Sandbox {
+    /// In the isolation that holds by default, or in another one.
+    fn start(&self, isolation: Option<&str>) -> Sandbox {
         let script = format!(
             "{PROBE}{}handler() {{\n  case $1 in\n    probe-*) probe \"$@\"; builtin return ;;\n    kept) builtin printf %s \"${{kept-}}\"; builtin return ;;\n  esac\n  kept=yes\n{}\n}}\n",
             self.top_level, self.body
         );
         let plan = Sandbox::of(&script).file("lib.sh", "lib_exits() {\n  exit \"$@\"\n}\n");
         let environment = self.environment.iter();
-        environment
-            .fold(plan, |plan, (name, value)| plan.env(name, value))
-            .start()
+        let plan = environment.fold(plan, |plan, (name, value)| plan.env(name, value));
+        match isolation {
+            Some(isolation) => plan.env("COSHELL_ISOLATION", isolation).start(),
+            None => plan.start(),
+        }
     }
 
     /// The bad invocation succeeds with this response.
     #[track_caller]
-    pub fn responds(self, response: &str) -> Aftermath {
+    pub(crate) fn responds(self, response: &str) -> Aftermath {
         self.run(|sandbox| {
             let got = sandbox.respond("bad");
             assert_eq!(String::from_utf8_lossy(&got), response);
@@ -101,7 +104,7 @@ impl Case {
 
     /// The bad invocation fails with this errorType, and a message that has all these parts.
     #[track_caller]
-    pub fn fails(self, error_type: &str, parts: &[&str]) -> Aftermath {
+    pub(crate) fn fails(self, error_type: &str, parts: &[&str]) -> Aftermath {
         self.run(|sandbox| {
             let document = sandbox.fail("bad");
             assert_eq!(document["errorType"], error_type, "{document}");
@@ -113,10 +116,22 @@ impl Case {
         })
     }
 
+    /// With the isolation that holds by default, and then without one: there it shows whether the shell lives on.
     #[track_caller]
-    pub fn run(self, misbehave: impl FnOnce(&Sandbox) -> Value) -> Aftermath {
-        println!("the case: {}", self.body);
-        let sandbox = self.start();
+    pub(crate) fn run(self, misbehave: impl Fn(&Sandbox) -> Value) -> Aftermath {
+        let aftermath = self.run_isolated(None, &misbehave);
+        assert_eq!(aftermath.sandbox.respond("kept"), b"");
+        self.run_isolated(Some("none"), &misbehave)
+    }
+
+    #[track_caller]
+    fn run_isolated(
+        &self,
+        isolation: Option<&str>,
+        misbehave: &impl Fn(&Sandbox) -> Value,
+    ) -> Aftermath {
+        println!("the case: {}, {isolation:?}", self.body);
+        let sandbox = self.start(isolation);
         let before = probe(&sandbox, 1);
         let shell_pid_before = sandbox.bootstrap.shell_pid();
         let document = misbehave(&sandbox);
@@ -180,7 +195,7 @@ fn probe(sandbox: &Sandbox, number: usize) -> String {
 impl Aftermath {
     /// The shell is the one of before, and has the handler's variables.
     #[track_caller]
-    pub fn lives_on(self) -> Self {
+    pub(crate) fn lives_on(self) -> Self {
         assert_eq!(
             self.sandbox.bootstrap.shell_pid(),
             self.shell_pid_before,
@@ -193,20 +208,20 @@ impl Aftermath {
 
     /// The shell is another one, for which the file was sourced anew.
     #[track_caller]
-    pub fn replaces_the_shell(self) -> Self {
+    pub(crate) fn replaces_the_shell(self) -> Self {
         assert_ne!(self.sandbox.bootstrap.shell_pid(), self.shell_pid_before);
         assert_eq!(self.sandbox.respond("kept"), b"");
         self
     }
 
     #[track_caller]
-    pub fn logs(self, text: &str) -> Self {
+    pub(crate) fn logs(self, text: &str) -> Self {
         self.sandbox.bootstrap.wait_log(text);
         self
     }
 
     #[track_caller]
-    pub fn does_not_log(self, text: &str) -> Self {
+    pub(crate) fn does_not_log(self, text: &str) -> Self {
         let log = self.sandbox.bootstrap.final_log();
         assert!(!log.contains(text), "{text:?} in the log:\n{log}");
         self
@@ -214,7 +229,7 @@ impl Aftermath {
 }
 
 #[track_caller]
-pub fn fails_with(sandbox: &Sandbox, parts: &[&str]) -> Value {
+pub(crate) fn fails_with(sandbox: &Sandbox, parts: &[&str]) -> Value {
     let document = sandbox.fail("bad");
     let message = document["errorMessage"].as_str().unwrap_or_default();
     for part in parts {
@@ -277,10 +292,11 @@ fn the_answer_is_posted_before_the_file_is_sourced_again() {
 }
 
 #[test]
-fn variables_and_functions_live_on() {
+fn variables_and_functions_live_on_without_isolation() {
     let sandbox = Sandbox::of(
         "count=0\nhandler() {\n  count=$((count + 1))\n  if ((count == 1)); then later() { printf '%s by a function of the first, exported %s' \"$count\" \"$(printenv KEPT)\"; }; declare -gA map=([a]=1); export KEPT=k; fi\n  if ((count == 3)); then exit 9; fi\n  later; printf ' %s' \"${map[a]}\"\n}",
     )
+    .env("COSHELL_ISOLATION", "none")
     .start();
     assert_eq!(
         sandbox.respond(""),

@@ -372,7 +372,7 @@ fn endless_recursion_kills_the_shell_alone() {
         .run(|sandbox| fails_with(sandbox, &["maximum function nesting level exceeded"]));
 }
 
-/// protocol.md F: these discard the command that bash reads, and the shell goes on.
+/// These discard the command that bash reads, and the shell goes on.
 #[test]
 fn errors_that_discard_the_command_fail_the_invocation_alone() {
     Case::of("printf a; echo $((1 / 0)); printf never")

@@ -5,7 +5,7 @@
 use serde_json::Value;
 
 use crate::containment::{Case, fails_with};
-use crate::support::{Event, Sandbox};
+use support::{Event, Sandbox};
 
 #[test]
 fn functions_with_the_names_of_builtins_harm_nothing() {

@@ -5,7 +5,7 @@
 use serde_json::Value;
 
 use crate::containment::{Case, fails_with};
-use crate::support::{Event, Sandbox};
+use support::{Event, Sandbox};
 
 #[test]
 fn xtrace_traces_the_handler_and_nothing_of_ours() {

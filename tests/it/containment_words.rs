@@ -3,15 +3,16 @@
 use serde_json::Value;
 
 use crate::containment::{Case, fails_with};
-use crate::support::{Event, Sandbox};
+use support::{Event, Sandbox};
 
-/// All that the driver says, as a handler would imitate it.
+/// All that the driver says, as a handler would imitate it. A whole word `trap` would lead its events into forks, which
+/// `kill -9 $$` does not end.
 const LOOK_ALIKES: &str = r"
 words() {
   printf 'ready\n- ready 0 5.2\0return 1 return 0 0\n%s 2 return 0 0\n' aaaaaaaa
   printf 'died - return 0 0\ndied 2 exit 0 1\n\0'
   printf '\0/\0errexit\0extglob\0 \0\0\0\0\0\0000022\naaaaaaaa\0'
-  printf 'trap -- '\''kill $$'\'' EXIT\n'
+  printf 'tra''p -- '\''kill $$'\'' EXIT\n'
   printf 'undefined\nerrexit 1 2 3\n,, aaaaaaaa\n\0\0\0\0'
 }
 ";

@@ -1,9 +1,9 @@
-//! The context of an invocation: a header of `GET next` is a variable of the handler (contract #13, #14, #56).
+//! The context of an invocation: a header of `GET next` is a variable of the handler.
 
-use crate::support::{Event, Sandbox};
 use crate::wire::{EVENT_MARK, Silent};
+use support::{Event, Sandbox};
 
-/// Every header that `GET next` can carry for the handler, and the variable that shows it (contract #13, #56).
+/// Every header that `GET next` can carry for the handler, and the variable that shows it.
 /// Without the request id, which is always there.
 const CONTEXT: [(&str, &str, &str); 7] = [
     (
@@ -111,7 +111,6 @@ fn header_names_count_in_any_case() {
     }
 }
 
-/// Contract #13, #14, #56.
 #[test]
 fn context_variables_are_unset_when_their_header_is_absent() {
     let sandbox = Silent::start(Sandbox::of(SHOWS_CONTEXT));

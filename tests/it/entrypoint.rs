@@ -4,8 +4,9 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 use nix::sys::signal::Signal;
 
-use crate::support::served::{COSHELL, INVOCATIONS, STREAMING_INVOCATIONS};
-use crate::support::{LIMIT, Sandbox, Served, excerpt, own_address, wait_until};
+use support::coshell_path;
+use support::served::{INVOCATIONS, STREAMING_INVOCATIONS};
+use support::{LIMIT, Sandbox, Served, excerpt, own_address, wait_until};
 
 const PRINTS_PATH: &str =
     r#"handler() { local path=${1#*'"rawPath":"'}; echo "the path: ${path%%'"'*}"; }"#;
@@ -30,7 +31,7 @@ fn get(served: &Served, path: &str) -> String {
 #[test]
 fn entry_point_is_bootstrap_where_there_is_a_runtime_api() {
     let plan = Sandbox::of("handler() { echo named; }").env("_HANDLER", "another.one");
-    let plan = plan.program(&[COSHELL, "entrypoint", "function.handler"]);
+    let plan = plan.program(&[coshell_path(), "entrypoint", "function.handler"]);
     let sandbox = plan.env("PORT", "no port").start();
     assert_eq!(sandbox.respond("{}"), b"named");
 }
@@ -96,7 +97,7 @@ fn port_is_that_of_a_function_url_unless_another_is_given() {
 
 #[test]
 fn port_that_is_none_is_told_where_it_matters() {
-    let wrong = |plan: crate::support::served::Plan| plan.env("PORT", "eighty");
+    let wrong = |plan: support::served::Plan| plan.env("PORT", "eighty");
     let said = "coshell: cannot use PORT eighty: eighty is no port\n";
     let plan = wrong(Served::of(PRINTS_PATH)).word("--function-url");
     assert_eq!(plan.refusal(), (2, said.to_owned()));

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Call, Event, Process, Sandbox};
+use support::{Call, Event, Process, Sandbox};
 
 /// Fails one invocation of `script`; what was posted.
 #[track_caller]
@@ -95,7 +95,7 @@ fn an_error_document_has_its_three_fields_and_headers() {
     );
 }
 
-/// Contract #40: a word, a dot, letters; anything else is `Runtime.Unknown` to Lambda.
+/// A word, a dot, letters; anything else is `Runtime.Unknown` to Lambda.
 #[test]
 fn every_error_type_is_a_category_and_letters() {
     for body in [
@@ -202,7 +202,7 @@ fn a_stack_trace_has_the_true_lines_of_two_files() {
             "{paths}"
         );
     }
-    // In the trap of a signal bash does not know the line of the innermost frame (protocol.md F).
+    // In the trap of a signal bash does not know the line of the innermost frame.
     let killed = trace(&sandbox.invoke(Event::fresh("kill")));
     assert_eq!(killed[1..], outer);
     assert!(
@@ -380,11 +380,7 @@ fn long_commands_and_deep_stacks_are_capped() {
         trace(&call)[0].starts_with("deep_"),
         "the innermost frame comes first"
     );
-    assert!(
-        call.body.len() < 1024 * 1024,
-        "contract #43: {} bytes",
-        call.body.len()
-    );
+    assert!(call.body.len() < 1024 * 1024, "{} bytes", call.body.len());
     cause(&call);
 }
 

@@ -1,4 +1,4 @@
-//! The log as frames on the descriptor that the platform gives (contract #69, #71).
+//! The log as frames on the descriptor that the platform gives.
 
 use std::fs::File;
 use std::io::Read;
@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::{
+use support::{
     Event, Gate, LIMIT, Plan, Reply, Sandbox, bootstrap_path, open_descriptors, wait_until,
 };
 
@@ -244,7 +244,8 @@ fn init_error_is_one_record() {
     assert_eq!(failure.0, FATAL);
     assert!(
         failure.1.starts_with("bootstrap: fatal: Runtime.HandlerFileFailed: cannot load handler function.handler: `false` ended with status 1 at /")
-            && failure.1.ends_with("/function.sh:3"),
+            && failure.1.contains("/function.sh:3\n    at load (")
+            && failure.1.ends_with("/function.sh:5)"),
         "{}",
         failure.1
     );

@@ -4,9 +4,9 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-use crate::support::http::chunks;
-use crate::support::served::{INVOCATIONS, reply};
-use crate::support::{HttpReply, LIMIT, Served, excerpt, wait_until};
+use support::http::chunks;
+use support::served::{INVOCATIONS, reply};
+use support::{HttpReply, LIMIT, Served, excerpt, wait_until};
 
 /// Answers with the event itself, in base64: the event has no statusCode, but what is in it may look like one.
 const TELLS: &str =
@@ -33,6 +33,211 @@ fn event_of(
 #[track_caller]
 fn answered(served: &Served, answer: &str) -> HttpReply {
     served.request("POST", "/", &[TEXT], answer)
+}
+
+/// There is one line of the log about this request: its beginning, milliseconds, the request id, and its end.
+#[track_caller]
+fn assert_logged(served: &Served, start: &str, reply: &HttpReply, end: &str) {
+    let request_id = reply.header("X-Amzn-RequestId").expect("an id");
+    served.process.wait_log(&format!(" ms {request_id}{end}"));
+    let log = served.stderr();
+    let lines: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains(request_id))
+        .collect();
+    assert_eq!(lines.len(), 1, "{log}");
+    let middle = lines[0].strip_prefix(&format!("coshell: {start} "));
+    let ms = middle
+        .and_then(|middle| middle.split_once(" ms "))
+        .map(|(ms, _)| ms);
+    assert!(ms.is_some_and(|ms| ms.parse::<f64>().is_ok()), "{log}");
+}
+
+#[test]
+fn each_request_is_a_line_of_the_log() {
+    let script = "handler() { printf '{\"statusCode\": 404, \"body\": \"none\"}'; }";
+    let served = Served::of(script).word("--function-url").start();
+    let reply = served.request("PUT", "/a%1b[31m/b?secret=word", &[TEXT], "secret event");
+    assert_logged(&served, "PUT /a%1b[31m/b 404", &reply, "\n");
+    let foreign = [
+        ("Sec-Fetch-Site", "cross-site"),
+        ("Sec-Fetch-Mode", "no-cors"),
+    ];
+    let reply = served.request("GET", "/image", &foreign, "");
+    assert_logged(&served, "GET /image 403", &reply, "\n");
+    // Calls of the other door have their lines already, and events are never logged.
+    assert_eq!(served.call("secret event").status, 200);
+    let log = served.process.log();
+    assert!(
+        !log.contains("secret") && log.matches(" ms ").count() >= 2,
+        "{log}"
+    );
+    assert_eq!(served.stderr().lines().count(), 3, "{log}");
+    let quiet = Served::of(script)
+        .word("--function-url")
+        .env("LOG_LEVEL", "info");
+    let quiet = quiet.start();
+    assert_eq!(quiet.request("GET", "/", &[], "").status, 404);
+}
+
+#[test]
+fn event_tells_who_called_and_by_what() {
+    let served = Served::of(TELLS).word("--function-url").start();
+    let port = served.address.rsplit_once(':').expect("a port").1;
+    let event = event_of(&served, "GET", "/", &[], b"");
+    let headers = &event["headers"];
+    assert_eq!(
+        headers["x-forwarded-for"],
+        event["requestContext"]["http"]["sourceIp"]
+    );
+    assert_eq!(headers["x-forwarded-port"], port);
+    assert_eq!(headers["x-forwarded-proto"], "http");
+    let trace_id = headers["x-amzn-trace-id"].as_str().expect("a trace header");
+    assert!(trace_id.starts_with("Root=1-"), "{trace_id}");
+    // Behind a proxy.
+    let proxied = [
+        ("X-Forwarded-For", "203.0.113.7"),
+        ("X-Forwarded-Proto", "https"),
+        ("X-Forwarded-Port", "443"),
+        ("X-Amzn-Trace-Id", "Root=1-2-3"),
+    ];
+    let event = event_of(&served, "GET", "/", &proxied, b"");
+    let headers = &event["headers"];
+    let callers = headers["x-forwarded-for"].as_str().expect("callers");
+    assert!(callers.starts_with("203.0.113.7, 127."), "{callers}");
+    assert_eq!(
+        [&headers["x-forwarded-proto"], &headers["x-forwarded-port"]],
+        ["https", "443"]
+    );
+    assert_eq!(headers["x-amzn-trace-id"], "Root=1-2-3");
+    // All that AWS documents, those that a function URL has no use for as null.
+    for name in ["pathParameters", "stageVariables"] {
+        assert_eq!(event.get(name), Some(&Value::Null), "{name}");
+    }
+    assert_eq!(
+        event["requestContext"].get("authentication"),
+        Some(&Value::Null)
+    );
+    // The handler's variable is the same.
+    let script = "handler() { printf '%s' \"$_X_AMZN_TRACE_ID\" | grep -qF \"$(grep -o 'Root=[^\"]*' <<<\"$1\")\" && printf same; }";
+    let served = Served::of(script).word("--function-url").start();
+    assert_eq!(served.request("GET", "/", &[], "").body, b"same");
+}
+
+#[test]
+fn requests_are_those_of_a_rest_api_or_a_load_balancer_if_it_is_asked_for() {
+    for (word, alone) in [
+        ("--function-url=v1", false),
+        ("--function-url=only,v1", true),
+    ] {
+        let served = Served::of(TELLS).word(word).start();
+        let headers = [TEXT, ("X-Many", "1"), ("X-Many", "2")];
+        let event = event_of(
+            &served,
+            "POST",
+            "/orders/1?tag=new&tag=gift%20wrap",
+            &headers,
+            b"a body",
+        );
+        assert_eq!(event["httpMethod"], "POST");
+        assert_eq!(event["path"], "/orders/1");
+        assert_eq!(event["multiValueHeaders"]["X-Many"], json!(["1", "2"]));
+        assert_eq!(
+            event["multiValueQueryStringParameters"]["tag"],
+            json!(["new", "gift wrap"])
+        );
+        assert_eq!(event["body"], "a body");
+        assert_eq!(event["headers"]["X-Forwarded-Proto"], "http");
+        let path = "/2015-03-31/functions/function/invocations";
+        assert_eq!(served.request("POST", path, &[], "x").status, 200);
+        assert_eq!(
+            served
+                .request("POST", path, &[], "x")
+                .header("X-Amz-Executed-Version")
+                .is_none(),
+            alone
+        );
+    }
+    let served = Served::of(TELLS).word("--function-url=alb").start();
+    let event = event_of(&served, "GET", "/orders/1?tag=gift%20wrap", &[], b"");
+    assert_eq!(
+        event["queryStringParameters"],
+        json!({"tag": "gift%20wrap"})
+    );
+    assert!(
+        event["requestContext"]["elb"]["targetGroupArn"].is_string(),
+        "{event}"
+    );
+    for (word, answer, status) in [
+        (
+            "v1",
+            r#"{"statusCode": 302, "multiValueHeaders": {"Set-Cookie": ["a=1", "b=2"], "Location": ["/x"]}}"#,
+            302,
+        ),
+        (
+            "v1",
+            r#"{"statusCode": 200, "body": "PGI+", "isBase64Encoded": true}"#,
+            200,
+        ),
+        ("v1", "Hello", 502),
+        ("v1", r#"{"hello": 1}"#, 502),
+        (
+            "alb",
+            r#"{"statusCode": 200, "statusDescription": "200 OK", "headers": {"X-A": "b"}}"#,
+            200,
+        ),
+        ("alb", "{}", 502),
+    ] {
+        let served = Served::of(&format!("handler() {{ printf '%s' '{answer}'; }}"))
+            .word(&format!("--function-url={word}"))
+            .start();
+        let reply = served.request("GET", "/", &[], "");
+        assert_eq!(
+            reply.status,
+            status,
+            "{word} {answer}: {}",
+            excerpt(&reply.body)
+        );
+        let body = String::from_utf8_lossy(&reply.body).into_owned();
+        match status {
+            302 => assert_eq!(reply.header("Location"), Some("/x")),
+            502 => assert!(body.contains("\nit is no "), "{body}"),
+            _ if answer.contains("Encoded") => assert_eq!(body, "<b>"),
+            _ => assert_eq!(reply.header("X-A"), Some("b")),
+        }
+    }
+    let (status, said) = Served::of(TELLS).word("--function-url=v3").refusal();
+    assert!(
+        status == 2 && said.contains("expected only, v1 or alb"),
+        "{said}"
+    );
+}
+
+#[test]
+fn nothing_is_a_proxy() {
+    for words in [&["--function-url"][..], &["--function-url=only"], &[]] {
+        let plan = words
+            .iter()
+            .fold(Served::of(TELLS), |plan, word| plan.word(word));
+        let served = plan.start();
+        let mut stream = std::net::TcpStream::connect(&served.address).expect("a connection");
+        let request = format!(
+            "CONNECT example.com:443 HTTP/1.1\r\nHost: {}\r\n\r\n",
+            served.address
+        );
+        std::io::Write::write_all(&mut stream, request.as_bytes()).expect("written");
+        stream.set_read_timeout(Some(LIMIT)).expect("a limit");
+        let mut line = String::new();
+        let mut reader = std::io::BufReader::new(stream);
+        std::io::BufRead::read_line(&mut reader, &mut line).expect("an answer");
+        let expected = if words.is_empty() {
+            "HTTP/1.1 404 "
+        } else {
+            "HTTP/1.1 405 "
+        };
+        assert!(line.starts_with(expected), "{words:?}: {line}");
+        assert_eq!(served.process.log().matches("START").count(), 0);
+    }
 }
 
 #[test]
@@ -200,15 +405,27 @@ fn answer_that_makes_no_sense_is_a_bad_gateway_and_told() {
             "\"a b\" is no name of a header",
         ),
         (
+            "{\"statusCode\": 201,\n \"body\": \"say \"hi\"\"}",
+            "it has a statusCode and is no JSON: expected `,` or `}` at line 2 column 16; lambda_http_response quotes",
+        ),
+        (
+            "\n {\"body\": \"two\nlines\", \"statusCode\": 200}",
+            "it has a statusCode and is no JSON: control character",
+        ),
+        (
             r#"{"statusCode": 200, "cookies": "a=1"}"#,
             "its cookies are not an array",
         ),
     ] {
         let reply = served.request("POST", "/some/path?x=1", &[TEXT], answer);
         assert_eq!(reply.status, 502, "{answer}");
-        assert_eq!(reply.body, b"Internal Server Error");
-        let line = format!("coshell: cannot answer POST /some/path: {told}");
-        served.process.wait_log(&line);
+        let body = String::from_utf8_lossy(&reply.body);
+        let reason = body.strip_prefix("Internal Server Error\n");
+        assert!(
+            reason.is_some_and(|reason| reason.starts_with(told)),
+            "{body}"
+        );
+        assert_logged(&served, "POST /some/path 502", &reply, &format!(": {told}"));
     }
 }
 
@@ -220,10 +437,14 @@ fn failure_is_a_bad_gateway_and_told() {
         let reply = served.request("GET", path, &[], "");
         assert_eq!(
             (reply.status, reply.body.as_slice()),
-            (502, &b"Internal Server Error"[..])
+            (502, &b"Internal Server Error\nthe function failed\n"[..])
         );
-        let line = format!("coshell: cannot answer GET {path}: the function failed\n");
-        served.process.wait_log(&line);
+        assert_logged(
+            &served,
+            &format!("GET {path} 502"),
+            &reply,
+            ": the function failed",
+        );
     }
 }
 
@@ -237,13 +458,31 @@ fn api_and_url_are_served_side_by_side() {
         (page.status, page.body.as_slice()),
         (200, &b"{\"headers"[..])
     );
-    // A function URL is for other pages too; the API is not.
+    // A function URL is for other pages of this machine too, and for links; the API is not.
     let foreign = [("Origin", "https://example.com")];
-    assert_eq!(served.request("GET", "/", &foreign, "").status, 200);
-    assert_eq!(
-        served.request("POST", INVOCATIONS, &foreign, "").status,
-        403
-    );
+    let image = [
+        ("Sec-Fetch-Site", "cross-site"),
+        ("Sec-Fetch-Mode", "no-cors"),
+    ];
+    let neighbour = [("Origin", "http://localhost:3000")];
+    let link = [
+        ("Sec-Fetch-Site", "cross-site"),
+        ("Sec-Fetch-Mode", "navigate"),
+        ("Sec-Fetch-Dest", "document"),
+    ];
+    for (headers, of_url) in [
+        (&foreign[..], 403),
+        (&image, 403),
+        (&neighbour, 200),
+        (&link, 200),
+    ] {
+        let status = |path| served.request("GET", path, headers, "").status;
+        assert_eq!(
+            (status("/"), status(INVOCATIONS)),
+            (of_url, 403),
+            "{headers:?}"
+        );
+    }
 }
 
 const STREAMING: [(&str, &str); 2] = [
@@ -251,7 +490,6 @@ const STREAMING: [(&str, &str); 2] = [
     ("Transfer-Encoding", "chunked"),
 ];
 
-/// Contract #36.
 #[test]
 fn streamed_answer_with_a_prelude_comes_as_it_is_made() {
     let served = Served::played().word("--function-url").start();
@@ -286,10 +524,8 @@ fn streamed_answer_with_a_prelude_comes_as_it_is_made() {
     let path = format!("/invocation/{request_id}/response");
     let body = chunks(b"no prelude", 100, &[]);
     assert_eq!(runtime.post(&path, &headers, body).status, 202);
-    assert_eq!(served.finish(caller).status, 502);
-    served
-        .process
-        .wait_log("cannot answer GET /: it ended in its prelude\n");
+    let page = served.finish(caller);
+    assert_logged(&served, "GET / 502", &page, ": it ended in its prelude");
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::thread;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::served::coshell;
-use crate::support::{LIMIT, Process, Served, TaskRoot, own_address};
+use support::served::coshell;
+use support::{LIMIT, Process, Served, TaskRoot, own_address};
 
 /// What it did: its status, its standard output and error.
 struct Run {
@@ -62,14 +62,67 @@ fn response_alone_is_on_standard_output() {
     assert_eq!(run.stdout, "1: from a file");
 }
 
+/// util-linux's script gives it a terminal: there people read, and nobody parses.
+#[test]
+fn a_failure_is_one_message_at_a_terminal() {
+    let task_root = function("handler() { return 3; }");
+    for (handler, part) in [
+        (
+            "function.handler",
+            "Function.HandlerFailed: handler returned status 3",
+        ),
+        (
+            "function.hander",
+            "defines no function hander; it defines handler; did you mean function.handler?",
+        ),
+        (
+            "functoin.handler",
+            "functoin.sh: No such file or directory (os error 2); did you mean function.handler?",
+        ),
+    ] {
+        let line = format!("{} invoke {handler} --event x", support::coshell_path());
+        let mut command = coshell(&task_root);
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        command = {
+            let mut script = std::process::Command::new("script");
+            script
+                .args(["-qec", &line, "/dev/null"])
+                .current_dir(task_root.path());
+            script
+                .env_clear()
+                .env("PATH", path)
+                .env("LAMBDA_TASK_ROOT", task_root.path());
+            drop(command);
+            script
+        };
+        let process = Process::start(command);
+        let status = process.wait_exit(LIMIT).code();
+        process.final_log();
+        let shown = String::from_utf8_lossy(&process.stdout()).into_owned();
+        assert_eq!(status, Some(1), "{shown}");
+        assert_eq!(shown.matches(part).count(), 1, "{part} in {shown}");
+        assert!(!shown.contains("errorMessage"), "{shown}");
+    }
+}
+
 #[test]
 fn failure_is_explained_and_its_status_is_1() {
     let task_root = function(COUNTS);
     let run = invoke(&task_root, &["function.handler", "--event", "bad 1"]);
     assert_eq!(run.status, 1, "{}", run.stderr);
     assert_eq!(json(&run)["errorType"], "Function.CommandFailed");
+    let said = run.stderr.matches("ended with status 1").count();
+    assert_eq!(said, 1, "one message: {}", run.stderr);
     assert!(
-        run.stderr.contains("\nFunction.CommandFailed: "),
+        run.stderr.contains("error: Function.CommandFailed: ")
+            && run.stderr.ends_with(
+                "\n    handler (function.sh:1)\n"
+                    .replace(
+                        "function.sh",
+                        &task_root.path().join("function.sh").to_string_lossy()
+                    )
+                    .as_str()
+            ),
         "{}",
         run.stderr
     );
@@ -95,7 +148,7 @@ fn what_cannot_be_invoked_has_status_2() {
         .into_owned();
     let handler = "function.handler";
     for (words, said) in [
-        (&[][..], "required arguments were not provided"),
+        (&[][..], "neither an argument nor _HANDLER names a handler"),
         (
             &[handler, "--event-file", "missing.json"],
             "cannot read event from missing.json: No such file",
@@ -129,6 +182,44 @@ fn what_cannot_be_invoked_has_status_2() {
 }
 
 #[test]
+fn handler_comes_from_its_variable_too() {
+    let task_root = function("handler() { echo \"got $1\"; }");
+    let run = |handler: &str| {
+        let mut command = coshell(&task_root);
+        command.args(["invoke", "--event", "x"]);
+        command.env("_HANDLER", handler);
+        command.output().expect("cannot run coshell")
+    };
+    assert_eq!(run("function.handler").stdout, b"got x");
+    let unnamed = run("");
+    assert_eq!(unnamed.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&unnamed.stderr);
+    let expected = "neither an argument nor _HANDLER names a handler";
+    assert!(said.contains(expected), "{said}");
+}
+
+/// In a terminal of its own, by `script` of util-linux.
+#[test]
+fn handler_finds_no_terminal() {
+    let task_root = function(
+        "handler() { if (: </dev/tty) 2>/dev/null; then echo 'a terminal'; else echo 'no terminal'; fi; }",
+    );
+    let mut inner = coshell(&task_root);
+    inner.args(["invoke", "function.handler", "--event", "x"]);
+    let words = std::iter::once(inner.get_program()).chain(inner.get_args());
+    let words: Vec<_> = words.map(|word| format!("'{}'", word.display())).collect();
+    let script = std::process::Command::new("script")
+        .args(["-qec", &words.join(" "), "/dev/null"])
+        .env("LAMBDA_TASK_ROOT", task_root.path())
+        .env("SHELL", "/bin/sh")
+        .stdin(std::process::Stdio::null())
+        .output()
+        .expect("cannot run script");
+    let said = String::from_utf8_lossy(&script.stdout);
+    assert!(said.contains("no terminal"), "{said}");
+}
+
+#[test]
 fn variables_are_given_to_the_function() {
     let task_root = function("handler() { printf '%s %s' \"$STAGE\" \"$TABLE\"; }");
     let file = task_root.write("variables", "STAGE=file\nTABLE=orders\n");
@@ -148,8 +239,9 @@ fn variables_are_given_to_the_function() {
 #[test]
 fn repeating_is_in_one_sandbox_and_tells_how_long_it_took() {
     let task_root = function(COUNTS);
+    let counting = ["--env", "COSHELL_ISOLATION=none"];
     let words = ["function.handler", "--event", "x", "--repeat", "20"];
-    let run = invoke(&task_root, &words);
+    let run = invoke(&task_root, &[&words[..], &counting].concat());
     assert_eq!(
         (run.status, run.stdout.as_str()),
         (0, "20: x"),
@@ -168,7 +260,7 @@ fn repeating_is_in_one_sandbox_and_tells_how_long_it_took() {
     );
     // The first failure is what is shown.
     let words = ["function.handler", "--event", "bad 3", "--repeat", "5"];
-    let run = invoke(&task_root, &words);
+    let run = invoke(&task_root, &[&words[..], &counting].concat());
     assert_eq!(run.status, 1);
     let message = json(&run)["errorMessage"].to_string();
     assert!(message.contains("log 3"), "{message}");
@@ -208,6 +300,8 @@ fn object_for_machines_says_it_all() {
         "--json",
         "--repeat",
         "3",
+        "--env",
+        "COSHELL_ISOLATION=none",
     ];
     let run = invoke(&task_root, &words);
     let told = json(&run);
@@ -229,7 +323,9 @@ fn object_for_machines_says_it_all() {
 
 #[test]
 fn server_that_runs_can_be_called() {
-    let served = Served::of(COUNTS).start();
+    let served = Served::of(COUNTS)
+        .option("--env", "COSHELL_ISOLATION=none")
+        .start();
     let nowhere = TaskRoot::new();
     let endpoint = format!("http://{}", served.address);
     let run = invoke(&nowhere, &["--endpoint", &endpoint, "--event", "x"]);
@@ -308,4 +404,69 @@ fn signal_ends_it_in_order() {
         assert_eq!(process.wait_failure(LIMIT), status, "{}", process.log());
         assert_eq!(process.stdout(), b"");
     }
+}
+
+/// `docs/invoke.md` has a row for each field, and no other rows.
+#[test]
+fn fields_for_machines_are_those_that_the_page_defines() {
+    let page = std::fs::read_to_string(support::repository_file("docs/invoke.md"));
+    let page = page.expect("the page");
+    let table = page
+        .split("The object of `--json` has these fields:")
+        .nth(1);
+    let table = table.expect("a table").split("\n\n").nth(1).expect("rows");
+    let mut defined: Vec<_> = table
+        .lines()
+        .skip(2)
+        .filter_map(|row| row.split('|').nth(1))
+        .flat_map(|names| names.split(", ").map(|name| name.trim().trim_matches('`')))
+        .collect();
+    let task_root = function(COUNTS);
+    let fields = |words: &[&str]| {
+        let run = invoke(&task_root, words);
+        let object = json(&run).as_object().expect("an object").clone();
+        object.keys().cloned().collect::<Vec<_>>()
+    };
+    let mut found = fields(&[
+        "function.handler",
+        "--event",
+        "x",
+        "--json",
+        "--repeat",
+        "2",
+    ]);
+    found.extend(fields(&["function.handler", "--event", "bad 1", "--json"]));
+    found.sort();
+    found.dedup();
+    defined.sort_unstable();
+    assert_eq!(found, defined);
+}
+
+#[test]
+fn memory_is_what_coshell_serve_reports() {
+    let fills = "handler() { local x; printf -v x '%040000000d' 0; printf '%s' \"${#x}\"; }";
+    let of = |script: &str| {
+        let run = invoke(
+            &function(script),
+            &["function.handler", "--event", "x", "--json"],
+        );
+        let by_invoke = json(&run)["maxMemoryUsedMb"].as_u64().expect("a number");
+        let served = Served::of(script).start();
+        assert_eq!(served.call("x").status, 200);
+        served.wait_count("Max Memory Used: ", 1);
+        let log = served.stdout();
+        let (_, figure) = log.split_once("Max Memory Used: ").expect("a figure");
+        let by_serve = figure
+            .split_once(" MB")
+            .and_then(|(figure, _)| figure.parse::<u64>().ok());
+        (by_invoke, by_serve.expect("a number"))
+    };
+    let (small, other_small) = of("handler() { :; }");
+    let (large, other_large) = of(fills);
+    assert!(small.abs_diff(other_small) <= 4, "{small} {other_small}");
+    assert!(
+        large.abs_diff(other_large) <= large / 4,
+        "{large} {other_large}"
+    );
+    assert!(large > small + 38, "{large} {small}");
 }

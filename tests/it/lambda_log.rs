@@ -1,9 +1,9 @@
-//! Records that handlers make with `lambda_log`: their level, their lines, their names (contract #66 to #68, #71).
+//! Records that handlers make with `lambda_log`: their level, their lines, their names.
 
 use serde_json::Value;
 
 use crate::logs::{json, messages, records, records_of};
-use crate::support::{Event, LIMIT, Plan, Sandbox};
+use support::{Event, LIMIT, Plan, Sandbox};
 
 /// What is logged for one invocation with the event `x`.
 #[track_caller]
@@ -135,7 +135,9 @@ fn it_is_no_function_of_the_file() {
             .start();
         let error = sandbox.api.wait_init_error().error_document();
         let message = error["errorMessage"].as_str().unwrap_or_default();
-        let end = format!("defines no function {handler}; it defines {defined}");
+        let end = format!(
+            "defines no function {handler}; it defines {defined}; did you mean function.{defined}?"
+        );
         assert!(message.ends_with(&end), "{message}");
         sandbox.bootstrap.wait_failure(LIMIT);
     }

@@ -5,15 +5,15 @@ use std::time::Instant;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::{Event, Gate, LIMIT, Plan, Reply, Sandbox, wait_until};
+use support::{Event, Gate, LIMIT, Plan, Reply, Sandbox, wait_until};
 
-pub fn json(plan: Plan) -> Plan {
+pub(crate) fn json(plan: Plan) -> Plan {
     plan.env("AWS_LAMBDA_LOG_FORMAT", "JSON")
 }
 
 /// Every line of a log that has to be JSON objects.
 #[track_caller]
-pub fn records(log: &str) -> Vec<Value> {
+pub(crate) fn records(log: &str) -> Vec<Value> {
     let parse = |line: &str| {
         let value: Value =
             serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
@@ -25,7 +25,7 @@ pub fn records(log: &str) -> Vec<Value> {
 
 /// The records of one invocation, after which the process is ended.
 #[track_caller]
-pub fn records_of(plan: Plan, event: Event) -> Vec<Value> {
+pub(crate) fn records_of(plan: Plan, event: Event) -> Vec<Value> {
     let sandbox = plan.start();
     sandbox.invoke(event);
     sandbox.api.wait_parked();
@@ -33,7 +33,7 @@ pub fn records_of(plan: Plan, event: Event) -> Vec<Value> {
 }
 
 #[track_caller]
-pub fn messages(records: &[Value]) -> Vec<&str> {
+pub(crate) fn messages(records: &[Value]) -> Vec<&str> {
     records
         .iter()
         .map(|record| record["message"].as_str().expect("a message"))
@@ -259,7 +259,7 @@ fn lines_of_many_writers_are_all_there() {
     }
 }
 
-/// A full pipe must never stop a handler, whoever reads our stderr slowly (contract #72).
+/// A full pipe must never stop a handler, whoever reads our stderr slowly.
 #[test]
 fn what_a_process_left_behind_logs_between_invocations_is_passed_on() {
     let sandbox = Sandbox::of(
@@ -267,10 +267,12 @@ fn what_a_process_left_behind_logs_between_invocations_is_passed_on() {
     );
     sandbox.task_root().fifo("gate");
     let sandbox = sandbox.start();
-    assert_eq!(sandbox.respond("x"), b"on");
+    assert_eq!(sandbox.respond_to(Event::new("the-id", "x")), b"on");
     sandbox.api.wait_parked();
     sandbox.task_root.release("gate");
-    sandbox.bootstrap.wait_log("\n50000\ndone\n");
+    sandbox
+        .bootstrap
+        .wait_log("\n[the-id] 50000\n[the-id] done\n");
 }
 
 /// The request id that a line is logged under is the one of the invocation that runs.

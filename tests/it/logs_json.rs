@@ -1,9 +1,9 @@
-//! The log as JSON: an object a line (contract #66 to #68).
+//! The log as JSON: an object a line.
 
 use serde_json::Value;
 
 use crate::logs::{json, messages, records, records_of};
-use crate::support::{Event, LIMIT, Sandbox};
+use support::{Event, LIMIT, Sandbox};
 
 #[test]
 fn no_line_is_lost_at_a_high_rate_in_json() {
@@ -98,7 +98,7 @@ fn json_names_the_invocation_of_each_line() {
     );
 }
 
-/// Contract #66: lines that already are objects are not encoded a second time, not a byte of them.
+/// Lines that already are objects are not encoded a second time, not a byte of them.
 #[test]
 fn json_objects_of_the_handler_are_unchanged() {
     let lines = [
@@ -121,7 +121,7 @@ fn json_objects_of_the_handler_are_unchanged() {
     assert_eq!(log.lines().collect::<Vec<_>>(), lines);
 }
 
-/// Contract #67: our own lines, and lines of the handler that carry a level.
+/// Our own lines, and lines of the handler that carry a level.
 #[test]
 fn the_log_level_drops_what_is_less_grave_in_json_alone() {
     let script = r#"handler() {

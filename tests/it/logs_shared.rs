@@ -1,7 +1,7 @@
-//! The log of a process that may serve several events at once: each line says whose it is (contract #59, #70, #89).
+//! The log of a process that may serve several events at once: each line says whose it is.
 
 use crate::logs::{messages, records};
-use crate::support::{Event, Plan, Sandbox};
+use support::{Event, Plan, Sandbox};
 
 fn shared(script: &str) -> Plan {
     Sandbox::of(script).env("AWS_LAMBDA_MAX_CONCURRENCY", "2")

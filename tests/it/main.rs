@@ -1,14 +1,14 @@
 //! Behaviour of the programs, with real bash, real pipes and a scripted Runtime API; a file a behaviour.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-mod support;
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod answer_faults;
+mod arguments;
+mod borders;
+mod bounds;
+mod channels;
 mod check;
+mod check_habits;
 mod comfort;
-mod compare;
-mod compare_logs;
-mod compare_report;
 mod containment;
 mod containment_descriptors;
 mod containment_exit;
@@ -20,16 +20,21 @@ mod containment_words;
 mod context;
 mod deadline;
 mod differential;
-mod emulator_rie;
+mod differential_random;
+mod differential_shell;
 mod entrypoint;
 mod errors;
+mod filters;
 mod frames;
 mod function_url;
+mod idioms;
 mod init;
 mod invoke;
 mod isolation;
+mod keep;
 mod lambda_log;
 mod lanes;
+mod leaks;
 mod leftovers;
 mod logs;
 mod logs_json;
@@ -37,7 +42,9 @@ mod logs_shared;
 mod next_faults;
 mod package;
 mod payload;
+mod places;
 mod programs;
+mod restore;
 mod scripts;
 mod serve_calls;
 mod serve_events;
@@ -51,6 +58,7 @@ mod serve_watch;
 mod settings;
 mod shutdown;
 mod snapshot;
+mod state_fuzz;
 mod streaming;
 mod streaming_faults;
 mod streaming_http;
@@ -58,4 +66,5 @@ mod streaming_served;
 mod surroundings;
 mod telemetry;
 mod tidy;
+mod watchers;
 mod wire;

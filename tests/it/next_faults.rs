@@ -1,13 +1,13 @@
-//! What goes wrong with `GET next`, contract #13, #18, #19: never a part of an event for the whole, never a loop
+//! What goes wrong with `GET next`: never a part of an event for the whole, never a loop
 //! without an end. Paths and headers are spelled as in AWS's documentation.
 
 use std::time::Duration;
 
-use crate::support::{LIMIT, Next, Process, Sandbox};
 use crate::wire::{COUNTING, Silent, event, event_text, response_text};
+use support::{LIMIT, Next, Process, Sandbox};
 
 /// "Promptly", with room for a busy machine.
-pub const PROMPTLY: Duration = Duration::from_secs(5);
+pub(crate) const PROMPTLY: Duration = Duration::from_secs(5);
 /// More tries than these in a row are no longer a few.
 const FEW: usize = 10;
 
@@ -64,7 +64,7 @@ fn cut_nexts(request_id: &str) -> Vec<(&'static str, Next)> {
 
 /// The process ends by itself, bash with it, and the log says all of `words`.
 #[track_caller]
-pub fn assert_gives_up(bootstrap: &Process, limit: Duration, words: &[&str]) {
+pub(crate) fn assert_gives_up(bootstrap: &Process, limit: Duration, words: &[&str]) {
     bootstrap.wait_failure(limit);
     let log = bootstrap.log();
     for word in words {
@@ -72,7 +72,6 @@ pub fn assert_gives_up(bootstrap: &Process, limit: Duration, words: &[&str]) {
     }
 }
 
-/// Contract #18.
 #[test]
 fn next_refused_for_good_is_told_and_ends_the_process() {
     for (status, error_type) in [
@@ -96,7 +95,6 @@ fn next_refused_for_good_is_told_and_ends_the_process() {
     }
 }
 
-/// Contract #18, #26.
 #[test]
 fn next_answered_500_ends_the_process_at_once() {
     let plan = Sandbox::of(COUNTING);
@@ -179,7 +177,7 @@ fn a_part_of_an_event_is_never_run() {
         );
         sandbox.api.wait_parked();
         sandbox.api.push(cut);
-        // Contract #19: what was not answered is delivered again.
+        // What was not answered is delivered again.
         sandbox.api.push(event("cut"));
         assert_eq!(
             sandbox.api.wait_answer("cut").body,
@@ -214,7 +212,7 @@ fn events_that_keep_being_cut_off_end_the_process() {
     }
 }
 
-/// Contract #13: without a request id there is nothing to answer to.
+/// Without a request id there is nothing to answer to.
 #[test]
 fn an_event_without_a_request_id_is_never_run() {
     let plan = Sandbox::of(COUNTING);

@@ -14,9 +14,9 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::{AS_ANOTHER_USER, LIMIT, Process, Said, TaskRoot, wait_until};
+use support::coshell_path;
+use support::{AS_ANOTHER_USER, LIMIT, Process, Said, TaskRoot, wait_until};
 
-const COSHELL: &str = env!("CARGO_BIN_EXE_coshell");
 /// A static program that everybody has who runs these tests, and one that is not.
 const STATIC: &str = "/usr/bin/bash-static";
 const DYNAMIC: &str = "/bin/bash";
@@ -41,7 +41,7 @@ const FUNCTION: [&str; 6] = [
 #[track_caller]
 fn package_of<'a>(folder: &Path, words: impl IntoIterator<Item = &'a OsStr>) -> Said {
     let temporary = TaskRoot::new();
-    let mut command = Command::new(COSHELL);
+    let mut command = Command::new(coshell_path());
     command
         .arg("package")
         .args(words)
@@ -170,7 +170,7 @@ fn package_answers_where_it_is_unpacked() {
     let said = package_function(&folder, &[]);
     succeeds(&said);
     let unpacked = unpack(&folder, "function.zip");
-    let mut invoke = Command::new(COSHELL);
+    let mut invoke = Command::new(coshell_path());
     invoke
         .args([
             "invoke",
@@ -255,7 +255,7 @@ fn same_files_give_the_same_bytes_whenever_and_wherever() {
             "-c",
             "umask 077; TZ=Asia/Tokyo exec \"$@\"",
             "bash",
-            COSHELL,
+            coshell_path(),
             "package",
         ])
         .arg(other.path().join("src"))
@@ -645,7 +645,7 @@ fn bootstrap_is_the_one_beside_coshell_if_none_is_named() {
         Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("beside-{}", std::process::id()));
     fs::create_dir(&beside).expect("a folder");
     let coshell = beside.join("coshell");
-    fs::hard_link(COSHELL, &coshell).expect("a hard link");
+    fs::hard_link(coshell_path(), &coshell).expect("a hard link");
     let run_it = || {
         let mut command = Command::new(&coshell);
         let words = ["src", "--handler", "function.handler", "-o", "function.zip"];
@@ -682,7 +682,7 @@ fn files_that_cannot_be_read_are_named() {
         let mut command = Command::new(AS_ANOTHER_USER[0]);
         command
             .args(&AS_ANOTHER_USER[1..])
-            .args([COSHELL, "package"])
+            .args([coshell_path(), "package"])
             .args(FUNCTION)
             .current_dir(folder.path());
         let said = Said::of(command);
@@ -761,7 +761,13 @@ fn image_context_is_what_docker_build_copies() {
         "image",
     ];
     command
-        .args(["-c", "umask 077; exec \"$@\"", "bash", COSHELL, "package"])
+        .args([
+            "-c",
+            "umask 077; exec \"$@\"",
+            "bash",
+            coshell_path(),
+            "package",
+        ])
         .args(words)
         .current_dir(folder.path());
     let said = Said::of(command);
@@ -1095,7 +1101,7 @@ fn signal_leaves_nothing_behind() {
     // So much that it is not done when the signal comes.
     write_noise(&folder, "src/model.bin", 100_000_000);
     let temporary = TaskRoot::new();
-    let mut command = Command::new(COSHELL);
+    let mut command = Command::new(coshell_path());
     command
         .arg("package")
         .args(FUNCTION)

@@ -1,10 +1,10 @@
 //! Event and response bytes: `$1` is what the tutorial's `$(curl ...)` makes of the event, standard input is the
-//! event with nothing changed, the response is the handler's output less the newlines at its end (contract #16, #29,
-//! #31). One difference from the tutorial, known and wanted: NUL bytes in a response are kept.
+//! event with nothing changed, the response is the handler's output less the newlines at its end. One difference from the
+//! tutorial, known and wanted: NUL bytes in a response are kept.
 
-use crate::support::{Event, Sandbox, excerpt};
+use support::{Event, Sandbox, excerpt};
 
-/// 6 MiB and 100 bytes: the largest response that Lambda takes (contract #22).
+/// 6 MiB and 100 bytes: the largest response that Lambda takes.
 const MAX_RESPONSE_BYTES: usize = 6_291_556;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -41,7 +41,7 @@ fn difficult_events() -> Vec<Vec<u8>> {
         "{\"m\":\"two  spaces,   three\"}",
         "\t {\"a\":1} \t",
         "   ",
-        // What curl -d and echo take for their own (contract #31).
+        // What curl -d and echo take for their own.
         "@file",
         "@/etc/hostname",
         "@-",
@@ -313,7 +313,7 @@ fn a_response_of_newlines_only_is_empty() {
     assert_eq!(sandbox.respond("x"), b"");
 }
 
-/// Contract #29: an empty response is posted, not skipped.
+/// An empty response is posted, not skipped.
 #[test]
 fn a_handler_that_prints_nothing_responds_with_nothing() {
     let sandbox = Sandbox::of("handler() { :; }").start();
@@ -358,7 +358,7 @@ handler() {
     }
 }
 
-/// Contract #17: an exported event would make every later program fail with E2BIG.
+/// An exported event would make every later program fail with E2BIG.
 #[test]
 fn a_large_event_does_not_keep_programs_from_starting() {
     let script = "handler() { /bin/true && printf '%s' \"$1\" | wc -c | tr -d ' ' && env | grep -c 'value with' || :; }";

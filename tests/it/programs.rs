@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use nix::sys::signal::Signal;
 
 use crate::init::fails;
-use crate::support::{CONTEXT, Event, LIMIT, Plan, Process, Sandbox, excerpt, wait_until};
+use support::{CONTEXT, Event, LIMIT, Plan, Process, Sandbox, excerpt, wait_until};
 
 const PYTHON: &str =
     "#!/usr/bin/env python3\nimport os, signal, sys, time\nexec(sys.stdin.read())\n";
@@ -144,7 +144,7 @@ fn the_folder_of_a_program_is_the_task_root() {
     let plan = named("bin/python", PYTHON);
     let root = plan.task_root().path().to_string_lossy().into_owned();
     // Also when bootstrap is started elsewhere.
-    let bootstrap = crate::support::bootstrap_path();
+    let bootstrap = support::bootstrap_path();
     let elsewhere = ["bash", "-c", "cd / && exec \"$@\"", "bash", &bootstrap];
     let sandbox = plan.program(&elsewhere).start();
     let response = sandbox.respond("sys.stdout.write(os.getcwd()); os.chdir('/')");
@@ -158,7 +158,7 @@ fn the_folder_of_a_program_is_the_task_root() {
 fn the_descriptors_of_a_program_are_the_standard_three() {
     let show = "print(*[fd for fd in range(1024) if os.path.exists(f'/proc/self/fd/{fd}')])";
     let wrapper = "exec 5</dev/null 12<>/dev/null 62</dev/null 200</dev/null; exec \"$@\"";
-    let bootstrap = crate::support::bootstrap_path();
+    let bootstrap = support::bootstrap_path();
     let inheriting = python().program(&["bash", "-c", wrapper, "bash", &bootstrap]);
     for plan in [python(), inheriting] {
         let sandbox = plan.start();
@@ -483,7 +483,8 @@ print('answer')
     let script = "#!/bin/bash\nif [[ $1 == print* ]]; then printf 'second'; exit; fi\n{ while printf c; do :; done 2>/dev/null; } &\necho answer\n";
     let whole = Sandbox::empty()
         .file("legacy.sh", script)
-        .handler("legacy.sh");
+        .handler("legacy.sh")
+        .event_as_argument();
     for plan in [whole, python()] {
         let sandbox = plan.start();
         let answer = sandbox.respond(chatty);

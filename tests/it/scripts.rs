@@ -14,7 +14,7 @@ use std::thread;
 use nix::sys::signal::Signal;
 
 use crate::init::{HEALTHY, fails};
-use crate::support::{
+use support::{
     CONTEXT, Event, Gate, Plan, Reply, Sandbox, TaskRoot, excerpt, lambda_environment,
     repository_file,
 };
@@ -25,7 +25,8 @@ const EVENTS: [&str; 2] = [
     "-v -n 3 file one two\nstop now\nlast line",
 ];
 
-/// A sandbox whose handler is the file `name`, with temporary files out of the way and responses in exact bytes.
+/// A sandbox whose handler is the file `name`, with temporary files out of the way, responses in exact bytes, and the
+/// event as an argument, too.
 fn named(name: &str, text: impl AsRef<[u8]>) -> Plan {
     let plan = Sandbox::empty()
         .handler(name)
@@ -34,6 +35,7 @@ fn named(name: &str, text: impl AsRef<[u8]>) -> Plan {
     let temporary = path_of(&plan, "tmp");
     plan.env("TMPDIR", temporary)
         .env("COSHELL_TRAILING_NEWLINES", "keep")
+        .event_as_argument()
 }
 
 /// As [`named`], for a script whose name is of no interest.
@@ -60,6 +62,7 @@ fn directly(plan: &Plan, name: &str, event: &str, environment: &[(&str, &str)]) 
         .env("_HANDLER", name)
         .env("TMPDIR", path_of(plan, "tmp"))
         .env("COSHELL_TRAILING_NEWLINES", "keep")
+        .env("COSHELL_EVENT", "both")
         .envs(environment.iter().copied());
     let beside = TaskRoot::new();
     let stdin = File::open(beside.write("event", event)).expect("the event");
@@ -227,7 +230,7 @@ fn a_script_is_found_by_any_name() {
 #[test]
 fn the_name_of_a_file_wins_over_a_function() {
     let sandbox = Sandbox::of(HEALTHY)
-        .file("function.handler", "echo \"the file got $1\"\n")
+        .file("function.handler", "echo \"the file got $(cat)\"\n")
         .start();
     assert_eq!(sandbox.respond("x"), b"the file got x");
     assert_eq!(Sandbox::of(HEALTHY).start().respond("x"), b"healthy x");

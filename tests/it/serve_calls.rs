@@ -6,10 +6,10 @@ use std::net::TcpStream;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-use crate::support::event_stream::response_of;
-use crate::support::http::chunks;
-use crate::support::served::{INVOCATIONS, STREAMING_INVOCATIONS};
-use crate::support::{HttpReply, LIMIT, Served, excerpt};
+use support::event_stream::response_of;
+use support::http::chunks;
+use support::served::{INVOCATIONS, STREAMING_INVOCATIONS};
+use support::{HttpReply, LIMIT, Served, excerpt};
 
 const ECHO: &str = "handler() { cat; }";
 const SIX_MIB: usize = 6 << 20;
@@ -38,7 +38,6 @@ fn any_function_name_and_any_method_invoke() {
         let reply = served.request("POST", &path, &[], name);
         assert_eq!(served.response_of(reply), name.as_bytes());
     }
-    // Contract #95.
     for method in ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"] {
         let reply = served.request(method, INVOCATIONS, &[], method);
         assert_eq!(served.response_of(reply), method.as_bytes());
@@ -112,7 +111,7 @@ fn events_and_responses_are_exact_up_to_six_mib() {
     }
 }
 
-/// Contract #99: AWS's emulator cuts such events, and says nothing.
+/// AWS's emulator cuts such events, and says nothing.
 #[test]
 fn event_that_is_too_large_is_refused_and_not_run() {
     let script = "handler() { : >\"$LAMBDA_TASK_ROOT/ran\"; }";
@@ -197,7 +196,26 @@ fn log_tail_is_that_of_the_invocation_and_at_most_4_kib() {
     assert!(last.starts_with("REPORT RequestId: "), "{long}");
 }
 
-/// Contract #14, #95.
+#[test]
+fn client_context_is_as_large_as_lambda_takes_it_and_no_larger() {
+    let served =
+        Served::of("handler() { printf '%s' \"${#LAMBDA_RUNTIME_CLIENT_CONTEXT}\"; }").start();
+    let of = |len_bytes: usize| {
+        BASE64_STANDARD.encode(format!("{{\"a\":\"{}\"}}", "x".repeat(len_bytes - 8)))
+    };
+    let largest = of(2685);
+    assert_eq!(largest.len(), 3580);
+    let reply = served.call_with(&[("X-Amz-Client-Context", &largest)], "{}");
+    assert_eq!((reply.status, reply.body.as_slice()), (200, &b"2685"[..]));
+    let reply = served.call_with(&[("X-Amz-Client-Context", &of(2688))], "{}");
+    assert_eq!(reply.status, 400);
+    let body = String::from_utf8_lossy(&reply.body);
+    assert!(
+        body.contains("has 3584 bytes of base64, and Lambda takes at most 3583"),
+        "{body}"
+    );
+}
+
 #[test]
 fn client_context_is_decoded_for_the_handler() {
     let served = Served::of("handler() { printf '%s' \"${LAMBDA_RUNTIME_CLIENT_CONTEXT-none}\"; }");
@@ -215,7 +233,6 @@ fn client_context_is_decoded_for_the_handler() {
     assert_eq!(served.text("{}"), "none");
 }
 
-/// Contract #93.
 #[test]
 fn two_tenants_never_share_a_sandbox() {
     let script = r#"
@@ -226,6 +243,7 @@ handler() {
     for concurrency in ["1", "2", "3"] {
         let served = Served::of(script)
             .option("--concurrency", concurrency)
+            .option("--env", "COSHELL_ISOLATION=none")
             .start();
         let mut answers = Vec::new();
         for tenant in ["blue", "green", "blue", "", "green", "blue", "blue"] {
@@ -249,7 +267,7 @@ handler() {
     }
 }
 
-/// Contract #97: AWS's emulator does not.
+/// AWS's emulator does not.
 #[test]
 fn trace_header_is_handed_on_or_made() {
     let served = Served::of("handler() { printf '%s' \"$_X_AMZN_TRACE_ID\"; }").start();

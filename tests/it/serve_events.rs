@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::{HttpReply, LIMIT, Served, wait_until};
+use support::{HttpReply, LIMIT, Served, wait_until};
 
 const EVENT: [(&str, &str); 1] = [("X-Amz-Invocation-Type", "Event")];
 

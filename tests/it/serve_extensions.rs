@@ -3,8 +3,8 @@
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::served::{PlayedRuntime, error_type, reply};
-use crate::support::{HttpReply, LIMIT, Served, wait_until};
+use support::served::{PlayedRuntime, error_type, reply};
+use support::{HttpReply, LIMIT, Served, wait_until};
 
 const REGISTER: &str = "/2020-01-01/extension/register";
 const EVENT_NEXT: &str = "/2020-01-01/extension/event/next";
@@ -28,7 +28,6 @@ fn refused(reply: &HttpReply, status: u16, name: &str) {
     assert_eq!(told, (status, format!("Extension.{name}")));
 }
 
-/// Contract #84.
 #[test]
 fn internal_extension_is_told_of_invocations_and_waited_for() {
     let served = Served::played().start();
@@ -105,7 +104,6 @@ fn internal_extension_is_told_of_invocations_and_waited_for() {
     assert_eq!(served.response_of(served.finish(caller)), b"on too");
 }
 
-/// Contract #83, #88.
 #[test]
 fn program_in_the_folder_of_extensions_is_told_of_invocations_and_of_the_end() {
     let extension = r#"#!/bin/bash
@@ -171,7 +169,6 @@ fn extension_that_cannot_be_started_is_told() {
     assert!(said.contains(&expected), "{said}");
 }
 
-/// Contract #52, #54.
 #[test]
 fn snapstart_restores_for_the_first_event() {
     let served = Served::played().word("--snapstart").start();
@@ -235,7 +232,6 @@ fn restore_that_fails_is_the_callers_answer() {
     );
 }
 
-/// Contract #52, #53.
 #[test]
 fn function_is_restored_for_its_first_event_and_the_hook_is_a_part_of_that() {
     let script = r#"
@@ -250,10 +246,10 @@ handler() { printf '%s %s' "$AWS_LAMBDA_INITIALIZATION_TYPE" "$1"; }
     assert_eq!(served.text("a"), "snap-start a");
     assert_eq!(served.text("b"), "snap-start b");
     served.wait_count("\nREPORT ", 2);
+    let stdout = served.stdout();
     assert!(
-        log().contains("the hook before\nthe hook after\nRESTORE_REPORT "),
-        "{}",
-        log()
+        stdout.contains("the hook before\nthe hook after\nRESTORE_REPORT "),
+        "{stdout}"
     );
     assert_eq!(log().matches("the hook after").count(), 1);
     let (_, restore) = log()

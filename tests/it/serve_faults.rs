@@ -1,7 +1,7 @@
 //! Every fault that `coshell serve --fault` plays: what the caller gets, what bootstrap says, and that it goes on.
 
-use crate::support::served::{INVOCATIONS, coshell, error_type};
-use crate::support::{LIMIT, Process, Served, TaskRoot};
+use support::served::{INVOCATIONS, Plan, coshell, error_type};
+use support::{LIMIT, Process, Served, TaskRoot};
 
 /// What becomes of the invocation that meets a fault.
 enum Meets {
@@ -20,7 +20,7 @@ struct Case {
     ends: bool,
 }
 
-/// Contract #101. `next` is asked before the first call: a bootstrap that ends then does so in its init.
+/// `next` is asked before the first call: a bootstrap that ends then does so in its init.
 const CASES: [Case; 9] = [
     Case {
         fault: "next-closed",
@@ -79,14 +79,18 @@ const CASES: [Case; 9] = [
     },
 ];
 
-/// Says how often it has run in its sandbox.
+/// Says how often it has run in its sandbox, where nothing is put back.
 const COUNTS: &str = "handler() { count=$((${count-0} + 1)); printf '%s: %s' \"$count\" \"$1\"; }";
+
+fn counting() -> Plan {
+    Served::of(COUNTS).option("--env", "COSHELL_ISOLATION=none")
+}
 
 #[test]
 fn every_fault_is_survived_and_played_once() {
     for case in CASES {
         println!("the case: {}", case.fault);
-        let served = Served::of(COUNTS).option("--fault", case.fault).start();
+        let served = counting().option("--fault", case.fault).start();
         let event = "an event that is long enough to be cut in its middle";
         let reply = served.call(event);
         let met = match case.caller {
@@ -127,7 +131,7 @@ fn every_fault_is_survived_and_played_once() {
     }
 }
 
-/// Contract #26, #18: the status is told in the line.
+/// The status is told in the line.
 #[test]
 fn status_of_next_is_told() {
     for (fault, told) in [
@@ -151,7 +155,7 @@ fn status_of_next_is_told() {
 
 #[test]
 fn faults_that_are_asked_for_twice_are_played_twice_and_in_order() {
-    let plan = Served::of(COUNTS).option("--fault", "answer-too-large");
+    let plan = counting().option("--fault", "answer-too-large");
     let plan = plan
         .option("--fault", "answer-mode")
         .option("--fault", "answer-too-large");

@@ -6,8 +6,9 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use crate::support::served::{COSHELL, Plan, coshell};
-use crate::support::{LIMIT, Process, Served, TaskRoot, bootstrap_path, own_address, wait_until};
+use support::coshell_path;
+use support::served::{Plan, coshell};
+use support::{LIMIT, Process, Served, TaskRoot, bootstrap_path, own_address, wait_until};
 
 /// Prints the variables that its event names, `-` for those that are not set.
 const PRINTS: &str =
@@ -22,13 +23,16 @@ fn assert_variables(plan: Plan, expected: &[(&str, &str)]) {
     assert_eq!(served.text(names.join(" ")), values, "{names:?}");
 }
 
-/// Contract #55 to #59, #96.
 #[test]
 fn variables_are_those_of_lambda() {
     let plan = Served::of(PRINTS)
         .env("AWS_EXECUTION_ENV", "x")
-        .env("_X_AMZN_TRACE_ID", "x");
+        .env("_X_AMZN_TRACE_ID", "x")
+        .env("HOME", "/home/somebody");
     let task_root = plan.task_root.path().to_string_lossy().into_owned();
+    let libraries = format!(
+        "/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:{task_root}:{task_root}/lib:/opt/lib"
+    );
     let expected = [
         ("_HANDLER", "function.handler"),
         ("LAMBDA_TASK_ROOT", task_root.as_str()),
@@ -43,7 +47,8 @@ fn variables_are_those_of_lambda() {
         ("TZ", ":UTC"),
         ("LANG", "en_US.UTF-8"),
         ("PATH", "/usr/local/bin:/usr/bin:/bin:/opt/bin"),
-        ("LD_LIBRARY_PATH", "/opt/lib"),
+        ("LD_LIBRARY_PATH", libraries.as_str()),
+        ("HOME", "-"),
         ("AWS_EXECUTION_ENV", "-"),
         ("AWS_LAMBDA_MAX_CONCURRENCY", "-"),
         ("PWD", task_root.as_str()),
@@ -87,18 +92,23 @@ fn variables_come_from_options_and_files() {
     let plan = Served::of(PRINTS)
         .env("STAGE", "outside")
         .env("KEPT", "kept");
-    let file = "# a comment\nSTAGE=file\nTABLE='of orders'\nexport REGION=\"a b\"\n\nEMPTY=\n";
+    let file = "# a comment\nSTAGE=file\nTABLE='of orders'\nMONEY=pa$word # no comment\r\n\nEMPTY=\nKEPT\n";
     let first = plan.task_root.write("first.env", file);
-    let second = plan.task_root.write("second.env", "TABLE=second\n");
+    let second = plan.task_root.write("second.env", "TABLE=\"second\"\n");
+    let dotenv = "export REGION=\"a b\" # a comment\nCOPY=${REGION}!\n";
+    let dotenv = plan.task_root.write("third.env", dotenv);
     let plan = plan
         .option("--env-file", &first.to_string_lossy())
         .option("--env-file", &second.to_string_lossy())
+        .option("--dotenv", &dotenv.to_string_lossy())
         .option("--env", "STAGE=option=with=signs")
         .option("-e", "_HANDLER=is.ours");
     let expected = [
         ("STAGE", "option=with=signs"),
-        ("TABLE", "second"),
+        ("TABLE", "\"second\""),
+        ("MONEY", "pa$word # no comment"),
         ("REGION", "a b"),
+        ("COPY", "a b!"),
         ("EMPTY", ""),
         ("KEPT", "kept"),
         ("_HANDLER", "function.handler"),
@@ -113,6 +123,52 @@ fn variables_come_from_options_and_files() {
         status == 2 && said.contains("expected NAME=VALUE"),
         "{said}"
     );
+}
+
+#[test]
+fn line_that_says_no_variable_is_told_with_its_place() {
+    for (option, file, said) in [
+        (
+            "--env-file",
+            "A=b\n\nexport C=d\n",
+            "line 3: the name \"export C\" has a space in it",
+        ),
+        (
+            "--env-file",
+            "=b\n",
+            "line 1: \"=b\" has no name before the =",
+        ),
+        (
+            "--dotenv",
+            "A=b\nC=d e\n",
+            "line 2: cannot make sense of \"d e\"",
+        ),
+    ] {
+        let plan = Served::of(PRINTS);
+        let path = plan.task_root.write("variables", file);
+        let (status, all) = plan.option(option, &path.to_string_lossy()).refusal();
+        assert!(status == 2 && all.contains(said), "{said}: {all}");
+        assert!(all.contains("/variables: "), "{all}");
+    }
+}
+
+#[test]
+fn path_that_invokes_nothing_is_told_with_the_one_that_does() {
+    let served = Served::of("handler() { echo hi; }").start();
+    for (path, said) in [
+        (
+            "/2015-03-31/function/function/invocations",
+            "did you mean /2015-03-31/functions/function/invocations?",
+        ),
+        ("/", "the function is invoked at /2015-03-31/functions/"),
+    ] {
+        let reply = served.request("POST", path, &[], "x");
+        let body = String::from_utf8_lossy(&reply.body);
+        assert_eq!(reply.status, 404, "{body}");
+        assert!(body.contains(said), "{body}");
+        let line = format!("coshell: cannot answer POST {path:?}: there is no such path\n");
+        served.process.wait_log(&line);
+    }
 }
 
 #[test]
@@ -134,7 +190,7 @@ fn scripts_and_executables_are_served_too() {
     assert_eq!(plan.start().text("an event"), "program: an event");
 }
 
-/// Contract #94: the last word of several is the handler, the first the bootstrap.
+/// The last word of several is the handler, the first the bootstrap.
 #[test]
 fn bootstrap_with_arguments_and_handler_is_a_command() {
     let bootstrap = r#"#!/bin/bash
@@ -154,12 +210,12 @@ done
     assert_variables(plan, &[("_HANDLER", "function.handler")]);
 }
 
-/// Contract #94, with one word or two.
+/// With one word or two.
 #[test]
 fn by_the_name_of_awss_emulator_it_takes_its_place() {
     let task_root = TaskRoot::new();
     let program = task_root.path().join("aws-lambda-rie");
-    symlink(COSHELL, &program).expect("a link");
+    symlink(coshell_path(), &program).expect("a link");
     task_root.write("function.sh", PRINTS);
     let host = own_address();
     let (address, api) = (format!("{host}:8080"), format!("{host}:9001"));
@@ -249,16 +305,12 @@ fn coshell_says_nothing_but_errors_if_it_is_told_so() {
         let plan = plan.env("LOG_LEVEL", variable);
         let process = Process::start(plan.command());
         wait_until(|| TcpStream::connect(&address).is_ok(), LIMIT);
-        // The greeting comes before the first sandbox.
-        wait_until(
-            || {
-                process
-                    .processes()
-                    .values()
-                    .any(|command| command.starts_with("coshell bootstrap"))
-            },
-            LIMIT,
-        );
+        // The greeting comes when the init is over, and a call is answered after that.
+        let path = "/2015-03-31/functions/function/invocations";
+        let reply = support::post(&address, path, &[], b"x", LIMIT).expect("a reply");
+        assert_eq!(reply.status, 200);
+        let log = || process.log();
+        wait_until(|| is_silent || log().contains(" is served"), LIMIT);
         process.signal(Signal::SIGTERM);
         let log = process.wait_end(LIMIT);
         assert_eq!(

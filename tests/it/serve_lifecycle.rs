@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::served::error_type;
-use crate::support::{LIMIT, Process, Served, wait_until};
+use support::served::error_type;
+use support::{LIMIT, Process, Served, wait_until};
 
 /// The lines REPORT so far: their parts by name, in the order of the line.
 fn reports(served: &Served) -> Vec<Vec<(String, String)>> {
@@ -48,7 +48,42 @@ fn signal(pid: &str, signal: Signal) {
     kill(pid, signal).expect("cannot send a signal");
 }
 
-/// Contract #98: AWS's emulator waits for the first invocation.
+/// AWS's emulator waits for the first invocation.
+/// What cannot be loaded is not served, and what takes long is not yet.
+#[test]
+fn nothing_is_served_before_its_init_is_over() {
+    let served = Served::of("handlr() { :; }").start();
+    served.wait_count("INIT_REPORT ", 1);
+    let greeting = format!(
+        "coshell: function.handler cannot be loaded: each call tries again, at http://{}\n",
+        served.address
+    );
+    assert_eq!(served.stderr(), greeting);
+    assert!(
+        served.fail("x")["errorMessage"]
+            .to_string()
+            .contains("did you mean function.handlr?")
+    );
+    let plan = Served::of("read -r _ <\"$LAMBDA_TASK_ROOT/gate\"\nhandler() { printf on; }\n");
+    plan.task_root.fifo("gate");
+    let served = plan.start();
+    let loading = format!(
+        "coshell: function.handler is loading, at http://{}\n",
+        served.address
+    );
+    assert_eq!(served.stderr(), loading);
+    served.task_root.release("gate");
+    assert_eq!(served.respond("x"), b"on");
+    wait_until(
+        || {
+            served
+                .stderr()
+                .contains("function.handler is served: curl ")
+        },
+        LIMIT,
+    );
+}
+
 #[test]
 fn file_is_sourced_before_the_first_call() {
     let script = "echo sourced\necho sourced >\"$LAMBDA_TASK_ROOT/sourced\"\nhandler() { :; }";
@@ -163,7 +198,6 @@ handler() {
     assert!(last() >= of_child, "{} MB after {of_child} MB", last());
 }
 
-/// Contract #77, #99.
 #[test]
 fn invocation_that_overruns_is_answered_and_ended() {
     let script = r#"
@@ -205,7 +239,6 @@ handler() {
     );
 }
 
-/// Contract #79.
 #[test]
 fn bootstrap_that_ends_in_an_invocation_is_told_and_replaced() {
     let script = r#"
@@ -273,7 +306,6 @@ fn caller_in_the_moment_of_a_death_is_answered_all_the_same() {
     }
 }
 
-/// Contract #48.
 #[test]
 fn init_error_is_told_at_once_and_repeated_for_every_caller() {
     for (script, error_type) in [
@@ -306,7 +338,7 @@ fn init_error_is_told_at_once_and_repeated_for_every_caller() {
 
 #[test]
 fn one_that_cannot_start_says_why_and_ends_with_status_2() {
-    let misuse = |plan: crate::support::served::Plan, said: &str| {
+    let misuse = |plan: support::served::Plan, said: &str| {
         let (status, text) = plan.refusal();
         assert!(text.contains(said), "{text} is not {said}");
         assert_eq!(status, 2, "{text}");
@@ -340,7 +372,7 @@ fn one_that_cannot_start_says_why_and_ends_with_status_2() {
 
 #[test]
 fn address_that_is_taken_is_told() {
-    let taken = TcpListener::bind((crate::support::own_address(), 0)).expect("a port");
+    let taken = TcpListener::bind((support::own_address(), 0)).expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
     let plan = Served::of("handler() { :; }").option("--listen", &address);
     let process = Process::start(plan.command());

@@ -6,10 +6,10 @@ use base64::prelude::BASE64_STANDARD;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::event_stream::{messages, response_of};
-use crate::support::http::{Pending, chunks};
-use crate::support::served::{PlayedRuntime, STREAMING_INVOCATIONS, error_type, reply};
-use crate::support::{HttpReply, LIMIT, Served, wait_until};
+use support::event_stream::{messages, response_of};
+use support::http::{Pending, chunks};
+use support::served::{PlayedRuntime, STREAMING_INVOCATIONS, error_type, reply};
+use support::{HttpReply, LIMIT, Served, wait_until};
 
 /// Status and errorType of a refusal.
 #[track_caller]
@@ -44,7 +44,6 @@ fn begin_stream(runtime: &PlayedRuntime, request_id: &str, body: &[u8]) -> Pendi
     runtime.begin("POST", &path, &headers, body)
 }
 
-/// Contract #13, #15.
 #[test]
 fn next_has_all_headers() {
     let served = Served::played().option("--timeout", "7").start();
@@ -82,7 +81,6 @@ fn next_has_all_headers() {
     assert_eq!(served.response_of(served.finish(caller)), b"on");
 }
 
-/// Contract #19, #24.
 #[test]
 fn event_is_given_again_until_it_is_answered_and_is_answered_once() {
     let served = Served::played().start();
@@ -115,7 +113,6 @@ fn event_is_given_again_until_it_is_answered_and_is_answered_once() {
     assert_eq!(served.document_of(&failed)["errorMessage"], "why");
 }
 
-/// Contract #47.
 #[test]
 fn init_error_is_for_the_init_and_ends_everything() {
     let served = Served::played().start();
@@ -147,7 +144,6 @@ fn init_error_is_for_the_init_and_ends_everything() {
     assert_eq!(served.document_of(&failed)["errorMessage"], "why");
 }
 
-/// Contract #22, #23.
 #[test]
 fn response_that_is_too_large_is_told_to_both_sides() {
     let served = Served::played().start();
@@ -167,7 +163,6 @@ fn response_that_is_too_large_is_told_to_both_sides() {
     assert!(served.response_of(served.finish(caller)) == response[1..]);
 }
 
-/// Contract #32.
 #[test]
 fn response_mode_that_there_is_not_is_told_to_both_sides() {
     let served = Served::played().start();
@@ -182,7 +177,6 @@ fn response_mode_that_there_is_not_is_told_to_both_sides() {
     assert_eq!(document["errorType"], "Runtime.InvalidResponseModeHeader");
 }
 
-/// Contract #32, #38.
 #[test]
 fn streamed_response_comes_as_it_is_made() {
     let served = Served::played().start();
@@ -222,7 +216,6 @@ fn streamed_response_comes_as_it_is_made() {
     );
 }
 
-/// Contract #33.
 #[test]
 fn stream_that_fails_midway_says_so_in_its_trailers() {
     let served = Served::played().start();
@@ -284,7 +277,7 @@ fn stream_is_cut_off_by_the_end_of_its_sandbox_and_by_the_deadline() {
     assert!(log.contains("\tStatus: timeout\t\n"), "{log}");
 }
 
-/// Contract #79: the words are Go's, as Lambda has them.
+/// The words are Go's, as Lambda has them.
 #[test]
 fn exit_status_of_a_bootstrap_is_told() {
     for (status, told) in [
@@ -303,7 +296,7 @@ fn exit_status_of_a_bootstrap_is_told() {
     }
 }
 
-/// Contract #99: AWS's emulator answers the same.
+/// AWS's emulator answers the same.
 #[test]
 fn logs_api_is_politely_refused() {
     let served = Served::played().start();

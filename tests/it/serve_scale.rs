@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::thread;
 
-use crate::support::http::Pending;
-use crate::support::served::{error_type, reply};
-use crate::support::{LIMIT, Served, excerpt, wait_until};
+use support::http::Pending;
+use support::served::{error_type, reply};
+use support::{LIMIT, Served, excerpt, wait_until};
 
 /// The bootstraps that run; and for a moment also what such a one has forked, before it becomes bash.
 fn bootstraps(served: &Served) -> usize {
@@ -128,7 +128,6 @@ fn callers_that_may_not_wait_get_429() {
     }
 }
 
-/// Contract #59, #89, #100.
 #[test]
 fn managed_instance_gets_as_many_events_at_once_as_it_may() {
     let served = Served::played().option("--managed-instances", "2").start();
@@ -163,7 +162,6 @@ fn managed_instance_gets_as_many_events_at_once_as_it_may() {
     let request_id = third.header("Lambda-Runtime-Aws-Request-Id");
     assert_eq!(answer(request_id.expect("an id"), &third.body), 202);
     assert_eq!(answer(first, &running[0].1), 202);
-    // Contract #24.
     let twice = runtime.respond(first, "");
     let told = (twice.status, error_type(&twice.body));
     assert_eq!(told, (400, "InvalidRequestID".to_owned()));
@@ -174,7 +172,7 @@ fn managed_instance_gets_as_many_events_at_once_as_it_may() {
     assert_eq!(served.task_root.read("sandboxes").lines().count(), 1);
 }
 
-/// Contract #25, #78: nothing ends, and what comes late is told so.
+/// Nothing ends, and what comes late is told so.
 #[test]
 fn answer_that_comes_late_to_a_managed_instance_gets_410() {
     let plan = Served::played().option("--managed-instances", "2");

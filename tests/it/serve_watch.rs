@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::{LIMIT, Served, wait_until};
+use support::{LIMIT, Served, wait_until};
 
 const CHANGED: &str = " has changed, starting anew\n";
 
@@ -106,6 +106,8 @@ fn invocation_that_runs_ends_undisturbed() {
 #[test]
 fn sandbox_with_several_invocations_ends_after_all_of_them() {
     let plan = Served::played().option("--managed-instances", "2");
+    // The runtime that the test plays writes this file, while it is waited for.
+    let plan = plan.option("--watch-ignore", "sandboxes");
     let served = plan.word("--watch").start();
     let runtime = served.runtime(0);
     let callers = ["a", "b"].map(|event| served.begin_call(event));
@@ -165,6 +167,91 @@ fn git_is_not_watched_and_reading_is_no_change() {
         "{said}"
     );
     assert_eq!(said.matches(CHANGED).count(), 1, "{said}");
+}
+
+/// The names that were said to have changed, as soon as `last` is one of them.
+#[track_caller]
+fn names_until(served: &Served, last: &str) -> Vec<String> {
+    served
+        .process
+        .wait_log(&format!("coshell: {last}{CHANGED}"));
+    let said = served.stderr();
+    let names = said
+        .lines()
+        .filter_map(|line| line.strip_suffix(CHANGED.trim_end()));
+    names
+        .map(|name| name.trim_start_matches("coshell: ").to_owned())
+        .collect()
+}
+
+#[test]
+fn what_git_ignores_is_not_watched_nor_what_the_user_leaves_out() {
+    let plan = Served::of(&printing("old"));
+    plan.task_root
+        .write(".gitignore", "*.log\n/build/\n!kept.log\n");
+    plan.task_root.write("lib/.gitignore", "cache\n");
+    for folder in ["build", "lib/cache", "deep"] {
+        plan.task_root.write(&format!("{folder}/file"), "");
+    }
+    let plan = plan.word("--watch").option("--watch-ignore", "*.tmp");
+    let served = plan.option("--watch-ignore", "/state/").start();
+    assert_eq!(served.text("x"), "old x");
+    for name in [
+        "run.log",
+        "deep/run.log",
+        "build/file",
+        "lib/cache/file",
+        "deep/a.tmp",
+        "state/new",
+    ] {
+        served.task_root.write(name, "changed");
+    }
+    served.task_root.write("deep/kept.log", "changed");
+    assert_eq!(names_until(&served, "deep/kept.log"), ["deep/kept.log"]);
+    // The rules that are saved count from then on.
+    served.task_root.write(".gitignore", "kept.log\n");
+    names_until(&served, ".gitignore");
+    served.task_root.write("deep/kept.log", "again");
+    served.task_root.write("run.log", "again");
+    let names = names_until(&served, "run.log");
+    assert_eq!(names, ["deep/kept.log", ".gitignore", "run.log"]);
+}
+
+#[test]
+fn what_links_lead_to_is_watched() {
+    let elsewhere = support::TaskRoot::new();
+    elsewhere.write("shared/words.sh", "word=first\n");
+    elsewhere.write("alone.sh", "");
+    elsewhere.write("neighbour.sh", "");
+    let script =
+        "source \"$LAMBDA_TASK_ROOT/lib/words.sh\"\nhandler() { printf '%s' \"$word\"; }\n";
+    let plan = Served::of(script);
+    let root = plan.task_root.path();
+    std::os::unix::fs::symlink(elsewhere.path().join("shared"), root.join("lib")).expect("a link");
+    std::os::unix::fs::symlink(elsewhere.path().join("alone.sh"), root.join("alone.sh"))
+        .expect("a link");
+    let served = plan.word("--watch").start();
+    assert_eq!(served.text("x"), "first");
+    elsewhere.write("shared/words.sh", "word=second\n");
+    wait_answer(&served, "second");
+    elsewhere.write("neighbour.sh", "# of no function\n");
+    elsewhere.write("alone.sh", "# changed\n");
+    let names = names_until(&served, "alone.sh");
+    assert_eq!(names, ["lib/words.sh", "alone.sh"]);
+}
+
+#[test]
+fn file_that_the_user_saved_is_named_and_not_the_editors_copies() {
+    let served = Served::of(&printing("old")).word("--watch").start();
+    assert_eq!(served.text("x"), "old x");
+    let path = |name: &str| served.task_root.path().join(name);
+    // As vim does with a backup: a number to try, the old file aside, the new one in its place.
+    served.task_root.write("4913", "");
+    fs::remove_file(path("4913")).expect("removed");
+    fs::rename(path("function.sh"), path("function.sh~")).expect("renamed");
+    served.task_root.write("function.sh", printing("new"));
+    wait_answer(&served, "new x");
+    assert_eq!(names_until(&served, "function.sh"), ["function.sh"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use crate::init::{HEALTHY, fails};
-use crate::support::{Event, LIMIT, Plan, Sandbox, wait_until};
+use support::{Event, LIMIT, Plan, Sandbox, wait_until};
 
 #[test]
 fn handlers_are_found_by_every_kind_of_name() {
@@ -211,7 +211,11 @@ fn settings_of_the_platforms_that_mean_nothing_are_warned_about() {
 fn settings_of_ours_that_mean_nothing_are_init_errors() {
     for (name, value, expected) in [
         ("COSHELL_TRAILING_NEWLINES", "maybe", "strip or keep"),
-        ("COSHELL_ISOLATION", "proces", "none or subshell or process"),
+        (
+            "COSHELL_ISOLATION",
+            "proces",
+            "restore or none or subshell or process",
+        ),
         ("COSHELL_LEFTOVERS", "yes", "keep or kill"),
         ("COSHELL_SPARE", "1", "on or off"),
         ("COSHELL_DEADLINE_MARGIN_MS", "3s", "a whole number"),
@@ -240,7 +244,7 @@ fn settings_of_ours_that_mean_nothing_are_init_errors() {
     }
 }
 
-/// Contract #78: nothing is ended at the deadline there.
+/// Nothing is ended at the deadline there.
 #[test]
 fn handlers_are_stopped_by_default_on_managed_instances_alone() {
     let soon = || Event::fresh("x").due_in(Duration::from_millis(700));

@@ -1,6 +1,4 @@
 //! SnapStart: the hooks before the snapshot and after the restore, and what must not be the same in every copy.
-//!
-//! Contract #51 to #54.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,7 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{Call, Event, LIMIT, Plan, Process, Reply, Sandbox, wait_until};
+use support::{Call, Event, LIMIT, Plan, Process, Reply, Sandbox, wait_until};
 
 const END_LIMIT: Duration = Duration::from_secs(2);
 const ISOLATIONS: [&str; 3] = ["none", "subshell", "process"];
@@ -116,7 +114,10 @@ fn scripts_and_executables_have_no_hooks_but_wait_for_their_restore() {
     let script = "lambda_before_snapshot() { echo before >&2; }\nprintf '%s' \"$$\"\n";
     for spare in ["on", "off"] {
         let plan = snap_start("").file("legacy.sh", script);
-        let plan = plan.handler("legacy.sh").env("COSHELL_SPARE", spare);
+        let plan = plan
+            .handler("legacy.sh")
+            .event_as_argument()
+            .env("COSHELL_SPARE", spare);
         let sandbox = plan.start();
         sandbox.api.wait_snapshot();
         let before = sandbox.bootstrap.shell_pid();

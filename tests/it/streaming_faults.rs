@@ -1,12 +1,11 @@
-//! What goes wrong with a streamed response: a platform that does not want it, that is slow, or that is gone
-//! (contract #24 to #26).
+//! What goes wrong with a streamed response: a platform that does not want it, that is slow, or that is gone.
 
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use crate::next_faults::{PROMPTLY, assert_gives_up};
-use crate::support::{Event, Gate, LIMIT, Midway, Reply, Sandbox, children, status_of, wait_until};
+use support::{Event, Gate, LIMIT, Midway, Reply, Sandbox, children, status_of, wait_until};
 
 /// Writes more than all pipes and sockets between us hold, and leaves a trace when it is through.
 const LONG: &str = "handler() {
@@ -54,7 +53,6 @@ fn early_refusal_is_logged_and_the_handler_goes_on() {
     }
 }
 
-/// Contract #26.
 #[test]
 fn early_500_ends_the_process() {
     let sandbox =
@@ -103,7 +101,7 @@ fn connection_that_breaks_in_midstream_is_logged_and_the_handler_goes_on() {
     assert_eq!(answer.body.len(), 20_000_000);
 }
 
-/// Contract #19: the platform that has not got the answer sends the invocation again; the handler has run.
+/// The platform that has not got the answer sends the invocation again; the handler has run.
 #[test]
 fn invocation_whose_stream_broke_is_not_run_again() {
     let sandbox = long(LONG);
@@ -119,7 +117,7 @@ fn invocation_whose_stream_broke_is_not_run_again() {
     assert_eq!(sandbox.task_root.read("through"), "cut\n");
 }
 
-/// Contract #37: nothing is kept for a reader that is slow; the handler waits.
+/// Nothing is kept for a reader that is slow; the handler waits.
 #[test]
 fn handler_waits_for_a_platform_that_reads_slowly() {
     let sandbox = long(LONG);

@@ -3,10 +3,10 @@
 use memchr::memmem::find;
 use serde_json::json;
 
-use crate::support::event_stream::response_of;
-use crate::support::http::Pending;
-use crate::support::served::{Plan, STREAMING_INVOCATIONS};
-use crate::support::{LIMIT, Served, wait_until};
+use support::event_stream::response_of;
+use support::http::Pending;
+use support::served::{Plan, STREAMING_INVOCATIONS};
+use support::{LIMIT, Served, wait_until};
 
 /// Waits for the test in between; the event says how it begins and ends.
 const WAITS: &str = "handler() {
@@ -41,7 +41,6 @@ fn wait_for_first(served: &Served, caller: &Pending) {
     served.task_root.release("gate");
 }
 
-/// Contract #36.
 #[test]
 fn function_url_shows_the_beginning_while_the_handler_runs() {
     let served = plan("handler").word("--function-url").start();
@@ -126,7 +125,7 @@ fn document_of_a_kept_response_is_http_again() {
 
 #[test]
 fn example_streams_its_page_and_its_events() {
-    let example = crate::support::repository_file("examples/streaming/function.sh");
+    let example = support::repository_file("examples/streaming/function.sh");
     let served = Served::of(&std::fs::read_to_string(example).expect("the example"))
         .word("--function-url")
         .option("--env", "STEP_SECONDS=0")

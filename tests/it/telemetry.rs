@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use crate::support::served::Plan;
-use crate::support::{LIMIT, Served, wait_until};
+use support::served::Plan;
+use support::{LIMIT, Served, wait_until};
 
 /// Registers, subscribes, and writes what it is sent to `telemetry`, an array a line; and its events to the log.
 const WATCHER: &str = r#"#!/usr/bin/env python3
@@ -66,7 +66,6 @@ fn records(served: &Served, event_type: &str) -> Vec<Value> {
     events.map(|event| event["record"].clone()).collect()
 }
 
-// contract #88, #99
 #[test]
 fn subscriber_is_sent_the_events_of_the_platform_and_the_lines_of_the_function() {
     let served = plan("handler() { echo \"seen $1\" >&2; printf '{}'; }", WATCHER).start();

@@ -7,14 +7,14 @@ use std::net::TcpListener;
 use std::ops::Deref;
 use std::thread;
 
-use crate::support::{Call, Event, Gate, LIMIT, Next, Plan, Reply, Sandbox, excerpt, wait_until};
+use support::{Call, Event, Gate, LIMIT, Next, Plan, Reply, Sandbox, excerpt, wait_until};
 
 /// In every event and every response of these tests, so that no log can hold them unseen.
-pub const EVENT_MARK: &str = "bytes-of-an-event";
-pub const RESPONSE_MARK: &str = "bytes-of-a-response";
+pub(crate) const EVENT_MARK: &str = "bytes-of-an-event";
+pub(crate) const RESPONSE_MARK: &str = "bytes-of-a-response";
 
 /// `handler` answers with the event, `fails` fails; both keep count of how often they ran in the file `ran`.
-pub const COUNTING: &str = r#"
+pub(crate) const COUNTING: &str = r#"
 handler() {
   echo ran >>"$LAMBDA_TASK_ROOT/ran"
   printf 'bytes-of-a-response %s' "$1"
@@ -25,19 +25,19 @@ fails() {
 }"#;
 
 /// A sandbox whose log is searched for the bytes of events and responses when the test ends.
-pub struct Silent(Sandbox);
+pub(crate) struct Silent(Sandbox);
 
 impl Silent {
-    pub fn start(plan: Plan) -> Self {
+    pub(crate) fn start(plan: Plan) -> Self {
         Self(plan.start())
     }
 
-    pub fn counting() -> Self {
+    pub(crate) fn counting() -> Self {
         Self::start(Sandbox::of(COUNTING))
     }
 
     /// How often the handler of [`COUNTING`] ran.
-    pub fn runs(&self) -> usize {
+    pub(crate) fn runs(&self) -> usize {
         self.task_root.read("ran").lines().count()
     }
 }
@@ -61,16 +61,16 @@ impl Drop for Silent {
     }
 }
 
-pub fn event(request_id: &str) -> Event {
+pub(crate) fn event(request_id: &str) -> Event {
     Event::new(request_id, event_text(request_id))
 }
 
-pub fn event_text(request_id: &str) -> String {
+pub(crate) fn event_text(request_id: &str) -> String {
     format!("{{\"{EVENT_MARK}\": \"{request_id}\"}}")
 }
 
 /// What [`COUNTING`] answers to [`event`].
-pub fn response_text(request_id: &str) -> Vec<u8> {
+pub(crate) fn response_text(request_id: &str) -> Vec<u8> {
     format!("{RESPONSE_MARK} {}", event_text(request_id)).into_bytes()
 }
 
@@ -118,7 +118,7 @@ fn events_that_dribble_in_are_whole() {
     assert_eq!(sandbox.respond_to(event("plain")), response_text("plain"));
 }
 
-/// Contract #11: the sandbox may be frozen at any place for any time.
+/// The sandbox may be frozen at any place for any time.
 #[test]
 fn an_event_that_stalls_is_waited_for() {
     let sandbox = Silent::counting();
@@ -151,7 +151,7 @@ fn an_event_that_stalls_is_waited_for() {
     );
 }
 
-/// Contract #15: echoed on the answer to its own invocation, on nothing else.
+/// Echoed on the answer to its own invocation, on nothing else.
 #[test]
 fn invocation_id_goes_back_with_the_answer_when_it_was_sent() {
     let script = "handler() { [[ $1 != *fail* ]] || return 3; printf 'bytes-of-a-response'; }";
@@ -176,7 +176,6 @@ fn invocation_id_goes_back_with_the_answer_when_it_was_sent() {
     assert!(nexts.into_iter().all(|next| next.header(name).is_none()));
 }
 
-/// Contract #73, #28, #27, #32.
 #[test]
 fn every_call_has_the_headers_it_should_have() {
     let user_agent = concat!("coshell/", env!("CARGO_PKG_VERSION"));
@@ -227,7 +226,7 @@ fn every_call_has_the_headers_it_should_have() {
     assert_eq!(works.api.calls().len(), 9, "{}", works.api.transcript());
 }
 
-/// Contract #47: told once, before any next, then the process ends.
+/// Told once, before any next, then the process ends.
 #[test]
 fn init_error_is_the_only_call() {
     for reply in [
@@ -252,7 +251,6 @@ fn init_error_is_the_only_call() {
     }
 }
 
-/// Contract #12.
 #[test]
 fn proxies_are_ignored_for_the_runtime_api_and_kept_for_the_handler() {
     let proxy = TcpListener::bind("127.0.0.1:0").expect("cannot listen");
@@ -305,7 +303,7 @@ fn one_connection_serves_many_invocations() {
     assert_eq!((sandbox.runs(), sandbox.api.next_count()), (50, 51));
 }
 
-/// Contract #21: the body is of no interest, however it comes.
+/// The body is of no interest, however it comes.
 #[test]
 fn the_reply_to_an_answer_is_read_in_any_shape() {
     let sandbox = Silent::counting();
@@ -366,7 +364,7 @@ fn healthy_invocations_log_nothing() {
     assert_eq!(sandbox.bootstrap.final_log(), "");
 }
 
-/// Contract #45: a failing handler is an answer like any other.
+/// A failing handler is an answer like any other.
 #[test]
 fn an_error_is_the_one_answer_of_its_invocation() {
     let sandbox = Silent::start(Sandbox::of(
@@ -393,7 +391,7 @@ fn an_error_is_the_one_answer_of_its_invocation() {
     }
 }
 
-/// Contract #4: no address is guessed.
+/// No address is guessed.
 #[test]
 fn without_an_address_of_the_runtime_api_nothing_is_guessed() {
     let unset = Sandbox::of(COUNTING).without_env("AWS_LAMBDA_RUNTIME_API");

@@ -7,7 +7,7 @@ use std::io::{self, IoSlice, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 
-use crate::runtime_api::wire;
+use coshell_wire as wire;
 
 /// More than any runtime's head is an attack.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -17,7 +17,7 @@ const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 
 /// The head of what a runtime asks.
 #[derive(Debug)]
-pub struct Head {
+pub(crate) struct Head {
     /// Whether it is a GET; else it is something with a body.
     pub is_get: bool,
     /// What follows the method.
@@ -37,7 +37,7 @@ enum Body {
 
 /// A connection, with what was read too early.
 #[derive(Debug)]
-pub struct Connection {
+pub(crate) struct Connection {
     stream: Arc<TcpStream>,
     buffer: Vec<u8>,
     /// What is filled of the buffer, and what of that is consumed.
@@ -52,8 +52,7 @@ fn invalid(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Er
 
 impl Connection {
     /// Over `stream`.
-    #[must_use]
-    pub fn new(stream: Arc<TcpStream>) -> Self {
+    pub(crate) fn new(stream: Arc<TcpStream>) -> Self {
         Self {
             stream,
             buffer: vec![0; 16 * 1024],
@@ -91,7 +90,7 @@ impl Connection {
     ///
     /// # Errors
     /// The system's, and `InvalidData` for what is no HTTP.
-    pub fn head(&mut self) -> io::Result<Option<Head>> {
+    pub(crate) fn head(&mut self) -> io::Result<Option<Head>> {
         loop {
             if !self.unread().is_empty()
                 && let Some((head, len_bytes)) = parse(self.unread())?
@@ -114,7 +113,7 @@ impl Connection {
     ///
     /// # Errors
     /// The system's, and `InvalidData` for what is no HTTP.
-    pub fn body(&mut self, head: &Head) -> io::Result<(&[u8], bool)> {
+    pub(crate) fn body(&mut self, head: &Head) -> io::Result<(&[u8], bool)> {
         if head.is_100_expected {
             self.send(b"HTTP/1.1 100 Continue\r\n\r\n", b"")?;
         }
@@ -199,7 +198,7 @@ impl Connection {
     ///
     /// # Errors
     /// The system's.
-    pub fn send(&mut self, head: &[u8], body: &[u8]) -> io::Result<()> {
+    pub(crate) fn send(&mut self, head: &[u8], body: &[u8]) -> io::Result<()> {
         send(&self.stream, head, body)
     }
 }

@@ -30,7 +30,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Listens at a port of its own. Dropping it closes all of its connections.
 #[derive(Debug)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     /// Where.
     pub address: SocketAddr,
     shared: Arc<Shared>,
@@ -83,7 +83,7 @@ struct InFlight {
 
 /// A right answer.
 #[derive(Debug, Clone, Copy)]
-pub struct Answered {
+pub(crate) struct Answered {
     sequence: u64,
     /// Before the first byte of the event was sent.
     pub sent_at: Instant,
@@ -114,7 +114,7 @@ impl Fault {
 
 /// What happened since it was last asked for.
 #[derive(Debug, Default)]
-pub struct Round {
+pub(crate) struct Round {
     /// The right answers, in their order.
     pub answers: Vec<Answered>,
     /// All else.
@@ -123,7 +123,7 @@ pub struct Round {
 
 /// What is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Until {
+pub(crate) enum Until {
     /// All events are answered, and the runtime waits for the next.
     Idle,
     /// All events are answered.
@@ -132,7 +132,7 @@ pub enum Until {
 
 /// What a wait ended with.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Ended {
+pub(crate) enum Ended {
     /// What was waited for.
     Reached,
     /// The runtime cannot go on.
@@ -146,7 +146,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// The system's, when there is no port or no thread left.
-    pub fn open(gap: Duration) -> io::Result<Self> {
+    pub(crate) fn open(gap: Duration) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
@@ -167,7 +167,7 @@ impl Endpoint {
 
     /// Has `task` handed out so many times, but not later than `until`. When that began.
     #[allow(clippy::must_use_candidate, reason = "what is due is done either way")]
-    pub fn give(&self, task: &Arc<Task>, count: usize, until: Option<Instant>) -> Instant {
+    pub(crate) fn give(&self, task: &Arc<Task>, count: usize, until: Option<Instant>) -> Instant {
         let mut state = self.shared.state();
         state.task = Some(Arc::clone(task));
         (state.left, state.until, state.idle_at) = (count, until, None);
@@ -178,7 +178,7 @@ impl Endpoint {
     }
 
     /// Waits; asks `look` now and then for a reason to end. A runtime that does nothing for `limit` hangs.
-    pub fn wait(
+    pub(crate) fn wait(
         &self,
         until: Until,
         limit: Duration,
@@ -217,28 +217,24 @@ impl Endpoint {
     }
 
     /// What happened since this was last asked.
-    #[must_use]
-    pub fn take(&self) -> Round {
+    pub(crate) fn take(&self) -> Round {
         let mut state = self.shared.state();
         state.acknowledged_at = None;
         std::mem::take(&mut state.round)
     }
 
     /// When the first `GET next` was read.
-    #[must_use]
-    pub fn first_next(&self) -> Option<Instant> {
+    pub(crate) fn first_next(&self) -> Option<Instant> {
         self.shared.state().first_next
     }
 
     /// Since when the runtime has had nothing to do.
-    #[must_use]
-    pub fn idle_at(&self) -> Option<Instant> {
+    pub(crate) fn idle_at(&self) -> Option<Instant> {
         self.shared.state().idle_at
     }
 
     /// The threads made for it so far.
-    #[must_use]
-    pub fn threads(&self) -> usize {
+    pub(crate) fn threads(&self) -> usize {
         self.shared.threads.load(Ordering::Relaxed)
     }
 }

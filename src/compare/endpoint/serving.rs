@@ -8,8 +8,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::http::{Connection, Head};
 use super::{Answered, Fault, InFlight, Shared};
-use crate::compare::results::ProblemKind;
-use crate::runtime_api::wire::{self, ErrorDocument};
+use crate::results::ProblemKind;
+use coshell_wire as wire;
+use coshell_wire::ErrorDocument;
 
 const FUNCTION_ARN: &str = "arn:aws:lambda:us-east-1:123456789012:function:compared";
 const TRACE: &str = "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=0";

@@ -28,12 +28,12 @@ pub struct Message {
     /// The log stream, if the export tells.
     pub stream: Option<String>,
     /// Where it stands.
-    pub place: Place,
+    pub(crate) place: Place,
 }
 
 /// Where a message stands in its file, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub(crate) enum Place {
     /// In a file of lines.
     Line(usize),
     /// In a file of documents.

@@ -10,9 +10,9 @@ use serde_json::Value;
 use super::containers::{Message, Place};
 use super::records::{self, Record, Report};
 use super::sources::LogSource;
-use crate::compare::Error;
-use crate::compare::results::{Metric, Problem, ProblemKind, Results, Runtime, Series};
-use crate::compare::statistics::Summary;
+use crate::Error;
+use crate::results::{Metric, Problem, ProblemKind, Results, Runtime, Series};
+use crate::statistics::Summary;
 
 /// What a record says, and where it stands.
 struct Found {
@@ -24,14 +24,18 @@ struct Found {
 
 /// The groups, in the order of their first records.
 #[derive(Default)]
-pub struct Groups(Vec<Group>);
+pub(crate) struct Groups(Vec<Group>);
 
 impl Groups {
     /// Adds what a source tells of; `all` are those that are read.
     ///
     /// # Errors
     /// When it cannot be read, or tells of no invocation.
-    pub fn add_source(&mut self, source: &LogSource, all: &[LogSource]) -> Result<(), Error> {
+    pub(crate) fn add_source(
+        &mut self,
+        source: &LogSource,
+        all: &[LogSource],
+    ) -> Result<(), Error> {
         let messages = source.read()?;
         let count = messages.len();
         let found: Vec<_> = messages.into_iter().filter_map(found).collect();
@@ -70,7 +74,7 @@ impl Groups {
     }
 
     /// Adds a runtime for each group and memory size.
-    pub fn finish(self, results: &mut Results) {
+    pub(crate) fn finish(self, results: &mut Results) {
         for group in self.0 {
             group.finish(results);
         }

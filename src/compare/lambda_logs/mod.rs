@@ -9,7 +9,7 @@
 //! what is compared is up to whoever collected the logs.
 
 pub mod containers;
-pub mod groups;
+pub(crate) mod groups;
 pub mod records;
 pub mod sources;
 
@@ -72,10 +72,13 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::compare::results::{Metric, ProblemKind};
+    use crate::results::{Metric, ProblemKind};
 
     fn source(text: &str) -> LogSource {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/lambda-logs");
+        let folder = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../tests/fixtures/lambda-logs"
+        );
         let (label, file) = match text.split_once('=') {
             Some((label, file)) => (Some(label.to_owned()), file),
             None => (None, text),

@@ -34,7 +34,6 @@ pub struct Report {
 
 impl Report {
     /// Whether an init or a restore came before it.
-    #[must_use]
     pub fn is_cold(&self) -> bool {
         self.init.is_some() || self.restore.is_some()
     }
@@ -42,7 +41,7 @@ impl Report {
 
 /// What a message can be.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Record {
+pub(crate) enum Record {
     /// An invocation is over.
     Report(Report),
     /// An init or a restore is over, told of by itself. Of a good one, in front of an invocation,
@@ -68,7 +67,7 @@ pub enum Record {
 ///
 /// # Errors
 /// When it begins as a record does and cannot be read as one: why.
-pub fn of(message: &Value) -> Result<Option<Record>, String> {
+pub(crate) fn of(message: &Value) -> Result<Option<Record>, String> {
     match message {
         Value::String(text) if text.starts_with('{') => match serde_json::from_str(text) {
             Ok(event) => of_event(&event),

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::containers::{Message, messages};
-use crate::compare::Error;
+use crate::Error;
 
 /// A log to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +46,6 @@ impl LogSource {
     }
 
     /// For a reader.
-    #[must_use]
     pub fn name(&self) -> String {
         if self.is_stdin() {
             "standard input".to_owned()
@@ -57,7 +56,6 @@ impl LogSource {
 
     /// The group of what no function is known of, among these sources: the file's name, without what
     /// tells of its kind; all of its path, where another file has that name too.
-    #[must_use]
     pub fn group(&self, sources: &[Self]) -> String {
         let own = stem(&self.path);
         let is_shared = sources.iter().any(|other| {

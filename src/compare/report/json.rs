@@ -111,7 +111,10 @@ mod tests {
     /// `COSHELL_WRITE_SCHEMA=1 cargo test --lib schema_is_that_of_results` makes the file anew.
     #[test]
     fn schema_is_that_of_results() {
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/compare.schema.json");
+        let file = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../docs/compare.schema.json"
+        );
         let schema = schemars::schema_for!(Results);
         let text = serde_json::to_string_pretty(&schema).expect("JSON") + "\n";
         if std::env::var_os("COSHELL_WRITE_SCHEMA").is_some() {

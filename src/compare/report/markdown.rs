@@ -3,8 +3,7 @@
 use super::table::{Document, Table};
 
 /// The whole of it; `pictures` are the names of those that lie beside it, with what they show.
-#[must_use]
-pub fn render(document: &Document, pictures: &[(&str, &str)]) -> String {
+pub(crate) fn render(document: &Document, pictures: &[(&str, &str)]) -> String {
     let mut parts = vec![format!("## {}\n", escape(&document.title))];
     let warnings = document.warnings.iter();
     let warnings: Vec<_> = warnings

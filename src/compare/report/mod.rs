@@ -3,14 +3,14 @@
 //!
 //! ```text
 //! Results -> table (every cell as text) -> terminal, Markdown, page
-//!         -> picture (a scene)          -> SVG, PNG, page
+//!         -> picture (a scene)          -> SVG, page
 //!         -> JSON, CSV                  -> page
 //! ```
 
 pub mod json;
 pub mod markdown;
 pub mod page;
-pub mod picture;
+pub(crate) mod picture;
 pub mod samples;
 pub mod table;
 pub mod terminal;
@@ -24,10 +24,9 @@ use std::path::Path;
 
 use super::Error;
 use super::results::Results;
-use picture::{chart::chart, png::png, svg::svg};
+use picture::{chart::chart, svg::svg};
 
 /// The report for a terminal.
-#[must_use]
 pub fn terminal(results: &Results, has_colour: bool) -> String {
     terminal::render(&table::document(results), has_colour)
 }
@@ -59,13 +58,8 @@ pub fn write(results: &Results, folder: &Path) -> Result<(), Error> {
         markdown::render(&document, &pictures).as_bytes(),
     )?;
     let [cold, warm] = scenes.each_ref().map(|(_, scene)| svg(scene));
-    for ((name, scene), drawn) in scenes.iter().zip([&cold, &warm]) {
+    for ((name, _), drawn) in scenes.iter().zip([&cold, &warm]) {
         save(&format!("{name}.svg"), format!("{}\n", drawn.0).as_bytes())?;
-        let file = format!("{name}.png");
-        save(
-            &file,
-            &png(scene).map_err(failed("draw", &folder.join(&file)))?,
-        )?;
     }
     let (json, csv) = (
         String::from_utf8_lossy(&json),
@@ -102,3 +96,6 @@ fn failed<Cause: Display>(what: &str, file: &Path) -> impl FnOnce(Cause) -> Erro
     let what = format!("cannot {what} {}", file.display());
     move |cause| Error::new(what, cause)
 }
+
+#[cfg(test)]
+mod tests;

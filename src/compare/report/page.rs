@@ -15,7 +15,7 @@ const SCRIPT: &str = include_str!("page.js");
 
 /// What a page holds beside tables.
 #[derive(Debug)]
-pub struct Held<'a> {
+pub(crate) struct Held<'a> {
     /// The picture of cold starts.
     pub cold: Markup,
     /// The picture of warm invocations.
@@ -25,8 +25,7 @@ pub struct Held<'a> {
 }
 
 /// The whole of it.
-#[must_use]
-pub fn render(document: &Document, held: &Held) -> String {
+pub(crate) fn render(document: &Document, held: &Held) -> String {
     let digest = |text: &str| BASE64_STANDARD.encode(Sha256::digest(text));
     let policy = format!(
         "default-src 'none'; img-src data:; style-src 'sha256-{}'; script-src 'sha256-{}'; base-uri 'none'; form-action 'none'",

@@ -10,7 +10,7 @@ const MOST_COLUMNS: usize = 8;
 
 /// All that a report says, in the order in which it does.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Document {
+pub(crate) struct Document {
     /// What is compared.
     pub title: String,
     /// What makes the figures less sure than they look.
@@ -23,7 +23,7 @@ pub struct Document {
 
 /// One table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Table {
+pub(crate) struct Table {
     /// What it is of.
     pub subject: Subject,
     /// What stands above it.
@@ -53,7 +53,7 @@ pub enum Subject {
 
 /// What stands in a row of a column.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cell {
+pub(crate) struct Cell {
     /// Its text.
     pub text: String,
     /// What it means.
@@ -86,15 +86,13 @@ impl Cell {
 
 impl Table {
     /// Whether the cells of a column are words, which begin at its left.
-    #[must_use]
-    pub fn is_of_words(&self, column: usize) -> bool {
+    pub(crate) fn is_of_words(&self, column: usize) -> bool {
         column == 0 || matches!(self.subject, Subject::Problems | Subject::Runtimes)
     }
 }
 
 /// The report of these results.
-#[must_use]
-pub fn document(results: &Results) -> Document {
+pub(crate) fn document(results: &Results) -> Document {
     let mut warnings = Vec::new();
     if !results.is_complete {
         let text = "not complete: written while the comparison ran, or it was stopped";
@@ -188,8 +186,7 @@ fn in_short(problem: &Problem, of: Option<usize>) -> String {
 
 /// What a runtime has instead of samples: what it did wrong there or, as one that dies at its start is never
 /// warm, anywhere.
-#[must_use]
-pub fn instead(
+pub(crate) fn instead(
     results: &Results,
     runtime: &Runtime,
     metric: Metric,
@@ -211,8 +208,7 @@ pub fn instead(
 }
 
 /// How a series compares with the baseline's: in short, or with the interval.
-#[must_use]
-pub fn against_baseline(results: &Results, series: &Series, has_interval: bool) -> Cell {
+pub(crate) fn against_baseline(results: &Results, series: &Series, has_interval: bool) -> Cell {
     let Some(ratio) = &series.ratio else {
         return Cell::plain(if series.runtime == results.baseline {
             "1"

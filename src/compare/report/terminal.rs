@@ -11,8 +11,7 @@ use terminal_size::terminal_size_of;
 use super::table::{Cell, Document, Table, Tone};
 
 /// The whole of it, a line end last.
-#[must_use]
-pub fn render(document: &Document, has_colour: bool) -> String {
+pub(crate) fn render(document: &Document, has_colour: bool) -> String {
     let paint = |code: &str, text: &str| {
         if has_colour && !text.is_empty() {
             format!("\x1b[{code}m{text}\x1b[0m")

@@ -4,10 +4,9 @@ use super::super::results::{Metric, Results};
 use super::super::statistics::Ratio;
 
 /// What stands where there is nothing.
-pub const NOTHING: &str = "–";
+pub(crate) const NOTHING: &str = "–";
 
 /// Three significant digits, thousands apart.
-#[must_use]
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 pub fn figure(value: f64) -> String {
     // As it is when rounded: 9.999 is 10.0.
@@ -42,8 +41,7 @@ fn grouped(digits: &str) -> String {
 }
 
 /// A figure and its unit.
-#[must_use]
-pub fn quantity(value: f64, metric: Metric) -> String {
+pub(crate) fn quantity(value: f64, metric: Metric) -> String {
     let unit = match metric.unit() {
         "" => String::new(),
         unit if unit.starts_with('/') => unit.to_owned(),
@@ -53,13 +51,11 @@ pub fn quantity(value: f64, metric: Metric) -> String {
 }
 
 /// A count, thousands apart.
-#[must_use]
 pub fn count(count: usize) -> String {
     grouped(&count.to_string())
 }
 
 /// The size of an event.
-#[must_use]
 pub fn size(bytes: usize) -> String {
     const KIB: usize = 1 << 10;
     const MIB: usize = 1 << 20;
@@ -72,15 +68,13 @@ pub fn size(bytes: usize) -> String {
 }
 
 /// A metric and the size of its events.
-#[must_use]
 pub fn question(metric: Metric, event_bytes: Option<usize>) -> String {
     let size = event_bytes.map(|bytes| format!(", {}", size(bytes)));
     metric.title().to_owned() + &size.unwrap_or_default()
 }
 
 /// How many times better, as far as that is known.
-#[must_use]
-pub fn verdict(ratio: &Ratio) -> String {
+pub(crate) fn verdict(ratio: &Ratio) -> String {
     if ratio.is_difference() {
         format!("{}×", figure(ratio.times))
     } else {
@@ -89,15 +83,13 @@ pub fn verdict(ratio: &Ratio) -> String {
 }
 
 /// Bounds.
-#[must_use]
-pub fn interval(low: f64, high: f64) -> String {
+pub(crate) fn interval(low: f64, high: f64) -> String {
     format!("{}–{}", figure(low), figure(high))
 }
 
 /// Names and details are others' words: they give no orders to a terminal, stay in their line, and
 /// XML can have them.
-#[must_use]
-pub fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     let is_kept = |letter: char| {
         let turns_text_round = matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         !(letter.is_control() || turns_text_round || matches!(letter, '\u{fffe}' | '\u{ffff}'))
@@ -108,7 +100,6 @@ pub fn clean(text: &str) -> String {
 }
 
 /// The name of a runtime, and whether the others are compared with it.
-#[must_use]
 pub fn name(results: &Results, runtime: &str) -> String {
     let is_baseline = results.baseline == runtime && results.runtimes.len() > 1;
     clean(runtime) + if is_baseline { " (baseline)" } else { "" }

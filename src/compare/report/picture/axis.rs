@@ -7,7 +7,7 @@ const TICKS: u8 = 9;
 
 /// An axis from left to right.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Axis {
+pub(crate) struct Axis {
     from: f64,
     to: f64,
     /// Whether equal lengths are equal ratios.
@@ -16,8 +16,7 @@ pub struct Axis {
 
 impl Axis {
     /// One that has room for all of these; `None` if there are none.
-    #[must_use]
-    pub fn of(samples: impl Iterator<Item = f64> + Clone) -> Option<Self> {
+    pub(crate) fn of(samples: impl Iterator<Item = f64> + Clone) -> Option<Self> {
         let samples = samples.filter(|sample| sample.is_finite());
         let least = samples.clone().reduce(f64::min)?;
         let most = samples.reduce(f64::max)?;
@@ -40,9 +39,8 @@ impl Axis {
     }
 
     /// Where it is: 0 at the left end, 1 at the right one.
-    #[must_use]
     #[allow(clippy::cast_possible_truncation)]
-    pub fn place(&self, sample: f64) -> f32 {
+    pub(crate) fn place(&self, sample: f64) -> f32 {
         let share = if self.is_logarithmic {
             (sample / self.from).ln() / (self.to / self.from).ln()
         } else {
@@ -52,8 +50,7 @@ impl Axis {
     }
 
     /// Round numbers on it.
-    #[must_use]
-    pub fn ticks(&self) -> Vec<f64> {
+    pub(crate) fn ticks(&self) -> Vec<f64> {
         let is_on_it = |tick: &f64| (self.from..=self.to).contains(tick);
         if self.is_logarithmic {
             let decades = (decade(self.from)..=decade(self.to)).map(|power| 10f64.powi(power));
@@ -94,8 +91,7 @@ fn decade(value: f64) -> i32 {
 }
 
 /// A tick in as few digits as tell it from the next: they are round.
-#[must_use]
-pub fn tick_text(tick: f64) -> String {
+pub(crate) fn tick_text(tick: f64) -> String {
     let text = format!("{tick:.9}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

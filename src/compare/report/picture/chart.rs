@@ -3,10 +3,10 @@
 
 use super::axis::{Axis, tick_text};
 use super::{Anchor, Paint, Scene, Shape};
-use crate::compare::report::table::{Tone, against_baseline, instead};
-use crate::compare::report::words::{clean, quantity, question};
-use crate::compare::results::{Metric, Results, Runtime, Series};
-use crate::compare::statistics::quantile;
+use crate::report::table::{Tone, against_baseline, instead};
+use crate::report::words::{clean, quantity, question};
+use crate::results::{Metric, Results, Runtime, Series};
+use crate::statistics::quantile;
 
 const WIDTH: f32 = 960.0;
 const MARGIN: f32 = 24.0;
@@ -26,8 +26,7 @@ const RADIUS: f32 = 2.4;
 const SPREAD: f32 = 17.0;
 
 /// One half of a comparison, as a picture.
-#[must_use]
-pub fn chart(results: &Results, is_cold: bool) -> Scene {
+pub(crate) fn chart(results: &Results, is_cold: bool) -> Scene {
     let half = if is_cold {
         "cold starts"
     } else {

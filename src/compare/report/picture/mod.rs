@@ -1,20 +1,19 @@
 //! The pictures: what the samples of each runtime look like, and where their median is.
 //!
 //! ```text
-//! Results -> chart: a panel a question, a row a runtime -> Scene (rectangles, dots, texts) -> svg, png
+//! Results -> chart: a panel a question, a row a runtime -> Scene (rectangles, dots, texts) -> svg
 //! ```
 //!
-//! Both files are of one scene, and its figures are those of the tables. A letter of the font is as
+//! Its figures are those of the tables. A letter of the font is as
 //! wide as any other: what is laid out here fits wherever it is drawn.
 
-pub mod axis;
-pub mod chart;
-pub mod png;
-pub mod svg;
+pub(crate) mod axis;
+pub(crate) mod chart;
+pub(crate) mod svg;
 
 /// What is drawn, back to front. Lengths are CSS pixels, from the upper left corner.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Scene {
+pub(crate) struct Scene {
     /// Its width.
     pub width: f32,
     /// Its height.
@@ -27,7 +26,7 @@ pub struct Scene {
 
 /// One shape.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Shape {
+pub(crate) enum Shape {
     /// A rectangle, and lines too: they are level or upright.
     Rectangle {
         /// Its left.
@@ -71,18 +70,16 @@ pub enum Shape {
 
 /// Which part of a text is where it is anchored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Anchor {
+pub(crate) enum Anchor {
     /// Its beginning.
     Start,
     /// Its middle.
     Middle,
-    /// Its end.
-    End,
 }
 
 /// What is painted with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Paint {
+pub(crate) enum Paint {
     /// The ground.
     Paper,
     /// What is read.
@@ -112,8 +109,7 @@ const RUNTIMES: [[u8; 3]; 6] = [
 
 impl Paint {
     /// Red, green, blue.
-    #[must_use]
-    pub fn colour(self) -> [u8; 3] {
+    pub(crate) fn colour(self) -> [u8; 3] {
         match self {
             Self::Paper => [0xff, 0xff, 0xff],
             Self::Ink => [0x1f, 0x23, 0x28],
@@ -126,8 +122,7 @@ impl Paint {
     }
 
     /// From 0, which lets everything through, to 1.
-    #[must_use]
-    pub fn opacity(self) -> f32 {
+    pub(crate) fn opacity(self) -> f32 {
         match self {
             Self::Runtime(_) => 0.65,
             Self::Interval => 0.45,

@@ -5,8 +5,7 @@ use maud::{Markup, html};
 use super::{Anchor, Paint, Scene, Shape};
 
 /// The picture, for a page or, with a line end, for a file.
-#[must_use]
-pub fn svg(scene: &Scene) -> Markup {
+pub(crate) fn svg(scene: &Scene) -> Markup {
     let (width, height) = (scene.width, scene.height);
     html! {
         svg xmlns="http://www.w3.org/2000/svg" width=(width) height=(height) viewBox={ "0 0 " (width) " " (height) }
@@ -71,7 +70,6 @@ fn anchor_word(anchor: Anchor) -> Option<&'static str> {
     match anchor {
         Anchor::Start => None,
         Anchor::Middle => Some("middle"),
-        Anchor::End => Some("end"),
     }
 }
 

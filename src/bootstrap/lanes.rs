@@ -1,0 +1,202 @@
+//! Several invocations at a time, on Managed Instances: a lane for each.
+//!
+//! A lane is a thread with a connection, a shell and a log of its own, and the loop of `runtime.rs`. Lanes
+//! share nothing that one of them could lose for the others: a shell that dies, or is stopped, is replaced in
+//! its lane. They load the handler side by side, and none asks for an event before all have: so an error of
+//! the init is told once, and ends all. The first thread starts them, and reaps the orphans of all.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, scope};
+
+use nix::fcntl::OFlag;
+use nix::unistd::pipe2;
+
+use crate::child::Surroundings;
+use crate::child::logs::Logs;
+use crate::config::{Config, STOP_GRACE};
+use crate::error::{Error, Result};
+use crate::log::{Level, Origin};
+use crate::runtime::{load, logs, prepare, register_extension, serve, tell_init_error};
+use crate::runtime_api::Client;
+use crate::wait::Signals;
+use coshell_process::processes::{self, reap_orphans};
+
+/// For the deepest of what a lane does; only what is used of it is memory.
+const STACK_BYTES: usize = 1024 * 1024;
+
+/// Loads the handler `config.max_concurrency` times, and serves as many invocations at a time, until we are
+/// asked to end, or no lane can go on.
+///
+/// # Errors
+/// What ended the last of them. An error of the init has been posted to the Runtime API by then.
+/// [`Error::Stopped`] if we were asked to end while the handler was loaded.
+pub(crate) fn run(config: &Config, signals: &Arc<Signals>) -> Result<()> {
+    let ends = match serve_all(config, signals) {
+        Ok(ends) => ends,
+        Err(Error::Stopped) => return Err(Error::Stopped),
+        Err(error) => {
+            let mut client = Client::open(&config.runtime_api, signals);
+            return Err(tell_init_error(config, &mut client, error));
+        }
+    };
+    let is_any_left = ends.iter().any(Result::is_ok);
+    let mut failed = ends.into_iter().filter_map(Result::err);
+    match failed.find(|error| !is_any_left || is_of_platform(error)) {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+/// How each lane ended.
+///
+/// # Errors
+/// Of the init, which is not told yet.
+fn serve_all(config: &Config, signals: &Arc<Signals>) -> Result<Vec<Result<()>>> {
+    let handler = prepare(config)?;
+    let no_lane = |error: io::Error| Error::start_shell(&config.bash, &error);
+    let logs: Result<Vec<Logs>> = (0..config.max_concurrency).map(|_| logs(config)).collect();
+    let logs = logs?;
+    let of_lanes = Arc::new(signals.without_children().map_err(no_lane)?);
+    let (ended, open) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| no_lane(errno.into()))?;
+    let init = Init::default();
+    let ends = scope(|scope| {
+        let mut lanes = Vec::new();
+        let begun = (0..).zip(&logs).try_for_each(|(number, logs)| {
+            let around = Surroundings {
+                config,
+                handler: &handler,
+                logs,
+                signals: &of_lanes,
+                lane: Some(number),
+            };
+            let (init, open) = (&init, open.try_clone()?);
+            let lane = Builder::new()
+                .name(format!("lane {number}"))
+                .stack_size(STACK_BYTES)
+                .spawn_scoped(scope, move || lane(around, init, open))?;
+            lanes.push(lane);
+            Ok(())
+        });
+        drop(open);
+        let loaded = init.wait_for(lanes.len());
+        let loaded = begun.map_err(no_lane).and(loaded);
+        if let Ok(true) = loaded {
+            register_extension(config, &mut Client::open(&config.runtime_api, signals));
+        }
+        init.open_gate(loaded.is_ok());
+        loaded?;
+        signals.wait_readable(ended.as_fd(), reap_orphans);
+        let gone = |_| Err(no_lane(io::ErrorKind::Other.into()));
+        let ends = lanes.into_iter();
+        Ok(ends.map(|lane| lane.join().unwrap_or_else(gone)).collect())
+    });
+    processes::stop(processes::all_of_ours, STOP_GRACE);
+    for logs in &logs {
+        logs.drain();
+    }
+    ends
+}
+
+/// What the lanes and the first thread tell each other while the handler is loaded.
+#[derive(Default)]
+struct Init {
+    told: Mutex<Told>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Told {
+    /// How many lanes have loaded the handler, or failed to.
+    count: usize,
+    /// There is something to do when the sandbox ends.
+    has_shutdown: bool,
+    /// Of the first that failed.
+    error: Option<Error>,
+    /// Whether the lanes may ask for events; `None` while that is not known.
+    gate: Option<bool>,
+}
+
+impl Init {
+    fn lock(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes what is told, and wakes whoever waits for that.
+    fn change(&self, change: impl FnOnce(&mut Told)) {
+        change(&mut self.lock());
+        self.changed.notify_all();
+    }
+
+    fn wait(&self, is_awaited: impl Fn(&Told) -> bool) -> MutexGuard<'_, Told> {
+        let waited = self
+            .changed
+            .wait_while(self.lock(), |told| !is_awaited(told));
+        waited.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until so many lanes have loaded the handler; whether there is something to do at the end.
+    fn wait_for(&self, lanes: usize) -> Result<bool> {
+        let mut told = self.wait(|told| told.count == lanes);
+        told.error.take().map_or(Ok(told.has_shutdown), Err)
+    }
+
+    fn open_gate(&self, is_open: bool) {
+        self.change(|told| told.gate = Some(is_open));
+    }
+
+    /// Waits until that is known.
+    fn may_go_on(&self) -> bool {
+        self.wait(|told| told.gate.is_some()).gate == Some(true)
+    }
+}
+
+/// One lane, to its end. Does not ask for an event before the gate is open. Holds `_open` for so long.
+///
+/// # Errors
+/// Why it cannot go on.
+fn lane(around: Surroundings, init: &Init, _open: OwnedFd) -> Result<()> {
+    let (mut client, loaded) = load(around);
+    let mut runner = match loaded {
+        Ok(runner) => runner,
+        Err(error) => {
+            // The others need not go on with what one could not do.
+            around.signals.request_stop();
+            init.change(|told| {
+                told.count += 1;
+                told.error.get_or_insert(error);
+            });
+            return Ok(());
+        }
+    };
+    let has_shutdown = runner.has_shutdown();
+    init.change(|told| {
+        told.count += 1;
+        told.has_shutdown |= has_shutdown;
+    });
+    if !init.may_go_on() {
+        return Ok(());
+    }
+    let served = serve(around, &mut client, &mut runner);
+    let ended = runner.end(around, served);
+    if let Err(error) = &ended {
+        if is_of_platform(error) {
+            around.signals.request_stop();
+        } else {
+            let lane = around.lane.unwrap_or_default();
+            let text = format!("lane {lane} ends, the others go on: {error}");
+            let log = &around.config.log;
+            log.write(Level::Error, Origin::default(), &text);
+        }
+    }
+    ended
+}
+
+/// Whether this is none of a lane's own, so that no lane can go on.
+fn is_of_platform(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::NextInvocation { .. } | Error::PostAnswer { .. }
+    )
+}

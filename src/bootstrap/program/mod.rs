@@ -1,0 +1,334 @@
+//! A process for each event: a whole script, or an executable.
+//!
+//! The event is its standard input, its standard output is the response, its exit status decides.
+//! An executable is started when its event is there. A script's bash was started before
+//! (`script.rs`), so that nobody waits for that. Nothing lives on from one event to the next.
+
+mod script;
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, Instant};
+
+use nix::sys::wait::WaitStatus;
+
+use crate::child::leftovers::Leftovers;
+use crate::child::rest::{Finished, take_rest};
+use crate::child::{KEPT_BYTES, RESPONSE_AFTER, Surroundings, arguments};
+use crate::error::{Error, Result};
+use crate::failure::{failed_part, failure, of_overrun, status_text};
+use crate::invocation::{Invocation, Outcome};
+use crate::response::Response;
+use crate::wait::{Limit, Overrun};
+use coshell_handler::Kind;
+use coshell_handler::{Failure, Frame};
+use coshell_process::sys;
+use coshell_process::{Child, memory_file, processes, response_pipe};
+use script::Script;
+
+/// What Linux allows for one argument, with the NUL at its end.
+const MAX_ARGUMENT_BYTES: usize = 128 * 1024;
+/// How long an answer waits for processes that hold its pipe when the handler has ended, and are no filters:
+/// many programs leave a child that has something left to say.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// A handler that is a process for each event.
+#[derive(Debug)]
+pub(crate) struct Program<'a> {
+    around: Surroundings<'a>,
+    environment: Vec<CString>,
+    /// How its bash is started ahead of time; `None` for an executable.
+    script: Option<Script<'a>>,
+    leftovers: Leftovers<'a>,
+    /// The last response's pipe, if a process that was left holds it.
+    shared_response: Option<File>,
+}
+
+/// One that runs.
+struct Running {
+    child: Child,
+    response: File,
+    event: File,
+    /// Where bash tells in which command the script ended.
+    words: Option<File>,
+}
+
+/// In which command a script ended, and where.
+#[derive(Debug, Default)]
+struct Words {
+    command: Option<String>,
+    stack: Vec<Frame>,
+    /// The statuses of the parts of the pipeline that it was.
+    parts: Vec<i32>,
+}
+
+impl<'a> Program<'a> {
+    /// Starts a script's first bash, and checks the script's syntax; an executable needs nothing.
+    ///
+    /// # Errors
+    /// [`Error::LoadHandler`] for a script that bash does not take, [`Error::StartShell`] without
+    /// a bash, [`Error::Stopped`].
+    pub(crate) fn start(around: Surroundings<'a>) -> Result<Self> {
+        // What was found as a file there can be entered.
+        let _ = std::env::set_current_dir(&around.config.task_root);
+        let script = match &around.handler.kind {
+            Kind::Script(interpreter) => Some(Script::start(around, interpreter)?),
+            Kind::Program | Kind::Function(_) => None,
+        };
+        Ok(Self {
+            around,
+            environment: around.environment(),
+            script,
+            leftovers: Leftovers::watch(around, None),
+            shared_response: None,
+        })
+    }
+
+    /// Runs one invocation to its end, or to that of `limit`. The response is drained, and so is
+    /// the log.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub(crate) fn invoke(
+        &mut self,
+        invocation: &Invocation,
+        response: &mut Response,
+        limit: &mut Limit,
+    ) -> Result<Outcome> {
+        self.around.logs.begin(invocation.origin());
+        let started = match &mut self.script {
+            Some(script) => script.run(invocation),
+            None => (self.execute(invocation)).map_err(|cause| why_not_started(&cause, invocation)),
+        };
+        let mut running = match started {
+            Ok(running) => running,
+            Err(_) if self.around.signals.is_stop_requested() => return Err(Error::Stopped),
+            Err(cause) => return Ok(Outcome::Failure(self.start_failure(&cause))),
+        };
+        let ended = running.wait(response, limit).and_then(|status| {
+            let is_shared = take_rest(
+                Finished {
+                    response: &running.response,
+                    event: &running.event,
+                    patience: PATIENCE,
+                    is_closing: &|| false,
+                },
+                limit,
+                || self.leftovers.new_ones(),
+                |limit| running.take_more(response, limit),
+            )?;
+            Ok((status, is_shared))
+        });
+        let is_shared = !matches!(ended, Ok((_, false)));
+        let ended = ended.map(|(status, _)| status);
+        let outcome = match ended {
+            Ok(WaitStatus::Exited(_, 0)) => {
+                self.around.logs.drain();
+                response.succeed(limit, self.around.config.keep_trailing_newlines)
+            }
+            Ok(status) => {
+                self.around.logs.drain();
+                Outcome::Failure(self.failure(status, running.words()))
+            }
+            Err(overrun) => Outcome::Failure(self.stop(&mut running, overrun)),
+        };
+        self.shared_response = is_shared.then_some(running.response);
+        Ok(outcome)
+    }
+
+    /// Parts from what the last process left running, and starts the next script's bash. Waits for
+    /// that: an event that comes now would wait for it too.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub(crate) fn settle(&mut self, invocation: &Invocation) -> Result<()> {
+        if invocation.event.len() > KEPT_BYTES {
+            sys::return_free_memory();
+        }
+        let left = self.leftovers.part(invocation, |_| false);
+        let logs = self.around.logs;
+        if let Some(response) = self.shared_response.take() {
+            logs.carry_leftover(response, false);
+        }
+        // Without another pipe its lines are taken for those of the next invocation.
+        if processes::hold(left, &*logs.pipe(), None) && logs.renew().is_err() {
+            return Err(Error::start_shell(
+                &self.around.config.bash,
+                &io::ErrorKind::Other.into(),
+            ));
+        }
+        logs.drain();
+        match &mut self.script {
+            Some(script) if self.around.config.keeps_spare => script.prepare(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Starts the bash that waits for a script's event anew.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub(crate) fn renew(&mut self) -> Result<()> {
+        match &mut self.script {
+            Some(script) => {
+                script.forget();
+                script.prepare()
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn execute(&self, invocation: &Invocation) -> io::Result<Running> {
+        let mut event = memory_file(c"event")?;
+        arguments::put(&mut event, &[invocation.input()])?;
+        let (response, response_in) = response_pipe()?;
+        let log = self.around.logs.pipe();
+        let descriptors = [
+            (event.as_fd(), 0),
+            (response_in.as_fd(), 1),
+            (log.as_fd(), 2),
+        ];
+        let mut environment = self.environment.clone();
+        let variables = invocation.variables();
+        environment.extend(
+            variables.filter_map(|(name, value)| CString::new(format!("{name}={value}")).ok()),
+        );
+        let handler = self.around.handler;
+        let mut words = vec![CString::new(handler.file.as_os_str().as_bytes())?];
+        for argument in &handler.arguments {
+            words.push(CString::new(argument.as_bytes())?);
+        }
+        if invocation.delivery.is_argument() {
+            words.push(CString::new(&*invocation.argument())?);
+        }
+        Ok(Running {
+            child: Child::start(&words, &environment, &descriptors)?,
+            response,
+            event,
+            words: None,
+        })
+    }
+
+    fn start_failure(&self, cause: &str) -> Failure {
+        Failure {
+            error_type: "Function.HandlerNotStarted",
+            message: format!("cannot start {}: {cause}", self.around.handler.label()),
+            stack: Vec::new(),
+            quoted_bytes: 0,
+        }
+    }
+
+    fn failure(&self, status: WaitStatus, words: Words) -> Failure {
+        let label = self.around.handler.label();
+        let command = words.command.as_deref();
+        let part = failed_part(&words.parts, words.stack.first(), command);
+        let after = match (part, command) {
+            (Some(part), _) => format!(" after {}", part.trim_end_matches(',')),
+            (None, Some(command)) => format!(" after `{command}`"),
+            (None, None) => String::new(),
+        };
+        let (error_type, what) = match status {
+            WaitStatus::Signaled(_, signal, _) => (
+                "Function.HandlerKilled",
+                format!("{label} killed by {signal}"),
+            ),
+            WaitStatus::Exited(_, status) => (
+                "Function.HandlerExited",
+                format!("{label} exited with {}{after}", status_text(status)),
+            ),
+            _ => ("Function.HandlerExited", format!("{label} ended{after}")),
+        };
+        failure(error_type, &what, words.stack, &self.around.logs.tail())
+    }
+
+    /// Ends the process wherever it is, with all that it started.
+    fn stop(&mut self, running: &mut Running, overrun: Overrun) -> Failure {
+        running.ask_for_words();
+        let (config, child) = (self.around.config, running.child.pid());
+        let find = || self.leftovers.of_handler(Some(child));
+        let names = processes::names(find());
+        processes::stop_handler(find, config.stop_grace(overrun), Some(child));
+        running.child.kill();
+        self.around.logs.drain();
+        let words = running.words();
+        of_overrun(
+            self.around.handler,
+            overrun,
+            config.deadline_margin,
+            words.command.as_deref(),
+            words.stack,
+            &names,
+            &self.around.logs.tail(),
+        )
+    }
+}
+
+/// Linux allows an argument less than an event may have, and says no more than that something is too long.
+fn why_not_started(cause: &io::Error, invocation: &Invocation) -> String {
+    let bytes = invocation.argument().len();
+    if cause.raw_os_error() == Some(nix::errno::Errno::E2BIG as i32) && bytes >= MAX_ARGUMENT_BYTES
+    {
+        return format!(
+            "{cause}: an argument of a program has at most {} bytes, and the event has {bytes}; \
+             give it on standard input: COSHELL_EVENT=stdin",
+            MAX_ARGUMENT_BYTES - 1
+        );
+    }
+    cause.to_string()
+}
+
+impl Running {
+    /// Waits for its end, and takes what it writes if that is more than its pipe holds, or takes
+    /// long. What a process that it leaves running writes later is not of the response.
+    fn wait(
+        &mut self,
+        response: &mut Response,
+        limit: &mut Limit,
+    ) -> std::result::Result<WaitStatus, Overrun> {
+        let mut since = Instant::now();
+        let (mut alone, mut is_closed) = (!response.is_streamed(), false);
+        loop {
+            let takes_output = !alone && !is_closed;
+            let sources = [
+                Some(self.child.ended()),
+                takes_output.then(|| self.response.as_fd()),
+            ];
+            let look = alone.then(|| RESPONSE_AFTER.saturating_sub(since.elapsed()));
+            let [has_ended, has_output] = limit.ready(sources, look)?;
+            if has_ended && let Some(status) = self.child.status() {
+                return Ok(status);
+            }
+            if has_output {
+                // A pipe that is ready and empty has no writer any more.
+                is_closed = response.take(&self.response, limit, <[u8]>::len)? == 0;
+                since = Instant::now();
+            }
+            // Let more of it come before it is read, unless it is waited for.
+            alone = has_output && !response.is_streamed();
+        }
+    }
+
+    /// Takes what is in its pipe by now.
+    fn take_more(
+        &self,
+        response: &mut Response,
+        limit: &mut Limit,
+    ) -> std::result::Result<(), Overrun> {
+        response.take(&self.response, limit, <[u8]>::len).map(drop)
+    }
+
+    /// Makes a script that is about to be stopped tell where it is.
+    fn ask_for_words(&mut self) {
+        if let Some(words) = &mut self.words {
+            // Without them the answer is less precise.
+            let _ = arguments::put(words, &[script::ASKED]);
+        }
+    }
+
+    fn words(&self) -> Words {
+        self.words.as_ref().map(script::words).unwrap_or_default()
+    }
+}

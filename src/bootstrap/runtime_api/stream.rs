@@ -1,0 +1,212 @@
+//! One streamed response: a POST whose body is sent while the handler makes it, with trailers.
+//!
+//! hyper speaks the HTTP, since ureq cannot send what comes after a body. Each response has a connection of its own,
+//! which is closed after it, as Lambda wants it. Neighbours: `posting.rs` drives hyper, `wire.rs` has the words.
+
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, TRAILER, USER_AGENT};
+use hyper::http::request::Builder;
+use hyper::{Request, StatusCode};
+
+use super::posting::{Answer, Posting};
+use coshell_wire as wire;
+
+use super::{Posted, RETRY_AFTER, connection, refusal};
+use crate::error::{Error, Result};
+use crate::invocation::{Invocation, Outcome};
+use crate::response::{Head, Outlet};
+use crate::wait::{Limit, Overrun, Signals};
+use coshell_handler::Failure;
+use wire::ErrorDocument;
+
+/// How long the end of a response may take whose handler was stopped: there is little time left.
+const END_LIMIT: Duration = Duration::from_millis(100);
+/// Trailers are kept well below what servers take.
+const MAX_TRAILER_BYTES: usize = 12 * 1024;
+
+/// The streamed response of one invocation, if it has one.
+#[derive(Debug)]
+pub(crate) struct Stream<'a> {
+    api: &'a str,
+    invocation: &'a Invocation,
+    signals: &'a Signals,
+    state: State,
+    sent_bytes: usize,
+}
+
+#[derive(Debug)]
+enum State {
+    Unopened,
+    Open(Box<Posting>),
+    /// It could not be opened, for this reason.
+    Failed(String),
+}
+
+impl<'a> Stream<'a> {
+    /// One that is not opened yet, and costs nothing.
+    pub(super) fn new(api: &'a str, invocation: &'a Invocation, signals: &'a Signals) -> Self {
+        Self {
+            api,
+            invocation,
+            signals,
+            state: State::Unopened,
+            sent_bytes: 0,
+        }
+    }
+
+    /// Whether the response, or a part of it, may have gone out: the invocation has its answer then.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.state, State::Open(_))
+    }
+
+    /// Ends the response, in trailers if the handler failed, and waits for what the platform says.
+    /// `None` if it was never opened: then `outcome` is still to be posted.
+    ///
+    /// # Errors
+    /// [`Error::PostAnswer`] when the Runtime API answers 500 or above, or could not be reached.
+    pub(crate) fn finish(self, outcome: &Outcome) -> Result<Option<Posted>> {
+        let failed = |cause| Error::PostAnswer {
+            answer: "response",
+            cause,
+        };
+        let mut posting = match self.state {
+            State::Unopened => return Ok(None),
+            State::Failed(cause) => return Err(failed(cause)),
+            State::Open(posting) => posting,
+        };
+        let mut limit = Limit::new(self.signals, None);
+        let trailers = match outcome {
+            Outcome::Response(_) => None,
+            Outcome::Failure(failure) => {
+                if failure.is_overrun() {
+                    limit = Limit::until(Instant::now() + END_LIMIT);
+                }
+                Some(trailers(failure))
+            }
+        };
+        posting.end(trailers);
+        // If the time is up there is no answer, which is told.
+        let _ = posting.drive(&mut limit, Posting::is_answered);
+        let count = self.sent_bytes;
+        let sent = |cause: String| format!("{cause}; {count} bytes of the response had been sent");
+        Ok(Some(match posting.answer {
+            Answer::Whole(StatusCode::ACCEPTED, _) => Posted::Accepted,
+            Answer::Whole(status, text) => {
+                let cause = sent(refusal(status, &String::from_utf8_lossy(&text)));
+                if status.is_server_error() {
+                    return Err(failed(cause));
+                }
+                Posted::Refused(cause)
+            }
+            Answer::Broken(cause) => Posted::Unknown(sent(cause)),
+            Answer::Awaited(_) | Answer::Begun(..) => {
+                Posted::Unknown(sent("no answer in time".to_owned()))
+            }
+        }))
+    }
+
+    fn head(&self, content_type: &str) -> Builder {
+        let path = wire::response_path(&self.invocation.request_id);
+        let head = Request::post(path)
+            .header(HOST, self.api)
+            .header(USER_AGENT, super::USER_AGENT)
+            .header(CONNECTION, "close")
+            .header(CONTENT_TYPE, content_type)
+            .header(wire::RESPONSE_MODE, wire::STREAMING)
+            .header(TRAILER, wire::ERROR_TYPE)
+            .header(TRAILER, wire::ERROR_BODY);
+        match &self.invocation.invocation_id {
+            Some(attempt) => head.header(wire::INVOCATION_ID, attempt),
+            None => head,
+        }
+    }
+}
+
+impl Outlet for Stream<'_> {
+    fn open(
+        &mut self,
+        head: Head,
+        first: Vec<u8>,
+        limit: &mut Limit,
+    ) -> std::result::Result<(), Overrun> {
+        let mut waits = RETRY_AFTER.iter();
+        let socket = loop {
+            match (connection::connect(self.api), waits.next()) {
+                (Ok(socket), _) => break socket,
+                (Err(_), Some(wait)) => limit.pause(*wait)?,
+                (Err(error), None) => {
+                    self.state = State::Failed(error.to_string());
+                    return Ok(());
+                }
+            }
+        };
+        let (content_type, first) = match head {
+            Head::Content(content_type) => (content_type, first),
+            Head::Http(json) => {
+                let prelude = [json.as_bytes(), &[0; 8], &first].concat();
+                (wire::HTTP_INTEGRATION.to_owned(), prelude)
+            }
+        };
+        let posting = Posting::begin(socket, self.head(&content_type));
+        self.state = match posting {
+            Ok(posting) => State::Open(Box::new(posting)),
+            Err(cause) => State::Failed(cause),
+        };
+        self.send(first, limit)
+    }
+
+    fn send(&mut self, bytes: Vec<u8>, limit: &mut Limit) -> std::result::Result<(), Overrun> {
+        let State::Open(posting) = &mut self.state else {
+            return Ok(());
+        };
+        let count = bytes.len();
+        posting.put(bytes);
+        posting.drive(limit, |posting| {
+            posting.is_flushed() || posting.is_refused()
+        })?;
+        if !posting.is_refused() {
+            self.sent_bytes += count;
+        }
+        Ok(())
+    }
+}
+
+/// What the platform is told of a failure in mid-stream.
+fn trailers(failure: &Failure) -> HeaderMap {
+    let mut frames = failure.stack.iter().map(ToString::to_string).collect();
+    let mut message: &str = &failure.message;
+    let body = loop {
+        let document = ErrorDocument {
+            message: message.to_owned(),
+            error_type: failure.error_type.to_owned(),
+            stack_trace: frames,
+        };
+        let body = BASE64_STANDARD.encode(document.to_json());
+        frames = document.stack_trace;
+        if body.len() <= MAX_TRAILER_BYTES {
+            break body;
+        }
+        // The end of the log goes first, then the outer half of the frames.
+        match message.split_once('\n') {
+            Some((first, _)) => message = first,
+            None if !frames.is_empty() => frames.truncate(frames.len() / 2),
+            None => {
+                let half = message.len() / 2;
+                let cut = (0..=half).rev().find(|at| message.is_char_boundary(*at));
+                message = &message[..cut.unwrap_or(0)];
+            }
+        }
+    };
+    let mut trailers = HeaderMap::new();
+    trailers.insert(
+        wire::ERROR_TYPE,
+        HeaderValue::from_static(failure.error_type),
+    );
+    if let Ok(body) = HeaderValue::from_str(&body) {
+        trailers.insert(wire::ERROR_BODY, body);
+    }
+    trailers
+}

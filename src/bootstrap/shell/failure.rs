@@ -1,0 +1,173 @@
+//! Why a function failed, or could not be loaded, in words.
+
+use nix::sys::wait::WaitStatus;
+
+use super::protocol::{Ended, LastWords, Report};
+use crate::child::Surroundings;
+use crate::config::Config;
+use crate::error::Error;
+use crate::failure::{failed_part, failure, find_line, of_overrun, status_text};
+use crate::wait::Overrun;
+use coshell_handler::Failure;
+use coshell_handler::{Frame, Handler, shape};
+use coshell_handler::{quoted, syntax_error};
+
+/// The handler ended, and the shell lives on.
+pub(crate) fn of_report(function: &str, report: &Report, tail: &str) -> Failure {
+    let status = status_text(report.status);
+    let (error_type, what) = match report.ended {
+        Ended::Return => (
+            "Function.HandlerFailed",
+            format!("{function} returned {status}"),
+        ),
+        Ended::Exit => (
+            "Function.HandlerExited",
+            format!("{function} exited with {status}"),
+        ),
+        Ended::ErrExit => {
+            let command = report.command.as_deref();
+            let part = failed_part(&report.parts, report.stack.first(), command);
+            let failed = part.unwrap_or_else(|| format!("`{}`", command.unwrap_or("a command")));
+            (
+                "Function.CommandFailed",
+                format!("{failed} ended with {status}"),
+            )
+        }
+        Ended::NotCalled => (
+            "Function.ShellLost",
+            format!("shell cannot call {function} any more"),
+        ),
+    };
+    let mut stack = report.stack.clone();
+    find_line(&mut stack, report.command.as_deref());
+    failure(error_type, &what, stack, tail)
+}
+
+/// The shell ended while the handler ran.
+pub(crate) fn of_end(function: &str, end: WaitStatus, words: LastWords, tail: &str) -> Failure {
+    let mut stack = words.stack;
+    find_line(&mut stack, words.command.as_deref());
+    let running = words
+        .command
+        .map_or_else(|| function.to_owned(), |command| format!("`{command}`"));
+    let (error_type, what) = match end {
+        WaitStatus::Signaled(_, signal, _) => (
+            "Function.ShellKilled",
+            format!("shell killed by {signal} during {running}"),
+        ),
+        WaitStatus::Exited(_, status) => {
+            let status = status_text(status);
+            (
+                "Function.ShellExited",
+                format!("shell ended with {status} during {running}"),
+            )
+        }
+        _ => (
+            "Function.ShellExited",
+            format!("shell ended during {running}"),
+        ),
+    };
+    failure(error_type, &what, stack, tail)
+}
+
+/// The handler was stopped while the programs `running` ran. An EXIT trap of its own takes the words from the shell.
+pub(crate) fn of_stop(
+    around: Surroundings,
+    overrun: Overrun,
+    mut words: LastWords,
+    running: &[String],
+) -> Failure {
+    let command = words.command.as_deref();
+    find_line(&mut words.stack, command);
+    of_overrun(
+        around.handler,
+        overrun,
+        around.config.deadline_margin,
+        command,
+        words.stack,
+        running,
+        &around.logs.tail(),
+    )
+}
+
+/// The shell runs, but tells nothing any more.
+pub(crate) fn of_loss(function: &str, tail: &str) -> Failure {
+    let what = format!(
+        "shell does not report after {function}: a function or a setting of the handler's hinders \
+         the builtin commands that coshell needs"
+    );
+    failure("Function.ShellLost", &what, Vec::new(), tail)
+}
+
+/// bash ended while it sourced the file.
+pub(crate) fn of_load(
+    config: &Config,
+    handler: &Handler,
+    end: Option<WaitStatus>,
+    words: Option<LastWords>,
+    tail: &str,
+) -> Error {
+    let Some(words) = words else {
+        let cause = match end {
+            Some(WaitStatus::Signaled(_, signal, _)) => {
+                format!("killed by {signal} when it started")
+            }
+            _ => format!("ended when it started{}", quoted(tail)),
+        };
+        return Error::StartShell {
+            bash: config.bash.clone(),
+            cause,
+        };
+    };
+    if words.kind == "options" {
+        return Error::ReadConfig {
+            variable: "COSHELL_SHELL_OPTIONS",
+            cause: match tail.split_once(": set: ") {
+                Some((_, reason)) => format!("set does not take it: {}", reason.trim_end()),
+                None => format!("set does not take it{}", quoted(tail)),
+            },
+        };
+    }
+    if let Some(error) = syntax_error(&config.bash, handler) {
+        return error.into();
+    }
+    let file = handler.file.display();
+    let status = match end {
+        Some(WaitStatus::Signaled(_, signal, _)) => format!("{signal}"),
+        Some(WaitStatus::Exited(_, status)) => status_text(status),
+        _ => "no status".to_owned(),
+    };
+    let command = words.command.unwrap_or_default();
+    if words.kind == "exited" && !matches!(end, Some(WaitStatus::Signaled(..))) {
+        let call = call_on_the_way(handler, &words.stack);
+        let cause = format!("{file} exited with {status} while it was sourced{call}");
+        return handler
+            .fault_at("Runtime.HandlerFileExited", &cause, words.stack, tail)
+            .into();
+    }
+    let place = words
+        .failed_at
+        .filter(|place| !place.starts_with("/dev/fd/"));
+    let call = call_on_the_way(handler, &words.stack);
+    let cause = match place {
+        Some(place) => format!("`{command}` ended with {status} at {place}{call}"),
+        None => format!("{file} ended with {status} while it was sourced{call}"),
+    };
+    handler
+        .fault_at("Runtime.HandlerFileFailed", &cause, words.stack, tail)
+        .into()
+}
+
+/// What is wrong, if the file failed in a function that it calls at its end, as a script does that is run by hand.
+fn call_on_the_way(handler: &Handler, stack: &[Frame]) -> String {
+    let text = std::fs::read(&handler.file).unwrap_or_default();
+    match (stack, shape::call_at_end(&text, handler.label())) {
+        ([_, .., outermost], Some(call)) if outermost.line == call.line => format!(
+            "; line {} calls `{}` while the file is sourced, when there is no event yet: {}",
+            call.line,
+            call.text,
+            call.advice()
+        ),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,132 @@
+//! Files of variables: those of `docker run --env-file`, read as Docker reads them, and those of dotenv.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+
+use crate::error::Error;
+
+/// A name and its value.
+type Pair = (OsString, OsString);
+
+/// Reads a file as Docker does: `NAME=VALUE` a line, the value as it stands, with its quotes and dollar signs;
+/// `NAME` alone passes on the variable of this environment, if there is one.
+///
+/// # Errors
+/// When the file cannot be read, or a line says no variable; with the file and the line.
+pub(crate) fn read_env_file(path: &Path) -> Result<Vec<Pair>, Error> {
+    let bytes = fs::read(path).map_err(Error::io(cannot_read(path)))?;
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    let mut pairs = Vec::new();
+    for (at, line) in text.split(|byte| *byte == b'\n').enumerate() {
+        let pair = read_line(line.strip_suffix(b"\r").unwrap_or(line));
+        pairs.extend(pair.map_err(|cause| misuse(path, at + 1, &cause))?);
+    }
+    Ok(pairs)
+}
+
+fn read_line(line: &[u8]) -> Result<Option<Pair>, String> {
+    let line = str::from_utf8(line).map_err(|_| "it is not UTF-8".to_owned())?;
+    let line = line.trim_start_matches([' ', '\t']);
+    if line.is_empty() || line.starts_with('#') {
+        return Ok(None);
+    }
+    let (name, value) = match line.split_once('=') {
+        Some((name, value)) => (name, Some(OsString::from(value))),
+        None => (line, env::var_os(line)),
+    };
+    if name.is_empty() {
+        return Err(format!("{line:?} has no name before the ="));
+    }
+    if name.contains([' ', '\t']) {
+        return Err(format!("the name {name:?} has a space in it"));
+    }
+    Ok(value.map(|value| (name.into(), value)))
+}
+
+/// Reads a file as dotenv does: quotes are taken off, `$NAME` is replaced.
+///
+/// # Errors
+/// When the file cannot be read, or is no such file; with the file, and the line where it is known.
+pub(crate) fn read_dotenv(path: &Path) -> Result<Vec<Pair>, Error> {
+    let text = fs::read_to_string(path).map_err(Error::io(cannot_read(path)))?;
+    let mut pairs = Vec::new();
+    for pair in dotenvy::from_read_iter(text.as_bytes()) {
+        let (name, value) = pair.map_err(|error| match error {
+            // The rest of the line from where it went wrong.
+            dotenvy::Error::LineParse(rest, _) => {
+                let at = text.lines().position(|line| line.ends_with(&rest));
+                let cause = format!("cannot make sense of {rest:?}");
+                misuse(path, at.map_or(1, |at| at + 1), &cause)
+            }
+            other => Error::Misuse {
+                what: cannot_read(path),
+                cause: other.to_string(),
+            },
+        })?;
+        pairs.push((name.into(), value.into()));
+    }
+    Ok(pairs)
+}
+
+fn cannot_read(path: &Path) -> String {
+    format!("cannot read variables from {}", path.display())
+}
+
+fn misuse(path: &Path, line: usize, cause: &str) -> Error {
+    Error::Misuse {
+        what: cannot_read(path),
+        cause: format!("line {line}: {cause}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(line: &[u8]) -> Result<Option<String>, String> {
+        let pair = read_line(line)?;
+        Ok(pair.map(|(_, value)| value.to_string_lossy().into_owned()))
+    }
+
+    #[test]
+    fn values_are_taken_as_they_stand() {
+        for (line, expected) in [
+            ("A=one", "one"),
+            ("A=hello world", "hello world"),
+            ("A=a#b # c", "a#b # c"),
+            ("A=pa$word", "pa$word"),
+            ("A={\"a\": 1}", "{\"a\": 1}"),
+            ("A=\"quoted\"", "\"quoted\""),
+            ("A=", ""),
+            ("A=a=b=c", "a=b=c"),
+            (" \tA= b ", " b "),
+            ("A=C:\\new\\dir", "C:\\new\\dir"),
+        ] {
+            assert_eq!(value(line.as_bytes()), Ok(Some(expected.to_owned())));
+        }
+    }
+
+    #[test]
+    fn comments_and_names_that_are_not_set_say_nothing() {
+        for line in ["", "   ", "# A=1", "  #A", "NO_SUCH_VARIABLE_IS_SET"] {
+            assert_eq!(value(line.as_bytes()), Ok(None), "{line}");
+        }
+        assert!(value(b"PATH").is_ok_and(|path| path.is_some()));
+    }
+
+    #[test]
+    fn lines_that_name_nothing_are_refused() {
+        for line in [
+            &b"=x"[..],
+            b" =x",
+            b"A B=c",
+            b"export A=b",
+            b"A =b",
+            b"A=\xff",
+        ] {
+            assert!(value(line).is_err(), "{line:?}");
+        }
+    }
+}

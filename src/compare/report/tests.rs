@@ -1,0 +1,615 @@
+//! The reports of a comparison: the same figures in every form, and nothing in any that a name put there.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::LazyLock;
+
+use crate::report::{self, table, words};
+use crate::results::{
+    Machine, Metric, Problem, ProblemKind, Results, Runtime, Series, Source, VERSION,
+};
+use crate::statistics::{ratio, summary};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use tempfile::TempDir;
+
+use support::Said;
+
+/// What gets through where someone did not think of it.
+const HOSTILE: &str = "</script><script>alert(1)</script>\"'|`*_\n\x1b[31m\u{202e}&amp;";
+
+/// Warm samples of a round: more than pictures have dots, and not so many that intervals take long.
+const EACH: usize = 18;
+
+/// Samples that lean to the left, as times do.
+fn samples(middle: f64, rounds: usize, each: usize, random: &mut SmallRng) -> Vec<Vec<f64>> {
+    let mut round = || -> Vec<_> {
+        let displaced = middle * random.random_range(0.97..1.03);
+        let mut sample = || {
+            let luck: f64 = random.random_range(0.0..1.0);
+            displaced * (0.97 + 0.05 * random.random_range(0.0..1.0) + 0.4 * luck.powi(12))
+        };
+        (0..each).map(|_| sample()).collect()
+    };
+    (0..rounds).map(|_| round()).collect()
+}
+
+struct Made {
+    results: Results,
+    random: SmallRng,
+}
+
+impl Made {
+    fn new(source: Source, names: &[&str]) -> Self {
+        let runtime = |name: &&str| Runtime {
+            name: (*name).to_owned(),
+            description: format!("command ./{name}/bootstrap, handler function.handler, 512 MB"),
+        };
+        let machine = Machine {
+            cpu: "AMD EPYC 7763 64-Core Processor".into(),
+            cpus: 2,
+            kernel: "6.1.0".into(),
+            os: "Debian GNU/Linux 12 (bookworm)".into(),
+            coshell: "0.1.0".into(),
+            load: 0.42,
+        };
+        let settings = [("rounds", "10"), ("invocations", "200"), ("gap", "0 ms")];
+        let results = Results {
+            version: VERSION,
+            title: "echo, beside the tutorial".into(),
+            source,
+            begun: "2026-11-26T22:30:26Z".into(),
+            is_complete: true,
+            machine,
+            settings: settings
+                .map(|(name, value)| (name.into(), value.into()))
+                .into(),
+            warnings: vec!["2 other processes took 31 % of the CPUs".into()],
+            floor: Vec::new(),
+            baseline: names[0].to_owned(),
+            runtimes: names.iter().map(runtime).collect(),
+            series: Vec::new(),
+            problems: Vec::new(),
+        };
+        let random = SmallRng::seed_from_u64(6);
+        Self { results, random }
+    }
+
+    fn series(
+        &mut self,
+        name: &str,
+        metric: Metric,
+        event_bytes: Option<usize>,
+        rounds: Vec<Vec<f64>>,
+    ) {
+        let results = &mut self.results;
+        let baseline = results.series(&results.baseline, metric, event_bytes);
+        let ratio = baseline.and_then(|one| ratio(&rounds, &one.rounds, metric.is_more_better()));
+        results.series.push(Series {
+            runtime: name.to_owned(),
+            metric,
+            event_bytes,
+            summary: summary(&rounds),
+            rounds,
+            ratio,
+        });
+    }
+
+    fn problem(
+        &mut self,
+        name: &str,
+        kind: ProblemKind,
+        is_cold: bool,
+        event_bytes: Option<usize>,
+        count: usize,
+    ) {
+        self.results.problems.push(Problem {
+            runtime: name.to_owned(),
+            kind,
+            is_cold,
+            event_bytes,
+            count,
+            detail: "the answer has 31 bytes instead of 32, other from byte 4 on".into(),
+        });
+    }
+}
+
+/// Four runtimes, measured: the second is much faster, the third about as fast as the first and wrong three
+/// times, the fourth dies.
+fn measured(names: [&str; 4]) -> Results {
+    let mut made = Made::new(Source::Measured, &names);
+    let [tutorial, ours, wrong, dead] = names;
+    for (name, slow) in [(tutorial, 1.0), (ours, 0.1), (wrong, 1.004)] {
+        for (metric, middle) in [
+            (Metric::Init, 6.0),
+            (Metric::FirstAnswer, 30.0),
+            (Metric::ColdTotal, 36.0),
+        ] {
+            let start = if slow < 0.5 { 1.4 } else { slow };
+            let rounds = samples(middle * start, 20, 1, &mut made.random);
+            made.series(name, metric, None, rounds);
+        }
+        for (size, more) in [(32, 1.0), (1024, 1.3)] {
+            let warm = [
+                (Metric::Latency, 22.0 * more * slow * slow, EACH),
+                (Metric::Turnaround, 1.5 * slow, EACH),
+                (Metric::Throughput, 40.0 / more / slow, 1),
+                (Metric::CpuTime, 18.0 * slow, 1),
+                (Metric::Processes, 5.0 * slow, 1),
+                (Metric::PeakMemory, 9.0, 1),
+            ];
+            for (metric, middle, each) in warm {
+                let rounds = samples(middle, 10, each, &mut made.random);
+                made.series(name, metric, Some(size), rounds);
+            }
+        }
+    }
+    let rounds = samples(0.02, 10, EACH, &mut made.random);
+    made.series("", Metric::Latency, Some(32), rounds);
+    let floor = made.results.series.pop();
+    made.results.floor.extend(floor);
+    made.problem(wrong, ProblemKind::WrongAnswer, false, Some(32), 3);
+    made.problem(dead, ProblemKind::Died, true, None, 20);
+    made.results
+}
+
+fn usual() -> Results {
+    static MADE: LazyLock<Results> =
+        LazyLock::new(|| measured(["tutorial", "ours", "sometimes wrong", "dies at once"]));
+    MADE.clone()
+}
+
+/// The same, the first with a name that means harm.
+fn hostile() -> Results {
+    static MADE: LazyLock<Results> = LazyLock::new(|| measured([HOSTILE, "b", "c", "d"]));
+    MADE.clone()
+}
+
+fn of_logs() -> Results {
+    let mut made = Made::new(Source::Logs, &["tutorial, 128 MB", "ours, 128 MB"]);
+    for (name, slow) in [("tutorial, 128 MB", 1.0), ("ours, 128 MB", 0.05)] {
+        for (metric, middle, count) in [
+            (Metric::InitDuration, 100.0 + 10.0 * slow, 12),
+            (Metric::ColdDuration, 300.0 * slow, 12),
+            (Metric::Duration, 180.0 * slow, 170),
+            (Metric::BilledDuration, 181.0 * slow, 170),
+            (Metric::MaxMemoryUsed, 38.0, 170),
+        ] {
+            let rounds = samples(middle, count, 1, &mut made.random);
+            made.series(name, metric, None, rounds);
+        }
+    }
+    made.problem("tutorial, 128 MB", ProblemKind::LogLine, false, None, 1);
+    made.results
+}
+
+/// One whose runtimes have all failed.
+fn all_failed() -> Results {
+    let mut results = usual();
+    results.series.clear();
+    results.floor.clear();
+    let tell = |runtime: &Runtime| Problem {
+        runtime: runtime.name.clone(),
+        ..results.problems[1].clone()
+    };
+    results.problems = results.runtimes.iter().map(tell).collect();
+    results
+}
+
+/// The files of a report.
+struct Written {
+    folder: TempDir,
+}
+
+impl Written {
+    fn of(results: &Results) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        report::write(results, &folder.path().join("report")).expect("a report");
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join("report").join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).expect("text")
+    }
+}
+
+/// The texts of an SVG file, in their order.
+fn texts(svg: &str) -> Vec<String> {
+    let after = svg.split("<text").skip(1);
+    let text = |part: &str| {
+        let (text, _) = part.split_once('>')?.1.split_once("</text>")?;
+        Some(text.to_owned())
+    };
+    after.filter_map(text).collect()
+}
+
+#[test]
+fn every_file_is_there_and_no_other() {
+    let written = Written::of(&usual());
+    let entries = fs::read_dir(written.path("")).expect("a folder");
+    let names: BTreeSet<_> = entries
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    let expected = [
+        "cold.svg",
+        "report.html",
+        "report.md",
+        "results.json",
+        "samples.csv",
+        "warm.svg",
+    ];
+    assert_eq!(names, expected.map(ToOwned::to_owned).into());
+    // Written again while there is one.
+    report::write(&all_failed(), &written.path("")).expect("a report");
+    assert!(written.text("report.md").contains("dies"));
+}
+
+#[test]
+fn report_that_cannot_be_written_says_which_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let taken = folder.path().join("taken");
+    fs::write(&taken, "").expect("a file");
+    let error = report::write(&usual(), &taken).unwrap_err().to_string();
+    let expected = format!(
+        "cannot make folder {}: File exists (os error 17)",
+        taken.display()
+    );
+    assert_eq!(error, expected);
+    let folder = folder.path().join("folder");
+    fs::create_dir_all(folder.join("samples.csv/full")).expect("a folder");
+    let error = report::write(&usual(), &folder).unwrap_err().to_string();
+    let file = folder.join("samples.csv");
+    assert_eq!(
+        error,
+        format!(
+            "cannot write {}: Is a directory (os error 21)",
+            file.display()
+        )
+    );
+}
+
+#[test]
+fn json_reads_back_to_the_same() {
+    for results in [usual(), of_logs(), all_failed(), hostile()] {
+        let text = Written::of(&results).text("results.json");
+        let read: Results = serde_json::from_str(&text).expect("results");
+        assert!(read == results, "{text}");
+    }
+}
+
+#[test]
+fn csv_has_every_sample() {
+    let results = hostile();
+    let bytes = fs::read(Written::of(&results).path("samples.csv")).expect("a file");
+    let mut reader = csv::Reader::from_reader(&bytes[..]);
+    let titles: Vec<_> = reader
+        .headers()
+        .expect("titles")
+        .iter()
+        .map(ToOwned::to_owned)
+        .collect();
+    assert_eq!(
+        titles.join(","),
+        "runtime,metric,unit,event_bytes,round,sample,value"
+    );
+    let mut records = reader.records().map(|record| record.expect("a record"));
+    for series in &results.series {
+        let metric = serde_json::to_value(series.metric).expect("a word");
+        for (round, samples) in (1..).zip(&series.rounds) {
+            for (number, value) in (1..).zip(samples) {
+                let record = records.next().expect("a sample");
+                let size = series.event_bytes.map(|size| size.to_string());
+                let expected = [
+                    series.runtime.clone(),
+                    metric.as_str().unwrap().to_owned(),
+                    series.metric.unit().to_owned(),
+                    size.unwrap_or_default(),
+                    format!("{round}"),
+                    format!("{number}"),
+                ];
+                assert_eq!(record.iter().take(6).collect::<Vec<_>>(), expected);
+                assert_eq!(record[6].parse(), Ok(*value));
+            }
+        }
+    }
+    assert!(records.next().is_none());
+}
+
+#[test]
+fn every_form_has_the_cells_of_the_tables() {
+    for results in [usual(), of_logs(), all_failed()] {
+        let document = table::document(&results);
+        let written = Written::of(&results);
+        let (page, markdown) = (written.text("report.html"), written.text("report.md"));
+        let terminal = report::terminal(&results, false);
+        for one in &document.tables {
+            for cell in one.rows.iter().flatten() {
+                for (form, text) in [
+                    ("page", &page),
+                    ("Markdown", &markdown),
+                    ("terminal", &terminal),
+                ] {
+                    assert!(
+                        text.contains(&cell.text),
+                        "{form} has no {:?} of {}",
+                        cell.text,
+                        one.title
+                    );
+                }
+            }
+            assert!(
+                one.rows.iter().all(|row| row.len() == one.columns.len()),
+                "{one:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn figures_of_pictures_are_those_of_the_tables() {
+    for results in [usual(), of_logs()] {
+        let written = Written::of(&results);
+        let drawn = [written.text("cold.svg"), written.text("warm.svg")]
+            .map(|svg| texts(&svg))
+            .concat();
+        let (mut count, mut verdicts) = (0, 0);
+        for one in &table::document(&results).tables {
+            let table::Subject::Question(metric, size) = one.subject else {
+                continue;
+            };
+            if !metric.is_cold() && !matches!(metric, Metric::Latency | Metric::Duration) {
+                continue;
+            }
+            let title = words::question(metric, size);
+            let start = drawn
+                .iter()
+                .position(|text| *text == title)
+                .expect("a panel");
+            for row in &one.rows {
+                let name = drawn[start..]
+                    .iter()
+                    .position(|text| Some(text.as_str()) == row[0].text.split(" (").next())
+                    .expect("a row");
+                let beside = &drawn[start + name + 1..];
+                let (p50, _) = row[1].text.split_once(" (").unwrap_or((&row[1].text, ""));
+                let expected = if row[2].text == "–" {
+                    p50.to_owned()
+                } else {
+                    format!("{p50} ms")
+                };
+                assert_eq!(beside[0], expected, "{} in {title}", row[0].text);
+                count += 1;
+                if row[6].text == "1" {
+                    assert_eq!(beside[1], "baseline");
+                } else if let Some((verdict, _)) = row[6].text.split_once(" (") {
+                    assert_eq!(beside[1], verdict, "{} in {title}", row[0].text);
+                    verdicts += 1;
+                }
+            }
+        }
+        let is_measured = results.source == Source::Measured;
+        assert_eq!(
+            (count, verdicts),
+            if is_measured { (20, 10) } else { (6, 3) }
+        );
+    }
+}
+
+#[test]
+fn what_went_wrong_is_in_the_row_of_the_runtime_too() {
+    let document = table::document(&usual());
+    let row = |metric, size, name: &str| {
+        let subject = table::Subject::Question(metric, size);
+        let found = document
+            .tables
+            .iter()
+            .find(|one| one.subject == subject)
+            .expect("a table");
+        let row = found
+            .rows
+            .iter()
+            .find(|row| row[0].text == name)
+            .expect("a row");
+        row.iter().map(|cell| cell.text.clone()).collect::<Vec<_>>()
+    };
+    let wrong = row(Metric::Latency, Some(32), "sometimes wrong");
+    assert_eq!(wrong.last().unwrap(), "answers wrongly: 3 of 183");
+    assert!(row(Metric::Latency, Some(1024), "sometimes wrong").len() < wrong.len());
+    // It died cold, and was never warm.
+    for dead in [
+        row(Metric::Init, None, "dies at once"),
+        row(Metric::Latency, Some(1024), "dies at once"),
+    ] {
+        assert_eq!(dead[1..3], ["dies", "–"]);
+    }
+}
+
+#[test]
+fn ratio_whose_interval_has_1_is_no_difference() {
+    let document = table::document(&usual());
+    let subject = table::Subject::Question(Metric::Latency, Some(32));
+    let found = document
+        .tables
+        .iter()
+        .find(|one| one.subject == subject)
+        .expect("a table");
+    let texts: Vec<_> = found.rows.iter().map(|row| &row[6]).collect();
+    assert_eq!(found.columns[6], "times faster");
+    assert_eq!(texts[0].text, "1");
+    assert!(
+        texts[1].text.contains("× (") && texts[1].tone == table::Tone::Better,
+        "{texts:?}"
+    );
+    assert!(
+        texts[2].text.starts_with("no difference (0.9") && texts[2].tone == table::Tone::Plain,
+        "{texts:?}"
+    );
+}
+
+#[test]
+fn few_rounds_and_an_early_end_are_told() {
+    let mut results = usual();
+    results.is_complete = false;
+    for series in &mut results.series {
+        series.rounds.truncate(4);
+    }
+    let text = report::terminal(&results, false);
+    assert!(
+        text.contains("warning: not complete: written while"),
+        "{text}"
+    );
+    assert!(
+        text.contains(
+            "Fewer than 6 rounds of tutorial, ours, sometimes wrong: too few to tell a difference."
+        ),
+        "{text}"
+    );
+    assert!(!report::terminal(&usual(), false).contains("Fewer than"));
+}
+
+#[test]
+fn pictures_of_nothing_say_why() {
+    let written = Written::of(&all_failed());
+    for name in ["cold.svg", "warm.svg"] {
+        let texts = texts(&written.text(name));
+        assert!(texts.contains(&"no samples".to_owned()), "{texts:?}");
+        assert!(
+            texts.contains(&"dies at once: dies".to_owned()),
+            "{texts:?}"
+        );
+    }
+}
+
+#[test]
+fn hostile_names_are_harmless() {
+    let mut results = hostile();
+    HOSTILE.clone_into(&mut results.title);
+    HOSTILE.clone_into(&mut results.runtimes[1].description);
+    HOSTILE.clone_into(&mut results.problems[1].detail);
+    results.problems[1].runtime = HOSTILE.to_owned();
+    results.warnings.push(HOSTILE.to_owned());
+    results
+        .settings
+        .push((HOSTILE.to_owned(), HOSTILE.to_owned()));
+    let written = Written::of(&results);
+    let terminal = report::terminal(&results, false);
+    assert!(!terminal.contains('\x1b') && !terminal.contains('\u{202e}'));
+    let markdown = written.text("report.md");
+    assert!(!markdown.contains("<script") && !markdown.contains('\x1b'));
+    for (number, line) in markdown
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| line.starts_with('|'))
+    {
+        assert!(line.ends_with(" |"), "line {number}: {line}");
+    }
+    for name in ["cold.svg", "warm.svg", "report.html"] {
+        let text = written.text(name);
+        assert!(
+            !text.contains("<script>alert") && !text.contains('\x1b'),
+            "{name}"
+        );
+    }
+    let page = written.text("report.html");
+    // The files that it holds, and its own script.
+    assert_eq!(page.matches("<script").count(), 3);
+    assert_eq!(page.matches("</script").count(), 3);
+    // What the page offers is what lies beside it.
+    let held = page
+        .split("<script type=\"application/json\"")
+        .nth(1)
+        .expect("a file");
+    let held = held
+        .split_once('>')
+        .unwrap()
+        .1
+        .split_once("</script>")
+        .unwrap()
+        .0;
+    assert_eq!(
+        serde_json::from_str::<String>(held).expect("a string"),
+        written.text("results.json")
+    );
+}
+
+/// A browser, which may reach nothing.
+fn chromium(home: &Path) -> Command {
+    let mut command = Command::new("chromium");
+    command.args([
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+    ]);
+    command.args([
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-breakpad",
+    ]);
+    command.args([
+        "--no-first-run",
+        "--virtual-time-budget=10000",
+        "--enable-logging=stderr",
+    ]);
+    command.args([
+        "--proxy-server=127.0.0.1:1",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+    ]);
+    command
+        .arg(format!("--user-data-dir={}", home.display()))
+        .env("HOME", home);
+    command
+}
+
+#[test]
+fn page_is_read_in_a_browser_that_reaches_nothing() {
+    let results = hostile();
+    let written = Written::of(&results);
+    let mut command = chromium(written.folder.path());
+    command.arg("--dump-dom");
+    command.arg(format!("file://{}", written.path("report.html").display()));
+    let said = Said::of(command);
+    assert_eq!(said.status, 0, "{}", said.stderr);
+    // Errors of scripts, and what the policy refuses.
+    assert!(!said.stderr.contains("CONSOLE"), "{}", said.stderr);
+    let page = &said.stdout;
+    assert!(
+        page.contains("<title>echo, beside the tutorial</title>"),
+        "{page}"
+    );
+    let tables = table::document(&results).tables.len();
+    assert_eq!(page.matches("<table>").count(), tables);
+    assert_eq!(page.matches("<svg").count(), 2);
+    for name in ["results.json", "samples.csv"] {
+        let link = format!("download=\"{name}\">{name}</a>");
+        assert!(
+            page.contains("href=\"blob:") && page.contains(&link),
+            "{page}"
+        );
+    }
+}
+
+/// For the eye: `COSHELL_TEST_REPORT=DIR cargo test --test it -- compare_report --ignored`.
+#[test]
+#[ignore = "writes reports to be looked at"]
+fn reports_to_look_at() {
+    let folder = std::env::var_os("COSHELL_TEST_REPORT").expect("a folder");
+    for (name, results) in [
+        ("measured", usual()),
+        ("logs", of_logs()),
+        ("failed", all_failed()),
+        ("hostile", hostile()),
+    ] {
+        let folder = Path::new(&folder).join(name);
+        report::write(&results, &folder).expect("a report");
+        fs::write(folder.join("terminal"), report::terminal(&results, true)).expect("a file");
+    }
+}

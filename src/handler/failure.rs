@@ -1,0 +1,71 @@
+//! A failure as callers see it: its type, its message, where it was.
+
+use std::fmt;
+
+/// Why an invocation, or the init, failed: what the caller gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// `Function.Name` or `Runtime.Name`, letters only after the dot.
+    pub error_type: &'static str,
+    /// What went wrong, for a person; may have several lines.
+    pub message: String,
+    /// Where the handler was, the innermost frame first; may be empty.
+    pub stack: Vec<Frame>,
+    /// How much of the message, at its end, is the end of the log.
+    pub quoted_bytes: usize,
+}
+
+impl Failure {
+    /// The message without the end of the log, which has been written by the time it is logged.
+    pub fn without_log(&self) -> &str {
+        let end = self.message.len().saturating_sub(self.quoted_bytes);
+        self.message.get(..end).unwrap_or(&self.message)
+    }
+
+    /// Whether the handler was stopped, so that little time is left.
+    pub fn is_overrun(&self) -> bool {
+        matches!(self.error_type, "Function.Timeout" | "Function.Stopped")
+    }
+}
+
+/// A shell function that was running.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// The function's name; `source` or `main` outside of functions.
+    pub function: String,
+    /// The file that defines it, as it was sourced.
+    pub file: String,
+    /// The line it was at, from 1; 0 if bash did not tell.
+    pub line: u32,
+}
+
+impl fmt::Display for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => write!(f, "{} ({})", self.function, self.file),
+            line => write!(f, "{} ({}:{line})", self.function, self.file),
+        }
+    }
+}
+
+/// A handler that cannot be loaded: the init error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadError(pub Failure);
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+/// The end of the log, on lines of its own.
+pub fn quoted(tail: &str) -> String {
+    let tail = tail.trim_end();
+    if tail.is_empty() {
+        String::new()
+    } else {
+        format!("\n{tail}")
+    }
+}

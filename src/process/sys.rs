@@ -1,0 +1,276 @@
+//! The system calls that nix and signal-hook don't wrap; the only room for `unsafe`.
+//!
+//! Each function hands out owned descriptors and typed values, so that no caller needs
+//! an `unsafe` block of its own.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::unistd::Pid;
+
+/// A descriptor that becomes readable when the child `pid` has ended; `pidfd_open(2)`.
+///
+/// # Errors
+/// `ENOSYS` before Linux 5.3, `ESRCH` if there is no such process.
+pub(crate) fn open_pidfd(pid: Pid) -> io::Result<OwnedFd> {
+    // SAFETY: two integers in, an integer out; no memory is passed.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
+    let fd = RawFd::try_from(fd).unwrap_or(-1);
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor, and nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A soft and a hard limit; `getrlimit(2)`.
+pub type Limit = (u64, u64);
+/// How many kinds of limits there are.
+pub const LIMITS: usize = 16;
+
+/// A limit of the process `pid`; `prlimit(2)`.
+///
+/// # Errors
+/// The system's, where it may not be read.
+pub fn limit(pid: Pid, resource: usize) -> io::Result<Limit> {
+    prlimit(pid, resource, None)
+}
+
+/// Gives the process `pid` another limit.
+///
+/// # Errors
+/// `EPERM` if the hard limit would be raised, and we may not do that.
+pub fn set_limit(pid: Pid, resource: usize, limit: Limit) -> io::Result<()> {
+    prlimit(pid, resource, Some(limit)).map(drop)
+}
+
+fn prlimit(pid: Pid, resource: usize, set: Option<Limit>) -> io::Result<Limit> {
+    let new = set.map(|(rlim_cur, rlim_max)| libc::rlimit64 { rlim_cur, rlim_max });
+    let mut old = libc::rlimit64 {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    let resource = u32::try_from(resource).unwrap_or(u32::MAX);
+    let new = new.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: reads one structure if there is a new limit and writes another; both outlive the call.
+    let status = unsafe {
+        libc::syscall(
+            libc::SYS_prlimit64,
+            pid.as_raw(),
+            resource,
+            new,
+            &raw mut old,
+        )
+    };
+    if status != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok((old.rlim_cur, old.rlim_max))
+}
+
+/// The nice value of the process `pid`, from 1 to 40 as the system call has it; `getpriority(2)`.
+///
+/// # Errors
+/// `ESRCH` if there is no such process.
+pub fn nice(pid: Pid) -> io::Result<i32> {
+    // SAFETY: integers in, an integer out. The system call, other than the C library, is never negative but for an
+    // error.
+    let value = unsafe { libc::syscall(libc::SYS_getpriority, libc::PRIO_PROCESS, pid.as_raw()) };
+    if value < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(i32::try_from(value).unwrap_or(0))
+}
+
+/// Gives the process `pid` a nice value that [`nice`] gave.
+///
+/// # Errors
+/// `EACCES` if that is less, and we may not do that.
+pub fn set_nice(pid: Pid, value: i32) -> io::Result<()> {
+    // SAFETY: integers in, an integer out.
+    let status = unsafe {
+        libc::syscall(
+            libc::SYS_setpriority,
+            libc::PRIO_PROCESS,
+            pid.as_raw(),
+            20 - value,
+        )
+    };
+    if status != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// How many bytes can be read from a pipe at once now; `FIONREAD` of `pipe(7)`.
+pub fn bytes_ready(pipe: impl AsFd) -> usize {
+    let mut ready: libc::c_int = 0;
+    // SAFETY: FIONREAD writes one int, to a variable that outlives the call.
+    let status = unsafe { libc::ioctl(pipe.as_fd().as_raw_fd(), libc::FIONREAD, &raw mut ready) };
+    if status < 0 {
+        return 0;
+    }
+    usize::try_from(ready).unwrap_or(0)
+}
+
+/// Marks every descriptor above 2 close-on-exec, so that the shell starts with ours alone,
+/// whatever the platform left open for us.
+///
+/// # Errors
+/// When `/proc/self/fd` cannot be listed.
+pub fn close_inherited_on_exec() -> io::Result<()> {
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let fd = entry?.file_name().to_string_lossy().parse::<RawFd>();
+        if let Ok(fd) = fd
+            && fd > 2
+        {
+            // SAFETY: sets a flag; no memory is passed, and a number that is closed by now is
+            // refused with EBADF.
+            unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+    }
+    Ok(())
+}
+
+/// A descriptor of ours for what is open as `number`, and neither of them for what we start.
+///
+/// # Errors
+/// `EBADF` if nothing is.
+pub fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: integers in, an integer out; a number that is not open is refused.
+    let fd = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: sets a flag; no memory is passed.
+    unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+    // SAFETY: the kernel has just made this descriptor, and nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Fills `bytes` from the system's source of random bytes, which copies of a snapshot do not share; `getrandom(2)`.
+///
+/// # Errors
+/// The system's, where the call is not permitted.
+pub fn fill_random(bytes: &mut [u8]) -> io::Result<()> {
+    let mut filled = 0;
+    while let rest @ [_, ..] = &mut bytes[filled..] {
+        // SAFETY: writes at most the length of `rest`, which outlives the call, to where it is.
+        let count = unsafe { libc::getrandom(rest.as_mut_ptr().cast(), rest.len(), 0) };
+        match usize::try_from(count) {
+            Ok(count) => filled += count,
+            Err(_) => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => {}
+                error => return Err(error),
+            },
+        }
+    }
+    Ok(())
+}
+
+/// Has what `command` starts write `0` to each of these, itself and before it is the program: so one enters a
+/// control group; `cgroups(7)`.
+pub fn write_zero_before_exec(command: &mut std::process::Command, files: Vec<File>) {
+    use std::io::Write;
+    use std::os::unix::process::CommandExt;
+    let write = move || files.iter().try_for_each(|mut file| file.write_all(b"0"));
+    // SAFETY: between fork and exec this does nothing but write(2), to descriptors that were opened before.
+    unsafe { command.pre_exec(write) };
+}
+
+/// Has what `command` starts lead a session of its own, without a terminal; `setsid(2)`.
+pub fn start_in_session_of_its_own(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    let begin = || {
+        nix::unistd::setsid()
+            .map(drop)
+            .map_err(std::io::Error::from)
+    };
+    // SAFETY: between fork and exec this makes one system call, and touches no memory.
+    unsafe { command.pre_exec(begin) };
+}
+
+/// A file from an owned descriptor; keeps `From` conversions out of the callers' way.
+pub fn file(fd: OwnedFd) -> File {
+    File::from(fd)
+}
+
+/// Another descriptor for what `fd` is, with a number of `least` or above; what we start does not have it.
+///
+/// # Errors
+/// `EMFILE` when there is no descriptor left.
+pub(crate) fn duplicate_above(fd: BorrowedFd, least: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: integers in, an integer out.
+    let copy = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, least) };
+    if copy < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor, and nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// Lets the signals pass that end a program which does not expect them, but for those that tell of a fault of its own
+/// and those that somebody else takes: any process that knows us can send them. They are not ignored, since what
+/// we start would ignore them, too; one that was ignored before stays so.
+pub fn outlive_stray_signals() {
+    extern "C" fn pass(_: libc::c_int) {}
+    let named = [
+        libc::SIGHUP,
+        libc::SIGQUIT,
+        libc::SIGUSR1,
+        libc::SIGUSR2,
+        libc::SIGALRM,
+        libc::SIGVTALRM,
+        libc::SIGPROF,
+        libc::SIGIO,
+        libc::SIGPWR,
+        libc::SIGSTKFLT,
+        libc::SIGXCPU,
+    ];
+    for signal in named.into_iter().chain(libc::SIGRTMIN()..=libc::SIGRTMAX()) {
+        // SAFETY: both structures are whole and outlive the calls; the handler does nothing, which is allowed at any
+        // moment.
+        unsafe {
+            let mut known: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(signal, std::ptr::null(), &raw mut known);
+            if known.sa_sigaction != libc::SIG_DFL {
+                continue;
+            }
+            known.sa_sigaction = pass as *const () as usize;
+            known.sa_flags = libc::SA_RESTART;
+            libc::sigaction(signal, &raw const known, std::ptr::null_mut());
+        }
+    }
+}
+
+/// The last of the realtime signals, by which a bash of ours is asked where it is.
+pub(crate) fn last_realtime_signal() -> i32 {
+    libc::SIGRTMAX()
+}
+
+/// Sends a signal for which there is no name; `kill(2)`. A process that is gone gets none.
+pub(crate) fn send_signal(pid: Pid, signal: i32) {
+    // SAFETY: two integers in, an integer out.
+    unsafe { libc::kill(pid.as_raw(), signal) };
+}
+
+/// Keeps all threads to one heap, where the C library would give each its own; `mallopt(3)`. Ours
+/// are few and seldom run at once, and each shell starts one.
+pub fn share_one_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes two integers; called before there is a second thread.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
+/// Gives memory that was freed back to the system, where the C library can; `malloc_trim(3)`.
+pub fn return_free_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes no pointer; glibc allows it at any time, from any thread.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}

@@ -1,0 +1,735 @@
+//! `coshell compare`: what it measures of runtimes with programmed delays, what it finds of their failures, and what it
+//! leaves behind.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use coshell_compare::results::{Metric, Problem, ProblemKind, Results};
+use nix::sys::signal::Signal;
+
+use support::coshell_path;
+use support::{LIMIT, Process, Said, TaskRoot, bootstrap_path, repository_file, wait_until};
+
+/// A comparison waits many times for what may take LIMIT on a busy machine.
+const RUN_LIMIT: Duration = Duration::from_secs(120);
+/// Few of everything: what is not about figures needs no more.
+const FEW: &str = "timeout = 5\ncold = { repeats = 2 }\nwarm = { sizes = [32], rounds = 2, invocations = 10, warmup = 1 }\n";
+
+/// A folder with a scenario in it.
+struct Comparison {
+    folder: TaskRoot,
+}
+
+impl Comparison {
+    /// With these lines before the runtimes.
+    fn of(settings: &str) -> Self {
+        let folder = TaskRoot::new();
+        folder.write("scenario.toml", settings);
+        Self { folder }
+    }
+
+    /// And the fake runtime, with these variables without their `FAKE_`.
+    fn fake(self, name: &str, variables: &[(&str, &str)]) -> Self {
+        let command = repository_file("tests/fixtures/compare/runtime");
+        let variables = variables.iter();
+        let lines = variables.map(|(name, value)| format!("env.FAKE_{name} = {value:?}\n"));
+        let command = format!("command = ['{}']\n", command.display());
+        self.runtime(name, &(command + &lines.collect::<String>()))
+    }
+
+    fn runtime(self, name: &str, lines: &str) -> Self {
+        let path = self.path().join("scenario.toml");
+        let mut file = File::options().append(true).open(path).expect("a scenario");
+        write!(file, "[[runtime]]\nname = {name:?}\n{lines}").expect("written");
+        self
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn command(&self) -> Command {
+        let temporary = self.path().join("temporary");
+        fs::create_dir_all(&temporary).expect("a folder");
+        let mut command = Command::new(coshell_path());
+        command
+            .args(["compare", "scenario.toml", "-o", "out"])
+            .current_dir(self.path())
+            .env("TMPDIR", temporary);
+        command
+    }
+
+    fn results(&self) -> Results {
+        let text = fs::read(self.path().join("out/results.json")).expect("results");
+        serde_json::from_slice(&text).expect("results")
+    }
+
+    /// Compares: what it said, and the results. Nothing is left running, and nothing is left in the temporary folder.
+    #[track_caller]
+    fn run(&self) -> (Said, Results) {
+        let process = Process::start(self.command());
+        let status = process.wait_exit(RUN_LIMIT);
+        let status = status.code().expect("an exit status");
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        self.assert_nothing_is_left(&process);
+        process.final_log();
+        let said = Said {
+            status,
+            stdout: text(process.stdout()),
+            stderr: text(process.stderr()),
+        };
+        assert!(status < 2, "{said:?}");
+        (said, self.results())
+    }
+
+    #[track_caller]
+    fn assert_nothing_is_left(&self, process: &Process) {
+        assert_eq!(process.processes().into_iter().collect::<Vec<_>>(), []);
+        let left = fs::read_dir(self.path().join("temporary")).expect("a folder");
+        assert_eq!(left.count(), 0);
+    }
+}
+
+/// The median of what was measured; `None` without a sample.
+fn p50(
+    results: &Results,
+    runtime: &str,
+    metric: Metric,
+    event_bytes: Option<usize>,
+) -> Option<f64> {
+    let series = results
+        .series(runtime, metric, event_bytes)
+        .expect("a series");
+    (series.summary.count > 0).then_some(series.summary.p50)
+}
+
+#[track_caller]
+fn problem<'a>(
+    results: &'a Results,
+    runtime: &str,
+    kind: ProblemKind,
+    is_cold: bool,
+) -> &'a Problem {
+    let is_it =
+        |one: &&Problem| one.runtime == runtime && one.kind == kind && one.is_cold == is_cold;
+    let found = results.problems.iter().find(is_it);
+    found.unwrap_or_else(|| panic!("{runtime} has no {kind:?}: {:#?}", results.problems))
+}
+
+/// Milliseconds on the clock that the figures are of, and the processes that the machine had started by then.
+#[derive(Debug, Clone, Copy)]
+struct Moment {
+    at: f64,
+    started: f64,
+}
+
+/// What a process of the fake runtime did.
+#[derive(Debug)]
+struct Journal {
+    began: Moment,
+    requested: Vec<Moment>,
+    got: Vec<Moment>,
+    answering: Vec<Moment>,
+    answered: Vec<Moment>,
+}
+
+impl Journal {
+    /// When it last did something before `limit`.
+    fn last_before(&self, limit: f64) -> f64 {
+        let all = [&self.requested, &self.got, &self.answering, &self.answered];
+        let earlier = all.into_iter().flatten().map(|moment| moment.at);
+        earlier
+            .filter(|at| *at < limit)
+            .fold(self.began.at, f64::max)
+    }
+}
+
+/// That of every process, in the order in which they began.
+fn journals(text: &str) -> Vec<Journal> {
+    let mut pids = Vec::new();
+    let mut journals: Vec<Journal> = Vec::new();
+    for line in text.lines() {
+        let words: Vec<_> = line.split(' ').collect();
+        let [pid, word, nanoseconds, started] = words[..] else {
+            panic!("{line}")
+        };
+        let number = |text: &str| text.parse::<f64>().expect("a number");
+        let moment = Moment {
+            at: number(nanoseconds) / 1e6,
+            started: number(started),
+        };
+        if word == "began" {
+            pids.push(pid);
+            journals.push(Journal {
+                began: moment,
+                requested: Vec::new(),
+                got: Vec::new(),
+                answering: Vec::new(),
+                answered: Vec::new(),
+            });
+            continue;
+        }
+        // Pids come again: the last that began is meant.
+        let place = pids.iter().rposition(|one| *one == pid).expect("it began");
+        let journal = &mut journals[place];
+        let moments = match word {
+            "requested" => &mut journal.requested,
+            "got" => &mut journal.got,
+            "answering" => &mut journal.answering,
+            _ => &mut journal.answered,
+        };
+        moments.push(moment);
+    }
+    journals
+}
+
+fn median_of_three(mut values: [f64; 3]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[1]
+}
+
+/// However busy the machine is, a figure is at least what lies between two moments within what it is about, and at
+/// most what lies between two around it.
+#[track_caller]
+fn assert_within(name: &str, figure: f64, least: f64, most: f64) {
+    // A figure is rounded.
+    let bounds = least - 0.001..=most + 0.001;
+    assert!(bounds.contains(&figure), "{name}: {figure}, {bounds:?}");
+}
+
+#[test]
+fn programmed_delays_are_measured() {
+    const STARTS: usize = 6;
+    const ROUNDS: usize = 4;
+    const INVOCATIONS: usize = 5;
+    // Those that follow a turn: processes are counted, and memory is looked at.
+    const MORE: usize = 4;
+    let settings = format!(
+        "[cold]\nrepeats = {STARTS}\n[warm]\nsizes = [64]\nrounds = {ROUNDS}\ninvocations = {INVOCATIONS}\nwarmup = 1\n"
+    );
+    let journal = TaskRoot::new();
+    let path = journal.write("journal", "").display().to_string();
+    let comparison = Comparison::of(&settings)
+        .fake("quick", &[("JOURNAL", &path)])
+        .fake(
+            "slow",
+            &[
+                ("START_MS", "150"),
+                ("EVENT_MS", "20"),
+                ("CHUNKED", "1"),
+                ("JOURNAL", &path),
+            ],
+        );
+    let (said, results) = comparison.run();
+    assert_eq!(said.status, 0, "{said:?} {:?}", results.problems);
+    let journals = journals(&journal.read("journal"));
+    // Both are started by turns, and then both once more, to stay.
+    assert_eq!(journals.len(), 2 * STARTS + 2);
+    let series = |metric, event_bytes| {
+        let series = results.series("slow", metric, event_bytes);
+        series.expect("a series")
+    };
+    for start in 0..STARTS {
+        let figure = |metric, event_bytes| series(metric, event_bytes).rounds[start][0];
+        let [quick, slow, next] = [0, 1, 2].map(|number| &journals[2 * start + number]);
+        let (began, requested) = (slow.began.at, slow.requested[0].at);
+        let (got, answering) = (slow.got[0].at, slow.answering[0].at);
+        assert!(requested - began >= 150.0 && answering - got >= 20.0);
+        let (before, after) = (quick.answering[0].at, next.began.at);
+        let init = figure(Metric::Init, None);
+        assert_within("init", init, requested - began, got - before);
+        let first = figure(Metric::FirstAnswer, Some(64));
+        assert_within("first", first, answering - got, after - requested);
+        let total = figure(Metric::ColdTotal, Some(64));
+        assert_within("total", total, answering - began, after - before);
+    }
+    let (quick, slow) = (&journals[2 * STARTS], &journals[2 * STARTS + 1]);
+    for round in 0..ROUNDS {
+        let figures = |metric| &series(metric, Some(64)).rounds[round];
+        // One to warm up precedes all turns.
+        let first = 1 + round * (INVOCATIONS + MORE);
+        let end = first + INVOCATIONS;
+        let latencies = figures(Metric::Latency);
+        assert_eq!(latencies.len(), INVOCATIONS);
+        for (latency, at) in latencies.iter().zip(first..end) {
+            let least = slow.answering[at].at - slow.got[at].at;
+            assert!(least >= 20.0);
+            let most = slow.answered[at].at - slow.requested[at].at;
+            assert_within("latency", *latency, least, most);
+        }
+        let to_next = (first..end)
+            .map(|at| slow.got[at + 1].at - slow.answering[at].at)
+            .fold(0.0, f64::max);
+        for turnaround in figures(Metric::Turnaround) {
+            assert_within("turnaround", *turnaround, 0.0, to_next);
+        }
+        let least = slow.answering[end - 1].at - slow.got[first].at;
+        let most = slow.got[end].at - quick.last_before(slow.got[first].at);
+        let throughput = figures(Metric::Throughput)[0];
+        assert_within("throughput", throughput, 5000.0 / most, 5000.0 / least);
+        // It starts none, but the machine may.
+        let counted = [end, end + 1, end + 2];
+        let within = |at: usize| slow.answering[at].started - slow.got[at].started;
+        let around = |at: usize| slow.got[at + 1].started - slow.answered[at - 1].started;
+        let [least, most] = [
+            median_of_three(counted.map(within)),
+            median_of_three(counted.map(around)),
+        ];
+        assert_within("processes", figures(Metric::Processes)[0], least, most);
+    }
+    // They sleep.
+    let cpu = p50(&results, "slow", Metric::CpuTime, Some(64)).expect("samples");
+    assert!(cpu < 19.0, "{cpu}");
+    let memory = p50(&results, "slow", Metric::PeakMemory, Some(64)).expect("samples");
+    assert!((1.0..100.0).contains(&memory), "{memory}");
+    let floor: Vec<_> = results
+        .floor
+        .iter()
+        .filter(|series| series.metric == Metric::Latency)
+        .collect();
+    assert_eq!((floor.len(), floor[0].summary.count), (1, 20));
+}
+
+#[test]
+fn five_percent_are_found_with_enough_rounds_and_not_with_few() {
+    let found = |rounds: usize| {
+        let settings = format!(
+            "cold = {{ repeats = 0 }}\nwarm = {{ sizes = [32], rounds = {rounds}, invocations = 9, warmup = 1 }}\n"
+        );
+        let comparison = Comparison::of(&settings)
+            .fake("one", &[("EVENT_MS", "10")])
+            .fake("more", &[("EVENT_MS", "10.5")]);
+        let (_, results) = comparison.run();
+        results
+            .series("more", Metric::Latency, Some(32))
+            .expect("a series")
+            .ratio
+            .expect("a ratio")
+    };
+    // How many are enough depends on what else the machine does.
+    let is_found = |rounds| {
+        let many = found(rounds);
+        println!("{rounds} rounds: {many:?}");
+        many.is_difference() && (0.9..1.0).contains(&many.times)
+    };
+    assert!([16, 32, 64].into_iter().any(is_found));
+    let few = found(2);
+    assert!(!few.is_difference(), "{few:?}");
+}
+
+#[test]
+fn failures_are_rows_and_good_samples_stay() {
+    let settings = "timeout = 1\n[cold]\nrepeats = 2\n[warm]\nsizes = [32]\nrounds = 3\ninvocations = 8\nwarmup = 1\n";
+    let comparison = Comparison::of(settings)
+        .fake("good", &[])
+        .fake("wrong", &[("WRONG_AT", "4")])
+        .fake("dies", &[("EXIT_AT", "4")])
+        .fake("hangs", &[("HANG_AT", "4")])
+        .fake("never starts", &[("NO_NEXT", "1")])
+        .fake("init error", &[("INIT_ERROR", "1")])
+        .fake("error", &[("ERROR_AT", "4")])
+        .fake("late error", &[("LATE_ERROR_AT", "4")])
+        .fake("garbage", &[("GARBAGE_AT", "4")])
+        .runtime("none", "command = \"/etc/passwd\"\n");
+    let (said, results) = comparison.run();
+    assert_eq!(said.status, 1);
+    assert!(results.is_complete);
+    let told = |runtime, kind, is_cold| {
+        let found = problem(&results, runtime, kind, is_cold);
+        (found.count, found.event_bytes, found.detail.as_str())
+    };
+    assert!(
+        results
+            .problems
+            .iter()
+            .all(|problem| problem.runtime != "good"),
+        "{:?}",
+        results.problems
+    );
+    let detail = "51 bytes instead of 51, the first difference at byte 50";
+    assert_eq!(
+        told("wrong", ProblemKind::WrongAnswer, false),
+        (1, Some(32), detail)
+    );
+    // Each of them is started anew, gives a few answers, and does it again.
+    let detail = "it ended with exit status 3";
+    assert_eq!(
+        told("dies", ProblemKind::Died, false),
+        (3, Some(32), detail)
+    );
+    assert_eq!(
+        told("hangs", ProblemKind::Hung, false),
+        (3, Some(32), "no answer within 1 s")
+    );
+    assert_eq!(
+        told("never starts", ProblemKind::Hung, true),
+        (2, Some(32), "no first GET next within 1 s")
+    );
+    assert_eq!(
+        told("init error", ProblemKind::InitError, true),
+        (2, Some(32), "Runtime.Fake")
+    );
+    assert_eq!(
+        told("error", ProblemKind::FunctionError, false),
+        (1, Some(32), "Function.Fake")
+    );
+    assert_eq!(told("late error", ProblemKind::FunctionError, false).0, 1);
+    assert!(told("garbage", ProblemKind::Protocol, false).0 >= 1);
+    let (count, _, detail) = told("none", ProblemKind::NotStarted, true);
+    assert_eq!(
+        (count, detail),
+        (2, "/etc/passwd: Permission denied (os error 13)")
+    );
+    let counts = |name| {
+        let series = results
+            .series(name, Metric::Latency, Some(32))
+            .expect("a series");
+        series.rounds.iter().map(Vec::len).collect::<Vec<_>>()
+    };
+    assert_eq!(counts("good"), [8, 8, 8]);
+    assert_eq!(counts("wrong"), [7, 8, 8]);
+    assert_eq!(counts("dies"), [2, 2, 2]);
+    assert_eq!(counts("hangs"), [2, 2, 2]);
+    assert_eq!(counts("init error"), [0, 0, 0]);
+    // What a turn with a wrong answer took is nobody's.
+    let throughput = results
+        .series("wrong", Metric::Throughput, Some(32))
+        .expect("a series");
+    assert_eq!(
+        throughput.rounds.iter().map(Vec::len).collect::<Vec<_>>(),
+        [0, 1, 1]
+    );
+    let given_up: Vec<_> = results
+        .warnings
+        .iter()
+        .filter(|warning| warning.contains("given up"))
+        .collect();
+    assert_eq!(given_up.len(), 3, "{:?}", results.warnings);
+    let all = fs::read_to_string(comparison.path().join("out/results.json")).expect("results")
+        + &said.stdout;
+    assert!(
+        !all.contains("secret") && !all.contains("Hello from"),
+        "{all}"
+    );
+}
+
+#[test]
+fn what_a_runtime_leaves_is_told_and_removed() {
+    let comparison = Comparison::of(FEW)
+        .fake("process", &[("LEAVE", "process")])
+        .fake("file", &[("LEAVE", "file")])
+        .fake("descriptor", &[("LEAVE", "descriptor")])
+        .fake("nothing", &[]);
+    let (said, results) = comparison.run();
+    assert_eq!(said.status, 0, "{:?}", results.problems);
+    // Two turns of ten, and four invocations after each of them.
+    for (name, what) in [
+        ("process", "processes"),
+        ("file", "files in TMPDIR"),
+        ("descriptor", "descriptors"),
+    ] {
+        let found = problem(&results, name, ProblemKind::Leaked, false);
+        // A process that is just being started can be seen twice.
+        let is_expected = |count| found.detail == format!("{count} {what} after 28 invocations");
+        let counts = if name == "process" { 28..=29 } else { 28..=28 };
+        assert!(counts.into_iter().any(is_expected), "{}", found.detail);
+    }
+    assert_eq!(results.problems.len(), 3, "{:?}", results.problems);
+}
+
+#[test]
+fn tutorial_and_ours_are_compared_from_the_command_line() {
+    let folder = TaskRoot::new();
+    folder.write(
+        "function.sh",
+        "handler() { printf '%s' \"Echoing request: '$1'\"; }\n",
+    );
+    let tutorial = repository_file("bench/baseline/tutorial/bootstrap");
+    let mut command = Command::new(coshell_path());
+    command
+        .args([
+            "compare",
+            "--repeats",
+            "2",
+            "--rounds",
+            "6",
+            "--invocations",
+            "3",
+            "--sizes",
+            "32,1024",
+        ])
+        .arg(format!("--runtime=tutorial=bash {}", tutorial.display()))
+        .arg(format!("--runtime=ours={}", bootstrap_path()))
+        .args([
+            "--handler",
+            "function.handler",
+            "--baseline",
+            "tutorial",
+            "-o",
+            "out",
+            "--log-dir",
+            "logs",
+        ])
+        .current_dir(folder.path());
+    let said = Said::of(command);
+    assert_eq!(said.status, 0, "{said:?}");
+    let results = fs::read(folder.path().join("out/results.json")).expect("results");
+    let results: Results = serde_json::from_slice(&results).expect("results");
+    for size in [32, 1024] {
+        let ratio = results
+            .series("ours", Metric::Latency, Some(size))
+            .expect("a series")
+            .ratio
+            .expect("a ratio");
+        assert!(ratio.is_difference() && ratio.times > 3.0, "{ratio:?}");
+    }
+    assert!(p50(&results, "tutorial", Metric::Processes, Some(32)) > Some(4.0));
+    let left = problem(&results, "tutorial", ProblemKind::Leaked, false);
+    assert!(left.detail.contains("files in TMPDIR"), "{left:?}");
+    assert!(folder.path().join("logs/ours.log").exists());
+}
+
+#[test]
+fn share_of_cpu_is_kept_or_said_to_be_not() {
+    let comparison = Comparison::of("cold = { repeats = 2 }\nwarm = { rounds = 0 }\n")
+        .fake("whole", &[("START_SPIN_MS", "40")])
+        .fake("tenth", &[("START_SPIN_MS", "40")]);
+    let scenario = comparison.path().join("scenario.toml");
+    let text = fs::read_to_string(&scenario).expect("a scenario") + "cpus = 0.1\nmemory = 256\n";
+    fs::write(scenario, text).expect("written");
+    let (_, results) = comparison.run();
+    assert!(
+        results.runtimes[1]
+            .description
+            .ends_with("256 MB, 0.10 CPUs"),
+        "{:?}",
+        results.runtimes
+    );
+    let init = p50(&results, "tenth", Metric::Init, None).expect("samples");
+    let is_said = results
+        .warnings
+        .iter()
+        .any(|warning| warning.starts_with("tenth runs without its limits: "));
+    assert!(is_said || init > 300.0, "{init} {:?}", results.warnings);
+}
+
+#[test]
+fn zip_file_is_unpacked_and_its_bootstrap_started() {
+    let comparison = Comparison::of(FEW);
+    let fake = fs::read(repository_file("tests/fixtures/compare/runtime")).expect("the fixture");
+    let zipped = |name: &str, entry: &str, mode| {
+        let mut zip =
+            zip::ZipWriter::new(File::create(comparison.path().join(name)).expect("a file"));
+        zip.start_file(
+            entry,
+            zip::write::SimpleFileOptions::default().unix_permissions(mode),
+        )
+        .expect("an entry");
+        zip.write_all(&fake).expect("written");
+        zip.finish().expect("finished");
+    };
+    zipped("function.zip", "bootstrap", 0o755);
+    zipped("empty.zip", "function.sh", 0o644);
+    let comparison = comparison.runtime("zip", "zip = \"function.zip\"\n");
+    let (said, results) = comparison.run();
+    assert_eq!(said.status, 0, "{:?}", results.problems);
+    assert!(p50(&results, "zip", Metric::Latency, Some(32)).is_some());
+    let without = comparison.runtime("without", "zip = \"empty.zip\"\n");
+    let path = without.path().join("empty.zip").display().to_string();
+    let words = format!("coshell: cannot use zip {path} of runtime without: it has no bootstrap\n");
+    Said::of(without.command()).assert_failed(2, &words);
+}
+
+#[test]
+fn events_come_from_files_and_have_answers_of_their_own() {
+    let settings = "expect = \"any\"\n[cold]\nrepeats = 1\n[warm]\nrounds = 1\ninvocations = 4\ngap = 5\n\
+                    events = [\"a.json\", { file = \"b.json\", expect = \"file:b.answer\" }]\n";
+    let comparison = Comparison::of(settings).fake("one", &[("EXPECT", "1")]);
+    comparison.folder.write("a.json", "{}");
+    comparison.folder.write("b.json", "[1]");
+    comparison
+        .folder
+        .write("b.answer", "Echoing request: '[1]'");
+    let (said, results) = comparison.run();
+    assert_eq!(said.status, 0, "{:?}", results.problems);
+    for size in [2, 3] {
+        assert!(p50(&results, "one", Metric::Latency, Some(size)).is_some());
+    }
+    // With gaps it would tell of the gaps.
+    assert!(results.series("one", Metric::Throughput, Some(2)).is_none());
+    comparison.folder.write("b.answer", "another");
+    let (said, results) = comparison.run();
+    assert_eq!(said.status, 1);
+    let found = problem(&results, "one", ProblemKind::WrongAnswer, false);
+    assert_eq!(
+        found.detail,
+        "22 bytes instead of 7, the first difference at byte 0"
+    );
+}
+
+#[test]
+fn page_cache_is_dropped_or_said_to_be_not() {
+    let comparison =
+        Comparison::of("cold = { repeats = 1, page_cache = \"dropped\" }\nwarm = { rounds = 0 }\n");
+    let (_, results) = comparison.fake("one", &[]).run();
+    let is_permitted = File::options()
+        .write(true)
+        .open("/proc/sys/vm/drop_caches")
+        .is_ok();
+    let is_said = results
+        .warnings
+        .iter()
+        .any(|warning| warning.starts_with("the page cache stayed warm: "));
+    assert_eq!(is_said, !is_permitted, "{:?}", results.warnings);
+}
+
+#[test]
+fn scenarios_that_make_no_sense_are_refused() {
+    let runtime = "[[runtime]]\nname = \"a\"\ncommand = \"true\"\n";
+    let refused = |text: &str, words: &str| {
+        let comparison = Comparison::of(text);
+        let folder = comparison.path().display().to_string();
+        let words = format!("coshell: {}\n", words.replace("{folder}", &folder));
+        Said::of(comparison.command()).assert_failed(2, &words);
+        assert!(!comparison.path().join("out").exists(), "{text}");
+    };
+    refused("", "cannot compare scenario: there is no runtime");
+    refused(
+        &format!("{runtime}{runtime}"),
+        "cannot compare scenario: two runtimes are called \"a\"",
+    );
+    refused(
+        &format!("[warm]\nround = 3\n{runtime}"),
+        "cannot read scenario scenario.toml: line 2: unknown field `round`, expected one of `sizes`, `events`, \
+         `rounds`, `invocations`, `budget`, `warmup`, `gap`",
+    );
+    refused(
+        &format!("warm = {{ sizes = [0] }}\n{runtime}"),
+        "cannot compare scenario: size 0: expected 1 to 6291556 bytes",
+    );
+    refused(
+        &format!("baseline = \"b\"\n{runtime}"),
+        "cannot compare scenario: the baseline \"b\" is none of the runtimes",
+    );
+    refused(
+        &format!("{runtime}zip = \"a.zip\"\n"),
+        "cannot compare scenario: runtime \"a\": expected one of command, zip and image",
+    );
+    refused(
+        "[[runtime]]\nname = \"a\"\ncommand = \"./nowhere\"\n",
+        "cannot compare scenario: runtime \"a\": {folder}/./nowhere: No such file or directory (os error 2)",
+    );
+    refused(
+        "[[runtime]]\nname = \"a\"\nzip = \"nowhere.zip\"\n",
+        "cannot compare scenario: runtime \"a\": {folder}/nowhere.zip: No such file or directory (os error 2)",
+    );
+    refused(
+        "[[runtime]]\nname = \"a\"\ncommand = \"'\"\n",
+        "cannot compare scenario: runtime \"a\": command: missing closing quote",
+    );
+    refused(
+        &format!("{runtime}task_root = \"nowhere\"\n"),
+        "cannot compare scenario: runtime \"a\": {folder}/nowhere: No such file or directory (os error 2)",
+    );
+    refused(
+        &format!("timeout = 0\n{runtime}"),
+        "cannot compare scenario: timeout: expected more than 0 seconds",
+    );
+    refused(
+        &format!("cold.repeats = 0\nwarm.rounds = 0\n{runtime}"),
+        "cannot compare scenario: neither cold.repeats nor warm.rounds is above 0",
+    );
+    refused(
+        &format!("warm.events = [\"nowhere.json\"]\n{runtime}"),
+        "cannot compare scenario: event nowhere.json: No such file or directory (os error 2)",
+    );
+    refused(
+        &format!("warm.sizes = [32, 32]\n{runtime}"),
+        "cannot compare scenario: two events have 32 bytes, and figures are told apart by the size",
+    );
+    let words = |arguments: &[&str]| {
+        let mut command = Command::new(coshell_path());
+        command.arg("compare").args(arguments);
+        Said::of(command)
+    };
+    words(&[]).assert_failed(
+        2,
+        "coshell: cannot compare: expected scenario files, --runtime or --from-logs\n",
+    );
+    words(&["--runtime", "true"])
+        .assert_failed(2, "coshell: cannot use runtime true: expected NAME=WHAT\n");
+    words(&["nowhere.toml"]).assert_failed(
+        2,
+        "coshell: cannot read scenario nowhere.toml: No such file or directory",
+    );
+    words(&["--runtime", "a=image:nowhere/at-all"])
+        .assert_failed(2, "coshell: cannot use image nowhere/at-all of runtime a: ");
+}
+
+#[test]
+fn several_scenarios_have_a_folder_each() {
+    let comparison = Comparison::of("cold.repeats = 1\nwarm.rounds = 0\n").fake("one", &[]);
+    fs::copy(
+        comparison.path().join("scenario.toml"),
+        comparison.path().join("other.toml"),
+    )
+    .expect("a copy");
+    let mut command = comparison.command();
+    command.arg("other.toml");
+    assert_eq!(Said::of(command).status, 0);
+    for name in ["scenario", "other"] {
+        assert!(
+            comparison
+                .path()
+                .join("out")
+                .join(name)
+                .join("results.json")
+                .exists(),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn folder_that_cannot_be_written_is_told_before_anything_runs() {
+    let comparison = Comparison::of(FEW).fake("one", &[]);
+    comparison.folder.write("out", "a file");
+    let said = Said::of(comparison.command());
+    said.assert_failed(2, "coshell: cannot make folder out: ");
+    assert_eq!(said.stdout, "");
+}
+
+#[test]
+fn interrupt_ends_it_and_keeps_what_was_measured() {
+    let settings = "cold = { repeats = 1 }\nwarm = { sizes = [32], rounds = 2, invocations = 1000000, budget = 600000, warmup = 1 }\n";
+    let comparison =
+        Comparison::of(settings).fake("endless", &[("EVENT_MS", "1"), ("LEAVE", "process")]);
+    let mut quick = comparison.command();
+    quick.args(["--rounds", "1"]);
+    let process = Process::start(quick);
+    // The starts are written before the turns begin; the floor has its turns before that.
+    let has_started = || {
+        let text = fs::read(comparison.path().join("out/results.json")).unwrap_or_default();
+        let results = serde_json::from_slice::<Results>(&text);
+        results.is_ok_and(|results| !results.series.is_empty())
+    };
+    wait_until(has_started, LIMIT);
+    process.signal(Signal::SIGINT);
+    assert_eq!(process.wait_exit(LIMIT).code(), Some(130));
+    comparison.assert_nothing_is_left(&process);
+    let results = comparison.results();
+    assert!(!results.is_complete);
+    assert!(p50(&results, "endless", Metric::Init, None).is_some());
+}
+
+#[test]
+fn fixture_is_a_program() {
+    let mode = fs::metadata(repository_file("tests/fixtures/compare/runtime"))
+        .expect("the fixture")
+        .permissions();
+    assert_eq!(mode.mode() & 0o111, 0o111);
+}

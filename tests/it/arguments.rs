@@ -1,0 +1,323 @@
+//! What a handler gets: the arguments that its name gives, and its event by the way that `COSHELL_EVENT` says.
+//!
+//! The words of a name are compared with those that bash makes of them. Names and files that cannot be meant are refused
+//! before anything of them runs.
+
+use std::process::Command;
+
+use crate::init::fails;
+use support::{Event, Plan, Sandbox};
+
+const SHOWS: &str = "printf '<%s>' \"$#\" \"$@\"; printf '|'; cat\n";
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// What bash makes of the words, as [`SHOWS`] shows them, for an empty standard input.
+fn by_bash(words: &str) -> String {
+    let script = format!("set -f; set -- {words}\n{SHOWS}");
+    let mut command = Command::new("bash");
+    let output = command
+        .args(["-c", &script])
+        .stdin(std::process::Stdio::null());
+    text(&output.output().expect("bash").stdout)
+}
+
+/// The kinds of whole files that show their arguments and their standard input, each with its name.
+fn kinds() -> Vec<(&'static str, Plan)> {
+    let of = |name: &'static str, first: &str| {
+        let plan = Sandbox::empty().executable(name, format!("{first}\n{SHOWS}"));
+        (name, plan.env("COSHELL_TRAILING_NEWLINES", "keep"))
+    };
+    let python = "#!/usr/bin/env python3\nimport sys\nwords = sys.argv[1:]\n\
+        sys.stdout.write(''.join(f'<{word}>' for word in [len(words), *words]) + '|' + sys.stdin.read())\n";
+    vec![
+        of("plain.sh", ""),
+        of("report.sh", "#!/bin/bash -eu"),
+        of("posix.sh", "#!/bin/sh"),
+        (
+            "bin/report.py",
+            Sandbox::empty().executable("bin/report.py", python),
+        ),
+    ]
+}
+
+#[test]
+fn a_file_gets_the_words_of_its_name_as_bash_splits_them() {
+    for words in [
+        "",
+        "-t 80",
+        "  -x\t'two words'  \"and \\\"more\\\"\"  ",
+        "'' \"\" end",
+        "a\\ b 'it'\\''s' \"a\\\\b\\c\"",
+        "--name='Ada L' caf\u{e9} \u{6f22}",
+        "a#b -- -",
+    ] {
+        let expected = by_bash(words);
+        for (name, plan) in kinds() {
+            let sandbox = plan.handler(&format!("{name} {words}")).start();
+            for event in ["-t 5", "x"] {
+                let got = text(&sandbox.respond(event));
+                assert_eq!(got, format!("{expected}{event}"), "{name} {words}");
+            }
+        }
+    }
+    // A name with a blank in it, and the name as an argument of bootstrap.
+    let plan = Sandbox::empty().file("my report.sh", SHOWS);
+    let sandbox = plan.handler("'my report.sh' one").start();
+    assert_eq!(text(&sandbox.respond("x")), "<1><one>|x");
+    let plan = Sandbox::empty()
+        .file("report.sh", SHOWS)
+        .argument("report.sh 'a b'");
+    assert_eq!(text(&plan.start().respond("x")), "<1><a b>|x");
+}
+
+#[test]
+fn nothing_in_the_name_of_a_handler_is_expanded_or_run() {
+    let words = "$HOME ${PATH} $(id) `id` * ~ ; id | id & >out";
+    let plan = Sandbox::empty().file("report.sh", SHOWS);
+    let sandbox = plan.handler(&format!("report.sh {words}")).start();
+    let expected = format!("<{}>", words.replace(' ', "><"));
+    let count = words.split(' ').count();
+    assert_eq!(
+        text(&sandbox.respond("x")),
+        format!("<{count}>{expected}|x")
+    );
+}
+
+#[test]
+fn an_event_never_decides_on_the_options_of_a_script() {
+    let options = "while getopts t: option; do t=$OPTARG; done\necho \"t=${t-10}\"\n";
+    for (handler, answer) in [("report.sh", "t=10"), ("report.sh -t 80", "t=80")] {
+        let sandbox = Sandbox::empty()
+            .file("report.sh", options)
+            .handler(handler)
+            .start();
+        for event in ["-t 5", "x", "-t"] {
+            assert_eq!(text(&sandbox.respond(event)), answer, "{handler}");
+        }
+    }
+    let reads =
+        "[ $# -ne 0 ] && { echo 'usage: no arguments' >&2; exit 2; }\ncat \"${1:-/dev/stdin}\"\n";
+    let sandbox = Sandbox::empty()
+        .file("reads.sh", reads)
+        .handler("reads.sh")
+        .start();
+    assert_eq!(sandbox.respond("/etc/passwd"), b"/etc/passwd");
+}
+
+#[test]
+fn an_event_is_delivered_as_the_setting_says() {
+    let function = format!("handler() {{ {} }}\n", SHOWS.replace('\n', ";"));
+    // What watches the shell makes forks of another kind.
+    let watching = format!("lambda_keep kept\ntrap 'echo end >&2' EXIT\n{function}");
+    let kinds_of_functions = ["restore", "none", "subshell", "process", "watching"];
+    for setting in ["", "stdin", "argument", "both", "none"] {
+        for kind in kinds_of_functions {
+            let plan = match kind {
+                "watching" => Sandbox::of(&watching),
+                isolation => Sandbox::of(&function).env("COSHELL_ISOLATION", isolation),
+            };
+            let sandbox = plan.env("COSHELL_EVENT", setting).start();
+            let expected = match setting {
+                "stdin" => "<0>|an event\n\n",
+                "argument" => "<1><an event>|",
+                "none" => "<0>|",
+                _ => "<1><an event>|an event\n\n",
+            };
+            for _ in 0..2 {
+                let got = text(&sandbox.respond("an event\n\n"));
+                assert_eq!(got, expected.trim_end_matches('\n'), "{kind}, {setting}");
+            }
+        }
+        for (name, plan) in kinds() {
+            let plan = plan
+                .handler(&format!("{name} -t"))
+                .env("COSHELL_TRAILING_NEWLINES", "keep");
+            let sandbox = plan.env("COSHELL_EVENT", setting).start();
+            let expected = match setting {
+                "argument" => "<2><-t><an event>|",
+                "both" => "<2><-t><an event>|an event\n\n",
+                "none" => "<1><-t>|",
+                _ => "<1><-t>|an event\n\n",
+            };
+            for _ in 0..2 {
+                let got = text(&sandbox.respond("an event\n\n"));
+                assert_eq!(got, expected, "{name}, {setting}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_program_that_asks_reads_no_event_where_it_is_an_argument() {
+    let asks =
+        "handler() { local answer=; read -r answer || :; echo \"${answer:-no answer} to $1\"; }\n";
+    let sandbox = Sandbox::of(asks).env("COSHELL_EVENT", "argument").start();
+    assert_eq!(text(&sandbox.respond("one")), "no answer to one");
+    assert_eq!(
+        text(&Sandbox::of(asks).start().respond("one")),
+        "one to one"
+    );
+}
+
+#[test]
+fn an_event_that_is_too_large_for_an_argument_is_answered_with_what_to_do() {
+    let plan = Sandbox::empty().executable("tool", "#!/usr/bin/env python3\nprint('on')\n");
+    let sandbox = plan.handler("tool").event_as_argument().start();
+    let document = sandbox.fail("x".repeat(200_000));
+    assert_eq!(document["errorType"], "Function.HandlerNotStarted");
+    let message = document["errorMessage"].as_str().expect("a message");
+    assert!(
+        message.contains("at most 131071 bytes, and the event has 200000")
+            && message.contains("COSHELL_EVENT=stdin"),
+        "{message}"
+    );
+    assert_eq!(sandbox.respond("x".repeat(131_071)), b"on");
+    // A script is given it by bash, which has no such limit.
+    let script = Sandbox::empty()
+        .file("report.sh", "echo \"${#1}\"\n")
+        .handler("report.sh");
+    assert_eq!(
+        script
+            .event_as_argument()
+            .start()
+            .respond("x".repeat(200_000)),
+        b"200000"
+    );
+}
+
+#[test]
+fn a_name_that_means_nothing_is_refused_before_anything_is_sourced() {
+    let marks = ": >\"$LAMBDA_TASK_ROOT/sourced\"\nhandler() { :; }\n";
+    for (handler, part) in [
+        ("missing.sh -t 95", "there is no file missing.sh in "),
+        ("missing.sh -t 0.5", "there is no file missing.sh in "),
+        (
+            "function.handler -t 95",
+            "a function takes no arguments; name function.handler alone",
+        ),
+        ("function.sh.handler 'x'", "name function.sh.handler alone"),
+        ("function.han'dler", "the quote ' in it is not closed"),
+        ("function.\"handler", "the quote \" in it is not closed"),
+        ("function.handler\\", "nothing follows the backslash"),
+        ("function.a;b", "expected file.function"),
+        ("function.$(id)", "expected file.function"),
+        ("function.sh:handler", "expected file.function"),
+    ] {
+        let plan = Sandbox::of(marks).handler(handler);
+        let root = plan.task_root().path().to_owned();
+        let sandbox = plan.start();
+        let document = sandbox.api.wait_init_error().error_document();
+        assert_eq!(
+            document["errorType"], "Runtime.MalformedHandlerName",
+            "{document}"
+        );
+        let message = document["errorMessage"].as_str().expect("a message");
+        assert!(
+            message.contains(handler) && message.contains(part),
+            "{part} in {message}"
+        );
+        assert!(!root.join("sourced").exists(), "{handler} sourced the file");
+    }
+}
+
+#[test]
+fn a_file_of_functions_is_no_whole_script() {
+    let functions = "#!/bin/bash\nset -euo pipefail\nreadonly GREETING=hello\ndeclare -A seen=()\n\
+        usage() {\n  cat <<END\nusage: run\nEND\n}\nhandler() {\n  echo \"$GREETING $1\"\n}\n# the end\n";
+    for (handler, text, part) in [
+        ("function.sh", functions, "did you mean function.handler?"),
+        (
+            "lib/job.sh -t 80",
+            functions,
+            "did you mean lib/job.handler?",
+        ),
+        (
+            "one.sh",
+            "greet() { echo hi; }\n",
+            "did you mean one.greet?",
+        ),
+        (
+            "two.sh",
+            "function greet { echo hi; }\nDEFAULT=5\n",
+            "did you mean two.greet?",
+        ),
+        (
+            "tool",
+            "#!/bin/bash\ngreet() (\n  echo hi\n)\n",
+            "tool.sh and tool.greet",
+        ),
+    ] {
+        let file = handler.split(' ').next().expect("a file");
+        let plan = Sandbox::empty().file(file, text).handler(handler);
+        fails(
+            plan,
+            "Runtime.HandlerNotFound",
+            &["defines functions and runs no command", part],
+        );
+    }
+    // What looks like one, and runs something.
+    for text in [
+        "greet() { echo hi; }\ngreet\n",
+        "greet() { echo hi; }\n{ greet; }\n",
+        "if greet() { echo hi; }; then greet; fi\n",
+        "greet() { echo hi; }\n[[ ${1-} ]] || greet\n",
+        "main() { cat <<END\n}\nEND\n}\nmain \"$@\" # }\n",
+        "greet() { echo hi; }\nGREETING=$(greet >&2)\n",
+        "trap 'echo hi' EXIT\ngreet() { :; }\n",
+        "greet() { echo hi; }\nexit 0\n}}} ((( not bash\n",
+        "exec 3>&1\ngreet() { :; }\n",
+        "NAME=1\n",
+        "",
+    ] {
+        let plan = Sandbox::empty().file("job.sh", text).handler("job.sh");
+        let sandbox = plan.start();
+        assert!(sandbox.invoke(Event::fresh("x")).is_response(), "{text}");
+    }
+}
+
+#[test]
+fn a_call_of_the_handler_at_the_end_of_its_file_is_named() {
+    let fails_at_end =
+        "set -u\nhandler() {\n  local name\n  name=$1\n  echo \"hello $name\"\n}\nhandler \"$@\"\n";
+    let exits_at_end = "main() {\n  [[ ${1-} ]] || { echo usage >&2; exit 2; }\n}\nhandler() { main; }\n\nmain \"$@\"\n\n# by hand\n";
+    for (file, error_type, part) in [
+        (
+            fails_at_end,
+            "Runtime.HandlerFileFailed",
+            "line 7 calls `handler \"$@\"`",
+        ),
+        (
+            exits_at_end,
+            "Runtime.HandlerFileExited",
+            "line 6 calls `main \"$@\"`",
+        ),
+    ] {
+        let guard = "[[ $0 != \"$BASH_SOURCE\" ]] || ";
+        let failed = fails(Sandbox::of(file), error_type, &[part, guard]);
+        let frames = failed.call.error_document()["stackTrace"].to_string();
+        assert!(frames.contains("source ("), "{frames}");
+    }
+    let succeeds = "handler() { echo \"hello ${1-nobody}\"; }\nhandler \"$@\"\n";
+    let sandbox = Sandbox::of(succeeds).start();
+    assert_eq!(sandbox.respond("Ada"), b"hello Ada");
+    sandbox.api.wait_parked();
+    let log = sandbox.bootstrap.final_log();
+    assert!(
+        log.contains("function.sh:2: `handler \"$@\"` ran while the file was sourced"),
+        "{log}"
+    );
+    // Guarded as the message says, and what only looks like a call.
+    for text in [
+        "handler() { printf 'hello %s' \"$1\"; }\n[[ $0 != \"$BASH_SOURCE\" ]] || handler \"$@\"\n",
+        "connect() { :; }\nhandler() { printf 'hello %s' \"$1\"; }\nconnect\n",
+        "handler() {\n  printf 'hello %s' \"$1\"\n}\nset -- \"$@\"\n",
+    ] {
+        let sandbox = Sandbox::of(text).start();
+        assert_eq!(sandbox.respond("Ada"), b"hello Ada");
+        sandbox.api.wait_parked();
+        assert_eq!(sandbox.bootstrap.final_log(), "", "{text}");
+    }
+}

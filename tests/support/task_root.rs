@@ -1,0 +1,105 @@
+//! A temporary `LAMBDA_TASK_ROOT`, removed on drop.
+
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::{LIMIT, start_programs_with_default_signals, wait_until};
+
+/// A folder of handler files.
+#[derive(Debug)]
+pub struct TaskRoot {
+    path: PathBuf,
+}
+
+impl TaskRoot {
+    /// What is started in it, by whatever way, finds every signal at its default.
+    pub fn new() -> Self {
+        static MADE: AtomicUsize = AtomicUsize::new(0);
+        start_programs_with_default_signals();
+        let name = format!(
+            "coshell-test-{}-{}",
+            std::process::id(),
+            MADE.fetch_add(1, Ordering::Relaxed)
+        );
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).expect("cannot make a task root");
+        Self { path }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes `name`, which may be `dir/file`, readable by all.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let file = self.path.join(name);
+        let folder = file.parent().expect("a file is in a folder");
+        fs::create_dir_all(folder).expect("cannot make a folder in the task root");
+        fs::write(&file, content).expect("cannot write to the task root");
+        file
+    }
+
+    /// As [`write`](Self::write), executable by all. By another process: what this one opens for writing a
+    /// process that another test starts may hold for a moment, and a program that is held so cannot be executed.
+    pub fn write_program(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let file = self.path.join(name);
+        let written = self.write(&format!("{name}.written"), content);
+        let mut install = Command::new("install");
+        let installed = install.args(["-m", "755", "--"]).args([&written, &file]);
+        assert!(installed.status().is_ok_and(|status| status.success()));
+        fs::remove_file(written).expect("cannot remove what was copied");
+        file
+    }
+
+    pub fn exists(&self, name: &str) -> bool {
+        self.path.join(name).exists()
+    }
+
+    /// What a handler wrote to `name`; empty if it did not.
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path.join(name)).unwrap_or_default()
+    }
+
+    /// Makes the FIFO `name`: a handler stops at `read -r _ <"$LAMBDA_TASK_ROOT/name"` until [`release`](Self::release).
+    pub fn fifo(&self, name: &str) {
+        nix::unistd::mkfifo(&self.path.join(name), nix::sys::stat::Mode::S_IRWXU)
+            .expect("cannot make a FIFO");
+    }
+
+    /// Waits until a handler reads the FIFO `name`, and lets it go on.
+    #[track_caller]
+    pub fn release(&self, name: &str) {
+        let mut fifo = None;
+        let path = self.path.join(name);
+        wait_until(
+            || match OpenOptions::new()
+                .write(true)
+                .custom_flags(libc::O_NONBLOCK)
+                .open(&path)
+            {
+                Ok(open) => {
+                    fifo = Some(open);
+                    true
+                }
+                Err(error) if error.raw_os_error() == Some(libc::ENXIO) => false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => false,
+                Err(error) => panic!("cannot open FIFO {name}: {error}"),
+            },
+            LIMIT,
+        );
+        let written = fifo.map(|mut fifo| fifo.write_all(b"go on\n"));
+        written
+            .expect("the FIFO is open")
+            .expect("cannot write to the FIFO");
+    }
+}
+
+impl Drop for TaskRoot {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
