@@ -138,9 +138,9 @@ static-bash: test-tools programs nextest ## what depends on bash again, on Debia
 	COSHELL_TEST_BASH=/usr/bin/bash-static $(NEXTEST) -E 'test(/^(containment|deadline|errors|init|isolation|scripts|shutdown)/)'
 
 random: test-tools programs nextest ## what is random, as often as at night
-	COSHELL_TEST_MUTATIONS=100000 COSHELL_TEST_LEAK_EVENTS=300 COSHELL_TEST_HANDLERS=10000 \
+	COSHELL_TEST_SEED=clock COSHELL_TEST_MUTATIONS=100000 COSHELL_TEST_LEAK_EVENTS=300 COSHELL_TEST_HANDLERS=10000 \
 	  $(NEXTEST) --profile night -E 'test(/^(state_fuzz|leaks|differential_random)::/)'
-	COSHELL_TEST_HANDLERS=100000 $(NEXTEST) --profile night -E 'test(/^differential_shell::/)'
+	COSHELL_TEST_SEED=clock COSHELL_TEST_HANDLERS=100000 $(NEXTEST) --profile night -E 'test(/^differential_shell::/)'
 
 smoke: $(RIE) ## README's first command, and the tests that read the repository's own files
 	COSHELL=$(COSHELL) TESTS=$(TESTS) RIE=$(abspath $(RIE)) bats tests/smoke

@@ -2,25 +2,29 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What a run takes its seed from: `COSHELL_TEST_SEED`, or the clock. A test prints it, with what to set to get the same run.
+/// The seed of a run: `COSHELL_TEST_SEED`, a number or `clock`. Without it every run is the same one, so that a push fails for
+/// what it changed alone; `make random` takes the clock. Each test prints its seed, with what to set to get the same run.
 pub fn seed() -> u64 {
-    static MADE: AtomicU64 = AtomicU64::new(0);
     let given = std::env::var("COSHELL_TEST_SEED").ok();
-    let seed = given.map_or_else(
-        || {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH);
-            let nanoseconds = now.unwrap_or_default().as_nanos();
-            let number = MADE.fetch_add(1, Ordering::Relaxed);
-            u64::try_from(nanoseconds % 1_000_000_000_000).unwrap_or_default() + number
-        },
-        |seed| seed.parse().expect("COSHELL_TEST_SEED is a number"),
-    );
+    let seed = match given.as_deref() {
+        None => 1,
+        Some("clock") => of_the_clock(),
+        Some(number) => number
+            .parse()
+            .expect("COSHELL_TEST_SEED is a number or clock"),
+    };
     println!("COSHELL_TEST_SEED={seed} repeats this run");
     seed
+}
+
+fn of_the_clock() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let nanoseconds = now.unwrap_or_default().as_nanos();
+    u64::try_from(nanoseconds % 1_000_000_000_000).unwrap_or_default()
 }
 
 /// A count that a longer run sets by the variable `name`.
