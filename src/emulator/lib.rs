@@ -12,7 +12,6 @@
 //! [`child`](crate::child) how processes are found.
 
 pub mod asynchronous;
-pub(crate) mod awake;
 pub mod body;
 pub mod exchange;
 pub(crate) mod extension_api;
@@ -27,7 +26,6 @@ pub mod invoke_api;
 pub mod logs;
 pub mod memory;
 pub mod pool;
-pub(crate) mod pulse;
 pub(crate) mod qualifier;
 pub mod queue;
 pub(crate) mod refusal;

@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
-use super::pulse::PERIOD;
 use coshell_process::processes::{peak_kib, trees};
 
-/// An invocation shorter than a beat is looked at when the last look at one is older than this: a
+/// How often the memory of an invocation that is under way is looked at.
+pub(crate) const SAMPLE_PERIOD: Duration = Duration::from_millis(25);
+
+/// An invocation shorter than [`SAMPLE_PERIOD`] is looked at when the last look at one is older than this: a
 /// look costs as much as an invocation. What was seen at the init does not count: of a single
 /// invocation, as `coshell invoke` has it, nothing would be seen.
 const FRESH: Duration = Duration::from_millis(100);
@@ -65,7 +67,7 @@ impl Memory {
         let lock = || self.peak.lock().unwrap_or_else(PoisonError::into_inner);
         let invocation_at = lock().invocation_at;
         let is_fresh = invocation_at.is_some_and(|instant| instant.elapsed() < FRESH);
-        if duration >= PERIOD || !is_fresh {
+        if duration >= SAMPLE_PERIOD || !is_fresh {
             self.look();
             lock().invocation_at = Some(Instant::now());
         }
@@ -81,11 +83,11 @@ mod tests {
     #[test]
     fn peak_stays_when_the_memory_is_given_back() {
         let memory = Memory::of(vec![nix::unistd::getpid()]);
-        let before = memory.peak_mb(PERIOD);
+        let before = memory.peak_mb(SAMPLE_PERIOD);
         let block = vec![1_u8; 64 << 20];
         assert!(block.iter().step_by(4096).all(|&byte| byte == 1));
         drop(block);
-        let after = memory.peak_mb(PERIOD);
+        let after = memory.peak_mb(SAMPLE_PERIOD);
         assert!(before > 0 && after >= before.max(64), "{before} {after}");
     }
 
@@ -108,6 +110,6 @@ mod tests {
     #[test]
     fn process_that_has_ended_has_none() {
         let memory = Memory::of(vec![Pid::from_raw(i32::MAX)]);
-        assert_eq!(memory.peak_mb(PERIOD), 0);
+        assert_eq!(memory.peak_mb(SAMPLE_PERIOD), 0);
     }
 }

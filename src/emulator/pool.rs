@@ -15,14 +15,12 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, sleep_until};
 
-use super::awake::Awake;
 use super::exchange::{Answer, Event, Exchange, Failure, HandedOut, Opened, new_id};
 use super::faults::Faults;
 use super::init::{init, restore};
 use super::logs::{Output, say};
-use super::pulse::Pulse;
 use super::report::{End, Report, init_line, start_line};
 use super::run::{Reply, Run};
 use super::sandbox::Sandbox;
@@ -42,8 +40,6 @@ pub struct Pool {
     /// Who may run an invocation.
     pub turns: Turns,
     sandboxes: Mutex<Sandboxes>,
-    pulse: Pulse,
-    awake: Awake,
     /// Only one sandbox of Managed Instances is there, however many want it at once.
     starting: tokio::sync::Mutex<()>,
 }
@@ -81,22 +77,15 @@ impl Pool {
         output: Output,
         faults: Faults,
     ) -> Arc<Self> {
-        let pool = Arc::new(Self {
+        Arc::new(Self {
             arn: function.arn(),
             turns: Turns::new(function.scale.concurrency(), max_waiting),
             function,
             output: Arc::new(output),
             faults: Arc::new(faults),
             sandboxes: Mutex::default(),
-            pulse: Pulse::default(),
-            awake: Awake::default(),
             starting: tokio::sync::Mutex::default(),
-        });
-        let beating = Arc::clone(&pool);
-        tokio::spawn(async move { beating.pulse.run().await });
-        let keeping = Arc::clone(&pool);
-        tokio::spawn(async move { keeping.awake.run().await });
-        pool
+        })
     }
 
     /// Runs one invocation whose timeout is for the init too.
@@ -202,7 +191,6 @@ impl Pool {
         let run = Run {
             function: &self.function,
             begun_at: begun.at,
-            pulse: &self.pulse,
             request_id: &request_id,
         };
         let of_one = self.function.scale.capacity() == 1;
@@ -218,15 +206,9 @@ impl Pool {
         );
         // A bootstrap that ends by and by cannot be looked at then.
         sandbox.memory.look_once();
-        if self.turns.taken() == 1 {
-            self.awake.a_moment();
-        }
         let first = run.first(&sandbox, &mut opened.answer).await;
         let (report, receiver) = oneshot::channel();
         let end = run.reply(&sandbox, first, reply, receiver).await;
-        if self.turns.taken() == 1 {
-            self.awake.a_moment();
-        }
         let mut turn = Some(turn);
         let is_back = of_one && end.is_none() && sandbox.api.failure().is_none();
         if is_back {
@@ -287,7 +269,7 @@ impl Pool {
                 None => Ok(now()),
             },
             // A bootstrap that waited and does not take it has no more time than one that does.
-            () = self.pulse.wait_until(pushed_at + self.function.timeout) => Ok(HandedOut {
+            () = sleep_until((pushed_at + self.function.timeout).into()) => Ok(HandedOut {
                 at: pushed_at,
                 idle_count: 0,
             }),

@@ -8,12 +8,12 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Interval, interval_at, sleep_until, timeout};
 
 use super::Function;
 use super::exchange::{Answer, Failure, Piece, Stream, exited_text, timed_out_text};
 use super::init::END_LIMIT;
-use super::pulse::Pulse;
+use super::memory::SAMPLE_PERIOD;
 use super::report::{End, Report};
 use super::sandbox::Sandbox;
 
@@ -32,8 +32,6 @@ pub struct Run<'a> {
     pub function: &'a Function,
     /// When its time began to run.
     pub begun_at: Instant,
-    /// When the memory is looked at.
-    pub(crate) pulse: &'a Pulse,
     /// Names it.
     pub request_id: &'a str,
 }
@@ -67,17 +65,16 @@ impl Run<'_> {
         sandbox: &Sandbox,
         answer: &mut oneshot::Receiver<Answer>,
     ) -> First {
-        let mut beats = self.pulse.listen();
+        let mut samples = memory_samples();
         loop {
             tokio::select! {
                 biased; // an answer counts, whatever else has happened by now
                 Ok(answer) = &mut *answer => return First::Answer(answer),
                 status = sandbox.ended() => return First::Ended(status),
-                is_late = beats.beat_or(self.deadline()) => {
+                _ = samples.tick() => sandbox.memory.look(),
+                () = sleep_until(self.deadline().into()) => {
                     sandbox.memory.look();
-                    if is_late {
-                        return First::Deadline;
-                    }
+                    return First::Deadline;
                 }
             }
         }
@@ -153,7 +150,7 @@ impl Run<'_> {
         mut from: mpsc::Receiver<Piece>,
         to: mpsc::Sender<Piece>,
     ) -> Option<End> {
-        let mut beats = self.pulse.listen();
+        let mut samples = memory_samples();
         let mut is_whole = false;
         let mut waiting = None;
         loop {
@@ -173,11 +170,10 @@ impl Run<'_> {
                     }
                     waiting = None;
                 }
-                is_late = beats.beat_or(self.deadline()) => {
+                _ = samples.tick() => sandbox.memory.look(),
+                () = sleep_until(self.deadline().into()) => {
                     sandbox.memory.look();
-                    if is_late {
-                        return Some(End::Timeout);
-                    }
+                    return Some(End::Timeout);
                 }
             }
         }
@@ -195,17 +191,16 @@ impl Run<'_> {
             Some(_) => Instant::now() + END_LIMIT,
             None => self.deadline(),
         };
-        let mut beats = self.pulse.listen();
+        let mut samples = memory_samples();
         loop {
             tokio::select! {
                 biased;
                 _ = sandbox.api.until(|now| now.idle_count > idle_count) => return None,
                 _ = sandbox.ended() => break,
-                is_late = beats.beat_or(limit) => {
+                _ = samples.tick() => sandbox.memory.look(),
+                () = sleep_until(limit.into()) => {
                     sandbox.memory.look();
-                    if is_late {
-                        break;
-                    }
+                    break;
                 }
             }
         }
@@ -214,4 +209,9 @@ impl Run<'_> {
             None => (!sandbox.has_ended()).then_some(End::Timeout),
         }
     }
+}
+
+/// Ticks when the memory of an invocation that is under way is to be looked at.
+fn memory_samples() -> Interval {
+    interval_at((Instant::now() + SAMPLE_PERIOD).into(), SAMPLE_PERIOD)
 }
