@@ -21,7 +21,7 @@ use crate::log::{Level, Origin};
 use crate::runtime::{load, logs, prepare, register_extension, serve, tell_init_error};
 use crate::runtime_api::Client;
 use crate::wait::Signals;
-use coshell_process::processes::{self, reap_orphans};
+use coshell_process::processes;
 
 /// For the deepest of what a lane does; only what is used of it is memory.
 const STACK_BYTES: usize = 1024 * 1024;
@@ -87,7 +87,7 @@ fn serve_all(config: &Config, signals: &Arc<Signals>) -> Result<Vec<Result<()>>>
         }
         init.open_gate(loaded.is_ok());
         loaded?;
-        signals.wait_readable(ended.as_fd(), reap_orphans);
+        signals.wait_readable(ended.as_fd());
         let gone = |_| Err(no_lane(io::ErrorKind::Other.into()));
         let ends = lanes.into_iter();
         Ok(ends.map(|lane| lane.join().unwrap_or_else(gone)).collect())

@@ -84,5 +84,7 @@ fn prepare_process(config: &Config) -> error::Result<Arc<Signals>> {
     if let Err(error) = nix::sys::prctl::set_child_subreaper(true) {
         warn("adopt orphans", &error);
     }
-    Signals::listen().map(Arc::new).map_err(Error::TakeSignals)
+    Signals::listen(coshell_process::processes::reap_orphans)
+        .map(Arc::new)
+        .map_err(Error::TakeSignals)
 }

@@ -64,25 +64,33 @@ pub(crate) struct Signals {
     stop: OwnedFd,
     /// The other end of `stop`.
     stop_in: OwnedFd,
-    /// `None` if somebody else reaps.
-    child: Option<OwnedFd>,
+    /// `None` in a thread that reaps no children.
+    child: Option<ChildExits>,
+}
+
+/// SIGCHLD, and what to do about it.
+#[derive(Debug)]
+struct ChildExits {
+    arrived: OwnedFd,
+    reap: fn(),
 }
 
 impl Signals {
-    /// Takes SIGTERM, SIGINT and SIGCHLD from here on; PID 1 has no default for the first two.
+    /// Takes SIGTERM, SIGINT and SIGCHLD from here on; PID 1 has no default for the first two. `reap` is called when a child
+    /// may have ended while [`Signals::wait_readable`] waits.
     ///
     /// # Errors
     /// The system's, when there is no descriptor left.
-    pub(crate) fn listen() -> io::Result<Self> {
+    pub(crate) fn listen(reap: fn()) -> io::Result<Self> {
         let (stop, stop_in) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
-        let (child, child_in) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+        let (arrived, child_in) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
         pipe::register(SIGTERM, stop_in.try_clone()?)?;
         pipe::register(SIGINT, stop_in.try_clone()?)?;
         pipe::register(SIGCHLD, child_in)?;
         Ok(Self {
             stop,
             stop_in,
-            child: Some(child),
+            child: Some(ChildExits { arrived, reap }),
         })
     }
 
@@ -109,21 +117,21 @@ impl Signals {
         ready([Some(self.stop.as_fd())], Some(Duration::ZERO)) == [true]
     }
 
-    /// Waits, without a limit, until `source` is readable; `false` if we are asked to end first.
-    /// Calls `reap` whenever a child may have ended.
-    pub(crate) fn wait_readable(&self, source: BorrowedFd, reap: impl Fn()) -> bool {
+    /// Waits, without a limit, until `source` is readable; `false` if SIGTERM or SIGINT comes first. Reaps children
+    /// meanwhile.
+    pub(crate) fn wait_readable(&self, source: BorrowedFd) -> bool {
         loop {
             let child = self.child.as_ref();
             let sources = [
                 Some(source),
                 Some(self.stop.as_fd()),
-                child.map(AsFd::as_fd),
+                child.map(|child| child.arrived.as_fd()),
             ];
             let [is_readable, is_stopped, has_child] = ready(sources, None);
             if has_child && let Some(child) = child {
                 let mut bytes = [0; 64];
-                while read(child, &mut bytes).is_ok_and(|count| count == bytes.len()) {}
-                reap();
+                while read(&child.arrived, &mut bytes).is_ok_and(|count| count == bytes.len()) {}
+                (child.reap)();
             }
             if is_readable || is_stopped {
                 return is_readable;

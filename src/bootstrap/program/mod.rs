@@ -4,6 +4,7 @@
 //! An executable is started when its event is there. A script's bash was started before
 //! (`script.rs`), so that nobody waits for that. Nothing lives on from one event to the next.
 
+mod running;
 mod script;
 
 use std::ffi::CString;
@@ -45,24 +46,6 @@ pub(crate) struct Program<'a> {
     leftovers: Leftovers<'a>,
     /// The last response's pipe, if a process that was left holds it.
     shared_response: Option<File>,
-}
-
-/// One that runs.
-struct Running {
-    child: Child,
-    response: File,
-    event: File,
-    /// Where bash tells in which command the script ended.
-    words: Option<File>,
-}
-
-/// In which command a script ended, and where.
-#[derive(Debug, Default)]
-struct Words {
-    command: Option<String>,
-    stack: Vec<Frame>,
-    /// The statuses of the parts of the pipeline that it was.
-    parts: Vec<i32>,
 }
 
 impl<'a> Program<'a> {
@@ -278,57 +261,4 @@ fn why_not_started(cause: &io::Error, invocation: &Invocation) -> String {
         );
     }
     cause.to_string()
-}
-
-impl Running {
-    /// Waits for its end, and takes what it writes if that is more than its pipe holds, or takes
-    /// long. What a process that it leaves running writes later is not of the response.
-    fn wait(
-        &mut self,
-        response: &mut Response,
-        limit: &mut Limit,
-    ) -> std::result::Result<WaitStatus, Overrun> {
-        let mut since = Instant::now();
-        let (mut alone, mut is_closed) = (!response.is_streamed(), false);
-        loop {
-            let takes_output = !alone && !is_closed;
-            let sources = [
-                Some(self.child.ended()),
-                takes_output.then(|| self.response.as_fd()),
-            ];
-            let look = alone.then(|| RESPONSE_AFTER.saturating_sub(since.elapsed()));
-            let [has_ended, has_output] = limit.ready(sources, look)?;
-            if has_ended && let Some(status) = self.child.status() {
-                return Ok(status);
-            }
-            if has_output {
-                // A pipe that is ready and empty has no writer any more.
-                is_closed = response.take(&self.response, limit, <[u8]>::len)? == 0;
-                since = Instant::now();
-            }
-            // Let more of it come before it is read, unless it is waited for.
-            alone = has_output && !response.is_streamed();
-        }
-    }
-
-    /// Takes what is in its pipe by now.
-    fn take_more(
-        &self,
-        response: &mut Response,
-        limit: &mut Limit,
-    ) -> std::result::Result<(), Overrun> {
-        response.take(&self.response, limit, <[u8]>::len).map(drop)
-    }
-
-    /// Makes a script that is about to be stopped tell where it is.
-    fn ask_for_words(&mut self) {
-        if let Some(words) = &mut self.words {
-            // Without them the answer is less precise.
-            let _ = arguments::put(words, &[script::ASKED]);
-        }
-    }
-
-    fn words(&self) -> Words {
-        self.words.as_ref().map(script::words).unwrap_or_default()
-    }
 }

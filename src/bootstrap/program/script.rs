@@ -37,8 +37,6 @@ const WORD: i32 = 77;
 
 /// What a bash that is there says has fewer.
 const MAX_READY_BYTES: usize = 4096;
-/// In the file of the last words: the host stops the script.
-pub(crate) const ASKED: &[u8] = b".";
 /// Variables that keep bash from reading `BASH_ENV`, or that are `BASH_ENV`: script.bash gives
 /// them back.
 const WITHHELD: [&[u8]; 2] = [b"BASH_ENV=", b"POSIXLY_CORRECT="];
@@ -271,83 +269,5 @@ impl Waiting {
             Separator::Nul => b"\n",
             Separator::Newline => b"newlines\n",
         })
-    }
-}
-
-/// What `script_end.bash` wrote; nothing, if the script has an EXIT trap of its own.
-pub(crate) fn words(file: &File) -> Words {
-    let mut bytes = vec![0; 16 * 1024];
-    let length = file.read_at(&mut bytes, 0).unwrap_or(0);
-    bytes.truncate(length);
-    let mut words = words_in(bytes.strip_prefix(ASKED).unwrap_or(&bytes));
-    find_line(&mut words.stack, words.command.as_deref());
-    words
-}
-
-/// `command NUL line NUL [status NUL]... NUL [name NUL]... NUL [file NUL]... NUL [line NUL]... NUL`, the innermost frame
-/// first. The first is that of `script_end.bash`; outside of functions bash has no names. What comes after that was told
-/// later, when bash knew less.
-fn words_in(bytes: &[u8]) -> Words {
-    let text = String::from_utf8_lossy(bytes);
-    let mut fields = text.split('\0');
-    let command = fields.next().unwrap_or_default().to_owned();
-    let line = fields.next().and_then(|line| line.parse().ok());
-    let mut list = || -> Vec<&str> {
-        let list = fields.by_ref().take_while(|field| !field.is_empty());
-        list.collect()
-    };
-    let (statuses, names, files, lines) = (list(), list(), list(), list());
-    let frames = files.iter().enumerate().skip(1);
-    let frame = |(at, file): (usize, &&str)| Frame {
-        function: names.get(at).map_or("main", |name| *name).to_owned(),
-        file: (*file).to_owned(),
-        line: match at {
-            1 => line.unwrap_or(0),
-            // Where the frame before was called.
-            _ => lines
-                .get(at - 1)
-                .and_then(|line| line.parse().ok())
-                .unwrap_or(0),
-        },
-    };
-    let statuses = statuses.iter();
-    Words {
-        stack: frames.map(frame).collect(),
-        command: (!command.is_empty()).then(|| command.chars().take(1024).collect()),
-        parts: statuses.filter_map(|status| status.parse().ok()).collect(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_tell_command_and_frames() {
-        let words = words_in(
-            b"false\x000\x001\0\0source\0f\0main\0\0/end\0/t/a.sh\0/t/a.sh\0\x001\x007\x000\0\0",
-        );
-        assert_eq!(words.command.as_deref(), Some("false"));
-        let shown: Vec<_> = words.stack.iter().map(ToString::to_string).collect();
-        assert_eq!(shown, ["f (/t/a.sh)", "main (/t/a.sh:7)"]);
-    }
-
-    #[test]
-    fn words_outside_of_functions_are_of_main() {
-        let words = words_in(b"exit 3\x000\x003\0\0\0/end\0/t/a.sh\0\x001\x000\0\0");
-        assert_eq!(words.stack.len(), 1);
-        assert_eq!(words.stack[0].to_string(), "main (/t/a.sh)");
-        assert_eq!(words_in(b"").command, None);
-    }
-
-    #[test]
-    fn words_that_came_first_count() {
-        let words = words_in(
-            b"wc\x004\x001\x000\0\0\0/end\0/t/a.sh\0\x001\x000\0\0exit\x000\x001\0\0\0/end\0/t/a.sh\0\x001\x000\0\0",
-        );
-        assert_eq!(words.command.as_deref(), Some("wc"));
-        assert_eq!(words.parts, [1, 0]);
-        assert_eq!(words.stack.len(), 1);
-        assert_eq!(words.stack[0].to_string(), "main (/t/a.sh:4)");
     }
 }

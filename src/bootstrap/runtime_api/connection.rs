@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use nix::sys::socket::{MsgFlags, recv};
 use std::os::fd::{AsFd, AsRawFd};
-use ureq::Error;
 use ureq::config::Config;
+use ureq::{Agent, Error};
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
@@ -23,10 +23,17 @@ use ureq::unversioned::transport::{
 };
 
 use crate::wait::Signals;
-use coshell_process::processes::reap_orphans;
 
+/// How long to wait before each further try when the Runtime API does not answer at all.
+pub(crate) const RETRY_AFTER: [Duration; 3] = [
+    Duration::from_millis(20),
+    Duration::from_millis(100),
+    Duration::from_millis(400),
+];
 /// Connecting is to this machine: longer than this means that nobody is there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// What `bootstrap` calls itself: Lambda records the first token as the runtime's release.
+pub(crate) const USER_AGENT: &str = concat!("coshell/", env!("CARGO_PKG_VERSION"));
 /// Room for the largest head of a next invocation, and for a piece of its body.
 const INPUT_BYTES: usize = 64 * 1024;
 /// A piece of a body to send.
@@ -104,6 +111,28 @@ impl RuntimeApiConnector {
             signals,
         }
     }
+}
+
+/// Kept connections, no proxy, no redirects, no timeouts. The first one may be `opened` already.
+pub(crate) fn agent(
+    api: &str,
+    opened: Option<TcpStream>,
+    progress: &Arc<Progress>,
+    signals: &Arc<Signals>,
+) -> Agent {
+    let config = Agent::config_builder()
+        .proxy(None)
+        .max_redirects(0)
+        .http_status_as_error(false)
+        .max_idle_age(Duration::from_secs(24 * 3600))
+        .max_response_header_size(64 * 1024)
+        .user_agent(USER_AGENT)
+        .accept("")
+        .accept_encoding("")
+        .build();
+    let connector =
+        RuntimeApiConnector::new(api, opened, Arc::clone(progress), Arc::clone(signals));
+    Agent::with_parts(config, connector, NoResolver)
 }
 
 /// Connects to the Runtime API at `api`, for at most a second.
@@ -210,9 +239,7 @@ impl Transport for RuntimeApiTransport {
             action();
         }
         if self.progress.interruptible.load(Ordering::Relaxed)
-            && !self
-                .signals
-                .wait_readable(self.stream.as_fd(), reap_orphans)
+            && !self.signals.wait_readable(self.stream.as_fd())
         {
             return Err(io::Error::from(io::ErrorKind::ConnectionAborted).into());
         }

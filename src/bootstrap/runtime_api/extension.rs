@@ -13,11 +13,10 @@ use std::thread;
 use ureq::Agent;
 use ureq::http::StatusCode;
 
-use super::connection::{Progress, connect};
-use coshell_wire as wire;
-
-use super::{agent, read_text, refusal, text_of};
+use super::answer::{read_text, refusal, text_of};
+use super::connection::{Progress, agent, connect};
 use crate::wait::Signals;
+use coshell_wire as wire;
 
 /// For a request and its answer.
 const STACK_BYTES: usize = 256 * 1024;

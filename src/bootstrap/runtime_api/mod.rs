@@ -6,59 +6,35 @@
 //! Neighbours: `wire.rs` has the words, `connection.rs` the socket, `restore.rs` what `SnapStart` asks;
 //! `stream.rs` is the other way of a response.
 
+mod answer;
 mod connection;
 mod extension;
+mod failure;
 mod posting;
 mod restore;
 mod stream;
 
-use std::fmt::Write;
 use std::io::Read;
-use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Duration;
 
-use serde_json::json;
 use ureq::Agent;
-use ureq::http::{HeaderMap, Response, StatusCode};
+use ureq::http::{Response, StatusCode};
 
 use crate::error::{Error, Result};
 use crate::invocation::{Invocation, Outcome};
 use crate::wait::Signals;
+pub(crate) use answer::Posted;
+use answer::{read_text, refusal, text_of};
 pub(crate) use connection::WhenSent;
-use connection::{NoResolver, Progress, RuntimeApiConnector, connect};
+use connection::{Progress, RETRY_AFTER, agent, connect};
 use coshell_handler::Failure;
-use coshell_wire::{self as wire, ErrorDocument};
+use coshell_wire as wire;
 use extension::Extension;
+use failure::{document, xray_cause};
 use stream::Stream;
 
-/// What `bootstrap` calls itself: Lambda records the first token as the runtime's release.
-const USER_AGENT: &str = concat!("coshell/", env!("CARGO_PKG_VERSION"));
-/// How long to wait before each further try, when the Runtime API does not answer at all.
-const RETRY_AFTER: [Duration; 3] = [
-    Duration::from_millis(20),
-    Duration::from_millis(100),
-    Duration::from_millis(400),
-];
 /// The event's length is believed, for the buffer's first size, up to this.
 const MAX_RESERVED_BYTES: usize = 8 * 1024 * 1024;
-/// The X-Ray cause is a header: kept well below the limit for all headers together.
-const MAX_CAUSE_BYTES: usize = 48 * 1024;
-const MAX_CAUSE_FRAMES: usize = 30;
-
-/// What became of an answer that was posted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Posted {
-    /// 202: the platform has it.
-    Accepted,
-    /// The platform no longer waits for it, or does not want it; with the reason. The
-    /// invocation is over all the same.
-    Refused(String),
-    /// The connection broke after the answer was sent: only the next invocation can tell
-    /// whether it arrived. With the cause.
-    Unknown(String),
-}
-
 /// The Runtime API, as the runtime sees it. All calls block.
 #[derive(Debug)]
 pub(crate) struct Client<'a> {
@@ -70,10 +46,10 @@ pub(crate) struct Client<'a> {
 }
 
 /// The outer error can be tried again, the inner one is final.
-type Asked<T> = std::result::Result<std::result::Result<T, String>, ureq::Error>;
+type Attempt<T> = std::result::Result<std::result::Result<T, String>, ureq::Error>;
 
 /// A request that got no answer.
-enum Broken {
+enum SendError {
     BeforeSent(ureq::Error),
     AfterSent(ureq::Error),
 }
@@ -99,7 +75,7 @@ impl<'a> Client<'a> {
     /// [`Error::NextInvocation`] when the Runtime API answers anything but 200, when it sends
     /// no request id, or when it cannot be reached, or breaks off, four times in a row.
     pub(crate) fn next_invocation(&mut self) -> Result<Option<Invocation>> {
-        let invocation = self.insist(|| self.try_next());
+        let invocation = self.with_retries(|| self.try_next());
         invocation.map_err(|cause| Error::NextInvocation {
             api: self.api.clone(),
             cause,
@@ -110,9 +86,9 @@ impl<'a> Client<'a> {
     ///
     /// # Errors
     /// The cause, in words: the last one that could be tried again, or the first that is final.
-    fn insist<T>(
+    fn with_retries<T>(
         &self,
-        mut ask: impl FnMut() -> Asked<T>,
+        mut ask: impl FnMut() -> Attempt<T>,
     ) -> std::result::Result<Option<T>, String> {
         let mut waits = RETRY_AFTER.iter();
         while !self.signals.is_stop_requested() {
@@ -142,7 +118,7 @@ impl<'a> Client<'a> {
         Ok(())
     }
 
-    fn try_next(&self) -> Asked<Invocation> {
+    fn try_next(&self) -> Attempt<Invocation> {
         let response = self.agent.get(self.url(wire::NEXT)).call()?;
         let status = response.status();
         let (head, mut body) = response.into_parts();
@@ -244,9 +220,9 @@ impl<'a> Client<'a> {
         let response = loop {
             match self.try_post(path, headers, body) {
                 Ok(response) => break response,
-                Err(Broken::AfterSent(error)) => return Ok(Posted::Unknown(error.to_string())),
+                Err(SendError::AfterSent(error)) => return Ok(Posted::Unknown(error.to_string())),
                 // Bytes that never left can be sent again: that is no second answer.
-                Err(Broken::BeforeSent(error)) => match waits.next() {
+                Err(SendError::BeforeSent(error)) => match waits.next() {
                     Some(wait) if self.signals.pause(*wait) => {}
                     _ => {
                         return Err(Error::PostAnswer {
@@ -276,7 +252,7 @@ impl<'a> Client<'a> {
         path: &str,
         headers: &[(&str, Option<&str>)],
         body: &[u8],
-    ) -> std::result::Result<Response<ureq::Body>, Broken> {
+    ) -> std::result::Result<Response<ureq::Body>, SendError> {
         self.progress.reset();
         let mut request = self.agent.post(self.url(path)).content_type(wire::JSON);
         for (name, value) in headers {
@@ -286,151 +262,14 @@ impl<'a> Client<'a> {
         }
         request.send(body).map_err(|error| {
             if self.progress.is_sent() {
-                Broken::AfterSent(error)
+                SendError::AfterSent(error)
             } else {
-                Broken::BeforeSent(error)
+                SendError::BeforeSent(error)
             }
         })
     }
 
     fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.api)
-    }
-}
-
-/// Kept connections, no proxy, no redirects, no timeouts. The first one may be `opened` already.
-fn agent(
-    api: &str,
-    opened: Option<TcpStream>,
-    progress: &Arc<Progress>,
-    signals: &Arc<Signals>,
-) -> Agent {
-    let config = Agent::config_builder()
-        .proxy(None)
-        .max_redirects(0)
-        .http_status_as_error(false)
-        .max_idle_age(Duration::from_secs(24 * 3600))
-        .max_response_header_size(64 * 1024)
-        .user_agent(USER_AGENT)
-        .accept("")
-        .accept_encoding("")
-        .build();
-    let connector =
-        RuntimeApiConnector::new(api, opened, Arc::clone(progress), Arc::clone(signals));
-    Agent::with_parts(config, connector, NoResolver)
-}
-
-/// An empty value is as good as none: the platform sends a header only when it has a value.
-fn text_of(headers: &HeaderMap, name: &str) -> Option<String> {
-    let value = headers.get(name)?.as_bytes();
-    (!value.is_empty()).then(|| String::from_utf8_lossy(value).into_owned())
-}
-
-/// The body of an answer to us: short, and read to its end so that the connection is kept.
-fn read_text(mut body: impl std::borrow::BorrowMut<ureq::Body>) -> String {
-    let mut bytes = Vec::new();
-    let reader = body.borrow_mut().as_reader();
-    // What cannot be read is left out: the status alone decides.
-    let _ = reader.take(64 * 1024).read_to_end(&mut bytes);
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn refusal(status: StatusCode, text: &str) -> String {
-    let document = ErrorDocument::from_json(text.as_bytes());
-    let reason = match document {
-        Some(document) if !document.error_type.is_empty() => {
-            format!("{}: {}", document.error_type, document.message)
-        }
-        _ => text.trim().chars().take(200).collect(),
-    };
-    let meaning = match status.as_u16() {
-        403 => " (the Runtime API does not expect this call now)",
-        410 => " (the answer came after the timeout)",
-        413 => " (larger than Lambda takes)",
-        _ => "",
-    };
-    let answered = format!("the Runtime API answered {}{meaning}", status.as_u16());
-    if reason.is_empty() {
-        answered
-    } else {
-        format!("{answered}: {}", reason.escape_debug())
-    }
-}
-
-fn document(failure: &Failure) -> String {
-    let stack_trace = failure.stack.iter().map(ToString::to_string).collect();
-    ErrorDocument {
-        message: failure.message.clone(),
-        error_type: failure.error_type.to_owned(),
-        stack_trace,
-    }
-    .to_json()
-}
-
-/// What X-Ray shows of a failure, as one line of ASCII; `None` if it would be too long.
-fn xray_cause(failure: &Failure) -> Option<String> {
-    let message: String = failure.message.chars().take(2048).collect();
-    let cut = |text: &str| -> String { text.chars().take(200).collect() };
-    let frames = failure.stack.iter().take(MAX_CAUSE_FRAMES);
-    let stack: Vec<_> = frames
-        .clone()
-        .map(|frame| json!({"path": cut(&frame.file), "line": frame.line, "label": cut(&frame.function)}))
-        .collect();
-    let mut paths: Vec<_> = frames.map(|frame| cut(&frame.file)).collect();
-    paths.sort_unstable();
-    paths.dedup();
-    let directory = std::env::current_dir().unwrap_or_default();
-    let cause = json!({
-        "working_directory": directory.to_string_lossy(),
-        "exceptions": [{"message": message, "type": failure.error_type, "stack": stack}],
-        "paths": paths,
-    });
-    let cause = to_ascii(&cause.to_string());
-    (cause.len() <= MAX_CAUSE_BYTES).then_some(cause)
-}
-
-/// JSON text with every character that a header cannot hold written as `\uXXXX`.
-fn to_ascii(json: &str) -> String {
-    let mut ascii = String::with_capacity(json.len());
-    for character in json.chars() {
-        if character.is_ascii() && !character.is_ascii_control() {
-            ascii.push(character);
-        } else {
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                let _ = write!(ascii, "\\u{unit:04x}");
-            }
-        }
-    }
-    ascii
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn xray_cause_is_one_line_of_ascii_json() {
-        let failure = Failure {
-            error_type: "Function.HandlerFailed",
-            message: "größer\n\u{1F600}\u{7f}".to_owned(),
-            stack: Vec::new(),
-            quoted_bytes: 0,
-        };
-        let cause = xray_cause(&failure).unwrap_or_default();
-        assert!(
-            cause.bytes().all(|byte| (0x20..0x7f).contains(&byte)),
-            "{cause}"
-        );
-        let value: serde_json::Value = serde_json::from_str(&cause).unwrap_or_default();
-        assert_eq!(value["exceptions"][0]["message"], "größer\n\u{1F600}\u{7f}");
-    }
-
-    #[test]
-    fn refusal_names_status_and_reason() {
-        let text = r#"{"errorMessage":"Invalid request ID","errorType":"InvalidRequestID"}"#;
-        assert_eq!(
-            refusal(StatusCode::BAD_REQUEST, text),
-            "the Runtime API answered 400: InvalidRequestID: Invalid request ID"
-        );
     }
 }

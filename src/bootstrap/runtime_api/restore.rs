@@ -5,12 +5,13 @@
 
 use ureq::http::StatusCode;
 
-use super::connection::connect;
-use coshell_wire as wire;
-
-use super::{Asked, Client, Posted, agent, document, read_text, refusal};
+use super::answer::{Posted, read_text, refusal};
+use super::connection::{agent, connect};
+use super::failure::document;
+use super::{Attempt, Client};
 use crate::error::{Error, Result};
 use coshell_handler::Failure;
+use coshell_wire as wire;
 
 impl Client<'_> {
     /// Waits until we are restored from the snapshot, which may be weeks. `false` if we are asked to end.
@@ -21,7 +22,7 @@ impl Client<'_> {
     /// breaks off, four times in a row.
     pub(crate) fn wait_for_restore(&mut self) -> Result<bool> {
         let mut is_repeated = false;
-        let restored = self.insist(|| {
+        let restored = self.with_retries(|| {
             self.progress.reset();
             let asked = self.try_restore(is_repeated);
             is_repeated |= self.progress.is_sent();
@@ -34,7 +35,7 @@ impl Client<'_> {
         Ok(restored.is_some())
     }
 
-    fn try_restore(&self, is_repeated: bool) -> Asked<()> {
+    fn try_restore(&self, is_repeated: bool) -> Attempt<()> {
         let response = self.agent.get(self.url(wire::RESTORE_NEXT)).call()?;
         let status = response.status();
         let text = read_text(response.into_body());

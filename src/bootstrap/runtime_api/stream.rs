@@ -5,27 +5,22 @@
 
 use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, TRAILER, USER_AGENT};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, TRAILER, USER_AGENT};
 use hyper::http::request::Builder;
 use hyper::{Request, StatusCode};
 
+use super::answer::{Posted, refusal};
+use super::connection::{self, RETRY_AFTER};
+use super::failure::trailers;
 use super::posting::{Answer, Posting};
-use coshell_wire as wire;
-
-use super::{Posted, RETRY_AFTER, connection, refusal};
 use crate::error::{Error, Result};
 use crate::invocation::{Invocation, Outcome};
 use crate::response::{Head, Outlet};
 use crate::wait::{Limit, Overrun, Signals};
-use coshell_handler::Failure;
-use wire::ErrorDocument;
+use coshell_wire as wire;
 
 /// How long the end of a response may take whose handler was stopped: there is little time left.
 const END_LIMIT: Duration = Duration::from_millis(100);
-/// Trailers are kept well below what servers take.
-const MAX_TRAILER_BYTES: usize = 12 * 1024;
 
 /// The streamed response of one invocation, if it has one.
 #[derive(Debug)]
@@ -112,7 +107,7 @@ impl<'a> Stream<'a> {
         let path = wire::response_path(&self.invocation.request_id);
         let head = Request::post(path)
             .header(HOST, self.api)
-            .header(USER_AGENT, super::USER_AGENT)
+            .header(USER_AGENT, connection::USER_AGENT)
             .header(CONNECTION, "close")
             .header(CONTENT_TYPE, content_type)
             .header(wire::RESPONSE_MODE, wire::STREAMING)
@@ -172,41 +167,4 @@ impl Outlet for Stream<'_> {
         }
         Ok(())
     }
-}
-
-/// What the platform is told of a failure in mid-stream.
-fn trailers(failure: &Failure) -> HeaderMap {
-    let mut frames = failure.stack.iter().map(ToString::to_string).collect();
-    let mut message: &str = &failure.message;
-    let body = loop {
-        let document = ErrorDocument {
-            message: message.to_owned(),
-            error_type: failure.error_type.to_owned(),
-            stack_trace: frames,
-        };
-        let body = BASE64_STANDARD.encode(document.to_json());
-        frames = document.stack_trace;
-        if body.len() <= MAX_TRAILER_BYTES {
-            break body;
-        }
-        // The end of the log goes first, then the outer half of the frames.
-        match message.split_once('\n') {
-            Some((first, _)) => message = first,
-            None if !frames.is_empty() => frames.truncate(frames.len() / 2),
-            None => {
-                let half = message.len() / 2;
-                let cut = (0..=half).rev().find(|at| message.is_char_boundary(*at));
-                message = &message[..cut.unwrap_or(0)];
-            }
-        }
-    };
-    let mut trailers = HeaderMap::new();
-    trailers.insert(
-        wire::ERROR_TYPE,
-        HeaderValue::from_static(failure.error_type),
-    );
-    if let Ok(body) = HeaderValue::from_str(&body) {
-        trailers.insert(wire::ERROR_BODY, body);
-    }
-    trailers
 }
