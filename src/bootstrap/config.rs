@@ -55,7 +55,7 @@ pub(crate) struct Config {
     /// `COSHELL_RECYCLE_AFTER`: a function's shell serves so many invocations.
     pub recycle_after: Option<u64>,
     /// `COSHELL_SPARE=on`: a bash is started before it is needed. By default, if there is but one lane.
-    pub keeps_spare: bool,
+    pub keeps_standby: bool,
     /// `AWS_LAMBDA_MAX_CONCURRENCY`: how many invocations may run at a time, each in a lane; 1 unless it is a
     /// number above that. Only Managed Instances have it.
     pub max_concurrency: u32,
@@ -177,7 +177,7 @@ impl Config {
             ),
             recycle_after: number("COSHELL_RECYCLE_AFTER", &mut invalid)
                 .filter(|number| *number > 0),
-            keeps_spare: choice("COSHELL_SPARE", &spare_words, &mut invalid),
+            keeps_standby: choice("COSHELL_SPARE", &spare_words, &mut invalid),
             max_concurrency,
             initialization,
             invalid: None,
@@ -196,7 +196,7 @@ impl Config {
     }
 
     /// Says which of the platform's settings have a value that means nothing, one text each.
-    pub(crate) fn misread(&self) -> Vec<String> {
+    pub(crate) fn ignored_platform_settings(&self) -> Vec<String> {
         let mut texts = Vec::new();
         let mut check = |name: &str, known: &[&str]| {
             if let Some(value) = text(name)

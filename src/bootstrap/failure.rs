@@ -15,7 +15,7 @@ use crate::wait::Overrun;
 
 /// The handler was stopped. `running` are the programs that it had started, which stand for the
 /// command where bash does not tell it.
-pub(crate) fn of_overrun(
+pub(crate) fn stopped(
     handler: &Handler,
     overrun: Overrun,
     margin: Option<Duration>,
@@ -47,7 +47,7 @@ pub(crate) fn of_overrun(
 }
 
 /// The handler was not started: its time is up already.
-pub(crate) fn of_no_time(handler: &Handler, margin: Duration, left: Duration) -> Failure {
+pub(crate) fn out_of_time(handler: &Handler, margin: Duration, left: Duration) -> Failure {
     Failure {
         error_type: "Function.Timeout",
         message: format!(

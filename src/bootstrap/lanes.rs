@@ -3,7 +3,7 @@
 //! A lane is a thread with a connection, a shell and a log of its own, and the loop of `runtime.rs`. Lanes
 //! share nothing that one of them could lose for the others: a shell that dies, or is stopped, is replaced in
 //! its lane. They load the handler side by side, and none asks for an event before all have: so an error of
-//! the init is told once, and ends all. The first thread starts them, and reaps the orphans of all.
+//! the init is state once, and ends all. The first thread starts them, and reaps the orphans of all.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,12 +13,12 @@ use std::thread::{Builder, scope};
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
-use crate::child::Surroundings;
+use crate::child::LaneContext;
 use crate::child::logs::Logs;
 use crate::config::{Config, STOP_GRACE};
 use crate::error::{Error, Result};
 use crate::log::{Level, Origin};
-use crate::runtime::{load, logs, prepare, register_extension, serve, tell_init_error};
+use crate::runtime::{load, logs, post_init_error, prepare, register_extension, serve};
 use crate::runtime_api::Client;
 use crate::wait::Signals;
 use coshell_process::processes;
@@ -38,7 +38,7 @@ pub(crate) fn run(config: &Config, signals: &Arc<Signals>) -> Result<()> {
         Err(Error::Stopped) => return Err(Error::Stopped),
         Err(error) => {
             let mut client = Client::open(&config.runtime_api, signals);
-            return Err(tell_init_error(config, &mut client, error));
+            return Err(post_init_error(config, &mut client, error));
         }
     };
     let is_any_left = ends.iter().any(Result::is_ok);
@@ -52,7 +52,7 @@ pub(crate) fn run(config: &Config, signals: &Arc<Signals>) -> Result<()> {
 /// How each lane ended.
 ///
 /// # Errors
-/// Of the init, which is not told yet.
+/// Of the init, which is not state yet.
 fn serve_all(config: &Config, signals: &Arc<Signals>) -> Result<Vec<Result<()>>> {
     let handler = prepare(config)?;
     let no_lane = |error: io::Error| Error::start_shell(&config.bash, &error);
@@ -60,11 +60,11 @@ fn serve_all(config: &Config, signals: &Arc<Signals>) -> Result<Vec<Result<()>>>
     let logs = logs?;
     let of_lanes = Arc::new(signals.without_children().map_err(no_lane)?);
     let (ended, open) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| no_lane(errno.into()))?;
-    let init = Init::default();
+    let init = InitBarrier::default();
     let ends = scope(|scope| {
         let mut lanes = Vec::new();
         let begun = (0..).zip(&logs).try_for_each(|(number, logs)| {
-            let around = Surroundings {
+            let cx = LaneContext {
                 config,
                 handler: &handler,
                 logs,
@@ -75,7 +75,7 @@ fn serve_all(config: &Config, signals: &Arc<Signals>) -> Result<Vec<Result<()>>>
             let lane = Builder::new()
                 .name(format!("lane {number}"))
                 .stack_size(STACK_BYTES)
-                .spawn_scoped(scope, move || lane(around, init, open))?;
+                .spawn_scoped(scope, move || lane(cx, init, open))?;
             lanes.push(lane);
             Ok(())
         });
@@ -101,13 +101,13 @@ fn serve_all(config: &Config, signals: &Arc<Signals>) -> Result<Vec<Result<()>>>
 
 /// What the lanes and the first thread tell each other while the handler is loaded.
 #[derive(Default)]
-struct Init {
-    told: Mutex<Told>,
+struct InitBarrier {
+    state: Mutex<InitState>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct Told {
+struct InitState {
     /// How many lanes have loaded the handler, or failed to.
     count: usize,
     /// There is something to do when the sandbox ends.
@@ -118,37 +118,37 @@ struct Told {
     gate: Option<bool>,
 }
 
-impl Init {
-    fn lock(&self) -> MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+impl InitBarrier {
+    fn lock(&self) -> MutexGuard<'_, InitState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes what is told, and wakes whoever waits for that.
-    fn change(&self, change: impl FnOnce(&mut Told)) {
+    /// Changes what is state, and wakes whoever waits for that.
+    fn change(&self, change: impl FnOnce(&mut InitState)) {
         change(&mut self.lock());
         self.changed.notify_all();
     }
 
-    fn wait(&self, is_awaited: impl Fn(&Told) -> bool) -> MutexGuard<'_, Told> {
+    fn wait(&self, is_awaited: impl Fn(&InitState) -> bool) -> MutexGuard<'_, InitState> {
         let waited = self
             .changed
-            .wait_while(self.lock(), |told| !is_awaited(told));
+            .wait_while(self.lock(), |state| !is_awaited(state));
         waited.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until so many lanes have loaded the handler; whether there is something to do at the end.
     fn wait_for(&self, lanes: usize) -> Result<bool> {
-        let mut told = self.wait(|told| told.count == lanes);
-        told.error.take().map_or(Ok(told.has_shutdown), Err)
+        let mut state = self.wait(|state| state.count == lanes);
+        state.error.take().map_or(Ok(state.has_shutdown), Err)
     }
 
     fn open_gate(&self, is_open: bool) {
-        self.change(|told| told.gate = Some(is_open));
+        self.change(|state| state.gate = Some(is_open));
     }
 
     /// Waits until that is known.
     fn may_go_on(&self) -> bool {
-        self.wait(|told| told.gate.is_some()).gate == Some(true)
+        self.wait(|state| state.gate.is_some()).gate == Some(true)
     }
 }
 
@@ -156,37 +156,37 @@ impl Init {
 ///
 /// # Errors
 /// Why it cannot go on.
-fn lane(around: Surroundings, init: &Init, _open: OwnedFd) -> Result<()> {
-    let (mut client, loaded) = load(around);
+fn lane(cx: LaneContext, init: &InitBarrier, _open: OwnedFd) -> Result<()> {
+    let (mut client, loaded) = load(cx);
     let mut runner = match loaded {
         Ok(runner) => runner,
         Err(error) => {
             // The others need not go on with what one could not do.
-            around.signals.request_stop();
-            init.change(|told| {
-                told.count += 1;
-                told.error.get_or_insert(error);
+            cx.signals.request_stop();
+            init.change(|state| {
+                state.count += 1;
+                state.error.get_or_insert(error);
             });
             return Ok(());
         }
     };
     let has_shutdown = runner.has_shutdown();
-    init.change(|told| {
-        told.count += 1;
-        told.has_shutdown |= has_shutdown;
+    init.change(|state| {
+        state.count += 1;
+        state.has_shutdown |= has_shutdown;
     });
     if !init.may_go_on() {
         return Ok(());
     }
-    let served = serve(around, &mut client, &mut runner);
-    let ended = runner.end(around, served);
+    let served = serve(cx, &mut client, &mut runner);
+    let ended = runner.end(cx, served);
     if let Err(error) = &ended {
         if is_of_platform(error) {
-            around.signals.request_stop();
+            cx.signals.request_stop();
         } else {
-            let lane = around.lane.unwrap_or_default();
+            let lane = cx.lane.unwrap_or_default();
             let text = format!("lane {lane} ends, the others go on: {error}");
-            let log = &around.config.log;
+            let log = &cx.config.log;
             log.write(Level::Error, Origin::default(), &text);
         }
     }

@@ -1,7 +1,7 @@
 //! The response of one invocation: kept until its handler has ended, or sent while it is made.
 //!
 //! What stands between those who run a handler and the Runtime API, which never meet: `shell` and
-//! `program` take bytes out of the handler's pipe, an [`Outlet`] of the Runtime API's sends them. Here it
+//! `program` take bytes out of the handler's pipe, an [`ResponseSink`] of the Runtime API's sends them. Here it
 //! is decided which of the two, by the setting or by what the handler asks for; and here is the HTTP
 //! that a handler wants its response to be: a document around a kept one, a prelude before a
 //! streamed one (`response/http.rs`). What is kept is `response/kept.rs`.
@@ -37,7 +37,7 @@ pub(crate) enum Head {
 
 /// Where a response goes that is sent while the handler makes it. What cannot be sent any more is
 /// dropped: the handler is not to suffer, and the end of the outlet tells why.
-pub(crate) trait Outlet: Debug {
+pub(crate) trait ResponseSink: Debug {
     /// Begins the response, with its first bytes.
     ///
     /// # Errors
@@ -54,7 +54,7 @@ pub(crate) trait Outlet: Debug {
 /// What a handler asks of its response, in its own words: any process that has the control pipe can
 /// write them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Asked {
+pub(crate) struct ResponseRequest {
     /// The invocation that it belongs to.
     pub request_id: String,
     /// `file:line` of the call.
@@ -71,7 +71,7 @@ pub(crate) struct Asked {
 #[derive(Debug)]
 pub(crate) struct Response<'a> {
     request_id: &'a str,
-    outlet: Option<&'a mut dyn Outlet>,
+    sink: Option<&'a mut dyn ResponseSink>,
     /// What was taken, and is not sent.
     kept: Kept,
     is_streamed: bool,
@@ -83,9 +83,13 @@ pub(crate) struct Response<'a> {
 
 impl<'a> Response<'a> {
     /// The response to the invocation `request_id`; `is_streamed` unless the handler says otherwise.
-    pub(crate) fn new(request_id: &'a str, is_streamed: bool, outlet: &'a mut dyn Outlet) -> Self {
+    pub(crate) fn new(
+        request_id: &'a str,
+        is_streamed: bool,
+        sink: &'a mut dyn ResponseSink,
+    ) -> Self {
         Self {
-            outlet: Some(outlet),
+            sink: Some(sink),
             is_streamed,
             ..Self::unwanted(request_id)
         }
@@ -95,7 +99,7 @@ impl<'a> Response<'a> {
     pub(crate) fn unwanted(request_id: &'a str) -> Self {
         Self {
             request_id,
-            outlet: None,
+            sink: None,
             kept: Kept::default(),
             is_streamed: false,
             has_begun: false,
@@ -158,18 +162,22 @@ impl<'a> Response<'a> {
     ///
     /// # Errors
     /// When the time is up before the response has begun.
-    pub(crate) fn ask(&mut self, asked: &Asked, limit: &mut Limit) -> Result<(), Overrun> {
-        if asked.request_id != self.request_id {
+    pub(crate) fn ask(
+        &mut self,
+        response_request: &ResponseRequest,
+        limit: &mut Limit,
+    ) -> Result<(), Overrun> {
+        if response_request.request_id != self.request_id {
             return Ok(());
         }
-        let is_plain = asked.kind == "stream";
+        let is_plain = response_request.kind == "stream";
         let function = if is_plain {
             "lambda_stream_response"
         } else {
             "lambda_http_response"
         };
         let mut fail = |cause: &str| {
-            let text = format!("{function} in {}: {cause}", asked.place);
+            let text = format!("{function} in {}: {cause}", response_request.place);
             self.fault.get_or_insert(text);
         };
         if self.has_begun {
@@ -180,24 +188,24 @@ impl<'a> Response<'a> {
             // It is too large, whatever comes; and what it began with is gone.
             return Ok(());
         }
-        if asked.announced > asked.words.len() {
+        if response_request.announced > response_request.words.len() {
             fail(&format!(
                 "cannot send {} headers: they are too many",
-                asked.announced.saturating_sub(1)
+                response_request.announced.saturating_sub(1)
             ));
             return Ok(());
         }
         if is_plain {
             self.prelude = None;
-            let named = asked.words.first().map(|text| visible(text));
+            let named = response_request.words.first().map(|text| visible(text));
             self.content_type = named.filter(|text| !text.is_empty());
         } else {
-            match Prelude::read(&asked.words) {
+            match Prelude::read(&response_request.words) {
                 Ok(prelude) => self.prelude = Some(prelude),
                 Err(cause) => fail(&cause),
             }
         }
-        self.is_streamed |= asked.kind != "http";
+        self.is_streamed |= response_request.kind != "http";
         if self.is_streamed && self.fault.is_none() {
             self.begin(Vec::new(), limit)?;
             self.send(self.kept.bytes().len(), limit)?;
@@ -243,8 +251,8 @@ impl<'a> Response<'a> {
         if !self.has_begun {
             return self.begin(piece, limit);
         }
-        match &mut self.outlet {
-            Some(outlet) => outlet.send(piece, limit),
+        match &mut self.sink {
+            Some(sink) => sink.send(piece, limit),
             None => Ok(()),
         }
     }
@@ -254,7 +262,7 @@ impl<'a> Response<'a> {
         if self.fault.is_some() {
             return Ok(());
         }
-        let Some(outlet) = &mut self.outlet else {
+        let Some(sink) = &mut self.sink else {
             return Ok(());
         };
         self.has_begun = true;
@@ -262,7 +270,7 @@ impl<'a> Response<'a> {
             Some(prelude) => Head::Http(Value::Object(prelude.into_json()).to_string()),
             None => Head::Content(self.content_type.take().unwrap_or(ANY_CONTENT.to_owned())),
         };
-        outlet.open(head, first, limit)
+        sink.open(head, first, limit)
     }
 }
 

@@ -8,15 +8,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::child::Surroundings;
+use crate::child::LaneContext;
 use crate::child::logs::Logs;
 use crate::config::{Config, ResponseMode, STOP_GRACE};
 use crate::error::{Error, Result};
-use crate::failure::of_no_time;
+use crate::failure::out_of_time;
 use crate::invocation::{Invocation, Outcome};
 use crate::log::{Level, Origin};
 use crate::program::Program;
-use crate::response::{Outlet, Response};
+use crate::response::{Response, ResponseSink};
 use crate::runtime_api::{Client, Posted, WhenSent};
 use crate::shell::{Loading, Shell, Starting};
 use crate::snapshot::{self, Kept};
@@ -26,7 +26,7 @@ use coshell_handler::{Handler, Kind};
 use coshell_process::processes;
 
 /// How long a lane waits before it tries again to get a shell.
-const SETTLE_AGAIN_AFTER: [Duration; 3] = [
+const CLEAN_UP_RETRY_AFTER: [Duration; 3] = [
     Duration::from_millis(100),
     Duration::from_secs(1),
     Duration::from_secs(5),
@@ -51,33 +51,33 @@ pub(crate) fn run(config: &Config, signals: &Arc<Signals>) -> Result<()> {
         Ok(prepared) => prepared,
         Err(error) => {
             let mut client = Client::open(&config.runtime_api, signals);
-            return Err(tell_init_error(config, &mut client, error));
+            return Err(post_init_error(config, &mut client, error));
         }
     };
-    let around = Surroundings {
+    let cx = LaneContext {
         config,
         handler: &handler,
         logs: &logs,
         signals,
         lane: None,
     };
-    let (mut client, loaded) = load(around);
+    let (mut client, loaded) = load(cx);
     let mut runner = match loaded {
         Ok(runner) => runner,
         Err(Error::Stopped) => return Err(Error::Stopped),
-        Err(error) => return Err(tell_init_error(config, &mut client, error)),
+        Err(error) => return Err(post_init_error(config, &mut client, error)),
     };
     if runner.has_shutdown() {
         register_extension(config, &mut client);
     }
-    let passed = match snapshot::pass(around, &mut client, &mut runner) {
+    let passed = match snapshot::pass(cx, &mut client, &mut runner) {
         Err(error @ (Error::BeforeSnapshot(_) | Error::AfterRestore(_))) => {
-            return Err(tell_init_error(config, &mut client, error));
+            return Err(post_init_error(config, &mut client, error));
         }
         passed => passed,
     };
-    let ended = passed.and_then(|()| serve(around, &mut client, &mut runner));
-    runner.end(around, ended)?;
+    let ended = passed.and_then(|()| serve(cx, &mut client, &mut runner));
+    runner.end(cx, ended)?;
     processes::stop(processes::all_of_ours, STOP_GRACE);
     logs.drain();
     Ok(())
@@ -88,7 +88,7 @@ pub(crate) fn run(config: &Config, signals: &Arc<Signals>) -> Result<()> {
 /// # Errors
 /// [`Error::ReadConfig`], [`Error::LoadHandler`].
 pub(crate) fn prepare(config: &Config) -> Result<Handler> {
-    for text in config.misread() {
+    for text in config.ignored_platform_settings() {
         config.log.write(Level::Warn, Origin::default(), &text);
     }
     if let Some((variable, cause)) = config.invalid.clone() {
@@ -106,33 +106,33 @@ pub(crate) fn logs(config: &Config) -> Result<Logs> {
 }
 
 /// Connects, and loads the handler meanwhile, without a limit.
-pub(crate) fn load(around: Surroundings) -> (Client, Result<Runner>) {
+pub(crate) fn load(cx: LaneContext) -> (Client, Result<Runner>) {
     // bash starts while we connect.
-    let is_function = matches!(around.handler.kind, Kind::Function(_));
-    let loading = is_function.then(|| Starting::start(around).map(Starting::load));
-    let client = Client::open(&around.config.runtime_api, around.signals);
+    let is_function = matches!(cx.handler.kind, Kind::Function(_));
+    let loading = is_function.then(|| Starting::start(cx).map(Starting::load));
+    let client = Client::open(&cx.config.runtime_api, cx.signals);
     let loaded = match loading {
         Some(loading) => loading
-            .and_then(|loading| finish(around, loading))
+            .and_then(|loading| finish(cx, loading))
             .map(|shell| Runner::Shell(Box::new(shell))),
-        None => Program::start(around).map(|program| Runner::Program(Box::new(program))),
+        None => Program::start(cx).map(|program| Runner::Program(Box::new(program))),
     };
     (client, loaded)
 }
 
 /// Waits until the file is sourced, and warns if that has run the handler.
-fn finish<'a>(around: Surroundings<'a>, loading: Loading<'a>) -> Result<Shell<'a>> {
+fn finish<'a>(cx: LaneContext<'a>, loading: Loading<'a>) -> Result<Shell<'a>> {
     let call = loading.call.clone();
     let shell = loading.finish()?;
-    if let (Some(call), None | Some(0)) = (call, around.lane) {
+    if let (Some(call), None | Some(0)) = (call, cx.lane) {
         let text = format!(
             "{}:{}: `{}` ran while the file was sourced, when there was no event yet; {}",
-            around.handler.file.display(),
+            cx.handler.file.display(),
             call.line,
             call.text,
             call.advice()
         );
-        let log = around.config.log;
+        let log = cx.config.log;
         log.write(Level::Warn, Origin::default(), &text);
     }
     Ok(shell)
@@ -147,7 +147,7 @@ pub(crate) fn register_extension(config: &Config, client: &mut Client) {
 }
 
 /// Posts why the init failed, or the restore, and gives the error back.
-pub(crate) fn tell_init_error(config: &Config, client: &mut Client, error: Error) -> Error {
+pub(crate) fn post_init_error(config: &Config, client: &mut Client, error: Error) -> Error {
     // Whether it arrives or not: the error itself is what ends us.
     let (what, posted) = match &error {
         Error::AfterRestore(failure) => ("restore error", client.post_restore_error(failure)),
@@ -169,21 +169,21 @@ pub(crate) fn tell_init_error(config: &Config, client: &mut Client, error: Error
 ///
 /// # Errors
 /// What the runner, or the Runtime API, cannot go on after.
-pub(crate) fn serve(around: Surroundings, client: &mut Client, runner: &mut Runner) -> Result<()> {
-    let config = around.config;
+pub(crate) fn serve(cx: LaneContext, client: &mut Client, runner: &mut Runner) -> Result<()> {
+    let config = cx.config;
     // An answer of which nobody knows whether it arrived.
     let mut unconfirmed: Option<(Attempt, Outcome)> = None;
-    let delivery = around.delivery();
+    let delivery = cx.delivery();
     while let Some(mut invocation) = client.next_invocation()? {
         invocation.delivery = delivery;
         let mut stream = client.stream(&invocation);
         let outcome = match unconfirmed.take() {
             // The platform still waits for it: the handler has run, and must not run again.
             Some((answered, outcome)) if answered == attempt(&invocation) => outcome,
-            _ => match invoke(around, runner, &invocation, &mut stream) {
+            _ => match invoke(cx, runner, &invocation, &mut stream) {
                 Ok(outcome) => outcome,
                 // The sandbox goes on without us: so nobody but us tells the caller.
-                Err(error) if around.lane.is_some() => Outcome::Failure(error.to_failure()),
+                Err(error) if cx.lane.is_some() => Outcome::Failure(error.to_failure()),
                 Err(error) => return Err(error),
             },
         };
@@ -193,7 +193,7 @@ pub(crate) fn serve(around: Surroundings, client: &mut Client, runner: &mut Runn
         let is_streamed = stream.is_open();
         let posted = match stream.finish(&outcome)? {
             Some(posted) => posted,
-            None => client.post_outcome(&invocation, &outcome, runner.begin_settling())?,
+            None => client.post_outcome(&invocation, &outcome, runner.begin_clean_up())?,
         };
         match posted {
             Posted::Accepted => {}
@@ -205,58 +205,55 @@ pub(crate) fn serve(around: Surroundings, client: &mut Client, runner: &mut Runn
                 let text = format!("cannot tell whether the answer arrived: {cause}");
                 config.log.write(Level::Error, invocation.origin(), &text);
                 let again = if is_streamed {
-                    of_cut_stream()
+                    stream_broken()
                 } else {
                     outcome
                 };
                 unconfirmed = Some((attempt(&invocation), again));
             }
         }
-        if around.signals.is_stop_requested() {
+        if cx.signals.is_stop_requested() {
             break;
         }
-        settle(around, runner, &invocation)?;
+        clean_up(cx, runner, &invocation)?;
     }
     Ok(())
 }
 
 /// Puts the runner in order. In a lane that is tried again, since no other sandbox takes its place.
-fn settle(around: Surroundings, runner: &mut Runner, invocation: &Invocation) -> Result<()> {
-    let waits = around.lane.map_or(&[][..], |_| &SETTLE_AGAIN_AFTER);
+fn clean_up(cx: LaneContext, runner: &mut Runner, invocation: &Invocation) -> Result<()> {
+    let waits = cx.lane.map_or(&[][..], |_| &CLEAN_UP_RETRY_AFTER);
     for wait in waits {
-        match runner.settle(invocation) {
+        match runner.clean_up(invocation) {
             Ok(()) => return Ok(()),
             Err(Error::Stopped) => return Err(Error::Stopped),
             Err(error) => {
                 let text = format!("no shell, the next try is in {wait:?}: {error}");
-                around
-                    .config
-                    .log
-                    .write(Level::Error, Origin::default(), &text);
+                cx.config.log.write(Level::Error, Origin::default(), &text);
             }
         }
-        if !around.signals.pause(*wait) {
+        if !cx.signals.pause(*wait) {
             return Err(Error::Stopped);
         }
     }
-    runner.settle(invocation)
+    runner.clean_up(invocation)
 }
 
 fn invoke(
-    around: Surroundings,
+    cx: LaneContext,
     runner: &mut Runner,
     invocation: &Invocation,
-    outlet: &mut dyn Outlet,
+    sink: &mut dyn ResponseSink,
 ) -> Result<Outcome> {
-    let deadline = match stop_at(around.config.deadline_margin, invocation) {
+    let deadline = match stop_at(cx.config.deadline_margin, invocation) {
         Ok(deadline) => deadline,
         Err((margin, left)) => {
-            return Ok(Outcome::Failure(of_no_time(around.handler, margin, left)));
+            return Ok(Outcome::Failure(out_of_time(cx.handler, margin, left)));
         }
     };
-    let is_streamed = around.config.response_mode == ResponseMode::Streaming;
-    let mut response = Response::new(&invocation.request_id, is_streamed, outlet);
-    let mut limit = Limit::new(around.signals, deadline);
+    let is_streamed = cx.config.response_mode == ResponseMode::Streaming;
+    let mut response = Response::new(&invocation.request_id, is_streamed, sink);
+    let mut limit = Limit::new(cx.signals, deadline);
     runner.invoke(invocation, &mut response, &mut limit)
 }
 
@@ -294,18 +291,18 @@ impl Runner<'_> {
         }
     }
 
-    /// What can be done for [`Runner::settle`] while the answer is on its way.
-    fn begin_settling(&mut self) -> Option<WhenSent> {
+    /// What can be done for [`Runner::clean_up`] while the answer is on its way.
+    fn begin_clean_up(&mut self) -> Option<WhenSent> {
         match self {
-            Self::Shell(shell) => shell.begin_settling(),
+            Self::Shell(shell) => shell.begin_clean_up(),
             Self::Program(_) => None,
         }
     }
 
-    fn settle(&mut self, invocation: &Invocation) -> Result<()> {
+    fn clean_up(&mut self, invocation: &Invocation) -> Result<()> {
         match self {
-            Self::Shell(shell) => shell.settle(invocation),
-            Self::Program(program) => program.settle(invocation),
+            Self::Shell(shell) => shell.clean_up(invocation),
+            Self::Program(program) => program.clean_up(invocation),
         }
     }
 
@@ -319,15 +316,12 @@ impl Runner<'_> {
     ///
     /// # Errors
     /// That of `served`, if it is what ends us.
-    pub(crate) fn end(&mut self, around: Surroundings, served: Result<()>) -> Result<()> {
+    pub(crate) fn end(&mut self, cx: LaneContext, served: Result<()>) -> Result<()> {
         match served {
-            Err(error) if !around.signals.is_stop_requested() => return Err(error),
+            Err(error) if !cx.signals.is_stop_requested() => return Err(error),
             Ok(()) | Err(Error::Stopped) => {}
             // Nobody takes the answer any more: that does not change how we end.
-            Err(error) => around
-                .config
-                .log
-                .write(Level::Warn, Origin::default(), &error),
+            Err(error) => cx.config.log.write(Level::Warn, Origin::default(), &error),
         }
         if let Self::Shell(shell) = self {
             shell.shut_down();
@@ -366,7 +360,7 @@ fn attempt(invocation: &Invocation) -> Attempt {
 }
 
 /// What is left to say of a streamed response if the platform sends its invocation again.
-fn of_cut_stream() -> Outcome {
+fn stream_broken() -> Outcome {
     Outcome::Failure(Failure {
         error_type: "Function.StreamBroken",
         message: "the connection to the Runtime API broke while the response was streamed"

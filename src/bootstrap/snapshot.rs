@@ -6,7 +6,7 @@
 //! Source: <https://docs.aws.amazon.com/lambda/latest/dg/snapstart-runtime-hooks-custom.html>.
 //! Neighbour: `runtime.rs`, which calls this once.
 
-use crate::child::Surroundings;
+use crate::child::LaneContext;
 use crate::config::Initialization;
 use crate::error::{Error, Result};
 use crate::log::{Level, Origin};
@@ -34,8 +34,8 @@ pub(crate) trait Kept {
 /// [`Error::BeforeSnapshot`] and [`Error::AfterRestore`], which nobody has told the Runtime API;
 /// [`Error::Restore`] if the Runtime API does not say that the sandbox is restored; [`Error::Stopped`] if we
 /// are asked to end.
-pub(crate) fn pass(around: Surroundings, client: &mut Client, kept: &mut impl Kept) -> Result<()> {
-    if around.config.initialization != Initialization::SnapStart {
+pub(crate) fn pass(cx: LaneContext, client: &mut Client, kept: &mut impl Kept) -> Result<()> {
+    if cx.config.initialization != Initialization::SnapStart {
         return Ok(());
     }
     run_hook(kept, "lambda_before_snapshot", |failure| {
@@ -44,16 +44,13 @@ pub(crate) fn pass(around: Surroundings, client: &mut Client, kept: &mut impl Ke
             ..failure
         })
     })?;
-    around.logs.drain();
+    cx.logs.drain();
     if !client.wait_for_restore()? {
         return Err(Error::Stopped);
     }
     if let Err(error) = client.reopen() {
         let text = format!("lambda_shutdown will not be called by Lambda: {error}");
-        around
-            .config
-            .log
-            .write(Level::Warn, Origin::default(), &text);
+        cx.config.log.write(Level::Warn, Origin::default(), &text);
     }
     kept.renew()?;
     run_hook(kept, "lambda_after_restore", |failure| {

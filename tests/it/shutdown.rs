@@ -612,7 +612,7 @@ fn a_handler_that_hangs_is_stopped_and_answered_for() {
                 "{log}"
             );
             let warnings = log
-                .matches("bootstrap: warn: lambda_shutdown is not run")
+                .matches("bootstrap: warn: lambda_shutdown does not run")
                 .count();
             assert_eq!(warnings, usize::from(tells), "{log}");
         }

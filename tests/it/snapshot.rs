@@ -538,7 +538,7 @@ fn a_hook_that_runs_is_stopped_with_all_that_it_started() {
             wait_until(|| sandbox.task_root.exists("begun"), LIMIT);
             sandbox.bootstrap.signal(Signal::SIGTERM);
             let log = sandbox.bootstrap.wait_end(END_LIMIT);
-            let ours = "bootstrap: warn: lambda_shutdown is not run: its shell was stopped";
+            let ours = "bootstrap: warn: lambda_shutdown does not run: its shell has ended";
             assert_eq!(Process::own_lines(&log), [ours], "{log}");
             let calls = sandbox.api.calls();
             let is_error = |call: &Call| call.is_init_error() || call.is_restore_error();

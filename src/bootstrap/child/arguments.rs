@@ -24,7 +24,7 @@ pub(crate) enum Separator {
 
 impl Separator {
     /// The faster one that is exact, for a bash of `version`, major and minor.
-    pub(crate) fn suited_to(version: (u32, u32), invocation: &Invocation) -> Self {
+    pub(crate) fn fastest_for(version: (u32, u32), invocation: &Invocation) -> Self {
         let is_exact =
             || !invocation.delivery.is_argument() || memchr(b'\n', &invocation.event).is_none();
         if version < (5, 2) && is_exact() {
@@ -57,7 +57,7 @@ pub(crate) struct Arguments<'a> {
 impl<'a> Arguments<'a> {
     /// The event first, then request id, deadline and trace header, empty where they are absent,
     /// then each other variable as `name=value`: for a bash that knows the names of the first.
-    pub(crate) fn fixed(invocation: &'a Invocation, separator: Separator) -> Self {
+    pub(crate) fn event_first(invocation: &'a Invocation, separator: Separator) -> Self {
         let byte = separator.byte();
         let mut end = vec![byte];
         let text = |value: &'a Option<String>| value.as_deref().unwrap_or_default();
@@ -134,7 +134,7 @@ mod tests {
             event: b"a\0b\n\n".to_vec(),
             ..Invocation::default()
         };
-        let fields = Arguments::fixed(&invocation, Separator::Nul);
+        let fields = Arguments::event_first(&invocation, Separator::Nul);
         let text = [fields.head, fields.event.to_vec(), fields.end].concat();
         assert_eq!(
             String::from_utf8_lossy(&text),

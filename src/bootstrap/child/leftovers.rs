@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 
 use coshell_process::processes::{self, Orphans, trees};
 
-use super::Surroundings;
+use super::LaneContext;
 use crate::invocation::Invocation;
 use crate::log::Level;
 
@@ -27,7 +27,7 @@ const GRACE: Duration = Duration::from_millis(50);
 /// The processes that are left of what ran so far.
 #[derive(Debug)]
 pub(crate) struct Leftovers<'a> {
-    around: Surroundings<'a>,
+    cx: LaneContext<'a>,
     orphans: Option<Orphans>,
     children_of_shell: Option<File>,
     /// Those that belong to an invocation before.
@@ -41,11 +41,11 @@ pub(crate) struct Leftovers<'a> {
 impl<'a> Leftovers<'a> {
     /// Watches the orphans, and the children of the process `shell` if there is one; what is there
     /// now is of no invocation. Where `/proc` shows no children, nothing is found.
-    pub(crate) fn watch(around: Surroundings<'a>, shell: Option<Pid>) -> Self {
+    pub(crate) fn watch(cx: LaneContext<'a>, shell: Option<Pid>) -> Self {
         let children =
             shell.map(|shell| File::open(format!("/proc/{shell}/task/{shell}/children")));
         let mut leftovers = Self {
-            around,
+            cx,
             orphans: Orphans::watch(),
             children_of_shell: children.and_then(Result::ok),
             known: Vec::new(),
@@ -67,7 +67,7 @@ impl<'a> Leftovers<'a> {
     /// The orphans of this lane: all of them become ours, whoever started them. One that has thrown its
     /// environment away is known by the log that it can write to.
     fn without_foreign(&self, mut orphans: Vec<Pid>) -> Vec<Pid> {
-        let Some(mark) = self.around.mark() else {
+        let Some(nonce) = self.cx.nonce() else {
             return orphans;
         };
         let mut foreign = self.foreign.borrow_mut();
@@ -86,8 +86,8 @@ impl<'a> Leftovers<'a> {
                 }
                 thread::sleep(LOOK_AGAIN);
             }
-            let is_ours = processes::is_marked(*pid, mark.as_bytes())
-                || processes::hold(vec![*pid], &*self.around.logs.pipe(), None);
+            let is_ours = processes::is_marked(*pid, nonce.as_bytes())
+                || processes::hold(vec![*pid], &*self.cx.logs.pipe(), None);
             if !is_ours {
                 foreign.push(*pid);
             }
@@ -164,7 +164,7 @@ impl<'a> Leftovers<'a> {
             thread::sleep(LOOK_AGAIN);
             new = self.find_new();
         }
-        let config = self.around.config;
+        let config = self.cx.config;
         let is_ended = config.ends_leftovers;
         for (pid, program) in &new {
             let fate = if is_ended {

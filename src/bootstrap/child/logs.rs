@@ -44,7 +44,7 @@ const STACK_BYTES: usize = 128 * 1024;
 #[derive(Debug)]
 pub(crate) struct Logs {
     carried: Arc<Mutex<Carried>>,
-    mark: Option<String>,
+    nonce: Option<String>,
 }
 
 /// The logs of all lanes, which one thread reads.
@@ -60,7 +60,7 @@ struct Carrier {
 struct Carried {
     log: Log,
     /// What precedes a message of `lambda_log`.
-    mark: Option<String>,
+    nonce: Option<String>,
     /// Of the invocation that runs, or ran last.
     current: Source,
     /// The end of `current` that handlers write to.
@@ -96,17 +96,17 @@ impl Logs {
     /// The system's, when there is no descriptor left.
     pub(crate) fn start(log: Log) -> io::Result<Self> {
         let (source, pipe) = Source::open()?;
-        let mark = log.is_by_records().then(new_mark).transpose()?;
+        let nonce = log.is_by_records().then(new_nonce).transpose()?;
         let carried = Arc::new(Mutex::new(Carried {
             log,
-            mark: mark.clone(),
+            nonce: nonce.clone(),
             current: source,
             pipe: Arc::new(pipe),
             left: Vec::new(),
             tail: Tail::default(),
         }));
         carrier().add(&carried);
-        Ok(Self { carried, mark })
+        Ok(Self { carried, nonce })
     }
 
     /// What is to be the stderr of all that is started from now on.
@@ -115,8 +115,8 @@ impl Logs {
     }
 
     /// What `lambda_log` has to put before its messages; `None` if they go through as they are.
-    pub(crate) fn mark(&self) -> Option<&str> {
-        self.mark.as_deref()
+    pub(crate) fn nonce(&self) -> Option<&str> {
+        self.nonce.as_deref()
     }
 
     fn lock(&self) -> MutexGuard<'_, Carried> {
@@ -176,7 +176,7 @@ impl Logs {
         carried.left.push(left);
         carried.pipe = Arc::new(pipe);
         drop(carried);
-        carrier().tell_thread();
+        carrier().wake_thread();
         Ok(())
     }
 
@@ -192,7 +192,7 @@ impl Logs {
         };
         carried.left.push(source);
         drop(carried);
-        carrier().tell_thread();
+        carrier().wake_thread();
     }
 }
 
@@ -224,10 +224,10 @@ impl Carrier {
 
     fn add(&self, lane: &Arc<Mutex<Carried>>) {
         self.lanes().push(Arc::downgrade(lane));
-        self.tell_thread();
+        self.wake_thread();
     }
 
-    fn tell_thread(&self) {
+    fn wake_thread(&self) {
         if let Some(changed) = &self.changed {
             // It fails if it has been told as often as can be counted, and has not looked yet.
             let _ = changed.write(1);
@@ -261,7 +261,7 @@ impl Carrier {
     }
 }
 
-fn new_mark() -> io::Result<String> {
+fn new_nonce() -> io::Result<String> {
     let mut bytes = [0; 8];
     sys::fill_random(&mut bytes)?;
     Ok(format!("{:016x}", u64::from_ne_bytes(bytes)))
@@ -288,9 +288,9 @@ impl Carried {
 
     /// Carries what the current pipe holds now. It never ends: we have its other end, too.
     fn carry_current(&mut self) {
-        let (log, mark) = (self.log, self.mark.as_deref());
+        let (log, nonce) = (self.log, self.nonce.as_deref());
         if sys::bytes_ready(&*self.current.pipe) > 0 {
-            self.current.carry(log, mark, Some(&mut self.tail));
+            self.current.carry(log, nonce, Some(&mut self.tail));
         }
     }
 
@@ -308,16 +308,16 @@ impl Carried {
             is_shared: true,
             ..self.log
         };
-        let mark = self.mark.as_deref();
-        if !self.left[at].carry(log, mark, None) {
-            self.left[at].finish_line(log, mark, None);
+        let nonce = self.nonce.as_deref();
+        if !self.left[at].carry(log, nonce, None) {
+            self.left[at].finish_line(log, nonce, None);
             self.left.swap_remove(at);
         }
     }
 
     fn finish_line(&mut self) {
-        let (log, mark) = (self.log, self.mark.as_deref());
-        self.current.finish_line(log, mark, Some(&mut self.tail));
+        let (log, nonce) = (self.log, self.nonce.as_deref());
+        self.current.finish_line(log, nonce, Some(&mut self.tail));
     }
 }
 
@@ -338,7 +338,7 @@ impl Source {
 
     /// Carries what the pipe holds now; whether it is still open. What is written while we carry
     /// is left for the next time: a process that writes without an end must not keep us here.
-    fn carry(&mut self, log: Log, mark: Option<&str>, mut tail: Option<&mut Tail>) -> bool {
+    fn carry(&mut self, log: Log, nonce: Option<&str>, mut tail: Option<&mut Tail>) -> bool {
         let mut left = sys::bytes_ready(&*self.pipe);
         let mut piece = [0; PIECE_BYTES];
         loop {
@@ -346,7 +346,7 @@ impl Source {
             match (&*self.pipe).read(&mut piece[..wanted]) {
                 Ok(0) => return false,
                 Ok(count) => {
-                    self.take(log, mark, tail.as_deref_mut(), &piece[..count]);
+                    self.take(log, nonce, tail.as_deref_mut(), &piece[..count]);
                     left = left.saturating_sub(count);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -358,7 +358,7 @@ impl Source {
         }
     }
 
-    fn take(&mut self, log: Log, mark: Option<&str>, mut tail: Option<&mut Tail>, piece: &[u8]) {
+    fn take(&mut self, log: Log, nonce: Option<&str>, mut tail: Option<&mut Tail>, piece: &[u8]) {
         if self.is_dropped {
             return;
         }
@@ -372,33 +372,33 @@ impl Source {
         let Some(last) = memrchr(b'\n', piece) else {
             self.line.extend_from_slice(piece);
             if self.line.len() > MAX_LINE_BYTES {
-                self.finish_line(log, mark, tail);
+                self.finish_line(log, nonce, tail);
             }
             return;
         };
         let mut lines = std::mem::take(&mut self.line);
         lines.extend_from_slice(&piece[..last]);
         self.line.extend_from_slice(&piece[last + 1..]);
-        self.write_records(log, mark, tail, &lines);
+        self.write_records(log, nonce, tail, &lines);
     }
 
     /// A line without a newline at the end of the invocation is a line.
-    fn finish_line(&mut self, log: Log, mark: Option<&str>, tail: Option<&mut Tail>) {
+    fn finish_line(&mut self, log: Log, nonce: Option<&str>, tail: Option<&mut Tail>) {
         if !self.line.is_empty() {
             let line = std::mem::take(&mut self.line);
-            self.write_records(log, mark, tail, &line);
+            self.write_records(log, nonce, tail, &line);
         }
     }
 
     fn write_records(
         &self,
         log: Log,
-        mark: Option<&str>,
+        nonce: Option<&str>,
         mut tail: Option<&mut Tail>,
         lines: &[u8],
     ) {
         let mut records = Vec::with_capacity(lines.len() + 128);
-        let mark = mark.unwrap_or_default();
+        let nonce = nonce.unwrap_or_default();
         let mut remember = |line: &[u8]| {
             if let Some(tail) = &mut tail {
                 tail.remember(line);
@@ -406,9 +406,9 @@ impl Source {
             }
         };
         for line in lines.split(|byte| *byte == b'\n') {
-            let marked = memmem::find(line, mark.as_bytes()).filter(|_| !mark.is_empty());
+            let marked = memmem::find(line, nonce.as_bytes()).filter(|_| !nonce.is_empty());
             if let Some(at) = marked {
-                let (level, message) = message_of(&line[at + mark.len()..]);
+                let (level, message) = message_of(&line[at + nonce.len()..]);
                 if at > 0 {
                     remember(&line[..at]);
                     self.push_line(log, &mut records, &line[..at]);

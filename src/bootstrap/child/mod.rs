@@ -1,4 +1,4 @@
-//! What every kind of handler is run with ([`Surroundings`]), and what is done about what it leaves behind.
+//! What every kind of handler is run with ([`LaneContext`]), and what is done about what it leaves behind.
 //!
 //! Neighbours: `arguments.rs` lays an invocation out for bash, `logs.rs` carries stderr, `rest.rs` waits for the
 //! processes that finish a response, `leftovers.rs` decides what is done about those that are left.
@@ -32,7 +32,7 @@ const LANE_VARIABLE: &str = "COSHELL_LANE";
 
 /// What every handler is run with; one for the life of the sandbox, or of a lane.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Surroundings<'a> {
+pub(crate) struct LaneContext<'a> {
     /// The settings.
     pub config: &'a Config,
     /// What is run.
@@ -45,10 +45,10 @@ pub(crate) struct Surroundings<'a> {
     pub lane: Option<u32>,
 }
 
-impl Surroundings<'_> {
+impl LaneContext<'_> {
     /// What is in the environment of all that this lane starts, and of nothing else; `None` if there are no
     /// others.
-    pub(crate) fn mark(self) -> Option<String> {
+    pub(crate) fn nonce(self) -> Option<String> {
         self.lane.map(|lane| format!("{LANE_VARIABLE}={lane}"))
     }
 
@@ -80,7 +80,7 @@ impl Surroundings<'_> {
                 pair.push(value);
                 CString::new(pair.into_vec()).ok()
             });
-        let mark = self.mark().and_then(|mark| CString::new(mark).ok());
-        given.chain(mark).collect()
+        let nonce = self.nonce().and_then(|nonce| CString::new(nonce).ok());
+        given.chain(nonce).collect()
     }
 }

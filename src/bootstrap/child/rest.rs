@@ -57,7 +57,7 @@ enum Holder {
 ///
 /// # Errors
 /// When the time is up before the filters have ended.
-pub(crate) fn take_rest(
+pub(crate) fn take_late_output(
     ended: Finished,
     limit: &mut Limit,
     find: impl Fn() -> Vec<Pid>,
@@ -165,7 +165,7 @@ mod tests {
         };
         let mut limit = Limit::until(Instant::now() + Duration::from_secs(60));
         let mut takes = 0;
-        let is_held = take_rest(
+        let is_held = take_late_output(
             ended,
             &mut limit,
             || vec![pid],

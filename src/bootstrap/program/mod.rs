@@ -12,22 +12,23 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::wait::WaitStatus;
 
 use crate::child::leftovers::Leftovers;
-use crate::child::rest::{Finished, take_rest};
-use crate::child::{KEPT_BYTES, RESPONSE_AFTER, Surroundings, arguments};
+use crate::child::rest::{Finished, take_late_output};
+use crate::child::{KEPT_BYTES, LaneContext, arguments};
 use crate::error::{Error, Result};
-use crate::failure::{failed_part, failure, of_overrun, status_text};
+use crate::failure::{failed_part, failure, status_text, stopped};
 use crate::invocation::{Invocation, Outcome};
 use crate::response::Response;
 use crate::wait::{Limit, Overrun};
+use coshell_handler::Failure;
 use coshell_handler::Kind;
-use coshell_handler::{Failure, Frame};
 use coshell_process::sys;
 use coshell_process::{Child, memory_file, processes, response_pipe};
+use running::{EventProcess, ExitTrace};
 use script::Script;
 
 /// What Linux allows for one argument, with the NUL at its end.
@@ -39,7 +40,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// A handler that is a process for each event.
 #[derive(Debug)]
 pub(crate) struct Program<'a> {
-    around: Surroundings<'a>,
+    cx: LaneContext<'a>,
     environment: Vec<CString>,
     /// How its bash is started ahead of time; `None` for an executable.
     script: Option<Script<'a>>,
@@ -54,18 +55,18 @@ impl<'a> Program<'a> {
     /// # Errors
     /// [`Error::LoadHandler`] for a script that bash does not take, [`Error::StartShell`] without
     /// a bash, [`Error::Stopped`].
-    pub(crate) fn start(around: Surroundings<'a>) -> Result<Self> {
+    pub(crate) fn start(cx: LaneContext<'a>) -> Result<Self> {
         // What was found as a file there can be entered.
-        let _ = std::env::set_current_dir(&around.config.task_root);
-        let script = match &around.handler.kind {
-            Kind::Script(interpreter) => Some(Script::start(around, interpreter)?),
+        let _ = std::env::set_current_dir(&cx.config.task_root);
+        let script = match &cx.handler.kind {
+            Kind::Script(interpreter) => Some(Script::start(cx, interpreter)?),
             Kind::Program | Kind::Function(_) => None,
         };
         Ok(Self {
-            around,
-            environment: around.environment(),
+            cx,
+            environment: cx.environment(),
             script,
-            leftovers: Leftovers::watch(around, None),
+            leftovers: Leftovers::watch(cx, None),
             shared_response: None,
         })
     }
@@ -81,18 +82,18 @@ impl<'a> Program<'a> {
         response: &mut Response,
         limit: &mut Limit,
     ) -> Result<Outcome> {
-        self.around.logs.begin(invocation.origin());
+        self.cx.logs.begin(invocation.origin());
         let started = match &mut self.script {
             Some(script) => script.run(invocation),
             None => (self.execute(invocation)).map_err(|cause| why_not_started(&cause, invocation)),
         };
         let mut running = match started {
             Ok(running) => running,
-            Err(_) if self.around.signals.is_stop_requested() => return Err(Error::Stopped),
+            Err(_) if self.cx.signals.is_stop_requested() => return Err(Error::Stopped),
             Err(cause) => return Ok(Outcome::Failure(self.start_failure(&cause))),
         };
         let ended = running.wait(response, limit).and_then(|status| {
-            let is_shared = take_rest(
+            let is_shared = take_late_output(
                 Finished {
                     response: &running.response,
                     event: &running.event,
@@ -109,12 +110,12 @@ impl<'a> Program<'a> {
         let ended = ended.map(|(status, _)| status);
         let outcome = match ended {
             Ok(WaitStatus::Exited(_, 0)) => {
-                self.around.logs.drain();
-                response.succeed(limit, self.around.config.keep_trailing_newlines)
+                self.cx.logs.drain();
+                response.succeed(limit, self.cx.config.keep_trailing_newlines)
             }
             Ok(status) => {
-                self.around.logs.drain();
-                Outcome::Failure(self.failure(status, running.words()))
+                self.cx.logs.drain();
+                Outcome::Failure(self.failure(status, running.exit_trace()))
             }
             Err(overrun) => Outcome::Failure(self.stop(&mut running, overrun)),
         };
@@ -127,25 +128,25 @@ impl<'a> Program<'a> {
     ///
     /// # Errors
     /// [`Error::Stopped`].
-    pub(crate) fn settle(&mut self, invocation: &Invocation) -> Result<()> {
+    pub(crate) fn clean_up(&mut self, invocation: &Invocation) -> Result<()> {
         if invocation.event.len() > KEPT_BYTES {
             sys::return_free_memory();
         }
         let left = self.leftovers.part(invocation, |_| false);
-        let logs = self.around.logs;
+        let logs = self.cx.logs;
         if let Some(response) = self.shared_response.take() {
             logs.carry_leftover(response, false);
         }
         // Without another pipe its lines are taken for those of the next invocation.
         if processes::hold(left, &*logs.pipe(), None) && logs.renew().is_err() {
             return Err(Error::start_shell(
-                &self.around.config.bash,
+                &self.cx.config.bash,
                 &io::ErrorKind::Other.into(),
             ));
         }
         logs.drain();
         match &mut self.script {
-            Some(script) if self.around.config.keeps_spare => script.prepare(),
+            Some(script) if self.cx.config.keeps_standby => script.prepare(),
             _ => Ok(()),
         }
     }
@@ -164,11 +165,11 @@ impl<'a> Program<'a> {
         }
     }
 
-    fn execute(&self, invocation: &Invocation) -> io::Result<Running> {
+    fn execute(&self, invocation: &Invocation) -> io::Result<EventProcess> {
         let mut event = memory_file(c"event")?;
         arguments::put(&mut event, &[invocation.input()])?;
         let (response, response_in) = response_pipe()?;
-        let log = self.around.logs.pipe();
+        let log = self.cx.logs.pipe();
         let descriptors = [
             (event.as_fd(), 0),
             (response_in.as_fd(), 1),
@@ -179,35 +180,35 @@ impl<'a> Program<'a> {
         environment.extend(
             variables.filter_map(|(name, value)| CString::new(format!("{name}={value}")).ok()),
         );
-        let handler = self.around.handler;
-        let mut words = vec![CString::new(handler.file.as_os_str().as_bytes())?];
+        let handler = self.cx.handler;
+        let mut argv = vec![CString::new(handler.file.as_os_str().as_bytes())?];
         for argument in &handler.arguments {
-            words.push(CString::new(argument.as_bytes())?);
+            argv.push(CString::new(argument.as_bytes())?);
         }
         if invocation.delivery.is_argument() {
-            words.push(CString::new(&*invocation.argument())?);
+            argv.push(CString::new(&*invocation.argument())?);
         }
-        Ok(Running {
-            child: Child::start(&words, &environment, &descriptors)?,
+        Ok(EventProcess {
+            child: Child::start(&argv, &environment, &descriptors)?,
             response,
             event,
-            words: None,
+            exit_trace: None,
         })
     }
 
     fn start_failure(&self, cause: &str) -> Failure {
         Failure {
             error_type: "Function.HandlerNotStarted",
-            message: format!("cannot start {}: {cause}", self.around.handler.label()),
+            message: format!("cannot start {}: {cause}", self.cx.handler.label()),
             stack: Vec::new(),
             quoted_bytes: 0,
         }
     }
 
-    fn failure(&self, status: WaitStatus, words: Words) -> Failure {
-        let label = self.around.handler.label();
-        let command = words.command.as_deref();
-        let part = failed_part(&words.parts, words.stack.first(), command);
+    fn failure(&self, status: WaitStatus, trace: ExitTrace) -> Failure {
+        let label = self.cx.handler.label();
+        let command = trace.command.as_deref();
+        let part = failed_part(&trace.parts, trace.stack.first(), command);
         let after = match (part, command) {
             (Some(part), _) => format!(" after {}", part.trim_end_matches(',')),
             (None, Some(command)) => format!(" after `{command}`"),
@@ -224,27 +225,27 @@ impl<'a> Program<'a> {
             ),
             _ => ("Function.HandlerExited", format!("{label} ended{after}")),
         };
-        failure(error_type, &what, words.stack, &self.around.logs.tail())
+        failure(error_type, &what, trace.stack, &self.cx.logs.tail())
     }
 
     /// Ends the process wherever it is, with all that it started.
-    fn stop(&mut self, running: &mut Running, overrun: Overrun) -> Failure {
-        running.ask_for_words();
-        let (config, child) = (self.around.config, running.child.pid());
+    fn stop(&mut self, running: &mut EventProcess, overrun: Overrun) -> Failure {
+        running.request_exit_trace();
+        let (config, child) = (self.cx.config, running.child.pid());
         let find = || self.leftovers.of_handler(Some(child));
         let names = processes::names(find());
         processes::stop_handler(find, config.stop_grace(overrun), Some(child));
         running.child.kill();
-        self.around.logs.drain();
-        let words = running.words();
-        of_overrun(
-            self.around.handler,
+        self.cx.logs.drain();
+        let trace = running.exit_trace();
+        stopped(
+            self.cx.handler,
             overrun,
             config.deadline_margin,
-            words.command.as_deref(),
-            words.stack,
+            trace.command.as_deref(),
+            trace.stack,
             &names,
-            &self.around.logs.tail(),
+            &self.cx.logs.tail(),
         )
     }
 }

@@ -14,59 +14,60 @@ use crate::wait::{Limit, Overrun};
 use coshell_handler::Frame;
 use coshell_process::Child;
 
-/// In the file of the last words: the host stops the script.
-pub(crate) const ASKED: &[u8] = b".";
-/// One that runs.
-struct Running {
-    child: Child,
-    response: File,
-    event: File,
-    /// Where bash tells in which command the script ended.
-    words: Option<File>,
+/// Tells the script's traps, in the file of its exit trace, that the host stops it.
+const STOPPED_BY_HOST: &[u8] = b".";
+/// The process of one event.
+pub(crate) struct EventProcess {
+    pub child: Child,
+    pub response: File,
+    pub event: File,
+    /// The file in which bash writes where the script ended; `None` for an executable.
+    pub exit_trace: Option<File>,
 }
 
-/// In which command a script ended, and where.
+/// Where a script ended.
 #[derive(Debug, Default)]
-struct Words {
-    command: Option<String>,
-    stack: Vec<Frame>,
-    /// The statuses of the parts of the pipeline that it was.
-    parts: Vec<i32>,
+pub(crate) struct ExitTrace {
+    pub command: Option<String>,
+    pub stack: Vec<Frame>,
+    /// The statuses of the parts of the pipeline, if the command is one.
+    pub parts: Vec<i32>,
 }
 
-impl Running {
-    /// Waits for its end, and takes what it writes if that is more than its pipe holds, or takes
-    /// long. What a process that it leaves running writes later is not of the response.
-    fn wait(
+impl EventProcess {
+    /// Waits for its end. Takes the response meanwhile if that is more than the pipe holds, or takes long. What a process
+    /// that it leaves running writes later is not part of the response.
+    pub(crate) fn wait(
         &mut self,
         response: &mut Response,
         limit: &mut Limit,
     ) -> std::result::Result<WaitStatus, Overrun> {
-        let mut since = Instant::now();
-        let (mut alone, mut is_closed) = (!response.is_streamed(), false);
+        let mut output_started = Instant::now();
+        let (mut control_only, mut is_closed) = (!response.is_streamed(), false);
         loop {
-            let takes_output = !alone && !is_closed;
+            let takes_output = !control_only && !is_closed;
             let sources = [
                 Some(self.child.ended()),
                 takes_output.then(|| self.response.as_fd()),
             ];
-            let look = alone.then(|| RESPONSE_AFTER.saturating_sub(since.elapsed()));
-            let [has_ended, has_output] = limit.ready(sources, look)?;
+            let poll_timeout =
+                control_only.then(|| RESPONSE_AFTER.saturating_sub(output_started.elapsed()));
+            let [has_ended, has_output] = limit.ready(sources, poll_timeout)?;
             if has_ended && let Some(status) = self.child.status() {
                 return Ok(status);
             }
             if has_output {
                 // A pipe that is ready and empty has no writer any more.
                 is_closed = response.take(&self.response, limit, <[u8]>::len)? == 0;
-                since = Instant::now();
+                output_started = Instant::now();
             }
             // Let more of it come before it is read, unless it is waited for.
-            alone = has_output && !response.is_streamed();
+            control_only = has_output && !response.is_streamed();
         }
     }
 
-    /// Takes what is in its pipe by now.
-    fn take_more(
+    /// Takes what is in the response's pipe now.
+    pub(crate) fn take_more(
         &self,
         response: &mut Response,
         limit: &mut Limit,
@@ -74,33 +75,34 @@ impl Running {
         response.take(&self.response, limit, <[u8]>::len).map(drop)
     }
 
-    /// Makes a script that is about to be stopped tell where it is.
-    fn ask_for_words(&mut self) {
-        if let Some(words) = &mut self.words {
-            // Without them the answer is less precise.
-            let _ = arguments::put(words, &[script::ASKED]);
+    /// Makes a script that is about to be stopped write where it is.
+    pub(crate) fn request_exit_trace(&mut self) {
+        if let Some(file) = &mut self.exit_trace {
+            // If this fails the answer is less precise.
+            let _ = arguments::put(file, &[STOPPED_BY_HOST]);
         }
     }
 
-    fn words(&self) -> Words {
-        self.words.as_ref().map(script::words).unwrap_or_default()
+    pub(crate) fn exit_trace(&self) -> ExitTrace {
+        let trace = self.exit_trace.as_ref().map(read_exit_trace);
+        trace.unwrap_or_default()
     }
 }
 
-/// What `script_end.bash` wrote; nothing, if the script has an EXIT trap of its own.
-pub(crate) fn words(file: &File) -> Words {
+/// Reads what `script_end.bash` wrote. That is nothing if the script has an EXIT trap of its own.
+fn read_exit_trace(file: &File) -> ExitTrace {
     let mut bytes = vec![0; 16 * 1024];
     let length = file.read_at(&mut bytes, 0).unwrap_or(0);
     bytes.truncate(length);
-    let mut words = words_in(bytes.strip_prefix(ASKED).unwrap_or(&bytes));
-    find_line(&mut words.stack, words.command.as_deref());
-    words
+    let mut trace = parse_exit_trace(bytes.strip_prefix(STOPPED_BY_HOST).unwrap_or(&bytes));
+    find_line(&mut trace.stack, trace.command.as_deref());
+    trace
 }
 
-/// `command NUL line NUL [status NUL]... NUL [name NUL]... NUL [file NUL]... NUL [line NUL]... NUL`, the innermost frame
-/// first. The first is that of `script_end.bash`; outside of functions bash has no names. What comes after that was told
-/// later, when bash knew less.
-fn words_in(bytes: &[u8]) -> Words {
+/// Parses `command NUL line NUL [status NUL]... NUL [name NUL]... NUL [file NUL]... NUL [line NUL]... NUL`, the innermost
+/// frame first. The first frame is that of `script_end.bash`; outside of functions bash has no names. A script may write
+/// twice: only the first time counts, since bash knows less later.
+fn parse_exit_trace(bytes: &[u8]) -> ExitTrace {
     let text = String::from_utf8_lossy(bytes);
     let mut fields = text.split('\0');
     let command = fields.next().unwrap_or_default().to_owned();
@@ -124,7 +126,7 @@ fn words_in(bytes: &[u8]) -> Words {
         },
     };
     let statuses = statuses.iter();
-    Words {
+    ExitTrace {
         stack: frames.map(frame).collect(),
         command: (!command.is_empty()).then(|| command.chars().take(1024).collect()),
         parts: statuses.filter_map(|status| status.parse().ok()).collect(),
@@ -136,31 +138,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_tell_command_and_frames() {
-        let words = words_in(
+    fn exit_trace_has_command_and_frames() {
+        let trace = parse_exit_trace(
             b"false\x000\x001\0\0source\0f\0main\0\0/end\0/t/a.sh\0/t/a.sh\0\x001\x007\x000\0\0",
         );
-        assert_eq!(words.command.as_deref(), Some("false"));
-        let shown: Vec<_> = words.stack.iter().map(ToString::to_string).collect();
+        assert_eq!(trace.command.as_deref(), Some("false"));
+        let shown: Vec<_> = trace.stack.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["f (/t/a.sh)", "main (/t/a.sh:7)"]);
     }
 
     #[test]
-    fn words_outside_of_functions_are_of_main() {
-        let words = words_in(b"exit 3\x000\x003\0\0\0/end\0/t/a.sh\0\x001\x000\0\0");
-        assert_eq!(words.stack.len(), 1);
-        assert_eq!(words.stack[0].to_string(), "main (/t/a.sh)");
-        assert_eq!(words_in(b"").command, None);
+    fn frame_outside_of_functions_is_main() {
+        let trace = parse_exit_trace(b"exit 3\x000\x003\0\0\0/end\0/t/a.sh\0\x001\x000\0\0");
+        assert_eq!(trace.stack.len(), 1);
+        assert_eq!(trace.stack[0].to_string(), "main (/t/a.sh)");
+        assert_eq!(parse_exit_trace(b"").command, None);
     }
 
     #[test]
-    fn words_that_came_first_count() {
-        let words = words_in(
+    fn first_exit_trace_counts() {
+        let trace = parse_exit_trace(
             b"wc\x004\x001\x000\0\0\0/end\0/t/a.sh\0\x001\x000\0\0exit\x000\x001\0\0\0/end\0/t/a.sh\0\x001\x000\0\0",
         );
-        assert_eq!(words.command.as_deref(), Some("wc"));
-        assert_eq!(words.parts, [1, 0]);
-        assert_eq!(words.stack.len(), 1);
-        assert_eq!(words.stack[0].to_string(), "main (/t/a.sh:4)");
+        assert_eq!(trace.command.as_deref(), Some("wc"));
+        assert_eq!(trace.parts, [1, 0]);
+        assert_eq!(trace.stack.len(), 1);
+        assert_eq!(trace.stack[0].to_string(), "main (/t/a.sh:4)");
     }
 }

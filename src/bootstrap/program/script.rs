@@ -10,20 +10,17 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
 
 use memchr::memchr;
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
-use super::{Running, Words};
-use crate::child::Surroundings;
+use super::running::EventProcess;
+use crate::child::LaneContext;
 use crate::child::arguments::{self, Arguments, Separator};
 use crate::error::{Error, Result};
-use crate::failure::find_line;
 use crate::invocation::Invocation;
 use crate::wait::Limit;
-use coshell_handler::Frame;
 use coshell_handler::Interpreter;
 use coshell_handler::bash::{quote, version, without_comments};
 use coshell_handler::{no_commands, quoted, syntax_error};
@@ -44,9 +41,9 @@ const WITHHELD: [&[u8]; 2] = [b"BASH_ENV=", b"POSIXLY_CORRECT="];
 /// How the bash of each event is started, and the one that waits.
 #[derive(Debug)]
 pub(crate) struct Script<'a> {
-    around: Surroundings<'a>,
+    cx: LaneContext<'a>,
     /// The name of bash, its options, and the script.
-    words: Vec<CString>,
+    argv: Vec<CString>,
     environment: Vec<CString>,
     text: OwnedFd,
     /// What the script tells at its end.
@@ -63,7 +60,7 @@ struct Waiting {
     event: File,
     fields: File,
     word: File,
-    words: File,
+    exit_trace: File,
 }
 
 impl<'a> Script<'a> {
@@ -72,26 +69,26 @@ impl<'a> Script<'a> {
     /// # Errors
     /// [`Error::LoadHandler`] for a syntax error, [`Error::StartShell`] without a bash,
     /// [`Error::Stopped`].
-    pub(crate) fn start(around: Surroundings<'a>, interpreter: &Interpreter) -> Result<Self> {
-        let (config, handler) = (around.config, around.handler);
+    pub(crate) fn start(cx: LaneContext<'a>, interpreter: &Interpreter) -> Result<Self> {
+        let (config, handler) = (cx.config, cx.handler);
         let failed = |error: io::Error| Error::start_shell(&config.bash, &error);
         let text = without_comments(include_str!("../../../runtime-scripts/script.bash"));
         let end = without_comments(include_str!("../../../runtime-scripts/script_end.bash"));
-        let words = || -> io::Result<Vec<CString>> {
-            let mut words = vec![CString::new(config.bash.as_os_str().as_bytes())?];
+        let argv = || -> io::Result<Vec<CString>> {
+            let mut argv = vec![CString::new(config.bash.as_os_str().as_bytes())?];
             for option in &interpreter.start_options {
-                words.push(CString::new(option.as_str())?);
+                argv.push(CString::new(option.as_str())?);
             }
-            words.push(CString::new(handler.file.as_os_str().as_bytes())?);
+            argv.push(CString::new(handler.file.as_os_str().as_bytes())?);
             for argument in &handler.arguments {
-                words.push(CString::new(argument.as_bytes())?);
+                argv.push(CString::new(argument.as_bytes())?);
             }
-            Ok(words)
+            Ok(argv)
         };
         let mut script = Self {
-            around,
-            words: words().map_err(failed)?,
-            environment: environment(around, interpreter),
+            cx,
+            argv: argv().map_err(failed)?,
+            environment: environment(cx, interpreter),
             text: text_file(c"script", &text).map_err(failed)?,
             end: text_file(c"script_end", &end).map_err(failed)?,
             version: (0, 0),
@@ -103,7 +100,7 @@ impl<'a> Script<'a> {
         {
             return Err(error.into());
         }
-        script.version = waiting.until_ready(around)?;
+        script.version = waiting.until_ready(cx)?;
         script.waiting = Some(waiting);
         Ok(script)
     }
@@ -120,7 +117,7 @@ impl<'a> Script<'a> {
         let Ok(mut waiting) = self.begin() else {
             return Ok(());
         };
-        match waiting.until_ready(self.around) {
+        match waiting.until_ready(self.cx) {
             Ok(_) => self.waiting = Some(waiting),
             Err(Error::Stopped) => return Err(Error::Stopped),
             Err(_) => {}
@@ -137,35 +134,38 @@ impl<'a> Script<'a> {
     ///
     /// # Errors
     /// Why there is no bash, in words.
-    pub(crate) fn run(&mut self, invocation: &Invocation) -> std::result::Result<Running, String> {
+    pub(crate) fn run(
+        &mut self,
+        invocation: &Invocation,
+    ) -> std::result::Result<EventProcess, String> {
         // Somebody may have killed it.
         let alive = |mut waiting: Waiting| waiting.child.status().is_none().then_some(waiting);
         let mut waiting = if let Some(waiting) = self.waiting.take().and_then(alive) {
             waiting
         } else {
             let mut waiting = self.begin().map_err(|error| error.to_string())?;
-            let ready = waiting.until_ready(self.around);
+            let ready = waiting.until_ready(self.cx);
             ready.map_err(|error| error.to_string())?;
             waiting
         };
-        let separator = Separator::suited_to(self.version, invocation);
+        let separator = Separator::fastest_for(self.version, invocation);
         waiting
             .give(invocation, separator)
             .map_err(|error| error.to_string())?;
-        Ok(Running {
+        Ok(EventProcess {
             child: waiting.child,
             response: waiting.response,
             event: waiting.event,
-            words: Some(waiting.words),
+            exit_trace: Some(waiting.exit_trace),
         })
     }
 
     fn begin(&self) -> io::Result<Waiting> {
         let (event, fields) = (memory_file(c"event")?, memory_file(c"fields")?);
-        let words = memory_file(c"words")?;
+        let exit_trace = memory_file(c"exit-trace")?;
         let (response, response_in) = response_pipe()?;
         let (word_out, word) = pipe2(OFlag::O_CLOEXEC)?;
-        let log = self.around.logs.pipe();
+        let log = self.cx.logs.pipe();
         let log = log.as_fd();
         let descriptors = [
             (event.as_fd(), 0),
@@ -177,28 +177,28 @@ impl<'a> Script<'a> {
         ];
         let mut environment = self.environment.clone();
         // By our own folder: the script has no descriptor of ours.
-        let place = format!("/proc/{}/fd/{}", std::process::id(), words.as_raw_fd());
+        let place = format!("/proc/{}/fd/{}", std::process::id(), exit_trace.as_raw_fd());
         environment.push(CString::new(format!("__driver_words={place}"))?);
         let place = format!("/proc/{}/fd/{}", std::process::id(), self.end.as_raw_fd());
         environment.push(CString::new(format!("__driver_end={place}"))?);
-        let script = self.around.handler.file.as_os_str().as_bytes();
+        let script = self.cx.handler.file.as_os_str().as_bytes();
         environment.push(CString::new([b"__driver_script=", script].concat())?);
         Ok(Waiting {
-            child: Child::start(&self.words, &environment, &descriptors)?,
+            child: Child::start(&self.argv, &environment, &descriptors)?,
             response,
             event,
             fields,
             word: sys::file(word),
-            words,
+            exit_trace,
         })
     }
 }
 
 /// The environment, with what script.bash is told.
-fn environment(around: Surroundings, interpreter: &Interpreter) -> Vec<CString> {
+fn environment(cx: LaneContext, interpreter: &Interpreter) -> Vec<CString> {
     let mut is_posix = interpreter.is_posix;
     let mut environment = Vec::new();
-    for pair in around.environment() {
+    for pair in cx.environment() {
         let bytes = pair.as_bytes();
         if let Some(value) = bytes.strip_prefix(WITHHELD[0]) {
             let kept = [b"__driver_bash_env=", value].concat();
@@ -210,7 +210,7 @@ fn environment(around: Surroundings, interpreter: &Interpreter) -> Vec<CString> 
         }
     }
     let mut told = vec![format!("BASH_ENV=/dev/fd/{TEXT}")];
-    if around.delivery().is_argument() {
+    if cx.delivery().is_argument() {
         told.push("__driver_event=1".to_owned());
     }
     if is_posix {
@@ -227,8 +227,8 @@ fn environment(around: Surroundings, interpreter: &Interpreter) -> Vec<CString> 
 
 impl Waiting {
     /// Waits until bash waits; its version. It says so where the response will be.
-    fn until_ready(&mut self, around: Surroundings) -> Result<(u32, u32)> {
-        let mut limit = Limit::new(around.signals, None);
+    fn until_ready(&mut self, cx: LaneContext) -> Result<(u32, u32)> {
+        let mut limit = Limit::new(cx.signals, None);
         let mut told = Vec::new();
         while memchr(b'\0', &told).is_none() {
             let sources = [Some(self.response.as_fd()), Some(self.child.ended())];
@@ -241,10 +241,10 @@ impl Waiting {
                             told.extend_from_slice(&piece[..count]);
                         }
                         Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                        Ok(_) | Err(_) => return Err(self.not_ready(around)),
+                        Ok(_) | Err(_) => return Err(self.not_ready(cx)),
                     }
                 }
-                Ok(_) => return Err(self.not_ready(around)),
+                Ok(_) => return Err(self.not_ready(cx)),
             }
         }
         let text = String::from_utf8_lossy(&told);
@@ -252,19 +252,19 @@ impl Waiting {
         Ok(version(text))
     }
 
-    fn not_ready(&mut self, around: Surroundings) -> Error {
+    fn not_ready(&mut self, cx: LaneContext) -> Error {
         self.child.kill();
-        around.logs.drain();
+        cx.logs.drain();
         Error::StartShell {
-            bash: around.config.bash.clone(),
-            cause: format!("ended when it started{}", quoted(&around.logs.tail())),
+            bash: cx.config.bash.clone(),
+            cause: format!("ended when it started{}", quoted(&cx.logs.tail())),
         }
     }
 
     /// Lays the event out, and lets bash go on.
     fn give(&mut self, invocation: &Invocation, separator: Separator) -> io::Result<()> {
         arguments::put(&mut self.event, &[invocation.input()])?;
-        Arguments::fixed(invocation, separator).put(&mut self.fields)?;
+        Arguments::event_first(invocation, separator).put(&mut self.fields)?;
         self.word.write_all(match separator {
             Separator::Nul => b"\n",
             Separator::Newline => b"newlines\n",

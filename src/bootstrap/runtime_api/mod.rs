@@ -10,9 +10,9 @@ mod answer;
 mod connection;
 mod extension;
 mod failure;
-mod posting;
 mod restore;
 mod stream;
+mod streaming_post;
 
 use std::io::Read;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! One streamed response: a POST whose body is sent while the handler makes it, with trailers.
 //!
 //! hyper speaks the HTTP, since ureq cannot send what comes after a body. Each response has a connection of its own,
-//! which is closed after it, as Lambda wants it. Neighbours: `posting.rs` drives hyper, `wire.rs` has the words.
+//! which is closed after it, as Lambda wants it. Neighbours: `streaming_post.rs` drives hyper, `wire.rs` has the words.
 
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,10 @@ use hyper::{Request, StatusCode};
 use super::answer::{Posted, refusal};
 use super::connection::{self, RETRY_AFTER};
 use super::failure::trailers;
-use super::posting::{Answer, Posting};
+use super::streaming_post::{Answer, StreamingPost};
 use crate::error::{Error, Result};
 use crate::invocation::{Invocation, Outcome};
-use crate::response::{Head, Outlet};
+use crate::response::{Head, ResponseSink};
 use crate::wait::{Limit, Overrun, Signals};
 use coshell_wire as wire;
 
@@ -35,7 +35,7 @@ pub(crate) struct Stream<'a> {
 #[derive(Debug)]
 enum State {
     Unopened,
-    Open(Box<Posting>),
+    Open(Box<StreamingPost>),
     /// It could not be opened, for this reason.
     Failed(String),
 }
@@ -67,10 +67,10 @@ impl<'a> Stream<'a> {
             answer: "response",
             cause,
         };
-        let mut posting = match self.state {
+        let mut streaming_post = match self.state {
             State::Unopened => return Ok(None),
             State::Failed(cause) => return Err(failed(cause)),
-            State::Open(posting) => posting,
+            State::Open(streaming_post) => streaming_post,
         };
         let mut limit = Limit::new(self.signals, None);
         let trailers = match outcome {
@@ -82,12 +82,12 @@ impl<'a> Stream<'a> {
                 Some(trailers(failure))
             }
         };
-        posting.end(trailers);
+        streaming_post.end(trailers);
         // If the time is up there is no answer, which is told.
-        let _ = posting.drive(&mut limit, Posting::is_answered);
+        let _ = streaming_post.drive(&mut limit, StreamingPost::is_answered);
         let count = self.sent_bytes;
         let sent = |cause: String| format!("{cause}; {count} bytes of the response had been sent");
-        Ok(Some(match posting.answer {
+        Ok(Some(match streaming_post.answer {
             Answer::Whole(StatusCode::ACCEPTED, _) => Posted::Accepted,
             Answer::Whole(status, text) => {
                 let cause = sent(refusal(status, &String::from_utf8_lossy(&text)));
@@ -120,7 +120,7 @@ impl<'a> Stream<'a> {
     }
 }
 
-impl Outlet for Stream<'_> {
+impl ResponseSink for Stream<'_> {
     fn open(
         &mut self,
         head: Head,
@@ -145,24 +145,24 @@ impl Outlet for Stream<'_> {
                 (wire::HTTP_INTEGRATION.to_owned(), prelude)
             }
         };
-        let posting = Posting::begin(socket, self.head(&content_type));
-        self.state = match posting {
-            Ok(posting) => State::Open(Box::new(posting)),
+        let streaming_post = StreamingPost::begin(socket, self.head(&content_type));
+        self.state = match streaming_post {
+            Ok(streaming_post) => State::Open(Box::new(streaming_post)),
             Err(cause) => State::Failed(cause),
         };
         self.send(first, limit)
     }
 
     fn send(&mut self, bytes: Vec<u8>, limit: &mut Limit) -> std::result::Result<(), Overrun> {
-        let State::Open(posting) = &mut self.state else {
+        let State::Open(streaming_post) = &mut self.state else {
             return Ok(());
         };
         let count = bytes.len();
-        posting.put(bytes);
-        posting.drive(limit, |posting| {
-            posting.is_flushed() || posting.is_refused()
+        streaming_post.put(bytes);
+        streaming_post.drive(limit, |streaming_post| {
+            streaming_post.is_flushed() || streaming_post.is_refused()
         })?;
-        if !posting.is_refused() {
+        if !streaming_post.is_refused() {
             self.sent_bytes += count;
         }
         Ok(())

@@ -2,7 +2,7 @@
 //!
 //! Knows how to wait without waking up for nothing, and when to stop waiting for a bash that has
 //! ended or will never answer. What the words mean is `protocol.rs`, what is done about them is
-//! `mod.rs` and `settle.rs`.
+//! `mod.rs` and `clean_up.rs`.
 
 use std::fs::File;
 use std::io::{self, Seek, Write};
@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 use memchr::memmem;
 use nix::sys::wait::WaitStatus;
 
-use super::asked::{MAX_ASKED_BYTES, RESPOND, find_asked};
 use super::control::ControlBuffer;
 use super::descriptors::position;
-use super::marks::Marks;
+use super::nonces::Nonces;
 use super::process::Process;
 use super::protocol::{self, Report};
+use super::response_request::{MAX_REQUEST_BYTES, RESPOND, find_response_request};
 use crate::child::RESPONSE_AFTER;
 use crate::child::arguments::{self, Arguments};
 use crate::response::Response;
@@ -36,30 +36,30 @@ const MAX_TRAP_END: usize = 16;
 pub(crate) struct Channel {
     /// The bash.
     pub process: Process,
-    pub(super) told: ControlBuffer,
+    pub(super) control_buffer: ControlBuffer,
     /// What a fork of bash told before the last report.
-    words: Option<protocol::LastWords>,
-    pub(super) marks: Marks,
+    words: Option<protocol::ExitTrace>,
+    pub(super) nonces: Nonces,
     /// By which a fork that was made ahead learns that its event is there; with the end that bash opens until
     /// it has.
-    pub(super) turn: Option<(File, Option<OwnedFd>)>,
+    pub(super) go_ahead: Option<(File, Option<OwnedFd>)>,
     /// The mark by which the shell reports the end of a fork that reports itself.
     pub(super) fork_end: Option<String>,
     /// A fork is not believed before its end: it may have killed its shell.
     pub(super) waits_for_fork_end: bool,
     /// The mark of the state that bash still owes us.
-    pub(super) owed: Option<String>,
+    pub(super) pending_state: Option<String>,
     /// The mark of a state that bash is asked for when the answer is sent, and whether it has been.
-    pub(super) asked_later: Option<(String, Arc<AtomicBool>)>,
+    pub(super) state_requested_later: Option<(String, Arc<AtomicBool>)>,
     /// The EXIT trap that bash has by rights, as it prints it.
-    pub(super) own_exit_trap: Vec<u8>,
+    pub(super) initial_exit_trap: Vec<u8>,
     /// Nobody can write to the response's pipe any more: polling it would return at once.
     response_closed: bool,
 }
 
 /// What came of waiting for a report.
 #[derive(Debug)]
-pub(crate) enum Told {
+pub(crate) enum WaitOutcome {
     /// This one, from a shell that goes on.
     Report(Report),
     /// This one, from a shell whose descriptors the handler closed.
@@ -81,28 +81,28 @@ impl Channel {
     pub(crate) fn open(process: Process) -> io::Result<Self> {
         Ok(Self {
             process,
-            told: ControlBuffer::default(),
+            control_buffer: ControlBuffer::default(),
             words: None,
-            marks: Marks::open()?,
-            turn: None,
+            nonces: Nonces::open()?,
+            go_ahead: None,
             fork_end: None,
             waits_for_fork_end: false,
-            owed: None,
-            asked_later: None,
-            own_exit_trap: Vec::new(),
+            pending_state: None,
+            state_requested_later: None,
+            initial_exit_trap: Vec::new(),
             response_closed: false,
         })
     }
 
     /// A mark that was not used before.
-    pub(crate) fn new_mark(&mut self) -> String {
-        self.marks.next()
+    pub(crate) fn new_nonce(&mut self) -> String {
+        self.nonces.next()
     }
 
     /// Forgets the random bytes that were read ahead, which are no secret once a snapshot has copied
     /// them; a number from fresh ones.
-    pub(crate) fn renew_marks(&mut self) -> u32 {
-        self.marks.renew()
+    pub(crate) fn renew_nonces(&mut self) -> u32 {
+        self.nonces.renew()
     }
 
     /// Sends lines to the script.
@@ -133,7 +133,7 @@ impl Channel {
     }
 
     /// Makes a fork of bash that is about to be stopped tell where it is.
-    pub(crate) fn ask_for_words(&self) {
+    pub(crate) fn request_exit_trace(&self) {
         // Without them the answer is less precise.
         let _ = self.process.arguments.set_len(0);
     }
@@ -158,58 +158,59 @@ impl Channel {
         let _ = self.process.arguments.set_len(0);
     }
 
-    /// Waits for the report with `mark`, and takes what the handler writes: at once if that is streamed,
+    /// Waits for the report with `nonce`, and takes what the handler writes: at once if that is streamed,
     /// or else if it is more than its pipe holds, or takes long. When it returns the response is
     /// complete.
     pub(crate) fn wait_for_report(
         &mut self,
-        mark: &str,
+        nonce: &str,
         response: &mut Response,
         limit: &mut Limit,
-    ) -> Told {
-        let told = self.try_wait_for_report(mark, response, limit);
-        told.unwrap_or_else(Told::Overrun)
+    ) -> WaitOutcome {
+        let control_buffer = self.try_wait_for_report(nonce, response, limit);
+        control_buffer.unwrap_or_else(WaitOutcome::Overrun)
     }
 
     fn try_wait_for_report(
         &mut self,
-        mark: &str,
+        nonce: &str,
         response: &mut Response,
         limit: &mut Limit,
-    ) -> Result<Told, Overrun> {
-        let mut since = Instant::now();
-        let (mut alone, mut has_response, mut silent) = (true, false, false);
+    ) -> Result<WaitOutcome, Overrun> {
+        let mut output_started = Instant::now();
+        let (mut control_only, mut has_response, mut was_silent) = (true, false, false);
         self.response_closed = false;
         loop {
-            self.pass_on_asked(mark, response, limit)?;
-            if let Some((report, end)) = self.find_report(mark) {
-                let before = self.told.take(end);
+            self.apply_response_requests(nonce, response, limit)?;
+            if let Some((report, end)) = self.find_report(nonce) {
+                let before = self.control_buffer.take(end);
                 if report.status != 0 {
-                    self.words = protocol::find_last_words(&before);
+                    self.words = protocol::find_exit_trace(&before);
                 }
-                self.take_response(mark, response, limit)?;
+                self.take_response(nonce, response, limit)?;
                 // A fork may have killed its shell.
                 if self.fork_end.is_some()
                     && let Some(status) = self.process.child.status()
                 {
-                    return Ok(Told::Ended(status));
+                    return Ok(WaitOutcome::Ended(status));
                 }
-                return Ok(Told::Report(report));
+                return Ok(WaitOutcome::Report(report));
             }
-            alone &= !response.is_streamed();
-            let look = if alone {
-                RESPONSE_AFTER.saturating_sub(since.elapsed())
+            control_only &= !response.is_streamed();
+            let poll_timeout = if control_only {
+                RESPONSE_AFTER.saturating_sub(output_started.elapsed())
             } else {
                 LOOK_EVERY
             };
-            let takes_response = !alone && !self.response_closed;
+            let takes_response = !control_only && !self.response_closed;
             let sources = [
                 Some(self.process.control.as_fd()),
                 Some(self.process.child.ended()),
                 takes_response.then(|| self.process.response.as_fd()),
                 self.process.state.source(),
             ];
-            let [has_words, has_ended, has_output, has_state] = limit.ready(sources, Some(look))?;
+            let [has_words, has_ended, has_output, has_state] =
+                limit.ready(sources, Some(poll_timeout))?;
             if has_state {
                 self.process.state.take_more();
                 if !has_words && !has_ended && !has_output {
@@ -218,37 +219,37 @@ impl Channel {
             }
             if has_words {
                 if !self.read_control() {
-                    return self.wait_for_end(mark, response, limit);
+                    return self.wait_for_end(nonce, response, limit);
                 }
             } else if has_ended {
-                return self.wait_for_end(mark, response, limit);
+                return self.wait_for_end(nonce, response, limit);
             } else if has_output && response.is_streamed() {
                 // What a response begins with is told before its output is written.
                 if !self.read_control_now()
-                    && let Some(report) = self.take_misled_report(mark, response, limit)?
+                    && let Some(report) = self.take_report_in_stdout(nonce, response, limit)?
                 {
-                    return Ok(Told::LastReport(report));
+                    return Ok(WaitOutcome::LastReport(report));
                 }
             } else if has_output {
                 // Let more of it come before it is read: bash writes 4 KiB at a time.
-                (alone, has_response, since) = (true, true, Instant::now());
-            } else if alone {
+                (control_only, has_response, output_started) = (true, true, Instant::now());
+            } else if control_only {
                 if has_response
-                    && let Some(report) = self.take_misled_report(mark, response, limit)?
+                    && let Some(report) = self.take_report_in_stdout(nonce, response, limit)?
                 {
-                    return Ok(Told::LastReport(report));
+                    return Ok(WaitOutcome::LastReport(report));
                 }
-                (alone, has_response) = (false, false);
-            } else if self.stays_silent(&mut silent) {
-                return Ok(Told::Lost);
+                (control_only, has_response) = (false, false);
+            } else if self.stays_silent(&mut was_silent) {
+                return Ok(WaitOutcome::Lost);
             }
         }
     }
 
-    /// The report with `mark`; or that of the shell, if a fork has ended without one.
-    fn find_report(&mut self, mark: &str) -> Option<(Report, usize)> {
+    /// The report with `nonce`; or that of the shell, if a fork has ended without one.
+    fn find_report(&mut self, nonce: &str) -> Option<(Report, usize)> {
         let is_of_fork = self.fork_end.is_some() && self.waits_for_fork_end;
-        if !is_of_fork && let Some(found) = self.find_report_of(mark) {
+        if !is_of_fork && let Some(found) = self.find_report_of(nonce) {
             return Some(found);
         }
         let end = self.fork_end.take()?;
@@ -259,12 +260,12 @@ impl Channel {
         found
     }
 
-    fn find_report_of(&mut self, mark: &str) -> Option<(Report, usize)> {
+    fn find_report_of(&mut self, nonce: &str) -> Option<(Report, usize)> {
         // A DEBUG trap of the handler's may print our lines: there no NUL follows.
-        let at = self.told.find(format!("{mark}\0").as_bytes())?;
-        let start = at.saturating_sub(self.own_exit_trap.len().max(MAX_TRAP_END));
-        let bytes = &self.told.bytes()[start..];
-        let (report, end) = protocol::find_report(bytes, mark, &self.own_exit_trap)?;
+        let at = self.control_buffer.find(format!("{nonce}\0").as_bytes())?;
+        let start = at.saturating_sub(self.initial_exit_trap.len().max(MAX_TRAP_END));
+        let bytes = &self.control_buffer.bytes()[start..];
+        let (report, end) = protocol::find_report(bytes, nonce, &self.initial_exit_trap)?;
         Some((report, start + end))
     }
 
@@ -272,20 +273,20 @@ impl Channel {
     /// the handler closed it. Either way its exit status is the outcome.
     fn wait_for_end(
         &mut self,
-        mark: &str,
+        nonce: &str,
         response: &mut Response,
         limit: &mut Limit,
-    ) -> Result<Told, Overrun> {
+    ) -> Result<WaitOutcome, Overrun> {
         // If it is still bash it gets to this line after the handler, and ends as that did.
         let _ = self.write_lines(protocol::LEAVE_LINE);
-        let mut silent = false;
+        let mut was_silent = false;
         loop {
             if let Some(status) = self.process.child.status() {
                 // Its last words may have come with its end.
                 while self.read_control_now() {}
-                self.pass_on_asked(mark, response, limit)?;
-                let report = self.take_misled_report(mark, response, limit)?;
-                return Ok(report.map_or(Told::Ended(status), Told::LastReport));
+                self.apply_response_requests(nonce, response, limit)?;
+                let report = self.take_report_in_stdout(nonce, response, limit)?;
+                return Ok(report.map_or(WaitOutcome::Ended(status), WaitOutcome::LastReport));
             }
             let sources = [
                 Some(self.process.child.ended()),
@@ -296,9 +297,9 @@ impl Channel {
             if has_state {
                 self.process.state.take_more();
             } else if has_output {
-                self.take_ready_response(mark, response, limit)?;
-            } else if !has_ended && self.stays_silent(&mut silent) {
-                return Ok(Told::Lost);
+                self.take_ready_response(nonce, response, limit)?;
+            } else if !has_ended && self.stays_silent(&mut was_silent) {
+                return Ok(WaitOutcome::Lost);
             }
         }
     }
@@ -306,7 +307,7 @@ impl Channel {
     /// Waits until bash has ended by itself; for one whose control pipe is closed.
     pub(crate) fn wait_for_exit(&mut self, limit: &mut Limit) -> Option<WaitStatus> {
         match self.wait_for_end("", &mut Response::unwanted(""), limit) {
-            Ok(Told::Ended(status)) => Some(status),
+            Ok(WaitOutcome::Ended(status)) => Some(status),
             _ => None,
         }
     }
@@ -319,45 +320,45 @@ impl Channel {
     }
 
     /// Does what the handler asked of its response so far.
-    fn pass_on_asked(
+    fn apply_response_requests(
         &mut self,
-        mark: &str,
+        nonce: &str,
         response: &mut Response,
         limit: &mut Limit,
     ) -> Result<(), Overrun> {
         // Most handlers ask for nothing.
-        while let Some(start) = self.told.find(RESPOND) {
-            let rest = &self.told.bytes()[start..];
-            let Some((asked, end)) = find_asked(rest, mark) else {
+        while let Some(start) = self.control_buffer.find(RESPOND) {
+            let rest = &self.control_buffer.bytes()[start..];
+            let Some((response_request, end)) = find_response_request(rest, nonce) else {
                 // What does not come to its end in time is none.
-                if rest.len() > MAX_ASKED_BYTES {
-                    self.told.pass(RESPOND, start + RESPOND.len());
+                if rest.len() > MAX_REQUEST_BYTES {
+                    self.control_buffer.pass(RESPOND, start + RESPOND.len());
                     continue;
                 }
                 break;
             };
-            self.told.pass(RESPOND, start + end);
-            response.ask(&asked, limit)?;
+            self.control_buffer.pass(RESPOND, start + end);
+            response.ask(&response_request, limit)?;
         }
         Ok(())
     }
 
     /// Takes what the handler wrote so far. A handler that closed every descriptor has closed the
     /// one that bash keeps its stdout in as well: then the report comes with the response.
-    fn take_misled_report(
+    fn take_report_in_stdout(
         &mut self,
-        mark: &str,
+        nonce: &str,
         response: &mut Response,
         limit: &mut Limit,
     ) -> Result<Option<Report>, Overrun> {
         let before = response.length();
-        self.take_ready_response(mark, response, limit)?;
-        if mark.is_empty() {
+        self.take_ready_response(nonce, response, limit)?;
+        if nonce.is_empty() {
             return Ok(None);
         }
         // It may have come in two pieces.
         let end = response.end(response.length().saturating_sub(before) + 4096);
-        let found = protocol::find_misled_report(end, mark, &self.own_exit_trap);
+        let found = protocol::find_report_in_stdout(end, nonce, &self.initial_exit_trap);
         let length = end.len();
         Ok(found.map(|(report, start)| {
             response.cut_end(length - start);
@@ -368,37 +369,38 @@ impl Channel {
     /// A pipe that is ready and empty has no writer any more.
     fn take_ready_response(
         &mut self,
-        mark: &str,
+        nonce: &str,
         response: &mut Response,
         limit: &mut Limit,
     ) -> Result<(), Overrun> {
-        self.response_closed = self.take_response(mark, response, limit)? == 0;
+        self.response_closed = self.take_response(nonce, response, limit)? == 0;
         Ok(())
     }
 
     fn take_response(
         &self,
-        mark: &str,
+        nonce: &str,
         response: &mut Response,
         limit: &mut Limit,
     ) -> Result<usize, Overrun> {
         let pipe = &self.process.response;
         response.take(pipe, limit, |bytes| {
-            protocol::before_misled_report(bytes, mark, &self.own_exit_trap)
+            protocol::before_report_in_stdout(bytes, nonce, &self.initial_exit_trap)
         })
     }
 
     /// Whether bash got as far as to source the file.
     pub(crate) fn has_started(&self) -> bool {
-        self.told.has_dropped() || memmem::find(self.told.bytes(), protocol::STARTED).is_some()
+        self.control_buffer.has_dropped()
+            || memmem::find(self.control_buffer.bytes(), protocol::STARTED).is_some()
     }
 
     /// The last words of a bash that has ended, or of its fork that has.
-    pub(crate) fn last_words(&mut self) -> Option<protocol::LastWords> {
-        protocol::find_last_words(self.told.bytes()).or_else(|| self.words.take())
+    pub(crate) fn exit_trace(&mut self) -> Option<protocol::ExitTrace> {
+        protocol::find_exit_trace(self.control_buffer.bytes()).or_else(|| self.words.take())
     }
 
-    pub(super) fn words_or_end(&self) -> [Option<BorrowedFd<'_>>; 2] {
+    pub(super) fn control_or_exit(&self) -> [Option<BorrowedFd<'_>>; 2] {
         [
             Some(self.process.control.as_fd()),
             Some(self.process.child.ended()),
@@ -427,7 +429,7 @@ impl Channel {
     /// Waits for words, once; whether there were any. There are none when bash has ended, or closed
     /// the pipe.
     pub(super) fn read_control(&mut self) -> bool {
-        matches!(self.told.read(&mut self.process.control), Ok(1..))
+        matches!(self.control_buffer.read(&mut self.process.control), Ok(1..))
     }
 
     /// Reads what is in the control pipe now; whether there was anything.

@@ -2,18 +2,18 @@
 
 use nix::sys::wait::WaitStatus;
 
-use super::protocol::{Ended, LastWords, Report};
-use crate::child::Surroundings;
+use super::protocol::{Ended, ExitTrace, Report};
+use crate::child::LaneContext;
 use crate::config::Config;
 use crate::error::Error;
-use crate::failure::{failed_part, failure, find_line, of_overrun, status_text};
+use crate::failure::{failed_part, failure, find_line, status_text, stopped};
 use crate::wait::Overrun;
 use coshell_handler::Failure;
 use coshell_handler::{Frame, Handler, shape};
 use coshell_handler::{quoted, syntax_error};
 
 /// The handler ended, and the shell lives on.
-pub(crate) fn of_report(function: &str, report: &Report, tail: &str) -> Failure {
+pub(crate) fn handler_failed(function: &str, report: &Report, tail: &str) -> Failure {
     let status = status_text(report.status);
     let (error_type, what) = match report.ended {
         Ended::Return => (
@@ -44,7 +44,12 @@ pub(crate) fn of_report(function: &str, report: &Report, tail: &str) -> Failure 
 }
 
 /// The shell ended while the handler ran.
-pub(crate) fn of_end(function: &str, end: WaitStatus, words: LastWords, tail: &str) -> Failure {
+pub(crate) fn shell_ended(
+    function: &str,
+    end: WaitStatus,
+    words: ExitTrace,
+    tail: &str,
+) -> Failure {
     let mut stack = words.stack;
     find_line(&mut stack, words.command.as_deref());
     let running = words
@@ -71,27 +76,27 @@ pub(crate) fn of_end(function: &str, end: WaitStatus, words: LastWords, tail: &s
 }
 
 /// The handler was stopped while the programs `running` ran. An EXIT trap of its own takes the words from the shell.
-pub(crate) fn of_stop(
-    around: Surroundings,
+pub(crate) fn handler_stopped(
+    cx: LaneContext,
     overrun: Overrun,
-    mut words: LastWords,
+    mut words: ExitTrace,
     running: &[String],
 ) -> Failure {
     let command = words.command.as_deref();
     find_line(&mut words.stack, command);
-    of_overrun(
-        around.handler,
+    stopped(
+        cx.handler,
         overrun,
-        around.config.deadline_margin,
+        cx.config.deadline_margin,
         command,
         words.stack,
         running,
-        &around.logs.tail(),
+        &cx.logs.tail(),
     )
 }
 
 /// The shell runs, but tells nothing any more.
-pub(crate) fn of_loss(function: &str, tail: &str) -> Failure {
+pub(crate) fn shell_lost(function: &str, tail: &str) -> Failure {
     let what = format!(
         "shell does not report after {function}: a function or a setting of the handler's hinders \
          the builtin commands that coshell needs"
@@ -100,11 +105,11 @@ pub(crate) fn of_loss(function: &str, tail: &str) -> Failure {
 }
 
 /// bash ended while it sourced the file.
-pub(crate) fn of_load(
+pub(crate) fn load_failed(
     config: &Config,
     handler: &Handler,
     end: Option<WaitStatus>,
-    words: Option<LastWords>,
+    words: Option<ExitTrace>,
     tail: &str,
 ) -> Error {
     let Some(words) = words else {

@@ -60,7 +60,7 @@ impl Forks {
 impl Shell<'_> {
     /// Whether events run in forks of this shell.
     pub(super) fn is_forked(&self) -> bool {
-        self.around.config.isolation == Isolation::Subshell || self.forks.are_needed
+        self.cx.config.isolation == Isolation::Subshell || self.forks.are_needed
     }
 
     /// Makes the fork that the next event will run in; whether there is one.
@@ -93,7 +93,7 @@ impl Shell<'_> {
     pub(super) fn end_fork(&mut self) {
         if self.forks.waiting.is_some() {
             // If nobody is there the shell reads its script already.
-            let _ = self.channel.give_turn(idle_lines::NO_TURN);
+            let _ = self.channel.send_go_ahead(idle_lines::NO_EVENT);
             self.take_fork();
         }
     }

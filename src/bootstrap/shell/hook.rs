@@ -1,76 +1,123 @@
-//! Functions of the file's that belong to no invocation, and what they leave behind.
+//! The functions of the handler's file that run outside of invocations.
 //!
-//! `lambda_before_snapshot` and `lambda_after_restore` are part of the init: what they change in the
-//! shell, open or start is what invocations find, and what is put back after each. `lambda_shutdown`,
-//! after which there is nothing, is in `mod.rs`.
+//! `lambda_before_snapshot` and `lambda_after_restore` are part of the init: what they change in the shell, open or start is
+//! what invocations find, and what is restored after each. `lambda_shutdown` is the last thing that runs, and has little
+//! time.
 
-use super::channel::Told;
+use std::time::{Duration, Instant};
+
+use super::channel::WaitOutcome;
 use super::protocol::{self, Ended};
 use super::{Shell, failure};
 use crate::child::leftovers::Leftovers;
+use crate::config::STOP_GRACE;
 use crate::error::{Error, Result};
-use crate::log::Origin;
+use crate::log::{Level, Origin};
 use crate::response::Response;
-use crate::wait::{Limit, Overrun};
+use crate::wait::{Limit, Overrun, ready};
 use coshell_handler::Failure;
 use coshell_process::processes;
 
+/// How long `lambda_shutdown` may take.
+const SHUTDOWN_LIMIT: Duration = Duration::from_millis(200);
+
 impl Shell<'_> {
-    /// Runs `function`, if the file defines it, without a limit: with nothing to read, and what it
-    /// prints is log. Why it failed, if it did. A shell that has ended before is replaced.
+    /// Runs `function`, if the file defines it, without a time limit. Its standard input is empty, and what it prints goes to
+    /// the log. Returns why it failed, if it did. A shell that has ended before is replaced.
     ///
     /// # Errors
-    /// [`Error::Stopped`] if we are asked to end meanwhile; [`Error::StartShell`] or
-    /// [`Error::LoadHandler`] if the shell has to be replaced, and cannot be.
+    /// [`Error::Stopped`] if we are stopped meanwhile; [`Error::StartShell`] or [`Error::LoadHandler`] if the shell has to be
+    /// replaced, and cannot be.
     pub(crate) fn run_hook(&mut self, function: &str) -> Result<Option<Failure>> {
         if !self.is_in_order() {
             self.replace()?;
             if !self.is_in_order() {
-                return Ok(Some(failure::of_loss(function, &self.around.logs.tail())));
+                return Ok(Some(failure::shell_lost(function, &self.cx.logs.tail())));
             }
         }
-        self.around.logs.begin(Origin::default());
-        let mark = self.channel.new_mark();
-        // If bash has ended the wait tells.
-        let _ = self
-            .channel
-            .write_lines(&protocol::hook_lines(function, &mark));
-        let mut limit = Limit::new(self.around.signals, None);
-        let told = self
-            .channel
-            .wait_for_report(&mark, &mut Response::unwanted(""), &mut limit);
-        self.is_damaged = !matches!(told, Told::Report(_));
-        if let Told::Overrun(overrun) = told {
+        self.cx.logs.begin(Origin::default());
+        let mut limit = Limit::new(self.cx.signals, None);
+        let outcome = self.call_hook(function, &mut limit);
+        self.is_damaged = !matches!(outcome, WaitOutcome::Report(_));
+        if let WaitOutcome::Overrun(overrun) = outcome {
             self.stop_hook(overrun);
         }
-        self.around.logs.drain();
-        let tail = self.around.logs.tail();
-        let failure = match told {
-            Told::Report(report) if report.ended == Ended::NotCalled => return Ok(None),
-            Told::Report(report) if report.status == 0 => {
-                self.keep_what_is_there();
+        self.cx.logs.drain();
+        let tail = self.cx.logs.tail();
+        let failure = match outcome {
+            WaitOutcome::Report(report) if report.ended == Ended::NotCalled => return Ok(None),
+            WaitOutcome::Report(report) if report.status == 0 => {
+                self.adopt_current_state();
                 return Ok(None);
             }
-            Told::Report(report) => failure::of_report(function, &report, &tail),
-            Told::Ended(status) => {
-                let words = self.channel.last_words().unwrap_or_default();
-                failure::of_end(function, status, words, &tail)
+            WaitOutcome::Report(report) => failure::handler_failed(function, &report, &tail),
+            WaitOutcome::Ended(status) => {
+                let trace = self.channel.exit_trace().unwrap_or_default();
+                failure::shell_ended(function, status, trace, &tail)
             }
-            Told::LastReport(_) | Told::Lost | Told::Overrun(_) => {
-                failure::of_loss(function, &tail)
+            WaitOutcome::LastReport(_) | WaitOutcome::Lost | WaitOutcome::Overrun(_) => {
+                failure::shell_lost(function, &tail)
             }
         };
-        // Who asks us to end may have asked bash too.
-        if self.around.signals.is_stop_requested() {
+        // A signal that stops us may have gone to bash as well.
+        if self.cx.signals.is_stop_requested() {
             return Err(Error::Stopped);
         }
         Ok(Some(failure))
     }
 
-    /// Makes what is random differ from what it is in every other copy of a snapshot: bash's RANDOM,
-    /// and our marks.
+    /// True if the file defines `lambda_shutdown`.
+    pub(crate) fn has_shutdown(&self) -> bool {
+        self.has_shutdown
+    }
+
+    /// Runs `lambda_shutdown`, if the file defines it, and lets bash end by itself. Takes a quarter of a second at most.
+    pub(crate) fn shut_down(&mut self) {
+        self.cx.logs.begin(Origin::default());
+        self.end_fork();
+        if self.has_shutdown
+            && let Err(cause) = self.run_shutdown()
+        {
+            let text = format!("lambda_shutdown {cause}");
+            self.cx
+                .config
+                .log
+                .write(Level::Warn, Origin::default(), &text);
+        }
+        // If this fails bash has ended, and there is nothing to wait for.
+        let _ = self.channel.write_lines(protocol::END_LINES);
+        let _ = ready([Some(self.channel.process.child.ended())], Some(STOP_GRACE));
+    }
+
+    fn run_shutdown(&mut self) -> std::result::Result<(), String> {
+        if !self.is_in_order() {
+            return Err("does not run: its shell has ended".to_owned());
+        }
+        self.guard_exit();
+        let mut limit = Limit::until(Instant::now() + SHUTDOWN_LIMIT);
+        match self.call_hook("lambda_shutdown", &mut limit) {
+            WaitOutcome::Report(report) if report.status == 0 => Ok(()),
+            WaitOutcome::Report(report) => Err(format!("ended with status {}", report.status)),
+            WaitOutcome::Overrun(_) => Err(format!("was stopped after {SHUTDOWN_LIMIT:?}")),
+            WaitOutcome::LastReport(_) | WaitOutcome::Ended(_) | WaitOutcome::Lost => {
+                Err("ended its shell".to_owned())
+            }
+        }
+    }
+
+    fn call_hook(&mut self, function: &str, limit: &mut Limit) -> WaitOutcome {
+        let nonce = self.channel.new_nonce();
+        // If this fails bash has ended, and the wait reports that.
+        let _ = self
+            .channel
+            .write_lines(&protocol::hook_lines(function, &nonce));
+        self.channel
+            .wait_for_report(&nonce, &mut Response::unwanted(""), limit)
+    }
+
+    /// Reseeds what would be the same in every copy of a snapshot: bash's RANDOM, and our nonces.
     pub(crate) fn renew_random(&mut self) {
-        let seed = self.channel.renew_marks();
+        let seed = self.channel.renew_nonces();
         // A shell that has ended is replaced when it is needed, by one with a seed of its own.
         self.end_fork();
         let _ = self.channel.write_lines(&protocol::reseed_line(seed));
@@ -81,20 +128,20 @@ impl Shell<'_> {
         self.channel.process.child.status().is_none() && !self.is_damaged && self.is_in_base_state()
     }
 
-    /// What a hook leaves is not undone: it is what the shell has by rights from now on.
-    fn keep_what_is_there(&mut self) {
+    /// What a hook changed is not undone: invocations start from it.
+    fn adopt_current_state(&mut self) {
         self.state = None;
         // A shell that has ended is replaced when it is needed.
         self.is_damaged = self.channel.ask_for_first_state().is_err();
         self.watch_descriptors();
         let shell = self.channel.process.child.pid();
-        self.leftovers = Some(Leftovers::watch(self.around, Some(shell)));
+        self.leftovers = Some(Leftovers::watch(self.cx, Some(shell)));
     }
 
     fn stop_hook(&mut self, overrun: Overrun) {
         let shell = self.channel.process.child.pid();
         if let Some(leftovers) = &self.leftovers {
-            let grace = self.around.config.stop_grace(overrun);
+            let grace = self.cx.config.stop_grace(overrun);
             processes::stop(|| leftovers.of_handler(Some(shell)), grace);
         }
         self.channel.process.child.kill();

@@ -23,13 +23,13 @@ use coshell_process::sys;
 use coshell_process::{processes, response_pipe};
 
 /// How long bash may take for what it does between invocations, before it counts as lost.
-const SETTLE_LIMIT: Duration = Duration::from_secs(5);
+const IDLE_LIMIT: Duration = Duration::from_secs(5);
 /// For how long it is left alone with its state, which fits into the pipe if it is not very long.
 const STATE_AFTER: Duration = Duration::from_millis(5);
 /// The same for a state that does not end.
 const STATE_LIMIT: Duration = Duration::from_secs(30);
 /// How often it is looked whether it is at it.
-const SETTLE_STEP: Duration = Duration::from_millis(100);
+const IDLE_STEP: Duration = Duration::from_millis(100);
 
 impl Channel {
     /// Makes bash run commands, of whatever length and whatever bytes.
@@ -46,19 +46,19 @@ impl Channel {
     pub(crate) fn wait_for_fork(&mut self) -> Option<Pid> {
         let begun = Instant::now();
         loop {
-            if let Some((pid, end)) = idle_lines::find_waiting(self.told.bytes()) {
-                self.told.take(end);
+            if let Some((pid, end)) = idle_lines::find_waiting_fork(self.control_buffer.bytes()) {
+                self.control_buffer.take(end);
                 // It is open in bash now.
-                if let Some((_, theirs)) = &mut self.turn {
+                if let Some((_, theirs)) = &mut self.go_ahead {
                     *theirs = None;
                 }
                 return Some(Pid::from_raw(pid));
             }
-            let [has_words, has_ended] = ready(self.words_or_end(), Some(SETTLE_STEP));
+            let [has_words, has_ended] = ready(self.control_or_exit(), Some(IDLE_STEP));
             let goes_on = if has_words {
                 self.read_control()
             } else {
-                !has_ended && begun.elapsed() < SETTLE_LIMIT
+                !has_ended && begun.elapsed() < IDLE_LIMIT
             };
             if !goes_on {
                 return None;
@@ -74,7 +74,7 @@ impl Channel {
         let (theirs, ours) = pipe2(OFlag::O_CLOEXEC)?;
         let lines =
             idle_lines::run_in_forks_lines(std::process::id(), theirs.as_fd(), has_own_exit);
-        self.turn = Some((sys::file(ours), Some(theirs)));
+        self.go_ahead = Some((sys::file(ours), Some(theirs)));
         self.write_lines(&lines)
     }
 
@@ -82,16 +82,16 @@ impl Channel {
     ///
     /// # Errors
     /// `EPIPE` when nobody can read it any more.
-    pub(crate) fn give_turn(&mut self, word: &[u8]) -> io::Result<()> {
-        let (turn, _) = self.turn.as_mut().ok_or(io::ErrorKind::NotConnected)?;
-        turn.write_all(word)
+    pub(crate) fn send_go_ahead(&mut self, word: &[u8]) -> io::Result<()> {
+        let (go_ahead, _) = self.go_ahead.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        go_ahead.write_all(word)
     }
 
     /// Makes bash show the variables that live on, for [`Channel::take_shown`]; whether it has.
     pub(crate) fn wait_for_kept(&mut self) -> bool {
-        let mark = self.marks.next();
-        let sent = self.write_lines(&idle_lines::kept_line(&mark));
-        sent.is_ok() && self.wait_for_mark(&mark)
+        let nonce = self.nonces.next();
+        let sent = self.write_lines(&idle_lines::kept_line(&nonce));
+        sent.is_ok() && self.wait_for_nonce(&nonce)
     }
 
     /// The variables that live on, as a fork showed them at its end; forgets them.
@@ -99,23 +99,23 @@ impl Channel {
         self.process.state.take()
     }
 
-    /// Expects the shell to report the end of a fork with `mark`, if the fork has not reported before.
-    pub(crate) fn expect_fork_end(&mut self, mark: String) {
-        self.fork_end = Some(mark);
+    /// Expects the shell to report the end of a fork with `nonce`, if the fork has not reported before.
+    pub(crate) fn expect_fork_end(&mut self, nonce: String) {
+        self.fork_end = Some(nonce);
     }
 
     /// Waits until a fork that has reported has ended, too; `false` if the shell ends, or it takes too long.
     pub(crate) fn wait_for_fork_end(&mut self) -> bool {
         match self.fork_end.take() {
-            Some(mark) => self.wait_for_mark(&mark) && self.wait_for_mark(&mark),
+            Some(nonce) => self.wait_for_nonce(&nonce) && self.wait_for_nonce(&nonce),
             None => true,
         }
     }
 
     /// The EXIT trap of `state` is the one that bash has by rights.
-    pub(crate) fn adopt_exit_trap(&mut self, state: &State) {
+    pub(crate) fn set_initial_exit_trap(&mut self, state: &State) {
         let trap = state.trap(b"EXIT");
-        self.own_exit_trap = trap.map_or_else(Vec::new, |command| [command, b"\n"].concat());
+        self.initial_exit_trap = trap.map_or_else(Vec::new, |command| [command, b"\n"].concat());
     }
 
     /// Makes bash run `lines`, then `commands`, and then show its state, which it owes us from then on.
@@ -123,7 +123,7 @@ impl Channel {
     /// # Errors
     /// `EPIPE` when bash has ended, also if it ends before it has shown what it owed before.
     pub(crate) fn ask_for_state_after(&mut self, lines: &[u8], commands: &[u8]) -> io::Result<()> {
-        if self.owed.is_some() {
+        if self.pending_state.is_some() {
             // One state at a time: the one before `commands` is of no use.
             self.wait_for_state().ok_or(io::ErrorKind::BrokenPipe)?;
         }
@@ -131,24 +131,24 @@ impl Channel {
         if !commands.is_empty() {
             self.run_commands(commands)?;
         }
-        let mark = self.marks.next();
-        self.write_lines(&idle_lines::state_line(&mark))?;
-        self.owed = Some(mark);
+        let nonce = self.nonces.next();
+        self.write_lines(&idle_lines::state_line(&nonce))?;
+        self.pending_state = Some(nonce);
         Ok(())
     }
 
     /// The line by which bash resets what costs less to reset than to look at, and shows its state. Before that it opens
     /// again what it has to, so that its descriptors are at rest when its state is there.
     fn reset_lines(&mut self) -> (String, String) {
-        let mark = self.marks.next();
+        let nonce = self.nonces.next();
         let reopening = if self.process.is_reopened {
             REOPEN_LINE
         } else {
             ""
         };
         (
-            format!("{reopening}{}", idle_lines::reset_line(&mark)),
-            mark,
+            format!("{reopening}{}", idle_lines::reset_line(&nonce)),
+            nonce,
         )
     }
 
@@ -157,21 +157,21 @@ impl Channel {
     /// # Errors
     /// `EPIPE` when bash has ended.
     pub(crate) fn ask_for_state_after_reset(&mut self) -> io::Result<()> {
-        if self.is_owed_state() {
+        if self.is_state_pending() {
             return Ok(());
         }
-        let (lines, mark) = self.reset_lines();
+        let (lines, nonce) = self.reset_lines();
         self.write_lines(&lines)?;
-        self.owed = Some(mark);
+        self.pending_state = Some(nonce);
         Ok(())
     }
 
     /// What does the same when it is called, as soon as nobody waits for bash any more.
     pub(crate) fn ask_later_for_state_after_reset(&mut self) -> Box<dyn FnOnce() + Send> {
-        let (lines, mark) = self.reset_lines();
+        let (lines, nonce) = self.reset_lines();
         let script = Arc::clone(&self.process.script);
         let was_asked = Arc::new(AtomicBool::new(false));
-        self.asked_later = Some((mark, Arc::clone(&was_asked)));
+        self.state_requested_later = Some((nonce, Arc::clone(&was_asked)));
         Box::new(move || {
             let sent = script.as_ref().write_all(lines.as_bytes());
             was_asked.store(sent.is_ok(), Ordering::Relaxed);
@@ -179,11 +179,11 @@ impl Channel {
     }
 
     /// Learns whether bash was asked later for its state.
-    fn take_asked_later(&mut self) {
-        if let Some((mark, was_asked)) = self.asked_later.take()
+    fn take_state_requested_later(&mut self) {
+        if let Some((nonce, was_asked)) = self.state_requested_later.take()
             && was_asked.load(Ordering::Relaxed)
         {
-            self.owed = Some(mark);
+            self.pending_state = Some(nonce);
         }
     }
 
@@ -192,46 +192,46 @@ impl Channel {
     /// # Errors
     /// `EPIPE` when bash has ended.
     pub(crate) fn ask_for_first_state(&mut self) -> io::Result<()> {
-        let mark = self.marks.next();
-        self.write_lines(&idle_lines::first_state_line(&mark))?;
-        self.owed = Some(mark);
+        let nonce = self.nonces.next();
+        self.write_lines(&idle_lines::first_state_line(&nonce))?;
+        self.pending_state = Some(nonce);
         Ok(())
     }
 
-    /// Expects the state with `mark`, which lines that were sent ask for.
-    pub(crate) fn expect_state(&mut self, mark: String) {
-        self.owed = Some(mark);
+    /// Expects the state with `nonce`, which lines that were sent ask for.
+    pub(crate) fn expect_state(&mut self, nonce: String) {
+        self.pending_state = Some(nonce);
     }
 
     /// Whether bash owes us a state.
-    pub(crate) fn is_owed_state(&mut self) -> bool {
-        self.take_asked_later();
-        self.owed.is_some()
+    pub(crate) fn is_state_pending(&mut self) -> bool {
+        self.take_state_requested_later();
+        self.pending_state.is_some()
     }
 
     /// Waits for the state that bash owes us; `None` if it ends, or takes longer than it may.
     pub(crate) fn wait_for_state(&mut self) -> Option<State> {
-        let mark = self.owed.take()?;
-        if !self.wait_for_mark(&mark) {
+        let nonce = self.pending_state.take()?;
+        if !self.wait_for_nonce(&nonce) {
             return None;
         }
         State::read(self.process.state.take())
     }
 
-    /// Waits until bash has done all that stands before `mark`; `false` if it ends, or takes longer than it may.
-    fn wait_for_mark(&mut self, mark: &str) -> bool {
+    /// Waits until bash has done all that stands before `nonce`; `false` if it ends, or takes longer than it may.
+    fn wait_for_nonce(&mut self, nonce: &str) -> bool {
         // A DEBUG trap of the handler's may print our lines: there no NUL follows.
-        let mark = format!("{mark}\0");
+        let nonce = format!("{nonce}\0");
         let begun = Instant::now();
         let (mut silent, mut is_late) = (false, false);
         loop {
-            if let Some(at) = self.told.find(mark.as_bytes()) {
-                self.told.take(at + mark.len());
+            if let Some(at) = self.control_buffer.find(nonce.as_bytes()) {
+                self.control_buffer.take(at + nonce.len());
                 return true;
             }
-            let [words, end] = self.words_or_end();
+            let [words, end] = self.control_or_exit();
             let state = self.process.state.source().filter(|_| is_late);
-            let step = if is_late { SETTLE_STEP } else { STATE_AFTER };
+            let step = if is_late { IDLE_STEP } else { STATE_AFTER };
             let [has_words, has_ended, has_state] = ready([words, end, state], Some(step));
             let goes_on = if has_words {
                 self.read_control()
@@ -244,7 +244,7 @@ impl Channel {
                 begun.elapsed() < STATE_LIMIT
             } else {
                 // It takes a millisecond; a handler can make it impossible.
-                let is_over = self.stays_silent(&mut silent) || begun.elapsed() > SETTLE_LIMIT;
+                let is_over = self.stays_silent(&mut silent) || begun.elapsed() > IDLE_LIMIT;
                 !is_over || processes::is_runnable(self.process.child.pid())
             };
             if !goes_on {

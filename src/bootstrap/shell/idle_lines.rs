@@ -9,10 +9,10 @@ use memchr::{memchr, memmem};
 use super::protocol::{INHERITED_LOG, INHERITED_RESPONSE, LOG, LOG_LINE, RESPONSE};
 use crate::child::arguments::Separator;
 
-/// Where bash opens what forks wait at, before it is moved to [`TURN`].
-const OPENED_TURN: i32 = 79;
+/// Where bash opens what forks wait at, before it is moved to [`GO_AHEAD`].
+const OPENED_GO_AHEAD: i32 = 79;
 /// The number of that in bash.
-const TURN: i32 = 67;
+const GO_AHEAD: i32 = 67;
 
 /// The lines that make bash fork, ahead of the event that the fork takes; `shows_kept` if the fork is to
 /// show the variables that live on when the handler has returned; `in_function` if what it does runs in a function:
@@ -31,35 +31,35 @@ pub(crate) fn fork_lines(shows_kept: bool, in_function: bool) -> String {
 pub(crate) const GUARD_EXIT_LINE: &str = "\\__driver_guard_exit\n";
 
 /// The line that reports how the handler ended.
-pub(crate) fn report_line(mark: &str) -> String {
-    format!("\\,, \"$?\" {mark}\n")
+pub(crate) fn report_line(nonce: &str) -> String {
+    format!("\\,, \"$?\" {nonce}\n")
 }
 
-/// The lines that make a shell one whose forks take the events. They wait at `turn`, a descriptor of the process
+/// The lines that make a shell one whose forks take the events. They wait at `go_ahead`, a descriptor of the process
 /// `host`. The file may define an `exit` of its own.
-pub(crate) fn run_in_forks_lines(host: u32, turn: BorrowedFd, has_own_exit: bool) -> String {
-    let turn = turn.as_raw_fd();
+pub(crate) fn run_in_forks_lines(host: u32, go_ahead: BorrowedFd, has_own_exit: bool) -> String {
+    let go_ahead = go_ahead.as_raw_fd();
     let own = if has_own_exit { " own" } else { "" };
     format!(
         "\\__driver_seldom __driver_run_in_subshells{own}\n\
-         \\__driver_redirect '{OPENED_TURN}</proc/{host}/fd/{turn}'\n\
-         \\__driver_seldom __driver_adopt {OPENED_TURN} {TURN}\n"
+         \\__driver_redirect '{OPENED_GO_AHEAD}</proc/{host}/fd/{go_ahead}'\n\
+         \\__driver_seldom __driver_adopt {OPENED_GO_AHEAD} {GO_AHEAD}\n"
     )
 }
 
 /// What a fork that waits for its event is told: that the event is there, and the mark of its report.
-pub(crate) fn turn(separator: Separator, mark: &str) -> String {
+pub(crate) fn go_ahead(separator: Separator, nonce: &str) -> String {
     match separator {
-        Separator::Nul => format!("nul {mark}\n"),
-        Separator::Newline => format!("newlines {mark}\n"),
+        Separator::Nul => format!("nul {nonce}\n"),
+        Separator::Newline => format!("newlines {nonce}\n"),
     }
 }
 
 /// What a fork that waits for its event is told when none comes.
-pub(crate) const NO_TURN: &[u8] = b"end\n";
+pub(crate) const NO_EVENT: &[u8] = b"end\n";
 
 /// Finds the process id of a fork that waits for its event, and where what it says ends.
-pub(crate) fn find_waiting(bytes: &[u8]) -> Option<(i32, usize)> {
+pub(crate) fn find_waiting_fork(bytes: &[u8]) -> Option<(i32, usize)> {
     const WAITING: &[u8] = b"waiting\0";
     let start = memmem::rfind(bytes, WAITING)? + WAITING.len();
     let end = start + memchr(b'\0', &bytes[start..])?;
@@ -68,23 +68,23 @@ pub(crate) fn find_waiting(bytes: &[u8]) -> Option<(i32, usize)> {
 }
 
 /// The line that makes bash show its state.
-pub(crate) fn state_line(mark: &str) -> String {
-    format!("\\,,, {mark}\n")
+pub(crate) fn state_line(nonce: &str) -> String {
+    format!("\\,,, {nonce}\n")
 }
 
 /// The line that makes bash reset what costs less to reset than to look at, and show its state.
-pub(crate) fn reset_line(mark: &str) -> String {
-    format!("\\,,, {mark} reset\n")
+pub(crate) fn reset_line(nonce: &str) -> String {
+    format!("\\,,, {nonce} reset\n")
 }
 
 /// The line that makes bash show its state, and what it resets otherwise.
-pub(crate) fn first_state_line(mark: &str) -> String {
-    format!("\\,,, {mark} first\n")
+pub(crate) fn first_state_line(nonce: &str) -> String {
+    format!("\\,,, {nonce} first\n")
 }
 
 /// The line that makes a bash that is about to be replaced show the variables that live on.
-pub(crate) fn kept_line(mark: &str) -> String {
-    format!("\\__driver_show_all_kept {mark}\n")
+pub(crate) fn kept_line(nonce: &str) -> String {
+    format!("\\__driver_show_all_kept {nonce}\n")
 }
 
 /// The line that makes bash read what lies in the file of the arguments.

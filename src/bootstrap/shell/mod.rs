@@ -3,31 +3,31 @@
 //! bash is started once and sources the handler's file once. An invocation is two lines on its
 //! script (see `protocol.rs`): bash calls the function, and reports. No process is started for it,
 //! unless `COSHELL_ISOLATION` asks for one. Whatever a handler does to the shell is either put back
-//! in [`Shell::settle`] or costs a new shell there, never an invocation. Neighbours: `process.rs`
-//! starts bash, `channel.rs`, `control.rs` and `idle.rs` talk and wait, `asked.rs` is what handlers want of their
-//! responses, `settle.rs` puts the shell in order with what `state.rs`, `outlook.rs`, `restore.rs`, `limits.rs` and
+//! in [`Shell::clean_up`] or costs a new shell there, never an invocation. Neighbours: `process.rs`
+//! starts bash, `channel.rs`, `control.rs` and `idle.rs` talk and wait, `response_request.rs` is what handlers want of their
+//! responses, `clean_up.rs` puts the shell in order with what `state.rs`, `file_traits.rs`, `restore.rs`, `limits.rs` and
 //! `descriptors.rs` know, `kept.rs` has the variables that live on, `forks.rs` makes forks ahead, `hook.rs` runs what belongs to
 //! no invocation, `failure.rs` puts failures into words; processes are `child/`.
 
-mod asked;
 mod channel;
+mod clean_up;
 mod control;
 mod descriptors;
 mod failure;
+mod file_traits;
 mod forks;
 mod hook;
 mod idle;
 mod idle_lines;
 mod kept;
 mod limits;
-mod marks;
+mod nonces;
 mod observers;
-mod outlook;
 mod process;
 pub(crate) mod protocol;
 mod renew;
+mod response_request;
 mod restore;
-mod settle;
 mod start;
 mod start_lines;
 mod state;
@@ -38,17 +38,15 @@ use std::time::{Duration, Instant};
 
 use nix::sys::wait::WaitStatus;
 
-use crate::child::Surroundings;
+use crate::child::LaneContext;
 use crate::child::arguments::{Arguments, Separator};
 use crate::child::leftovers::Leftovers;
-use crate::child::rest::{Finished, take_rest};
-use crate::config::STOP_GRACE;
+use crate::child::rest::{Finished, take_late_output};
 use crate::error::Result;
 use crate::invocation::{Invocation, Outcome};
-use crate::log::{Level, Origin};
 use crate::response::Response;
-use crate::wait::{Limit, Overrun, ready};
-use channel::{Channel, Told};
+use crate::wait::{Limit, Overrun};
+use channel::{Channel, WaitOutcome};
 use coshell_process::processes;
 use descriptors::Watch;
 use forks::Forks;
@@ -58,15 +56,13 @@ use protocol::{Context, Ended, Report};
 pub(crate) use start::{Loading, Starting};
 use state::State;
 
-/// How long `lambda_shutdown` may take.
-const SHUTDOWN_LIMIT: Duration = Duration::from_millis(200);
 /// How long a shell whose fork was stopped may take to report that.
 const REPORT_LIMIT: Duration = Duration::from_millis(500);
 
 /// A live bash with a handler loaded.
 #[derive(Debug)]
 pub(crate) struct Shell<'a> {
-    around: Surroundings<'a>,
+    cx: LaneContext<'a>,
     channel: Channel,
     /// bash's version, major and minor.
     version: (u32, u32),
@@ -96,7 +92,7 @@ pub(crate) struct Shell<'a> {
     /// The file defines `lambda_shutdown`.
     has_shutdown: bool,
     /// The next one, up to where the file is sourced.
-    spare: Option<Box<Starting<'a>>>,
+    standby: Option<Box<Starting<'a>>>,
 }
 
 impl Shell<'_> {
@@ -119,11 +115,11 @@ impl Shell<'_> {
         }
         // The handler was not called, so that it can be called now.
         self.replace()?;
-        self.warm(invocation);
+        self.prime(invocation);
         let outcome = self.try_invoke(invocation, response, limit);
         Ok(outcome.unwrap_or_else(|| {
-            let function = self.around.handler.label();
-            Outcome::Failure(failure::of_loss(function, &self.around.logs.tail()))
+            let function = self.cx.handler.label();
+            Outcome::Failure(failure::shell_lost(function, &self.cx.logs.tail()))
         }))
     }
 
@@ -134,46 +130,46 @@ impl Shell<'_> {
         response: &mut Response,
         limit: &mut Limit,
     ) -> Option<Outcome> {
-        self.around.logs.begin(invocation.origin());
-        let (mark, sent) = self.send(invocation)?;
-        let mut told = self.channel.wait_for_report(&mark, response, limit);
-        if !matches!(told, Told::Report(_)) {
+        self.cx.logs.begin(invocation.origin());
+        let (nonce, sent) = self.send(invocation)?;
+        let mut told = self.channel.wait_for_report(&nonce, response, limit);
+        if !matches!(told, WaitOutcome::Report(_)) {
             self.is_damaged = true;
-            let is_overrun = matches!(told, Told::Overrun(_));
+            let is_overrun = matches!(told, WaitOutcome::Overrun(_));
             if !is_overrun && (sent.is_err() || !self.channel.has_begun()) {
                 return None;
             }
         }
         // A variable that is readonly by now kept the driver from calling the handler; or the fork that
         // was to call it is gone.
-        if let Told::Report(report) = &told
+        if let WaitOutcome::Report(report) = &told
             && (report.ended == Ended::NotCalled || self.is_forked() && !self.channel.has_begun())
         {
             return None;
         }
-        if let Told::Report(report) = &told
+        if let WaitOutcome::Report(report) = &told
             && report.has_exit_trap
         {
             told = self.run_exit_trap(report.clone(), response, limit);
         }
-        if !matches!(told, Told::Overrun(_) | Told::Lost)
-            && let Err(overrun) = self.take_rest(response, limit)
+        if !matches!(told, WaitOutcome::Overrun(_) | WaitOutcome::Lost)
+            && let Err(overrun) = self.take_late_output(response, limit)
         {
             self.is_damaged = true;
-            told = Told::Overrun(overrun);
+            told = WaitOutcome::Overrun(overrun);
         }
         let mut running = Vec::new();
-        if let Told::Overrun(overrun) = told {
-            running = self.stop_handler(overrun, &mark);
+        if let WaitOutcome::Overrun(overrun) = told {
+            running = self.stop_handler(overrun, &nonce);
             // What it has printed is no log.
             self.channel.drop_output();
         }
-        self.around.logs.drain();
+        self.cx.logs.drain();
         Some(self.outcome(told, &running, response, limit))
     }
 
     /// Takes what the filters that the handler started still write.
-    fn take_rest(
+    fn take_late_output(
         &mut self,
         response: &mut Response,
         limit: &mut Limit,
@@ -189,7 +185,7 @@ impl Shell<'_> {
             return Ok(());
         };
         let channel = &self.channel;
-        self.shares_response = take_rest(
+        self.shares_response = take_late_output(
             Finished {
                 response: &channel.process.response,
                 event: &channel.process.event,
@@ -211,8 +207,8 @@ impl Shell<'_> {
         if self.is_forked() {
             return self.send_to_fork(invocation);
         }
-        let separator = Separator::suited_to(self.version, invocation);
-        let mark = self.channel.new_mark();
+        let separator = Separator::fastest_for(self.version, invocation);
+        let nonce = self.channel.new_nonce();
         let known = self.context.as_ref();
         let with_context = !known.is_some_and(|known| known.fits(invocation));
         if with_context {
@@ -220,28 +216,28 @@ impl Shell<'_> {
         }
         let context = self.context.as_ref().filter(|_| with_context);
         let arguments = protocol::arguments(invocation, context, separator);
-        let lines = protocol::invocation_lines(invocation, with_context, separator, &mark);
+        let lines = protocol::invocation_lines(invocation, with_context, separator, &nonce);
         self.channel.put(&arguments, invocation.input()).ok()?;
-        Some((mark, self.channel.write_lines(&lines)))
+        Some((nonce, self.channel.write_lines(&lines)))
     }
 
     fn send_to_fork(&mut self, invocation: &Invocation) -> Option<(String, io::Result<()>)> {
         if !self.make_fork() {
             return None;
         }
-        let separator = Separator::suited_to(self.version, invocation);
-        let mark = self.channel.new_mark();
-        let arguments = Arguments::fixed(invocation, separator);
+        let separator = Separator::fastest_for(self.version, invocation);
+        let nonce = self.channel.new_nonce();
+        let arguments = Arguments::event_first(invocation, separator);
         self.channel.put(&arguments, invocation.input()).ok()?;
         self.channel.cut_arguments(&arguments).ok()?;
         // The shell reads this when the fork has ended.
-        let end = self.channel.new_mark();
+        let end = self.channel.new_nonce();
         let sent = self.channel.write_lines(&idle_lines::report_line(&end));
         self.channel.expect_fork_end(end);
         self.take_fork();
-        let turn = idle_lines::turn(separator, &mark);
-        let taken = self.channel.give_turn(turn.as_bytes());
-        Some((mark, sent.and(taken)))
+        let go_ahead = idle_lines::go_ahead(separator, &nonce);
+        let taken = self.channel.send_go_ahead(go_ahead.as_bytes());
+        Some((nonce, sent.and(taken)))
     }
 
     /// An EXIT trap that the handler set runs at the end of its invocation, as it would at the
@@ -251,17 +247,19 @@ impl Shell<'_> {
         report: Report,
         response: &mut Response,
         limit: &mut Limit,
-    ) -> Told {
-        let mark = self.channel.new_mark();
+    ) -> WaitOutcome {
+        let nonce = self.channel.new_nonce();
         // If bash has ended the wait tells.
         let _ = self
             .channel
-            .write_lines(&protocol::exit_trap_lines(report.status, &mark));
-        match self.channel.wait_for_report(&mark, response, limit) {
+            .write_lines(&protocol::exit_trap_lines(report.status, &nonce));
+        match self.channel.wait_for_report(&nonce, response, limit) {
             // The trap went through: the handler's own end counts.
-            Told::Report(after) if after.ended == Ended::Return => Told::Report(report),
+            WaitOutcome::Report(after) if after.ended == Ended::Return => {
+                WaitOutcome::Report(report)
+            }
             told => {
-                self.is_damaged = !matches!(told, Told::Report(_));
+                self.is_damaged = !matches!(told, WaitOutcome::Report(_));
                 told
             }
         }
@@ -269,14 +267,14 @@ impl Shell<'_> {
 
     /// Ends the handler, wherever it is, with all that it started: bash too, which tells in its EXIT
     /// trap where it was, unless the handler runs in a fork of it. The programs that ran.
-    fn stop_handler(&mut self, overrun: Overrun, mark: &str) -> Vec<String> {
+    fn stop_handler(&mut self, overrun: Overrun, nonce: &str) -> Vec<String> {
         let mut running = Vec::new();
         let shell = (!self.is_forked()).then(|| self.channel.process.child.pid());
         if self.is_forked() {
-            self.channel.ask_for_words();
+            self.channel.request_exit_trace();
         }
         if let Some(leftovers) = &self.leftovers {
-            let grace = self.around.config.stop_grace(overrun);
+            let grace = self.cx.config.stop_grace(overrun);
             running = processes::names(leftovers.of_handler(None));
             let bash = shell.or(leftovers.fork());
             processes::stop_handler(|| leftovers.of_handler(shell), grace, bash);
@@ -284,8 +282,8 @@ impl Shell<'_> {
         if self.is_forked() {
             let mut limit = Limit::until(Instant::now() + REPORT_LIMIT);
             let mut rest = Response::unwanted("");
-            let told = self.channel.wait_for_report(mark, &mut rest, &mut limit);
-            self.is_damaged = !matches!(told, Told::Report(_));
+            let told = self.channel.wait_for_report(nonce, &mut rest, &mut limit);
+            self.is_damaged = !matches!(told, WaitOutcome::Report(_));
         } else {
             self.channel.process.child.kill();
             while self.channel.read_control_now() {}
@@ -295,86 +293,41 @@ impl Shell<'_> {
 
     fn outcome(
         &mut self,
-        told: Told,
+        told: WaitOutcome,
         running: &[String],
         response: &mut Response,
         limit: &mut Limit,
     ) -> Outcome {
-        let (handler, logs) = (self.around.handler, self.around.logs);
-        let config = self.around.config;
-        let mut words = || self.channel.last_words().unwrap_or_default();
+        let (handler, logs) = (self.cx.handler, self.cx.logs);
+        let config = self.cx.config;
+        let mut words = || self.channel.exit_trace().unwrap_or_default();
         Outcome::Failure(match told {
-            Told::Report(report) | Told::LastReport(report) => {
+            WaitOutcome::Report(report) | WaitOutcome::LastReport(report) => {
                 if report.status == 0 && report.ended != Ended::NotCalled {
                     return response.succeed(limit, config.keep_trailing_newlines);
                 }
                 let report = if self.is_forked() {
-                    report.with_words_of_fork(self.channel.last_words())
+                    report.with_trace_of_fork(self.channel.exit_trace())
                 } else {
                     report
                 };
-                failure::of_report(handler.label(), &report, &logs.tail())
+                failure::handler_failed(handler.label(), &report, &logs.tail())
             }
-            Told::Ended(WaitStatus::Exited(_, 0)) => {
+            WaitOutcome::Ended(WaitStatus::Exited(_, 0)) => {
                 return response.succeed(limit, config.keep_trailing_newlines);
             }
-            Told::Ended(end) => {
+            WaitOutcome::Ended(end) => {
                 let words = words();
                 match Report::of_end(end, &words) {
                     // Its EXIT trap ran where it was, and ended the shell.
-                    Some(report) => failure::of_report(handler.label(), &report, &logs.tail()),
-                    None => failure::of_end(handler.label(), end, words, &logs.tail()),
+                    Some(report) => failure::handler_failed(handler.label(), &report, &logs.tail()),
+                    None => failure::shell_ended(handler.label(), end, words, &logs.tail()),
                 }
             }
-            Told::Lost => failure::of_loss(handler.label(), &logs.tail()),
-            Told::Overrun(overrun) => failure::of_stop(self.around, overrun, words(), running),
+            WaitOutcome::Lost => failure::shell_lost(handler.label(), &logs.tail()),
+            WaitOutcome::Overrun(overrun) => {
+                failure::handler_stopped(self.cx, overrun, words(), running)
+            }
         })
-    }
-
-    /// Whether there is something to do when the sandbox ends: the file defines `lambda_shutdown`.
-    pub(crate) fn has_shutdown(&self) -> bool {
-        self.has_shutdown
-    }
-
-    /// Runs `lambda_shutdown`, if the file defines it, and lets bash end by itself. Takes a quarter of
-    /// a second at most.
-    pub(crate) fn shut_down(&mut self) {
-        self.around.logs.begin(Origin::default());
-        // As before an invocation.
-        self.end_fork();
-        let is_in_order = !self.is_damaged && self.is_in_base_state();
-        if self.has_shutdown
-            && let Err(cause) = self.run_shutdown(is_in_order)
-        {
-            let log = &self.around.config.log;
-            log.write(
-                Level::Warn,
-                Origin::default(),
-                &format!("lambda_shutdown {cause}"),
-            );
-        }
-        // If bash has ended there is nothing to wait for.
-        let _ = self.channel.write_lines(protocol::END_LINES);
-        let _ = ready([Some(self.channel.process.child.ended())], Some(STOP_GRACE));
-    }
-
-    fn run_shutdown(&mut self, is_in_order: bool) -> std::result::Result<(), String> {
-        if !is_in_order {
-            return Err("is not run: its shell was stopped".to_owned());
-        }
-        self.guard_exit();
-        let mark = self.channel.new_mark();
-        // If bash has ended the wait tells.
-        let _ = self
-            .channel
-            .write_lines(&protocol::hook_lines("lambda_shutdown", &mark));
-        let mut limit = Limit::until(Instant::now() + SHUTDOWN_LIMIT);
-        let mut output = Response::unwanted("");
-        match self.channel.wait_for_report(&mark, &mut output, &mut limit) {
-            Told::Report(report) if report.status == 0 => Ok(()),
-            Told::Report(report) => Err(format!("ended with status {}", report.status)),
-            Told::Overrun(_) => Err(format!("is stopped after {SHUTDOWN_LIMIT:?}")),
-            Told::LastReport(_) | Told::Ended(_) | Told::Lost => Err("ended its shell".to_owned()),
-        }
     }
 }

@@ -3,7 +3,7 @@
 //! A handler in the live shell has functions of ours around it, and leaves them by an ERR trap and a function
 //! `exit` of ours. A trap on EXIT, ERR, DEBUG or RETURN would see these, and so would `set -x`. A file whose functions hold
 //! such words therefore gets what the words mean: its events run in forks, where bash ends them by itself, or with an
-//! isolation that has none, the shell ends with the event. Rather too often yes than no. Neighbours: `outlook.rs`, which asks
+//! isolation that has none, the shell ends with the event. Rather too often yes than no. Neighbours: `file_traits.rs`, which asks
 //! what the functions can change; `forks.rs`.
 
 use memchr::memmem;

@@ -12,7 +12,7 @@ use nix::unistd::pipe2;
 
 use super::state_pipe::StatePipe;
 use super::{protocol, start_lines};
-use crate::child::Surroundings;
+use crate::child::LaneContext;
 use coshell_process::sys;
 use coshell_process::{Child, memory_file, response_pipe, text_file};
 
@@ -41,20 +41,20 @@ pub(crate) struct Process {
 #[derive(Debug)]
 struct Scripts {
     driver: OwnedFd,
-    seldom: OwnedFd,
+    rare: OwnedFd,
 }
 
 impl Scripts {
-    fn of(around: Surroundings) -> io::Result<&'static Self> {
+    fn of(cx: LaneContext) -> io::Result<&'static Self> {
         static MADE: OnceLock<Scripts> = OnceLock::new();
         if let Some(made) = MADE.get() {
             return Ok(made);
         }
-        let (isolation, function) = (around.config.isolation, around.handler.label());
-        let delivery = around.delivery();
+        let (isolation, function) = (cx.config.isolation, cx.handler.label());
+        let delivery = cx.delivery();
         let scripts = Self {
             driver: text_file(c"driver", &start_lines::driver(isolation, delivery))?,
-            seldom: text_file(c"seldom", &start_lines::seldom(function, delivery))?,
+            rare: text_file(c"seldom", &start_lines::rare(function, delivery))?,
         };
         // Another thread may have been faster: one of the two is closed again.
         Ok(MADE.get_or_init(|| scripts))
@@ -66,16 +66,16 @@ impl Process {
     ///
     /// # Errors
     /// The system's, when there is no such program, or no descriptor or process left.
-    pub(crate) fn start(around: Surroundings) -> io::Result<Self> {
+    pub(crate) fn start(cx: LaneContext) -> io::Result<Self> {
         let arguments = memory_file(c"arguments")?;
         let event = memory_file(c"event")?;
         let (state, state_in) = StatePipe::open()?;
-        let scripts = Scripts::of(around)?;
+        let scripts = Scripts::of(cx)?;
         let (script_out, script) = pipe2(OFlag::O_CLOEXEC)?;
         let (control, control_in) = pipe2(OFlag::O_CLOEXEC)?;
         let (response, response_in) = response_pipe()?;
         let nothing = File::open("/dev/null")?;
-        let log = around.logs.pipe();
+        let log = cx.logs.pipe();
         let log = log.as_fd();
         let descriptors: [(BorrowedFd, i32); 12] = [
             (nothing.as_fd(), 0),
@@ -86,17 +86,17 @@ impl Process {
             (response_in.as_fd(), protocol::INHERITED_RESPONSE),
             (control_in.as_fd(), protocol::INHERITED_CONTROL),
             (log, protocol::INHERITED_LOG),
-            (scripts.seldom.as_fd(), protocol::INHERITED_SELDOM),
+            (scripts.rare.as_fd(), protocol::INHERITED_RARE),
             (state_in.as_fd(), protocol::INHERITED_STATE),
             (scripts.driver.as_fd(), protocol::INHERITED_DRIVER),
             (script_out.as_fd(), protocol::INHERITED_SCRIPT),
         ];
         let words = [
-            CString::new(around.config.bash.as_os_str().as_bytes())?,
+            CString::new(cx.config.bash.as_os_str().as_bytes())?,
             CString::new(format!("/dev/fd/{}", protocol::INHERITED_SCRIPT))?,
         ];
         Ok(Self {
-            child: Child::start(&words, &around.environment(), &descriptors)?,
+            child: Child::start(&words, &cx.environment(), &descriptors)?,
             script: Arc::new(sys::file(script)),
             control: sys::file(control),
             response,

@@ -22,7 +22,7 @@ pub(crate) const INHERITED_CONTROL: i32 = 73;
 /// Where the log goes, kept aside for handlers that lead their stderr elsewhere.
 pub(crate) const INHERITED_LOG: i32 = 74;
 /// The driver's other half.
-pub(crate) const INHERITED_SELDOM: i32 = 75;
+pub(crate) const INHERITED_RARE: i32 = 75;
 /// Where the shell shows its state.
 pub(crate) const INHERITED_STATE: i32 = 76;
 /// The driver's text; closed when it is read.
@@ -45,7 +45,7 @@ pub(crate) const LOG: i32 = 64;
 pub(crate) const STATE: i32 = 66;
 
 /// The driver's other half, as bash names it.
-const SELDOM_FILE: &str = "/dev/fd/65";
+const RARE_FILE: &str = "/dev/fd/65";
 
 /// What bash was last given for the variables that seldom change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -166,7 +166,7 @@ pub(crate) struct Report {
 impl Report {
     /// Of a shell that ended by itself where the handler did, since the handler has an EXIT trap: for the reason that its last
     /// words give.
-    pub(crate) fn of_end(end: WaitStatus, words: &LastWords) -> Option<Self> {
+    pub(crate) fn of_end(end: WaitStatus, words: &ExitTrace) -> Option<Self> {
         let WaitStatus::Exited(_, status) = end else {
             return None;
         };
@@ -187,7 +187,7 @@ impl Report {
 
     /// What a fork of the shell told of itself before it ended, which is not to be trusted beyond
     /// where it was, belongs to its report.
-    pub(crate) fn with_words_of_fork(mut self, words: Option<LastWords>) -> Self {
+    pub(crate) fn with_trace_of_fork(mut self, words: Option<ExitTrace>) -> Self {
         // Without a frame the handler has returned, and the status is its own.
         let Some(words) = words.filter(|words| !words.stack.is_empty()) else {
             return self;
@@ -225,7 +225,7 @@ pub(crate) fn invocation_lines(
     invocation: &Invocation,
     with_context: bool,
     separator: Separator,
-    mark: &str,
+    nonce: &str,
 ) -> String {
     let take = match (&invocation.deadline_ms, &invocation.trace_id) {
         (Some(_), None) => ",",
@@ -237,13 +237,13 @@ pub(crate) fn invocation_lines(
         Separator::Newline => ("\\__driver_context $'\\n'\n", "l"),
     };
     let context = if with_context { context } else { "" };
-    format!("{context}\\{take}{suffix}\n\\,, \"$?\" {mark}\n")
+    format!("{context}\\{take}{suffix}\n\\,, \"$?\" {nonce}\n")
 }
 
 /// The lines that run `function` of the file's, which belongs to no invocation, and report it. It is
 /// [`Ended::NotCalled`] if the file does not define it.
-pub(crate) fn hook_lines(function: &str, mark: &str) -> String {
-    format!("\\__driver_seldom __driver_hook {function}\n\\,, \"$?\" {mark}\n")
+pub(crate) fn hook_lines(function: &str, nonce: &str) -> String {
+    format!("\\__driver_seldom __driver_hook {function}\n\\,, \"$?\" {nonce}\n")
 }
 
 /// The line that starts bash's RANDOM anew.
@@ -258,17 +258,21 @@ pub(crate) const END_LINES: &str = "\\__driver_redirect '>&64'\n\\builtin exit 0
 pub(crate) const LEAVE_LINE: &str = "\\builtin exit \"${__driver_status:-$?}\"\n";
 
 /// The lines that run the EXIT trap which a handler left, and report again.
-pub(crate) fn exit_trap_lines(status: i32, mark: &str) -> String {
-    format!("\\__driver_seldom __driver_exit_trap {status}\n\\,, \"$?\" {mark}\n")
+pub(crate) fn exit_trap_lines(status: i32, nonce: &str) -> String {
+    format!("\\__driver_seldom __driver_exit_trap {status}\n\\,, \"$?\" {nonce}\n")
 }
 
-/// Finds the report that bears `mark` in what bash wrote; also where it ends. `None` while it
-/// is not complete. Right before it stands the EXIT trap that bash has now; `own_trap` is the one
+/// Finds the report that bears `nonce` in what bash wrote; also where it ends. `None` while it
+/// is not complete. Right before it stands the EXIT trap that bash has now; `initial_trap` is the one
 /// that it has by rights.
-pub(crate) fn find_report(bytes: &[u8], mark: &str, own_trap: &[u8]) -> Option<(Report, usize)> {
+pub(crate) fn find_report(
+    bytes: &[u8],
+    nonce: &str,
+    initial_trap: &[u8],
+) -> Option<(Report, usize)> {
     // A DEBUG trap of the handler's may print our lines: there no NUL follows.
-    let start = memmem::find(bytes, format!("{mark}\0").as_bytes())?;
-    let (fields, length) = fields_between(&bytes[start..], mark)?;
+    let start = memmem::find(bytes, format!("{nonce}\0").as_bytes())?;
+    let (fields, length) = fields_between(&bytes[start..], nonce)?;
     let mut fields = fields.into_iter();
     let ended = match fields.next()?.as_str() {
         "exit" => Ended::Exit,
@@ -285,7 +289,7 @@ pub(crate) fn find_report(bytes: &[u8], mark: &str, own_trap: &[u8]) -> Option<(
         command: fields.next().filter(|command| !command.is_empty()),
         parts: statuses(&fields.next().unwrap_or_default()),
         stack: fields.take(MAX_FRAMES).map(|text| frame(&text)).collect(),
-        has_exit_trap: before.ends_with(b" EXIT\n") && !before.ends_with(own_trap),
+        has_exit_trap: before.ends_with(b" EXIT\n") && !before.ends_with(initial_trap),
     };
     Some((report, start + length))
 }
@@ -307,33 +311,33 @@ fn fields_between(bytes: &[u8], word: &str) -> Option<(Vec<String>, usize)> {
 }
 
 /// Finds a report among the bytes of a response, and where it starts.
-pub(crate) fn find_misled_report(
+pub(crate) fn find_report_in_stdout(
     bytes: &[u8],
-    mark: &str,
-    own_trap: &[u8],
+    nonce: &str,
+    initial_trap: &[u8],
 ) -> Option<(Report, usize)> {
-    let (report, _) = find_report(bytes, mark, own_trap)?;
-    let before = &bytes[..memmem::find(bytes, format!("{mark}\0").as_bytes())?];
-    let start = before.strip_suffix(own_trap).unwrap_or(before).len();
+    let (report, _) = find_report(bytes, nonce, initial_trap)?;
+    let before = &bytes[..memmem::find(bytes, format!("{nonce}\0").as_bytes())?];
+    let start = before.strip_suffix(initial_trap).unwrap_or(before).len();
     Some((report, start))
 }
 
 /// How much of `bytes`, which come from the response's pipe, is no part of a report, for all that is
 /// known: bash writes the trap and the mark at once each, and one may be there without the other.
-pub(crate) fn before_misled_report(bytes: &[u8], mark: &str, own_trap: &[u8]) -> usize {
-    if mark.is_empty() {
+pub(crate) fn before_report_in_stdout(bytes: &[u8], nonce: &str, initial_trap: &[u8]) -> usize {
+    if nonce.is_empty() {
         return bytes.len();
     }
-    let mark = memmem::find(bytes, format!("{mark}\0").as_bytes());
-    let before = &bytes[..mark.unwrap_or(bytes.len())];
-    let without_trap = before.strip_suffix(own_trap);
+    let nonce = memmem::find(bytes, format!("{nonce}\0").as_bytes());
+    let before = &bytes[..nonce.unwrap_or(bytes.len())];
+    let without_trap = before.strip_suffix(initial_trap);
     without_trap.unwrap_or(before).len()
 }
 
 /// The last words of a shell that ended by itself. They are not to be trusted beyond where the
 /// shell was: a handler can write them too.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct LastWords {
+pub(crate) struct ExitTrace {
     /// `load` while the file was sourced, `options` when `set` refused them.
     pub kind: String,
     /// While the file was sourced: `file:line` of the command that failed.
@@ -347,7 +351,7 @@ pub(crate) struct LastWords {
 }
 
 /// Finds the last words in what bash wrote before it ended.
-pub(crate) fn find_last_words(bytes: &[u8]) -> Option<LastWords> {
+pub(crate) fn find_exit_trace(bytes: &[u8]) -> Option<ExitTrace> {
     let ends = b"died\0";
     let last = memmem::rfind(bytes, ends)?;
     let start = memmem::rfind(&bytes[..last], ends)?;
@@ -363,10 +367,10 @@ pub(crate) fn find_last_words(bytes: &[u8]) -> Option<LastWords> {
             !is_bottom(frame) && frame.function != "exit" && !is_own_function(&frame.function)
         })
         // A trap may run while bash reads the driver's other half.
-        .filter(|frame| frame.file != SELDOM_FILE)
+        .filter(|frame| frame.file != RARE_FILE)
         .take(MAX_FRAMES)
         .collect();
-    Some(LastWords {
+    Some(ExitTrace {
         kind,
         failed_at,
         command,
@@ -443,9 +447,9 @@ pub(crate) fn disabled(bytes: &[u8]) -> Option<String> {
     })
 }
 
-/// Finds the answer to [`load_lines`] that bears `mark`, and where it ends.
-pub(crate) fn find_loaded(bytes: &[u8], mark: &str) -> Option<(Loaded, usize)> {
-    let start = memmem::find(bytes, mark.as_bytes())?;
+/// Finds the answer to [`load_lines`] that bears `nonce`, and where it ends.
+pub(crate) fn find_loaded(bytes: &[u8], nonce: &str) -> Option<(Loaded, usize)> {
+    let start = memmem::find(bytes, nonce.as_bytes())?;
     let end = start + memchr(b'\0', &bytes[start..])?;
     let text = String::from_utf8_lossy(&bytes[start..end]).into_owned();
     let mut words = text.split_ascii_whitespace().skip(1);

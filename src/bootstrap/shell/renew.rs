@@ -33,7 +33,7 @@ impl Channel {
     /// # Errors
     /// The system's, or `EPIPE` when bash has ended or does not take them.
     pub(crate) fn renew(&mut self, log: &Arc<OwnedFd>) -> io::Result<(File, File)> {
-        if self.is_owed_state() {
+        if self.is_state_pending() {
             // It comes through what bash has now.
             self.wait_for_state().ok_or(io::ErrorKind::BrokenPipe)?;
         }
@@ -41,7 +41,7 @@ impl Channel {
         let (state, state_in) = StatePipe::open()?;
         let (response, response_in) = response_pipe()?;
         let (control, control_in) = pipe2(OFlag::O_CLOEXEC)?;
-        let turn = match &self.turn {
+        let go_ahead = match &self.go_ahead {
             Some(_) => Some(pipe2(OFlag::O_CLOEXEC)?),
             None => None,
         };
@@ -53,7 +53,7 @@ impl Channel {
             (LOG, log.as_fd()),
             (STATE, state_in.as_fd()),
         ];
-        let turn_out = turn.as_ref().map(|(turn, _)| turn.as_fd());
+        let turn_out = go_ahead.as_ref().map(|(go_ahead, _)| go_ahead.as_fd());
         let numbers = opened.iter().map(|(_, fd)| *fd).chain(turn_out);
         let numbers: Vec<_> = numbers.map(|fd| fd.as_raw_fd().to_string()).collect();
         let (host, numbers) = (std::process::id(), numbers.join(" "));
@@ -62,7 +62,7 @@ impl Channel {
         // What else is in the old pipe is of nobody who runs.
         let control = sys::file(control);
         let old_control = std::mem::replace(&mut self.process.control, control);
-        self.told = ControlBuffer::default();
+        self.control_buffer = ControlBuffer::default();
         self.ask_for_state_after(b"", b"")?;
         self.process.is_reopened = true;
         self.process.state = state;
@@ -79,8 +79,8 @@ impl Channel {
         drop(opened);
         self.process.arguments = arguments;
         self.process.event = event;
-        if let Some((_, ours)) = turn {
-            self.turn = Some((sys::file(ours), None));
+        if let Some((_, ours)) = go_ahead {
+            self.go_ahead = Some((sys::file(ours), None));
         }
         let old_response = std::mem::replace(&mut self.process.response, response);
         Ok((old_response, old_control))
@@ -101,12 +101,12 @@ impl Channel {
 impl Shell<'_> {
     /// Takes other files and pipes for all that the shell has, and another log.
     pub(super) fn renew_channels(&mut self) -> bool {
-        let logs = self.around.logs;
+        let logs = self.cx.logs;
         if logs.renew().is_err() {
             return false;
         }
         // It would write to the log that was.
-        self.spare = None;
+        self.standby = None;
         let Ok((response, control)) = self.channel.renew(&logs.pipe()) else {
             return false;
         };

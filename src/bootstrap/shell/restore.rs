@@ -4,7 +4,7 @@
 //! has been made readonly stays so, a special variable that has been unset is an ordinary one for good,
 //! a function that has been redefined could be made again but not at its place in its file, by which
 //! `BASH_SOURCE` and line numbers are known. Then another shell has to take the place of this one.
-//! Neighbours: `state.rs` reads states, `settle.rs` asks for them and runs the commands.
+//! Neighbours: `state.rs` reads states, `clean_up.rs` asks for them and runs the commands.
 
 use std::collections::BTreeMap;
 

@@ -13,9 +13,9 @@ use super::forks::Forks;
 use super::kept::Kept;
 use super::observers::Watching;
 use super::process::Process;
-use super::protocol::{self, LastWords, Loaded};
+use super::protocol::{self, ExitTrace, Loaded};
 use super::{Shell, start_lines};
-use crate::child::Surroundings;
+use crate::child::LaneContext;
 use crate::child::leftovers::Leftovers;
 use crate::error::{Error, Result};
 use crate::wait::{Limit, Overrun};
@@ -40,7 +40,7 @@ pub(crate) struct Starting<'a> {
 #[derive(Debug)]
 pub(crate) struct Loading<'a> {
     shell: Shell<'a>,
-    mark: String,
+    nonce: String,
     /// The file calls its handler while it is sourced.
     pub call: Option<Call>,
 }
@@ -50,17 +50,17 @@ impl<'a> Starting<'a> {
     ///
     /// # Errors
     /// [`Error::StartShell`] when bash cannot be executed.
-    pub(crate) fn start(around: Surroundings<'a>) -> Result<Self> {
+    pub(crate) fn start(cx: LaneContext<'a>) -> Result<Self> {
         let start = || -> io::Result<Self> {
-            let mut channel = Channel::open(Process::start(around)?)?;
+            let mut channel = Channel::open(Process::start(cx)?)?;
             let argument_zero = std::env::args().next();
             let argument_zero = argument_zero.unwrap_or_else(|| "bootstrap".to_owned());
-            let (function, mark) = (around.handler.label(), around.logs.mark());
-            let lines = start_lines::start_lines(&argument_zero, function, mark);
+            let (function, nonce) = (cx.handler.label(), cx.logs.nonce());
+            let lines = start_lines::start_lines(&argument_zero, function, nonce);
             // bash may have ended by now, for a reason that is told when it is waited for.
             let _ = channel.write_lines(&lines);
             let shell = Shell {
-                around,
+                cx,
                 channel,
                 version: (0, 0),
                 state: None,
@@ -75,11 +75,11 @@ impl<'a> Starting<'a> {
                 is_damaged: false,
                 served: 0,
                 has_shutdown: false,
-                spare: None,
+                standby: None,
             };
             Ok(Self { shell })
         };
-        start().map_err(|error| Error::start_shell(&around.config.bash, &error))
+        start().map_err(|error| Error::start_shell(&cx.config.bash, &error))
     }
 
     /// Whether bash has not ended; lets it go on if somebody has stopped it.
@@ -93,19 +93,19 @@ impl<'a> Starting<'a> {
     /// Has bash source the file, until [`Loading::finish`] waits for it.
     pub(crate) fn load(self) -> Loading<'a> {
         let mut shell = self.shell;
-        let (mark, state_mark) = (shell.channel.new_mark(), shell.channel.new_mark());
-        let (config, handler) = (shell.around.config, shell.around.handler);
+        let (nonce, state_mark) = (shell.channel.new_nonce(), shell.channel.new_nonce());
+        let (config, handler) = (shell.cx.config, shell.cx.handler);
         let file = handler.file.to_string_lossy();
         let text = std::fs::read(&handler.file).unwrap_or_default();
         let options = &config.shell_options;
-        let marks = (&*mark, &*state_mark);
+        let nonces = (&*nonce, &*state_mark);
         let watching = Watching::of(&text, options);
-        let lines = start_lines::load_lines(&file, config.isolation, options, watching, marks);
+        let lines = start_lines::load_lines(&file, config.isolation, options, watching, nonces);
         // If bash has ended the wait tells.
         let _ = shell.channel.write_lines(&lines);
         shell.channel.expect_state(state_mark);
         let call = shape::call_at_end(&text, handler.label());
-        Loading { shell, mark, call }
+        Loading { shell, nonce, call }
     }
 }
 
@@ -117,11 +117,11 @@ impl<'a> Loading<'a> {
     /// [`Error::LoadHandler`] with what was the matter with the handler; [`Error::Stopped`].
     pub(crate) fn finish(self) -> Result<Shell<'a>> {
         let Self {
-            mut shell, mark, ..
+            mut shell, nonce, ..
         } = self;
-        let (config, handler) = (shell.around.config, shell.around.handler);
-        let mut limit = Limit::new(shell.around.signals, None);
-        let loaded = match shell.channel.wait_until_loaded(&mark, &mut limit) {
+        let (config, handler) = (shell.cx.config, shell.cx.handler);
+        let mut limit = Limit::new(shell.cx.signals, None);
+        let loaded = match shell.channel.wait_until_loaded(&nonce, &mut limit) {
             Ok(Waited::Loaded(loaded)) => loaded,
             Ok(Waited::Ended) => return Err(shell.load_error()),
             Ok(Waited::Silent) => return Err(shell.silent_error()),
@@ -151,8 +151,8 @@ impl<'a> Loading<'a> {
             Loaded::Unusable(cause) => return Err(unusable(handler, &cause)),
         }
         let pid = shell.channel.process.child.pid();
-        shell.leftovers = Some(Leftovers::watch(shell.around, Some(pid)));
-        shell.around.logs.drain();
+        shell.leftovers = Some(Leftovers::watch(shell.cx, Some(pid)));
+        shell.cx.logs.drain();
         Ok(shell)
     }
 }
@@ -170,17 +170,17 @@ enum Waited {
 impl Channel {
     fn wait_until_loaded(
         &mut self,
-        mark: &str,
+        nonce: &str,
         limit: &mut Limit,
     ) -> std::result::Result<Waited, Overrun> {
         let mut looks = 0;
         loop {
-            let told = self.told.bytes();
-            if let Some((loaded, end)) = protocol::find_loaded(told, mark) {
-                self.told.take(end);
+            let told = self.control_buffer.bytes();
+            if let Some((loaded, end)) = protocol::find_loaded(told, nonce) {
+                self.control_buffer.take(end);
                 return Ok(Waited::Loaded(loaded));
             }
-            let [has_words, has_ended] = limit.ready(self.words_or_end(), Some(LOOK_EVERY))?;
+            let [has_words, has_ended] = limit.ready(self.control_or_exit(), Some(LOOK_EVERY))?;
             if has_words || has_ended {
                 if !has_words || !self.read_control() {
                     return Ok(Waited::Ended);
@@ -208,9 +208,9 @@ impl Channel {
 impl Shell<'_> {
     /// bash takes our lines, and does not do what they say.
     fn silent_error(&mut self) -> Error {
-        self.around.logs.drain();
-        let (config, handler) = (self.around.config, self.around.handler);
-        let tail = self.around.logs.tail();
+        self.cx.logs.drain();
+        let (config, handler) = (self.cx.config, self.cx.handler);
+        let tail = self.cx.logs.tail();
         let is_off = |word: &String| {
             word == "noexec"
                 || word.starts_with('-') && !word.starts_with("--") && word.contains('n')
@@ -267,31 +267,31 @@ impl Shell<'_> {
             .iter()
             .find(|(words, _)| tail.contains("/dev/fd/7") && tail.contains(words));
         let said = said.map(|(_, cause)| (*cause).to_owned());
-        protocol::disabled(self.channel.told.bytes()).or(said)
+        protocol::disabled(self.channel.control_buffer.bytes()).or(said)
     }
 
     fn load_error(&mut self) -> Error {
-        let mut limit = Limit::new(self.around.signals, None);
+        let mut limit = Limit::new(self.cx.signals, None);
         let status = self.channel.wait_for_exit(&mut limit);
-        self.around.logs.drain();
-        if let Some(cause) = self.known_cause(&self.around.logs.tail()) {
-            return unusable(self.around.handler, &cause);
+        self.cx.logs.drain();
+        if let Some(cause) = self.known_cause(&self.cx.logs.tail()) {
+            return unusable(self.cx.handler, &cause);
         }
         if !self.channel.has_started()
             && let Some(cause) = reason_in_environment()
         {
-            let bash = self.around.config.bash.clone();
+            let bash = self.cx.config.bash.clone();
             return Error::StartShell { bash, cause };
         }
         // Killed, or another program by now: then it had no last words.
-        let silent = LastWords {
+        let silent = ExitTrace {
             kind: "exited".to_owned(),
-            ..LastWords::default()
+            ..ExitTrace::default()
         };
-        let words = self.channel.last_words();
+        let words = self.channel.exit_trace();
         let words = words.or_else(|| self.channel.has_started().then_some(silent));
-        let (config, handler) = (self.around.config, self.around.handler);
-        failure::of_load(config, handler, status, words, &self.around.logs.tail())
+        let (config, handler) = (self.cx.config, self.cx.handler);
+        failure::load_failed(config, handler, status, words, &self.cx.logs.tail())
     }
 }
 

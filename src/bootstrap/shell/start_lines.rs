@@ -35,7 +35,7 @@ pub(crate) fn driver(isolation: Isolation, delivery: Delivery) -> String {
 }
 
 /// The driver's other half, which bash reads when it first needs it.
-pub(crate) fn seldom(function: &str, delivery: Delivery) -> String {
+pub(crate) fn rare(function: &str, delivery: Delivery) -> String {
     let text = without_comments(concat!(
         include_str!("../../../runtime-scripts/seldom.bash"),
         include_str!("../../../runtime-scripts/lambda.bash"),
@@ -93,26 +93,26 @@ pub(crate) fn start_lines(argument_zero: &str, function: &str, log_mark: Option<
     } else {
         ""
     };
-    let mark = log_mark.map(|mark| format!("__driver_log_mark={mark} "));
+    let nonce = log_mark.map(|nonce| format!("__driver_log_mark={nonce} "));
     format!(
         "{quiet}{}__driver_function={} BASH_ARGV0={}\n\
          . /dev/fd/{INHERITED_DRIVER}\n\
          exec {INHERITED_DRIVER}<&- {INHERITED_SCRIPT}<&-\n",
-        mark.unwrap_or_default(),
+        nonce.unwrap_or_default(),
         quote(function),
         quote(argument_zero),
     )
 }
 
 /// The lines that set the options, and source the file. If it may set an ERR trap, functions inherit one only if it says so;
-/// if it may watch each command, what it then shows of ours is thrown away. `marks` are those of what says that it is
+/// if it may watch each command, what it then shows of ours is thrown away. `nonces` are those of what says that it is
 /// loaded, and of the first state.
 pub(crate) fn load_lines(
     file: &str,
     isolation: Isolation,
     options: &[String],
     watching: Watching,
-    marks: (&str, &str),
+    nonces: (&str, &str),
 ) -> String {
     let mut lines = String::new();
     if watching.errors {
@@ -126,7 +126,7 @@ pub(crate) fn load_lines(
             words.join(" ")
         );
     }
-    let (mark, state_mark) = marks;
+    let (nonce, state_mark) = nonces;
     // On one line with what follows, `set -v` does not show that.
     let end = if watching.commands { ";" } else { "\n" };
     // For good: what bash sets aside meanwhile, at 10 and up, the file may close.
@@ -149,7 +149,7 @@ pub(crate) fn load_lines(
     };
     let _ = writeln!(
         lines,
-        "{{ __driver_exit=$?; {hidden}{traps}\\__driver_loaded {mark} \"$__driver_exit\"; }}{nowhere}\n\
+        "{{ __driver_exit=$?; {hidden}{traps}\\__driver_loaded {nonce} \"$__driver_exit\"; }}{nowhere}\n\
          \\builtin declare -F exec >/dev/null && \\__driver_redirect '>&63' || \\exec >&63\n\
          \\,,, {state_mark} first"
     );

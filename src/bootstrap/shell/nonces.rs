@@ -9,12 +9,12 @@ use coshell_process::sys;
 /// Marks that no handler can guess: 30 random bits each, and told to nobody before they are
 /// used. Short, since bash reads its script a byte at a time. To bash it is a number as well, to base 32.
 #[derive(Debug)]
-pub(crate) struct Marks {
+pub(crate) struct Nonces {
     /// Random ones, read ahead.
     bytes: Vec<u8>,
 }
 
-impl Marks {
+impl Nonces {
     const LETTERS: usize = 6;
 
     /// Reads the first ones ahead.
@@ -57,15 +57,15 @@ mod tests {
 
     #[test]
     fn marks_of_two_copies_differ_once_they_are_renewed() -> io::Result<()> {
-        let mut copies = [Marks::open()?, Marks::open()?];
-        for marks in &mut copies {
-            marks.bytes = vec![7; 60];
+        let mut copies = [Nonces::open()?, Nonces::open()?];
+        for nonces in &mut copies {
+            nonces.bytes = vec![7; 60];
         }
-        let [one, other] = copies.each_mut().map(Marks::next);
+        let [one, other] = copies.each_mut().map(Nonces::next);
         assert_eq!(one, other);
-        let seeds = copies.each_mut().map(Marks::renew);
+        let seeds = copies.each_mut().map(Nonces::renew);
         assert_ne!(seeds[0], seeds[1]);
-        let [one, other] = copies.each_mut().map(Marks::next);
+        let [one, other] = copies.each_mut().map(Nonces::next);
         assert_ne!(one, other);
         Ok(())
     }

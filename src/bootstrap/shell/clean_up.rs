@@ -10,9 +10,9 @@ use std::fmt::Write;
 use std::os::fd::AsFd;
 
 use super::descriptors::{Watch, leads_to};
+use super::file_traits::{file_traits, may_kill, observers};
 use super::limits::Limits;
 use super::observers::{defines_exit, live_commands, watch_commands};
-use super::outlook::{may_kill, observers, outlook};
 use super::protocol::{self, Context, OUR_DESCRIPTORS};
 use super::restore::{Restoration, has_aliases, restoration, restoration_of_few, without_aliases};
 use super::state::State;
@@ -32,7 +32,7 @@ const MAX_ATTEMPTS: usize = 4;
 const MAX_STATE_BYTES: usize = 256 * 1024;
 
 /// What became of a shell that was to be put back.
-enum PutBack {
+enum RestoreOutcome {
     /// It is as the file left it.
     Done,
     /// Bash cannot do it, because of this.
@@ -48,17 +48,17 @@ impl Shell<'_> {
     /// [`Error::StartShell`](crate::error::Error::StartShell) or
     /// [`Error::LoadHandler`](crate::error::Error::LoadHandler) when a new shell is needed and
     /// does not come up.
-    pub(crate) fn settle(&mut self, invocation: &Invocation) -> Result<()> {
+    pub(crate) fn clean_up(&mut self, invocation: &Invocation) -> Result<()> {
         if invocation.event.len() > KEPT_BYTES {
             self.channel.forget_event();
             sys::return_free_memory();
         }
         self.served += 1;
-        let config = self.around.config;
+        let config = self.cx.config;
         let is_worn = config.recycle_after.is_some_and(|most| self.served >= most);
         if !self.is_damaged && self.put_in_order(invocation) && !is_worn {
             // What a process wrote that has ended since is of this invocation.
-            self.around.logs.drain();
+            self.cx.logs.drain();
             self.keep_spare();
             return Ok(());
         }
@@ -66,21 +66,20 @@ impl Shell<'_> {
             leftovers.part(invocation, |_| false);
         }
         self.replace()?;
-        self.warm(invocation);
+        self.prime(invocation);
         Ok(())
     }
 
-    /// What can be done for [`Shell::settle`] as soon as the answer is on its way: bash works while the platform
+    /// What can be done for [`Shell::clean_up`] as soon as the answer is on its way: bash works while the platform
     /// takes it.
-    pub(crate) fn begin_settling(&mut self) -> Option<Box<dyn FnOnce() + Send>> {
-        let shows_state = !self.is_damaged
-            && !self.is_forked()
-            && self.around.config.isolation != Isolation::Process;
+    pub(crate) fn begin_clean_up(&mut self) -> Option<Box<dyn FnOnce() + Send>> {
+        let shows_state =
+            !self.is_damaged && !self.is_forked() && self.cx.config.isolation != Isolation::Process;
         shows_state.then(|| self.channel.ask_later_for_state_after_reset())
     }
 
     fn put_in_order(&mut self, invocation: &Invocation) -> bool {
-        match self.around.config.isolation {
+        match self.cx.config.isolation {
             Isolation::Process => {
                 // The state that it was to show when it was loaded may still be owed.
                 if self.is_in_base_state() && self.channel.wait_for_kept() {
@@ -91,33 +90,33 @@ impl Shell<'_> {
             }
             // The fork took with it all that the handler changed.
             _ if self.is_forked() => {
-                self.keep_from_fork() && self.part_from_leftovers(invocation) && self.make_fork()
+                self.keep_from_fork() && self.collect_leftovers(invocation) && self.make_fork()
             }
             _ => {
                 // To give it other pipes takes the state that was asked for.
                 let goes_on = self.channel.ask_for_state_after_reset().is_ok()
-                    && self.part_from_leftovers(invocation)
-                    && (self.channel.is_owed_state()
+                    && self.collect_leftovers(invocation)
+                    && (self.channel.is_state_pending()
                         || self.channel.ask_for_state_after(b"", b"").is_ok());
                 if !goes_on {
                     self.remember_kept();
                     return false;
                 }
                 // bash is at its state.
-                let put_back = match self.restore_limits() {
-                    Ok(()) => self.put_back(),
+                let restore_state = match self.restore_limits() {
+                    Ok(()) => self.restore_state(),
                     Err(cause) => {
                         self.remember_kept();
-                        PutBack::Impossible(cause)
+                        RestoreOutcome::Impossible(cause)
                     }
                 };
-                match put_back {
-                    PutBack::Done => {
+                match restore_state {
+                    RestoreOutcome::Done => {
                         self.forks.count_restored();
                         true
                     }
-                    PutBack::Lost => false,
-                    PutBack::Impossible(cause) => {
+                    RestoreOutcome::Lost => false,
+                    RestoreOutcome::Impossible(cause) => {
                         self.give_up(&cause, invocation.origin());
                         false
                     }
@@ -139,18 +138,18 @@ impl Shell<'_> {
 
     /// Bash cannot undo what the event changed.
     fn give_up(&mut self, cause: &str, origin: Origin) {
-        let is_undone = self.around.config.isolation == Isolation::Restore;
+        let is_undone = self.cx.config.isolation == Isolation::Restore;
         if is_undone && self.forks.count_replaced() {
             let text = format!(
                 "events run in forks of the shell from now on, because bash cannot undo what they leave: {cause}"
             );
-            self.around.config.log.write(Level::Warn, origin, &text);
+            self.cx.config.log.write(Level::Warn, origin, &text);
         }
     }
 
     /// Has a fresh shell do what the next invocation would have to wait for: it shows its state, gets the
     /// variables that live on and those that seldom change, or makes a fork.
-    pub(super) fn warm(&mut self, invocation: &Invocation) {
+    pub(super) fn prime(&mut self, invocation: &Invocation) {
         let is_ready = self.is_in_base_state() && self.give_kept();
         if !self.is_forked() && is_ready {
             let context = Context::of(invocation);
@@ -167,19 +166,19 @@ impl Shell<'_> {
             || if self.is_forked() {
                 !self.make_fork()
             } else {
-                !matches!(self.put_back(), PutBack::Done)
+                !matches!(self.restore_state(), RestoreOutcome::Done)
             };
     }
 
     /// Starts the bash that a later invocation may need. Not before the first answer, so that the
     /// init does not pay for it, and not beside the start of another one.
     fn keep_spare(&mut self) {
-        let config = self.around.config;
-        if !config.keeps_spare || self.spare.is_some() {
+        let config = self.cx.config;
+        if !config.keeps_standby || self.standby.is_some() {
             return;
         }
-        match Starting::start(self.around) {
-            Ok(spare) => self.spare = Some(Box::new(spare)),
+        match Starting::start(self.cx) {
+            Ok(standby) => self.standby = Some(Box::new(standby)),
             Err(error) => {
                 let text = format!("no spare: {error}");
                 config.log.write(Level::Warn, Origin::default(), &text);
@@ -190,14 +189,14 @@ impl Shell<'_> {
     /// Whether the shell is as the file left it, and it is known what that is: asks a shell that has just been
     /// loaded.
     pub(super) fn is_in_base_state(&mut self) -> bool {
-        !self.channel.is_owed_state() || matches!(self.put_back(), PutBack::Done)
+        !self.channel.is_state_pending() || matches!(self.restore_state(), RestoreOutcome::Done)
     }
 
     /// Makes the shell as it was when the file was sourced.
-    fn put_back(&mut self) -> PutBack {
+    fn restore_state(&mut self) -> RestoreOutcome {
         for _ in 0..MAX_ATTEMPTS {
             let Some(now) = self.channel.wait_for_state() else {
-                return PutBack::Lost;
+                return RestoreOutcome::Lost;
             };
             // What the handler did to the variables is mended by the next invocation.
             if (self.context.as_ref())
@@ -212,24 +211,24 @@ impl Shell<'_> {
             self.kept_descriptors = self.kept.descriptors(&now);
             let restoration = match &self.state {
                 None => match self.adopt(now) {
-                    commands if commands.is_empty() => return PutBack::Done,
+                    commands if commands.is_empty() => return RestoreOutcome::Done,
                     commands => Restoration::Commands {
                         lines: Vec::new(),
                         commands,
                     },
                 },
-                Some(base) if self.around.config.isolation == Isolation::Restore => {
+                Some(base) if self.cx.config.isolation == Isolation::Restore => {
                     restoration(base, &now, |name| self.kept.has(name))
                 }
                 Some(base) => restoration_of_few(base, &now),
             };
             let Some(lines) = self.lines_for_descriptors() else {
-                return PutBack::Impossible("a descriptor that the shell needs".to_owned());
+                return RestoreOutcome::Impossible("a descriptor that the shell needs".to_owned());
             };
             let mut lines = lines.into_bytes();
             let commands = match restoration {
-                Restoration::Impossible(cause) => return PutBack::Impossible(cause),
-                Restoration::None if lines.is_empty() => return PutBack::Done,
+                Restoration::Impossible(cause) => return RestoreOutcome::Impossible(cause),
+                Restoration::None if lines.is_empty() => return RestoreOutcome::Done,
                 Restoration::None => Vec::new(),
                 Restoration::Commands {
                     lines: more,
@@ -243,10 +242,10 @@ impl Shell<'_> {
                 }
             };
             if self.channel.ask_for_state_after(&lines, &commands).is_err() {
-                return PutBack::Lost;
+                return RestoreOutcome::Lost;
             }
         }
-        PutBack::Impossible("what its DEBUG trap does".to_owned())
+        RestoreOutcome::Impossible("what its DEBUG trap does".to_owned())
     }
 
     /// Takes `shown` for the state that the file left; the commands that make the shell ready for being put
@@ -256,25 +255,25 @@ impl Shell<'_> {
             self.state = Some(shown);
             return Vec::new();
         }
-        self.channel.adopt_exit_trap(&shown);
+        self.channel.set_initial_exit_trap(&shown);
         let bash = self.channel.process.child.pid();
         // It is at rest now, and has open what it has by rights.
         if matches!(
-            self.around.config.isolation,
+            self.cx.config.isolation,
             Isolation::Restore | Isolation::None
         ) {
             self.watch = Watch::start(bash);
         }
         let observers = observers(&shown);
         let mut commands = Vec::new();
-        if self.around.config.isolation == Isolation::Restore {
+        if self.cx.config.isolation == Isolation::Restore {
             self.limits = Some(Limits::of(bash));
-            let outlook = outlook(&shown);
+            let file_traits = file_traits(&shown);
             // One with much to show is forked: that takes less time than to look at it after each event. One that
             // watches the shell would see what is ours in it.
             self.forks.are_needed |=
-                outlook.changes_last_job || observers.any() || shown.len() > MAX_STATE_BYTES;
-            commands = outlook.commands;
+                file_traits.changes_last_job || observers.any() || shown.len() > MAX_STATE_BYTES;
+            commands = file_traits.commands;
         }
         if self.is_forked() {
             self.channel.waits_for_fork_end = may_kill(&shown);
@@ -329,7 +328,7 @@ impl Shell<'_> {
     /// A process that the handler left behind may hold its stdout or its stderr: the next invocation gets
     /// other pipes, and what the process still writes goes to the log of its own. For one that holds what else is the
     /// shell's all of that is renewed.
-    fn part_from_leftovers(&mut self, invocation: &Invocation) -> bool {
+    fn collect_leftovers(&mut self, invocation: &Invocation) -> bool {
         let Some(leftovers) = &mut self.leftovers else {
             return true;
         };
@@ -346,7 +345,7 @@ impl Shell<'_> {
         if !left.is_empty() && processes::hold_any(&left, &channels) {
             return self.renew_channels();
         }
-        let log = self.around.logs.pipe();
+        let log = self.cx.logs.pipe();
         let is_shared = self.shares_response
             || processes::hold(left.clone(), &process.response, None)
             || processes::hold(left, &*log, None);
@@ -356,12 +355,12 @@ impl Shell<'_> {
     /// Takes other pipes for the response and the log. What is still written to the ones before belongs to
     /// the invocation that has ended.
     fn renew_output(&mut self) -> bool {
-        let logs = self.around.logs;
+        let logs = self.cx.logs;
         if logs.renew().is_err() {
             return false;
         }
         // It would write to the log that was.
-        self.spare = None;
+        self.standby = None;
         let log = logs.pipe();
         let Ok(old) = self.channel.renew_output(log.as_fd()) else {
             return false;
@@ -382,7 +381,7 @@ impl Shell<'_> {
     /// What the variables that live on are by now, of a shell that is about to be replaced.
     fn remember_kept(&mut self) {
         let is_owed =
-            self.channel.is_owed_state() || self.channel.ask_for_state_after(b"", b"").is_ok();
+            self.channel.is_state_pending() || self.channel.ask_for_state_after(b"", b"").is_ok();
         if is_owed && let Some(now) = self.channel.wait_for_state() {
             self.kept.remember(&now);
         }
@@ -406,26 +405,26 @@ impl Shell<'_> {
             .as_ref()
             .is_some_and(|leftovers| !leftovers.all().is_empty());
         self.channel.process.child.kill();
-        self.around.logs.drain();
+        self.cx.logs.drain();
         // What was written since the response was taken is of a process that may have ended by now.
         if (has_leftovers || sys::bytes_ready(&self.channel.process.response) > 0)
             && let Ok(pipe) = self.channel.process.response.try_clone()
         {
-            self.around.logs.carry_leftover(pipe, false);
+            self.cx.logs.carry_leftover(pipe, false);
         }
         if has_leftovers && let Ok(pipe) = self.channel.process.control.try_clone() {
-            self.around.logs.carry_leftover(pipe, true);
+            self.cx.logs.carry_leftover(pipe, true);
         }
         // Without another pipe their lines are taken for those of the next invocation.
-        if has_leftovers && self.around.logs.renew().is_ok() {
-            self.spare = None;
+        if has_leftovers && self.cx.logs.renew().is_ok() {
+            self.standby = None;
         }
         // A spare that has ended meanwhile is none.
-        let spare = self.spare.take();
-        let spare = spare.and_then(|mut spare| spare.is_alive().then_some(spare));
-        let starting = match spare {
-            Some(spare) => *spare,
-            None => Starting::start(self.around)?,
+        let standby = self.standby.take();
+        let standby = standby.and_then(|mut standby| standby.is_alive().then_some(standby));
+        let starting = match standby {
+            Some(standby) => *standby,
+            None => Starting::start(self.cx)?,
         };
         let mut fresh = starting.load().finish()?;
         fresh.kept = std::mem::take(&mut self.kept);

@@ -29,14 +29,14 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// A request and its answer, on a connection of their own.
 #[derive(Debug)]
-pub(crate) struct Posting {
+pub(crate) struct StreamingPost {
     socket: Rc<Socket>,
     /// `None` when it is over.
-    connection: Option<http1::Connection<Io, Outgoing>>,
-    ahead: Rc<RefCell<Ahead>>,
+    connection: Option<http1::Connection<Io, OutgoingBody>>,
+    ahead: Rc<RefCell<BodyQueue>>,
     /// What the platform says so far.
     pub answer: Answer,
-    woken: Arc<Woken>,
+    woken: Arc<WokenFlag>,
 }
 
 /// What the platform says.
@@ -62,14 +62,14 @@ impl std::fmt::Debug for Answer {
     }
 }
 
-impl Posting {
+impl StreamingPost {
     /// Begins with `head`, on a connection that nobody else uses.
     ///
     /// # Errors
     /// Why it cannot, in words.
     pub(crate) fn begin(stream: TcpStream, head: Builder) -> Result<Self, String> {
-        let ahead = Rc::new(RefCell::new(Ahead::default()));
-        let request = head.body(Outgoing(Rc::clone(&ahead)));
+        let ahead = Rc::new(RefCell::new(BodyQueue::default()));
+        let request = head.body(OutgoingBody(Rc::clone(&ahead)));
         let request = request.map_err(|error| error.to_string())?;
         stream
             .set_nonblocking(true)
@@ -78,7 +78,7 @@ impl Posting {
             stream,
             is_full: Cell::new(false),
         });
-        let woken = Arc::new(Woken::default());
+        let woken = Arc::new(WokenFlag::default());
         let waker = Waker::from(Arc::clone(&woken));
         // It waits for nothing.
         let shaken = pin!(http1::handshake(Io(Rc::clone(&socket))));
@@ -200,9 +200,9 @@ fn words_of(error: &hyper::Error) -> String {
 
 /// Whether something that we wait for has happened while we polled.
 #[derive(Debug, Default)]
-struct Woken(AtomicBool);
+struct WokenFlag(AtomicBool);
 
-impl Wake for Woken {
+impl Wake for WokenFlag {
     fn wake(self: Arc<Self>) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -210,7 +210,7 @@ impl Wake for Woken {
 
 /// What hyper is to send next.
 #[derive(Debug, Default)]
-struct Ahead {
+struct BodyQueue {
     piece: Option<Bytes>,
     /// The body ends after the piece.
     is_ended: bool,
@@ -220,9 +220,9 @@ struct Ahead {
 
 /// The body of the request, as hyper sees it.
 #[derive(Debug)]
-struct Outgoing(Rc<RefCell<Ahead>>);
+struct OutgoingBody(Rc<RefCell<BodyQueue>>);
 
-impl Body for Outgoing {
+impl Body for OutgoingBody {
     type Data = Bytes;
     type Error = Infallible;
 

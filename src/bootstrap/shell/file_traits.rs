@@ -14,7 +14,7 @@ use super::state::{Resettable, State};
 
 /// What the first state of a shell says about the events to come.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Outlook {
+pub(crate) struct FileTraits {
     /// The commands that make the shell ready for being put back.
     pub commands: Vec<u8>,
     /// A function starts processes that it need not wait for, by which `$!` changes: bash cannot undo that.
@@ -22,7 +22,7 @@ pub(crate) struct Outlook {
 }
 
 /// Reads the first state of a shell.
-pub(crate) fn outlook(first: &State) -> Outlook {
+pub(crate) fn file_traits(first: &State) -> FileTraits {
     let mut code: Vec<&[u8]> = user_functions(first.all_bodies().unwrap_or_default()).collect();
     // Those of the driver's are not its file's.
     let traps = first.traps().map(|(_, command)| command);
@@ -94,7 +94,7 @@ pub(crate) fn outlook(first: &State) -> Outlook {
     };
     text.extend_from_slice(&reset_commands(reset, of_file, &optind));
     text.extend_from_slice(b"}\n");
-    Outlook {
+    FileTraits {
         commands: text,
         changes_last_job: has(&[b" & ", b"<(", b">(", b"coproc"])
             || lines().any(|line| line.ends_with(b" &")),
