@@ -10,9 +10,24 @@
 # Our descriptors: 70 the event and the variables, 76 this text, 77 the word to go on. The
 # script's are in place: 0 the event, 1 the response, 2 the log.
 
-# COSHELL_BASH may be a script that becomes bash: this is not for that one.
+# COSHELL_BASH may be a script that becomes bash: what follows is not for the bash that runs that script. Before 5.2 bash does
+# not know its own script here, but the command line does: the script is the first word that is no option.
 # shellcheck disable=SC2154 # from the environment
-[[ $0 == "$__driver_script" ]] || builtin return 0
+if [[ $0 != "$__driver_script" ]]; then
+  ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 502)) || builtin return 0
+  __driver_last=first
+  while IFS= builtin read -r -d '' __driver_word; do
+    case $__driver_last:$__driver_word in
+      first:* | takes_next:*) __driver_last=none ;;
+      none:--*) ;;
+      none:[-+]*[oO]) __driver_last=takes_next ;;
+      none:[-+]*) ;;
+      *) builtin break ;;
+    esac
+  done <"/proc/$$/cmdline"
+  [[ $__driver_word == "$__driver_script" ]] || builtin return 0
+  builtin unset -v __driver_last __driver_word
+fi
 \exec 76<&-
 # Two files of the host's: __driver_words is empty, unless the host stops the script, for the
 # status is 0 here then; __driver_end is script_end.bash. Where `set -e` is about to end the script bash knows more, and most
@@ -30,7 +45,7 @@ if [[ -v __driver_posix ]]; then
   builtin unset -v __driver_posix
   builtin set -o posix
   # It is on by now; this makes BASHOPTS say so.
-  builtin shopt -s inherit_errexit
+  { builtin shopt -s inherit_errexit; } 2>/dev/null
 fi
 # To assign to an exported name costs less than to export it with its value.
 builtin export LAMBDA_RUNTIME_AWS_REQUEST_ID LAMBDA_RUNTIME_DEADLINE_MS LAMBDA_RUNTIME_TRACE_ID _X_AMZN_TRACE_ID
@@ -40,7 +55,7 @@ builtin printf 'ready %s.%s\0' "${BASH_VERSINFO[0]}" "${BASH_VERSINFO[1]}"
 {
   # An empty line, or a word where the fields are separated by newlines.
   builtin read -r -u 77 __driver_word || builtin exit
-  builtin mapfile -t -d "${__driver_word:+$'\n'}" -u 70 __driver_fields
+  if [[ $__driver_word ]]; then builtin mapfile -t -u 70 __driver_fields; else builtin mapfile -t -d '' -u 70 __driver_fields; fi
   \exec 70<&- 77<&-
   # After the arguments that the handler's name gives, if the event is one.
   builtin set -- "$@" ${__driver_event+"${__driver_fields[0]}"}

@@ -76,6 +76,14 @@ impl<'a> Arguments<'a> {
         }
     }
 
+    /// The same with an empty field in the place of the event.
+    pub(crate) fn without_event(invocation: &'a Invocation, separator: Separator) -> Self {
+        Self {
+            event: Cow::default(),
+            ..Self::event_first(invocation, separator)
+        }
+    }
+
     /// How many bytes they have together.
     pub(crate) fn length(&self) -> usize {
         self.head.len() + self.event.len() + self.end.len()

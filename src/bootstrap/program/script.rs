@@ -16,6 +16,7 @@ use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
 use super::running::EventProcess;
+use super::why_not_started;
 use crate::child::LaneContext;
 use crate::child::arguments::{self, Arguments, Separator};
 use crate::error::{Error, Result};
@@ -31,6 +32,9 @@ use coshell_process::{Child, memory_file, response_pipe, text_file};
 const FIELDS: i32 = 70;
 const TEXT: i32 = 76;
 const WORD: i32 = 77;
+
+/// The first bash that knows its script, and the script's arguments, when it reads `BASH_ENV`.
+const KNOWS_ITS_SCRIPT: (u32, u32) = (5, 2);
 
 /// What a bash that is there says has fewer.
 const MAX_READY_BYTES: usize = 4096;
@@ -94,14 +98,16 @@ impl<'a> Script<'a> {
             version: (0, 0),
             waiting: None,
         };
-        let mut waiting = script.begin().map_err(failed)?;
+        let mut waiting = script.begin(None).map_err(failed)?;
         if let Some(error) =
             syntax_error(&config.bash, handler).or_else(|| no_commands(&config.bash, handler))
         {
             return Err(error.into());
         }
         script.version = waiting.until_ready(cx)?;
-        script.waiting = Some(waiting);
+        if !script.has_event_in_argv() {
+            script.waiting = Some(waiting);
+        }
         Ok(script)
     }
 
@@ -111,10 +117,10 @@ impl<'a> Script<'a> {
     /// [`Error::Stopped`]. If bash does not come up it is tried again when the event is there, and
     /// told of then.
     pub(crate) fn prepare(&mut self) -> Result<()> {
-        if self.waiting.is_some() {
+        if self.waiting.is_some() || self.has_event_in_argv() {
             return Ok(());
         }
-        let Ok(mut waiting) = self.begin() else {
+        let Ok(mut waiting) = self.begin(None) else {
             return Ok(());
         };
         match waiting.until_ready(self.cx) {
@@ -138,19 +144,22 @@ impl<'a> Script<'a> {
         &mut self,
         invocation: &Invocation,
     ) -> std::result::Result<EventProcess, String> {
-        // Somebody may have killed it.
+        // Another process may have killed it.
         let alive = |mut waiting: Waiting| waiting.child.status().is_none().then_some(waiting);
         let mut waiting = if let Some(waiting) = self.waiting.take().and_then(alive) {
             waiting
         } else {
-            let mut waiting = self.begin().map_err(|error| error.to_string())?;
+            let event = self.has_event_in_argv().then_some(invocation);
+            let mut waiting = self.begin(event).map_err(|error| match event {
+                Some(invocation) => why_not_started(&error, invocation),
+                None => error.to_string(),
+            })?;
             let ready = waiting.until_ready(self.cx);
             ready.map_err(|error| error.to_string())?;
             waiting
         };
-        let separator = Separator::fastest_for(self.version, invocation);
         waiting
-            .give(invocation, separator)
+            .give(invocation, self.version)
             .map_err(|error| error.to_string())?;
         Ok(EventProcess {
             child: waiting.child,
@@ -160,7 +169,14 @@ impl<'a> Script<'a> {
         })
     }
 
-    fn begin(&self) -> io::Result<Waiting> {
+    /// True if the event is an argument that bash has to be started with. Before 5.2 bash sets the positional parameters after
+    /// it has read `BASH_ENV`, so script.bash cannot add one.
+    fn has_event_in_argv(&self) -> bool {
+        self.version < KNOWS_ITS_SCRIPT && self.cx.delivery().is_argument()
+    }
+
+    /// Starts a bash that waits for its event, with that of `invocation` as its last argument if there is one.
+    fn begin(&self, invocation: Option<&Invocation>) -> io::Result<Waiting> {
         let (event, fields) = (memory_file(c"event")?, memory_file(c"fields")?);
         let exit_trace = memory_file(c"exit-trace")?;
         let (response, response_in) = response_pipe()?;
@@ -181,10 +197,14 @@ impl<'a> Script<'a> {
         environment.push(CString::new(format!("__driver_words={place}"))?);
         let place = format!("/proc/{}/fd/{}", std::process::id(), self.end.as_raw_fd());
         environment.push(CString::new(format!("__driver_end={place}"))?);
+        let mut argv = self.argv.clone();
+        if let Some(invocation) = invocation {
+            argv.push(CString::new(&*invocation.argument())?);
+        }
         let script = self.cx.handler.file.as_os_str().as_bytes();
         environment.push(CString::new([b"__driver_script=", script].concat())?);
         Ok(Waiting {
-            child: Child::start(&self.argv, &environment, &descriptors)?,
+            child: Child::start(&argv, &environment, &descriptors)?,
             response,
             event,
             fields,
@@ -261,13 +281,15 @@ impl Waiting {
         }
     }
 
-    /// Lays the event out, and lets bash go on.
-    fn give(&mut self, invocation: &Invocation, separator: Separator) -> io::Result<()> {
+    /// Writes the event where bash reads it, and lets bash of `version` go on.
+    fn give(&mut self, invocation: &Invocation, version: (u32, u32)) -> io::Result<()> {
         arguments::put(&mut self.event, &[invocation.input()])?;
-        Arguments::event_first(invocation, separator).put(&mut self.fields)?;
-        self.word.write_all(match separator {
-            Separator::Nul => b"\n",
-            Separator::Newline => b"newlines\n",
-        })
+        if version < KNOWS_ITS_SCRIPT {
+            // Without the event nothing holds a newline.
+            Arguments::without_event(invocation, Separator::Newline).put(&mut self.fields)?;
+            return self.word.write_all(b"newlines\n");
+        }
+        Arguments::event_first(invocation, Separator::Nul).put(&mut self.fields)?;
+        self.word.write_all(b"\n")
     }
 }
