@@ -51,7 +51,7 @@ pub(crate) struct Config {
     /// `COSHELL_DEADLINE_MARGIN_MS`: so long before the deadline the handler is stopped.
     pub deadline_margin: Option<Duration>,
     /// `COSHELL_LEFTOVERS=kill`: processes that outlive their invocation are ended.
-    pub ends_leftovers: bool,
+    pub kills_leftovers: bool,
     /// `COSHELL_RECYCLE_AFTER`: a function's shell serves so many invocations.
     pub recycle_after: Option<u64>,
     /// `COSHELL_SPARE=on`: a bash is started before it is needed. By default, if there is but one lane.
@@ -170,7 +170,7 @@ impl Config {
                 number("COSHELL_DEADLINE_MARGIN_MS", &mut invalid),
                 max_concurrency > 1 || initialization == Initialization::ManagedInstance,
             ),
-            ends_leftovers: choice(
+            kills_leftovers: choice(
                 "COSHELL_LEFTOVERS",
                 &[("keep", false), ("kill", true)],
                 &mut invalid,

@@ -15,7 +15,7 @@ use crate::wait::Overrun;
 
 /// The handler was stopped. `running` are the programs that it had started, which stand for the
 /// command where bash does not tell it.
-pub(crate) fn stopped(
+pub(crate) fn limit_exceeded(
     handler: &Handler,
     overrun: Overrun,
     margin: Option<Duration>,
@@ -43,11 +43,11 @@ pub(crate) fn stopped(
         None if running.is_empty() => String::new(),
         None => format!(" with {} running", running.join(", ")),
     };
-    failure(error_type, &format!("{what}{during}"), stack, tail)
+    failure_with_log(error_type, &format!("{what}{during}"), stack, tail)
 }
 
 /// The handler was not started: its time is up already.
-pub(crate) fn out_of_time(handler: &Handler, margin: Duration, left: Duration) -> Failure {
+pub(crate) fn deadline_too_close(handler: &Handler, margin: Duration, left: Duration) -> Failure {
     Failure {
         error_type: "Function.Timeout",
         message: format!(
@@ -63,7 +63,7 @@ pub(crate) fn out_of_time(handler: &Handler, margin: Duration, left: Duration) -
 
 /// bash does not know the line of the innermost frame when it ends. It is the one that holds the
 /// command, if no other line of the function does.
-pub(crate) fn find_line(stack: &mut [Frame], command: Option<&str>) {
+pub(crate) fn fill_in_line(stack: &mut [Frame], command: Option<&str>) {
     let (Some(frame), Some(command)) = (stack.first_mut(), command) else {
         return;
     };
@@ -113,12 +113,12 @@ fn begins_function(line: &str, function: &str) -> bool {
 
 /// What of a pipeline has failed, in words, if it is not `command`, which bash names: its last one. `place` is where
 /// that is.
-pub(crate) fn failed_part(
+pub(crate) fn describe_failed_part(
     statuses: &[i32],
     place: Option<&Frame>,
     command: Option<&str>,
 ) -> Option<String> {
-    let number = pipeline::failed_part(statuses)?;
+    let number = pipeline::failed_part_index(statuses)?;
     let count = statuses.len();
     let text = place.and_then(|place| {
         let line = usize::try_from(place.line).unwrap_or(0);
@@ -143,7 +143,7 @@ fn without_blanks(text: &str) -> String {
 }
 
 /// What happened, where, and the end of the log.
-pub(crate) fn failure(
+pub(crate) fn failure_with_log(
     error_type: &'static str,
     what: &str,
     stack: Vec<Frame>,
@@ -186,11 +186,11 @@ mod tests {
             "/../../examples/echo/function.sh"
         );
         let mut stack = [frame(file)];
-        find_line(&mut stack, Some("echo "));
+        fill_in_line(&mut stack, Some("echo "));
         assert_eq!(stack[0].line, 0, "two lines have it");
-        find_line(&mut stack, Some("echo \"$response\""));
+        fill_in_line(&mut stack, Some("echo \"$response\""));
         assert!(stack[0].line > 0);
-        find_line(&mut [frame("/no/such/file")], Some("x"));
+        fill_in_line(&mut [frame("/no/such/file")], Some("x"));
     }
 
     #[test]

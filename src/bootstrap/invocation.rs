@@ -63,7 +63,7 @@ pub(crate) fn without_newlines_at_end(bytes: &[u8]) -> &[u8] {
 
 impl Invocation {
     /// What the handler's standard input holds.
-    pub(crate) fn input(&self) -> &[u8] {
+    pub(crate) fn stdin_bytes(&self) -> &[u8] {
         if self.delivery.is_on_stdin() {
             &self.event
         } else {

@@ -17,7 +17,6 @@ use crate::child::LaneContext;
 use crate::child::logs::Logs;
 use crate::config::{Config, STOP_GRACE};
 use crate::error::{Error, Result};
-use crate::log::{Level, Origin};
 use crate::runtime::{load, logs, post_init_error, prepare, register_extension, serve};
 use crate::runtime_api::Client;
 use crate::wait::Signals;
@@ -187,7 +186,7 @@ fn lane(cx: LaneContext, init: &InitBarrier, _open: OwnedFd) -> Result<()> {
             let lane = cx.lane.unwrap_or_default();
             let text = format!("lane {lane} ends, the others go on: {error}");
             let log = &cx.config.log;
-            log.write(Level::Error, Origin::default(), &text);
+            log.error(format_args!("{text}"));
         }
     }
     ended

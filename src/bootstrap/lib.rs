@@ -76,7 +76,7 @@ fn prepare_process(config: &Config) -> error::Result<Arc<Signals>> {
     coshell_process::sys::outlive_stray_signals();
     let warn = |what: &str, error: &dyn Display| {
         let text = format!("cannot {what}: {error}");
-        config.log.write(Level::Warn, Origin::default(), &text);
+        config.log.warn(format_args!("{text}"));
     };
     if let Err(error) = coshell_process::sys::close_inherited_on_exec() {
         warn("list /proc/self/fd", &error);

@@ -62,9 +62,9 @@ pub(crate) struct ResponseRequest {
     /// `stream`, `http`, or `http-stream`.
     pub kind: String,
     /// The content type; or the status, and `Name: value` for each header.
-    pub words: Vec<String>,
+    pub arguments: Vec<String>,
     /// How many words there are to be; more than can be sent are not taken.
-    pub announced: usize,
+    pub argument_count: usize,
 }
 
 /// The response of one invocation.
@@ -91,12 +91,12 @@ impl<'a> Response<'a> {
         Self {
             sink: Some(sink),
             is_streamed,
-            ..Self::unwanted(request_id)
+            ..Self::discarded(request_id)
         }
     }
 
     /// One that nobody waits for.
-    pub(crate) fn unwanted(request_id: &'a str) -> Self {
+    pub(crate) fn discarded(request_id: &'a str) -> Self {
         Self {
             request_id,
             sink: None,
@@ -115,18 +115,18 @@ impl<'a> Response<'a> {
     }
 
     /// How many bytes were taken, and are not sent.
-    pub(crate) fn length(&self) -> usize {
+    pub(crate) fn unsent_len(&self) -> usize {
         self.kept.len()
     }
 
     /// The last `count` of the bytes that were taken and are not sent, or those that are there of them.
-    pub(crate) fn end(&self, count: usize) -> &[u8] {
+    pub(crate) fn unsent_end(&self, count: usize) -> &[u8] {
         let bytes = self.kept.bytes();
         &bytes[bytes.len().saturating_sub(count)..]
     }
 
     /// Leaves out the last `count` of them.
-    pub(crate) fn cut_end(&mut self, count: usize) {
+    pub(crate) fn remove_end(&mut self, count: usize) {
         self.kept.cut_end(count);
     }
 
@@ -136,7 +136,7 @@ impl<'a> Response<'a> {
     ///
     /// # Errors
     /// When the time is up before they are sent.
-    pub(crate) fn take(
+    pub(crate) fn read_from(
         &mut self,
         pipe: &File,
         limit: &mut Limit,
@@ -162,7 +162,7 @@ impl<'a> Response<'a> {
     ///
     /// # Errors
     /// When the time is up before the response has begun.
-    pub(crate) fn ask(
+    pub(crate) fn apply_request(
         &mut self,
         response_request: &ResponseRequest,
         limit: &mut Limit,
@@ -188,19 +188,19 @@ impl<'a> Response<'a> {
             // It is too large, whatever comes; and what it began with is gone.
             return Ok(());
         }
-        if response_request.announced > response_request.words.len() {
+        if response_request.argument_count > response_request.arguments.len() {
             fail(&format!(
                 "cannot send {} headers: they are too many",
-                response_request.announced.saturating_sub(1)
+                response_request.argument_count.saturating_sub(1)
             ));
             return Ok(());
         }
         if is_plain {
             self.prelude = None;
-            let named = response_request.words.first().map(|text| visible(text));
+            let named = response_request.arguments.first().map(|text| visible(text));
             self.content_type = named.filter(|text| !text.is_empty());
         } else {
-            match Prelude::read(&response_request.words) {
+            match Prelude::read(&response_request.arguments) {
                 Ok(prelude) => self.prelude = Some(prelude),
                 Err(cause) => fail(&cause),
             }
@@ -215,7 +215,7 @@ impl<'a> Response<'a> {
 
     /// What becomes of the invocation of a handler that has succeeded. Newlines at the end of an output that
     /// was kept are of its response if there are to be such.
-    pub(crate) fn succeed(&mut self, limit: &mut Limit, with_newlines: bool) -> Outcome {
+    pub(crate) fn finish(&mut self, limit: &mut Limit, with_newlines: bool) -> Outcome {
         if let Some(message) = self.fault.take() {
             return Outcome::Failure(Failure {
                 error_type: "Function.InvalidResponse",

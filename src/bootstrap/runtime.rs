@@ -12,9 +12,9 @@ use crate::child::LaneContext;
 use crate::child::logs::Logs;
 use crate::config::{Config, ResponseMode, STOP_GRACE};
 use crate::error::{Error, Result};
-use crate::failure::out_of_time;
+use crate::failure::deadline_too_close;
 use crate::invocation::{Invocation, Outcome};
-use crate::log::{Level, Origin};
+use crate::log::Level;
 use crate::program::Program;
 use crate::response::{Response, ResponseSink};
 use crate::runtime_api::{Client, Posted, WhenSent};
@@ -89,7 +89,7 @@ pub(crate) fn run(config: &Config, signals: &Arc<Signals>) -> Result<()> {
 /// [`Error::ReadConfig`], [`Error::LoadHandler`].
 pub(crate) fn prepare(config: &Config) -> Result<Handler> {
     for text in config.ignored_platform_settings() {
-        config.log.write(Level::Warn, Origin::default(), &text);
+        config.log.warn(format_args!("{text}"));
     }
     if let Some((variable, cause)) = config.invalid.clone() {
         return Err(Error::ReadConfig { variable, cause });
@@ -133,7 +133,7 @@ fn finish<'a>(cx: LaneContext<'a>, loading: Loading<'a>) -> Result<Shell<'a>> {
             call.advice()
         );
         let log = cx.config.log;
-        log.write(Level::Warn, Origin::default(), &text);
+        log.warn(format_args!("{text}"));
     }
     Ok(shell)
 }
@@ -142,7 +142,7 @@ fn finish<'a>(cx: LaneContext<'a>, loading: Loading<'a>) -> Result<Shell<'a>> {
 pub(crate) fn register_extension(config: &Config, client: &mut Client) {
     if let Err(error) = client.register_extension() {
         let text = format!("lambda_shutdown will not be called by Lambda: {error}");
-        config.log.write(Level::Warn, Origin::default(), &text);
+        config.log.warn(format_args!("{text}"));
     }
 }
 
@@ -161,7 +161,7 @@ pub(crate) fn post_init_error(config: &Config, client: &mut Client, error: Error
         }
         Err(posting) => posting.to_string(),
     };
-    config.log.write(Level::Error, Origin::default(), &text);
+    config.log.error(format_args!("{text}"));
     error
 }
 
@@ -199,11 +199,15 @@ pub(crate) fn serve(cx: LaneContext, client: &mut Client, runner: &mut Runner) -
             Posted::Accepted => {}
             Posted::Refused(reason) => {
                 let text = format!("answer not taken: {reason}");
-                config.log.write(Level::Error, invocation.origin(), &text);
+                config
+                    .log
+                    .error_for(invocation.origin(), format_args!("{text}"));
             }
             Posted::Unknown(cause) => {
                 let text = format!("cannot tell whether the answer arrived: {cause}");
-                config.log.write(Level::Error, invocation.origin(), &text);
+                config
+                    .log
+                    .error_for(invocation.origin(), format_args!("{text}"));
                 let again = if is_streamed {
                     stream_broken()
                 } else {
@@ -229,7 +233,7 @@ fn clean_up(cx: LaneContext, runner: &mut Runner, invocation: &Invocation) -> Re
             Err(Error::Stopped) => return Err(Error::Stopped),
             Err(error) => {
                 let text = format!("no shell, the next try is in {wait:?}: {error}");
-                cx.config.log.write(Level::Error, Origin::default(), &text);
+                cx.config.log.error(format_args!("{text}"));
             }
         }
         if !cx.signals.pause(*wait) {
@@ -248,7 +252,9 @@ fn invoke(
     let deadline = match stop_at(cx.config.deadline_margin, invocation) {
         Ok(deadline) => deadline,
         Err((margin, left)) => {
-            return Ok(Outcome::Failure(out_of_time(cx.handler, margin, left)));
+            return Ok(Outcome::Failure(deadline_too_close(
+                cx.handler, margin, left,
+            )));
         }
     };
     let is_streamed = cx.config.response_mode == ResponseMode::Streaming;
@@ -321,7 +327,7 @@ impl Runner<'_> {
             Err(error) if !cx.signals.is_stop_requested() => return Err(error),
             Ok(()) | Err(Error::Stopped) => {}
             // Nobody takes the answer any more: that does not change how we end.
-            Err(error) => cx.config.log.write(Level::Warn, Origin::default(), &error),
+            Err(error) => cx.config.log.warn(format_args!("{error}")),
         }
         if let Self::Shell(shell) = self {
             shell.shut_down();

@@ -9,7 +9,6 @@
 use crate::child::LaneContext;
 use crate::config::Initialization;
 use crate::error::{Error, Result};
-use crate::log::{Level, Origin};
 use crate::runtime_api::Client;
 use coshell_handler::Failure;
 
@@ -50,7 +49,7 @@ pub(crate) fn pass(cx: LaneContext, client: &mut Client, kept: &mut impl Kept) -
     }
     if let Err(error) = client.reopen() {
         let text = format!("lambda_shutdown will not be called by Lambda: {error}");
-        cx.config.log.write(Level::Warn, Origin::default(), &text);
+        cx.config.log.warn(format_args!("{text}"));
     }
     kept.renew()?;
     run_hook(kept, "lambda_after_restore", |failure| {

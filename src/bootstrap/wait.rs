@@ -22,28 +22,28 @@ const STOP_AFTER: Duration = Duration::from_millis(100);
 
 /// Waits until one of `sources` is readable or closed, or `limit` has passed; which are. An absent
 /// source is never ready.
-pub(crate) fn ready<const N: usize>(
+pub(crate) fn wait_readable<const N: usize>(
     sources: [Option<BorrowedFd>; N],
     limit: Option<Duration>,
 ) -> [bool; N] {
-    let found = ready_among(&sources.map(|source| Some(to_read(source?))), limit);
+    let found = poll_sources(&sources.map(|source| Some(to_read(source?))), limit);
     std::array::from_fn(|at| found[at])
 }
 
 /// Waits until one of `sources` is readable or closed, or `limit` has passed; which are.
-pub(crate) fn ready_of(sources: &[BorrowedFd], limit: Option<Duration>) -> Vec<bool> {
+pub(crate) fn wait_readable_all(sources: &[BorrowedFd], limit: Option<Duration>) -> Vec<bool> {
     let sources: Vec<_> = sources
         .iter()
         .map(|source| Some(to_read(*source)))
         .collect();
-    ready_among(&sources, limit)
+    poll_sources(&sources, limit)
 }
 
 fn to_read(source: BorrowedFd) -> PollFd {
     PollFd::new(source, PollFlags::POLLIN)
 }
 
-fn ready_among(sources: &[Option<PollFd>], limit: Option<Duration>) -> Vec<bool> {
+fn poll_sources(sources: &[Option<PollFd>], limit: Option<Duration>) -> Vec<bool> {
     let end = limit.map(|limit| Instant::now() + limit);
     let mut polled: Vec<_> = sources.iter().flatten().cloned().collect();
     let mut left = limit;
@@ -114,7 +114,7 @@ impl Signals {
 
     /// Whether we were asked to end; stays so.
     pub(crate) fn is_stop_requested(&self) -> bool {
-        ready([Some(self.stop.as_fd())], Some(Duration::ZERO)) == [true]
+        wait_readable([Some(self.stop.as_fd())], Some(Duration::ZERO)) == [true]
     }
 
     /// Waits, without a limit, until `source` is readable; `false` if SIGTERM or SIGINT comes first. Reaps children
@@ -127,7 +127,7 @@ impl Signals {
                 Some(self.stop.as_fd()),
                 child.map(|child| child.arrived.as_fd()),
             ];
-            let [is_readable, is_stopped, has_child] = ready(sources, None);
+            let [is_readable, is_stopped, has_child] = wait_readable(sources, None);
             if has_child && let Some(child) = child {
                 let mut bytes = [0; 64];
                 while read(&child.arrived, &mut bytes).is_ok_and(|count| count == bytes.len()) {}
@@ -141,7 +141,7 @@ impl Signals {
 
     /// Waits for `duration`; `false` if we are asked to end meanwhile.
     pub(crate) fn pause(&self, duration: Duration) -> bool {
-        ready([Some(self.stop.as_fd())], Some(duration)) == [false]
+        wait_readable([Some(self.stop.as_fd())], Some(duration)) == [false]
     }
 }
 
@@ -183,16 +183,16 @@ impl<'a> Limit<'a> {
         }
     }
 
-    /// As [`ready`], for at most `limit`.
+    /// As [`wait_readable`], for at most `limit`.
     ///
     /// # Errors
     /// When the time is up.
-    pub(crate) fn ready<const N: usize>(
+    pub(crate) fn wait_readable<const N: usize>(
         &mut self,
         sources: [Option<BorrowedFd>; N],
         limit: Option<Duration>,
     ) -> Result<[bool; N], Overrun> {
-        self.ready_for(&sources.map(|source| Some(to_read(source?))), limit)
+        self.wait_for(&sources.map(|source| Some(to_read(source?))), limit)
     }
 
     /// Waits until `socket` has something to read, or has been closed, or takes bytes again if
@@ -200,14 +200,10 @@ impl<'a> Limit<'a> {
     ///
     /// # Errors
     /// When the time is up.
-    pub(crate) fn socket_ready(
-        &mut self,
-        socket: BorrowedFd,
-        is_full: bool,
-    ) -> Result<(), Overrun> {
+    pub(crate) fn wait_socket(&mut self, socket: BorrowedFd, is_full: bool) -> Result<(), Overrun> {
         let mut events = PollFlags::POLLIN;
         events.set(PollFlags::POLLOUT, is_full);
-        self.ready_for(&[Some(PollFd::new(socket, events))], None)
+        self.wait_for(&[Some(PollFd::new(socket, events))], None)
             .map(drop)
     }
 
@@ -216,10 +212,10 @@ impl<'a> Limit<'a> {
     /// # Errors
     /// When the time is up before.
     pub(crate) fn pause(&mut self, duration: Duration) -> Result<(), Overrun> {
-        self.ready_for(&[], Some(duration)).map(drop)
+        self.wait_for(&[], Some(duration)).map(drop)
     }
 
-    fn ready_for<const N: usize>(
+    fn wait_for<const N: usize>(
         &mut self,
         sources: &[Option<PollFd>; N],
         limit: Option<Duration>,
@@ -247,7 +243,7 @@ impl<'a> Limit<'a> {
             let stop = self.signals.filter(|_| self.stop.is_none());
             let mut all = sources.to_vec();
             all.push(stop.map(|signals| to_read(signals.stop.as_fd())));
-            let found = ready_among(&all, left);
+            let found = poll_sources(&all, left);
             if found[N] {
                 self.stop = Some(Instant::now() + STOP_AFTER);
             }

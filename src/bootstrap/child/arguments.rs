@@ -61,13 +61,13 @@ impl<'a> Arguments<'a> {
         let byte = separator.byte();
         let mut end = vec![byte];
         let text = |value: &'a Option<String>| value.as_deref().unwrap_or_default();
-        push(&mut end, &invocation.request_id, byte);
-        push(&mut end, text(&invocation.deadline_ms), byte);
-        push(&mut end, text(&invocation.trace_id), byte);
+        push_field(&mut end, &invocation.request_id, byte);
+        push_field(&mut end, text(&invocation.deadline_ms), byte);
+        push_field(&mut end, text(&invocation.trace_id), byte);
         for (name, value) in invocation.context() {
             end.extend_from_slice(name.as_bytes());
             end.push(b'=');
-            push(&mut end, value, byte);
+            push_field(&mut end, value, byte);
         }
         Self {
             head: Vec::new(),
@@ -85,14 +85,14 @@ impl<'a> Arguments<'a> {
     ///
     /// # Errors
     /// The system's, when there is no memory for it.
-    pub(crate) fn put(&self, file: &mut File) -> io::Result<()> {
-        put(file, &[&self.head, &self.event, &self.end])
+    pub(crate) fn write_to(&self, file: &mut File) -> io::Result<()> {
+        write_at_start(file, &[&self.head, &self.event, &self.end])
     }
 }
 
 /// Appends a field. A header value holds neither NUL nor newline when it comes from an HTTP
 /// library; a stray one must not shift the fields all the same.
-pub(crate) fn push(bytes: &mut Vec<u8>, field: &str, end: u8) {
+pub(crate) fn push_field(bytes: &mut Vec<u8>, field: &str, end: u8) {
     bytes.extend(field.bytes().filter(|byte| *byte != end));
     bytes.push(end);
 }
@@ -101,7 +101,7 @@ pub(crate) fn push(bytes: &mut Vec<u8>, field: &str, end: u8) {
 ///
 /// # Errors
 /// The system's, when there is no memory for them.
-pub(crate) fn put(file: &mut File, pieces: &[&[u8]]) -> io::Result<()> {
+pub(crate) fn write_at_start(file: &mut File, pieces: &[&[u8]]) -> io::Result<()> {
     let length: usize = pieces.iter().map(|piece| piece.len()).sum();
     let slices: Vec<IoSlice> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
     let written = pwritev(&*file, &slices, 0)?;
@@ -115,7 +115,7 @@ pub(crate) fn put(file: &mut File, pieces: &[&[u8]]) -> io::Result<()> {
 ///
 /// # Errors
 /// The system's.
-pub(crate) fn cut(file: &File, length: usize) -> io::Result<()> {
+pub(crate) fn truncate(file: &File, length: usize) -> io::Result<()> {
     if file.metadata()?.len() > length as u64 {
         file.set_len(length as u64)?;
     }

@@ -13,7 +13,6 @@ use coshell_process::processes::{self, Orphans, trees};
 
 use super::LaneContext;
 use crate::invocation::Invocation;
-use crate::log::Level;
 
 /// How often a process that is left is looked at before it is told of, and how often at most.
 const MIN_LOOKS: usize = 2;
@@ -67,7 +66,7 @@ impl<'a> Leftovers<'a> {
     /// The orphans of this lane: all of them become ours, whoever started them. One that has thrown its
     /// environment away is known by the log that it can write to.
     fn without_foreign(&self, mut orphans: Vec<Pid>) -> Vec<Pid> {
-        let Some(nonce) = self.cx.nonce() else {
+        let Some(tag) = self.cx.environment_tag() else {
             return orphans;
         };
         let mut foreign = self.foreign.borrow_mut();
@@ -86,7 +85,7 @@ impl<'a> Leftovers<'a> {
                 }
                 thread::sleep(LOOK_AGAIN);
             }
-            let is_ours = processes::is_marked(*pid, nonce.as_bytes())
+            let is_ours = processes::is_marked(*pid, tag.as_bytes())
                 || processes::hold(vec![*pid], &*self.cx.logs.pipe(), None);
             if !is_ours {
                 foreign.push(*pid);
@@ -97,7 +96,7 @@ impl<'a> Leftovers<'a> {
     }
 
     /// Those of the last invocation that live, with all that they started; before them `shell`.
-    pub(crate) fn of_handler(&self, shell: Option<Pid>) -> Vec<(Pid, String)> {
+    pub(crate) fn handler_processes(&self, shell: Option<Pid>) -> Vec<(Pid, String)> {
         processes::living(|| {
             let roots = shell.into_iter().chain(self.all());
             trees(roots.collect(), &self.known)
@@ -105,18 +104,18 @@ impl<'a> Leftovers<'a> {
     }
 
     /// A process that is there between invocations, and belongs to none: a fork that was made ahead.
-    pub(crate) fn expect(&mut self, pid: Pid) {
+    pub(crate) fn add_waiting_fork(&mut self, pid: Pid) {
         self.known.push(pid);
     }
 
     /// The process `pid`, which was expected, runs the invocation from here on.
-    pub(crate) fn begin(&mut self, pid: Pid) {
+    pub(crate) fn set_running_fork(&mut self, pid: Pid) {
         self.known.retain(|known| *known != pid);
         self.fork = Some(pid);
     }
 
     /// The fork of the shell that the invocation runs in.
-    pub(crate) fn fork(&self) -> Option<Pid> {
+    pub(crate) fn running_fork(&self) -> Option<Pid> {
         self.fork
     }
 
@@ -124,7 +123,7 @@ impl<'a> Leftovers<'a> {
     /// themselves. What has ended by now has written all that it had to write.
     ///
     /// The shell's children are read first: what one of them had started is ours by the time it is gone.
-    pub(crate) fn new_ones(&self) -> Vec<Pid> {
+    pub(crate) fn new_processes(&self) -> Vec<Pid> {
         // A fork that has reported before its end writes nothing any more, and has started no job.
         let mut now = self.all();
         now.retain(|pid| !self.known.contains(pid) && self.fork != Some(*pid));
@@ -148,7 +147,7 @@ impl<'a> Leftovers<'a> {
     /// Tells of what `invocation` left running, or ends it, as `COSHELL_LEFTOVERS` says; what is
     /// left then. A process that was just started has its input and output still to be led
     /// elsewhere: while `is_unsettled` it is looked at again, for 200 ms at most.
-    pub(crate) fn part(
+    pub(crate) fn log_or_kill(
         &mut self,
         invocation: &Invocation,
         is_unsettled: impl Fn(&[Pid]) -> bool,
@@ -165,7 +164,7 @@ impl<'a> Leftovers<'a> {
             new = self.find_new();
         }
         let config = self.cx.config;
-        let is_ended = config.ends_leftovers;
+        let is_ended = config.kills_leftovers;
         for (pid, program) in &new {
             let fate = if is_ended {
                 "is ended"
@@ -173,10 +172,12 @@ impl<'a> Leftovers<'a> {
                 "what it prints goes to the log"
             };
             let text = format!("process {pid} ({program}) outlives its invocation; {fate}");
-            config.log.write(Level::Warn, invocation.origin(), &text);
+            config
+                .log
+                .warn_for(invocation.origin(), format_args!("{text}"));
         }
         if is_ended {
-            processes::stop(|| self.of_handler(None), GRACE);
+            processes::stop(|| self.handler_processes(None), GRACE);
             new = self.find_new();
         }
         let left = pids(&new);

@@ -14,7 +14,7 @@
 //! that a handler prints on behalf of others can have it.
 //!
 //! A process that outlives its invocation keeps the pipe that it writes to, and the next invocation
-//! gets another one ([`Logs::renew`]). So what such a process still writes is known to be of its own
+//! gets another one ([`Logs::open_new_pipe`]). So what such a process still writes is known to be of its own
 //! invocation, and is never a part of another one's log or error.
 
 use std::fs::File;
@@ -125,7 +125,7 @@ impl Logs {
 
     /// An invocation begins: lines are of this origin from here on. What is in the pipe by now is of the
     /// one before.
-    pub(crate) fn begin(&self, origin: Origin) {
+    pub(crate) fn begin_invocation(&self, origin: Origin) {
         let mut carried = self.lock();
         carried.carry_current();
         carried.finish_line();
@@ -163,7 +163,7 @@ impl Logs {
     ///
     /// # Errors
     /// The system's, when there is no descriptor left; nothing has changed then.
-    pub(crate) fn renew(&self) -> io::Result<()> {
+    pub(crate) fn open_new_pipe(&self) -> io::Result<()> {
         let (source, pipe) = Source::open()?;
         let mut carried = self.lock();
         carried.carry_current();
@@ -180,8 +180,17 @@ impl Logs {
         Ok(())
     }
 
-    /// Carries what processes of the last invocation still write to `pipe`; or drops it, so that they go on.
-    pub(crate) fn carry_leftover(&self, pipe: File, is_dropped: bool) {
+    /// Forwards what leftovers of the last invocation still write to `pipe`, under the request id of that invocation.
+    pub(crate) fn forward_leftover(&self, pipe: File) {
+        self.read_leftover(pipe, false);
+    }
+
+    /// Reads what leftovers of the last invocation still write to `pipe`, so that they do not block, and discards it.
+    pub(crate) fn discard_leftover(&self, pipe: File) {
+        self.read_leftover(pipe, true);
+    }
+
+    fn read_leftover(&self, pipe: File, is_dropped: bool) {
         let mut carried = self.lock();
         let source = Source {
             pipe: Arc::new(pipe),
@@ -248,7 +257,7 @@ impl Carrier {
                 .collect();
             let mut pipes = vec![changed.as_fd()];
             pipes.extend(sources.iter().map(|(_, pipe)| pipe.as_fd()));
-            let ready = wait::ready_of(&pipes, None);
+            let ready = wait::wait_readable_all(&pipes, None);
             if ready[0] {
                 // It sets the count to 0.
                 let _ = changed.read();

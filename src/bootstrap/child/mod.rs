@@ -1,12 +1,12 @@
 //! What every kind of handler is run with ([`LaneContext`]), and what is done about what it leaves behind.
 //!
-//! Neighbours: `arguments.rs` lays an invocation out for bash, `logs.rs` carries stderr, `rest.rs` waits for the
+//! Neighbours: `arguments.rs` lays an invocation out for bash, `logs.rs` carries stderr, `late_output.rs` waits for the
 //! processes that finish a response, `leftovers.rs` decides what is done about those that are left.
 
 pub(crate) mod arguments;
+pub(crate) mod late_output;
 pub(crate) mod leftovers;
 pub(crate) mod logs;
-pub(crate) mod rest;
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStringExt;
@@ -21,9 +21,9 @@ use logs::Logs;
 
 /// For so long only the end of the handler is waited for: a response that is shorter than its pipe
 /// then costs no wake-up of its own, and a longer one costs one a megabyte.
-pub(crate) const RESPONSE_AFTER: Duration = Duration::from_millis(1);
+pub(crate) const RESPONSE_READ_DELAY: Duration = Duration::from_millis(1);
 /// Memory that an invocation needed beyond this is given back after it.
-pub(crate) const KEPT_BYTES: usize = 256 * 1024;
+pub(crate) const LARGE_EVENT_BYTES: usize = 256 * 1024;
 /// Where each of several runtimes gets a descriptor of its own for its log. We have one for all, and
 /// a handler has none.
 const TELEMETRY_SOCKET: &str = "_LAMBDA_TELEMETRY_LOG_FD_PROVIDER_SOCKET";
@@ -48,7 +48,7 @@ pub(crate) struct LaneContext<'a> {
 impl LaneContext<'_> {
     /// What is in the environment of all that this lane starts, and of nothing else; `None` if there are no
     /// others.
-    pub(crate) fn nonce(self) -> Option<String> {
+    pub(crate) fn environment_tag(self) -> Option<String> {
         self.lane.map(|lane| format!("{LANE_VARIABLE}={lane}"))
     }
 
@@ -80,7 +80,9 @@ impl LaneContext<'_> {
                 pair.push(value);
                 CString::new(pair.into_vec()).ok()
             });
-        let nonce = self.nonce().and_then(|nonce| CString::new(nonce).ok());
-        given.chain(nonce).collect()
+        let tag = self
+            .environment_tag()
+            .and_then(|tag| CString::new(tag).ok());
+        given.chain(tag).collect()
     }
 }

@@ -8,7 +8,7 @@ use super::without_blanks;
 
 /// The part that gave the pipeline its status, counted from 0: with `pipefail` the last one that failed. `None` if that is
 /// the last part of all, which bash names itself, or if there is but one.
-pub(crate) fn failed_part(statuses: &[i32]) -> Option<usize> {
+pub(crate) fn failed_part_index(statuses: &[i32]) -> Option<usize> {
     let failed = statuses.iter().rposition(|status| *status != 0)?;
     (failed + 1 < statuses.len()).then_some(failed)
 }
@@ -203,11 +203,11 @@ mod tests {
 
     #[test]
     fn part_is_the_last_one_that_failed_unless_bash_names_it() {
-        assert_eq!(failed_part(&[2, 0, 0]), Some(0));
-        assert_eq!(failed_part(&[2, 141, 0]), Some(1));
-        assert_eq!(failed_part(&[2, 1]), None);
-        assert_eq!(failed_part(&[3]), None);
-        assert_eq!(failed_part(&[0, 0]), None);
+        assert_eq!(failed_part_index(&[2, 0, 0]), Some(0));
+        assert_eq!(failed_part_index(&[2, 141, 0]), Some(1));
+        assert_eq!(failed_part_index(&[2, 1]), None);
+        assert_eq!(failed_part_index(&[3]), None);
+        assert_eq!(failed_part_index(&[0, 0]), None);
     }
 
     #[test]

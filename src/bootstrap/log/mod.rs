@@ -88,8 +88,28 @@ impl Log {
         !self.json || level >= self.least
     }
 
+    /// Warns of something that belongs to no invocation.
+    pub(crate) fn warn(&self, message: fmt::Arguments) {
+        self.write(Level::Warn, Origin::default(), &message);
+    }
+
+    /// Warns of something that an invocation did.
+    pub(crate) fn warn_for(&self, origin: Origin, message: fmt::Arguments) {
+        self.write(Level::Warn, origin, &message);
+    }
+
+    /// Logs an error that belongs to no invocation.
+    pub(crate) fn error(&self, message: fmt::Arguments) {
+        self.write(Level::Error, Origin::default(), &message);
+    }
+
+    /// Logs an error of an invocation.
+    pub(crate) fn error_for(&self, origin: Origin, message: fmt::Arguments) {
+        self.write(Level::Error, origin, &message);
+    }
+
     /// Writes a record of ours, which is one line; a log that cannot be written to is left silent.
-    pub(crate) fn write(&self, level: Level, origin: Origin, message: &dyn Display) {
+    fn write(&self, level: Level, origin: Origin, message: &dyn Display) {
         if !self.takes(level) {
             return;
         }

@@ -16,11 +16,11 @@ use std::time::Duration;
 
 use nix::sys::wait::WaitStatus;
 
+use crate::child::late_output::{EndedHandler, take_late_output};
 use crate::child::leftovers::Leftovers;
-use crate::child::rest::{Finished, take_late_output};
-use crate::child::{KEPT_BYTES, LaneContext, arguments};
+use crate::child::{LARGE_EVENT_BYTES, LaneContext, arguments};
 use crate::error::{Error, Result};
-use crate::failure::{failed_part, failure, status_text, stopped};
+use crate::failure::{describe_failed_part, failure_with_log, limit_exceeded, status_text};
 use crate::invocation::{Invocation, Outcome};
 use crate::response::Response;
 use crate::wait::{Limit, Overrun};
@@ -35,7 +35,7 @@ use script::Script;
 const MAX_ARGUMENT_BYTES: usize = 128 * 1024;
 /// How long an answer waits for processes that hold its pipe when the handler has ended, and are no filters:
 /// many programs leave a child that has something left to say.
-const PATIENCE: Duration = Duration::from_millis(100);
+const JOB_WAIT: Duration = Duration::from_millis(100);
 
 /// A handler that is a process for each event.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ impl<'a> Program<'a> {
         response: &mut Response,
         limit: &mut Limit,
     ) -> Result<Outcome> {
-        self.cx.logs.begin(invocation.origin());
+        self.cx.logs.begin_invocation(invocation.origin());
         let started = match &mut self.script {
             Some(script) => script.run(invocation),
             None => (self.execute(invocation)).map_err(|cause| why_not_started(&cause, invocation)),
@@ -94,14 +94,14 @@ impl<'a> Program<'a> {
         };
         let ended = running.wait(response, limit).and_then(|status| {
             let is_shared = take_late_output(
-                Finished {
+                EndedHandler {
                     response: &running.response,
                     event: &running.event,
-                    patience: PATIENCE,
-                    is_closing: &|| false,
+                    job_wait: JOB_WAIT,
+                    is_runner_exiting: &|| false,
                 },
                 limit,
-                || self.leftovers.new_ones(),
+                || self.leftovers.new_processes(),
                 |limit| running.take_more(response, limit),
             )?;
             Ok((status, is_shared))
@@ -111,7 +111,7 @@ impl<'a> Program<'a> {
         let outcome = match ended {
             Ok(WaitStatus::Exited(_, 0)) => {
                 self.cx.logs.drain();
-                response.succeed(limit, self.cx.config.keep_trailing_newlines)
+                response.finish(limit, self.cx.config.keep_trailing_newlines)
             }
             Ok(status) => {
                 self.cx.logs.drain();
@@ -129,16 +129,16 @@ impl<'a> Program<'a> {
     /// # Errors
     /// [`Error::Stopped`].
     pub(crate) fn clean_up(&mut self, invocation: &Invocation) -> Result<()> {
-        if invocation.event.len() > KEPT_BYTES {
+        if invocation.event.len() > LARGE_EVENT_BYTES {
             sys::return_free_memory();
         }
-        let left = self.leftovers.part(invocation, |_| false);
+        let left = self.leftovers.log_or_kill(invocation, |_| false);
         let logs = self.cx.logs;
         if let Some(response) = self.shared_response.take() {
-            logs.carry_leftover(response, false);
+            logs.forward_leftover(response);
         }
         // Without another pipe its lines are taken for those of the next invocation.
-        if processes::hold(left, &*logs.pipe(), None) && logs.renew().is_err() {
+        if processes::hold(left, &*logs.pipe(), None) && logs.open_new_pipe().is_err() {
             return Err(Error::start_shell(
                 &self.cx.config.bash,
                 &io::ErrorKind::Other.into(),
@@ -167,7 +167,7 @@ impl<'a> Program<'a> {
 
     fn execute(&self, invocation: &Invocation) -> io::Result<EventProcess> {
         let mut event = memory_file(c"event")?;
-        arguments::put(&mut event, &[invocation.input()])?;
+        arguments::write_at_start(&mut event, &[invocation.stdin_bytes()])?;
         let (response, response_in) = response_pipe()?;
         let log = self.cx.logs.pipe();
         let descriptors = [
@@ -208,7 +208,7 @@ impl<'a> Program<'a> {
     fn failure(&self, status: WaitStatus, trace: ExitTrace) -> Failure {
         let label = self.cx.handler.label();
         let command = trace.command.as_deref();
-        let part = failed_part(&trace.parts, trace.stack.first(), command);
+        let part = describe_failed_part(&trace.parts, trace.stack.first(), command);
         let after = match (part, command) {
             (Some(part), _) => format!(" after {}", part.trim_end_matches(',')),
             (None, Some(command)) => format!(" after `{command}`"),
@@ -225,20 +225,20 @@ impl<'a> Program<'a> {
             ),
             _ => ("Function.HandlerExited", format!("{label} ended{after}")),
         };
-        failure(error_type, &what, trace.stack, &self.cx.logs.tail())
+        failure_with_log(error_type, &what, trace.stack, &self.cx.logs.tail())
     }
 
     /// Ends the process wherever it is, with all that it started.
     fn stop(&mut self, running: &mut EventProcess, overrun: Overrun) -> Failure {
         running.request_exit_trace();
         let (config, child) = (self.cx.config, running.child.pid());
-        let find = || self.leftovers.of_handler(Some(child));
+        let find = || self.leftovers.handler_processes(Some(child));
         let names = processes::names(find());
         processes::stop_handler(find, config.stop_grace(overrun), Some(child));
         running.child.kill();
         self.cx.logs.drain();
         let trace = running.exit_trace();
-        stopped(
+        limit_exceeded(
             self.cx.handler,
             overrun,
             config.deadline_margin,

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use nix::sys::wait::WaitStatus;
 
-use crate::child::{RESPONSE_AFTER, arguments};
-use crate::failure::find_line;
+use crate::child::{RESPONSE_READ_DELAY, arguments};
+use crate::failure::fill_in_line;
 use crate::response::Response;
 use crate::wait::{Limit, Overrun};
 use coshell_handler::Frame;
@@ -51,14 +51,14 @@ impl EventProcess {
                 takes_output.then(|| self.response.as_fd()),
             ];
             let poll_timeout =
-                control_only.then(|| RESPONSE_AFTER.saturating_sub(output_started.elapsed()));
-            let [has_ended, has_output] = limit.ready(sources, poll_timeout)?;
+                control_only.then(|| RESPONSE_READ_DELAY.saturating_sub(output_started.elapsed()));
+            let [has_ended, has_output] = limit.wait_readable(sources, poll_timeout)?;
             if has_ended && let Some(status) = self.child.status() {
                 return Ok(status);
             }
             if has_output {
                 // A pipe that is ready and empty has no writer any more.
-                is_closed = response.take(&self.response, limit, <[u8]>::len)? == 0;
+                is_closed = response.read_from(&self.response, limit, <[u8]>::len)? == 0;
                 output_started = Instant::now();
             }
             // Let more of it come before it is read, unless it is waited for.
@@ -72,14 +72,16 @@ impl EventProcess {
         response: &mut Response,
         limit: &mut Limit,
     ) -> std::result::Result<(), Overrun> {
-        response.take(&self.response, limit, <[u8]>::len).map(drop)
+        response
+            .read_from(&self.response, limit, <[u8]>::len)
+            .map(drop)
     }
 
     /// Makes a script that is about to be stopped write where it is.
     pub(crate) fn request_exit_trace(&mut self) {
         if let Some(file) = &mut self.exit_trace {
             // If this fails the answer is less precise.
-            let _ = arguments::put(file, &[STOPPED_BY_HOST]);
+            let _ = arguments::write_at_start(file, &[STOPPED_BY_HOST]);
         }
     }
 
@@ -95,7 +97,7 @@ fn read_exit_trace(file: &File) -> ExitTrace {
     let length = file.read_at(&mut bytes, 0).unwrap_or(0);
     bytes.truncate(length);
     let mut trace = parse_exit_trace(bytes.strip_prefix(STOPPED_BY_HOST).unwrap_or(&bytes));
-    find_line(&mut trace.stack, trace.command.as_deref());
+    fill_in_line(&mut trace.stack, trace.command.as_deref());
     trace
 }
 

@@ -232,7 +232,7 @@ impl Waiting {
         let mut told = Vec::new();
         while memchr(b'\0', &told).is_none() {
             let sources = [Some(self.response.as_fd()), Some(self.child.ended())];
-            match limit.ready(sources, None) {
+            match limit.wait_readable(sources, None) {
                 Err(_) => return Err(Error::Stopped),
                 Ok([true, _]) => {
                     let mut piece = [0; 64];
@@ -263,8 +263,8 @@ impl Waiting {
 
     /// Lays the event out, and lets bash go on.
     fn give(&mut self, invocation: &Invocation, separator: Separator) -> io::Result<()> {
-        arguments::put(&mut self.event, &[invocation.input()])?;
-        Arguments::event_first(invocation, separator).put(&mut self.fields)?;
+        arguments::write_at_start(&mut self.event, &[invocation.stdin_bytes()])?;
+        Arguments::event_first(invocation, separator).write_to(&mut self.fields)?;
         self.word.write_all(match separator {
             Separator::Nul => b"\n",
             Separator::Newline => b"newlines\n",

@@ -142,7 +142,7 @@ impl StreamingPost {
             if is_done(self) {
                 return Ok(());
             }
-            limit.socket_ready(self.socket.stream.as_fd(), self.socket.is_full.get())?;
+            limit.wait_socket(self.socket.stream.as_fd(), self.socket.is_full.get())?;
         }
     }
 

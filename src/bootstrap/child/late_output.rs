@@ -30,15 +30,15 @@ const SETTLED_AT_LAST: Duration = Duration::from_secs(5);
 
 /// The pipes and files of an invocation that has ended.
 #[derive(Clone, Copy)]
-pub(crate) struct Finished<'a> {
+pub(crate) struct EndedHandler<'a> {
     /// What it wrote its response to.
     pub response: &'a File,
     /// What it read its event from.
     pub event: &'a File,
     /// How long processes are waited for that hold the pipe, and are no filters.
-    pub patience: Duration,
+    pub job_wait: Duration,
     /// Whether what ran the handler is still about to close what it wrote to.
-    pub is_closing: &'a dyn Fn() -> bool,
+    pub is_runner_exiting: &'a dyn Fn() -> bool,
 }
 
 /// What a process that holds the pipe of the response is.
@@ -58,7 +58,7 @@ enum Holder {
 /// # Errors
 /// When the time is up before the filters have ended.
 pub(crate) fn take_late_output(
-    ended: Finished,
+    ended: EndedHandler,
     limit: &mut Limit,
     find: impl Fn() -> Vec<Pid>,
     mut take: impl FnMut(&mut Limit) -> Result<(), Overrun>,
@@ -79,11 +79,11 @@ pub(crate) fn take_late_output(
         let elapsed = begun.elapsed();
         let is_waited_for = |pid: &Pid| match kind(*pid, &left, ended.event) {
             Holder::Filter => true,
-            Holder::Job => elapsed < ended.patience,
+            Holder::Job => elapsed < ended.job_wait,
             Holder::New => {
-                elapsed < ended.patience.max(SETTLED_AFTER)
+                elapsed < ended.job_wait.max(SETTLED_AFTER)
                     || elapsed < SETTLED_AT_LAST
-                        && (processes::is_runnable(*pid) || (ended.is_closing)())
+                        && (processes::is_runnable(*pid) || (ended.is_runner_exiting)())
             }
         };
         // One that has ended since may have written more before.
@@ -157,11 +157,11 @@ mod tests {
         let mut child = child?;
         let pid = Pid::from_raw(i32::try_from(child.id()).unwrap_or_default());
         let event = File::open("/dev/null")?;
-        let ended = Finished {
+        let ended = EndedHandler {
             response: &response,
             event: &event,
-            patience: Duration::ZERO,
-            is_closing: &|| false,
+            job_wait: Duration::ZERO,
+            is_runner_exiting: &|| false,
         };
         let mut limit = Limit::until(Instant::now() + Duration::from_secs(60));
         let mut takes = 0;
