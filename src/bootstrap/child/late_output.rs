@@ -1,11 +1,10 @@
-//! The rest of a response: what processes still write when the handler itself has ended.
+//! Late output: what processes still write to the response after the handler itself has ended.
 //!
-//! A filter that the handler sent its output through, `> >(tee log)` or `exec > >(sed ...)`, has not
-//! written all of it when the handler ends, and is part of the handler: it is waited for, as `$(...)`
-//! waits. A background job is not. Both are processes that hold the pipe of the response. What tells them
-//! apart is their standard input: that of a filter is a pipe that nobody else writes to, since its
-//! writers were the handler and jobs that were started later. bash gives a background job `/dev/null`.
-//! A process that bash has just made has neither yet, but the event: it is looked at again.
+//! A filter that the handler sends its output through, `> >(tee log)` or `exec > >(sed ...)`, may still be writing when the
+//! handler ends. Its output belongs to the response, so we wait for it, as `$(...)` does. We do not wait for a background
+//! job. Both hold the response's pipe; their standard input tells them apart. A filter reads a pipe whose writers are gone:
+//! they were the handler, and jobs that started after the filter. bash gives a background job `/dev/null`. A process that
+//! bash has just forked has neither yet, but still the event as its input, so it is looked at again.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -20,84 +19,84 @@ use nix::unistd::Pid;
 use crate::wait::{Limit, Overrun};
 use coshell_process::processes;
 
-/// How often it is looked whether a filter has ended; less often the longer it takes.
-const LOOK_AFTER: Duration = Duration::from_millis(1);
-const LOOK_AFTER_AT_MOST: Duration = Duration::from_millis(20);
-/// For how long a process may have just been made; and for how long at most where the system does not let it
-/// run, because it has too much to do.
-const SETTLED_AFTER: Duration = Duration::from_millis(100);
-const SETTLED_AT_LAST: Duration = Duration::from_secs(5);
+/// How long we wait before we look at the processes again. The interval grows with the time that has passed.
+const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(1);
+const MAX_CHECK_INTERVAL: Duration = Duration::from_millis(20);
+/// How long a process counts as just forked.
+const FORK_TIME: Duration = Duration::from_millis(100);
+/// The same on a busy system, for a process that wants to run but gets no processor.
+const MAX_FORK_TIME: Duration = Duration::from_secs(5);
 
-/// The pipes and files of an invocation that has ended.
+/// The pipes and files of a handler that has ended.
 #[derive(Clone, Copy)]
 pub(crate) struct EndedHandler<'a> {
-    /// What it wrote its response to.
+    /// Our end of the pipe that it wrote its response to.
     pub response: &'a File,
-    /// What it read its event from.
+    /// The file that it read its event from.
     pub event: &'a File,
-    /// How long processes are waited for that hold the pipe, and are no filters.
+    /// How long we wait for background jobs.
     pub job_wait: Duration,
-    /// Whether what ran the handler is still about to close what it wrote to.
+    /// Whether the process that ran the handler is still exiting, so that it may hold pipes to filters open.
     pub is_runner_exiting: &'a dyn Fn() -> bool,
 }
 
-/// What a process that holds the pipe of the response is.
+/// A process that holds the response's pipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Holder {
-    /// It writes what the handler has sent through it, and ends.
+    /// It writes what the handler has sent through it, and then ends.
     Filter,
-    /// It goes on by itself.
+    /// It runs on its own.
     Job,
-    /// It is not known yet.
+    /// It was just forked: it may become either.
     New,
 }
 
-/// Takes the rest of the response. `find` gives the processes that the invocation left, `take` takes
-/// what is in the pipe by now. Whether somebody holds the pipe all the same, and may write to it later.
+/// Reads the rest of the response. `find_left` returns the processes that the invocation left running, `read_pipe` reads what
+/// is in the pipe now. Returns whether a process still holds the pipe, and may write to it later.
 ///
 /// # Errors
-/// When the time is up before the filters have ended.
+/// If the limit is reached before the filters have ended.
 pub(crate) fn take_late_output(
     ended: EndedHandler,
     limit: &mut Limit,
-    find: impl Fn() -> Vec<Pid>,
-    mut take: impl FnMut(&mut Limit) -> Result<(), Overrun>,
+    find_left: impl Fn() -> Vec<Pid>,
+    mut read_pipe: impl FnMut(&mut Limit) -> Result<(), Overrun>,
 ) -> Result<bool, Overrun> {
-    let begun = Instant::now();
+    let started = Instant::now();
     loop {
-        let left = find();
+        let left = find_left();
         let holders = if left.is_empty() {
             Vec::new()
         } else {
             processes::holders(left.clone(), ended.response)
         };
-        // Who is gone by now has written before.
-        take(limit)?;
+        // Read after the search: a process that was gone by then has written all its output.
+        read_pipe(limit)?;
         if holders.is_empty() {
             return Ok(false);
         }
-        let elapsed = begun.elapsed();
-        let is_waited_for = |pid: &Pid| match kind(*pid, &left, ended.event) {
+        let elapsed = started.elapsed();
+        let is_awaited = |pid: &Pid| match classify(*pid, &left, ended.event) {
             Holder::Filter => true,
             Holder::Job => elapsed < ended.job_wait,
             Holder::New => {
-                elapsed < ended.job_wait.max(SETTLED_AFTER)
-                    || elapsed < SETTLED_AT_LAST
+                elapsed < ended.job_wait.max(FORK_TIME)
+                    || elapsed < MAX_FORK_TIME
                         && (processes::is_runnable(*pid) || (ended.is_runner_exiting)())
             }
         };
-        // One that has ended since may have written more before.
+        // A process that has ended since the read may have written more: read once more.
         let has_ended = |pid: &Pid| processes::program(*pid).is_none();
-        if !holders.iter().any(is_waited_for) && !holders.iter().any(has_ended) {
+        if !holders.iter().any(is_awaited) && !holders.iter().any(has_ended) {
             return Ok(true);
         }
-        limit.pause((elapsed / 8).clamp(LOOK_AFTER, LOOK_AFTER_AT_MOST))?;
+        limit.pause((elapsed / 8).clamp(MIN_CHECK_INTERVAL, MAX_CHECK_INTERVAL))?;
     }
 }
 
-/// What the standard input of `pid`, one of those that are `left`, says of it.
-fn kind(pid: Pid, left: &[Pid], event: &File) -> Holder {
-    // To open a pipe makes us a reader of it for a moment, which nobody notices.
+/// Classifies `pid`, one of the processes that are `left`, by its standard input.
+fn classify(pid: Pid, left: &[Pid], event: &File) -> Holder {
+    // Opening the pipe makes us one of its readers for a moment, which disturbs nobody.
     let mut options = File::options();
     let options = options.read(true).custom_flags(O_NONBLOCK);
     let Ok(input) = options.open(format!("/proc/{pid}/fd/0")) else {
@@ -122,17 +121,17 @@ fn kind(pid: Pid, left: &[Pid], event: &File) -> Holder {
     if events.is_some_and(|events| events.contains(PollFlags::POLLHUP)) {
         return Holder::Filter;
     }
-    // It may not have closed the other end itself yet, nor may what ran the handler.
+    // A process that was just forked may not have closed its own write end yet, and the handler's shell may be exiting.
     let mut writers = processes::writers(left.to_vec(), &input);
     writers.retain(|writer| *writer != pid);
     if writers.is_empty() {
         Holder::New
     } else if writers.iter().all(|writer| *writer > pid) {
-        // Jobs that were started after it have inherited the handler's way into it. What the handler has written may
-        // still be in it, so that it is waited for with them, as by `$(...)`.
+        // Only jobs that started after the filter hold its input open: they have inherited it from the handler. The pipe may
+        // still contain output of the handler, so we wait, as `$(...)` would.
         Holder::Filter
     } else {
-        // The end of a pipeline in the background was started after its beginning.
+        // The writer started first: this is the end of a pipeline in the background.
         Holder::Job
     }
 }
@@ -144,11 +143,11 @@ mod tests {
     use super::*;
     use coshell_process::response_pipe;
 
-    /// A process that is no filter, and writes and ends between the look at the pipe and the look at the process.
+    /// The process is no filter; it writes and ends after the pipe was read and before the process is classified.
     #[test]
-    fn what_a_process_writes_before_it_ends_is_taken() -> std::io::Result<()> {
+    fn output_of_a_process_that_just_ended_is_read() -> std::io::Result<()> {
         let (response, theirs) = response_pipe()?;
-        // Its standard input is a pipe of which the other end is ours: that makes it none that is waited for.
+        // Its standard input is a pipe whose write end is ours: we do not wait for such a process.
         let child = Command::new("sh")
             .args(["-c", "read -r _; echo late"])
             .stdin(Stdio::piped())
@@ -164,22 +163,22 @@ mod tests {
             is_runner_exiting: &|| false,
         };
         let mut limit = Limit::until(Instant::now() + Duration::from_secs(60));
-        let mut takes = 0;
+        let mut reads = 0;
         let is_held = take_late_output(
             ended,
             &mut limit,
             || vec![pid],
             |limit| {
-                takes += 1;
+                reads += 1;
                 drop(child.stdin.take());
                 while processes::program(pid).is_some() {
-                    limit.pause(LOOK_AFTER)?;
+                    limit.pause(MIN_CHECK_INTERVAL)?;
                 }
                 Ok(())
             },
         );
         assert_eq!(is_held, Ok(false));
-        assert!(takes > 1, "{takes}");
+        assert!(reads > 1, "{reads}");
         child.wait().map(drop)
     }
 }
