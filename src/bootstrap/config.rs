@@ -190,7 +190,7 @@ impl Config {
     }
 
     /// How long a handler that is stopped may take for its own traps. At its deadline that is half of the margin: the other
-    /// half is for posting the result.
+    /// half is for posting the answer.
     pub(crate) fn stop_grace(&self, overrun: Overrun) -> Duration {
         match (overrun, self.deadline_margin) {
             (Overrun::Deadline, Some(margin)) => (margin / 2).min(MAX_DEADLINE_GRACE),

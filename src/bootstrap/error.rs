@@ -44,10 +44,10 @@ pub(crate) enum Error {
         api: String,
         cause: String,
     },
-    /// The Runtime API cannot be reached with a result, or answers it with a server error.
-    PostResult {
+    /// The Runtime API cannot be reached with an answer, or replies to it with a server error.
+    PostAnswer {
         /// `response`, `error`, `init error` or `restore error`.
-        result: &'static str,
+        answer: &'static str,
         cause: String,
     },
 }
@@ -80,7 +80,7 @@ impl Error {
             Self::StartShell { .. } => "Runtime.ShellNotStarted",
             Self::HandleSignals(_) => "Runtime.SignalsNotTaken",
             Self::Stopped => "Runtime.Stopped",
-            Self::WaitForRestore { .. } | Self::NextInvocation { .. } | Self::PostResult { .. } => {
+            Self::WaitForRestore { .. } | Self::NextInvocation { .. } | Self::PostAnswer { .. } => {
                 "Runtime.ApiFailure"
             }
         };
@@ -120,7 +120,7 @@ impl fmt::Display for Error {
             Self::NextInvocation { api, cause } => {
                 write!(f, "cannot read next invocation from {api}: {cause}")
             }
-            Self::PostResult { result, cause } => write!(f, "cannot post {result}: {cause}"),
+            Self::PostAnswer { answer, cause } => write!(f, "cannot post {answer}: {cause}"),
         }
     }
 }

@@ -14,9 +14,9 @@ use crate::log::Origin;
 /// One event with the headers that came with it. `None` stands for an absent header.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Invocation {
-    /// The invocation's id in the path of its result and in log lines.
+    /// The invocation's id in the path of its answer and in log lines.
     pub request_id: String,
-    /// The id of this attempt. If it came with the event it goes back with the result.
+    /// The id of this attempt. If it came with the event it goes back with the answer.
     pub invocation_id: Option<String>,
     /// The deadline in milliseconds since the epoch, as received.
     pub deadline_ms: Option<String>,
@@ -124,7 +124,7 @@ impl Invocation {
     }
 }
 
-/// The result of an invocation. Exactly one is posted.
+/// The outcome of an invocation, which is posted as its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// The handler's standard output; empty if it was streamed.

@@ -221,6 +221,6 @@ fn run_lane(cx: LaneContext, init: &InitBarrier) -> Result<()> {
 fn ends_all_lanes(error: &Error) -> bool {
     matches!(
         error,
-        Error::NextInvocation { .. } | Error::PostResult { .. }
+        Error::NextInvocation { .. } | Error::PostAnswer { .. }
     )
 }

@@ -141,7 +141,7 @@ impl<'a> Response<'a> {
     }
 
     /// Reads what is in the pipe now, and returns how many bytes that were. What a background job writes later does not belong
-    /// to this response. A streamed response is sent as far as `sendable_len` says of the unsent bytes.
+    /// to this response. Of a streamed response, as many of the unsent bytes are sent as `sendable_len` returns.
     ///
     /// # Errors
     /// If `limit` is reached before they are sent.

@@ -54,7 +54,7 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// The part of [`Runner::clean_up`] that can run while the result is being posted.
+    /// The part of [`Runner::clean_up`] that can run while the answer is being posted.
     pub(crate) fn begin_clean_up(&mut self) -> Option<Box<dyn FnOnce() + Send>> {
         match self {
             Self::Shell(shell) => shell.begin_clean_up(),
@@ -92,11 +92,11 @@ impl<'a> Runner<'a> {
         matches!(self, Self::Shell(shell) if shell.has_shutdown())
     }
 
-    /// Shuts the handler down after the loop has ended with `result`, if that is what we were asked to do: a shell runs
-    /// `lambda_shutdown` and exits. Processes that it leaves running are left to the caller.
+    /// Shuts the handler down after the loop has ended with `result`: a shell runs `lambda_shutdown` and exits. The caller stops
+    /// the processes that it leaves running.
     ///
     /// # Errors
-    /// The one in `result`, unless we were asked to shut down.
+    /// The one in `result`, unless a signal has requested the shutdown. With an error nothing is shut down.
     pub(crate) fn shut_down(&mut self, cx: LaneContext, result: Result<()>) -> Result<()> {
         match result {
             Err(error) if !cx.signals.is_stop_requested() => return Err(error),

@@ -1,6 +1,6 @@
-//! The loop of `bootstrap`: init once, and then for each event: get it, run the handler, post the result, clean up.
+//! The loop of `bootstrap`: init once, and then for each event: get it, run the handler, post the answer, clean up.
 //!
-//! The order makes it safe. The response and the log are drained before the result is posted, and the shell is clean before the
+//! The order makes it safe. The response and the log are drained before the answer is posted, and the shell is clean before the
 //! next event is requested, because the sandbox may be frozen from the request on. Only this file, `lanes.rs` and `snapshot.rs`
 //! know both the Runtime API and what runs the handler.
 
@@ -102,13 +102,13 @@ pub(crate) fn register_extension(config: &Config, client: &mut Client) {
 
 /// Posts why the init, or the restore, failed, and returns the error. If posting fails too that is only logged.
 pub(crate) fn post_init_error(config: &Config, client: &mut Client, error: Error) -> Error {
-    let (result, posted) = match &error {
+    let (answer, posted) = match &error {
         Error::AfterRestoreHook(failure) => ("restore error", client.post_restore_error(failure)),
         error => ("init error", client.post_init_error(&error.to_failure())),
     };
     match posted {
         Ok(outcome) => {
-            if let Some(text) = describe_post_failure(result, &outcome) {
+            if let Some(text) = describe_post_failure(answer, &outcome) {
                 config.log.error(format_args!("{text}"));
             }
         }
@@ -117,13 +117,13 @@ pub(crate) fn post_init_error(config: &Config, client: &mut Client, error: Error
     error
 }
 
-/// Why `result` did not arrive, or may not have arrived; `None` if Lambda has accepted it.
-fn describe_post_failure(result: &str, outcome: &PostOutcome) -> Option<String> {
+/// Why `answer` did not arrive, or may not have arrived; `None` if Lambda has accepted it.
+fn describe_post_failure(answer: &str, outcome: &PostOutcome) -> Option<String> {
     match outcome {
         PostOutcome::Accepted => None,
-        PostOutcome::Rejected(reason) => Some(format!("Lambda rejected the {result}: {reason}")),
+        PostOutcome::Rejected(reason) => Some(format!("Lambda rejected the {answer}: {reason}")),
         PostOutcome::Unknown(cause) => Some(format!(
-            "cannot tell whether Lambda received the {result}: {cause}"
+            "cannot tell whether Lambda received the {answer}: {cause}"
         )),
     }
 }
@@ -134,14 +134,14 @@ fn describe_post_failure(result: &str, outcome: &PostOutcome) -> Option<String> 
 /// What the runner, or the client of the Runtime API, cannot go on after.
 pub(crate) fn serve(cx: LaneContext, client: &mut Client, runner: &mut Runner) -> Result<()> {
     // The outcome of the last invocation, if we do not know whether Lambda received it.
-    let mut unconfirmed: Option<(Attempt, Outcome)> = None;
+    let mut unconfirmed: Option<(AttemptId, Outcome)> = None;
     let delivery = cx.delivery();
     while let Some(mut invocation) = client.next_invocation()? {
         invocation.delivery = delivery;
         let mut stream = client.response_stream(&invocation);
         let outcome = match unconfirmed.take() {
             // Lambda sends the same attempt again. The handler has run, and must not run twice.
-            Some((attempt, outcome)) if attempt == Attempt::of(&invocation) => outcome,
+            Some((attempt, outcome)) if attempt == AttemptId::of(&invocation) => outcome,
             _ => match invoke(cx, runner, &invocation, &mut stream) {
                 Ok(outcome) => outcome,
                 // Other lanes keep the sandbox alive, so that Lambda will not report this failure for us.
@@ -157,11 +157,11 @@ pub(crate) fn serve(cx: LaneContext, client: &mut Client, runner: &mut Runner) -
             Some(posted) => posted,
             None => client.post_outcome(&invocation, &outcome, runner.begin_clean_up())?,
         };
-        let result = match outcome {
+        let answer = match outcome {
             Outcome::Failure(_) if !is_streamed => "error",
             _ => "response",
         };
-        if let Some(text) = describe_post_failure(result, &posted) {
+        if let Some(text) = describe_post_failure(answer, &posted) {
             let log = cx.config.log;
             log.error_for(invocation.origin(), format_args!("{text}"));
         }
@@ -171,7 +171,7 @@ pub(crate) fn serve(cx: LaneContext, client: &mut Client, runner: &mut Runner) -
             } else {
                 outcome
             };
-            unconfirmed = Some((Attempt::of(&invocation), outcome));
+            unconfirmed = Some((AttemptId::of(&invocation), outcome));
         }
         if cx.signals.is_stop_requested() {
             break;
@@ -224,12 +224,12 @@ fn stop_time(
 
 /// Identifies one attempt of an invocation: a retry of an asynchronous one has the same request id, but another invocation id.
 #[derive(Debug, PartialEq, Eq)]
-struct Attempt {
+struct AttemptId {
     request_id: String,
     invocation_id: Option<String>,
 }
 
-impl Attempt {
+impl AttemptId {
     fn of(invocation: &Invocation) -> Self {
         Self {
             request_id: invocation.request_id.clone(),

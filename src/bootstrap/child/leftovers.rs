@@ -1,6 +1,6 @@
-//! The processes that an invocation left running. Each is logged once, and killed if `COSHELL_LEFTOVERS` says so.
+//! The processes that an invocation left running. Each is logged once, and killed if `COSHELL_LEFTOVERS=kill`.
 //!
-//! The search runs after the result is posted, when nobody waits for it.
+//! The search runs after the answer is posted, when nobody waits for it.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -147,8 +147,8 @@ impl<'a> Leftovers<'a> {
     /// Logs the processes that `invocation` left running, and kills them if `COSHELL_LEFTOVERS=kill`. Returns those that are
     /// still running.
     ///
-    /// A process that was just started may not have redirected its input and output yet. While `is_starting` says so of the
-    /// leftovers, they are looked at again, for 200 ms at most.
+    /// A process that was just started may not have redirected its input and output yet. While `is_starting` is true for the
+    /// leftovers, the search is repeated, for 200 ms at most.
     pub(crate) fn log_or_kill(
         &mut self,
         invocation: &Invocation,

@@ -1,7 +1,7 @@
 //! Forwards what handlers write to stderr to the log.
 //!
 //! A thread reads the pipe all the time, so that a full pipe never blocks a handler. At the end of an invocation the pipe is
-//! drained before the result is posted, because the sandbox may be frozen right after. `logs/pipe.rs` forwards the output:
+//! drained before the answer is posted, because the sandbox may be frozen right after. `logs/pipe.rs` forwards the output:
 //! unchanged, or as records.
 //!
 //! A process that is still running after its invocation keeps the pipe that it writes to, and the next invocation gets another

@@ -38,8 +38,8 @@ pub(crate) fn part_text(
     }
 }
 
-/// Collects the pipelines of a script whose parts are simple commands. It does not parse all of bash: in a here document it may
-/// see pipelines that are none, but their last command is not the one that bash reported.
+/// Collects the pipelines of a script whose parts are simple commands. It does not understand all of bash: it may take lines of
+/// a here document for a pipeline. That does no harm, because such a pipeline does not end with the command that bash reported.
 #[derive(Debug)]
 struct Pipelines {
     /// The line where each pipeline ends, and its parts.

@@ -80,7 +80,7 @@ mod tests {
 
     use super::*;
 
-    /// Each frame is larger than what a pipe takes at once, and the pipe is full nearly always.
+    /// Each frame is larger than the capacity of the pipe, which is nearly always full.
     #[test]
     fn frames_of_several_threads_are_whole() -> io::Result<()> {
         const LEN: usize = 100_000;

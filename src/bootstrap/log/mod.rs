@@ -68,7 +68,7 @@ pub(crate) struct Log {
     pub is_json: bool,
     /// The lowest level that is written. It applies to JSON only, as it does in Lambda.
     pub min_level: Level,
-    /// Several invocations write at the same time, so that each line of text begins with its request id.
+    /// Several invocations write at the same time: every line of text begins with its request id.
     pub is_shared: bool,
     /// Takes the records as frames. `None`: records are lines on stderr.
     pub frames: Option<Frames>,

@@ -2,7 +2,7 @@
 //!
 //! bash gets runtime-scripts/script.bash as `BASH_ENV`. It reads that before it opens the script, and waits in it for the
 //! event. So an event does not wait for bash to start (0.43 ms instead of 1.58, see `bench/README.md`). Then bash runs the
-//! script itself, so that `$0`, line numbers and errors are the usual ones, and the file is read anew for each event.
+//! script itself, so that `$0`, line numbers and errors are the usual ones, and the file is read again for each event.
 
 use std::ffi::CString;
 use std::fs::File;

@@ -29,7 +29,7 @@ pub(crate) const RETRY_AFTER: [Duration; 3] = [
     Duration::from_millis(100),
     Duration::from_millis(400),
 ];
-/// The Runtime API is on this machine: a connection that takes longer will not come about.
+/// The Runtime API is on this machine: if connecting takes longer, nothing listens there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Lambda records the first token as the runtime's release.
 pub(crate) const USER_AGENT: &str = concat!("coshell/", env!("CARGO_PKG_VERSION"));

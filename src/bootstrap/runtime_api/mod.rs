@@ -1,9 +1,9 @@
 //! The client of Lambda's Runtime API, over ureq.
 //!
 //! It keeps one connection, and uses no proxy, no redirects and no timeouts. A request for something can be repeated, so it is
-//! tried four times if the connection breaks. A result is sent only once: it is repeated only if no byte of it has left. Paths
-//! and headers are in `src/wire`. `connection.rs` is the socket, `restore.rs` has the requests of `SnapStart`, `extension.rs`
-//! those of the Extensions API, and `response_stream.rs` sends a streamed response.
+//! tried four times if the connection breaks. An answer must arrive at most once, so it is sent again only if the request was
+//! not sent completely. Paths and headers are in `src/wire`. `connection.rs` is the socket, `restore.rs` has the requests of
+//! `SnapStart`, `extension.rs` those of the Extensions API, and `response_stream.rs` sends a streamed response.
 
 mod connection;
 mod extension;
@@ -22,8 +22,7 @@ use ureq::http::{Response, StatusCode};
 use crate::error::{Error, Result};
 use crate::invocation::{Invocation, Outcome};
 use crate::wait::Signals;
-pub(crate) use connection::WhenSent;
-use connection::{Progress, RETRY_AFTER, agent, connect};
+use connection::{Progress, RETRY_AFTER, WhenSent, agent, connect};
 use coshell_handler::Failure;
 use coshell_wire as wire;
 use extension::Extension;
@@ -151,11 +150,11 @@ impl<'a> Client<'a> {
         ResponseStream::new(&self.api, invocation, self.signals)
     }
 
-    /// Posts the result of `invocation`: its response or its error. Calls `meanwhile` when the whole request is sent, before it
+    /// Posts the answer of `invocation`: its response or its error. Calls `meanwhile` when the whole request is sent, before it
     /// waits for the reply.
     ///
     /// # Errors
-    /// [`Error::PostResult`] if the Runtime API replies with a server error or cannot be reached: the process has to end then.
+    /// [`Error::PostAnswer`] if the Runtime API replies with a server error or cannot be reached: the process has to end then.
     pub(crate) fn post_outcome(
         &mut self,
         invocation: &Invocation,
@@ -209,7 +208,7 @@ impl<'a> Client<'a> {
 
     fn post(
         &self,
-        result: &'static str,
+        answer: &'static str,
         path: &str,
         headers: &[(&str, Option<&str>)],
         body: &[u8],
@@ -221,12 +220,12 @@ impl<'a> Client<'a> {
                 Err(SendError::AfterSent(error)) => {
                     return Ok(PostOutcome::Unknown(error.to_string()));
                 }
-                // Nothing has left, so that the platform cannot get the result twice.
+                // The request was not sent completely, so that the platform cannot get the answer twice.
                 Err(SendError::BeforeSent(error)) => match waits.next() {
                     Some(wait) if self.signals.pause(*wait) => {}
                     _ => {
-                        return Err(Error::PostResult {
-                            result,
+                        return Err(Error::PostAnswer {
+                            answer,
                             cause: error.to_string(),
                         });
                     }
@@ -238,8 +237,8 @@ impl<'a> Client<'a> {
         if status == StatusCode::ACCEPTED {
             Ok(PostOutcome::Accepted)
         } else if status.is_server_error() {
-            Err(Error::PostResult {
-                result,
+            Err(Error::PostAnswer {
+                answer,
                 cause: describe_rejection(status, &text),
             })
         } else {

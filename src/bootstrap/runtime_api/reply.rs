@@ -8,14 +8,14 @@ use coshell_wire::ErrorDocument;
 
 const MAX_REPLY_BYTES: u64 = 64 * 1024;
 
-/// What happened to a result that was posted.
+/// What happened to an answer that was posted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PostOutcome {
     /// The platform has it.
     Accepted,
     /// The platform does not want it, or not any more, for this reason. The invocation is over.
     Rejected(String),
-    /// The connection broke, for this cause, after the result was sent. The result has not arrived if the platform sends the
+    /// The connection broke, for this cause, after the answer was sent. The answer has not arrived if the platform sends the
     /// same invocation again.
     Unknown(String),
 }
@@ -46,7 +46,7 @@ pub(crate) fn describe_rejection(status: StatusCode, text: &str) -> String {
     };
     let meaning = match status.as_u16() {
         403 => " (the Runtime API does not expect this call now)",
-        410 => " (the result came after the timeout)",
+        410 => " (the answer came after the timeout)",
         413 => " (larger than Lambda accepts)",
         _ => "",
     };

@@ -52,7 +52,7 @@ impl<'a> ResponseStream<'a> {
         }
     }
 
-    /// Whether a part of the response may have been sent. Then no other result can be posted.
+    /// Whether a part of the response may have been sent. Then no other answer can be posted.
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.state, StreamState::Open(_))
     }
@@ -61,10 +61,10 @@ impl<'a> ResponseStream<'a> {
     /// `outcome` still has to be posted.
     ///
     /// # Errors
-    /// [`Error::PostResult`] if the Runtime API replies with a server error or could not be reached.
+    /// [`Error::PostAnswer`] if the Runtime API replies with a server error or could not be reached.
     pub(crate) fn finish(self, outcome: &Outcome) -> Result<Option<PostOutcome>> {
-        let post_error = |cause| Error::PostResult {
-            result: "response",
+        let post_error = |cause| Error::PostAnswer {
+            answer: "response",
             cause,
         };
         let mut post = match self.state {
