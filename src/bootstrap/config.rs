@@ -1,7 +1,8 @@
-//! Environment variables, read once, typed.
+//! The settings: environment variables, read once at start and given types.
 //!
-//! `docs/settings.md` has the same settings as a table. Ours start `COSHELL_`, since Lambda drops
-//! names with a leading underscore on some kinds of function.
+//! `docs/settings.md` has them as a table. Names of ours begin with `COSHELL_`, because some kinds of function drop names
+//! that begin with an underscore. An invalid value of ours is an init error ([`Config::invalid`]); an invalid value of the
+//! platform's is only a warning ([`Config::ignored_platform_settings`]).
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -14,87 +15,90 @@ use crate::error::{Error, Result};
 use crate::log::{Frames, Level, Log};
 use crate::wait::Overrun;
 
-/// How many invocations Lambda sends at once.
+/// How many invocations Lambda sends at a time.
 const MAX_CONCURRENCY: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
-/// The descriptor on which the platform takes the log as frames; no business of the handler's.
-pub(crate) const TELEMETRY: &str = "_LAMBDA_TELEMETRY_LOG_FD";
-/// The margin on Managed Instances, unless it is set.
-const MANAGED_MARGIN: Duration = Duration::from_millis(500);
-/// What processes that are stopped may take when we are asked to end.
+/// The descriptor to which log frames are written, if the platform wants frames. Handlers do not inherit this variable.
+pub(crate) const TELEMETRY_FD: &str = "_LAMBDA_TELEMETRY_LOG_FD";
+/// The deadline margin on Managed Instances, if none is set.
+const MANAGED_DEADLINE_MARGIN: Duration = Duration::from_millis(500);
+/// How long processes have between SIGTERM and SIGKILL when the sandbox shuts down.
 pub(crate) const STOP_GRACE: Duration = Duration::from_millis(40);
-/// More than this are no good to anyone: each is a bash.
+/// The longest grace at a handler's deadline.
+const MAX_DEADLINE_GRACE: Duration = Duration::from_millis(500);
+/// Each lane is a bash: a larger number is a mistake.
 const MAX_LANES: u32 = 1024;
-/// And at most at the deadline.
-const MAX_GRACE: Duration = Duration::from_millis(500);
 
-/// What `bootstrap` is told by its environment and its first argument.
+/// What the environment and the first argument set.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     /// `AWS_LAMBDA_RUNTIME_API`: `host:port`.
     pub runtime_api: String,
     /// The first argument, or else `_HANDLER`.
     pub handler: Option<OsString>,
-    /// `LAMBDA_TASK_ROOT`, or else the current directory: where the code lies.
+    /// `LAMBDA_TASK_ROOT`, or else the current directory: where the function's files are.
     pub task_root: PathBuf,
-    /// `COSHELL_BASH`: which bash; `/bin/bash`, or else `bash` along `PATH`.
+    /// `COSHELL_BASH`: the bash to start. By default `/bin/bash`, or else the `bash` on `PATH`.
     pub bash: PathBuf,
-    /// `COSHELL_SHELL_OPTIONS`: what `set` is given before the file is sourced, in words.
+    /// `COSHELL_SHELL_OPTIONS`: arguments of `set` before the file is sourced.
     pub shell_options: Vec<String>,
-    /// `COSHELL_TRAILING_NEWLINES=keep`: newlines at the end of a response stay.
+    /// `COSHELL_TRAILING_NEWLINES=keep`: a response keeps the newlines at its end.
     pub keep_trailing_newlines: bool,
-    /// `COSHELL_RESPONSE_MODE=streaming`: a response is sent while the handler makes it.
+    /// `COSHELL_RESPONSE_MODE`.
     pub response_mode: ResponseMode,
-    /// `COSHELL_ISOLATION`: what of a function's shell the next invocation sees.
+    /// `COSHELL_ISOLATION`: which changes to the shell the next invocation sees.
     pub isolation: Isolation,
-    /// `COSHELL_EVENT`: how the handler gets its event; `None`, if it is not set, is as the kind of handler has it.
+    /// `COSHELL_EVENT`: how the handler gets its event. `None`: the default of its kind.
     pub delivery: Option<Delivery>,
-    /// `COSHELL_DEADLINE_MARGIN_MS`: so long before the deadline the handler is stopped.
+    /// `COSHELL_DEADLINE_MARGIN_MS`: how long before its deadline a handler is stopped. `None`: never.
     pub deadline_margin: Option<Duration>,
-    /// `COSHELL_LEFTOVERS=kill`: processes that outlive their invocation are ended.
-    pub ends_leftovers: bool,
-    /// `COSHELL_RECYCLE_AFTER`: a function's shell serves so many invocations.
+    /// `COSHELL_LEFTOVERS=kill`: processes that are still running after their invocation are killed.
+    pub kills_leftovers: bool,
+    /// `COSHELL_RECYCLE_AFTER`: how many invocations a shell serves before it is replaced. `None`: no limit.
     pub recycle_after: Option<u64>,
-    /// `COSHELL_SPARE=on`: a bash is started before it is needed. By default, if there is but one lane.
+    /// `COSHELL_SPARE`: whether a standby shell is kept. The default is on, or off with several lanes.
     pub keeps_standby: bool,
-    /// `AWS_LAMBDA_MAX_CONCURRENCY`: how many invocations may run at a time, each in a lane; 1 unless it is a
-    /// number above that. Only Managed Instances have it.
+    /// `AWS_LAMBDA_MAX_CONCURRENCY`: how many invocations run at a time, each in its lane. At least 1. Only Managed
+    /// Instances set it.
     pub max_concurrency: u32,
     /// `AWS_LAMBDA_INITIALIZATION_TYPE`: what follows the init.
     pub initialization: Initialization,
-    /// The first of the settings above that has a value which means nothing, and why.
-    pub invalid: Option<(&'static str, String)>,
-    /// `AWS_LAMBDA_LOG_FORMAT`, `AWS_LAMBDA_LOG_LEVEL` and where it goes.
+    /// The first of our settings that has an invalid value, and the cause.
+    pub invalid: Option<InvalidSetting>,
+    /// `AWS_LAMBDA_LOG_FORMAT`, `AWS_LAMBDA_LOG_LEVEL`, and where the log goes.
     pub log: Log,
 }
 
-/// How a response is sent, unless its handler says otherwise.
+/// The name of an environment variable, and why its value cannot be used.
+pub(crate) type InvalidSetting = (&'static str, String);
+
+/// When a response is sent, unless its handler chooses otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ResponseMode {
-    /// When the handler has ended.
+    /// After the handler has ended.
     Buffered,
-    /// While the handler makes it.
+    /// While the handler writes it.
     Streaming,
 }
 
-/// Where a function runs, and what the next invocation finds of it.
+/// Where a function runs, and which of its changes the next invocation sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Isolation {
-    /// In the warm shell itself, which is put back to what it was when the file had been sourced.
+    /// In the warm shell. Afterwards the shell gets back the state it had when the file was sourced.
     Restore,
-    /// In the warm shell itself, where variables and functions live on.
+    /// In the warm shell. The next invocation sees changed variables and functions.
     None,
-    /// In a fork of it.
+    /// In a fork of the warm shell.
     Subshell,
-    /// In a shell of its own.
+    /// In a new shell for each invocation.
     Process,
 }
 
-/// What follows the init.
+/// What happens between the init and the first event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Initialization {
-    /// The first event, at some time: on demand, with provisioned concurrency, or of a kind that is not known.
+    /// Nothing: on demand, with provisioned concurrency, or an unknown value.
     Direct,
-    /// `snap-start`: a snapshot, and copies that are restored from it.
+    /// `snap-start`: Lambda takes a snapshot and restores sandboxes from it.
     SnapStart,
     /// `lambda-managed-instances`.
     ManagedInstance,
@@ -102,7 +106,7 @@ pub(crate) enum Initialization {
 
 impl Initialization {
     fn read() -> Self {
-        match text("AWS_LAMBDA_INITIALIZATION_TYPE").as_deref() {
+        match read_text("AWS_LAMBDA_INITIALIZATION_TYPE").as_deref() {
             Some("snap-start") => Self::SnapStart,
             Some("lambda-managed-instances") => Self::ManagedInstance,
             _ => Self::Direct,
@@ -111,24 +115,23 @@ impl Initialization {
 }
 
 impl Config {
-    /// Reads the environment; `argument` is the program's first one, if it has one, and `log` is
-    /// [`log`]'s.
+    /// Reads the environment. `argument` is the program's first argument, `log` comes from [`read_log`].
     ///
     /// # Errors
-    /// [`Error::ReadConfig`] when `AWS_LAMBDA_RUNTIME_API` is not set: we are not on Lambda.
+    /// [`Error::ReadConfig`] if `AWS_LAMBDA_RUNTIME_API` is not set: this is not Lambda.
     pub(crate) fn read(argument: Option<OsString>, log: Log) -> Result<Self> {
-        let runtime_api = text("AWS_LAMBDA_RUNTIME_API").ok_or_else(|| Error::ReadConfig {
+        let runtime_api = read_text("AWS_LAMBDA_RUNTIME_API").ok_or_else(|| Error::ReadConfig {
             variable: "AWS_LAMBDA_RUNTIME_API",
             cause: "it is not set, so this is not Lambda; to try a handler here, \
                     run: coshell invoke HANDLER"
                 .to_owned(),
         })?;
         let mut invalid = None;
-        let max_concurrency = max_concurrency();
+        let max_concurrency = read_max_concurrency();
         let initialization = Initialization::read();
-        let spare_words = match max_concurrency {
+        let standby_choices = match max_concurrency {
             1 => [("on", true), ("off", false)],
-            // Another lane is there while one gets a fresh shell.
+            // While one lane replaces its shell, the others serve.
             _ => [("off", false), ("on", true)],
         };
         let config = Self {
@@ -141,13 +144,13 @@ impl Config {
                 None => env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
             },
             bash: bash::named_or_found(env::var_os("COSHELL_BASH")),
-            shell_options: shell_options(text_or_empty("COSHELL_SHELL_OPTIONS").as_deref()),
-            keep_trailing_newlines: choice(
+            shell_options: shell_options(read_text_or_empty("COSHELL_SHELL_OPTIONS").as_deref()),
+            keep_trailing_newlines: read_choice(
                 "COSHELL_TRAILING_NEWLINES",
                 &[("strip", false), ("keep", true)],
                 &mut invalid,
             ),
-            response_mode: choice(
+            response_mode: read_choice(
                 "COSHELL_RESPONSE_MODE",
                 &[
                     ("buffered", ResponseMode::Buffered),
@@ -155,7 +158,7 @@ impl Config {
                 ],
                 &mut invalid,
             ),
-            isolation: choice(
+            isolation: read_choice(
                 "COSHELL_ISOLATION",
                 &[
                     ("restore", Isolation::Restore),
@@ -165,19 +168,19 @@ impl Config {
                 ],
                 &mut invalid,
             ),
-            delivery: delivery(&mut invalid),
-            deadline_margin: margin(
-                number("COSHELL_DEADLINE_MARGIN_MS", &mut invalid),
+            delivery: read_delivery(&mut invalid),
+            deadline_margin: deadline_margin(
+                read_number("COSHELL_DEADLINE_MARGIN_MS", &mut invalid),
                 max_concurrency > 1 || initialization == Initialization::ManagedInstance,
             ),
-            ends_leftovers: choice(
+            kills_leftovers: read_choice(
                 "COSHELL_LEFTOVERS",
                 &[("keep", false), ("kill", true)],
                 &mut invalid,
             ),
-            recycle_after: number("COSHELL_RECYCLE_AFTER", &mut invalid)
+            recycle_after: read_number("COSHELL_RECYCLE_AFTER", &mut invalid)
                 .filter(|number| *number > 0),
-            keeps_standby: choice("COSHELL_SPARE", &spare_words, &mut invalid),
+            keeps_standby: read_choice("COSHELL_SPARE", &standby_choices, &mut invalid),
             max_concurrency,
             initialization,
             invalid: None,
@@ -186,20 +189,20 @@ impl Config {
         Ok(Self { invalid, ..config })
     }
 
-    /// How long a handler that is stopped may take for its own traps: half of the margin, so that
-    /// there is time for the answer.
+    /// How long a handler that is stopped may take for its own traps. At its deadline that is half of the margin: the other
+    /// half is for posting the answer.
     pub(crate) fn stop_grace(&self, overrun: Overrun) -> Duration {
         match (overrun, self.deadline_margin) {
-            (Overrun::Deadline, Some(margin)) => (margin / 2).min(MAX_GRACE),
+            (Overrun::Deadline, Some(margin)) => (margin / 2).min(MAX_DEADLINE_GRACE),
             _ => STOP_GRACE,
         }
     }
 
-    /// Says which of the platform's settings have a value that means nothing, one text each.
+    /// A warning for each of the platform's settings whose value is invalid.
     pub(crate) fn ignored_platform_settings(&self) -> Vec<String> {
         let mut texts = Vec::new();
         let mut check = |name: &str, known: &[&str]| {
-            if let Some(value) = text(name)
+            if let Some(value) = read_text(name)
                 && !known.iter().any(|known| known.eq_ignore_ascii_case(&value))
             {
                 texts.push(format!(
@@ -209,100 +212,100 @@ impl Config {
             }
         };
         check("AWS_LAMBDA_LOG_FORMAT", &["Text", "JSON"]);
-        if let Some(value) = text("AWS_LAMBDA_LOG_LEVEL")
+        if let Some(value) = read_text("AWS_LAMBDA_LOG_LEVEL")
             && Level::from_name(&value).is_none()
         {
             texts.push(format!(
                 "cannot use AWS_LAMBDA_LOG_LEVEL={value}: expected TRACE or DEBUG or INFO or WARN or ERROR or FATAL"
             ));
         }
-        if let Some(value) = text(MAX_CONCURRENCY)
+        if let Some(value) = read_text(MAX_CONCURRENCY)
             && value.parse::<u32>().is_err()
         {
             texts.push(format!(
                 "cannot use {MAX_CONCURRENCY}={value}: expected a whole number"
             ));
         }
-        if let Some(value) = text(TELEMETRY)
+        if let Some(value) = read_text(TELEMETRY_FD)
             && self.log.frames.is_none()
         {
             texts.push(format!(
-                "cannot use {TELEMETRY}={value}: expected a descriptor above 2 that is open for writing"
+                "cannot use {TELEMETRY_FD}={value}: expected a descriptor above 2 that is open for writing"
             ));
         }
         texts
     }
 }
 
-/// How records are written; known before anything else can fail. Called once, before anything of
-/// ours has a descriptor that the platform's number could name.
-pub(crate) fn log() -> Log {
-    let json =
-        text("AWS_LAMBDA_LOG_FORMAT").is_some_and(|format| format.eq_ignore_ascii_case("JSON"));
-    let least = text("AWS_LAMBDA_LOG_LEVEL").and_then(|name| Level::from_name(&name));
+/// Reads how the log is written, before anything else can fail. To be called once, before we open any descriptor: the
+/// platform's descriptor number must not name one of ours.
+pub(crate) fn read_log() -> Log {
+    let is_json = read_text("AWS_LAMBDA_LOG_FORMAT")
+        .is_some_and(|format| format.eq_ignore_ascii_case("JSON"));
+    let min_level = read_text("AWS_LAMBDA_LOG_LEVEL").and_then(|name| Level::from_name(&name));
     Log {
-        json,
-        least: least.unwrap_or(Level::Info),
-        is_shared: max_concurrency() > 1,
-        frames: text(TELEMETRY).and_then(|number| Frames::open(&number)),
+        is_json,
+        min_level: min_level.unwrap_or(Level::Info),
+        is_shared: read_max_concurrency() > 1,
+        frames: read_text(TELEMETRY_FD).and_then(|number| Frames::open(&number)),
     }
 }
 
-/// Unset: as the tutorial's bootstrap; set but empty: no options.
+/// The default is that of the tutorial's bootstrap; an empty value means no options.
 fn shell_options(setting: Option<&str>) -> Vec<String> {
-    let words = setting.unwrap_or("-euo pipefail");
-    words
+    let options = setting.unwrap_or("-euo pipefail");
+    options
         .split_ascii_whitespace()
         .map(ToOwned::to_owned)
         .collect()
 }
 
-/// The value that `name` stands for; the first of the known ones if it is not set.
-fn choice<T: Copy>(
+/// The choice that the variable `name` holds, in any case. The first one is the default.
+fn read_choice<T: Copy>(
     name: &'static str,
-    known: &[(&str, T)],
-    invalid: &mut Option<(&'static str, String)>,
+    choices: &[(&str, T)],
+    invalid: &mut Option<InvalidSetting>,
 ) -> T {
-    let Some(value) = text(name) else {
-        return known[0].1;
+    let Some(value) = read_text(name) else {
+        return choices[0].1;
     };
-    let mut named = known.iter();
-    if let Some((_, meant)) = named.find(|(word, _)| word.eq_ignore_ascii_case(&value)) {
-        return *meant;
+    let mut known = choices.iter();
+    if let Some((_, choice)) = known.find(|(word, _)| word.eq_ignore_ascii_case(&value)) {
+        return *choice;
     }
-    let words: Vec<_> = known.iter().map(|(word, _)| *word).collect();
-    let cause = format!("expected {}, found {value}", words.join(" or "));
+    let expected: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+    let cause = format!("expected {}, found {value}", expected.join(" or "));
     invalid.get_or_insert((name, cause));
-    known[0].1
+    choices[0].1
 }
 
-/// How `COSHELL_EVENT` says that a handler gets its event, if it is set.
-fn delivery(invalid: &mut Option<(&'static str, String)>) -> Option<Delivery> {
+/// `COSHELL_EVENT`, if it is set.
+fn read_delivery(invalid: &mut Option<InvalidSetting>) -> Option<Delivery> {
     let name = "COSHELL_EVENT";
-    text(name).map(|_| choice(name, &Delivery::WORDS, invalid))
+    read_text(name).map(|_| read_choice(name, &Delivery::WORDS, invalid))
 }
 
-fn max_concurrency() -> u32 {
-    concurrency_in(text(MAX_CONCURRENCY).as_deref())
+fn read_max_concurrency() -> u32 {
+    parse_concurrency(read_text(MAX_CONCURRENCY).as_deref())
 }
 
-/// What is no number, or means no concurrency, is 1.
-fn concurrency_in(setting: Option<&str>) -> u32 {
+/// At least 1, also for a value that is no number.
+fn parse_concurrency(setting: Option<&str>) -> u32 {
     let number = setting.and_then(|text| text.parse().ok());
     number.unwrap_or(1).clamp(1, MAX_LANES)
 }
 
-/// 0 is off. Managed Instances end nothing at the deadline themselves.
-fn margin(milliseconds: Option<u64>, is_managed: bool) -> Option<Duration> {
-    let default = is_managed.then_some(MANAGED_MARGIN);
+/// 0 turns it off. Managed Instances have a default, because they do not stop a handler at its deadline themselves.
+fn deadline_margin(milliseconds: Option<u64>, is_managed: bool) -> Option<Duration> {
+    let default = is_managed.then_some(MANAGED_DEADLINE_MARGIN);
     let margin = milliseconds.map(Duration::from_millis).or(default);
     margin.filter(|margin| !margin.is_zero())
 }
 
-/// A whole number; `None` if it is not set.
-fn number(name: &'static str, invalid: &mut Option<(&'static str, String)>) -> Option<u64> {
-    let value = text(name)?;
-    // More digits than this are more milliseconds than there will ever be.
+/// The whole number that the variable `name` holds; `None` if it is not set.
+fn read_number(name: &'static str, invalid: &mut Option<InvalidSetting>) -> Option<u64> {
+    let value = read_text(name)?;
+    // 15 digits of milliseconds are 30,000 years.
     if value.len() > 15 || !value.bytes().all(|byte| byte.is_ascii_digit()) {
         let cause = format!("expected a whole number, found {value}");
         invalid.get_or_insert((name, cause));
@@ -311,11 +314,11 @@ fn number(name: &'static str, invalid: &mut Option<(&'static str, String)>) -> O
     value.parse().ok()
 }
 
-fn text(name: &str) -> Option<String> {
-    text_or_empty(name).filter(|value| !value.is_empty())
+fn read_text(name: &str) -> Option<String> {
+    read_text_or_empty(name).filter(|value| !value.is_empty())
 }
 
-fn text_or_empty(name: &str) -> Option<String> {
+fn read_text_or_empty(name: &str) -> Option<String> {
     env::var_os(name)
         .as_deref()
         .map(OsStr::to_string_lossy)
@@ -335,9 +338,12 @@ mod tests {
 
     #[test]
     fn concurrency_is_1_unless_it_is_a_number_above() {
-        let of = concurrency_in;
-        assert_eq!([of(None), of(Some("")), of(Some("many"))], [1; 3]);
-        assert_eq!([of(Some("0")), of(Some("1")), of(Some("-3"))], [1; 3]);
-        assert_eq!([of(Some("2")), of(Some("64"))], [2, 64]);
+        let parse = parse_concurrency;
+        assert_eq!([parse(None), parse(Some("")), parse(Some("many"))], [1; 3]);
+        assert_eq!(
+            [parse(Some("0")), parse(Some("1")), parse(Some("-3"))],
+            [1; 3]
+        );
+        assert_eq!([parse(Some("2")), parse(Some("64"))], [2, 64]);
     }
 }

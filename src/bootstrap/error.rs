@@ -1,105 +1,95 @@
-//! Bootstrap's own failures, their wording, their errorType.
+//! The failures of `bootstrap` itself, with their messages and their errorTypes.
 //!
-//! A handler that fails is an [`Outcome`](crate::invocation::Outcome) and not an [`Error`]:
-//! what is here ends the process or the init. Variants are named by the step that failed.
+//! A handler that fails is an [`Outcome`](crate::invocation::Outcome), not an [`Error`]. An [`Error`] ends the init or the
+//! process. Its variants are named by the step that failed.
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use coshell_handler::{Failure, LoadError};
 
-/// The result of every step of ours that can fail.
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
-/// A step of ours that failed. Displays as `cannot <do what> <to what>: <cause>`.
+/// A step of `bootstrap` that failed. Displays as `cannot <do what> <to what>: <cause>`.
 #[derive(Debug)]
 pub(crate) enum Error {
-    /// A setting is missing or makes no sense.
+    /// A setting is missing or invalid.
     ReadConfig {
-        /// Which environment variable.
+        /// The environment variable.
         variable: &'static str,
-        /// What is the matter with it.
         cause: String,
     },
-    /// The handler cannot be loaded: told to the platform as the init error.
+    /// The handler cannot be loaded. The Runtime API gets this as the init error.
     LoadHandler(Failure),
-    /// bash cannot be started, or does not answer when it was.
-    StartShell {
-        /// Which bash.
-        bash: PathBuf,
-        /// The system's words, or ours.
-        cause: String,
-    },
-    /// The system does not let us take signals.
-    TakeSignals(io::Error),
-    /// We were asked to end, by SIGTERM or SIGINT, before there was anything to end in order.
+    /// bash cannot be started, or does not get ready.
+    StartShell { bash: PathBuf, cause: String },
+    /// The system does not let us handle signals.
+    HandleSignals(io::Error),
+    /// SIGTERM or SIGINT came before there was a handler to shut down.
     Stopped,
-    /// `lambda_before_snapshot` failed: told to the platform as the init error.
-    BeforeSnapshot(Failure),
-    /// The Runtime API does not say that we are restored from the snapshot.
-    Restore {
-        /// Where the Runtime API is: `host:port`.
+    /// `lambda_before_snapshot` failed. The Runtime API gets this as the init error.
+    BeforeSnapshotHook(Failure),
+    /// The Runtime API does not confirm the restore from the snapshot.
+    WaitForRestore {
+        /// The Runtime API's address, `host:port`.
         api: String,
-        /// What happened.
         cause: String,
     },
-    /// `lambda_after_restore` failed: told to the platform as the error of the restore.
-    AfterRestore(Failure),
-    /// The Runtime API gives no next invocation.
+    /// `lambda_after_restore` failed. The Runtime API gets this as the restore error.
+    AfterRestoreHook(Failure),
+    /// The Runtime API sends no next invocation.
     NextInvocation {
-        /// Where the Runtime API is: `host:port`.
+        /// The Runtime API's address, `host:port`.
         api: String,
-        /// What happened.
         cause: String,
     },
-    /// The Runtime API does not take an answer, and says that it is broken itself.
+    /// The Runtime API cannot be reached with an answer, or replies to it with a server error.
     PostAnswer {
         /// `response`, `error`, `init error` or `restore error`.
         answer: &'static str,
-        /// What happened.
         cause: String,
     },
 }
 
 impl Error {
-    /// A [`Error::StartShell`] from the system's words.
-    pub(crate) fn start_shell(bash: &std::path::Path, cause: &io::Error) -> Self {
+    /// An [`Error::StartShell`] with the system's message.
+    pub(crate) fn start_shell(bash: &Path, cause: &io::Error) -> Self {
         Self::StartShell {
             bash: bash.to_owned(),
             cause: cause.to_string(),
         }
     }
 
-    /// What `bootstrap` exits with: the two of `SnapStart` as AWS's runtime for Python has them.
+    /// The exit status of `bootstrap`. For `SnapStart` hooks it is that of AWS's runtime for Python.
     pub(crate) fn exit_status(&self) -> u8 {
         match self {
-            Self::BeforeSnapshot(_) => 64,
-            Self::AfterRestore(_) => 65,
+            Self::BeforeSnapshotHook(_) => 64,
+            Self::AfterRestoreHook(_) => 65,
             _ => 1,
         }
     }
 
-    /// What the platform is told when this ends the init.
+    /// What the Runtime API gets if this error ends the init.
     pub(crate) fn to_failure(&self) -> Failure {
         let error_type = match self {
             Self::LoadHandler(failure)
-            | Self::BeforeSnapshot(failure)
-            | Self::AfterRestore(failure) => return failure.clone(),
+            | Self::BeforeSnapshotHook(failure)
+            | Self::AfterRestoreHook(failure) => return failure.clone(),
             Self::ReadConfig { .. } => "Runtime.InvalidSetting",
             Self::StartShell { .. } => "Runtime.ShellNotStarted",
-            Self::TakeSignals(_) => "Runtime.SignalsNotTaken",
+            Self::HandleSignals(_) => "Runtime.SignalsNotTaken",
             Self::Stopped => "Runtime.Stopped",
-            Self::Restore { .. } | Self::NextInvocation { .. } | Self::PostAnswer { .. } => {
+            Self::WaitForRestore { .. } | Self::NextInvocation { .. } | Self::PostAnswer { .. } => {
                 "Runtime.ApiFailure"
             }
         };
         let message = self.to_string();
-        let told = message.lines().next().unwrap_or_default().len();
+        let first_line = message.lines().next().unwrap_or_default();
         Failure {
             error_type,
-            // What bash said when it did not start stands below the first line.
-            quoted_bytes: message.len() - told,
+            // The lines below the first are what bash printed when it did not start.
+            quoted_bytes: message.len() - first_line.len(),
             message,
             stack: Vec::new(),
         }
@@ -117,14 +107,14 @@ impl fmt::Display for Error {
         match self {
             Self::ReadConfig { variable, cause } => write!(f, "cannot use {variable}: {cause}"),
             Self::LoadHandler(failure)
-            | Self::BeforeSnapshot(failure)
-            | Self::AfterRestore(failure) => f.write_str(&failure.message),
+            | Self::BeforeSnapshotHook(failure)
+            | Self::AfterRestoreHook(failure) => f.write_str(&failure.message),
             Self::StartShell { bash, cause } => {
                 write!(f, "cannot start shell {}: {cause}", bash.display())
             }
-            Self::TakeSignals(cause) => write!(f, "cannot take signals: {cause}"),
-            Self::Stopped => f.write_str("stopped while the handler was loaded"),
-            Self::Restore { api, cause } => {
+            Self::HandleSignals(cause) => write!(f, "cannot handle signals: {cause}"),
+            Self::Stopped => f.write_str("stopped while the handler was loading"),
+            Self::WaitForRestore { api, cause } => {
                 write!(f, "cannot wait for the restore at {api}: {cause}")
             }
             Self::NextInvocation { api, cause } => {

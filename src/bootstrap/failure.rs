@@ -1,6 +1,7 @@
-//! What is said of a failure: status or signal, command, place, and the end of what was logged.
+//! The texts of failures: status or signal, command, file and line, and the end of the log.
 //!
-//! What `shell/` and `program/` have to say in the same words.
+//! `shell` and `program` build their failures from these functions, so that both use the same words. bash reports neither the
+//! line of every command nor the part of a pipeline that failed; both are looked up in the handler's file here.
 
 mod pipeline;
 
@@ -13,9 +14,9 @@ use coshell_handler::{Failure, Frame, Handler, quoted};
 
 use crate::wait::Overrun;
 
-/// The handler was stopped. `running` are the programs that it had started, which stand for the
-/// command where bash does not tell it.
-pub(crate) fn stopped(
+/// The handler was stopped because of `overrun`. `running` names the programs that it had started; they are in the message if
+/// bash did not report the command.
+pub(crate) fn limit_exceeded(
     handler: &Handler,
     overrun: Overrun,
     margin: Option<Duration>,
@@ -35,7 +36,7 @@ pub(crate) fn stopped(
         }
         Overrun::Stop => (
             "Function.Stopped",
-            format!("{label} was stopped: the sandbox is to end"),
+            format!("{label} was stopped by the shutdown of the sandbox"),
         ),
     };
     let during = match command {
@@ -43,58 +44,59 @@ pub(crate) fn stopped(
         None if running.is_empty() => String::new(),
         None => format!(" with {} running", running.join(", ")),
     };
-    failure(error_type, &format!("{what}{during}"), stack, tail)
+    failure_with_log(error_type, &format!("{what}{during}"), stack, tail)
 }
 
-/// The handler was not started: its time is up already.
-pub(crate) fn out_of_time(handler: &Handler, margin: Duration, left: Duration) -> Failure {
+/// The handler was not started, because only `left` remains until its deadline.
+pub(crate) fn deadline_too_close(handler: &Handler, margin: Duration, left: Duration) -> Failure {
     Failure {
         error_type: "Function.Timeout",
         message: format!(
-            "{} was not started: it is to be stopped {} ms before its deadline, which is in {} ms",
+            "{} was not started: its deadline is in {} ms, and the deadline margin is {} ms",
             handler.label(),
-            margin.as_millis(),
-            left.as_millis()
+            left.as_millis(),
+            margin.as_millis()
         ),
         stack: Vec::new(),
         quoted_bytes: 0,
     }
 }
 
-/// bash does not know the line of the innermost frame when it ends. It is the one that holds the
-/// command, if no other line of the function does.
-pub(crate) fn find_line(stack: &mut [Frame], command: Option<&str>) {
+/// Sets the line of the innermost frame, which bash does not know when it exits. It is the line that contains `command`, if
+/// only one line of the function does.
+pub(crate) fn fill_in_line(stack: &mut [Frame], command: Option<&str>) {
     let (Some(frame), Some(command)) = (stack.first_mut(), command) else {
         return;
     };
-    let wanted = without_blanks(command.lines().next().unwrap_or_default());
-    if frame.line > 0 || wanted.is_empty() {
+    let command = without_whitespace(command.lines().next().unwrap_or_default());
+    if frame.line > 0 || command.is_empty() {
         return;
     }
-    let text = text_of(&frame.file);
-    let lines: Vec<_> = text.lines().map(without_blanks).collect();
-    let range = lines_of_function(&text, &frame.function).unwrap_or(0..lines.len());
-    let is_found = |at: &usize| lines[*at].contains(&wanted) && !lines[*at].starts_with('#');
-    let mut found = range.filter(is_found);
-    if let (Some(at), None) = (found.next(), found.next()) {
-        frame.line = u32::try_from(at + 1).unwrap_or(0);
+    let text = read_text(&frame.file);
+    let lines: Vec<_> = text.lines().map(without_whitespace).collect();
+    let range = find_function(&text, &frame.function).unwrap_or(0..lines.len());
+    let has_command =
+        |index: &usize| lines[*index].contains(&command) && !lines[*index].starts_with('#');
+    let mut found = range.filter(has_command);
+    if let (Some(index), None) = (found.next(), found.next()) {
+        frame.line = u32::try_from(index + 1).unwrap_or(0);
     }
 }
 
-/// The lines of a function, counted from 0, if the file defines it once and closes it as it begins: with a brace
-/// that is indented as much.
-fn lines_of_function(text: &str, function: &str) -> Option<std::ops::Range<usize>> {
+/// The lines of a function, counted from 0. `None` unless the file defines it once and closes it with a brace that has the
+/// indentation of its first line.
+fn find_function(text: &str, function: &str) -> Option<std::ops::Range<usize>> {
     let lines: Vec<_> = text.lines().collect();
     let mut starts = (lines.iter().enumerate()).filter(|(_, line)| begins_function(line, function));
     let (Some((start, line)), None) = (starts.next(), starts.next()) else {
         return None;
     };
-    let indented = |line: &str| line.len() - line.trim_start().len();
+    let indentation = |line: &str| line.len() - line.trim_start().len();
     if line.trim_end().ends_with(['}', ')']) && !line.trim_end().ends_with("()") {
         return Some(start..start + 1);
     }
     let end = lines.iter().skip(start + 1).position(|other| {
-        indented(other) == indented(line) && other.trim_start().starts_with(['}', ')'])
+        indentation(other) == indentation(line) && other.trim_start().starts_with(['}', ')'])
     });
     Some(start..start + 1 + end? + 1)
 }
@@ -111,39 +113,40 @@ fn begins_function(line: &str, function: &str) -> bool {
     })
 }
 
-/// What of a pipeline has failed, in words, if it is not `command`, which bash names: its last one. `place` is where
-/// that is.
-pub(crate) fn failed_part(
+/// Describes the part of a pipeline that failed. `None` if that is `command`, the last part, which bash reports itself.
+/// `place` is the pipeline's file and line.
+pub(crate) fn describe_failed_part(
     statuses: &[i32],
     place: Option<&Frame>,
     command: Option<&str>,
 ) -> Option<String> {
-    let number = pipeline::failed_part(statuses)?;
+    let index = pipeline::failed_part_index(statuses)?;
     let count = statuses.len();
     let text = place.and_then(|place| {
         let line = usize::try_from(place.line).unwrap_or(0);
-        let text = text_of(&place.file);
-        pipeline::part_text(&text, line, count, number, command?)
+        let text = read_text(&place.file);
+        pipeline::part_text(&text, line, count, index, command?)
     });
-    let part = format!("part {} of {count} of a pipeline", number + 1);
+    let part = format!("part {} of {count} of a pipeline", index + 1);
     Some(match text {
         Some(text) => format!("`{text}`, {part},"),
         None => part,
     })
 }
 
-fn text_of(file: &str) -> String {
+/// The text of a file; empty if it cannot be read.
+fn read_text(file: &str) -> String {
     let bytes = fs::read(file).unwrap_or_default();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// bash prints a command with blanks of its own.
-fn without_blanks(text: &str) -> String {
+/// For comparing commands: bash prints them with other whitespace than the file has.
+fn without_whitespace(text: &str) -> String {
     text.split_whitespace().collect()
 }
 
-/// What happened, where, and the end of the log.
-pub(crate) fn failure(
+/// A failure whose message is `what`, the innermost frame, and the end of the log.
+pub(crate) fn failure_with_log(
     error_type: &'static str,
     what: &str,
     stack: Vec<Frame>,
@@ -162,7 +165,7 @@ pub(crate) fn failure(
     }
 }
 
-/// `status 3`; `status 137 (SIGKILL)` where a signal is meant, as the shell tells it.
+/// `status 3`, or `status 137 (SIGKILL)`: above 128 the shell adds 128 to the number of a signal.
 pub(crate) fn status_text(status: i32) -> String {
     match Signal::try_from(status - 128) {
         Ok(signal) if status > 128 => format!("status {status} ({signal})"),
@@ -175,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn line_is_found_if_there_is_but_one() {
+    fn line_is_found_if_only_one_has_the_command() {
         let frame = |file: &str| Frame {
             function: "main".to_owned(),
             file: file.to_owned(),
@@ -186,23 +189,23 @@ mod tests {
             "/../../examples/echo/function.sh"
         );
         let mut stack = [frame(file)];
-        find_line(&mut stack, Some("echo "));
-        assert_eq!(stack[0].line, 0, "two lines have it");
-        find_line(&mut stack, Some("echo \"$response\""));
+        fill_in_line(&mut stack, Some("echo "));
+        assert_eq!(stack[0].line, 0, "two lines have the command");
+        fill_in_line(&mut stack, Some("echo \"$response\""));
         assert!(stack[0].line > 0);
-        find_line(&mut [frame("/no/such/file")], Some("x"));
+        fill_in_line(&mut [frame("/no/such/file")], Some("x"));
     }
 
     #[test]
-    fn line_is_one_of_the_function() {
+    fn function_is_found_by_its_indentation() {
         let text =
             "one() {\n  x\n}\nfunction two {\n  if y; then\n    x\n  fi\n}\n  three () { x; }\n";
-        assert_eq!(lines_of_function(text, "one"), Some(0..3));
-        assert_eq!(lines_of_function(text, "two"), Some(3..8));
-        assert_eq!(lines_of_function(text, "three"), Some(8..9));
-        assert_eq!(lines_of_function(text, "thre"), None);
-        assert_eq!(lines_of_function("f() {\n}\nf() {\n}\n", "f"), None);
-        assert_eq!(lines_of_function("f() {\n", "f"), None);
+        assert_eq!(find_function(text, "one"), Some(0..3));
+        assert_eq!(find_function(text, "two"), Some(3..8));
+        assert_eq!(find_function(text, "three"), Some(8..9));
+        assert_eq!(find_function(text, "thre"), None);
+        assert_eq!(find_function("f() {\n}\nf() {\n}\n", "f"), None);
+        assert_eq!(find_function("f() {\n", "f"), None);
     }
 
     #[test]

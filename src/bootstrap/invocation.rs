@@ -1,6 +1,7 @@
-//! Invocation (request id, deadline, event, ARN, trace id) and its Outcome.
+//! An invocation (event, request id, deadline, ARN, trace id) and its outcome.
 //!
-//! Plain data that passes between the Runtime API and the shell, which never meet.
+//! This is plain data that passes between the client of the Runtime API and the code that runs handlers, because neither may
+//! use the other.
 
 use std::borrow::Cow;
 
@@ -10,50 +11,49 @@ use coshell_handler::{Delivery, Failure};
 
 use crate::log::Origin;
 
-/// One event, with what the platform says of it. Absent headers are `None`.
+/// One event with the headers that came with it. `None` stands for an absent header.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Invocation {
-    /// Names the invocation, in the answer's path and in log lines.
+    /// The invocation's id in the path of its answer and in log lines.
     pub request_id: String,
-    /// Which attempt this is; goes back on the answer when it came.
+    /// The id of this attempt. If it came with the event it goes back with the answer.
     pub invocation_id: Option<String>,
-    /// When the platform gives up: milliseconds since the epoch, as received.
+    /// The deadline in milliseconds since the epoch, as received.
     pub deadline_ms: Option<String>,
-    /// The ARN that was invoked.
+    /// The ARN that the caller invoked.
     pub invoked_function_arn: Option<String>,
     /// The X-Ray trace header.
     pub trace_id: Option<String>,
-    /// JSON from a mobile SDK, handed on undecoded.
+    /// JSON from a mobile SDK, passed on as it came.
     pub client_context: Option<String>,
-    /// JSON, the caller's Cognito identity, handed on undecoded.
+    /// The caller's Cognito identity as JSON, passed on as it came.
     pub cognito_identity: Option<String>,
     /// The tenant, for a function with tenant isolation.
     pub tenant_id: Option<String>,
-    /// The event, byte for byte; at most 6 MiB.
+    /// The event's bytes, at most 6 MiB.
     pub event: Vec<u8>,
-    /// How the handler gets it.
+    /// How the handler gets the event.
     pub delivery: Delivery,
 }
 
-/// The names of the variables of an invocation.
+/// The names of the environment variables of an invocation.
 pub(crate) mod variable {
-    /// The request id.
     pub(crate) const REQUEST_ID: &str = "LAMBDA_RUNTIME_AWS_REQUEST_ID";
-    /// When Lambda gives up, in milliseconds since the epoch.
+    /// The deadline in milliseconds since the epoch.
     pub(crate) const DEADLINE: &str = "LAMBDA_RUNTIME_DEADLINE_MS";
-    /// The ARN, client context, Cognito identity and tenant: those that seldom change.
+    /// The ARN, client context, Cognito identity and tenant. They seldom change from one event to the next.
     pub(crate) const CONTEXT: [&str; 4] = [
         "LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN",
         "LAMBDA_RUNTIME_CLIENT_CONTEXT",
         "LAMBDA_RUNTIME_COGNITO_IDENTITY",
         "LAMBDA_RUNTIME_AWS_TENANT_ID",
     ];
-    /// The trace header, for us and for the SDKs.
+    /// The X-Ray trace header: ours, and the name that the SDKs read.
     pub(crate) const TRACE: [&str; 2] = ["LAMBDA_RUNTIME_TRACE_ID", "_X_AMZN_TRACE_ID"];
 }
 
-/// What `$(...)` leaves of an output.
-pub(crate) fn without_newlines_at_end(bytes: &[u8]) -> &[u8] {
+/// `bytes` without newlines at the end, as `$(...)` removes them.
+pub(crate) fn trim_trailing_newlines(bytes: &[u8]) -> &[u8] {
     let end = bytes
         .iter()
         .rposition(|byte| *byte != b'\n')
@@ -62,8 +62,8 @@ pub(crate) fn without_newlines_at_end(bytes: &[u8]) -> &[u8] {
 }
 
 impl Invocation {
-    /// What the handler's standard input holds.
-    pub(crate) fn input(&self) -> &[u8] {
+    /// The bytes of the handler's standard input.
+    pub(crate) fn stdin_bytes(&self) -> &[u8] {
         if self.delivery.is_on_stdin() {
             &self.event
         } else {
@@ -71,18 +71,18 @@ impl Invocation {
         }
     }
 
-    /// The event as an argument: without NULs and newlines at its end, as `$(...)` gives it; empty for a handler that
-    /// gets no argument.
+    /// The event as an argument: without NULs, and without newlines at its end, as `$(...)` would give it. Empty for a
+    /// handler that gets no argument.
     pub(crate) fn argument(&self) -> Cow<'_, [u8]> {
         if !self.delivery.is_argument() {
             return Cow::default();
         }
         if memchr(b'\0', &self.event).is_none() {
-            return without_newlines_at_end(&self.event).into();
+            return trim_trailing_newlines(&self.event).into();
         }
         let bytes = self.event.iter().copied();
         let kept: Vec<u8> = bytes.filter(|byte| *byte != b'\0').collect();
-        without_newlines_at_end(&kept).to_vec().into()
+        trim_trailing_newlines(&kept).to_vec().into()
     }
 
     /// The values of [`variable::CONTEXT`], in its order.
@@ -96,13 +96,13 @@ impl Invocation {
         .map(Option::as_deref)
     }
 
-    /// The variables that seldom change; those that are absent are left out.
+    /// The variables of [`variable::CONTEXT`] that are present.
     pub(crate) fn context(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let pairs = variable::CONTEXT.into_iter().zip(self.context_values());
         pairs.filter_map(|(name, value)| Some((name, value?)))
     }
 
-    /// What the platform sent with the event, as variables; those that are absent are left out.
+    /// All variables of this invocation that are present.
     pub(crate) fn variables(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let id = [(variable::REQUEST_ID, self.request_id.as_str())];
         let deadline = self.deadline_ms.as_deref();
@@ -115,7 +115,7 @@ impl Invocation {
             .chain(self.context())
     }
 
-    /// Whose lines of log those about this invocation are.
+    /// Marks log records as those of this invocation.
     pub(crate) fn origin(&self) -> Origin<'_> {
         Origin {
             request_id: Some(&self.request_id),
@@ -124,11 +124,11 @@ impl Invocation {
     }
 }
 
-/// What became of an invocation: exactly one of these is posted.
+/// The outcome of an invocation, which is posted as its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// The handler's standard output, byte for byte; empty if it was streamed.
+    /// The handler's standard output; empty if it was streamed.
     Response(Vec<u8>),
-    /// The handler failed; the function lives on.
+    /// The handler failed. The sandbox goes on.
     Failure(Failure),
 }

@@ -1,9 +1,9 @@
-//! Several invocations at a time, on Managed Instances: a lane for each.
+//! Several invocations at a time, on Managed Instances: one lane for each.
 //!
-//! A lane is a thread with a connection, a shell and a log of its own, and the loop of `runtime.rs`. Lanes
-//! share nothing that one of them could lose for the others: a shell that dies, or is stopped, is replaced in
-//! its lane. They load the handler side by side, and none asks for an event before all have: so an error of
-//! the init is state once, and ends all. The first thread starts them, and reaps the orphans of all.
+//! A lane is a thread with its own connection, shell and log, which runs the loop of `runtime.rs`. Lanes share nothing that one
+//! of them could break for the others: a shell that dies or is stopped is replaced in its own lane. The lanes load the handler
+//! in parallel, and none requests an event before all of them have loaded it, so that an init error is posted once and ends all
+//! lanes. The first thread starts the lanes, and reaps the orphans of all of them.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,92 +14,116 @@ use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
 use crate::child::LaneContext;
-use crate::child::logs::Logs;
+use crate::child::logs::HandlerLog;
 use crate::config::{Config, STOP_GRACE};
 use crate::error::{Error, Result};
-use crate::log::{Level, Origin};
-use crate::runtime::{load, logs, post_init_error, prepare, register_extension, serve};
+use crate::runtime::{
+    connect_and_load, find_handler, post_init_error, register_extension, serve, start_log,
+};
 use crate::runtime_api::Client;
 use crate::wait::Signals;
 use coshell_process::processes;
 
-/// For the deepest of what a lane does; only what is used of it is memory.
+/// Enough for the deepest call of a lane. Pages that are not used take no memory.
 const STACK_BYTES: usize = 1024 * 1024;
 
-/// Loads the handler `config.max_concurrency` times, and serves as many invocations at a time, until we are
-/// asked to end, or no lane can go on.
+/// Loads the handler in `config.max_concurrency` lanes and serves invocations until we have to shut down, or until no lane can
+/// go on.
 ///
 /// # Errors
-/// What ended the last of them. An error of the init has been posted to the Runtime API by then.
-/// [`Error::Stopped`] if we were asked to end while the handler was loaded.
+/// What ended the last lane. An init error has been posted to the Runtime API already. [`Error::Stopped`] if we had to shut
+/// down while the handler was loading.
 pub(crate) fn run(config: &Config, signals: &Arc<Signals>) -> Result<()> {
-    let ends = match serve_all(config, signals) {
-        Ok(ends) => ends,
+    let results = match serve_all(config, signals) {
+        Ok(results) => results,
         Err(Error::Stopped) => return Err(Error::Stopped),
         Err(error) => {
             let mut client = Client::open(&config.runtime_api, signals);
             return Err(post_init_error(config, &mut client, error));
         }
     };
-    let is_any_left = ends.iter().any(Result::is_ok);
-    let mut failed = ends.into_iter().filter_map(Result::err);
-    match failed.find(|error| !is_any_left || is_of_platform(error)) {
+    let has_any_succeeded = results.iter().any(Result::is_ok);
+    let mut errors = results.into_iter().filter_map(Result::err);
+    match errors.find(|error| !has_any_succeeded || ends_all_lanes(error)) {
         Some(error) => Err(error),
         None => Ok(()),
     }
 }
 
-/// How each lane ended.
+/// Runs all lanes, and returns how each of them ended.
 ///
 /// # Errors
-/// Of the init, which is not state yet.
+/// An init error, which is not posted yet.
 fn serve_all(config: &Config, signals: &Arc<Signals>) -> Result<Vec<Result<()>>> {
-    let handler = prepare(config)?;
-    let no_lane = |error: io::Error| Error::start_shell(&config.bash, &error);
-    let logs: Result<Vec<Logs>> = (0..config.max_concurrency).map(|_| logs(config)).collect();
+    let handler = find_handler(config)?;
+    let start_error = |error: io::Error| Error::start_shell(&config.bash, &error);
+    let logs: Result<Vec<HandlerLog>> = (0..config.max_concurrency)
+        .map(|_| start_log(config))
+        .collect();
     let logs = logs?;
-    let of_lanes = Arc::new(signals.without_children().map_err(no_lane)?);
-    let (ended, open) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| no_lane(errno.into()))?;
+    let lane_signals = Arc::new(signals.without_children().map_err(start_error)?);
+    let (all_ended, lane_alive) = LaneAlive::new().map_err(start_error)?;
     let init = InitBarrier::default();
-    let ends = scope(|scope| {
+    let results = scope(|scope| {
         let mut lanes = Vec::new();
-        let begun = (0..).zip(&logs).try_for_each(|(number, logs)| {
+        let started = (0..).zip(&logs).try_for_each(|(number, logs)| {
             let cx = LaneContext {
                 config,
                 handler: &handler,
                 logs,
-                signals: &of_lanes,
+                signals: &lane_signals,
                 lane: Some(number),
             };
-            let (init, open) = (&init, open.try_clone()?);
+            let (init, lane_alive) = (&init, lane_alive.try_clone()?);
             let lane = Builder::new()
                 .name(format!("lane {number}"))
                 .stack_size(STACK_BYTES)
-                .spawn_scoped(scope, move || lane(cx, init, open))?;
+                .spawn_scoped(scope, move || {
+                    let result = run_lane(cx, init);
+                    drop(lane_alive);
+                    result
+                })?;
             lanes.push(lane);
             Ok(())
         });
-        drop(open);
-        let loaded = init.wait_for(lanes.len());
-        let loaded = begun.map_err(no_lane).and(loaded);
+        drop(lane_alive);
+        let loaded = init.wait_for_lanes(lanes.len());
+        let loaded = started.map_err(start_error).and(loaded);
         if let Ok(true) = loaded {
             register_extension(config, &mut Client::open(&config.runtime_api, signals));
         }
-        init.open_gate(loaded.is_ok());
+        init.release(loaded.is_ok());
         loaded?;
-        signals.wait_readable(ended.as_fd());
-        let gone = |_| Err(no_lane(io::ErrorKind::Other.into()));
-        let ends = lanes.into_iter();
-        Ok(ends.map(|lane| lane.join().unwrap_or_else(gone)).collect())
+        signals.wait_readable(all_ended.as_fd());
+        let panicked = |_| Err(start_error(io::ErrorKind::Other.into()));
+        let results = lanes.into_iter();
+        Ok(results
+            .map(|lane| lane.join().unwrap_or_else(panicked))
+            .collect())
     });
     processes::stop(processes::all_of_ours, STOP_GRACE);
     for logs in &logs {
         logs.drain();
     }
-    ends
+    results
 }
 
-/// What the lanes and the first thread tell each other while the handler is loaded.
+/// Held by each lane while it runs: the write end of a pipe, whose read end is closed when the last lane has ended.
+struct LaneAlive(OwnedFd);
+
+impl LaneAlive {
+    /// Returns the read end, too.
+    fn new() -> io::Result<(OwnedFd, Self)> {
+        let (all_ended, lane_alive) = pipe2(OFlag::O_CLOEXEC)?;
+        Ok((all_ended, Self(lane_alive)))
+    }
+
+    fn try_clone(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
+    }
+}
+
+/// Makes the lanes wait for each other while they load the handler.
 #[derive(Default)]
 struct InitBarrier {
     state: Mutex<InitState>,
@@ -109,13 +133,13 @@ struct InitBarrier {
 #[derive(Default)]
 struct InitState {
     /// How many lanes have loaded the handler, or failed to.
-    count: usize,
-    /// There is something to do when the sandbox ends.
+    finished: usize,
+    /// Whether the handler's file defines `lambda_shutdown`.
     has_shutdown: bool,
-    /// Of the first that failed.
+    /// The first error of a lane.
     error: Option<Error>,
-    /// Whether the lanes may ask for events; `None` while that is not known.
-    gate: Option<bool>,
+    /// Whether the lanes may request events; `None` until that is decided.
+    may_serve: Option<bool>,
 }
 
 impl InitBarrier {
@@ -123,48 +147,48 @@ impl InitBarrier {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes what is state, and wakes whoever waits for that.
     fn change(&self, change: impl FnOnce(&mut InitState)) {
         change(&mut self.lock());
         self.changed.notify_all();
     }
 
-    fn wait(&self, is_awaited: impl Fn(&InitState) -> bool) -> MutexGuard<'_, InitState> {
-        let waited = self
+    fn wait_until(&self, condition: impl Fn(&InitState) -> bool) -> MutexGuard<'_, InitState> {
+        let state = self
             .changed
-            .wait_while(self.lock(), |state| !is_awaited(state));
-        waited.unwrap_or_else(PoisonError::into_inner)
+            .wait_while(self.lock(), |state| !condition(state));
+        state.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until so many lanes have loaded the handler; whether there is something to do at the end.
-    fn wait_for(&self, lanes: usize) -> Result<bool> {
-        let mut state = self.wait(|state| state.count == lanes);
+    /// Blocks until `lanes` inits are over. Returns whether the handler's file defines `lambda_shutdown`.
+    fn wait_for_lanes(&self, lanes: usize) -> Result<bool> {
+        let mut state = self.wait_until(|state| state.finished == lanes);
         state.error.take().map_or(Ok(state.has_shutdown), Err)
     }
 
-    fn open_gate(&self, is_open: bool) {
-        self.change(|state| state.gate = Some(is_open));
+    /// Lets the lanes go on, or end if they may not serve.
+    fn release(&self, may_serve: bool) {
+        self.change(|state| state.may_serve = Some(may_serve));
     }
 
-    /// Waits until that is known.
-    fn may_go_on(&self) -> bool {
-        self.wait(|state| state.gate.is_some()).gate == Some(true)
+    /// Blocks until [`InitBarrier::release`]. Returns whether this lane may serve.
+    fn wait_for_release(&self) -> bool {
+        self.wait_until(|state| state.may_serve.is_some()).may_serve == Some(true)
     }
 }
 
-/// One lane, to its end. Does not ask for an event before the gate is open. Holds `_open` for so long.
+/// Runs one lane to its end.
 ///
 /// # Errors
-/// Why it cannot go on.
-fn lane(cx: LaneContext, init: &InitBarrier, _open: OwnedFd) -> Result<()> {
-    let (mut client, loaded) = load(cx);
+/// Why it cannot go on. An error while the handler loads goes to `init` instead.
+fn run_lane(cx: LaneContext, init: &InitBarrier) -> Result<()> {
+    let (mut client, loaded) = connect_and_load(cx);
     let mut runner = match loaded {
         Ok(runner) => runner,
         Err(error) => {
-            // The others need not go on with what one could not do.
+            // The init has failed: the other lanes can stop loading.
             cx.signals.request_stop();
             init.change(|state| {
-                state.count += 1;
+                state.finished += 1;
                 state.error.get_or_insert(error);
             });
             return Ok(());
@@ -172,29 +196,29 @@ fn lane(cx: LaneContext, init: &InitBarrier, _open: OwnedFd) -> Result<()> {
     };
     let has_shutdown = runner.has_shutdown();
     init.change(|state| {
-        state.count += 1;
+        state.finished += 1;
         state.has_shutdown |= has_shutdown;
     });
-    if !init.may_go_on() {
+    if !init.wait_for_release() {
         return Ok(());
     }
     let served = serve(cx, &mut client, &mut runner);
-    let ended = runner.end(cx, served);
-    if let Err(error) = &ended {
-        if is_of_platform(error) {
+    let result = runner.shut_down(cx, served);
+    if let Err(error) = &result {
+        if ends_all_lanes(error) {
             cx.signals.request_stop();
         } else {
             let lane = cx.lane.unwrap_or_default();
-            let text = format!("lane {lane} ends, the others go on: {error}");
-            let log = &cx.config.log;
-            log.write(Level::Error, Origin::default(), &text);
+            cx.config.log.error(format_args!(
+                "lane {lane} has stopped, the other lanes go on: {error}"
+            ));
         }
     }
-    ended
+    result
 }
 
-/// Whether this is none of a lane's own, so that no lane can go on.
-fn is_of_platform(error: &Error) -> bool {
+/// Whether the Runtime API failed, so that no lane can go on.
+fn ends_all_lanes(error: &Error) -> bool {
     matches!(
         error,
         Error::NextInvocation { .. } | Error::PostAnswer { .. }

@@ -1,12 +1,14 @@
-//! `bootstrap`: the custom runtime that Lambda runs. It keeps one bash alive and calls a function of it for each event.
+//! `bootstrap`: the custom runtime that Lambda runs. It keeps one bash alive and calls a function in it for each event.
 //!
 //! ```text
 //! runtime_api -> invocation -> shell -> driver -> handler -> driver -> shell -> runtime_api
 //! ```
 //!
-//! `config` and `runtime` (with several of it at a time, `lanes`; around a snapshot, `snapshot`) order what happens. Below
-//! them are `runtime_api` and what runs a handler, `shell` for functions and `program` for whole files, which never meet;
-//! `invocation`, `response`, `failure`, `error`, `log` and `wait` serve all of them, `child` those that run handlers.
+//! `runtime` is the loop over the events. `lanes` runs several of these loops at a time, and `snapshot` is the pause between
+//! init and the first event under `SnapStart`. Below them are the client of the Runtime API (`runtime_api`) and the two ways
+//! to run a handler, `shell` for functions and `program` for whole files, which `runner` puts behind one type. `runtime_api`,
+//! `shell` and `program` never use each other. They share `invocation`, `response`, `failure`, `error`, `log`, `config` and
+//! `wait`, and `child` has what only `shell` and `program` need.
 
 mod child;
 mod config;
@@ -17,6 +19,7 @@ mod lanes;
 mod log;
 mod program;
 mod response;
+mod runner;
 mod runtime;
 mod runtime_api;
 mod shell;
@@ -24,7 +27,6 @@ mod snapshot;
 mod wait;
 
 use std::ffi::OsString;
-use std::fmt::Display;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -33,16 +35,15 @@ use error::Error;
 use log::{Level, Log, Origin};
 use wait::Signals;
 
-/// The program `bootstrap`: `handler` is its first argument, if it has one. Returns only when the
-/// sandbox cannot go on.
+/// Runs `bootstrap` until the sandbox shuts down or cannot go on. `handler` is the program's first argument, if there is one.
 pub fn bootstrap(handler: Option<OsString>) -> ExitCode {
-    let log = config::log();
+    let log = config::read_log();
     match run(handler, log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let failure = error.to_failure();
-            let first = failure.message.lines().next().unwrap_or_default();
-            log.write_failure(Level::Fatal, Origin::default(), first, &failure);
+            let first_line = failure.message.lines().next().unwrap_or_default();
+            log.write_failure(Level::Fatal, Origin::default(), first_line, &failure);
             ExitCode::from(error.exit_status())
         }
     }
@@ -55,36 +56,33 @@ fn run(handler: Option<OsString>, log: Log) -> error::Result<()> {
         1 => runtime::run,
         _ => lanes::run,
     };
-    let ended = run(&config, &signals);
-    if ended.is_err() {
+    let result = run(&config, &signals);
+    if result.is_err() {
         coshell_process::processes::stop(
             coshell_process::processes::all_of_ours,
             config::STOP_GRACE,
         );
     }
-    match ended {
-        // Asked to end while there was nothing to end in order: that is no failure.
+    match result {
+        // A signal during init is a normal shutdown.
         Err(Error::Stopped) => Ok(()),
-        ended => ended,
+        result => result,
     }
 }
 
-/// What a program in a container owes its parent and its children: an end on request, no
-/// descriptor that it did not open, and the orphans adopted.
+/// Prepares the process for its role as the first one in a container: it handles signals, passes no inherited descriptor on
+/// to its children, and adopts orphans.
 fn prepare_process(config: &Config) -> error::Result<Arc<Signals>> {
     coshell_process::sys::share_one_heap();
     coshell_process::sys::outlive_stray_signals();
-    let warn = |what: &str, error: &dyn Display| {
-        let text = format!("cannot {what}: {error}");
-        config.log.write(Level::Warn, Origin::default(), &text);
-    };
+    let log = config.log;
     if let Err(error) = coshell_process::sys::close_inherited_on_exec() {
-        warn("list /proc/self/fd", &error);
+        log.warn(format_args!("cannot list /proc/self/fd: {error}"));
     }
     if let Err(error) = nix::sys::prctl::set_child_subreaper(true) {
-        warn("adopt orphans", &error);
+        log.warn(format_args!("cannot adopt orphans: {error}"));
     }
     Signals::listen(coshell_process::processes::reap_orphans)
         .map(Arc::new)
-        .map_err(Error::TakeSignals)
+        .map_err(Error::HandleSignals)
 }

@@ -1,4 +1,4 @@
-//! bootstrap: what Lambda runs. The handler is the first argument, or else `_HANDLER`.
+//! The program `bootstrap`, which Lambda runs. Its first argument names the handler; without one, `_HANDLER` does.
 
 use std::process::ExitCode;
 

@@ -1,221 +1,233 @@
-//! The response of one invocation: kept until its handler has ended, or sent while it is made.
+//! The response of one invocation: buffered until its handler has ended, or streamed while the handler writes it.
 //!
-//! What stands between those who run a handler and the Runtime API, which never meet: `shell` and
-//! `program` take bytes out of the handler's pipe, an [`ResponseSink`] of the Runtime API's sends them. Here it
-//! is decided which of the two, by the setting or by what the handler asks for; and here is the HTTP
-//! that a handler wants its response to be: a document around a kept one, a prelude before a
-//! streamed one (`response/http.rs`). What is kept is `response/kept.rs`.
+//! `shell` and `program` read the response from the handler's pipe, and a [`ResponseSink`] of the Runtime API's client sends a
+//! streamed one; neither side uses the other. Which of the two modes applies is decided here, by the setting or by what the
+//! handler requests with `lambda_stream_response` or `lambda_http_response`. So is the HTTP form of a response
+//! (`response/http.rs`): a JSON document around a buffered body, or a prelude before a streamed one. The buffer is
+//! `response/body_buffer.rs`.
 
+mod body_buffer;
 mod http;
-mod kept;
 
 use std::fmt::Debug;
 use std::fs::File;
 
 use serde_json::Value;
 
+use crate::config::ResponseMode;
 use crate::invocation::Outcome;
 use crate::wait::{Limit, Overrun};
+use body_buffer::BodyBuffer;
 use coshell_handler::Failure;
 use coshell_process::sys;
-use http::{Prelude, visible};
-use kept::Kept;
-
 use coshell_wire::MAX_RESPONSE_BYTES;
+use http::{Prelude, visible};
 
-/// The content of a streamed response, unless the handler names another.
-const ANY_CONTENT: &str = "application/octet-stream";
+/// The content type of a streamed response, unless the handler sets one.
+const DEFAULT_CONTENT_TYPE: &str = "application/octet-stream";
 
 /// What a streamed response begins with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Head {
-    /// Bytes of this content type.
+    /// A content type.
     Content(String),
     /// Status, headers and cookies, as JSON without NULs.
     Http(String),
 }
 
-/// Where a response goes that is sent while the handler makes it. What cannot be sent any more is
-/// dropped: the handler is not to suffer, and the end of the outlet tells why.
+/// Sends a response while the handler writes it. If sending fails the sink drops the rest, because that must not disturb the
+/// handler, and reports the failure when the stream is closed.
 pub(crate) trait ResponseSink: Debug {
-    /// Begins the response, with its first bytes.
+    /// Opens the stream, and sends the first bytes.
     ///
     /// # Errors
-    /// When the time is up before they are sent.
+    /// If `limit` is reached before they are sent.
     fn open(&mut self, head: Head, first: Vec<u8>, limit: &mut Limit) -> Result<(), Overrun>;
 
-    /// Sends more of it. Returns when all is with the system: who reads slowly makes us wait.
+    /// Sends more bytes. Blocks until the system has taken them: a slow reader slows the handler down.
     ///
     /// # Errors
-    /// When the time is up before.
+    /// If `limit` is reached before they are sent.
     fn send(&mut self, bytes: Vec<u8>, limit: &mut Limit) -> Result<(), Overrun>;
 }
 
-/// What a handler asks of its response, in its own words: any process that has the control pipe can
-/// write them.
+/// What a handler requests for its response. It is not trusted: any process that has the control pipe can write it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ResponseRequest {
     /// The invocation that it belongs to.
     pub request_id: String,
     /// `file:line` of the call.
     pub place: String,
-    /// `stream`, `http`, or `http-stream`.
+    /// `stream`, `http` or `http-stream`.
     pub kind: String,
     /// The content type; or the status, and `Name: value` for each header.
-    pub words: Vec<String>,
-    /// How many words there are to be; more than can be sent are not taken.
-    pub announced: usize,
+    pub arguments: Vec<String>,
+    /// How many arguments the handler gave. If they are too many, `arguments` is empty.
+    pub argument_count: usize,
 }
 
 /// The response of one invocation.
 #[derive(Debug)]
 pub(crate) struct Response<'a> {
     request_id: &'a str,
+    /// `None`: nobody wants the response.
     sink: Option<&'a mut dyn ResponseSink>,
-    /// What was taken, and is not sent.
-    kept: Kept,
-    is_streamed: bool,
-    has_begun: bool,
-    prelude: Option<Prelude>,
-    content_type: Option<String>,
+    /// What was read and not sent yet.
+    body: BodyBuffer,
+    mode: Mode,
+    /// What is wrong with a request of the handler. The invocation fails with it.
     fault: Option<String>,
 }
 
+#[derive(Debug)]
+enum Mode {
+    /// Posted after the handler has ended: as it is, or as an HTTP document.
+    Buffered(Option<Prelude>),
+    /// Streamed from the first byte on, with this head.
+    StreamPending(Head),
+    /// The stream is open.
+    Streaming,
+}
+
 impl<'a> Response<'a> {
-    /// The response to the invocation `request_id`; `is_streamed` unless the handler says otherwise.
+    /// The response to the invocation `request_id`. The handler can choose another mode.
     pub(crate) fn new(
         request_id: &'a str,
-        is_streamed: bool,
+        mode: ResponseMode,
         sink: &'a mut dyn ResponseSink,
     ) -> Self {
         Self {
             sink: Some(sink),
-            is_streamed,
-            ..Self::unwanted(request_id)
+            mode: match mode {
+                ResponseMode::Buffered => Mode::Buffered(None),
+                ResponseMode::Streaming => {
+                    Mode::StreamPending(Head::Content(DEFAULT_CONTENT_TYPE.to_owned()))
+                }
+            },
+            ..Self::discarded(request_id)
         }
     }
 
-    /// One that nobody waits for.
-    pub(crate) fn unwanted(request_id: &'a str) -> Self {
+    /// A response that is read and thrown away.
+    pub(crate) fn discarded(request_id: &'a str) -> Self {
         Self {
             request_id,
             sink: None,
-            kept: Kept::default(),
-            is_streamed: false,
-            has_begun: false,
-            prelude: None,
-            content_type: None,
+            body: BodyBuffer::default(),
+            mode: Mode::Buffered(None),
             fault: None,
         }
     }
 
-    /// Whether its bytes are sent as they come.
+    /// Whether bytes are sent as they come.
     pub(crate) fn is_streamed(&self) -> bool {
-        self.is_streamed
+        !matches!(self.mode, Mode::Buffered(_))
     }
 
-    /// How many bytes were taken, and are not sent.
-    pub(crate) fn length(&self) -> usize {
-        self.kept.len()
+    /// How many bytes were read and not sent.
+    pub(crate) fn unsent_len(&self) -> usize {
+        self.body.len()
     }
 
-    /// The last `count` of the bytes that were taken and are not sent, or those that are there of them.
-    pub(crate) fn end(&self, count: usize) -> &[u8] {
-        let bytes = self.kept.bytes();
+    /// The last `count` bytes that were read and not sent, or fewer if there are not that many.
+    pub(crate) fn unsent_end(&self, count: usize) -> &[u8] {
+        let bytes = self.body.bytes();
         &bytes[bytes.len().saturating_sub(count)..]
     }
 
-    /// Leaves out the last `count` of them.
-    pub(crate) fn cut_end(&mut self, count: usize) {
-        self.kept.cut_end(count);
+    /// Removes the last `count` bytes that were read and not sent.
+    pub(crate) fn remove_end(&mut self, count: usize) {
+        self.body.remove_last(count);
     }
 
-    /// Takes what is in the pipe now, and no more: what a background job writes later is not of this
-    /// response. How many bytes that were. If they are sent, all but what `sure` leaves out: it tells
-    /// how many of the kept bytes are of the response for certain.
+    /// Reads what is in the pipe now, and returns how many bytes that were. What a background job writes later does not belong
+    /// to this response. Of a streamed response, as many of the unsent bytes are sent as `sendable_len` returns.
     ///
     /// # Errors
-    /// When the time is up before they are sent.
-    pub(crate) fn take(
+    /// If `limit` is reached before they are sent.
+    pub(crate) fn read_from(
         &mut self,
         pipe: &File,
         limit: &mut Limit,
-        sure: impl Fn(&[u8]) -> usize,
+        sendable_len: impl Fn(&[u8]) -> usize,
     ) -> Result<usize, Overrun> {
         let ready = sys::bytes_ready(pipe);
-        let mut taken = 0;
-        while taken < ready {
-            let count = self.kept.take(pipe, ready - taken, !self.is_streamed);
+        let mut total = 0;
+        while total < ready {
+            let count = self
+                .body
+                .read_from(pipe, ready - total, !self.is_streamed());
             if count == 0 {
                 break;
             }
-            taken += count;
-            if self.is_streamed {
-                self.send(sure(self.kept.bytes()), limit)?;
+            total += count;
+            if self.is_streamed() {
+                self.send(sendable_len(self.body.bytes()), limit)?;
             }
         }
-        Ok(taken)
+        Ok(total)
     }
 
-    /// Does what the handler asks for, unless it asks for another invocation's response: a process that
-    /// outlives its own may.
+    /// Applies a request of the handler. A request for another invocation's response is ignored: a process that is still
+    /// running after its invocation may write one.
     ///
     /// # Errors
-    /// When the time is up before the response has begun.
-    pub(crate) fn ask(
+    /// If `limit` is reached before the stream is open.
+    pub(crate) fn apply_request(
         &mut self,
-        response_request: &ResponseRequest,
+        request: &ResponseRequest,
         limit: &mut Limit,
     ) -> Result<(), Overrun> {
-        if response_request.request_id != self.request_id {
+        // A truncated body is too large in any case, and its beginning cannot be sent any more.
+        if request.request_id != self.request_id || self.body.is_truncated() {
             return Ok(());
         }
-        let is_plain = response_request.kind == "stream";
-        let function = if is_plain {
-            "lambda_stream_response"
-        } else {
-            "lambda_http_response"
-        };
-        let mut fail = |cause: &str| {
-            let text = format!("{function} in {}: {cause}", response_request.place);
-            self.fault.get_or_insert(text);
-        };
-        if self.has_begun {
-            fail("the response has begun already");
-            return Ok(());
-        }
-        if self.kept.is_cut() {
-            // It is too large, whatever comes; and what it began with is gone.
-            return Ok(());
-        }
-        if response_request.announced > response_request.words.len() {
-            fail(&format!(
-                "cannot send {} headers: they are too many",
-                response_request.announced.saturating_sub(1)
-            ));
-            return Ok(());
-        }
-        if is_plain {
-            self.prelude = None;
-            let named = response_request.words.first().map(|text| visible(text));
-            self.content_type = named.filter(|text| !text.is_empty());
-        } else {
-            match Prelude::read(&response_request.words) {
-                Ok(prelude) => self.prelude = Some(prelude),
-                Err(cause) => fail(&cause),
+        let mode = match self.requested_mode(request) {
+            Ok(mode) => mode,
+            Err(cause) => {
+                let function = match request.kind.as_str() {
+                    "stream" => "lambda_stream_response",
+                    _ => "lambda_http_response",
+                };
+                let fault = format!("{function} in {}: {cause}", request.place);
+                self.fault.get_or_insert(fault);
+                return Ok(());
             }
-        }
-        self.is_streamed |= response_request.kind != "http";
-        if self.is_streamed && self.fault.is_none() {
-            self.begin(Vec::new(), limit)?;
-            self.send(self.kept.bytes().len(), limit)?;
+        };
+        self.mode = mode;
+        if self.is_streamed() && self.fault.is_none() {
+            self.open_stream(Vec::new(), limit)?;
+            self.send(self.body.bytes().len(), limit)?;
         }
         Ok(())
     }
 
-    /// What becomes of the invocation of a handler that has succeeded. Newlines at the end of an output that
-    /// was kept are of its response if there are to be such.
-    pub(crate) fn succeed(&mut self, limit: &mut Limit, with_newlines: bool) -> Outcome {
+    fn requested_mode(&self, request: &ResponseRequest) -> Result<Mode, String> {
+        if matches!(self.mode, Mode::Streaming) {
+            return Err("the response has already started".to_owned());
+        }
+        if request.argument_count > request.arguments.len() {
+            let count = request.argument_count.saturating_sub(1);
+            return Err(format!("cannot send {count} headers: too many"));
+        }
+        if request.kind == "stream" {
+            let content_type = request.arguments.first().map(|text| visible(text));
+            let content_type = content_type.filter(|text| !text.is_empty());
+            let content_type = content_type.unwrap_or(DEFAULT_CONTENT_TYPE.to_owned());
+            return Ok(Mode::StreamPending(Head::Content(content_type)));
+        }
+        let prelude = Prelude::parse(&request.arguments)?;
+        Ok(if self.is_streamed() || request.kind != "http" {
+            let json = Value::Object(prelude.into_json()).to_string();
+            Mode::StreamPending(Head::Http(json))
+        } else {
+            Mode::Buffered(Some(prelude))
+        })
+    }
+
+    /// The outcome of a handler that has succeeded; what is left of a streamed response is sent. Newlines at the end of a
+    /// buffered response are removed unless `keep_newlines`.
+    pub(crate) fn finish(&mut self, limit: &mut Limit, keep_newlines: bool) -> Outcome {
         if let Some(message) = self.fault.take() {
             return Outcome::Failure(Failure {
                 error_type: "Function.InvalidResponse",
@@ -224,62 +236,61 @@ impl<'a> Response<'a> {
                 quoted_bytes: 0,
             });
         }
-        if self.is_streamed {
-            let sent = if self.has_begun {
-                self.send(self.kept.bytes().len(), limit)
-            } else {
-                let first = self.kept.split(usize::MAX);
-                self.begin(first, limit)
-            };
-            // If the time is up the end of the outlet tells that not all was taken.
-            let _ = sent;
-            return Outcome::Response(Vec::new());
-        }
-        let body = std::mem::take(&mut self.kept).into_bytes(with_newlines);
-        let made = match (body, self.prelude.take()) {
-            (Ok(body), Some(prelude)) => prelude.document(body),
+        let prelude = match &mut self.mode {
+            Mode::Buffered(prelude) => prelude.take(),
+            Mode::StreamPending(_) | Mode::Streaming => {
+                // If the limit is reached, the sink reports that the response is not complete.
+                let _ = self.send_rest(limit);
+                return Outcome::Response(Vec::new());
+            }
+        };
+        let body = std::mem::take(&mut self.body).into_bytes(keep_newlines);
+        let response = match (body, prelude) {
+            (Ok(body), Some(prelude)) => prelude.into_document(body),
             (body, _) => body,
         };
-        made.map_or_else(of_large_response, Outcome::Response)
+        response.map_or_else(response_too_large, Outcome::Response)
     }
 
+    /// Sends the first `count` unsent bytes.
     fn send(&mut self, count: usize, limit: &mut Limit) -> Result<(), Overrun> {
         if count == 0 {
             return Ok(());
         }
-        let piece = self.kept.split(count);
-        if !self.has_begun {
-            return self.begin(piece, limit);
-        }
-        match &mut self.sink {
-            Some(sink) => sink.send(piece, limit),
-            None => Ok(()),
+        let bytes = self.body.take_first(count);
+        match (&self.mode, &mut self.sink) {
+            (Mode::Streaming, Some(sink)) => sink.send(bytes, limit),
+            _ => self.open_stream(bytes, limit),
         }
     }
 
-    fn begin(&mut self, first: Vec<u8>, limit: &mut Limit) -> Result<(), Overrun> {
-        // A response that cannot be told of is an error, as long as none has begun.
-        if self.fault.is_some() {
-            return Ok(());
+    /// Sends all unsent bytes. Opens the stream even if there are none: the response is empty then.
+    fn send_rest(&mut self, limit: &mut Limit) -> Result<(), Overrun> {
+        if matches!(self.mode, Mode::Streaming) {
+            return self.send(self.body.bytes().len(), limit);
         }
-        let Some(sink) = &mut self.sink else {
+        let bytes = self.body.take_first(usize::MAX);
+        self.open_stream(bytes, limit)
+    }
+
+    fn open_stream(&mut self, first: Vec<u8>, limit: &mut Limit) -> Result<(), Overrun> {
+        // After an invalid request nothing is sent: `finish` returns Function.InvalidResponse.
+        let (Mode::StreamPending(head), Some(sink), None) =
+            (&self.mode, &mut self.sink, &self.fault)
+        else {
             return Ok(());
         };
-        self.has_begun = true;
-        let head = match self.prelude.take() {
-            Some(prelude) => Head::Http(Value::Object(prelude.into_json()).to_string()),
-            None => Head::Content(self.content_type.take().unwrap_or(ANY_CONTENT.to_owned())),
-        };
+        let head = head.clone();
+        self.mode = Mode::Streaming;
         sink.open(head, first, limit)
     }
 }
 
-/// A response that Lambda would not take is an error that says so.
-fn of_large_response(length: usize) -> Outcome {
+fn response_too_large(length: usize) -> Outcome {
     Outcome::Failure(Failure {
         error_type: "Function.ResponseSizeTooLarge",
         message: format!(
-            "response of {length} bytes is larger than the {MAX_RESPONSE_BYTES} bytes that Lambda takes"
+            "response of {length} bytes is larger than the {MAX_RESPONSE_BYTES} bytes that Lambda accepts"
         ),
         stack: Vec::new(),
         quoted_bytes: 0,

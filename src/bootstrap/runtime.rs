@@ -1,53 +1,35 @@
-//! Init once, then next, invoke, answer; the only file that knows both the Runtime API and what runs
-//! the handler.
+//! The loop of `bootstrap`: init once, and then for each event: get it, run the handler, post the answer, clean up.
 //!
-//! The order within an invocation is what makes it safe: the response and the log are drained,
-//! then the answer is posted, then the shell is put in order, and only then the next invocation is
-//! asked for, because the sandbox may be frozen from there on.
+//! The order makes it safe. The response and the log are drained before the answer is posted, and the shell is clean before the
+//! next event is requested, because the sandbox may be frozen from the request on. Only this file, `lanes.rs` and `snapshot.rs`
+//! know both the Runtime API and what runs the handler.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::child::LaneContext;
-use crate::child::logs::Logs;
-use crate::config::{Config, ResponseMode, STOP_GRACE};
+use crate::child::logs::HandlerLog;
+use crate::config::{Config, STOP_GRACE};
 use crate::error::{Error, Result};
-use crate::failure::out_of_time;
+use crate::failure::deadline_too_close;
 use crate::invocation::{Invocation, Outcome};
-use crate::log::{Level, Origin};
-use crate::program::Program;
+use crate::log::Level;
 use crate::response::{Response, ResponseSink};
-use crate::runtime_api::{Client, Posted, WhenSent};
-use crate::shell::{Loading, Shell, Starting};
-use crate::snapshot::{self, Kept};
+use crate::runner::Runner;
+use crate::runtime_api::{Client, PostOutcome};
+use crate::snapshot::snapshot_and_restore;
 use crate::wait::{Limit, Signals};
-use coshell_handler::Failure;
-use coshell_handler::{Handler, Kind};
+use coshell_handler::{Failure, Handler};
 use coshell_process::processes;
 
-/// How long a lane waits before it tries again to get a shell.
-const CLEAN_UP_RETRY_AFTER: [Duration; 3] = [
-    Duration::from_millis(100),
-    Duration::from_secs(1),
-    Duration::from_secs(5),
-];
-
-/// What runs the handler.
-#[derive(Debug)]
-pub(crate) enum Runner<'a> {
-    /// A function, in a shell that goes on.
-    Shell(Box<Shell<'a>>),
-    /// A process for each event.
-    Program(Box<Program<'a>>),
-}
-
-/// Loads the handler and serves invocations until we are asked to end, or cannot go on.
+/// Loads the handler and serves invocations until we have to shut down, or cannot go on.
 ///
 /// # Errors
-/// What ended it. An error of the init has been posted to the Runtime API by then.
-/// [`Error::Stopped`] if we were asked to end while the handler was loaded.
+/// What ended the loop. An init error has been posted to the Runtime API already. [`Error::Stopped`] if we had to shut down
+/// while the handler was loading.
 pub(crate) fn run(config: &Config, signals: &Arc<Signals>) -> Result<()> {
-    let (handler, logs) = match prepare(config).and_then(|handler| Ok((handler, logs(config)?))) {
+    let prepared = find_handler(config).and_then(|handler| Ok((handler, start_log(config)?)));
+    let (handler, logs) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
             let mut client = Client::open(&config.runtime_api, signals);
@@ -61,7 +43,7 @@ pub(crate) fn run(config: &Config, signals: &Arc<Signals>) -> Result<()> {
         signals,
         lane: None,
     };
-    let (mut client, loaded) = load(cx);
+    let (mut client, loaded) = connect_and_load(cx);
     let mut runner = match loaded {
         Ok(runner) => runner,
         Err(Error::Stopped) => return Err(Error::Stopped),
@@ -70,26 +52,26 @@ pub(crate) fn run(config: &Config, signals: &Arc<Signals>) -> Result<()> {
     if runner.has_shutdown() {
         register_extension(config, &mut client);
     }
-    let passed = match snapshot::pass(cx, &mut client, &mut runner) {
-        Err(error @ (Error::BeforeSnapshot(_) | Error::AfterRestore(_))) => {
+    let restored = match snapshot_and_restore(cx, &mut client, &mut runner) {
+        Err(error @ (Error::BeforeSnapshotHook(_) | Error::AfterRestoreHook(_))) => {
             return Err(post_init_error(config, &mut client, error));
         }
-        passed => passed,
+        restored => restored,
     };
-    let ended = passed.and_then(|()| serve(cx, &mut client, &mut runner));
-    runner.end(cx, ended)?;
+    let served = restored.and_then(|()| serve(cx, &mut client, &mut runner));
+    runner.shut_down(cx, served)?;
     processes::stop(processes::all_of_ours, STOP_GRACE);
     logs.drain();
     Ok(())
 }
 
-/// What can be said before anything is started: the handler, if settings and handler mean something.
+/// Checks the settings and finds the handler, before anything is started.
 ///
 /// # Errors
 /// [`Error::ReadConfig`], [`Error::LoadHandler`].
-pub(crate) fn prepare(config: &Config) -> Result<Handler> {
+pub(crate) fn find_handler(config: &Config) -> Result<Handler> {
     for text in config.ignored_platform_settings() {
-        config.log.write(Level::Warn, Origin::default(), &text);
+        config.log.warn(format_args!("{text}"));
     }
     if let Some((variable, cause)) = config.invalid.clone() {
         return Err(Error::ReadConfig { variable, cause });
@@ -97,146 +79,106 @@ pub(crate) fn prepare(config: &Config) -> Result<Handler> {
     Ok(Handler::find(config.handler.as_deref(), &config.task_root)?)
 }
 
-/// The log of what one lane starts.
+/// Starts the log of one lane.
 ///
 /// # Errors
-/// [`Error::StartShell`] without a descriptor for it.
-pub(crate) fn logs(config: &Config) -> Result<Logs> {
-    Logs::start(config.log).map_err(|error| Error::start_shell(&config.bash, &error))
+/// [`Error::StartShell`] if there is no descriptor left.
+pub(crate) fn start_log(config: &Config) -> Result<HandlerLog> {
+    HandlerLog::start(config.log).map_err(|error| Error::start_shell(&config.bash, &error))
 }
 
-/// Connects, and loads the handler meanwhile, without a limit.
-pub(crate) fn load(cx: LaneContext) -> (Client, Result<Runner>) {
-    // bash starts while we connect.
-    let is_function = matches!(cx.handler.kind, Kind::Function(_));
-    let loading = is_function.then(|| Starting::start(cx).map(Starting::load));
-    let client = Client::open(&cx.config.runtime_api, cx.signals);
-    let loaded = match loading {
-        Some(loading) => loading
-            .and_then(|loading| finish(cx, loading))
-            .map(|shell| Runner::Shell(Box::new(shell))),
-        None => Program::start(cx).map(|program| Runner::Program(Box::new(program))),
-    };
+/// Loads the handler, and connects to the Runtime API meanwhile.
+pub(crate) fn connect_and_load(cx: LaneContext) -> (Client, Result<Runner>) {
+    let (loaded, client) = Runner::load(cx, || Client::open(&cx.config.runtime_api, cx.signals));
     (client, loaded)
 }
 
-/// Waits until the file is sourced, and warns if that has run the handler.
-fn finish<'a>(cx: LaneContext<'a>, loading: Loading<'a>) -> Result<Shell<'a>> {
-    let call = loading.call.clone();
-    let shell = loading.finish()?;
-    if let (Some(call), None | Some(0)) = (call, cx.lane) {
-        let text = format!(
-            "{}:{}: `{}` ran while the file was sourced, when there was no event yet; {}",
-            cx.handler.file.display(),
-            call.line,
-            call.text,
-            call.advice()
-        );
-        let log = cx.config.log;
-        log.write(Level::Warn, Origin::default(), &text);
-    }
-    Ok(shell)
-}
-
-/// Lambda sends SIGTERM to those alone who ask for it.
+/// Lambda sends SIGTERM only to sandboxes with a registered extension.
 pub(crate) fn register_extension(config: &Config, client: &mut Client) {
     if let Err(error) = client.register_extension() {
-        let text = format!("lambda_shutdown will not be called by Lambda: {error}");
-        config.log.write(Level::Warn, Origin::default(), &text);
+        config.log.warn(format_args!("{error}"));
     }
 }
 
-/// Posts why the init failed, or the restore, and gives the error back.
+/// Posts why the init, or the restore, failed, and returns the error. If posting fails too that is only logged.
 pub(crate) fn post_init_error(config: &Config, client: &mut Client, error: Error) -> Error {
-    // Whether it arrives or not: the error itself is what ends us.
-    let (what, posted) = match &error {
-        Error::AfterRestore(failure) => ("restore error", client.post_restore_error(failure)),
+    let (answer, posted) = match &error {
+        Error::AfterRestoreHook(failure) => ("restore error", client.post_restore_error(failure)),
         error => ("init error", client.post_init_error(&error.to_failure())),
     };
-    let text = match posted {
-        Ok(Posted::Accepted) => return error,
-        Ok(Posted::Refused(reason)) => format!("{what} not taken: {reason}"),
-        Ok(Posted::Unknown(cause)) => {
-            format!("cannot tell whether the {what} arrived: {cause}")
+    match posted {
+        Ok(outcome) => {
+            if let Some(text) = describe_post_failure(answer, &outcome) {
+                config.log.error(format_args!("{text}"));
+            }
         }
-        Err(posting) => posting.to_string(),
-    };
-    config.log.write(Level::Error, Origin::default(), &text);
+        Err(post_error) => config.log.error(format_args!("{post_error}")),
+    }
     error
 }
 
-/// Next, invoke, answer, until we are asked to end.
+/// Why `answer` did not arrive, or may not have arrived; `None` if Lambda has accepted it.
+fn describe_post_failure(answer: &str, outcome: &PostOutcome) -> Option<String> {
+    match outcome {
+        PostOutcome::Accepted => None,
+        PostOutcome::Rejected(reason) => Some(format!("Lambda rejected the {answer}: {reason}")),
+        PostOutcome::Unknown(cause) => Some(format!(
+            "cannot tell whether Lambda received the {answer}: {cause}"
+        )),
+    }
+}
+
+/// Serves invocations until we have to shut down.
 ///
 /// # Errors
-/// What the runner, or the Runtime API, cannot go on after.
+/// What the runner, or the client of the Runtime API, cannot go on after.
 pub(crate) fn serve(cx: LaneContext, client: &mut Client, runner: &mut Runner) -> Result<()> {
-    let config = cx.config;
-    // An answer of which nobody knows whether it arrived.
-    let mut unconfirmed: Option<(Attempt, Outcome)> = None;
+    // The outcome of the last invocation, if we do not know whether Lambda received it.
+    let mut unconfirmed: Option<(AttemptId, Outcome)> = None;
     let delivery = cx.delivery();
     while let Some(mut invocation) = client.next_invocation()? {
         invocation.delivery = delivery;
-        let mut stream = client.stream(&invocation);
+        let mut stream = client.response_stream(&invocation);
         let outcome = match unconfirmed.take() {
-            // The platform still waits for it: the handler has run, and must not run again.
-            Some((answered, outcome)) if answered == attempt(&invocation) => outcome,
+            // Lambda sends the same attempt again. The handler has run, and must not run twice.
+            Some((attempt, outcome)) if attempt == AttemptId::of(&invocation) => outcome,
             _ => match invoke(cx, runner, &invocation, &mut stream) {
                 Ok(outcome) => outcome,
-                // The sandbox goes on without us: so nobody but us tells the caller.
+                // Other lanes keep the sandbox alive, so that Lambda will not report this failure for us.
                 Err(error) if cx.lane.is_some() => Outcome::Failure(error.to_failure()),
                 Err(error) => return Err(error),
             },
         };
         if let Outcome::Failure(failure) = &outcome {
-            log_failure(config, &invocation, failure);
+            log_failure(cx.config, &invocation, failure);
         }
         let is_streamed = stream.is_open();
         let posted = match stream.finish(&outcome)? {
             Some(posted) => posted,
             None => client.post_outcome(&invocation, &outcome, runner.begin_clean_up())?,
         };
-        match posted {
-            Posted::Accepted => {}
-            Posted::Refused(reason) => {
-                let text = format!("answer not taken: {reason}");
-                config.log.write(Level::Error, invocation.origin(), &text);
-            }
-            Posted::Unknown(cause) => {
-                let text = format!("cannot tell whether the answer arrived: {cause}");
-                config.log.write(Level::Error, invocation.origin(), &text);
-                let again = if is_streamed {
-                    stream_broken()
-                } else {
-                    outcome
-                };
-                unconfirmed = Some((attempt(&invocation), again));
-            }
+        let answer = match outcome {
+            Outcome::Failure(_) if !is_streamed => "error",
+            _ => "response",
+        };
+        if let Some(text) = describe_post_failure(answer, &posted) {
+            let log = cx.config.log;
+            log.error_for(invocation.origin(), format_args!("{text}"));
+        }
+        if matches!(posted, PostOutcome::Unknown(_)) {
+            let outcome = if is_streamed {
+                broken_stream()
+            } else {
+                outcome
+            };
+            unconfirmed = Some((AttemptId::of(&invocation), outcome));
         }
         if cx.signals.is_stop_requested() {
             break;
         }
-        clean_up(cx, runner, &invocation)?;
+        runner.clean_up(cx, &invocation)?;
     }
     Ok(())
-}
-
-/// Puts the runner in order. In a lane that is tried again, since no other sandbox takes its place.
-fn clean_up(cx: LaneContext, runner: &mut Runner, invocation: &Invocation) -> Result<()> {
-    let waits = cx.lane.map_or(&[][..], |_| &CLEAN_UP_RETRY_AFTER);
-    for wait in waits {
-        match runner.clean_up(invocation) {
-            Ok(()) => return Ok(()),
-            Err(Error::Stopped) => return Err(Error::Stopped),
-            Err(error) => {
-                let text = format!("no shell, the next try is in {wait:?}: {error}");
-                cx.config.log.write(Level::Error, Origin::default(), &text);
-            }
-        }
-        if !cx.signals.pause(*wait) {
-            return Err(Error::Stopped);
-        }
-    }
-    runner.clean_up(invocation)
 }
 
 fn invoke(
@@ -245,26 +187,28 @@ fn invoke(
     invocation: &Invocation,
     sink: &mut dyn ResponseSink,
 ) -> Result<Outcome> {
-    let deadline = match stop_at(cx.config.deadline_margin, invocation) {
-        Ok(deadline) => deadline,
-        Err((margin, left)) => {
-            return Ok(Outcome::Failure(out_of_time(cx.handler, margin, left)));
+    let margin = cx.config.deadline_margin;
+    let stop_time = match stop_time(margin, invocation) {
+        Ok(stop_time) => stop_time,
+        Err(left) => {
+            let margin = margin.unwrap_or_default();
+            let failure = deadline_too_close(cx.handler, margin, left);
+            return Ok(Outcome::Failure(failure));
         }
     };
-    let is_streamed = cx.config.response_mode == ResponseMode::Streaming;
-    let mut response = Response::new(&invocation.request_id, is_streamed, sink);
-    let mut limit = Limit::new(cx.signals, deadline);
+    let mut response = Response::new(&invocation.request_id, cx.config.response_mode, sink);
+    let mut limit = Limit::new(cx.signals, stop_time);
     runner.invoke(invocation, &mut response, &mut limit)
 }
 
-/// When the handler is to be stopped: `margin` before the deadline, if there are both.
+/// When to stop the handler: `margin` before its deadline. `None` without a margin or a deadline.
 ///
 /// # Errors
-/// The margin, and what is left until the deadline, if that is no more.
-fn stop_at(
+/// The time that is left until the deadline, if that is not more than the margin.
+fn stop_time(
     margin: Option<Duration>,
     invocation: &Invocation,
-) -> std::result::Result<Option<Instant>, (Duration, Duration)> {
+) -> std::result::Result<Option<Instant>, Duration> {
     let deadline = invocation.deadline_ms.as_deref();
     let deadline = deadline.and_then(|deadline| deadline.parse().ok());
     let (Some(margin), Some(deadline)) = (margin, deadline.map(Duration::from_millis)) else {
@@ -274,93 +218,28 @@ fn stop_at(
     let left = deadline.saturating_sub(now.unwrap_or_default());
     match left.checked_sub(margin) {
         Some(time) if !time.is_zero() => Ok(Instant::now().checked_add(time)),
-        _ => Err((margin, left)),
+        _ => Err(left),
     }
 }
 
-impl Runner<'_> {
-    fn invoke(
-        &mut self,
-        invocation: &Invocation,
-        response: &mut Response,
-        limit: &mut Limit,
-    ) -> Result<Outcome> {
-        match self {
-            Self::Shell(shell) => shell.invoke(invocation, response, limit),
-            Self::Program(program) => program.invoke(invocation, response, limit),
-        }
-    }
-
-    /// What can be done for [`Runner::clean_up`] while the answer is on its way.
-    fn begin_clean_up(&mut self) -> Option<WhenSent> {
-        match self {
-            Self::Shell(shell) => shell.begin_clean_up(),
-            Self::Program(_) => None,
-        }
-    }
-
-    fn clean_up(&mut self, invocation: &Invocation) -> Result<()> {
-        match self {
-            Self::Shell(shell) => shell.clean_up(invocation),
-            Self::Program(program) => program.clean_up(invocation),
-        }
-    }
-
-    /// Whether there is something to do when the sandbox ends.
-    pub(crate) fn has_shutdown(&self) -> bool {
-        matches!(self, Self::Shell(shell) if shell.has_shutdown())
-    }
-
-    /// What follows `served`: if we were asked to end a shell does what it has to do then, and ends by itself. What
-    /// else runs is left to the caller.
-    ///
-    /// # Errors
-    /// That of `served`, if it is what ends us.
-    pub(crate) fn end(&mut self, cx: LaneContext, served: Result<()>) -> Result<()> {
-        match served {
-            Err(error) if !cx.signals.is_stop_requested() => return Err(error),
-            Ok(()) | Err(Error::Stopped) => {}
-            // Nobody takes the answer any more: that does not change how we end.
-            Err(error) => cx.config.log.write(Level::Warn, Origin::default(), &error),
-        }
-        if let Self::Shell(shell) = self {
-            shell.shut_down();
-        }
-        Ok(())
-    }
+/// Identifies one attempt of an invocation: a retry of an asynchronous one has the same request id, but another invocation id.
+#[derive(Debug, PartialEq, Eq)]
+struct AttemptId {
+    request_id: String,
+    invocation_id: Option<String>,
 }
 
-impl Kept for Runner<'_> {
-    fn run_hook(&mut self, function: &str) -> Result<Option<Failure>> {
-        match self {
-            Self::Shell(shell) => shell.run_hook(function),
-            Self::Program(_) => Ok(None),
-        }
-    }
-
-    fn renew(&mut self) -> Result<()> {
-        match self {
-            Self::Shell(shell) => {
-                shell.renew_random();
-                Ok(())
-            }
-            Self::Program(program) => program.renew(),
+impl AttemptId {
+    fn of(invocation: &Invocation) -> Self {
+        Self {
+            request_id: invocation.request_id.clone(),
+            invocation_id: invocation.invocation_id.clone(),
         }
     }
 }
 
-/// A retry of an asynchronous invocation has the same request id, but another invocation id.
-type Attempt = (String, Option<String>);
-
-fn attempt(invocation: &Invocation) -> Attempt {
-    (
-        invocation.request_id.clone(),
-        invocation.invocation_id.clone(),
-    )
-}
-
-/// What is left to say of a streamed response if the platform sends its invocation again.
-fn stream_broken() -> Outcome {
+/// The outcome that is posted if Lambda sends an attempt again whose response was streamed.
+fn broken_stream() -> Outcome {
     Outcome::Failure(Failure {
         error_type: "Function.StreamBroken",
         message: "the connection to the Runtime API broke while the response was streamed"
@@ -371,8 +250,8 @@ fn stream_broken() -> Outcome {
 }
 
 fn log_failure(config: &Config, invocation: &Invocation, failure: &Failure) {
-    let first = failure.message.lines().next().unwrap_or_default();
-    let text = format!("{}: {first}", failure.error_type);
+    let first_line = failure.message.lines().next().unwrap_or_default();
+    let text = format!("{}: {first_line}", failure.error_type);
     config
         .log
         .write_failure(Level::Error, invocation.origin(), &text, failure);
@@ -382,7 +261,7 @@ fn log_failure(config: &Config, invocation: &Invocation, failure: &Failure) {
 mod tests {
     use super::*;
 
-    fn due_in(milliseconds: u64) -> Invocation {
+    fn invocation_due_in(milliseconds: u64) -> Invocation {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let deadline = now.unwrap_or_default() + Duration::from_millis(milliseconds);
         Invocation {
@@ -394,11 +273,11 @@ mod tests {
     #[test]
     fn handler_is_stopped_before_its_deadline_if_there_is_one() {
         let margin = Some(Duration::from_secs(1));
-        let at = stop_at(margin, &due_in(60_000)).ok().flatten();
-        let left = at.map(|at| at.saturating_duration_since(Instant::now()));
+        let time = stop_time(margin, &invocation_due_in(60_000)).ok().flatten();
+        let left = time.map(|time| time.saturating_duration_since(Instant::now()));
         assert!(left.is_some_and(|left| (50..=59).contains(&left.as_secs())));
-        assert_eq!(stop_at(None, &due_in(60_000)), Ok(None));
-        assert_eq!(stop_at(margin, &Invocation::default()), Ok(None));
-        assert!(stop_at(margin, &due_in(900)).is_err());
+        assert_eq!(stop_time(None, &invocation_due_in(60_000)), Ok(None));
+        assert_eq!(stop_time(margin, &Invocation::default()), Ok(None));
+        assert!(stop_time(margin, &invocation_due_in(900)).is_err());
     }
 }

@@ -1,45 +1,46 @@
-//! SnapStart: what happens between the init and the first event, where a snapshot lies between them.
+//! SnapStart: the snapshot and the restore between the init and the first event.
 //!
-//! Lambda takes the snapshot while we wait at `restore/next`, and starts as many sandboxes from it as it
-//! likes, at any time. In each of them the clock has jumped, the connections are dead, and what was random is
-//! the same as in all others. So the file is told before and after, and what we hold ourselves is made anew.
+//! Lambda takes the snapshot while we wait for `restore/next`, and starts any number of sandboxes from it, at any time. In each
+//! of them the clock has jumped, connections are dead, and random numbers are the same as in all the others. So the handler's
+//! file gets a hook before and after, and we replace what we hold ourselves.
 //! Source: <https://docs.aws.amazon.com/lambda/latest/dg/snapstart-runtime-hooks-custom.html>.
-//! Neighbour: `runtime.rs`, which calls this once.
 
 use crate::child::LaneContext;
 use crate::config::Initialization;
 use crate::error::{Error, Result};
-use crate::log::{Level, Origin};
 use crate::runtime_api::Client;
 use coshell_handler::Failure;
 
-/// What a snapshot is taken of.
-pub(crate) trait Kept {
-    /// Runs `function` of the handler's file, if it is there. Why it failed, if it did.
+/// What a runner has to do around a snapshot.
+pub(crate) trait SnapshotHooks {
+    /// Runs `function` of the handler's file, if the file defines it. Returns why it failed, if it did.
     ///
     /// # Errors
-    /// [`Error::Stopped`], or that there is nothing to run it in.
+    /// [`Error::Stopped`], or why the shell for it cannot be started.
     fn run_hook(&mut self, function: &str) -> Result<Option<Failure>>;
 
-    /// Makes anew what must not be the same in every copy of a snapshot.
+    /// Replaces what must not be the same in every copy of a snapshot.
     ///
     /// # Errors
     /// [`Error::Stopped`].
-    fn renew(&mut self) -> Result<()>;
+    fn make_unique(&mut self) -> Result<()>;
 }
 
-/// Lets the snapshot be taken, and goes on where it is restored. Does nothing for other kinds of function.
+/// Waits for the snapshot and the restore, and runs the hooks around them. Does nothing without `SnapStart`.
 ///
 /// # Errors
-/// [`Error::BeforeSnapshot`] and [`Error::AfterRestore`], which nobody has told the Runtime API;
-/// [`Error::Restore`] if the Runtime API does not say that the sandbox is restored; [`Error::Stopped`] if we
-/// are asked to end.
-pub(crate) fn pass(cx: LaneContext, client: &mut Client, kept: &mut impl Kept) -> Result<()> {
+/// [`Error::BeforeSnapshotHook`] and [`Error::AfterRestoreHook`], which are not posted yet; [`Error::WaitForRestore`] if the
+/// Runtime API does not confirm the restore; [`Error::Stopped`] if we have to shut down.
+pub(crate) fn snapshot_and_restore(
+    cx: LaneContext,
+    client: &mut Client,
+    runner: &mut impl SnapshotHooks,
+) -> Result<()> {
     if cx.config.initialization != Initialization::SnapStart {
         return Ok(());
     }
-    run_hook(kept, "lambda_before_snapshot", |failure| {
-        Error::BeforeSnapshot(Failure {
+    run_hook(runner, "lambda_before_snapshot", |failure| {
+        Error::BeforeSnapshotHook(Failure {
             error_type: "Runtime.BeforeSnapshotError",
             ..failure
         })
@@ -48,28 +49,28 @@ pub(crate) fn pass(cx: LaneContext, client: &mut Client, kept: &mut impl Kept) -
     if !client.wait_for_restore()? {
         return Err(Error::Stopped);
     }
-    if let Err(error) = client.reopen() {
-        let text = format!("lambda_shutdown will not be called by Lambda: {error}");
-        cx.config.log.write(Level::Warn, Origin::default(), &text);
+    if let Err(error) = client.reconnect() {
+        cx.config.log.warn(format_args!("{error}"));
     }
-    kept.renew()?;
-    run_hook(kept, "lambda_after_restore", |failure| {
-        Error::AfterRestore(Failure {
+    runner.make_unique()?;
+    run_hook(runner, "lambda_after_restore", |failure| {
+        Error::AfterRestoreHook(Failure {
             error_type: "Runtime.AfterRestoreError",
             ..failure
         })
     })
 }
 
+/// Runs a hook. `to_error` makes an error of its failure, whose message begins with the hook's name.
 fn run_hook(
-    kept: &mut impl Kept,
+    runner: &mut impl SnapshotHooks,
     function: &str,
-    error: impl FnOnce(Failure) -> Error,
+    to_error: impl FnOnce(Failure) -> Error,
 ) -> Result<()> {
-    match kept.run_hook(function)? {
+    match runner.run_hook(function)? {
         None => Ok(()),
-        Some(failure) if failure.message.starts_with(function) => Err(error(failure)),
-        Some(failure) => Err(error(Failure {
+        Some(failure) if failure.message.starts_with(function) => Err(to_error(failure)),
+        Some(failure) => Err(to_error(Failure {
             message: format!("{function}: {}", failure.message),
             ..failure
         })),

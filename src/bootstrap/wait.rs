@@ -1,8 +1,8 @@
-//! What a wait ends with: a descriptor that is ready, a limit, a signal that ends us.
+//! Waiting: for descriptors, until a limit, or until a signal asks us to shut down.
 //!
-//! SIGTERM and SIGINT are descriptors here (signal-hook's self-pipe), so that the one thread that
-//! knows bash and the Runtime API can wait for them beside all else, and take its leave in order.
-//! SIGCHLD is one too: whoever adopts orphans, as PID 1 and as a subreaper, has to reap them.
+//! SIGTERM and SIGINT arrive on a descriptor (signal-hook's self-pipe). So the one thread that talks to bash and to the
+//! Runtime API can wait for them together with everything else, and shut down in order. SIGCHLD arrives the same way, because
+//! `bootstrap` adopts orphans, as PID 1 or as a subreaper, and has to reap them.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,59 +16,60 @@ use nix::unistd::{pipe2, read, write};
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 
-/// How long a handler may go on when we are asked to end: what is left of Lambda's 500 ms is for
-/// `lambda_shutdown` and for the processes.
+/// How long a handler may still run after SIGTERM. The rest of Lambda's 500 ms is for `lambda_shutdown` and for stopping
+/// processes.
 const STOP_AFTER: Duration = Duration::from_millis(100);
 
-/// Waits until one of `sources` is readable or closed, or `limit` has passed; which are. An absent
-/// source is never ready.
-pub(crate) fn ready<const N: usize>(
+/// Waits until one of `sources` is readable or closed, or until `timeout` has passed. Returns which of them are ready; an
+/// absent source never is.
+pub(crate) fn wait_readable<const N: usize>(
     sources: [Option<BorrowedFd>; N],
-    limit: Option<Duration>,
+    timeout: Option<Duration>,
 ) -> [bool; N] {
-    let found = ready_among(&sources.map(|source| Some(to_read(source?))), limit);
-    std::array::from_fn(|at| found[at])
+    let ready = poll_sources(&sources.map(|source| Some(for_reading(source?))), timeout);
+    std::array::from_fn(|index| ready[index])
 }
 
-/// Waits until one of `sources` is readable or closed, or `limit` has passed; which are.
-pub(crate) fn ready_of(sources: &[BorrowedFd], limit: Option<Duration>) -> Vec<bool> {
+/// Like [`wait_readable`], for any number of sources.
+pub(crate) fn wait_readable_all(sources: &[BorrowedFd], timeout: Option<Duration>) -> Vec<bool> {
     let sources: Vec<_> = sources
         .iter()
-        .map(|source| Some(to_read(*source)))
+        .map(|source| Some(for_reading(*source)))
         .collect();
-    ready_among(&sources, limit)
+    poll_sources(&sources, timeout)
 }
 
-fn to_read(source: BorrowedFd) -> PollFd {
+fn for_reading(source: BorrowedFd) -> PollFd {
     PollFd::new(source, PollFlags::POLLIN)
 }
 
-fn ready_among(sources: &[Option<PollFd>], limit: Option<Duration>) -> Vec<bool> {
-    let end = limit.map(|limit| Instant::now() + limit);
+fn poll_sources(sources: &[Option<PollFd>], timeout: Option<Duration>) -> Vec<bool> {
+    let end = timeout.map(|timeout| Instant::now() + timeout);
     let mut polled: Vec<_> = sources.iter().flatten().cloned().collect();
-    let mut left = limit;
-    // An interrupted wait is none: a signal that matters has made a descriptor readable.
+    let mut left = timeout;
+    // After an interruption we wait again: a signal that matters has made a descriptor readable.
     while ppoll(&mut polled, left.map(TimeSpec::from_duration), None) == Err(Errno::EINTR) {
         left = end.map(|end| end.saturating_duration_since(Instant::now()));
     }
-    let mut found = polled
+    let mut ready = polled
         .iter()
-        .map(|one| one.revents().is_some_and(|events| !events.is_empty()));
-    let mut take = |source: &Option<_>| source.is_some() && found.next().unwrap_or(false);
-    sources.iter().map(&mut take).collect()
+        .map(|polled| polled.revents().is_some_and(|events| !events.is_empty()));
+    let mut is_ready = |source: &Option<_>| source.is_some() && ready.next().unwrap_or(false);
+    sources.iter().map(&mut is_ready).collect()
 }
 
 /// The signals that concern us, as descriptors.
 #[derive(Debug)]
 pub(crate) struct Signals {
+    /// Readable once SIGTERM or SIGINT has come. It is never read, so that it stays readable.
     stop: OwnedFd,
-    /// The other end of `stop`.
-    stop_in: OwnedFd,
+    /// The write end of `stop`.
+    stop_writer: OwnedFd,
     /// `None` in a thread that reaps no children.
     child: Option<ChildExits>,
 }
 
-/// SIGCHLD, and what to do about it.
+/// SIGCHLD, and what to do when it comes.
 #[derive(Debug)]
 struct ChildExits {
     arrived: OwnedFd,
@@ -76,49 +77,49 @@ struct ChildExits {
 }
 
 impl Signals {
-    /// Takes SIGTERM, SIGINT and SIGCHLD from here on; PID 1 has no default for the first two. `reap` is called when a child
-    /// may have ended while [`Signals::wait_readable`] waits.
+    /// Handles SIGTERM, SIGINT and SIGCHLD from now on. (PID 1 has no default action for the first two.) While
+    /// [`Signals::wait_readable`] waits, it calls `reap` when a child may have ended.
     ///
     /// # Errors
-    /// The system's, when there is no descriptor left.
+    /// The system's, if there is no descriptor left.
     pub(crate) fn listen(reap: fn()) -> io::Result<Self> {
-        let (stop, stop_in) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
-        let (arrived, child_in) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
-        pipe::register(SIGTERM, stop_in.try_clone()?)?;
-        pipe::register(SIGINT, stop_in.try_clone()?)?;
-        pipe::register(SIGCHLD, child_in)?;
+        let (stop, stop_writer) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+        let (arrived, child_writer) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+        pipe::register(SIGTERM, stop_writer.try_clone()?)?;
+        pipe::register(SIGINT, stop_writer.try_clone()?)?;
+        pipe::register(SIGCHLD, child_writer)?;
         Ok(Self {
             stop,
-            stop_in,
+            stop_writer,
             child: Some(ChildExits { arrived, reap }),
         })
     }
 
-    /// The same for a thread beside the one that reaps: a child's end does not wake it.
+    /// The same signals for another thread, which SIGCHLD does not wake.
     ///
     /// # Errors
-    /// The system's, when there is no descriptor left.
+    /// The system's, if there is no descriptor left.
     pub(crate) fn without_children(&self) -> io::Result<Self> {
         Ok(Self {
             stop: self.stop.try_clone()?,
-            stop_in: self.stop_in.try_clone()?,
+            stop_writer: self.stop_writer.try_clone()?,
             child: None,
         })
     }
 
-    /// As if SIGTERM had come.
+    /// Has the same effect as SIGTERM, in all threads.
     pub(crate) fn request_stop(&self) {
-        // A full pipe has been written to before.
-        let _ = write(&self.stop_in, b"!");
+        // If the pipe is full, a stop has been requested before.
+        let _ = write(&self.stop_writer, b"!");
     }
 
-    /// Whether we were asked to end; stays so.
+    /// Whether we have to shut down. Once true, it stays true.
     pub(crate) fn is_stop_requested(&self) -> bool {
-        ready([Some(self.stop.as_fd())], Some(Duration::ZERO)) == [true]
+        wait_readable([Some(self.stop.as_fd())], Some(Duration::ZERO)) == [true]
     }
 
-    /// Waits, without a limit, until `source` is readable; `false` if SIGTERM or SIGINT comes first. Reaps children
-    /// meanwhile.
+    /// Blocks until `source` is readable, without a limit, and reaps children meanwhile. Returns `false` if SIGTERM or SIGINT
+    /// comes first.
     pub(crate) fn wait_readable(&self, source: BorrowedFd) -> bool {
         loop {
             let child = self.child.as_ref();
@@ -127,7 +128,7 @@ impl Signals {
                 Some(self.stop.as_fd()),
                 child.map(|child| child.arrived.as_fd()),
             ];
-            let [is_readable, is_stopped, has_child] = ready(sources, None);
+            let [is_readable, is_stopped, has_child] = wait_readable(sources, None);
             if has_child && let Some(child) = child {
                 let mut bytes = [0; 64];
                 while read(&child.arrived, &mut bytes).is_ok_and(|count| count == bytes.len()) {}
@@ -139,31 +140,32 @@ impl Signals {
         }
     }
 
-    /// Waits for `duration`; `false` if we are asked to end meanwhile.
+    /// Sleeps for `duration`. Returns `false` at once when we have to shut down.
     pub(crate) fn pause(&self, duration: Duration) -> bool {
-        ready([Some(self.stop.as_fd())], Some(duration)) == [false]
+        wait_readable([Some(self.stop.as_fd())], Some(duration)) == [false]
     }
 }
 
-/// Why a handler is not waited for any longer.
+/// Why a handler has to be stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Overrun {
-    /// Its time is up.
+    /// Its deadline, less the margin, has passed.
     Deadline,
-    /// We were asked to end.
+    /// The sandbox shuts down.
     Stop,
 }
 
-/// Until when a handler is waited for.
+/// How long we wait for a handler.
 #[derive(Debug)]
 pub(crate) struct Limit<'a> {
     signals: Option<&'a Signals>,
     deadline: Option<Instant>,
+    /// [`STOP_AFTER`] after the signal, once there was one.
     stop: Option<Instant>,
 }
 
 impl Limit<'static> {
-    /// Until `deadline`, whatever we are asked to.
+    /// Until `deadline`, whatever signal comes.
     pub(crate) fn until(deadline: Instant) -> Self {
         Self {
             signals: None,
@@ -174,7 +176,7 @@ impl Limit<'static> {
 }
 
 impl<'a> Limit<'a> {
-    /// Until `deadline`, if there is one, and until shortly after we are asked to end.
+    /// Until `deadline`, if there is one, or until shortly after SIGTERM or SIGINT.
     pub(crate) fn new(signals: &'a Signals, deadline: Option<Instant>) -> Self {
         Self {
             signals: Some(signals),
@@ -183,77 +185,72 @@ impl<'a> Limit<'a> {
         }
     }
 
-    /// As [`ready`], for at most `limit`.
+    /// Like the function [`wait_readable`].
     ///
     /// # Errors
-    /// When the time is up.
-    pub(crate) fn ready<const N: usize>(
+    /// If this limit is reached first.
+    pub(crate) fn wait_readable<const N: usize>(
         &mut self,
         sources: [Option<BorrowedFd>; N],
-        limit: Option<Duration>,
+        timeout: Option<Duration>,
     ) -> Result<[bool; N], Overrun> {
-        self.ready_for(&sources.map(|source| Some(to_read(source?))), limit)
+        self.wait_for(&sources.map(|source| Some(for_reading(source?))), timeout)
     }
 
-    /// Waits until `socket` has something to read, or has been closed, or takes bytes again if
-    /// `is_full`.
+    /// Waits until `socket` is readable or closed, or, if `is_full`, until it is writable.
     ///
     /// # Errors
-    /// When the time is up.
-    pub(crate) fn socket_ready(
-        &mut self,
-        socket: BorrowedFd,
-        is_full: bool,
-    ) -> Result<(), Overrun> {
+    /// If this limit is reached first.
+    pub(crate) fn wait_socket(&mut self, socket: BorrowedFd, is_full: bool) -> Result<(), Overrun> {
         let mut events = PollFlags::POLLIN;
         events.set(PollFlags::POLLOUT, is_full);
-        self.ready_for(&[Some(PollFd::new(socket, events))], None)
+        self.wait_for(&[Some(PollFd::new(socket, events))], None)
             .map(drop)
     }
 
-    /// Waits for `duration`.
+    /// Sleeps for `duration`.
     ///
     /// # Errors
-    /// When the time is up before.
+    /// If this limit is reached first.
     pub(crate) fn pause(&mut self, duration: Duration) -> Result<(), Overrun> {
-        self.ready_for(&[], Some(duration)).map(drop)
+        self.wait_for(&[], Some(duration)).map(drop)
     }
 
-    fn ready_for<const N: usize>(
+    fn wait_for<const N: usize>(
         &mut self,
         sources: &[Option<PollFd>; N],
-        limit: Option<Duration>,
+        timeout: Option<Duration>,
     ) -> Result<[bool; N], Overrun> {
-        let limit = limit.map(|limit| Instant::now() + limit);
+        let end = timeout.map(|timeout| Instant::now() + timeout);
         loop {
             let now = Instant::now();
-            let overrun = [
+            let limits = [
                 (self.deadline, Overrun::Deadline),
                 (self.stop, Overrun::Stop),
             ];
-            let overrun = overrun
+            let first_limit = limits
                 .into_iter()
-                .filter_map(|(end, overrun)| Some((end?, overrun)))
-                .min_by_key(|(end, _)| *end);
-            if let Some((end, overrun)) = overrun
-                && end <= now
+                .filter_map(|(limit, overrun)| Some((limit?, overrun)))
+                .min_by_key(|(limit, _)| *limit);
+            if let Some((limit, overrun)) = first_limit
+                && limit <= now
             {
                 return Err(overrun);
             }
-            let ends = [limit, overrun.map(|(end, _)| end)];
+            let ends = [end, first_limit.map(|(limit, _)| limit)];
             let left = ends.into_iter().flatten().min();
             let left = left.map(|end| end.saturating_duration_since(now));
-            // Once it is noticed it would be ready at every look.
+            // The descriptor stays readable after the signal, so it is polled only until then.
             let stop = self.signals.filter(|_| self.stop.is_none());
-            let mut all = sources.to_vec();
-            all.push(stop.map(|signals| to_read(signals.stop.as_fd())));
-            let found = ready_among(&all, left);
-            if found[N] {
+            let mut polled = sources.to_vec();
+            polled.push(stop.map(|signals| for_reading(signals.stop.as_fd())));
+            let ready = poll_sources(&polled, left);
+            if ready[N] {
                 self.stop = Some(Instant::now() + STOP_AFTER);
             }
-            let is_over = limit.is_some_and(|limit| Instant::now() >= limit);
-            if is_over || found[..N].contains(&true) {
-                return Ok(std::array::from_fn(|at| found[at]));
+            let is_over = end.is_some_and(|end| Instant::now() >= end);
+            if is_over || ready[..N].contains(&true) {
+                return Ok(std::array::from_fn(|index| ready[index]));
             }
         }
     }

@@ -519,7 +519,7 @@ fn errors_of_both_hooks_are_taken() {
         let fatal = format!("bootstrap: fatal: {hook} returned status 3");
         emulator.process.wait_log(&format!("{fatal}\n"));
         let log = emulator.process.final_log();
-        assert!(!log.contains("not taken"), "{log}");
+        assert!(!log.contains("rejected"), "{log}");
         assert_eq!(Process::own_lines(&log)[0], fatal);
     }
 }

@@ -59,7 +59,7 @@ fn a_response_beyond_the_limit_is_counted_and_not_kept() {
             "{kind}"
         );
         let wanted = format!(
-            "response of 300000006 bytes is larger than the {MOST_BYTES} bytes that Lambda takes"
+            "response of 300000006 bytes is larger than the {MOST_BYTES} bytes that Lambda accepts"
         );
         assert_eq!(message(&document), wanted, "{kind}");
         let peak = peak_memory(&sandbox);

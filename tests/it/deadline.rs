@@ -481,7 +481,11 @@ fn a_process_left_by_an_earlier_invocation_is_not_stopped() {
             sandbox.api.wait_parked();
             assert_eq!(left(), before);
             let log = sandbox.bootstrap.final_log();
-            assert_eq!(log.matches("outlives its invocation").count(), 1, "{log}");
+            assert_eq!(
+                log.matches("is still running after its invocation").count(),
+                1,
+                "{log}"
+            );
         },
     );
 }

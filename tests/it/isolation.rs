@@ -497,7 +497,9 @@ handler() {
     sandbox.task_root.release("gate");
     sandbox.bootstrap.wait_log("late output\n");
     assert_eq!(ask(&sandbox, "pid"), after);
-    sandbox.bootstrap.wait_log("outlives its invocation");
+    sandbox
+        .bootstrap
+        .wait_log("is still running after its invocation");
 }
 
 const LEAVES_JOB: &str = r#"
@@ -521,7 +523,11 @@ fn a_job_of_an_isolated_handler_delays_no_answer_and_reaches_none() {
         sandbox.bootstrap.wait_log("late output\n");
         assert_eq!(ask(&sandbox, "third"), "answer to third");
         let log = sandbox.bootstrap.final_log();
-        assert_eq!(log.matches("outlives its invocation").count(), 1, "{log}");
+        assert_eq!(
+            log.matches("is still running after its invocation").count(),
+            1,
+            "{log}"
+        );
     }
 }
 

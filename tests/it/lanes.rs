@@ -354,7 +354,7 @@ fn lane_that_gets_no_shell_any_more_tries_again_while_the_others_serve() {
     assert_eq!(sandbox.fail("kill")["errorType"], "Function.ShellKilled");
     sandbox
         .bootstrap
-        .wait_log("no shell, the next try is in 100ms");
+        .wait_log("cannot restart the shell, retrying in 100ms");
     begin_waiting(&sandbox, "held");
     release(&sandbox, "held");
     std::fs::write(&file, script).expect("written");
@@ -385,7 +385,7 @@ fn answer_that_is_refused_concerns_its_lane_alone() {
     begin_waiting(&sandbox, "held");
     sandbox.api.reply(Reply::refused(400, "InvalidRequestID"));
     sandbox.invoke(Event::new("late", "late"));
-    sandbox.bootstrap.wait_log("answer not taken");
+    sandbox.bootstrap.wait_log("Lambda rejected the response");
     sandbox.respond("next");
     release(&sandbox, "held");
 }

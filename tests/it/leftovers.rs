@@ -130,12 +130,12 @@ fn warning(pid: u32, kind: &str, setting: &str) -> String {
         "sleep"
     };
     let fate = if setting == "kill" {
-        "is ended"
+        "killed"
     } else {
-        "what it prints goes to the log"
+        "its output goes to the log"
     };
     format!(
-        "bootstrap: warn: process {pid} ({name}) outlives its invocation; {fate} (request id the-{kind})"
+        "bootstrap: warn: process {pid} ({name}) is still running after its invocation; {fate} (request id the-{kind})"
     )
 }
 
@@ -415,7 +415,9 @@ fn orphans_that_end_while_an_event_is_waited_for_are_reaped() {
         sandbox.task_root.fifo("gate");
         for _ in 0..2 {
             assert_ne!(sandbox.respond("waits"), b"Z");
-            sandbox.bootstrap.wait_log("outlives its invocation");
+            sandbox
+                .bootstrap
+                .wait_log("is still running after its invocation");
             sandbox.api.wait_parked();
             let bootstrap = sandbox.bootstrap.pid();
             let before = children(bootstrap);
@@ -446,7 +448,11 @@ fn many_orphans_that_end_at_once_are_reaped() {
     end_all(&sandbox);
     wait_until(|| children(bootstrap).len() == 1, LIMIT);
     assert_eq!(
-        sandbox.bootstrap.final_log().matches("outlives").count(),
+        sandbox
+            .bootstrap
+            .final_log()
+            .matches("is still running")
+            .count(),
         100
     );
 }

@@ -194,7 +194,8 @@ fn events_and_responses_are_never_logged() {
         sandbox.api.wait_parked();
         let log = sandbox.bootstrap.final_log();
         assert!(
-            log.contains("Function.HandlerFailed") && log.contains("outlives its invocation"),
+            log.contains("Function.HandlerFailed")
+                && log.contains("is still running after its invocation"),
             "{log}"
         );
         assert!(

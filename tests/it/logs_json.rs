@@ -187,13 +187,18 @@ fn the_log_level_drops_what_is_less_grave_in_json_alone() {
             })
         };
         assert!(has("no level") && has("a plain line"), "{level}");
-        assert_eq!(has("outlives its invocation"), warns, "{level}");
+        assert_eq!(
+            has("is still running after its invocation"),
+            warns,
+            "{level}"
+        );
         assert_eq!(has("Function.HandlerFailed"), fails, "{level}");
         let text = Sandbox::of(script)
             .env("AWS_LAMBDA_LOG_LEVEL", level)
             .start();
         text.fail("x");
-        text.bootstrap.wait_log("outlives its invocation");
+        text.bootstrap
+            .wait_log("is still running after its invocation");
         let log = text.bootstrap.final_log();
         assert!(
             log.contains("\"trace\"") && log.contains("bootstrap: error: Function.HandlerFailed"),

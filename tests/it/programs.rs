@@ -434,7 +434,9 @@ fn a_process_that_is_left_running_delays_no_answer_and_reaches_none() {
     let sandbox = python().start();
     sandbox.task_root.fifo("gate");
     assert_eq!(sandbox.respond(LEAVES), b"in time");
-    sandbox.bootstrap.wait_log("outlives its invocation");
+    sandbox
+        .bootstrap
+        .wait_log("is still running after its invocation");
     assert_eq!(sandbox.respond("print('second')"), b"second");
     sandbox.task_root.release("gate");
     sandbox.bootstrap.wait_log("late output\n");
@@ -445,8 +447,9 @@ fn a_process_that_is_left_running_delays_no_answer_and_reaches_none() {
     assert_eq!(ours.len(), 1, "{log}");
     assert!(
         ours[0].starts_with("bootstrap: warn: process ")
-            && ours[0]
-                .contains("(python3) outlives its invocation; what it prints goes to the log"),
+            && ours[0].contains(
+                "(python3) is still running after its invocation; its output goes to the log"
+            ),
         "{log}"
     );
 }
@@ -494,7 +497,9 @@ print('answer')
             excerpt(&answer)
         );
         assert_eq!(sandbox.respond("print('second')"), b"second");
-        sandbox.bootstrap.wait_log("outlives its invocation");
+        sandbox
+            .bootstrap
+            .wait_log("is still running after its invocation");
     }
 }
 

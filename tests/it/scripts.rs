@@ -560,7 +560,9 @@ echo "answer to $1"
     plan.task_root().fifo("gate");
     let sandbox = plan.start();
     assert_eq!(sandbox.respond("leave"), b"answer to leave\n");
-    sandbox.bootstrap.wait_log("outlives its invocation");
+    sandbox
+        .bootstrap
+        .wait_log("is still running after its invocation");
     assert_eq!(sandbox.respond("second"), b"answer to second\n");
     sandbox.task_root.release("gate");
     sandbox.bootstrap.wait_log("late output\n");

@@ -44,31 +44,31 @@ const CASES: [Case; 9] = [
         // It is given the event again, as one that was not answered.
         fault: "answer-unknown",
         caller: Meets::Response(2),
-        logged: "bootstrap: error: answer not taken: the Runtime API answered 400: InvalidRequestID",
+        logged: "bootstrap: error: Lambda rejected the response: the Runtime API answered 400: InvalidRequestID",
         ends: false,
     },
     Case {
         fault: "answer-twice",
         caller: Meets::Response(1),
-        logged: "bootstrap: error: answer not taken: the Runtime API answered 403 (",
+        logged: "bootstrap: error: Lambda rejected the response: the Runtime API answered 403 (",
         ends: false,
     },
     Case {
         fault: "answer-late",
         caller: Meets::Error("Sandbox.Timedout"),
-        logged: "bootstrap: error: answer not taken: the Runtime API answered 410 (",
+        logged: "bootstrap: error: Lambda rejected the response: the Runtime API answered 410 (",
         ends: false,
     },
     Case {
         fault: "answer-too-large",
         caller: Meets::Error("Function.ResponseSizeTooLarge"),
-        logged: "bootstrap: error: answer not taken: the Runtime API answered 413 (",
+        logged: "bootstrap: error: Lambda rejected the response: the Runtime API answered 413 (",
         ends: false,
     },
     Case {
         fault: "answer-mode",
         caller: Meets::Error("Runtime.InvalidResponseModeHeader"),
-        logged: "bootstrap: error: answer not taken: the Runtime API answered 400: InvalidFunctionResponseMode",
+        logged: "bootstrap: error: Lambda rejected the response: the Runtime API answered 400: InvalidFunctionResponseMode",
         ends: false,
     },
     Case {

@@ -167,7 +167,7 @@ fn a_registration_that_is_refused_is_a_warning() {
         let ours = Process::own_lines(&log);
         assert_eq!(ours.len(), 1, "{log}");
         assert!(
-            ours[0].starts_with("bootstrap: warn: lambda_shutdown ")
+            ours[0].starts_with("bootstrap: warn: cannot register for SIGTERM, ")
                 && ours[0].to_lowercase().contains(cause),
             "{log}"
         );

@@ -497,7 +497,8 @@ fn an_error_of_a_hook_that_is_not_taken_is_logged() {
     let log = sandbox.bootstrap.log();
     let lines = Process::own_lines(&log);
     assert_eq!(lines.len(), 2, "{log}");
-    let refused = "bootstrap: error: restore error not taken: the Runtime API answered 403";
+    let refused =
+        "bootstrap: error: Lambda rejected the restore error: the Runtime API answered 403";
     assert!(lines[0].starts_with(refused), "{log}");
     assert_eq!(
         lines[1],

@@ -272,7 +272,9 @@ fn process_left_behind_writes_to_no_stream() {
 ";
     let sandbox = streaming(script).start();
     assert_eq!(streamed(&sandbox, "leaves").body, b"leaves\n");
-    sandbox.bootstrap.wait_log("outlives its invocation");
+    sandbox
+        .bootstrap
+        .wait_log("is still running after its invocation");
     sandbox.task_root.release("gate");
     sandbox.bootstrap.wait_log("told");
     assert_eq!(streamed(&sandbox, "next").body, b"next\n");

@@ -42,7 +42,7 @@ fn early_refusal_is_logged_and_the_handler_goes_on() {
         let about = |line: &&str| line.contains(&format!("(request id {request_id})"));
         let line = log.lines().find(about).unwrap_or_default();
         let is_told = line.contains(&format!("answered {status}"))
-            || line.contains("cannot tell whether the answer arrived");
+            || line.contains("cannot tell whether Lambda received the response");
         assert!(
             is_told && line.contains(" bytes of the response had been sent"),
             "{line:?}"
@@ -71,7 +71,7 @@ fn refusal_at_the_end_is_that_of_any_answer() {
         .api
         .reply(Reply::refused(413, "RequestEntityTooLarge"));
     sandbox.api.push(Event::new("refused", "text"));
-    sandbox.bootstrap.wait_log("answer not taken: the Runtime API answered 413 (larger than Lambda takes): RequestEntityTooLarge: refused; 5 bytes of the response had been sent (request id refused)");
+    sandbox.bootstrap.wait_log("Lambda rejected the response: the Runtime API answered 413 (larger than Lambda accepts): RequestEntityTooLarge: refused; 5 bytes of the response had been sent (request id refused)");
     assert_eq!(sandbox.invoke(Event::fresh("well")).body, b"well\n");
     sandbox.api.reply(Reply::refused(500, "ServiceError"));
     sandbox.api.push(Event::new("last", ""));
@@ -89,7 +89,7 @@ fn connection_that_breaks_in_midstream_is_logged_and_the_handler_goes_on() {
     sandbox.api.push(Event::new("cut", "cut"));
     sandbox
         .bootstrap
-        .wait_log("cannot tell whether the answer arrived");
+        .wait_log("cannot tell whether Lambda received the response");
     assert!(
         sandbox
             .bootstrap
@@ -173,7 +173,7 @@ fn deadline_holds_while_the_platform_does_not_read() {
         .api
         .push(Event::new("stuck", "stuck").due_in(Duration::from_millis(1500)));
     sandbox.bootstrap.wait_log("Function.Timeout");
-    sandbox.bootstrap.wait_log("no answer in time");
+    sandbox.bootstrap.wait_log("did not answer in time");
     assert!(!sandbox.task_root.exists("through"));
     sandbox.api.allow_violations();
     gate.open();

@@ -301,7 +301,7 @@ twice() {
     let message = document["errorMessage"].as_str().unwrap();
     assert!(message.starts_with("lambda_http_response in "), "{message}");
     assert!(
-        message.ends_with("/function.sh:4: the response has begun already"),
+        message.ends_with("/function.sh:4: the response has already started"),
         "{message}"
     );
     let sandbox = Sandbox::of(script).handler("function.twice").start();

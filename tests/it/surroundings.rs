@@ -141,7 +141,9 @@ fn everything_works_where_next_to_nothing_is_allowed() {
 
     assert_eq!(respond("late"), "early");
     assert_eq!(respond("x"), "/mnt/task|0022|1|x");
-    sandbox.bootstrap.wait_log("outlives its invocation");
+    sandbox
+        .bootstrap
+        .wait_log("is still running after its invocation");
     assert_eq!(respond("go"), "went");
     sandbox.bootstrap.wait_log("late output\n");
     assert_eq!(respond("x"), "/mnt/task|0022|1|x");

@@ -1,6 +1,6 @@
-//! What bash reads of an invocation: the event and the variables, in a file without a name.
+//! The event and the variables of an invocation, written to a memory file from which bash reads them.
 //!
-//! A field ends in NUL, or in a newline where that is faster and the event has none.
+//! Each field ends with NUL, or with a newline if bash reads that faster and the event contains none.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -12,29 +12,27 @@ use nix::sys::uio::pwritev;
 
 use crate::invocation::Invocation;
 
-/// How the fields are separated. bash reads a file that is separated by NUL in blocks from version
-/// 5.2 on, before that a byte at a time.
+/// The byte that ends each field. Before version 5.2, bash reads NUL-terminated fields one byte at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Separator {
-    /// Exact whatever the event holds.
+    /// Works for every event.
     Nul,
-    /// For an event without newlines, where NUL would be slow.
+    /// Works for events without newlines.
     Newline,
 }
 
 impl Separator {
-    /// The faster one that is exact, for a bash of `version`, major and minor.
+    /// The fastest separator that works for the event, for a bash of `version` (major, minor).
     pub(crate) fn fastest_for(version: (u32, u32), invocation: &Invocation) -> Self {
-        let is_exact =
+        let has_no_newline =
             || !invocation.delivery.is_argument() || memchr(b'\n', &invocation.event).is_none();
-        if version < (5, 2) && is_exact() {
+        if version < (5, 2) && has_no_newline() {
             Self::Newline
         } else {
             Self::Nul
         }
     }
 
-    /// The byte.
     pub(crate) fn byte(self) -> u8 {
         match self {
             Self::Nul => b'\0',
@@ -43,31 +41,31 @@ impl Separator {
     }
 }
 
-/// The fields, in pieces, so that the event is not copied.
+/// The fields, in three pieces, so that the event is not copied.
 #[derive(Debug)]
 pub(crate) struct Arguments<'a> {
-    /// What comes before the event.
+    /// The fields before the event.
     pub head: Vec<u8>,
     /// The event as `$1`.
     pub event: Cow<'a, [u8]>,
-    /// What comes after it.
+    /// The separator after the event, and the fields that follow.
     pub end: Vec<u8>,
 }
 
 impl<'a> Arguments<'a> {
-    /// The event first, then request id, deadline and trace header, empty where they are absent,
-    /// then each other variable as `name=value`: for a bash that knows the names of the first.
+    /// The fields for `script.bash` and for forks: the event, the request id, the deadline and the trace header (empty if
+    /// absent), and then each other variable that is present as `name=value`.
     pub(crate) fn event_first(invocation: &'a Invocation, separator: Separator) -> Self {
         let byte = separator.byte();
         let mut end = vec![byte];
         let text = |value: &'a Option<String>| value.as_deref().unwrap_or_default();
-        push(&mut end, &invocation.request_id, byte);
-        push(&mut end, text(&invocation.deadline_ms), byte);
-        push(&mut end, text(&invocation.trace_id), byte);
+        push_field(&mut end, &invocation.request_id, byte);
+        push_field(&mut end, text(&invocation.deadline_ms), byte);
+        push_field(&mut end, text(&invocation.trace_id), byte);
         for (name, value) in invocation.context() {
             end.extend_from_slice(name.as_bytes());
             end.push(b'=');
-            push(&mut end, value, byte);
+            push_field(&mut end, value, byte);
         }
         Self {
             head: Vec::new(),
@@ -84,32 +82,32 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// How many bytes they have together.
+    /// The length of all fields in bytes.
     pub(crate) fn length(&self) -> usize {
         self.head.len() + self.event.len() + self.end.len()
     }
 
-    /// Makes `file` start with the fields, to be read from its start.
+    /// Writes the fields to the beginning of `file`, and rewinds it.
     ///
     /// # Errors
-    /// The system's, when there is no memory for it.
-    pub(crate) fn put(&self, file: &mut File) -> io::Result<()> {
-        put(file, &[&self.head, &self.event, &self.end])
+    /// The system's, if there is not enough memory.
+    pub(crate) fn write_to(&self, file: &mut File) -> io::Result<()> {
+        write_at_start(file, &[&self.head, &self.event, &self.end])
     }
 }
 
-/// Appends a field. A header value holds neither NUL nor newline when it comes from an HTTP
-/// library; a stray one must not shift the fields all the same.
-pub(crate) fn push(bytes: &mut Vec<u8>, field: &str, end: u8) {
+/// Appends a field and the byte that ends it. That byte is removed from the field itself, so that it cannot shift the others;
+/// header values from an HTTP library never contain it.
+pub(crate) fn push_field(bytes: &mut Vec<u8>, field: &str, end: u8) {
     bytes.extend(field.bytes().filter(|byte| *byte != end));
     bytes.push(end);
 }
 
-/// Makes `file` start with the pieces, to be read from its start. Does not cut off what is behind.
+/// Writes the pieces to the beginning of `file`, and rewinds it. Keeps what the file has after them.
 ///
 /// # Errors
-/// The system's, when there is no memory for them.
-pub(crate) fn put(file: &mut File, pieces: &[&[u8]]) -> io::Result<()> {
+/// The system's, if there is not enough memory.
+pub(crate) fn write_at_start(file: &mut File, pieces: &[&[u8]]) -> io::Result<()> {
     let length: usize = pieces.iter().map(|piece| piece.len()).sum();
     let slices: Vec<IoSlice> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
     let written = pwritev(&*file, &slices, 0)?;
@@ -119,11 +117,11 @@ pub(crate) fn put(file: &mut File, pieces: &[&[u8]]) -> io::Result<()> {
     file.rewind()
 }
 
-/// Cuts off what is behind the first `length` bytes, if there is anything.
+/// Truncates `file` to `length` bytes, if it is longer.
 ///
 /// # Errors
 /// The system's.
-pub(crate) fn cut(file: &File, length: usize) -> io::Result<()> {
+pub(crate) fn truncate(file: &File, length: usize) -> io::Result<()> {
     if file.metadata()?.len() > length as u64 {
         file.set_len(length as u64)?;
     }

@@ -1,6 +1,6 @@
-//! What an invocation leaves running: told of once, or ended.
+//! The processes that an invocation left running. Each is logged once, and killed if `COSHELL_LEFTOVERS=kill`.
 //!
-//! Looked for after the answer, when nobody waits.
+//! The search runs after the answer is posted, when nobody waits for it.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -13,34 +13,33 @@ use coshell_process::processes::{self, Orphans, trees};
 
 use super::LaneContext;
 use crate::invocation::Invocation;
-use crate::log::Level;
 
-/// How often a process that is left is looked at before it is told of, and how often at most.
-const MIN_LOOKS: usize = 2;
-const MAX_LOOKS: usize = 200;
-const LOOK_AGAIN: Duration = Duration::from_millis(1);
-/// How often one that starts another program is looked at.
-const MAX_LOOKS_AT_STARTING: usize = 50;
-/// What a process that is to be ended has between SIGTERM and SIGKILL.
+/// How often we look for leftovers before we log them, at least and at most.
+const MIN_CHECKS: usize = 2;
+const MAX_CHECKS: usize = 200;
+const CHECK_INTERVAL: Duration = Duration::from_millis(1);
+/// How often we look at a process that has no environment because it is just executing another program.
+const MAX_ENVIRONMENT_CHECKS: usize = 50;
+/// How long a leftover has between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_millis(50);
 
-/// The processes that are left of what ran so far.
+/// The processes that the invocations of a lane have left running.
 #[derive(Debug)]
 pub(crate) struct Leftovers<'a> {
     cx: LaneContext<'a>,
     orphans: Option<Orphans>,
     children_of_shell: Option<File>,
-    /// Those that belong to an invocation before.
+    /// Processes that the current invocation did not start.
     known: Vec<Pid>,
-    /// The fork of the shell that the invocation runs in, which may be about to end.
+    /// The fork of the shell that runs the invocation. After its report it may still be running for a moment.
     fork: Option<Pid>,
-    /// The orphans of other lanes, as far as they are known.
+    /// Orphans that were found to belong to other lanes.
     foreign: RefCell<Vec<Pid>>,
 }
 
 impl<'a> Leftovers<'a> {
-    /// Watches the orphans, and the children of the process `shell` if there is one; what is there
-    /// now is of no invocation. Where `/proc` shows no children, nothing is found.
+    /// Watches the orphans that we adopt, and the children of `shell` if there is one. What runs now belongs to no invocation.
+    /// On a kernel whose `/proc` has no `children` files, no leftovers are found.
     pub(crate) fn watch(cx: LaneContext<'a>, shell: Option<Pid>) -> Self {
         let children =
             shell.map(|shell| File::open(format!("/proc/{shell}/task/{shell}/children")));
@@ -56,7 +55,7 @@ impl<'a> Leftovers<'a> {
         leftovers
     }
 
-    /// Those that are there now, of whichever invocation.
+    /// All orphans of this lane and children of its shell, also those of earlier invocations.
     pub(crate) fn all(&self) -> Vec<Pid> {
         let of_shell = self.children_of_shell.as_ref().map(processes::pids_in);
         let orphans = self.orphans.as_ref().map(Orphans::living);
@@ -64,10 +63,10 @@ impl<'a> Leftovers<'a> {
         of_shell.into_iter().chain(orphans).flatten().collect()
     }
 
-    /// The orphans of this lane: all of them become ours, whoever started them. One that has thrown its
-    /// environment away is known by the log that it can write to.
+    /// Keeps the orphans of this lane. `bootstrap` adopts the orphans of all lanes. A process whose environment does not have
+    /// the lane's tag belongs to this lane if it holds the lane's log pipe.
     fn without_foreign(&self, mut orphans: Vec<Pid>) -> Vec<Pid> {
-        let Some(nonce) = self.cx.nonce() else {
+        let Some(tag) = self.cx.environment_tag() else {
             return orphans;
         };
         let mut foreign = self.foreign.borrow_mut();
@@ -79,14 +78,14 @@ impl<'a> Leftovers<'a> {
             if foreign.contains(pid) {
                 return false;
             }
-            // One that is about to become another program shows no environment for a moment.
-            for _ in 0..MAX_LOOKS_AT_STARTING {
+            // During exec(2) a process has no environment for a moment.
+            for _ in 0..MAX_ENVIRONMENT_CHECKS {
                 if processes::shows_environment(*pid) || processes::program(*pid).is_none() {
                     break;
                 }
-                thread::sleep(LOOK_AGAIN);
+                thread::sleep(CHECK_INTERVAL);
             }
-            let is_ours = processes::is_marked(*pid, nonce.as_bytes())
+            let is_ours = processes::is_marked(*pid, tag.as_bytes())
                 || processes::hold(vec![*pid], &*self.cx.logs.pipe(), None);
             if !is_ours {
                 foreign.push(*pid);
@@ -96,90 +95,96 @@ impl<'a> Leftovers<'a> {
         orphans
     }
 
-    /// Those of the last invocation that live, with all that they started; before them `shell`.
-    pub(crate) fn of_handler(&self, shell: Option<Pid>) -> Vec<(Pid, String)> {
+    /// The running processes of the last invocation and all their descendants, after `shell`, with their programs' names.
+    pub(crate) fn handler_processes(&self, shell: Option<Pid>) -> Vec<(Pid, String)> {
         processes::living(|| {
             let roots = shell.into_iter().chain(self.all());
             trees(roots.collect(), &self.known)
         })
     }
 
-    /// A process that is there between invocations, and belongs to none: a fork that was made ahead.
-    pub(crate) fn expect(&mut self, pid: Pid) {
+    /// Registers a fork of the shell that waits for the next event. Until then it belongs to no invocation.
+    pub(crate) fn add_waiting_fork(&mut self, pid: Pid) {
         self.known.push(pid);
     }
 
-    /// The process `pid`, which was expected, runs the invocation from here on.
-    pub(crate) fn begin(&mut self, pid: Pid) {
+    /// The fork `pid`, which has been waiting, runs the invocation from now on.
+    pub(crate) fn set_running_fork(&mut self, pid: Pid) {
         self.known.retain(|known| *known != pid);
         self.fork = Some(pid);
     }
 
-    /// The fork of the shell that the invocation runs in.
-    pub(crate) fn fork(&self) -> Option<Pid> {
+    /// The fork of the shell that runs the invocation.
+    pub(crate) fn running_fork(&self) -> Option<Pid> {
         self.fork
     }
 
-    /// Those that the last invocation started and that are still there, without what they started
-    /// themselves. What has ended by now has written all that it had to write.
+    /// The processes that the last invocation left running, without their descendants. A process that is not among them has
+    /// written all its output.
     ///
-    /// The shell's children are read first: what one of them had started is ours by the time it is gone.
-    pub(crate) fn new_ones(&self) -> Vec<Pid> {
-        // A fork that has reported before its end writes nothing any more, and has started no job.
-        let mut now = self.all();
-        now.retain(|pid| !self.known.contains(pid) && self.fork != Some(*pid));
-        now
+    /// The shell's children are read before the orphans: when a child exits, its own children become orphans.
+    pub(crate) fn new_processes(&self) -> Vec<Pid> {
+        // The fork itself writes nothing after its report, and starts no job.
+        let mut running = self.all();
+        running.retain(|pid| !self.known.contains(pid) && self.fork != Some(*pid));
+        running
     }
 
-    /// The new ones, by pid and the name of their program.
+    /// The processes that are not known yet, with their programs' names.
     fn find_new(&mut self) -> Vec<(Pid, String)> {
-        let now = self.all();
-        self.known.retain(|pid| now.contains(pid));
-        if now.len() == self.known.len() {
+        let running = self.all();
+        self.known.retain(|pid| running.contains(pid));
+        if running.len() == self.known.len() {
             return Vec::new();
         }
         processes::living(|| {
-            let mut now = self.all();
-            now.retain(|pid| !self.known.contains(pid));
-            now
+            let mut running = self.all();
+            running.retain(|pid| !self.known.contains(pid));
+            running
         })
     }
 
-    /// Tells of what `invocation` left running, or ends it, as `COSHELL_LEFTOVERS` says; what is
-    /// left then. A process that was just started has its input and output still to be led
-    /// elsewhere: while `is_unsettled` it is looked at again, for 200 ms at most.
-    pub(crate) fn part(
+    /// Logs the processes that `invocation` left running, and kills them if `COSHELL_LEFTOVERS=kill`. Returns those that are
+    /// still running.
+    ///
+    /// A process that was just started may not have redirected its input and output yet. While `is_starting` is true for the
+    /// leftovers, the search is repeated, for 200 ms at most.
+    pub(crate) fn log_or_kill(
         &mut self,
         invocation: &Invocation,
-        is_unsettled: impl Fn(&[Pid]) -> bool,
+        is_starting: impl Fn(&[Pid]) -> bool,
     ) -> Vec<Pid> {
-        let pids = |new: &[(Pid, String)]| new.iter().map(|(pid, _)| *pid).collect::<Vec<_>>();
+        let pids =
+            |leftovers: &[(Pid, String)]| leftovers.iter().map(|(pid, _)| *pid).collect::<Vec<_>>();
         self.fork = None;
-        let mut new = self.find_new();
-        // One that is about to end (a process substitution) is no leftover.
-        for look in 0..MAX_LOOKS {
-            if new.is_empty() || (look >= MIN_LOOKS && !is_unsettled(&pids(&new))) {
+        let mut leftovers = self.find_new();
+        // A process that is about to end, such as a process substitution, is no leftover.
+        for check in 0..MAX_CHECKS {
+            if leftovers.is_empty() || (check >= MIN_CHECKS && !is_starting(&pids(&leftovers))) {
                 break;
             }
-            thread::sleep(LOOK_AGAIN);
-            new = self.find_new();
+            thread::sleep(CHECK_INTERVAL);
+            leftovers = self.find_new();
         }
         let config = self.cx.config;
-        let is_ended = config.ends_leftovers;
-        for (pid, program) in &new {
-            let fate = if is_ended {
-                "is ended"
-            } else {
-                "what it prints goes to the log"
-            };
-            let text = format!("process {pid} ({program}) outlives its invocation; {fate}");
-            config.log.write(Level::Warn, invocation.origin(), &text);
+        let action = if config.kills_leftovers {
+            "killed"
+        } else {
+            "its output goes to the log"
+        };
+        for (pid, program) in &leftovers {
+            config.log.warn_for(
+                invocation.origin(),
+                format_args!(
+                    "process {pid} ({program}) is still running after its invocation; {action}"
+                ),
+            );
         }
-        if is_ended {
-            processes::stop(|| self.of_handler(None), GRACE);
-            new = self.find_new();
+        if config.kills_leftovers {
+            processes::stop(|| self.handler_processes(None), GRACE);
+            leftovers = self.find_new();
         }
-        let left = pids(&new);
+        let left = pids(&leftovers);
         self.known.extend(&left);
         left
     }

@@ -1,83 +1,83 @@
-//! Which part of a pipeline failed, by the statuses of its parts (`PIPESTATUS`).
+//! Finds the part of a pipeline that failed, from the statuses of its parts (`PIPESTATUS`).
 //!
-//! bash names the last command of a pipeline, whichever of them failed. It tells the statuses of all, and the line where
-//! the pipeline ends; the text of the part is read from the file there. If that text is not certain the part has a number
-//! and no text.
+//! bash reports the last command of a pipeline, whichever part failed, with the statuses of all parts and the line where the
+//! pipeline ends. The text of the failed part is read from the handler's file at that line. If more than one text is possible
+//! the failure gives only the part's number.
 
-use super::without_blanks;
+use super::without_whitespace;
 
-/// The part that gave the pipeline its status, counted from 0: with `pipefail` the last one that failed. `None` if that is
-/// the last part of all, which bash names itself, or if there is but one.
-pub(crate) fn failed_part(statuses: &[i32]) -> Option<usize> {
+/// The index of the part that gave the pipeline its status: with `pipefail` the last one that failed. `None` if that is the
+/// last part, which bash reports itself.
+pub(crate) fn failed_part_index(statuses: &[i32]) -> Option<usize> {
     let failed = statuses.iter().rposition(|status| *status != 0)?;
     (failed + 1 < statuses.len()).then_some(failed)
 }
 
-/// The part of `number` in a pipeline of `count` parts that ends with `last`, as the text has it; if `line` is known, one
-/// that reaches to it. `None` if there is none, or if several differ there.
+/// The text of part `index` in the pipeline of `count` parts whose last command is `last`. If `line` is not 0 the pipeline
+/// ends at that line. `None` if there is no such pipeline, or if several differ in that part.
 pub(crate) fn part_text(
     text: &str,
     line: usize,
     count: usize,
-    number: usize,
+    index: usize,
     last: &str,
 ) -> Option<String> {
-    let last = normal(last.lines().next().unwrap_or_default());
+    let last = normalize(last.lines().next().unwrap_or_default());
     let mut found: Vec<String> = Vec::new();
-    for (end, pipeline) in pipelines(text) {
+    for (end, pipeline) in find_pipelines(text) {
         let matches = pipeline.len() == count
             && (line == 0 || line == end)
-            && pipeline.last().map(|part| normal(part)).as_ref() == Some(&last);
-        if matches && !found.contains(&pipeline[number]) {
-            found.push(pipeline[number].clone());
+            && pipeline.last().map(|part| normalize(part)).as_ref() == Some(&last);
+        if matches && !found.contains(&pipeline[index]) {
+            found.push(pipeline[index].clone());
         }
     }
     match found.as_slice() {
-        [one] if !one.is_empty() => Some(one.clone()),
+        [part] if !part.is_empty() => Some(part.clone()),
         _ => None,
     }
 }
 
-/// The pipelines of a text whose parts are simple commands. What it takes for a pipeline in text that it does not
-/// understand (a here document) ends with no command that bash has named.
+/// Collects the pipelines of a script whose parts are simple commands. It does not understand all of bash: it may take lines of
+/// a here document for a pipeline. That does no harm, because such a pipeline does not end with the command that bash reported.
 #[derive(Debug)]
 struct Pipelines {
-    /// The line where each ends, and its parts.
+    /// The line where each pipeline ends, and its parts.
     found: Vec<(usize, Vec<String>)>,
-    /// Of the one that is read.
+    /// The parts of the current pipeline.
     parts: Vec<String>,
-    /// Whether the last part has begun.
-    has_begun: bool,
-    /// Where it was at its last word.
+    /// Whether the last of these parts has a word yet.
+    has_word: bool,
+    /// The line of the last word.
     end: usize,
 }
 
-/// They begin a command, or end one, and are no part of it.
+/// Words before or after a command that are not part of it.
 const RESERVED: [&str; 11] = [
     "if", "then", "else", "elif", "while", "until", "do", "time", "!", "{", "}",
 ];
 
-fn pipelines(text: &str) -> Vec<(usize, Vec<String>)> {
+fn find_pipelines(text: &str) -> Vec<(usize, Vec<String>)> {
     let mut pipelines = Pipelines {
         found: Vec::new(),
         parts: vec![String::new()],
-        has_begun: false,
+        has_word: false,
         end: 1,
     };
-    let (mut at, mut line) = (0, 1);
-    while let Some(character) = text[at..].chars().next() {
-        let (before, rest) = (&text[..at], &text[at + character.len_utf8()..]);
+    let (mut offset, mut line) = (0, 1);
+    while let Some(character) = text[offset..].chars().next() {
+        let (before, rest) = (&text[..offset], &text[offset + character.len_utf8()..]);
         let is_redirection = before.ends_with(['>', '<']);
         let length = match character {
             '\n' => {
-                // Behind `|` the command goes on.
-                if pipelines.has_begun {
+                // After `|` the pipeline continues on the next line.
+                if pipelines.has_word {
                     pipelines.finish();
                 }
                 1
             }
             '\\' if rest.starts_with('\n') => 2,
-            '#' if !pipelines.has_begun || before.ends_with([' ', '\t']) => {
+            '#' if !pipelines.has_word || before.ends_with([' ', '\t']) => {
                 1 + rest.find('\n').unwrap_or(rest.len())
             }
             '|' if rest.starts_with('|') => {
@@ -100,42 +100,43 @@ fn pipelines(text: &str) -> Vec<(usize, Vec<String>)> {
                 pipelines.finish();
                 1
             }
-            _ if character.is_whitespace() && !pipelines.has_begun => character.len_utf8(),
+            _ if character.is_whitespace() && !pipelines.has_word => character.len_utf8(),
             _ => {
                 let length = match character {
-                    '\'' | '"' | '`' | '\\' | '(' => quoted_length(&text[at..]),
+                    '\'' | '"' | '`' | '\\' | '(' => quoted_length(&text[offset..]),
                     '$' if rest.starts_with('{') => 1 + quoted_length(rest),
                     _ => character.len_utf8(),
                 };
-                let word = &text[at..at + length];
+                let word = &text[offset..offset + length];
                 pipelines.end = line + word.matches('\n').count();
-                let next = text[at + length..].chars().next();
+                let next = text[offset + length..].chars().next();
                 pipelines.push(word, next.is_none_or(char::is_whitespace));
                 length
             }
         };
-        line += text[at..at + length].matches('\n').count();
-        at += length;
+        line += text[offset..offset + length].matches('\n').count();
+        offset += length;
     }
     pipelines.finish();
     pipelines.found
 }
 
 impl Pipelines {
-    fn push(&mut self, word: &str, is_word_end: bool) {
-        self.has_begun = true;
+    /// Adds to the last part; `is_word_end` if whitespace follows.
+    fn push(&mut self, text: &str, is_word_end: bool) {
+        self.has_word = true;
         if let Some(part) = self.parts.last_mut() {
-            part.push_str(word);
+            part.push_str(text);
             if is_word_end && RESERVED.contains(&part.as_str()) {
                 part.clear();
-                self.has_begun = false;
+                self.has_word = false;
             }
         }
     }
 
     fn next_part(&mut self) {
         self.parts.push(String::new());
-        self.has_begun = false;
+        self.has_word = false;
     }
 
     fn finish(&mut self) {
@@ -144,11 +145,11 @@ impl Pipelines {
             let parts = parts.iter().map(|part| on_one_line(part));
             self.found.push((self.end, parts.collect()));
         }
-        self.has_begun = false;
+        self.has_word = false;
     }
 }
 
-/// How long the quoted text, the substitution or the escaped character is that `text` begins with.
+/// The length of the quoted string, substitution or escaped character that `text` begins with.
 fn quoted_length(text: &str) -> usize {
     let mut characters = text.char_indices();
     let Some((_, first)) = characters.next() else {
@@ -161,32 +162,32 @@ fn quoted_length(text: &str) -> usize {
         quote => quote,
     };
     let mut skip = 0;
-    for (at, character) in characters {
-        if at < skip {
+    for (offset, character) in characters {
+        if offset < skip {
             continue;
         }
         if character == end {
-            return at + character.len_utf8();
+            return offset + character.len_utf8();
         }
         let is_nested = match first {
             '\'' => false,
             '"' => {
                 matches!(character, '\\' | '`')
-                    || text[..at].ends_with('$') && matches!(character, '(' | '{')
+                    || text[..offset].ends_with('$') && matches!(character, '(' | '{')
             }
             '`' => character == '\\',
             _ => matches!(character, '\\' | '\'' | '"' | '`' | '(' | '{'),
         };
         if is_nested {
-            skip = at + quoted_length(&text[at..]);
+            skip = offset + quoted_length(&text[offset..]);
         }
     }
     text.len()
 }
 
-/// bash prints a command with blanks of its own, and names what is redirected.
-fn normal(command: &str) -> String {
-    without_blanks(command).replace("1>&", ">&")
+/// For comparing commands: bash prints them with other whitespace, and writes the redirected descriptor.
+fn normalize(command: &str) -> String {
+    without_whitespace(command).replace("1>&", ">&")
 }
 
 fn on_one_line(part: &str) -> String {
@@ -202,16 +203,16 @@ mod tests {
     }
 
     #[test]
-    fn part_is_the_last_one_that_failed_unless_bash_names_it() {
-        assert_eq!(failed_part(&[2, 0, 0]), Some(0));
-        assert_eq!(failed_part(&[2, 141, 0]), Some(1));
-        assert_eq!(failed_part(&[2, 1]), None);
-        assert_eq!(failed_part(&[3]), None);
-        assert_eq!(failed_part(&[0, 0]), None);
+    fn failed_part_is_the_last_failure_before_the_last_command() {
+        assert_eq!(failed_part_index(&[2, 0, 0]), Some(0));
+        assert_eq!(failed_part_index(&[2, 141, 0]), Some(1));
+        assert_eq!(failed_part_index(&[2, 1]), None);
+        assert_eq!(failed_part_index(&[3]), None);
+        assert_eq!(failed_part_index(&[0, 0]), None);
     }
 
     #[test]
-    fn part_has_the_text_of_the_file() {
+    fn text_of_a_part_is_read_from_the_file() {
         let text = "f() {\n  dump \"$1 | x\" |\n    gzip -c |  # packs\n    upload 's3://a;b' \"$(date | cut -c1)\"\n}\n";
         let last = "upload 's3://a;b' \"$(date | cut -c1)\"";
         assert_eq!(part(text, 0, 3, last).as_deref(), Some("dump \"$1 | x\""));
@@ -236,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn part_that_cannot_be_told_has_no_text() {
+    fn ambiguous_part_has_no_text() {
         assert_eq!(part("a | wc\nb | wc\n", 0, 2, "wc"), None);
         assert_eq!(part("a | wc\na | wc\n", 0, 2, "wc").as_deref(), Some("a"));
         assert_eq!(part("a | while read x; do y; done", 0, 2, "y"), None);

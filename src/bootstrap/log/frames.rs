@@ -1,13 +1,13 @@
-//! Records as frames, on a descriptor that the platform gives: `_LAMBDA_TELEMETRY_LOG_FD`.
+//! Log records as frames, on the descriptor that the platform names in `_LAMBDA_TELEMETRY_LOG_FD`.
 //!
 //! ```text
-//! 4 bytes  0xa55a0003 text, 0xa55a0002 JSON; with the level: 0x04 trace, 0x08, ... 0x18 fatal
+//! 4 bytes  0xa55a0003 for text, 0xa55a0002 for JSON; plus the level: 0x04 trace, 0x08 debug, ... 0x18 fatal
 //! 4        length of the record in bytes
 //! 8        microseconds since the epoch
 //!          the record
 //! ```
-//! Numbers are big-endian. A record may have several lines, which a line of a pipe cannot. AWS does
-//! not document this; it is what its runtime for Python writes.
+//! Numbers are big-endian. Unlike a line on stderr, a frame can hold several lines. AWS does not document the format; its
+//! runtime for Python writes it.
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
@@ -24,30 +24,29 @@ use coshell_process::sys;
 const TEXT: u32 = 0xa55a_0003;
 const JSON: u32 = 0xa55a_0002;
 
-/// Where frames go; one for the life of the process.
+/// The descriptor that frames are written to. It stays open for the life of the process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Frames(&'static Mutex<File>);
 
 impl Frames {
-    /// The descriptor that `number` names, if it is above 2 and open for writing. What we start does
-    /// not inherit it.
+    /// Opens the descriptor that `number` names, if it is above 2 and open for writing. Our copy is closed on exec.
     pub(crate) fn open(number: &str) -> Option<Self> {
         let number = number.parse().ok().filter(|number| *number > 2)?;
         let file = sys::file(sys::duplicate(number).ok()?);
         let flags = fcntl(&file, FcntlArg::F_GETFL).ok()?;
-        let is_readable_alone = flags & OFlag::O_ACCMODE.bits() == OFlag::O_RDONLY.bits();
-        (!is_readable_alone).then(|| Self(Box::leak(Box::new(Mutex::new(file)))))
+        let is_read_only = flags & OFlag::O_ACCMODE.bits() == OFlag::O_RDONLY.bits();
+        (!is_read_only).then(|| Self(Box::leak(Box::new(Mutex::new(file)))))
     }
 
-    /// Writes whole frames, between which no other thread's get. Waits for a reader that is slow;
-    /// for one that has gone they are lost, as they are on a closed stderr.
-    pub(crate) fn send(self, mut frames: &[u8]) {
+    /// Writes whole frames; other threads wait until they are written. Blocks while the pipe is full. If nobody reads it any
+    /// more the frames are lost, as lines on a closed stderr are.
+    pub(crate) fn write_all(self, mut frames: &[u8]) {
         let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         while !frames.is_empty() {
             match file.write(frames) {
                 Ok(count) if count > 0 => frames = &frames[count..],
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Who gave it may have set it not to block: half a frame would spoil all that follow.
+                // The descriptor may be nonblocking. Half a frame would make all later ones unreadable, so wait.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     let _ = poll(
                         &mut [PollFd::new(file.as_fd(), PollFlags::POLLOUT)],
@@ -61,7 +60,7 @@ impl Frames {
 }
 
 /// Adds a frame with `record` to `frames`.
-pub(crate) fn push(frames: &mut Vec<u8>, is_json: bool, level: Level, record: &[u8]) {
+pub(crate) fn push_frame(frames: &mut Vec<u8>, is_json: bool, level: Level, record: &[u8]) {
     let kind = if is_json { JSON } else { TEXT } | (level as u32 + 1) << 2;
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = u64::try_from(now.unwrap_or_default().as_micros()).unwrap_or(u64::MAX);
@@ -81,7 +80,7 @@ mod tests {
 
     use super::*;
 
-    /// Each frame is larger than what a pipe takes at once, and the pipe is full nearly always.
+    /// Each frame is larger than the capacity of the pipe, which is nearly always full.
     #[test]
     fn frames_of_several_threads_are_whole() -> io::Result<()> {
         const LEN: usize = 100_000;
@@ -90,9 +89,9 @@ mod tests {
         let writers = b"abcd".map(|letter| {
             thread::spawn(move || {
                 let mut two = Vec::new();
-                push(&mut two, false, Level::Info, &vec![letter; LEN]);
-                push(&mut two, false, Level::Info, &vec![letter; LEN]);
-                (0..10).for_each(|_| frames.send(&two));
+                push_frame(&mut two, false, Level::Info, &vec![letter; LEN]);
+                push_frame(&mut two, false, Level::Info, &vec![letter; LEN]);
+                (0..10).for_each(|_| frames.write_all(&two));
             })
         });
         let mut frame = vec![0; 16 + LEN];
@@ -117,7 +116,7 @@ mod tests {
             (true, Level::Fatal, 0xa55a_001a),
         ] {
             let mut frames = b"before".to_vec();
-            push(&mut frames, is_json, level, b"two\nlines");
+            push_frame(&mut frames, is_json, level, b"two\nlines");
             let (head, record) = frames[6..].split_at(16);
             assert_eq!(head[..4], kind.to_be_bytes());
             assert_eq!(head[4..8], [0, 0, 0, 9]);

@@ -1,9 +1,8 @@
-//! Log records: bootstrap's own, and the form of those that `child/logs.rs` carries.
+//! Log records: those of `bootstrap` itself, and the form of the handlers' records that `child/logs.rs` forwards.
 //!
-//! Text: `bootstrap: <level>: <message> (request id <id>)`. JSON, when the function is set to
-//! it: one object a record, with the names that AWS's own runtimes use. A record is a line on
-//! stderr, or a frame (`frames.rs`) where the platform takes those. Events and responses never get
-//! here.
+//! The form of ours is `bootstrap: <level>: <message> (request id <id>)`. If the function's log format is JSON, each record
+//! is an object with the keys that AWS's own runtimes use. A record goes to stderr as a line, or to the platform as a frame
+//! (`frames.rs`). Events and responses are never logged.
 
 mod frames;
 
@@ -16,9 +15,8 @@ use serde_json::{Map, Value};
 use coshell_handler::Failure;
 pub(crate) use frames::Frames;
 
-/// How grave a line is, in the words of `AWS_LAMBDA_LOG_LEVEL`.
+/// The levels of `AWS_LAMBDA_LOG_LEVEL`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs)]
 pub(crate) enum Level {
     Trace,
     Debug,
@@ -29,7 +27,7 @@ pub(crate) enum Level {
 }
 
 impl Level {
-    /// Reads a level in any case; `WARNING` and `CRITICAL` too, as other languages write them.
+    /// Reads a level in any case, and `WARNING` and `CRITICAL` too, which other languages use.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         match name.to_ascii_uppercase().as_str() {
             "TRACE" => Some(Self::Trace),
@@ -54,7 +52,7 @@ impl Level {
     }
 }
 
-/// Whose line it is.
+/// What a record belongs to.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Origin<'a> {
     /// The invocation, if there is one.
@@ -63,48 +61,67 @@ pub(crate) struct Origin<'a> {
     pub tenant_id: Option<&'a str>,
 }
 
-/// How records are written, which, and where to.
+/// Which records are written, in what form, and where to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Log {
-    /// One JSON object a record; `AWS_LAMBDA_LOG_FORMAT=JSON`.
-    pub json: bool,
-    /// The least grave level that is written. Lambda filters only JSON, and so do we.
-    pub least: Level,
-    /// Several invocations at once write to it: what they log says in text too whose it is.
+    /// Each record is a JSON object: `AWS_LAMBDA_LOG_FORMAT=JSON`.
+    pub is_json: bool,
+    /// The lowest level that is written. It applies to JSON only, as it does in Lambda.
+    pub min_level: Level,
+    /// Several invocations write at the same time: every line of text begins with its request id.
     pub is_shared: bool,
-    /// Where the platform takes records as frames; else they are lines on stderr.
+    /// Takes the records as frames. `None`: records are lines on stderr.
     pub frames: Option<Frames>,
 }
 
 impl Log {
-    /// Whether what a handler logs has to be taken apart into lines, and does not go through as it
-    /// comes.
-    pub(crate) fn is_by_records(&self) -> bool {
-        self.json || self.is_shared || self.frames.is_some()
+    /// Whether a handler's output has to be split into records, instead of being copied to stderr as it comes.
+    pub(crate) fn formats_output(&self) -> bool {
+        self.is_json || self.is_shared || self.frames.is_some()
     }
 
-    /// Whether a record of this level is written.
-    pub(crate) fn takes(&self, level: Level) -> bool {
-        !self.json || level >= self.least
+    /// Whether records of this level are written.
+    pub(crate) fn is_enabled(&self, level: Level) -> bool {
+        !self.is_json || level >= self.min_level
     }
 
-    /// Writes a record of ours, which is one line; a log that cannot be written to is left silent.
-    pub(crate) fn write(&self, level: Level, origin: Origin, message: &dyn Display) {
-        if !self.takes(level) {
+    /// Warns of something that belongs to no invocation.
+    pub(crate) fn warn(&self, message: fmt::Arguments) {
+        self.write(Level::Warn, Origin::default(), &message);
+    }
+
+    /// Warns of something that an invocation did.
+    pub(crate) fn warn_for(&self, origin: Origin, message: fmt::Arguments) {
+        self.write(Level::Warn, origin, &message);
+    }
+
+    /// Logs an error that belongs to no invocation.
+    pub(crate) fn error(&self, message: fmt::Arguments) {
+        self.write(Level::Error, Origin::default(), &message);
+    }
+
+    /// Logs an error of an invocation.
+    pub(crate) fn error_for(&self, origin: Origin, message: fmt::Arguments) {
+        self.write(Level::Error, origin, &message);
+    }
+
+    /// Writes a record of ours, which is one line. If the log cannot be written to, there is no other place to report it.
+    fn write(&self, level: Level, origin: Origin, message: &dyn Display) {
+        if !self.is_enabled(level) {
             return;
         }
         let mut records = Vec::new();
-        if self.json {
+        if self.is_json {
             self.push_object(&mut records, level, origin, &message.to_string(), None);
         } else {
-            let text = text(level, origin, &Escaped(message).to_string());
+            let text = format_text(level, origin, &Escaped(message).to_string());
             self.push(&mut records, level, text.as_bytes());
         }
-        self.send(&records);
+        self.write_records(&records);
     }
 
-    /// Writes why an invocation, or the init, failed. `line` is all that text has of it, since what
-    /// the failure quotes of the log is there already; a frame has its stack too.
+    /// Writes why an invocation, or the init, failed. As text that is `line` only, because the output that the failure quotes
+    /// is in the log already. A frame also has the stack, and JSON has all fields.
     pub(crate) fn write_failure(
         &self,
         level: Level,
@@ -112,14 +129,14 @@ impl Log {
         line: &str,
         failure: &Failure,
     ) {
-        if self.frames.is_none() && !self.json {
+        if self.frames.is_none() && !self.is_json {
             return self.write(level, origin, &line);
         }
-        if !self.takes(level) {
+        if !self.is_enabled(level) {
             return;
         }
         let mut records = Vec::new();
-        if self.json {
+        if self.is_json {
             self.push_object(&mut records, level, origin, line, Some(failure));
         } else {
             let mut message = format!("{}: {}", failure.error_type, failure.without_log());
@@ -129,13 +146,13 @@ impl Log {
             self.push(
                 &mut records,
                 level,
-                text(level, origin, &message).as_bytes(),
+                format_text(level, origin, &message).as_bytes(),
             );
         }
-        self.send(&records);
+        self.write_records(&records);
     }
 
-    /// Adds to `records` what a handler logged: a line, or a message that may have several.
+    /// Adds to `records` what a handler logged: a line, or a message of several lines.
     pub(crate) fn push_message(
         &self,
         records: &mut Vec<u8>,
@@ -143,44 +160,44 @@ impl Log {
         origin: Origin,
         message: &[u8],
     ) {
-        if self.json {
+        if self.is_json {
             let message = String::from_utf8_lossy(message);
             return self.push_object(records, level, origin, &message, None);
         }
-        let owner = match origin.request_id {
+        let prefix = match origin.request_id {
             Some(request_id) if self.is_shared => format!("[{request_id}] "),
             _ => String::new(),
         };
         if self.frames.is_some() {
-            return self.push(records, level, &[owner.as_bytes(), message].concat());
+            return self.push(records, level, &[prefix.as_bytes(), message].concat());
         }
         for line in message.split(|byte| *byte == b'\n') {
-            records.extend_from_slice(owner.as_bytes());
+            records.extend_from_slice(prefix.as_bytes());
             self.push(records, level, line);
         }
     }
 
-    /// Adds a record that is complete.
+    /// Adds a record that has its final form.
     pub(crate) fn push(&self, records: &mut Vec<u8>, level: Level, record: &[u8]) {
         if self.frames.is_some() {
-            frames::push(records, self.json, level, record);
+            frames::push_frame(records, self.is_json, level, record);
         } else {
             records.extend_from_slice(record);
             records.push(b'\n');
         }
     }
 
-    /// Writes what was added; nothing that another thread writes gets in between.
-    pub(crate) fn send(&self, records: &[u8]) {
+    /// Writes the records at once, so that no other thread writes in between.
+    pub(crate) fn write_records(&self, records: &[u8]) {
         match self.frames {
-            Some(frames) => frames.send(records),
+            Some(frames) => frames.write_all(records),
             None => {
                 let _ = std::io::stderr().write_all(records);
             }
         }
     }
 
-    /// One JSON object, with the names that AWS's runtimes use.
+    /// Adds a JSON object with the keys that AWS's runtimes use.
     fn push_object(
         &self,
         records: &mut Vec<u8>,
@@ -213,8 +230,8 @@ impl Log {
     }
 }
 
-/// The request id stands at the end of the first line.
-fn text(level: Level, origin: Origin, message: &str) -> String {
+/// A record as text. The request id is at the end of the first line.
+fn format_text(level: Level, origin: Origin, message: &str) -> String {
     let level = level.name().to_ascii_lowercase();
     let (first, rest) = message.split_at(message.find('\n').unwrap_or(message.len()));
     match origin.request_id {
@@ -223,7 +240,7 @@ fn text(level: Level, origin: Origin, message: &str) -> String {
     }
 }
 
-/// Displays with every control character escaped, so that nothing can start a line of its own.
+/// Displays with every control character escaped, so that data in a message cannot begin a new line.
 struct Escaped<'a>(&'a dyn Display);
 
 impl Display for Escaped<'_> {
@@ -245,8 +262,8 @@ mod tests {
     use coshell_handler::Frame;
 
     const LOG: Log = Log {
-        json: false,
-        least: Level::Info,
+        is_json: false,
+        min_level: Level::Info,
         is_shared: false,
         frames: None,
     };
@@ -259,17 +276,17 @@ mod tests {
     #[test]
     fn request_id_is_in_the_first_line() {
         assert_eq!(
-            text(Level::Warn, ORIGIN, "a\n    b"),
+            format_text(Level::Warn, ORIGIN, "a\n    b"),
             "bootstrap: warn: a (request id 8476a536)\n    b"
         );
         assert_eq!(
-            text(Level::Warn, Origin::default(), "a\n    b"),
+            format_text(Level::Warn, Origin::default(), "a\n    b"),
             "bootstrap: warn: a\n    b"
         );
     }
 
     #[test]
-    fn message_of_ours_is_one_line() {
+    fn own_message_is_one_line() {
         assert_eq!(
             Escaped(&"a\nbootstrap: b\r").to_string(),
             "a\\nbootstrap: b\\r"
@@ -278,7 +295,10 @@ mod tests {
 
     #[test]
     fn object_has_the_names_of_aws() {
-        let log = Log { json: true, ..LOG };
+        let log = Log {
+            is_json: true,
+            ..LOG
+        };
         let failure = Failure {
             error_type: "Function.HandlerFailed",
             message: "a \"b\"\nthe log".to_owned(),
@@ -304,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn each_line_of_a_shared_log_says_whose_it_is() {
+    fn each_line_of_a_shared_log_begins_with_its_request_id() {
         let shared = Log {
             is_shared: true,
             ..LOG

@@ -1,10 +1,10 @@
-//! A process for each event: a whole script, or an executable.
+//! Handlers that run as a process for each event: whole scripts and executables.
 //!
-//! The event is its standard input, its standard output is the response, its exit status decides.
-//! An executable is started when its event is there. A script's bash was started before
-//! (`script.rs`), so that nobody waits for that. Nothing lives on from one event to the next.
+//! The event is the process's standard input, its standard output is the response, and its exit status decides whether the
+//! invocation succeeded. An executable starts when its event arrives. For a script, a standby bash has been started before
+//! (`script.rs`), so that no event waits for it. No state is kept from one event to the next.
 
-mod running;
+mod event_process;
 mod script;
 
 use std::ffi::CString;
@@ -16,11 +16,11 @@ use std::time::Duration;
 
 use nix::sys::wait::WaitStatus;
 
+use crate::child::late_output::{EndedHandler, take_late_output};
 use crate::child::leftovers::Leftovers;
-use crate::child::rest::{Finished, take_late_output};
-use crate::child::{KEPT_BYTES, LaneContext, arguments};
+use crate::child::{LARGE_EVENT_BYTES, LaneContext, arguments};
 use crate::error::{Error, Result};
-use crate::failure::{failed_part, failure, status_text, stopped};
+use crate::failure::{describe_failed_part, failure_with_log, limit_exceeded, status_text};
 use crate::invocation::{Invocation, Outcome};
 use crate::response::Response;
 use crate::wait::{Limit, Overrun};
@@ -28,35 +28,34 @@ use coshell_handler::Failure;
 use coshell_handler::Kind;
 use coshell_process::sys;
 use coshell_process::{Child, memory_file, processes, response_pipe};
-use running::{EventProcess, ExitTrace};
+use event_process::{EventProcess, ExitTrace};
 use script::Script;
 
-/// What Linux allows for one argument, with the NUL at its end.
+/// The longest argument that Linux allows (`MAX_ARG_STRLEN`), with the NUL at its end.
 const MAX_ARGUMENT_BYTES: usize = 128 * 1024;
-/// How long an answer waits for processes that hold its pipe when the handler has ended, and are no filters:
-/// many programs leave a child that has something left to say.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// How long a response waits for background jobs that hold its pipe: many programs leave a child that still writes something.
+const JOB_WAIT: Duration = Duration::from_millis(100);
 
-/// A handler that is a process for each event.
+/// A handler that runs as a process for each event.
 #[derive(Debug)]
 pub(crate) struct Program<'a> {
     cx: LaneContext<'a>,
     environment: Vec<CString>,
-    /// How its bash is started ahead of time; `None` for an executable.
+    /// `None` for an executable.
     script: Option<Script<'a>>,
     leftovers: Leftovers<'a>,
-    /// The last response's pipe, if a process that was left holds it.
+    /// The pipe of the last response, if a leftover holds it.
     shared_response: Option<File>,
 }
 
 impl<'a> Program<'a> {
-    /// Starts a script's first bash, and checks the script's syntax; an executable needs nothing.
+    /// Prepares the handler. For a script that means to check its syntax and to start the first bash.
     ///
     /// # Errors
-    /// [`Error::LoadHandler`] for a script that bash does not take, [`Error::StartShell`] without
-    /// a bash, [`Error::Stopped`].
+    /// [`Error::LoadHandler`] if bash cannot parse the script, [`Error::StartShell`] if bash does not start, and
+    /// [`Error::Stopped`].
     pub(crate) fn start(cx: LaneContext<'a>) -> Result<Self> {
-        // What was found as a file there can be entered.
+        // The handler was found there, so this does not fail.
         let _ = std::env::set_current_dir(&cx.config.task_root);
         let script = match &cx.handler.kind {
             Kind::Script(interpreter) => Some(Script::start(cx, interpreter)?),
@@ -71,8 +70,7 @@ impl<'a> Program<'a> {
         })
     }
 
-    /// Runs one invocation to its end, or to that of `limit`. The response is drained, and so is
-    /// the log.
+    /// Runs one invocation until it ends, or until `limit`. Then the response and the log are drained.
     ///
     /// # Errors
     /// [`Error::Stopped`].
@@ -82,63 +80,62 @@ impl<'a> Program<'a> {
         response: &mut Response,
         limit: &mut Limit,
     ) -> Result<Outcome> {
-        self.cx.logs.begin(invocation.origin());
+        self.cx.logs.begin_invocation(invocation.origin());
         let started = match &mut self.script {
             Some(script) => script.run(invocation),
-            None => (self.execute(invocation)).map_err(|cause| why_not_started(&cause, invocation)),
+            None => (self.execute(invocation)).map_err(|cause| start_error(&cause, invocation)),
         };
-        let mut running = match started {
-            Ok(running) => running,
+        let mut process = match started {
+            Ok(process) => process,
             Err(_) if self.cx.signals.is_stop_requested() => return Err(Error::Stopped),
             Err(cause) => return Ok(Outcome::Failure(self.start_failure(&cause))),
         };
-        let ended = running.wait(response, limit).and_then(|status| {
+        let end = process.wait(response, limit).and_then(|status| {
             let is_shared = take_late_output(
-                Finished {
-                    response: &running.response,
-                    event: &running.event,
-                    patience: PATIENCE,
-                    is_closing: &|| false,
+                EndedHandler {
+                    response: &process.response,
+                    event: &process.event,
+                    job_wait: JOB_WAIT,
+                    is_runner_exiting: &|| false,
                 },
                 limit,
-                || self.leftovers.new_ones(),
-                |limit| running.take_more(response, limit),
+                || self.leftovers.new_processes(),
+                |limit| process.read_response(response, limit).map(drop),
             )?;
             Ok((status, is_shared))
         });
-        let is_shared = !matches!(ended, Ok((_, false)));
-        let ended = ended.map(|(status, _)| status);
-        let outcome = match ended {
+        let is_shared = !matches!(end, Ok((_, false)));
+        let outcome = match end.map(|(status, _)| status) {
             Ok(WaitStatus::Exited(_, 0)) => {
                 self.cx.logs.drain();
-                response.succeed(limit, self.cx.config.keep_trailing_newlines)
+                response.finish(limit, self.cx.config.keep_trailing_newlines)
             }
             Ok(status) => {
                 self.cx.logs.drain();
-                Outcome::Failure(self.failure(status, running.exit_trace()))
+                Outcome::Failure(self.failure(status, process.exit_trace()))
             }
-            Err(overrun) => Outcome::Failure(self.stop(&mut running, overrun)),
+            Err(overrun) => Outcome::Failure(self.stop(&mut process, overrun)),
         };
-        self.shared_response = is_shared.then_some(running.response);
+        self.shared_response = is_shared.then_some(process.response);
         Ok(outcome)
     }
 
-    /// Parts from what the last process left running, and starts the next script's bash. Waits for
-    /// that: an event that comes now would wait for it too.
+    /// Separates the next invocation from what the last one left running, and starts the standby bash of a script. Waits for
+    /// the bash to get ready: an event that arrives now would wait for it too.
     ///
     /// # Errors
-    /// [`Error::Stopped`].
+    /// [`Error::StartShell`] if there is no descriptor left for a new log pipe, and [`Error::Stopped`].
     pub(crate) fn clean_up(&mut self, invocation: &Invocation) -> Result<()> {
-        if invocation.event.len() > KEPT_BYTES {
+        if invocation.event.len() > LARGE_EVENT_BYTES {
             sys::return_free_memory();
         }
-        let left = self.leftovers.part(invocation, |_| false);
+        let left = self.leftovers.log_or_kill(invocation, |_| false);
         let logs = self.cx.logs;
         if let Some(response) = self.shared_response.take() {
-            logs.carry_leftover(response, false);
+            logs.forward_leftover(response);
         }
-        // Without another pipe its lines are taken for those of the next invocation.
-        if processes::hold(left, &*logs.pipe(), None) && logs.renew().is_err() {
+        // Without a new pipe, leftover output would be logged as that of the next invocation.
+        if processes::hold(left, &*logs.pipe(), None) && logs.open_new_pipe().is_err() {
             return Err(Error::start_shell(
                 &self.cx.config.bash,
                 &io::ErrorKind::Other.into(),
@@ -146,20 +143,20 @@ impl<'a> Program<'a> {
         }
         logs.drain();
         match &mut self.script {
-            Some(script) if self.cx.config.keeps_standby => script.prepare(),
+            Some(script) if self.cx.config.keeps_standby => script.start_standby(),
             _ => Ok(()),
         }
     }
 
-    /// Starts the bash that waits for a script's event anew.
+    /// Replaces the standby bash of a script.
     ///
     /// # Errors
     /// [`Error::Stopped`].
-    pub(crate) fn renew(&mut self) -> Result<()> {
+    pub(crate) fn restart_standby(&mut self) -> Result<()> {
         match &mut self.script {
             Some(script) => {
-                script.forget();
-                script.prepare()
+                script.stop_standby();
+                script.start_standby()
             }
             None => Ok(()),
         }
@@ -167,7 +164,7 @@ impl<'a> Program<'a> {
 
     fn execute(&self, invocation: &Invocation) -> io::Result<EventProcess> {
         let mut event = memory_file(c"event")?;
-        arguments::put(&mut event, &[invocation.input()])?;
+        arguments::write_at_start(&mut event, &[invocation.stdin_bytes()])?;
         let (response, response_in) = response_pipe()?;
         let log = self.cx.logs.pipe();
         let descriptors = [
@@ -208,8 +205,8 @@ impl<'a> Program<'a> {
     fn failure(&self, status: WaitStatus, trace: ExitTrace) -> Failure {
         let label = self.cx.handler.label();
         let command = trace.command.as_deref();
-        let part = failed_part(&trace.parts, trace.stack.first(), command);
-        let after = match (part, command) {
+        let part = describe_failed_part(&trace.parts, trace.stack.first(), command);
+        let after_command = match (part, command) {
             (Some(part), _) => format!(" after {}", part.trim_end_matches(',')),
             (None, Some(command)) => format!(" after `{command}`"),
             (None, None) => String::new(),
@@ -221,24 +218,27 @@ impl<'a> Program<'a> {
             ),
             WaitStatus::Exited(_, status) => (
                 "Function.HandlerExited",
-                format!("{label} exited with {}{after}", status_text(status)),
+                format!("{label} exited with {}{after_command}", status_text(status)),
             ),
-            _ => ("Function.HandlerExited", format!("{label} ended{after}")),
+            _ => (
+                "Function.HandlerExited",
+                format!("{label} ended{after_command}"),
+            ),
         };
-        failure(error_type, &what, trace.stack, &self.cx.logs.tail())
+        failure_with_log(error_type, &what, trace.stack, &self.cx.logs.tail())
     }
 
-    /// Ends the process wherever it is, with all that it started.
-    fn stop(&mut self, running: &mut EventProcess, overrun: Overrun) -> Failure {
-        running.request_exit_trace();
-        let (config, child) = (self.cx.config, running.child.pid());
-        let find = || self.leftovers.of_handler(Some(child));
-        let names = processes::names(find());
-        processes::stop_handler(find, config.stop_grace(overrun), Some(child));
-        running.child.kill();
+    /// Stops the process and everything that it started.
+    fn stop(&mut self, process: &mut EventProcess, overrun: Overrun) -> Failure {
+        process.request_exit_trace();
+        let (config, child) = (self.cx.config, process.child.pid());
+        let find_processes = || self.leftovers.handler_processes(Some(child));
+        let names = processes::names(find_processes());
+        processes::stop_handler(find_processes, config.stop_grace(overrun), Some(child));
+        process.child.kill();
         self.cx.logs.drain();
-        let trace = running.exit_trace();
-        stopped(
+        let trace = process.exit_trace();
+        limit_exceeded(
             self.cx.handler,
             overrun,
             config.deadline_margin,
@@ -250,14 +250,15 @@ impl<'a> Program<'a> {
     }
 }
 
-/// Linux allows an argument less than an event may have, and says no more than that something is too long.
-fn why_not_started(cause: &io::Error, invocation: &Invocation) -> String {
+/// Why the program was not started. For an event that is too long for an argument, the system's message says only that the
+/// argument list is too long.
+fn start_error(cause: &io::Error, invocation: &Invocation) -> String {
     let bytes = invocation.argument().len();
     if cause.raw_os_error() == Some(nix::errno::Errno::E2BIG as i32) && bytes >= MAX_ARGUMENT_BYTES
     {
         return format!(
-            "{cause}: an argument of a program has at most {} bytes, and the event has {bytes}; \
-             give it on standard input: COSHELL_EVENT=stdin",
+            "{cause}: an argument can have at most {} bytes, and the event has {bytes}; \
+             to pass it on standard input, set COSHELL_EVENT=stdin",
             MAX_ARGUMENT_BYTES - 1
         );
     }

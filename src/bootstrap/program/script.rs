@@ -1,9 +1,8 @@
-//! A whole script, in a bash that was started before its event came.
+//! Runs a whole script in a standby bash, which was started before the event arrived.
 //!
-//! bash gets runtime-scripts/script.bash as `BASH_ENV`, which it reads before it opens the script:
-//! there it waits. So starting bash is paid while nobody waits (`bench/README.md`: 0.43 ms in place
-//! of 1.58), and what runs then is the script itself: its `$0`, its line numbers, `return` outside of
-//! functions refused, and its text read anew for each event. Neighbour: `mod.rs` waits for the end.
+//! bash gets runtime-scripts/script.bash as `BASH_ENV`. It reads that before it opens the script, and waits in it for the
+//! event. So an event does not wait for bash to start (0.43 ms instead of 1.58, see `bench/README.md`). Then bash runs the
+//! script itself, so that `$0`, line numbers and errors are the usual ones, and the file is read again for each event.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -15,8 +14,8 @@ use memchr::memchr;
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
-use super::running::EventProcess;
-use super::why_not_started;
+use super::event_process::EventProcess;
+use super::start_error;
 use crate::child::LaneContext;
 use crate::child::arguments::{self, Arguments, Separator};
 use crate::error::{Error, Result};
@@ -28,42 +27,44 @@ use coshell_handler::{no_commands, quoted, syntax_error};
 use coshell_process::sys;
 use coshell_process::{Child, memory_file, response_pipe, text_file};
 
-/// Descriptors of the bash that waits; script.bash closes them.
+/// Descriptors of the standby bash, which script.bash closes: the event and the variables, script.bash itself, and the pipe
+/// that lets it go on.
 const FIELDS: i32 = 70;
-const TEXT: i32 = 76;
-const WORD: i32 = 77;
+const STARTUP_SCRIPT: i32 = 76;
+const GO_AHEAD: i32 = 77;
 
 /// The first bash that knows its script, and the script's arguments, when it reads `BASH_ENV`.
 const KNOWS_ITS_SCRIPT: (u32, u32) = (5, 2);
 
-/// What a bash that is there says has fewer.
+/// A longer message cannot be the one with which bash reports that it is ready.
 const MAX_READY_BYTES: usize = 4096;
-/// Variables that keep bash from reading `BASH_ENV`, or that are `BASH_ENV`: script.bash gives
-/// them back.
-const WITHHELD: [&[u8]; 2] = [b"BASH_ENV=", b"POSIXLY_CORRECT="];
+const BASH_ENV: &[u8] = b"BASH_ENV=";
+/// In POSIX mode bash does not read `BASH_ENV`.
+const POSIX_MODE: &[u8] = b"POSIXLY_CORRECT=";
 
-/// How the bash of each event is started, and the one that waits.
+/// Starts a bash for each event, and keeps the standby one.
 #[derive(Debug)]
 pub(crate) struct Script<'a> {
     cx: LaneContext<'a>,
-    /// The name of bash, its options, and the script.
     argv: Vec<CString>,
     environment: Vec<CString>,
-    text: OwnedFd,
-    /// What the script tells at its end.
-    end: OwnedFd,
+    /// `script.bash`.
+    startup_script: OwnedFd,
+    /// `script_end.bash`.
+    exit_script: OwnedFd,
+    /// bash's version, major and minor.
     version: (u32, u32),
-    waiting: Option<Waiting>,
+    standby: Option<StandbyBash>,
 }
 
 /// A bash that waits for its event.
 #[derive(Debug)]
-struct Waiting {
+struct StandbyBash {
     child: Child,
     response: File,
     event: File,
     fields: File,
-    word: File,
+    go_ahead: File,
     exit_trace: File,
 }
 
@@ -71,13 +72,14 @@ impl<'a> Script<'a> {
     /// Starts the first bash, and checks the syntax of the script meanwhile.
     ///
     /// # Errors
-    /// [`Error::LoadHandler`] for a syntax error, [`Error::StartShell`] without a bash,
+    /// [`Error::LoadHandler`] for a syntax error or a script without commands, [`Error::StartShell`] if bash does not start, and
     /// [`Error::Stopped`].
     pub(crate) fn start(cx: LaneContext<'a>, interpreter: &Interpreter) -> Result<Self> {
         let (config, handler) = (cx.config, cx.handler);
         let failed = |error: io::Error| Error::start_shell(&config.bash, &error);
-        let text = without_comments(include_str!("../../../runtime-scripts/script.bash"));
-        let end = without_comments(include_str!("../../../runtime-scripts/script_end.bash"));
+        let startup_script = without_comments(include_str!("../../../runtime-scripts/script.bash"));
+        let exit_script =
+            without_comments(include_str!("../../../runtime-scripts/script_end.bash"));
         let argv = || -> io::Result<Vec<CString>> {
             let mut argv = vec![CString::new(config.bash.as_os_str().as_bytes())?];
             for option in &interpreter.start_options {
@@ -93,94 +95,91 @@ impl<'a> Script<'a> {
             cx,
             argv: argv().map_err(failed)?,
             environment: environment(cx, interpreter),
-            text: text_file(c"script", &text).map_err(failed)?,
-            end: text_file(c"script_end", &end).map_err(failed)?,
+            startup_script: text_file(c"script", &startup_script).map_err(failed)?,
+            exit_script: text_file(c"script_end", &exit_script).map_err(failed)?,
             version: (0, 0),
-            waiting: None,
+            standby: None,
         };
-        let mut waiting = script.begin(None).map_err(failed)?;
+        let mut bash = script.start_bash(None).map_err(failed)?;
         if let Some(error) =
             syntax_error(&config.bash, handler).or_else(|| no_commands(&config.bash, handler))
         {
             return Err(error.into());
         }
-        script.version = waiting.until_ready(cx)?;
+        script.version = bash.wait_until_ready(cx)?;
         if !script.has_event_in_argv() {
-            script.waiting = Some(waiting);
+            script.standby = Some(bash);
         }
         Ok(script)
     }
 
-    /// Starts the next bash, and waits until it can take an event.
+    /// Starts the standby bash, if there is none, and waits until it is ready.
     ///
     /// # Errors
-    /// [`Error::Stopped`]. If bash does not come up it is tried again when the event is there, and
-    /// told of then.
-    pub(crate) fn prepare(&mut self) -> Result<()> {
-        if self.waiting.is_some() || self.has_event_in_argv() {
+    /// [`Error::Stopped`]. If bash does not start, the next event tries again and reports the failure.
+    pub(crate) fn start_standby(&mut self) -> Result<()> {
+        if self.standby.is_some() || self.has_event_in_argv() {
             return Ok(());
         }
-        let Ok(mut waiting) = self.begin(None) else {
+        let Ok(mut bash) = self.start_bash(None) else {
             return Ok(());
         };
-        match waiting.until_ready(self.cx) {
-            Ok(_) => self.waiting = Some(waiting),
+        match bash.wait_until_ready(self.cx) {
+            Ok(_) => self.standby = Some(bash),
             Err(Error::Stopped) => return Err(Error::Stopped),
             Err(_) => {}
         }
         Ok(())
     }
 
-    /// Ends the bash that waits.
-    pub(crate) fn forget(&mut self) {
-        self.waiting = None;
+    pub(crate) fn stop_standby(&mut self) {
+        self.standby = None;
     }
 
-    /// Gives the event to the bash that waits, or to a new one.
+    /// Gives the event to the standby bash, or to a new one.
     ///
     /// # Errors
-    /// Why there is no bash, in words.
+    /// The cause, if bash does not start.
     pub(crate) fn run(
         &mut self,
         invocation: &Invocation,
     ) -> std::result::Result<EventProcess, String> {
         // Another process may have killed it.
-        let alive = |mut waiting: Waiting| waiting.child.status().is_none().then_some(waiting);
-        let mut waiting = if let Some(waiting) = self.waiting.take().and_then(alive) {
-            waiting
+        let is_alive = |mut bash: StandbyBash| bash.child.status().is_none().then_some(bash);
+        let mut bash = if let Some(bash) = self.standby.take().and_then(is_alive) {
+            bash
         } else {
             let event = self.has_event_in_argv().then_some(invocation);
-            let mut waiting = self.begin(event).map_err(|error| match event {
-                Some(invocation) => why_not_started(&error, invocation),
+            let mut bash = self.start_bash(event).map_err(|error| match event {
+                Some(invocation) => start_error(&error, invocation),
                 None => error.to_string(),
             })?;
-            let ready = waiting.until_ready(self.cx);
+            let ready = bash.wait_until_ready(self.cx);
             ready.map_err(|error| error.to_string())?;
-            waiting
+            bash
         };
-        waiting
-            .give(invocation, self.version)
+        bash.send(invocation, self.version)
             .map_err(|error| error.to_string())?;
         Ok(EventProcess {
-            child: waiting.child,
-            response: waiting.response,
-            event: waiting.event,
-            exit_trace: Some(waiting.exit_trace),
+            child: bash.child,
+            response: bash.response,
+            event: bash.event,
+            exit_trace: Some(bash.exit_trace),
         })
     }
 
-    /// True if the event is an argument that bash has to be started with. Before 5.2 bash sets the positional parameters after
-    /// it has read `BASH_ENV`, so script.bash cannot add one.
+    /// True if bash has to get the event as an argument when it starts. Before 5.2 bash sets the positional parameters after it
+    /// has read `BASH_ENV`, so script.bash cannot add one.
     fn has_event_in_argv(&self) -> bool {
         self.version < KNOWS_ITS_SCRIPT && self.cx.delivery().is_argument()
     }
 
     /// Starts a bash that waits for its event, with that of `invocation` as its last argument if there is one.
-    fn begin(&self, invocation: Option<&Invocation>) -> io::Result<Waiting> {
+    fn start_bash(&self, invocation: Option<&Invocation>) -> io::Result<StandbyBash> {
         let (event, fields) = (memory_file(c"event")?, memory_file(c"fields")?);
         let exit_trace = memory_file(c"exit-trace")?;
         let (response, response_in) = response_pipe()?;
-        let (word_out, word) = pipe2(OFlag::O_CLOEXEC)?;
+        let (go_ahead_out, go_ahead) = pipe2(OFlag::O_CLOEXEC)?;
         let log = self.cx.logs.pipe();
         let log = log.as_fd();
         let descriptors = [
@@ -188,91 +187,97 @@ impl<'a> Script<'a> {
             (response_in.as_fd(), 1),
             (log, 2),
             (fields.as_fd(), FIELDS),
-            (self.text.as_fd(), TEXT),
-            (word_out.as_fd(), WORD),
+            (self.startup_script.as_fd(), STARTUP_SCRIPT),
+            (go_ahead_out.as_fd(), GO_AHEAD),
         ];
         let mut environment = self.environment.clone();
-        // By our own folder: the script has no descriptor of ours.
-        let place = format!("/proc/{}/fd/{}", std::process::id(), exit_trace.as_raw_fd());
-        environment.push(CString::new(format!("__driver_words={place}"))?);
-        let place = format!("/proc/{}/fd/{}", std::process::id(), self.end.as_raw_fd());
-        environment.push(CString::new(format!("__driver_end={place}"))?);
+        // bash opens these through our folder in /proc: the script itself gets no descriptor of ours.
+        let path = format!("/proc/{}/fd/{}", std::process::id(), exit_trace.as_raw_fd());
+        environment.push(CString::new(format!("__driver_words={path}"))?);
+        let path = format!(
+            "/proc/{}/fd/{}",
+            std::process::id(),
+            self.exit_script.as_raw_fd()
+        );
+        environment.push(CString::new(format!("__driver_end={path}"))?);
         let mut argv = self.argv.clone();
         if let Some(invocation) = invocation {
             argv.push(CString::new(&*invocation.argument())?);
         }
         let script = self.cx.handler.file.as_os_str().as_bytes();
         environment.push(CString::new([b"__driver_script=", script].concat())?);
-        Ok(Waiting {
+        Ok(StandbyBash {
             child: Child::start(&argv, &environment, &descriptors)?,
             response,
             event,
             fields,
-            word: sys::file(word),
+            go_ahead: sys::file(go_ahead),
             exit_trace,
         })
     }
 }
 
-/// The environment, with what script.bash is told.
+/// The environment of the standby bash: that of the handler, with the variables that script.bash reads and removes.
 fn environment(cx: LaneContext, interpreter: &Interpreter) -> Vec<CString> {
     let mut is_posix = interpreter.is_posix;
     let mut environment = Vec::new();
     for pair in cx.environment() {
         let bytes = pair.as_bytes();
-        if let Some(value) = bytes.strip_prefix(WITHHELD[0]) {
-            let kept = [b"__driver_bash_env=", value].concat();
-            environment.extend(CString::new(kept));
-        } else if bytes.starts_with(WITHHELD[1]) {
+        if let Some(value) = bytes.strip_prefix(BASH_ENV) {
+            let saved = [b"__driver_bash_env=", value].concat();
+            environment.extend(CString::new(saved));
+        } else if bytes.starts_with(POSIX_MODE) {
             is_posix = true;
         } else {
             environment.push(pair);
         }
     }
-    let mut told = vec![format!("BASH_ENV=/dev/fd/{TEXT}")];
+    let mut variables = vec![format!("BASH_ENV=/dev/fd/{STARTUP_SCRIPT}")];
     if cx.delivery().is_argument() {
-        told.push("__driver_event=1".to_owned());
+        variables.push("__driver_event=1".to_owned());
     }
     if is_posix {
-        told.push("__driver_posix=1".to_owned());
+        variables.push("__driver_posix=1".to_owned());
     }
     if !interpreter.options.is_empty() {
-        let options = interpreter.options.iter().map(|word| quote(word));
+        let options = interpreter.options.iter().map(|option| quote(option));
         let options: Vec<_> = options.collect();
-        told.push(format!("__driver_options={}", options.join(" ")));
+        variables.push(format!("__driver_options={}", options.join(" ")));
     }
-    environment.extend(told.into_iter().filter_map(|pair| CString::new(pair).ok()));
+    let variables = variables.into_iter();
+    environment.extend(variables.filter_map(|pair| CString::new(pair).ok()));
     environment
 }
 
-impl Waiting {
-    /// Waits until bash waits; its version. It says so where the response will be.
-    fn until_ready(&mut self, cx: LaneContext) -> Result<(u32, u32)> {
+impl StandbyBash {
+    /// Waits until bash is ready for its event, and returns its version. bash reports that where the response will be.
+    fn wait_until_ready(&mut self, cx: LaneContext) -> Result<(u32, u32)> {
         let mut limit = Limit::new(cx.signals, None);
-        let mut told = Vec::new();
-        while memchr(b'\0', &told).is_none() {
+        let mut message = Vec::new();
+        while memchr(b'\0', &message).is_none() {
             let sources = [Some(self.response.as_fd()), Some(self.child.ended())];
-            match limit.ready(sources, None) {
+            match limit.wait_readable(sources, None) {
                 Err(_) => return Err(Error::Stopped),
                 Ok([true, _]) => {
                     let mut piece = [0; 64];
                     match self.response.read(&mut piece) {
-                        Ok(count @ 1..) if told.len() < MAX_READY_BYTES => {
-                            told.extend_from_slice(&piece[..count]);
+                        Ok(count @ 1..) if message.len() < MAX_READY_BYTES => {
+                            message.extend_from_slice(&piece[..count]);
                         }
                         Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                        Ok(_) | Err(_) => return Err(self.not_ready(cx)),
+                        Ok(_) | Err(_) => return Err(self.kill_unready(cx)),
                     }
                 }
-                Ok(_) => return Err(self.not_ready(cx)),
+                Ok(_) => return Err(self.kill_unready(cx)),
             }
         }
-        let text = String::from_utf8_lossy(&told);
+        let text = String::from_utf8_lossy(&message);
         let text = text.trim_end_matches('\0').trim_start_matches("ready ");
         Ok(version(text))
     }
 
-    fn not_ready(&mut self, cx: LaneContext) -> Error {
+    /// Kills a bash that does not get ready, and returns the error with what it printed.
+    fn kill_unready(&mut self, cx: LaneContext) -> Error {
         self.child.kill();
         cx.logs.drain();
         Error::StartShell {
@@ -282,14 +287,14 @@ impl Waiting {
     }
 
     /// Writes the event where bash reads it, and lets bash of `version` go on.
-    fn give(&mut self, invocation: &Invocation, version: (u32, u32)) -> io::Result<()> {
+    fn send(&mut self, invocation: &Invocation, version: (u32, u32)) -> io::Result<()> {
         arguments::put(&mut self.event, &[invocation.input()])?;
         if version < KNOWS_ITS_SCRIPT {
-            // Without the event nothing holds a newline.
+            // Without the event no field holds a newline.
             Arguments::without_event(invocation, Separator::Newline).put(&mut self.fields)?;
-            return self.word.write_all(b"newlines\n");
+            return self.go_ahead.write_all(b"newlines\n");
         }
         Arguments::event_first(invocation, Separator::Nul).put(&mut self.fields)?;
-        self.word.write_all(b"\n")
+        self.go_ahead.write_all(b"\n")
     }
 }

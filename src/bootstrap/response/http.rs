@@ -1,5 +1,5 @@
-//! The HTTP that a handler wants its response to be: status, headers and cookies, and the document with them that
-//! function URLs and API Gateway take.
+//! Responses over HTTP: status, headers and cookies, and the JSON document in which function URLs and API Gateway expect them
+//! together with the body.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use coshell_wire::MAX_RESPONSE_BYTES;
 
-/// Status, headers and cookies of a response over HTTP.
+/// Status, headers and cookies of a response.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Prelude {
     status: u16,
@@ -16,33 +16,39 @@ pub(crate) struct Prelude {
 }
 
 impl Prelude {
-    /// From a status and `Name: value` for each header. A repeated header is joined; `Set-Cookie` is a
-    /// cookie, which cannot be joined.
-    pub(crate) fn read(words: &[String]) -> Result<Self, String> {
-        let (status, lines) = words.split_first().ok_or("there is no status")?;
-        let number = status.parse().ok().filter(|_| status.len() == 3);
-        let number = number.filter(|number| (100..=599).contains(number));
+    /// Parses the arguments of `lambda_http_response`: a status, and `Name: value` for each header. The values of a repeated
+    /// header are joined. Each `Set-Cookie` becomes a cookie, because cookies cannot be joined.
+    ///
+    /// # Errors
+    /// The cause, with the argument that cannot be used.
+    pub(crate) fn parse(arguments: &[String]) -> Result<Self, String> {
+        let (status, headers) = arguments.split_first().ok_or("there is no status")?;
+        let code = status.parse().ok().filter(|_| status.len() == 3);
+        let code = code.filter(|code| (100..=599).contains(code));
         let mut prelude = Self {
-            status: number.ok_or_else(|| {
+            status: code.ok_or_else(|| {
                 format!("cannot use status {}: expected 100 to 599", visible(status))
             })?,
             ..Self::default()
         };
-        for line in lines {
-            let (name, value) = line
+        for header in headers {
+            let (name, value) = header
                 .split_once(':')
                 .filter(|(name, _)| is_token(name))
                 .ok_or_else(|| {
-                    format!("cannot use header {}: expected Name: value", visible(line))
+                    format!(
+                        "cannot use header {}: expected Name: value",
+                        visible(header)
+                    )
                 })?;
             let value = visible(value);
             if name.eq_ignore_ascii_case("Set-Cookie") {
                 prelude.cookies.push(value);
                 continue;
             }
-            let mut known = prelude.headers.iter_mut();
-            match known.find(|(known, _)| known.eq_ignore_ascii_case(name)) {
-                Some((_, known)) => known.extend([", ", &value]),
+            let mut earlier = prelude.headers.iter_mut();
+            match earlier.find(|(earlier, _)| earlier.eq_ignore_ascii_case(name)) {
+                Some((_, values)) => values.extend([", ", &value]),
                 None => prelude.headers.push((name.to_owned(), value)),
             }
         }
@@ -57,21 +63,24 @@ impl Prelude {
         let mut json = Map::new();
         json.insert("statusCode".to_owned(), json!(self.status));
         json.insert("headers".to_owned(), Value::Object(headers));
-        // Not every caller of Lambda knows the word.
+        // Not every caller of Lambda supports this key.
         if !self.cookies.is_empty() {
             json.insert("cookies".to_owned(), json!(self.cookies));
         }
         json
     }
 
-    /// What function URLs and API Gateway make HTTP of. It is made in the place of `body`: of one that is large there
-    /// is no memory for two. How long it would be, if Lambda does not take so much.
-    pub(crate) fn document(self, body: Vec<u8>) -> Result<Vec<u8>, usize> {
+    /// The JSON document that function URLs and API Gateway turn into an HTTP response. It is built in the memory of `body`,
+    /// because there may be no room for a second copy.
+    ///
+    /// # Errors
+    /// The length that the document would have, if it is larger than Lambda accepts.
+    pub(crate) fn into_document(self, body: Vec<u8>) -> Result<Vec<u8>, usize> {
         let is_base64 = str::from_utf8(&body).is_err();
         let mut json = self.into_json();
         json.insert("isBase64Encoded".to_owned(), Value::Bool(is_base64));
         let mut head = Value::Object(json).to_string();
-        // The brace that ends it comes later.
+        // END has the closing brace.
         head.pop();
         head.push_str(",\"body\":\"");
         let value = if is_base64 {
@@ -100,10 +109,10 @@ impl Prelude {
     }
 }
 
-/// Behind the value of the body, which is the last one.
+/// What follows the value of the body.
 const END: &[u8] = b"\"}";
 
-/// How many bytes JSON needs for one of a text.
+/// The length of a byte of text in a JSON string.
 fn escaped_length(byte: u8) -> usize {
     match byte {
         b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 8 | 12 => 2,
@@ -112,12 +121,12 @@ fn escaped_length(byte: u8) -> usize {
     }
 }
 
-/// Writes the first `length` bytes of `area` as JSON has them to its end; what is written is never before what is
-/// still to be read, since each byte becomes at least one.
+/// Escapes the first `length` bytes of `area` for JSON, and writes the result to the end of `area`. Nothing is overwritten
+/// before it is read, because each byte becomes at least one.
 fn escape_from_end(area: &mut [u8], length: usize) {
     let mut end = area.len();
-    for at in (0..length).rev() {
-        let byte = area[at];
+    for index in (0..length).rev() {
+        let byte = area[index];
         let start = end - escaped_length(byte);
         match end - start {
             1 => area[start] = byte,
@@ -142,7 +151,7 @@ fn escape_from_end(area: &mut [u8], length: usize) {
     }
 }
 
-/// Writes the first `length` bytes of `area` in base64 to its end.
+/// Encodes the first `length` bytes of `area` in base64, and writes the result to the end of `area`.
 fn encode_from_end(area: &mut [u8], length: usize) {
     const PIECE: usize = 3 * 1024;
     let mut end = area.len();
@@ -150,37 +159,39 @@ fn encode_from_end(area: &mut [u8], length: usize) {
     for start in (0..length).step_by(PIECE).rev() {
         let count = PIECE.min(length - start);
         piece[..count].copy_from_slice(&area[start..start + count]);
-        let begin = end - count.div_ceil(3) * 4;
-        // There is as much room as it needs.
-        let _ = BASE64_STANDARD.encode_slice(&piece[..count], &mut area[begin..end]);
-        end = begin;
+        let output_start = end - count.div_ceil(3) * 4;
+        // It cannot fail: the output has the right length.
+        let _ = BASE64_STANDARD.encode_slice(&piece[..count], &mut area[output_start..end]);
+        end = output_start;
     }
 }
 
-/// What of a text a header may hold.
+/// `text` without the characters that a header value must not contain.
 pub(crate) fn visible(text: &str) -> String {
-    let kept = text.chars().filter(|kept| matches!(kept, ' '..='~'));
-    kept.collect::<String>().trim().to_owned()
+    let visible = text
+        .chars()
+        .filter(|character| matches!(character, ' '..='~'));
+    visible.collect::<String>().trim().to_owned()
 }
 
-/// Whether `name` can name a header; RFC 9110, 5.6.2.
+/// Whether `name` can be the name of a header (RFC 9110, 5.6.2).
 fn is_token(name: &str) -> bool {
-    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !name.is_empty() && name.bytes().all(is_part)
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name.bytes().all(is_allowed)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(words: &[&str]) -> Result<Prelude, String> {
-        let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
-        Prelude::read(&words)
+    fn parse(arguments: &[&str]) -> Result<Prelude, String> {
+        let arguments: Vec<_> = arguments.iter().map(ToString::to_string).collect();
+        Prelude::parse(&arguments)
     }
 
     #[test]
     fn headers_are_joined_and_cookies_are_not() {
-        let prelude = read(&[
+        let prelude = parse(&[
             "200",
             "Vary: a",
             "vary:b",
@@ -194,8 +205,8 @@ mod tests {
     }
 
     #[test]
-    fn value_of_a_header_is_visible_ascii() {
-        let prelude = read(&["200", "X-Odd: \u{1}a\r\nSet-Cookie: b\0\u{e4}\u{7f} "]);
+    fn header_value_is_visible_ascii() {
+        let prelude = parse(&["200", "X-Odd: \u{1}a\r\nSet-Cookie: b\0\u{e4}\u{7f} "]);
         let headers = prelude.unwrap_or_default().headers;
         assert_eq!(headers, [("X-Odd".to_owned(), "aSet-Cookie: b".to_owned())]);
     }
@@ -203,9 +214,9 @@ mod tests {
     #[test]
     fn status_and_names_are_checked() {
         for status in ["", "99", "600", "0200", "+20", "2e2", "20\0"] {
-            assert!(read(&[status]).is_err(), "{status}");
+            assert!(parse(&[status]).is_err(), "{status}");
         }
-        for line in [
+        for header in [
             "",
             ":",
             ": value",
@@ -214,16 +225,16 @@ mod tests {
             "\u{e4}: c",
             "a\n: c",
         ] {
-            assert!(read(&["200", line]).is_err(), "{line}");
+            assert!(parse(&["200", header]).is_err(), "{header}");
         }
-        assert!(read(&[]).is_err());
+        assert!(parse(&[]).is_err());
     }
 
     #[test]
     fn body_is_text_or_base64() {
         let document = |body: &[u8]| -> Value {
-            let prelude = read(&["404"]).unwrap_or_default();
-            let document = prelude.document(body.to_vec()).unwrap_or_default();
+            let prelude = parse(&["404"]).unwrap_or_default();
+            let document = prelude.into_document(body.to_vec()).unwrap_or_default();
             serde_json::from_slice(&document).unwrap_or_default()
         };
         let text = document("\"ä\"\\\0".as_bytes());
@@ -239,23 +250,23 @@ mod tests {
     }
 
     #[test]
-    fn body_is_the_same_however_long_it_is() {
+    fn body_of_any_length_can_be_read_back() {
         let every: Vec<u8> = (0..=127).collect();
         for length in [0, 1, 2, 3, 127, 3071, 3072, 3073, 6144, 10_000] {
             let text: Vec<u8> = every.iter().copied().cycle().take(length).collect();
             let mut bytes = text.clone();
             bytes.push(0xff);
             for body in [text, bytes] {
-                let prelude = read(&["200", "A: b"]).unwrap_or_default();
-                let document = prelude.document(body.clone()).unwrap_or_default();
+                let prelude = parse(&["200", "A: b"]).unwrap_or_default();
+                let document = prelude.into_document(body.clone()).unwrap_or_default();
                 let document: Value = serde_json::from_slice(&document).unwrap_or_default();
                 let value = document["body"].as_str().unwrap_or_default();
-                let back = match document["isBase64Encoded"].as_bool() {
+                let decoded = match document["isBase64Encoded"].as_bool() {
                     Some(true) => BASE64_STANDARD.decode(value).unwrap_or_default(),
                     _ => value.as_bytes().to_vec(),
                 };
                 assert_eq!(
-                    (back == body, &document["statusCode"]),
+                    (decoded == body, &document["statusCode"]),
                     (true, &json!(200)),
                     "{length}"
                 );
@@ -264,16 +275,16 @@ mod tests {
     }
 
     #[test]
-    fn document_that_is_too_large_is_not_made() {
+    fn document_that_is_too_large_is_not_built() {
         let document = |length| {
-            let prelude = read(&["200"]).unwrap_or_default();
+            let prelude = parse(&["200"]).unwrap_or_default();
             prelude
-                .document(vec![1; length])
+                .into_document(vec![1; length])
                 .map(|document| document.len())
         };
         let rest = document(0).unwrap_or_default();
-        let most = (MAX_RESPONSE_BYTES - rest) / 6;
-        assert_eq!(document(most), Ok(rest + 6 * most));
-        assert_eq!(document(most + 1), Err(rest + 6 * most + 6));
+        let max = (MAX_RESPONSE_BYTES - rest) / 6;
+        assert_eq!(document(max), Ok(rest + 6 * max));
+        assert_eq!(document(max + 1), Err(rest + 6 * max + 6));
     }
 }

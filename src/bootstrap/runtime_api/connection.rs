@@ -1,10 +1,9 @@
-//! The TCP connection under ureq: one write a request, and what became of it.
+//! The TCP connection under ureq. It sends a request in one write, and knows whether the request was sent.
 //!
-//! ureq's own transport writes the head and the body of a request one after the other, and
-//! sets a timeout for each read. Here what ureq sends is held until it waits for the answer,
-//! which takes 17 system calls of a GET and a POST down to 6 and 46 µs to 27 µs, and there
-//! are no timeouts, since the sandbox may be frozen for any time while we read. The first
-//! connection is opened beside the start of bash. Neighbour: `mod.rs`, which alone uses it.
+//! ureq's own transport writes the head and the body of a request separately, and sets a timeout for each read. This one holds
+//! back what ureq sends until ureq waits for the reply. That takes a GET and a POST together from 17 system calls and 46 µs to
+//! 6 and 27 µs. There are no timeouts, because the sandbox may be frozen for any time while we read. The first connection is
+//! opened while bash starts. Only `mod.rs` and its neighbours in this folder use this file.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -24,22 +23,21 @@ use ureq::{Agent, Error};
 
 use crate::wait::Signals;
 
-/// How long to wait before each further try when the Runtime API does not answer at all.
+/// How long to wait before each further try if the Runtime API cannot be reached.
 pub(crate) const RETRY_AFTER: [Duration; 3] = [
     Duration::from_millis(20),
     Duration::from_millis(100),
     Duration::from_millis(400),
 ];
-/// Connecting is to this machine: longer than this means that nobody is there.
+/// The Runtime API is on this machine: if connecting takes longer, nothing listens there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// What `bootstrap` calls itself: Lambda records the first token as the runtime's release.
+/// Lambda records the first token as the runtime's release.
 pub(crate) const USER_AGENT: &str = concat!("coshell/", env!("CARGO_PKG_VERSION"));
-/// Room for the largest head of a next invocation, and for a piece of its body.
+/// Room for the largest head of a next invocation.
 const INPUT_BYTES: usize = 64 * 1024;
-/// A piece of a body to send.
 const OUTPUT_BYTES: usize = 64 * 1024;
 
-/// How far the request under way has come: what a failure means depends on it.
+/// The state of the current request. Whether a failed request may be repeated depends on it.
 #[derive(Default)]
 pub(crate) struct Progress {
     sent: AtomicBool,
@@ -47,7 +45,7 @@ pub(crate) struct Progress {
     when_sent: Mutex<Option<WhenSent>>,
 }
 
-/// What is done once, while the Runtime API is at a request that it has got.
+/// Work that is done once, after a request was sent and before its reply is read.
 pub(crate) type WhenSent = Box<dyn FnOnce() + Send>;
 
 impl std::fmt::Debug for Progress {
@@ -59,17 +57,17 @@ impl std::fmt::Debug for Progress {
 }
 
 impl Progress {
-    /// Forgets the last request.
+    /// Begins a new request.
     pub(crate) fn reset(&self) {
         self.sent.store(false, Ordering::Relaxed);
     }
 
-    /// Whether we may be asked to end while an answer is waited for.
+    /// Sets whether a request to shut down ends the wait for a reply.
     pub(crate) fn set_interruptible(&self, interruptible: bool) {
         self.interruptible.store(interruptible, Ordering::Relaxed);
     }
 
-    /// What is done when the whole of the next request was handed to the system; `None`: nothing.
+    /// Sets what to do when the next request was sent.
     pub(crate) fn set_when_sent(&self, action: Option<WhenSent>) {
         *self.when_sent() = action;
     }
@@ -80,13 +78,13 @@ impl Progress {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the whole request was handed to the system: the Runtime API may have taken it.
+    /// Whether the system has taken the whole request, so that it may have arrived.
     pub(crate) fn is_sent(&self) -> bool {
         self.sent.load(Ordering::Relaxed)
     }
 }
 
-/// Opens connections to the Runtime API, and to nothing else; never through a proxy.
+/// Opens connections to the Runtime API.
 #[derive(Debug)]
 pub(crate) struct RuntimeApiConnector {
     api: String,
@@ -96,8 +94,7 @@ pub(crate) struct RuntimeApiConnector {
 }
 
 impl RuntimeApiConnector {
-    /// For the Runtime API at `api`, which is `host:port`. The first connection may be `opened` already;
-    /// if it is not, the first request opens it.
+    /// `api` is `host:port`. `opened` is the first connection; without it the first request opens one.
     pub(crate) fn new(
         api: &str,
         opened: Option<TcpStream>,
@@ -113,7 +110,7 @@ impl RuntimeApiConnector {
     }
 }
 
-/// Kept connections, no proxy, no redirects, no timeouts. The first one may be `opened` already.
+/// An agent that keeps its connections, without a proxy, redirects or timeouts. `opened` is its first connection.
 pub(crate) fn agent(
     api: &str,
     opened: Option<TcpStream>,
@@ -135,22 +132,22 @@ pub(crate) fn agent(
     Agent::with_parts(config, connector, NoResolver)
 }
 
-/// Connects to the Runtime API at `api`, for at most a second.
+/// Connects to the Runtime API at `api`, for at most a second for each address.
 ///
 /// # Errors
 /// The system's, for the last address that was tried.
 pub(crate) fn connect(api: &str) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    let mut last_error = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     for address in api.to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
             Ok(stream) => {
                 stream.set_nodelay(true)?;
                 return Ok(stream);
             }
-            Err(error) => last = error,
+            Err(error) => last_error = error,
         }
     }
-    Err(last)
+    Err(last_error)
 }
 
 impl Connector for RuntimeApiConnector {
@@ -173,7 +170,7 @@ impl Connector for RuntimeApiConnector {
         Ok(Some(RuntimeApiTransport {
             stream,
             held: Vec::new(),
-            just_read: false,
+            has_just_read: false,
             buffers: LazyBuffers::new(INPUT_BYTES, OUTPUT_BYTES),
             progress: Arc::clone(&self.progress),
             signals: Arc::clone(&self.signals),
@@ -181,7 +178,7 @@ impl Connector for RuntimeApiConnector {
     }
 }
 
-/// The connector resolves the name itself, when it connects; ureq need not, at each request.
+/// Saves ureq from resolving the name for every request. The connector resolves it when it connects.
 #[derive(Debug)]
 pub(crate) struct NoResolver;
 
@@ -193,12 +190,14 @@ impl Resolver for NoResolver {
     }
 }
 
-/// One kept connection.
+/// One connection.
 #[derive(Debug)]
 pub(crate) struct RuntimeApiTransport {
     stream: TcpStream,
+    /// Output that is held back.
     held: Vec<u8>,
-    just_read: bool,
+    /// Whether the last call was a read.
+    has_just_read: bool,
     buffers: LazyBuffers,
     progress: Arc<Progress>,
     signals: Arc<Signals>,
@@ -251,17 +250,16 @@ impl Transport for RuntimeApiTransport {
             }
         };
         self.buffers.input_appended(count);
-        self.just_read = true;
+        self.has_just_read = true;
         Ok(count > 0)
     }
 
     fn is_open(&mut self) -> bool {
-        // ureq asks when it has read an answer to its end, and again before the next request: the
-        // second time is the one that counts.
-        if std::mem::take(&mut self.just_read) {
+        // ureq checks after it has read a reply, and again before the next request. Only the second check matters.
+        if std::mem::take(&mut self.has_just_read) {
             return true;
         }
-        // Anything to read here is the end of the stream, or an answer that nobody asked for.
+        // Anything to read now is the end of the stream, or a reply without a request.
         let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
         recv(self.stream.as_raw_fd(), &mut [0], flags) == Err(nix::Error::EAGAIN)
     }

@@ -1,10 +1,10 @@
-//! The internal extension, which exists to be told of the end.
+//! An internal extension, whose only purpose is that Lambda sends SIGTERM before it kills the sandbox.
 //!
-//! Lambda kills a sandbox without a word, unless an extension has registered: then all its
-//! processes get SIGTERM, and half a second. One that lives in the runtime asks for no events, and
-//! keeps a request for the next one open all the same: the init does not end without it.
+//! Without a registered extension Lambda kills a sandbox without notice. With one, all processes get SIGTERM and half a second.
+//! An internal extension gets no events, but it has to keep a request for the next event open: otherwise the init does not end.
 //! Source: <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html>.
 
+use std::fmt::Display;
 use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
@@ -13,60 +13,65 @@ use std::thread;
 use ureq::Agent;
 use ureq::http::StatusCode;
 
-use super::answer::{read_text, refusal, text_of};
 use super::connection::{Progress, agent, connect};
+use super::reply::{describe_rejection, header_text, read_text};
 use crate::wait::Signals;
 use coshell_wire as wire;
 
-/// For a request and its answer.
+/// Room for a request and its reply.
 const STACK_BYTES: usize = 256 * 1024;
 
-/// One that is registered, and waits for an event in a thread of its own.
+/// A registered extension, whose thread waits for an event.
 #[derive(Debug)]
 pub(crate) struct Extension {
     identifier: String,
-    /// On which it waits: another one than that of the runtime's own requests.
+    /// The connection of the thread. The runtime's requests use another one.
     connection: TcpStream,
 }
 
-/// Registers, and waits for an event from then on.
+/// Registers the extension, and starts its thread.
 ///
 /// # Errors
-/// Why not, in words.
+/// A message for the log.
 pub(crate) fn register(
-    known: &Agent,
+    runtime_agent: &Agent,
     api: &str,
     signals: &Arc<Signals>,
 ) -> Result<Extension, String> {
-    let answer = known
+    let reply = runtime_agent
         .post(format!("http://{api}{}", wire::EXTENSION_REGISTER))
         .header(wire::EXTENSION_NAME, "coshell")
         .content_type(wire::JSON)
         .send(r#"{"events":[]}"#)
-        .map_err(|error| error.to_string())?;
-    let (head, mut body) = answer.into_parts();
+        .map_err(failed)?;
+    let (head, mut body) = reply.into_parts();
     let text = read_text(&mut body);
     if head.status != StatusCode::OK {
-        return Err(refusal(head.status, &text));
+        return Err(failed(describe_rejection(head.status, &text)));
     }
-    let identifier = text_of(&head.headers, wire::EXTENSION_IDENTIFIER)
-        .ok_or_else(|| format!("no {} header", wire::EXTENSION_IDENTIFIER))?;
-    Extension::wait(identifier, api, signals).map_err(|error| error.to_string())
+    let header = wire::EXTENSION_IDENTIFIER;
+    let identifier = header_text(&head.headers, header)
+        .ok_or_else(|| failed(format!("the reply has no {header} header")))?;
+    Extension::start_waiting(identifier, api, signals).map_err(failed)
+}
+
+fn failed(cause: impl Display) -> String {
+    format!("cannot register for SIGTERM, so Lambda will not run lambda_shutdown: {cause}")
 }
 
 impl Extension {
-    fn wait(identifier: String, api: &str, signals: &Arc<Signals>) -> io::Result<Self> {
+    fn start_waiting(identifier: String, api: &str, signals: &Arc<Signals>) -> io::Result<Self> {
         let connection = connect(api)?;
         let opened = Some(connection.try_clone()?);
-        let own = agent(api, opened, &Arc::new(Progress::default()), signals);
+        let agent = agent(api, opened, &Arc::new(Progress::default()), signals);
         let url = format!("http://{api}{}", wire::EXTENSION_EVENT_NEXT);
         let header = identifier.clone();
         thread::Builder::new()
             .name("extension".to_owned())
             .stack_size(STACK_BYTES)
             .spawn(move || {
-                // There are no events. If it breaks off the sandbox is about to end, or waits anew.
-                let _ = own
+                // No event will come. The request ends when the sandbox does, or when `reopen` closes the connection.
+                let _ = agent
                     .get(url)
                     .header(wire::EXTENSION_IDENTIFIER, header)
                     .call();
@@ -77,13 +82,13 @@ impl Extension {
         })
     }
 
-    /// Waits on another connection.
+    /// Waits on a new connection.
     ///
     /// # Errors
-    /// Why not, in words.
+    /// A message for the log.
     pub(crate) fn reopen(self, api: &str, signals: &Arc<Signals>) -> Result<Self, String> {
-        // Ends the thread that reads from it; one that is dead by now has ended it before.
+        // This ends the old thread, if the connection has not broken before.
         let _ = self.connection.shutdown(Shutdown::Both);
-        Self::wait(self.identifier, api, signals).map_err(|error| error.to_string())
+        Self::start_waiting(self.identifier, api, signals).map_err(failed)
     }
 }

@@ -1,4 +1,5 @@
-//! A failure as the Runtime API takes it: an error document for the caller, a header for X-Ray.
+//! Failures in the Runtime API's formats: the error document for the caller, the same as trailers of a streamed response, and a
+//! header for X-Ray.
 
 use std::fmt::Write;
 
@@ -10,13 +11,13 @@ use serde_json::json;
 use coshell_handler::Failure;
 use coshell_wire::{self as wire, ErrorDocument};
 
-/// Kept well below what servers take.
+/// Well below what servers accept.
 const MAX_TRAILER_BYTES: usize = 12 * 1024;
-/// The X-Ray cause is a header: kept well below the limit for all headers together.
+/// Well below the limit for all headers together.
 const MAX_CAUSE_BYTES: usize = 48 * 1024;
 const MAX_CAUSE_FRAMES: usize = 30;
 
-pub(crate) fn document(failure: &Failure) -> String {
+pub(crate) fn error_document(failure: &Failure) -> String {
     let stack_trace = failure.stack.iter().map(ToString::to_string).collect();
     ErrorDocument {
         message: failure.message.clone(),
@@ -26,7 +27,7 @@ pub(crate) fn document(failure: &Failure) -> String {
     .to_json()
 }
 
-/// What X-Ray shows of a failure, as one line of ASCII; `None` if it would be too long.
+/// What X-Ray shows of a failure: JSON, as one line of ASCII. `None` if it would be too long.
 pub(crate) fn xray_cause(failure: &Failure) -> Option<String> {
     let message: String = failure.message.chars().take(2048).collect();
     let cut = |text: &str| -> String { text.chars().take(200).collect() };
@@ -48,7 +49,7 @@ pub(crate) fn xray_cause(failure: &Failure) -> Option<String> {
     (cause.len() <= MAX_CAUSE_BYTES).then_some(cause)
 }
 
-/// JSON text with every character that a header cannot hold written as `\uXXXX`.
+/// Writes every character that a header cannot contain as `\uXXXX`.
 fn to_ascii(json: &str) -> String {
     let mut ascii = String::with_capacity(json.len());
     for character in json.chars() {
@@ -63,7 +64,7 @@ fn to_ascii(json: &str) -> String {
     ascii
 }
 
-/// What the platform is told of a failure in mid-stream.
+/// The trailers that report a failure after a part of the response was streamed.
 pub(crate) fn trailers(failure: &Failure) -> HeaderMap {
     let mut frames = failure.stack.iter().map(ToString::to_string).collect();
     let mut message: &str = &failure.message;
@@ -78,14 +79,16 @@ pub(crate) fn trailers(failure: &Failure) -> HeaderMap {
         if body.len() <= MAX_TRAILER_BYTES {
             break body;
         }
-        // The end of the log goes first, then the outer half of the frames.
+        // Shorten it: first by the end of the log, then by the outer frames, then by the message.
         match message.split_once('\n') {
-            Some((first, _)) => message = first,
+            Some((first_line, _)) => message = first_line,
             None if !frames.is_empty() => frames.truncate(frames.len() / 2),
             None => {
                 let half = message.len() / 2;
-                let cut = (0..=half).rev().find(|at| message.is_char_boundary(*at));
-                message = &message[..cut.unwrap_or(0)];
+                let end = (0..=half)
+                    .rev()
+                    .find(|index| message.is_char_boundary(*index));
+                message = &message[..end.unwrap_or(0)];
             }
         }
     };

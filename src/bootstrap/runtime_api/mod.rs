@@ -1,17 +1,16 @@
-//! Speaks to the Runtime API, over ureq.
+//! The client of Lambda's Runtime API, over ureq.
 //!
-//! One kept connection, no proxy, no redirects, no timeouts. Each request has its own rules for
-//! failures, which the points B, C, E and F of the contract name: what can be asked again is
-//! asked again, an answer is never given twice, and nothing is retried without an end.
-//! Neighbours: `wire.rs` has the words, `connection.rs` the socket, `restore.rs` what `SnapStart` asks;
-//! `stream.rs` is the other way of a response.
+//! It keeps one connection, and uses no proxy, no redirects and no timeouts. A request for something can be repeated, so it is
+//! tried four times if the connection breaks. An answer must arrive at most once, so it is sent again only if the request was
+//! not sent completely. Paths and headers are in `src/wire`. `connection.rs` is the socket, `restore.rs` has the requests of
+//! `SnapStart`, `extension.rs` those of the Extensions API, and `response_stream.rs` sends a streamed response.
 
-mod answer;
 mod connection;
 mod extension;
 mod failure;
+mod reply;
+mod response_stream;
 mod restore;
-mod stream;
 mod streaming_post;
 
 use std::io::Read;
@@ -23,19 +22,19 @@ use ureq::http::{Response, StatusCode};
 use crate::error::{Error, Result};
 use crate::invocation::{Invocation, Outcome};
 use crate::wait::Signals;
-pub(crate) use answer::Posted;
-use answer::{read_text, refusal, text_of};
-pub(crate) use connection::WhenSent;
-use connection::{Progress, RETRY_AFTER, agent, connect};
+use connection::{Progress, RETRY_AFTER, WhenSent, agent, connect};
 use coshell_handler::Failure;
 use coshell_wire as wire;
 use extension::Extension;
-use failure::{document, xray_cause};
-use stream::Stream;
+use failure::{error_document, xray_cause};
+pub(crate) use reply::PostOutcome;
+use reply::{describe_rejection, header_text, read_text};
+use response_stream::ResponseStream;
 
-/// The event's length is believed, for the buffer's first size, up to this.
+/// The largest buffer that is allocated because a Content-Length says so.
 const MAX_RESERVED_BYTES: usize = 8 * 1024 * 1024;
-/// The Runtime API, as the runtime sees it. All calls block.
+
+/// The client of the Runtime API. All calls block.
 #[derive(Debug)]
 pub(crate) struct Client<'a> {
     agent: Agent,
@@ -45,18 +44,18 @@ pub(crate) struct Client<'a> {
     extension: Option<Extension>,
 }
 
-/// The outer error can be tried again, the inner one is final.
+/// The result of one try of a request. The outer error can be tried again, the inner one is final.
 type Attempt<T> = std::result::Result<std::result::Result<T, String>, ureq::Error>;
 
-/// A request that got no answer.
+/// A request that got no reply, and whether it may have arrived.
 enum SendError {
     BeforeSent(ureq::Error),
     AfterSent(ureq::Error),
 }
 
 impl<'a> Client<'a> {
-    /// For the Runtime API at `api` (`host:port`, from `AWS_LAMBDA_RUNTIME_API`). Connects at
-    /// once, for at most a second; if nobody is there the first request says so.
+    /// A client of the Runtime API at `api`, which is `host:port`. It connects at once, for at most a second. A failure to
+    /// connect is reported by the first request.
     pub(crate) fn open(api: &str, signals: &'a Arc<Signals>) -> Self {
         let progress = Arc::new(Progress::default());
         Self {
@@ -68,12 +67,11 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Waits for the next invocation, without a limit: the sandbox is frozen meanwhile. `None` if
-    /// we are asked to end.
+    /// Waits for the next invocation, without a limit: the sandbox may be frozen meanwhile. `None` if we have to shut down.
     ///
     /// # Errors
-    /// [`Error::NextInvocation`] when the Runtime API answers anything but 200, when it sends
-    /// no request id, or when it cannot be reached, or breaks off, four times in a row.
+    /// [`Error::NextInvocation`] if the Runtime API replies with a status other than 200 or without a request id, or if the
+    /// connection fails four times in a row.
     pub(crate) fn next_invocation(&mut self) -> Result<Option<Invocation>> {
         let invocation = self.with_retries(|| self.try_next());
         invocation.map_err(|cause| Error::NextInvocation {
@@ -82,21 +80,21 @@ impl<'a> Client<'a> {
         })
     }
 
-    /// Asks until there is an answer: four times, if it breaks off each time. `None` if we are asked to end.
+    /// Tries a request until it gets a reply, at most four times. `None` if we have to shut down.
     ///
     /// # Errors
-    /// The cause, in words: the last one that could be tried again, or the first that is final.
+    /// The cause that is final, or the one of the fourth try.
     fn with_retries<T>(
         &self,
-        mut ask: impl FnMut() -> Attempt<T>,
+        mut attempt: impl FnMut() -> Attempt<T>,
     ) -> std::result::Result<Option<T>, String> {
         let mut waits = RETRY_AFTER.iter();
         while !self.signals.is_stop_requested() {
             self.progress.set_interruptible(true);
-            let asked = ask();
+            let result = attempt();
             self.progress.set_interruptible(false);
-            let cause = match asked {
-                Ok(answer) => return answer.map(Some),
+            let cause = match result {
+                Ok(reply) => return reply.map(Some),
                 Err(error) => error.to_string(),
             };
             if !self.signals.is_stop_requested() {
@@ -107,11 +105,11 @@ impl<'a> Client<'a> {
         Ok(None)
     }
 
-    /// Makes Lambda tell us by SIGTERM that the sandbox ends, half a second before it does. Only
+    /// Registers an internal extension, so that Lambda sends SIGTERM half a second before it kills the sandbox. Allowed only
     /// before the first [`Client::next_invocation`].
     ///
     /// # Errors
-    /// Why the Runtime API did not take it, in words.
+    /// A message for the log.
     pub(crate) fn register_extension(&mut self) -> std::result::Result<(), String> {
         let extension = extension::register(&self.agent, &self.api, self.signals)?;
         self.extension = Some(extension);
@@ -123,10 +121,10 @@ impl<'a> Client<'a> {
         let status = response.status();
         let (head, mut body) = response.into_parts();
         if status != StatusCode::OK {
-            return Ok(Err(refusal(status, &read_text(&mut body))));
+            return Ok(Err(describe_rejection(status, &read_text(&mut body))));
         }
-        let Some(request_id) = text_of(&head.headers, wire::REQUEST_ID) else {
-            return Ok(Err(format!("no {} header", wire::REQUEST_ID)));
+        let Some(request_id) = header_text(&head.headers, wire::REQUEST_ID) else {
+            return Ok(Err(format!("the reply has no {} header", wire::REQUEST_ID)));
         };
         let length = body
             .content_length()
@@ -135,53 +133,52 @@ impl<'a> Client<'a> {
         body.as_reader().read_to_end(&mut event)?;
         Ok(Ok(Invocation {
             request_id,
-            invocation_id: text_of(&head.headers, wire::INVOCATION_ID),
-            deadline_ms: text_of(&head.headers, wire::DEADLINE_MS),
-            invoked_function_arn: text_of(&head.headers, wire::INVOKED_FUNCTION_ARN),
-            trace_id: text_of(&head.headers, wire::TRACE_ID),
-            client_context: text_of(&head.headers, wire::CLIENT_CONTEXT),
-            cognito_identity: text_of(&head.headers, wire::COGNITO_IDENTITY),
-            tenant_id: text_of(&head.headers, wire::TENANT_ID),
+            invocation_id: header_text(&head.headers, wire::INVOCATION_ID),
+            deadline_ms: header_text(&head.headers, wire::DEADLINE_MS),
+            invoked_function_arn: header_text(&head.headers, wire::INVOKED_FUNCTION_ARN),
+            trace_id: header_text(&head.headers, wire::TRACE_ID),
+            client_context: header_text(&head.headers, wire::CLIENT_CONTEXT),
+            cognito_identity: header_text(&head.headers, wire::COGNITO_IDENTITY),
+            tenant_id: header_text(&head.headers, wire::TENANT_ID),
             event,
             ..Invocation::default()
         }))
     }
 
-    /// Where the response of `invocation` goes if it is streamed.
-    pub(crate) fn stream<'s>(&'s self, invocation: &'s Invocation) -> Stream<'s> {
-        Stream::new(&self.api, invocation, self.signals)
+    /// Sends the response of `invocation`, if it is streamed.
+    pub(crate) fn response_stream<'s>(&'s self, invocation: &'s Invocation) -> ResponseStream<'s> {
+        ResponseStream::new(&self.api, invocation, self.signals)
     }
 
-    /// Posts the one answer of `invocation`. When it is sent, and nothing is left but to wait for the platform's
-    /// word, `meanwhile` is called; it is not if the answer cannot be sent.
+    /// Posts the answer of `invocation`: its response or its error. Calls `meanwhile` when the whole request is sent, before it
+    /// waits for the reply.
     ///
     /// # Errors
-    /// [`Error::PostAnswer`] when the Runtime API answers 500 or above, or cannot be reached:
-    /// the process has to end then.
+    /// [`Error::PostAnswer`] if the Runtime API replies with a server error or cannot be reached: the process has to end then.
     pub(crate) fn post_outcome(
         &mut self,
         invocation: &Invocation,
         outcome: &Outcome,
         meanwhile: Option<WhenSent>,
-    ) -> Result<Posted> {
+    ) -> Result<PostOutcome> {
         self.progress.set_when_sent(meanwhile);
-        let posted = self.try_post_outcome(invocation, outcome);
+        let result = self.try_post_outcome(invocation, outcome);
         self.progress.set_when_sent(None);
-        posted
+        result
     }
 
-    fn try_post_outcome(&self, invocation: &Invocation, outcome: &Outcome) -> Result<Posted> {
+    fn try_post_outcome(&self, invocation: &Invocation, outcome: &Outcome) -> Result<PostOutcome> {
         let id = &invocation.request_id;
-        let attempt = invocation.invocation_id.as_deref();
+        let invocation_id = invocation.invocation_id.as_deref();
         match outcome {
             Outcome::Response(bytes) => {
-                let headers = [(wire::INVOCATION_ID, attempt)];
+                let headers = [(wire::INVOCATION_ID, invocation_id)];
                 self.post("response", &wire::response_path(id), &headers, bytes)
             }
             Outcome::Failure(failure) => {
                 let cause = xray_cause(failure);
                 let headers = [
-                    (wire::INVOCATION_ID, attempt),
+                    (wire::INVOCATION_ID, invocation_id),
                     (wire::ERROR_TYPE, Some(failure.error_type)),
                     (wire::XRAY_ERROR_CAUSE, cause.as_deref()),
                 ];
@@ -189,23 +186,23 @@ impl<'a> Client<'a> {
                     "error",
                     &wire::error_path(id),
                     &headers,
-                    document(failure).as_bytes(),
+                    error_document(failure).as_bytes(),
                 )
             }
         }
     }
 
-    /// Tells why the init failed. Only before the first [`Client::next_invocation`].
+    /// Posts why the init failed. Allowed only before the first [`Client::next_invocation`].
     ///
     /// # Errors
     /// As [`Client::post_outcome`].
-    pub(crate) fn post_init_error(&mut self, failure: &Failure) -> Result<Posted> {
+    pub(crate) fn post_init_error(&mut self, failure: &Failure) -> Result<PostOutcome> {
         let headers = [(wire::ERROR_TYPE, Some(failure.error_type))];
         self.post(
             "init error",
             wire::INIT_ERROR,
             &headers,
-            document(failure).as_bytes(),
+            error_document(failure).as_bytes(),
         )
     }
 
@@ -215,13 +212,15 @@ impl<'a> Client<'a> {
         path: &str,
         headers: &[(&str, Option<&str>)],
         body: &[u8],
-    ) -> Result<Posted> {
+    ) -> Result<PostOutcome> {
         let mut waits = RETRY_AFTER.iter();
         let response = loop {
             match self.try_post(path, headers, body) {
                 Ok(response) => break response,
-                Err(SendError::AfterSent(error)) => return Ok(Posted::Unknown(error.to_string())),
-                // Bytes that never left can be sent again: that is no second answer.
+                Err(SendError::AfterSent(error)) => {
+                    return Ok(PostOutcome::Unknown(error.to_string()));
+                }
+                // The request was not sent completely, so that the platform cannot get the answer twice.
                 Err(SendError::BeforeSent(error)) => match waits.next() {
                     Some(wait) if self.signals.pause(*wait) => {}
                     _ => {
@@ -236,14 +235,14 @@ impl<'a> Client<'a> {
         let status = response.status();
         let text = read_text(response.into_body());
         if status == StatusCode::ACCEPTED {
-            Ok(Posted::Accepted)
+            Ok(PostOutcome::Accepted)
         } else if status.is_server_error() {
             Err(Error::PostAnswer {
                 answer,
-                cause: refusal(status, &text),
+                cause: describe_rejection(status, &text),
             })
         } else {
-            Ok(Posted::Refused(refusal(status, &text)))
+            Ok(PostOutcome::Rejected(describe_rejection(status, &text)))
         }
     }
 

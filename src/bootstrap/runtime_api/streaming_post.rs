@@ -1,8 +1,7 @@
-//! A POST under way whose body is still being made: hyper's futures, driven by hand.
+//! A POST whose body is still being written. It drives hyper's futures without an executor.
 //!
-//! They are polled where a blocking call would stand, and what they wait for is one socket, which `wait.rs` waits
-//! for beside the deadline and the signals. So there is no runtime for them, and no thread. Neighbour: `stream.rs`
-//! knows what is sent.
+//! Its futures wait for nothing but one socket. So they are polled here, and between the polls `wait.rs` waits for the socket,
+//! the deadline and the signals. That needs neither an async runtime nor a thread. `response_stream.rs` decides what is sent.
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -24,52 +23,51 @@ use hyper::{Response, StatusCode};
 
 use crate::wait::{Limit, Overrun};
 
-/// How much of an answer to us is kept.
-const MAX_ANSWER_BYTES: usize = 64 * 1024;
+/// How much of a reply's body is kept.
+const MAX_REPLY_BYTES: usize = 64 * 1024;
 
-/// A request and its answer, on a connection of their own.
+/// A request and its reply, on their own connection.
 #[derive(Debug)]
 pub(crate) struct StreamingPost {
     socket: Rc<Socket>,
-    /// `None` when it is over.
+    /// `None` when hyper has finished with it.
     connection: Option<http1::Connection<Io, OutgoingBody>>,
-    ahead: Rc<RefCell<BodyQueue>>,
-    /// What the platform says so far.
-    pub answer: Answer,
-    woken: Arc<WokenFlag>,
+    queue: Rc<RefCell<BodyQueue>>,
+    pub reply: Reply,
+    wake_flag: Arc<WakeFlag>,
 }
 
-/// What the platform says.
-pub(crate) enum Answer {
-    /// Nothing yet.
-    Awaited(Pin<Box<dyn Future<Output = hyper::Result<Response<Incoming>>>>>),
-    /// The status, and a part of the text.
-    Begun(StatusCode, Incoming, Vec<u8>),
-    /// Status and text.
-    Whole(StatusCode, Vec<u8>),
-    /// The connection broke off, in hyper's words.
-    Broken(String),
+/// The platform's reply.
+pub(crate) enum Reply {
+    /// Nothing has come yet.
+    Pending(Pin<Box<dyn Future<Output = hyper::Result<Response<Incoming>>>>>),
+    /// The status and a part of the body have come.
+    Receiving(StatusCode, Incoming, Vec<u8>),
+    /// The status and the body.
+    Complete(StatusCode, Vec<u8>),
+    /// The connection broke, with hyper's message.
+    Failed(String),
 }
 
-impl std::fmt::Debug for Answer {
+impl std::fmt::Debug for Reply {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Awaited(_) => "Awaited",
-            Self::Begun(..) => "Begun",
-            Self::Whole(..) => "Whole",
-            Self::Broken(_) => "Broken",
+            Self::Pending(_) => "Pending",
+            Self::Receiving(..) => "Receiving",
+            Self::Complete(..) => "Complete",
+            Self::Failed(_) => "Failed",
         })
     }
 }
 
 impl StreamingPost {
-    /// Begins with `head`, on a connection that nobody else uses.
+    /// Starts a request with `head` on the connection `stream`.
     ///
     /// # Errors
-    /// Why it cannot, in words.
-    pub(crate) fn begin(stream: TcpStream, head: Builder) -> Result<Self, String> {
-        let ahead = Rc::new(RefCell::new(BodyQueue::default()));
-        let request = head.body(OutgoingBody(Rc::clone(&ahead)));
+    /// The cause, as text.
+    pub(crate) fn start(stream: TcpStream, head: Builder) -> Result<Self, String> {
+        let queue = Rc::new(RefCell::new(BodyQueue::default()));
+        let request = head.body(OutgoingBody(Rc::clone(&queue)));
         let request = request.map_err(|error| error.to_string())?;
         stream
             .set_nonblocking(true)
@@ -78,60 +76,60 @@ impl StreamingPost {
             stream,
             is_full: Cell::new(false),
         });
-        let woken = Arc::new(WokenFlag::default());
-        let waker = Waker::from(Arc::clone(&woken));
-        // It waits for nothing.
-        let shaken = pin!(http1::handshake(Io(Rc::clone(&socket))));
-        let (mut sender, connection) = match shaken.poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(Ok(both)) => both,
+        let wake_flag = Arc::new(WakeFlag::default());
+        let waker = Waker::from(Arc::clone(&wake_flag));
+        // HTTP/1 has no handshake, so that this is ready at once.
+        let handshake = pin!(http1::handshake(Io(Rc::clone(&socket))));
+        let (mut sender, connection) = match handshake.poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(Ok(pair)) => pair,
             Poll::Ready(Err(error)) => return Err(error.to_string()),
             Poll::Pending => return Err("the connection is not ready".to_owned()),
         };
         Ok(Self {
             socket,
             connection: Some(connection),
-            ahead,
-            answer: Answer::Awaited(Box::pin(sender.send_request(request))),
-            woken,
+            queue,
+            reply: Reply::Pending(Box::pin(sender.send_request(request))),
+            wake_flag,
         })
     }
 
-    /// The next piece of the body.
-    pub(crate) fn put(&mut self, bytes: Vec<u8>) {
-        self.ahead.borrow_mut().piece = (!bytes.is_empty()).then(|| bytes.into());
+    /// Queues the next piece of the body. The one before must have been sent.
+    pub(crate) fn queue(&mut self, bytes: Vec<u8>) {
+        self.queue.borrow_mut().piece = (!bytes.is_empty()).then(|| bytes.into());
     }
 
-    /// No piece comes any more; with trailers, if there are any.
-    pub(crate) fn end(&mut self, trailers: Option<HeaderMap>) {
-        let mut ahead = self.ahead.borrow_mut();
-        (ahead.is_ended, ahead.trailers) = (true, trailers);
+    /// Ends the body, after the queued piece.
+    pub(crate) fn end_body(&mut self, trailers: Option<HeaderMap>) {
+        let mut queue = self.queue.borrow_mut();
+        (queue.is_ended, queue.trailers) = (true, trailers);
     }
 
-    /// Whether all that was put is with the system.
+    /// Whether the system has taken everything that was queued.
     pub(crate) fn is_flushed(&self) -> bool {
-        self.ahead.borrow().piece.is_none() && !self.socket.is_full.get()
+        self.queue.borrow().piece.is_none() && !self.socket.is_full.get()
     }
 
-    /// Whether nobody wants more of the body.
-    pub(crate) fn is_refused(&self) -> bool {
-        let is_wanted = match &self.answer {
-            Answer::Awaited(_) => true,
-            Answer::Begun(status, ..) | Answer::Whole(status, _) => status.is_success(),
-            Answer::Broken(_) => false,
+    /// Whether the platform reads no more of the body.
+    pub(crate) fn is_rejected(&self) -> bool {
+        let is_wanted = match &self.reply {
+            Reply::Pending(_) => true,
+            Reply::Receiving(status, ..) | Reply::Complete(status, _) => status.is_success(),
+            Reply::Failed(_) => false,
         };
-        // The other one is hyper's, for as long as it would send more.
-        !is_wanted || self.connection.is_none() || Rc::strong_count(&self.ahead) == 1
+        // hyper drops its reference to the queue when it stops sending the body.
+        !is_wanted || self.connection.is_none() || Rc::strong_count(&self.queue) == 1
     }
 
-    /// Whether the platform has said all.
-    pub(crate) fn is_answered(&self) -> bool {
-        matches!(self.answer, Answer::Whole(..) | Answer::Broken(_))
+    /// Whether the reply is complete, or will never be.
+    pub(crate) fn has_reply(&self) -> bool {
+        matches!(self.reply, Reply::Complete(..) | Reply::Failed(_))
     }
 
-    /// Goes on until it `is_done`.
+    /// Sends and receives until `is_done`.
     ///
     /// # Errors
-    /// When the time is up before.
+    /// If `limit` is reached first.
     pub(crate) fn drive(
         &mut self,
         limit: &mut Limit,
@@ -142,79 +140,79 @@ impl StreamingPost {
             if is_done(self) {
                 return Ok(());
             }
-            limit.socket_ready(self.socket.stream.as_fd(), self.socket.is_full.get())?;
+            limit.wait_socket(self.socket.stream.as_fd(), self.socket.is_full.get())?;
         }
     }
 
-    /// Goes on as far as the socket lets it.
+    /// Sends and receives until the socket would block.
     fn poll(&mut self) {
-        let waker = Waker::from(Arc::clone(&self.woken));
+        let waker = Waker::from(Arc::clone(&self.wake_flag));
         let mut context = Context::from_waker(&waker);
         loop {
             if let Some(connection) = &mut self.connection
                 && Pin::new(connection).poll(&mut context).is_ready()
             {
-                // What was the matter with it is told with the answer.
+                // If it failed, the reply has the error.
                 self.connection = None;
             }
-            self.poll_answer(&mut context);
-            if !self.woken.0.swap(false, Ordering::Relaxed) {
+            self.poll_reply(&mut context);
+            if !self.wake_flag.0.swap(false, Ordering::Relaxed) {
                 return;
             }
         }
     }
 
-    fn poll_answer(&mut self, context: &mut Context) {
-        if let Answer::Awaited(answer) = &mut self.answer {
-            match answer.as_mut().poll(context) {
-                Poll::Ready(Ok(answer)) => {
-                    let (head, body) = answer.into_parts();
-                    self.answer = Answer::Begun(head.status, body, Vec::new());
+    fn poll_reply(&mut self, context: &mut Context) {
+        if let Reply::Pending(future) = &mut self.reply {
+            match future.as_mut().poll(context) {
+                Poll::Ready(Ok(reply)) => {
+                    let (head, body) = reply.into_parts();
+                    self.reply = Reply::Receiving(head.status, body, Vec::new());
                 }
-                Poll::Ready(Err(error)) => self.answer = Answer::Broken(words_of(&error)),
+                Poll::Ready(Err(error)) => self.reply = Reply::Failed(error_text(&error)),
                 Poll::Pending => {}
             }
         }
-        while let Answer::Begun(status, body, text) = &mut self.answer {
+        while let Reply::Receiving(status, body, text) = &mut self.reply {
             match Pin::new(body).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => {
                     let bytes = frame.into_data().unwrap_or_default();
-                    let room = MAX_ANSWER_BYTES.saturating_sub(text.len());
+                    let room = MAX_REPLY_BYTES.saturating_sub(text.len());
                     text.extend_from_slice(&bytes[..bytes.len().min(room)]);
                 }
-                // The status alone decides.
-                Poll::Ready(_) => self.answer = Answer::Whole(*status, std::mem::take(text)),
+                // A body that breaks off does not matter: the status decides.
+                Poll::Ready(_) => self.reply = Reply::Complete(*status, std::mem::take(text)),
                 Poll::Pending => return,
             }
         }
     }
 }
 
-/// hyper's words, and those of the system behind them.
-fn words_of(error: &hyper::Error) -> String {
+/// hyper's message, with the system's behind it.
+fn error_text(error: &hyper::Error) -> String {
     match std::error::Error::source(error) {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
     }
 }
 
-/// Whether something that we wait for has happened while we polled.
+/// Set if a future became ready while we polled, so that we have to poll again.
 #[derive(Debug, Default)]
-struct WokenFlag(AtomicBool);
+struct WakeFlag(AtomicBool);
 
-impl Wake for WokenFlag {
+impl Wake for WakeFlag {
     fn wake(self: Arc<Self>) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
-/// What hyper is to send next.
+/// What hyper sends next.
 #[derive(Debug, Default)]
 struct BodyQueue {
     piece: Option<Bytes>,
     /// The body ends after the piece.
     is_ended: bool,
-    /// What comes behind it.
+    /// Sent after the end of the body.
     trailers: Option<HeaderMap>,
 }
 
@@ -230,36 +228,37 @@ impl Body for OutgoingBody {
         self: Pin<&mut Self>,
         _: &mut Context,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let mut ahead = self.0.borrow_mut();
-        if let Some(piece) = ahead.piece.take() {
+        let mut queue = self.0.borrow_mut();
+        if let Some(piece) = queue.piece.take() {
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
-        if ahead.is_ended {
-            Poll::Ready(ahead.trailers.take().map(|map| Ok(Frame::trailers(map))))
+        if queue.is_ended {
+            Poll::Ready(queue.trailers.take().map(|map| Ok(Frame::trailers(map))))
         } else {
-            // Whoever puts more there polls.
+            // No waker is needed: the code that queues more also polls.
             Poll::Pending
         }
     }
 }
 
-/// A socket that does not block.
+/// A nonblocking socket.
 #[derive(Debug)]
 struct Socket {
     stream: TcpStream,
-    /// It took less than there was, the last time.
+    /// Whether the last write would have blocked.
     is_full: Cell<bool>,
 }
 
 impl Socket {
-    fn written(&self, result: io::Result<usize>) -> Poll<io::Result<usize>> {
-        let written = when_ready(result);
+    fn note_write(&self, result: io::Result<usize>) -> Poll<io::Result<usize>> {
+        let written = to_poll(result);
         self.is_full.set(written.is_pending());
         written
     }
 }
 
-fn when_ready<T>(result: io::Result<T>) -> Poll<io::Result<T>> {
+/// Turns `EAGAIN` into `Pending`.
+fn to_poll<T>(result: io::Result<T>) -> Poll<io::Result<T>> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
         result => Poll::Ready(result),
@@ -276,19 +275,18 @@ impl hyper::rt::Read for Io {
         _: &mut Context,
         mut buffer: hyper::rt::ReadBufCursor,
     ) -> Poll<io::Result<()>> {
-        // hyper's room is not initialised, and an answer to us is short.
+        // hyper's buffer is not initialised, so read() cannot write to it. A reply is short: a copy costs little.
         let mut piece = [0; 1024];
         let room = buffer.remaining().min(piece.len());
         let mut stream = &self.0.stream;
-        when_ready(stream.read(&mut piece[..room]))
-            .map_ok(|count| buffer.put_slice(&piece[..count]))
+        to_poll(stream.read(&mut piece[..room])).map_ok(|count| buffer.put_slice(&piece[..count]))
     }
 }
 
 impl hyper::rt::Write for Io {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut stream = &self.0.stream;
-        self.0.written(stream.write(bytes))
+        self.0.note_write(stream.write(bytes))
     }
 
     fn poll_write_vectored(
@@ -297,7 +295,7 @@ impl hyper::rt::Write for Io {
         slices: &[IoSlice],
     ) -> Poll<io::Result<usize>> {
         let mut stream = &self.0.stream;
-        self.0.written(stream.write_vectored(slices))
+        self.0.note_write(stream.write_vectored(slices))
     }
 
     fn is_write_vectored(&self) -> bool {

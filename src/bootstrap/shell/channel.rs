@@ -20,7 +20,7 @@ use super::nonces::Nonces;
 use super::process::Process;
 use super::protocol::{self, Report};
 use super::response_request::{MAX_REQUEST_BYTES, RESPOND, find_response_request};
-use crate::child::RESPONSE_AFTER;
+use crate::child::RESPONSE_READ_DELAY;
 use crate::child::arguments::{self, Arguments};
 use crate::response::Response;
 use crate::wait::{Limit, Overrun};
@@ -118,10 +118,10 @@ impl Channel {
     /// # Errors
     /// The system's, when there is no memory for it.
     pub(crate) fn put(&mut self, arguments: &Arguments, event: &[u8]) -> io::Result<()> {
-        arguments.put(&mut self.process.arguments)?;
-        arguments::put(&mut self.process.event, &[event])?;
+        arguments.write_to(&mut self.process.arguments)?;
+        arguments::write_at_start(&mut self.process.event, &[event])?;
         // Longer also if the handler wrote to it.
-        arguments::cut(&self.process.event, event.len())
+        arguments::truncate(&self.process.event, event.len())
     }
 
     /// Cuts off what is left of a longer invocation, for a bash that reads to the end.
@@ -129,7 +129,7 @@ impl Channel {
     /// # Errors
     /// The system's.
     pub(crate) fn cut_arguments(&self, arguments: &Arguments) -> io::Result<()> {
-        arguments::cut(&self.process.arguments, arguments.length())
+        arguments::truncate(&self.process.arguments, arguments.length())
     }
 
     /// Makes a fork of bash that is about to be stopped tell where it is.
@@ -198,7 +198,7 @@ impl Channel {
             }
             control_only &= !response.is_streamed();
             let poll_timeout = if control_only {
-                RESPONSE_AFTER.saturating_sub(output_started.elapsed())
+                RESPONSE_READ_DELAY.saturating_sub(output_started.elapsed())
             } else {
                 LOOK_EVERY
             };
@@ -210,7 +210,7 @@ impl Channel {
                 self.process.state.source(),
             ];
             let [has_words, has_ended, has_output, has_state] =
-                limit.ready(sources, Some(poll_timeout))?;
+                limit.wait_readable(sources, Some(poll_timeout))?;
             if has_state {
                 self.process.state.take_more();
                 if !has_words && !has_ended && !has_output {
@@ -293,7 +293,8 @@ impl Channel {
                 (!self.response_closed).then(|| self.process.response.as_fd()),
                 self.process.state.source(),
             ];
-            let [has_ended, has_output, has_state] = limit.ready(sources, Some(LOOK_EVERY))?;
+            let [has_ended, has_output, has_state] =
+                limit.wait_readable(sources, Some(LOOK_EVERY))?;
             if has_state {
                 self.process.state.take_more();
             } else if has_output {
@@ -306,7 +307,7 @@ impl Channel {
 
     /// Waits until bash has ended by itself; for one whose control pipe is closed.
     pub(crate) fn wait_for_exit(&mut self, limit: &mut Limit) -> Option<WaitStatus> {
-        match self.wait_for_end("", &mut Response::unwanted(""), limit) {
+        match self.wait_for_end("", &mut Response::discarded(""), limit) {
             Ok(WaitOutcome::Ended(status)) => Some(status),
             _ => None,
         }
@@ -338,7 +339,7 @@ impl Channel {
                 break;
             };
             self.control_buffer.pass(RESPOND, start + end);
-            response.ask(&response_request, limit)?;
+            response.apply_request(&response_request, limit)?;
         }
         Ok(())
     }
@@ -351,17 +352,17 @@ impl Channel {
         response: &mut Response,
         limit: &mut Limit,
     ) -> Result<Option<Report>, Overrun> {
-        let before = response.length();
+        let before = response.unsent_len();
         self.take_ready_response(nonce, response, limit)?;
         if nonce.is_empty() {
             return Ok(None);
         }
         // It may have come in two pieces.
-        let end = response.end(response.length().saturating_sub(before) + 4096);
+        let end = response.unsent_end(response.unsent_len().saturating_sub(before) + 4096);
         let found = protocol::find_report_in_stdout(end, nonce, &self.initial_exit_trap);
         let length = end.len();
         Ok(found.map(|(report, start)| {
-            response.cut_end(length - start);
+            response.remove_end(length - start);
             report
         }))
     }
@@ -384,7 +385,7 @@ impl Channel {
         limit: &mut Limit,
     ) -> Result<usize, Overrun> {
         let pipe = &self.process.response;
-        response.take(pipe, limit, |bytes| {
+        response.read_from(pipe, limit, |bytes| {
             protocol::before_report_in_stdout(bytes, nonce, &self.initial_exit_trap)
         })
     }
@@ -410,7 +411,7 @@ impl Channel {
     /// Throws away what is in the response's pipe by now.
     pub(crate) fn drop_output(&self) {
         let mut limit = Limit::until(Instant::now());
-        let _ = self.take_more(&mut Response::unwanted(""), &mut limit);
+        let _ = self.take_more(&mut Response::discarded(""), &mut limit);
     }
 
     /// Takes what is in the response's pipe by now.
@@ -423,7 +424,7 @@ impl Channel {
         limit: &mut Limit,
     ) -> Result<(), Overrun> {
         let pipe = &self.process.response;
-        response.take(pipe, limit, <[u8]>::len).map(drop)
+        response.read_from(pipe, limit, <[u8]>::len).map(drop)
     }
 
     /// Waits for words, once; whether there were any. There are none when bash has ended, or closed

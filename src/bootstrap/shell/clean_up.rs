@@ -17,11 +17,11 @@ use super::protocol::{self, Context, OUR_DESCRIPTORS};
 use super::restore::{Restoration, has_aliases, restoration, restoration_of_few, without_aliases};
 use super::state::State;
 use super::{Shell, Starting};
-use crate::child::KEPT_BYTES;
+use crate::child::LARGE_EVENT_BYTES;
 use crate::config::Isolation;
 use crate::error::Result;
 use crate::invocation::Invocation;
-use crate::log::{Level, Origin};
+use crate::log::Origin;
 use coshell_handler::bash::quote;
 use coshell_process::processes;
 use coshell_process::sys;
@@ -49,7 +49,7 @@ impl Shell<'_> {
     /// [`Error::LoadHandler`](crate::error::Error::LoadHandler) when a new shell is needed and
     /// does not come up.
     pub(crate) fn clean_up(&mut self, invocation: &Invocation) -> Result<()> {
-        if invocation.event.len() > KEPT_BYTES {
+        if invocation.event.len() > LARGE_EVENT_BYTES {
             self.channel.forget_event();
             sys::return_free_memory();
         }
@@ -63,7 +63,7 @@ impl Shell<'_> {
             return Ok(());
         }
         if let Some(leftovers) = &mut self.leftovers {
-            leftovers.part(invocation, |_| false);
+            leftovers.log_or_kill(invocation, |_| false);
         }
         self.replace()?;
         self.prime(invocation);
@@ -140,10 +140,12 @@ impl Shell<'_> {
     fn give_up(&mut self, cause: &str, origin: Origin) {
         let is_undone = self.cx.config.isolation == Isolation::Restore;
         if is_undone && self.forks.count_replaced() {
-            let text = format!(
-                "events run in forks of the shell from now on, because bash cannot undo what they leave: {cause}"
+            self.cx.config.log.warn_for(
+                origin,
+                format_args!(
+                    "events run in forks of the shell from now on, because bash cannot undo what they leave: {cause}"
+                ),
             );
-            self.cx.config.log.write(Level::Warn, origin, &text);
         }
     }
 
@@ -179,10 +181,7 @@ impl Shell<'_> {
         }
         match Starting::start(self.cx) {
             Ok(standby) => self.standby = Some(Box::new(standby)),
-            Err(error) => {
-                let text = format!("no spare: {error}");
-                config.log.write(Level::Warn, Origin::default(), &text);
-            }
+            Err(error) => config.log.warn(format_args!("no spare: {error}")),
         }
     }
 
@@ -333,7 +332,7 @@ impl Shell<'_> {
             return true;
         };
         let process = &self.channel.process;
-        let left = leftovers.part(invocation, |pids| {
+        let left = leftovers.log_or_kill(invocation, |pids| {
             processes::hold(pids.to_vec(), &process.event, Some(&OUR_DESCRIPTORS))
         });
         let channels = [
@@ -356,7 +355,7 @@ impl Shell<'_> {
     /// the invocation that has ended.
     fn renew_output(&mut self) -> bool {
         let logs = self.cx.logs;
-        if logs.renew().is_err() {
+        if logs.open_new_pipe().is_err() {
             return false;
         }
         // It would write to the log that was.
@@ -365,7 +364,7 @@ impl Shell<'_> {
         let Ok(old) = self.channel.renew_output(log.as_fd()) else {
             return false;
         };
-        logs.carry_leftover(old, false);
+        logs.forward_leftover(old);
         self.shares_response = false;
         let process = &self.channel.process;
         let bash = process.child.pid();
@@ -410,13 +409,13 @@ impl Shell<'_> {
         if (has_leftovers || sys::bytes_ready(&self.channel.process.response) > 0)
             && let Ok(pipe) = self.channel.process.response.try_clone()
         {
-            self.cx.logs.carry_leftover(pipe, false);
+            self.cx.logs.forward_leftover(pipe);
         }
         if has_leftovers && let Ok(pipe) = self.channel.process.control.try_clone() {
-            self.cx.logs.carry_leftover(pipe, true);
+            self.cx.logs.discard_leftover(pipe);
         }
         // Without another pipe their lines are taken for those of the next invocation.
-        if has_leftovers && self.cx.logs.renew().is_ok() {
+        if has_leftovers && self.cx.logs.open_new_pipe().is_ok() {
             self.standby = None;
         }
         // A spare that has ended meanwhile is none.

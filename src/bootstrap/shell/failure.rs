@@ -6,7 +6,9 @@ use super::protocol::{Ended, ExitTrace, Report};
 use crate::child::LaneContext;
 use crate::config::Config;
 use crate::error::Error;
-use crate::failure::{failed_part, failure, find_line, status_text, stopped};
+use crate::failure::{
+    describe_failed_part, failure_with_log, fill_in_line, limit_exceeded, status_text,
+};
 use crate::wait::Overrun;
 use coshell_handler::Failure;
 use coshell_handler::{Frame, Handler, shape};
@@ -26,7 +28,7 @@ pub(crate) fn handler_failed(function: &str, report: &Report, tail: &str) -> Fai
         ),
         Ended::ErrExit => {
             let command = report.command.as_deref();
-            let part = failed_part(&report.parts, report.stack.first(), command);
+            let part = describe_failed_part(&report.parts, report.stack.first(), command);
             let failed = part.unwrap_or_else(|| format!("`{}`", command.unwrap_or("a command")));
             (
                 "Function.CommandFailed",
@@ -39,8 +41,8 @@ pub(crate) fn handler_failed(function: &str, report: &Report, tail: &str) -> Fai
         ),
     };
     let mut stack = report.stack.clone();
-    find_line(&mut stack, report.command.as_deref());
-    failure(error_type, &what, stack, tail)
+    fill_in_line(&mut stack, report.command.as_deref());
+    failure_with_log(error_type, &what, stack, tail)
 }
 
 /// The shell ended while the handler ran.
@@ -51,7 +53,7 @@ pub(crate) fn shell_ended(
     tail: &str,
 ) -> Failure {
     let mut stack = words.stack;
-    find_line(&mut stack, words.command.as_deref());
+    fill_in_line(&mut stack, words.command.as_deref());
     let running = words
         .command
         .map_or_else(|| function.to_owned(), |command| format!("`{command}`"));
@@ -72,7 +74,7 @@ pub(crate) fn shell_ended(
             format!("shell ended during {running}"),
         ),
     };
-    failure(error_type, &what, stack, tail)
+    failure_with_log(error_type, &what, stack, tail)
 }
 
 /// The handler was stopped while the programs `running` ran. An EXIT trap of its own takes the words from the shell.
@@ -83,8 +85,8 @@ pub(crate) fn handler_stopped(
     running: &[String],
 ) -> Failure {
     let command = words.command.as_deref();
-    find_line(&mut words.stack, command);
-    stopped(
+    fill_in_line(&mut words.stack, command);
+    limit_exceeded(
         cx.handler,
         overrun,
         cx.config.deadline_margin,
@@ -101,7 +103,7 @@ pub(crate) fn shell_lost(function: &str, tail: &str) -> Failure {
         "shell does not report after {function}: a function or a setting of the handler's hinders \
          the builtin commands that coshell needs"
     );
-    failure("Function.ShellLost", &what, Vec::new(), tail)
+    failure_with_log("Function.ShellLost", &what, Vec::new(), tail)
 }
 
 /// bash ended while it sourced the file.

@@ -77,7 +77,7 @@ impl Shell<'_> {
         }
         self.forks.waiting = self.channel.wait_for_fork();
         if let (Some(fork), Some(leftovers)) = (self.forks.waiting, &mut self.leftovers) {
-            leftovers.expect(fork);
+            leftovers.add_waiting_fork(fork);
         }
         self.forks.waiting.is_some()
     }
@@ -85,7 +85,7 @@ impl Shell<'_> {
     /// The fork that was made ahead is of the event that comes now.
     pub(super) fn take_fork(&mut self) {
         if let (Some(fork), Some(leftovers)) = (self.forks.waiting.take(), &mut self.leftovers) {
-            leftovers.begin(fork);
+            leftovers.set_running_fork(fork);
         }
     }
 

@@ -12,9 +12,9 @@ use super::{Shell, failure};
 use crate::child::leftovers::Leftovers;
 use crate::config::STOP_GRACE;
 use crate::error::{Error, Result};
-use crate::log::{Level, Origin};
+use crate::log::Origin;
 use crate::response::Response;
-use crate::wait::{Limit, Overrun, ready};
+use crate::wait::{Limit, Overrun, wait_readable};
 use coshell_handler::Failure;
 use coshell_process::processes;
 
@@ -35,7 +35,7 @@ impl Shell<'_> {
                 return Ok(Some(failure::shell_lost(function, &self.cx.logs.tail())));
             }
         }
-        self.cx.logs.begin(Origin::default());
+        self.cx.logs.begin_invocation(Origin::default());
         let mut limit = Limit::new(self.cx.signals, None);
         let outcome = self.call_hook(function, &mut limit);
         self.is_damaged = !matches!(outcome, WaitOutcome::Report(_));
@@ -73,20 +73,17 @@ impl Shell<'_> {
 
     /// Runs `lambda_shutdown`, if the file defines it, and lets bash end by itself. Takes a quarter of a second at most.
     pub(crate) fn shut_down(&mut self) {
-        self.cx.logs.begin(Origin::default());
+        self.cx.logs.begin_invocation(Origin::default());
         self.end_fork();
         if self.has_shutdown
             && let Err(cause) = self.run_shutdown()
         {
-            let text = format!("lambda_shutdown {cause}");
-            self.cx
-                .config
-                .log
-                .write(Level::Warn, Origin::default(), &text);
+            let log = self.cx.config.log;
+            log.warn(format_args!("lambda_shutdown {cause}"));
         }
         // If this fails bash has ended, and there is nothing to wait for.
         let _ = self.channel.write_lines(protocol::END_LINES);
-        let _ = ready([Some(self.channel.process.child.ended())], Some(STOP_GRACE));
+        let _ = wait_readable([Some(self.channel.process.child.ended())], Some(STOP_GRACE));
     }
 
     fn run_shutdown(&mut self) -> std::result::Result<(), String> {
@@ -112,7 +109,7 @@ impl Shell<'_> {
             .channel
             .write_lines(&protocol::hook_lines(function, &nonce));
         self.channel
-            .wait_for_report(&nonce, &mut Response::unwanted(""), limit)
+            .wait_for_report(&nonce, &mut Response::discarded(""), limit)
     }
 
     /// Reseeds what would be the same in every copy of a snapshot: bash's RANDOM, and our nonces.
@@ -142,7 +139,7 @@ impl Shell<'_> {
         let shell = self.channel.process.child.pid();
         if let Some(leftovers) = &self.leftovers {
             let grace = self.cx.config.stop_grace(overrun);
-            processes::stop(|| leftovers.of_handler(Some(shell)), grace);
+            processes::stop(|| leftovers.handler_processes(Some(shell)), grace);
         }
         self.channel.process.child.kill();
     }

@@ -18,7 +18,7 @@ use super::idle_lines;
 use super::renew::REOPEN_LINE;
 use super::state::State;
 use crate::child::arguments;
-use crate::wait::ready;
+use crate::wait::wait_readable;
 use coshell_process::sys;
 use coshell_process::{processes, response_pipe};
 
@@ -37,8 +37,8 @@ impl Channel {
     /// # Errors
     /// `EPIPE` when bash has ended; the system's, when there is no memory for them.
     pub(crate) fn run_commands(&mut self, commands: &[u8]) -> io::Result<()> {
-        arguments::put(&mut self.process.arguments, &[commands])?;
-        arguments::cut(&self.process.arguments, commands.len())?;
+        arguments::write_at_start(&mut self.process.arguments, &[commands])?;
+        arguments::truncate(&self.process.arguments, commands.len())?;
         self.write_lines(idle_lines::READ_ARGUMENTS_LINE)
     }
 
@@ -54,7 +54,7 @@ impl Channel {
                 }
                 return Some(Pid::from_raw(pid));
             }
-            let [has_words, has_ended] = ready(self.control_or_exit(), Some(IDLE_STEP));
+            let [has_words, has_ended] = wait_readable(self.control_or_exit(), Some(IDLE_STEP));
             let goes_on = if has_words {
                 self.read_control()
             } else {
@@ -232,7 +232,7 @@ impl Channel {
             let [words, end] = self.control_or_exit();
             let state = self.process.state.source().filter(|_| is_late);
             let step = if is_late { IDLE_STEP } else { STATE_AFTER };
-            let [has_words, has_ended, has_state] = ready([words, end, state], Some(step));
+            let [has_words, has_ended, has_state] = wait_readable([words, end, state], Some(step));
             let goes_on = if has_words {
                 self.read_control()
             } else if has_ended {

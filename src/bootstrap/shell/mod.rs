@@ -40,8 +40,8 @@ use nix::sys::wait::WaitStatus;
 
 use crate::child::LaneContext;
 use crate::child::arguments::{Arguments, Separator};
+use crate::child::late_output::{EndedHandler, take_late_output};
 use crate::child::leftovers::Leftovers;
-use crate::child::rest::{Finished, take_late_output};
 use crate::error::Result;
 use crate::invocation::{Invocation, Outcome};
 use crate::response::Response;
@@ -130,7 +130,7 @@ impl Shell<'_> {
         response: &mut Response,
         limit: &mut Limit,
     ) -> Option<Outcome> {
-        self.cx.logs.begin(invocation.origin());
+        self.cx.logs.begin_invocation(invocation.origin());
         let (nonce, sent) = self.send(invocation)?;
         let mut told = self.channel.wait_for_report(&nonce, response, limit);
         if !matches!(told, WaitOutcome::Report(_)) {
@@ -177,7 +177,7 @@ impl Shell<'_> {
         let Some(leftovers) = &self.leftovers else {
             return Ok(());
         };
-        if !self.is_forked() && !leftovers.new_ones().is_empty() {
+        if !self.is_forked() && !leftovers.new_processes().is_empty() {
             // A filter may wait for the end of what the handler left open.
             self.close_descriptors();
         }
@@ -186,17 +186,17 @@ impl Shell<'_> {
         };
         let channel = &self.channel;
         self.shares_response = take_late_output(
-            Finished {
+            EndedHandler {
                 response: &channel.process.response,
                 event: &channel.process.event,
-                patience: Duration::ZERO,
-                is_closing: &|| match leftovers.fork() {
+                job_wait: Duration::ZERO,
+                is_runner_exiting: &|| match leftovers.running_fork() {
                     Some(fork) => processes::program(fork).is_some(),
                     None => processes::is_runnable(channel.process.child.pid()),
                 },
             },
             limit,
-            || leftovers.new_ones(),
+            || leftovers.new_processes(),
             |limit| channel.take_more(response, limit),
         )?;
         Ok(())
@@ -217,7 +217,9 @@ impl Shell<'_> {
         let context = self.context.as_ref().filter(|_| with_context);
         let arguments = protocol::arguments(invocation, context, separator);
         let lines = protocol::invocation_lines(invocation, with_context, separator, &nonce);
-        self.channel.put(&arguments, invocation.input()).ok()?;
+        self.channel
+            .put(&arguments, invocation.stdin_bytes())
+            .ok()?;
         Some((nonce, self.channel.write_lines(&lines)))
     }
 
@@ -228,7 +230,9 @@ impl Shell<'_> {
         let separator = Separator::fastest_for(self.version, invocation);
         let nonce = self.channel.new_nonce();
         let arguments = Arguments::event_first(invocation, separator);
-        self.channel.put(&arguments, invocation.input()).ok()?;
+        self.channel
+            .put(&arguments, invocation.stdin_bytes())
+            .ok()?;
         self.channel.cut_arguments(&arguments).ok()?;
         // The shell reads this when the fork has ended.
         let end = self.channel.new_nonce();
@@ -275,13 +279,13 @@ impl Shell<'_> {
         }
         if let Some(leftovers) = &self.leftovers {
             let grace = self.cx.config.stop_grace(overrun);
-            running = processes::names(leftovers.of_handler(None));
-            let bash = shell.or(leftovers.fork());
-            processes::stop_handler(|| leftovers.of_handler(shell), grace, bash);
+            running = processes::names(leftovers.handler_processes(None));
+            let bash = shell.or(leftovers.running_fork());
+            processes::stop_handler(|| leftovers.handler_processes(shell), grace, bash);
         }
         if self.is_forked() {
             let mut limit = Limit::until(Instant::now() + REPORT_LIMIT);
-            let mut rest = Response::unwanted("");
+            let mut rest = Response::discarded("");
             let told = self.channel.wait_for_report(nonce, &mut rest, &mut limit);
             self.is_damaged = !matches!(told, WaitOutcome::Report(_));
         } else {
@@ -304,7 +308,7 @@ impl Shell<'_> {
         Outcome::Failure(match told {
             WaitOutcome::Report(report) | WaitOutcome::LastReport(report) => {
                 if report.status == 0 && report.ended != Ended::NotCalled {
-                    return response.succeed(limit, config.keep_trailing_newlines);
+                    return response.finish(limit, config.keep_trailing_newlines);
                 }
                 let report = if self.is_forked() {
                     report.with_trace_of_fork(self.channel.exit_trace())
@@ -314,7 +318,7 @@ impl Shell<'_> {
                 failure::handler_failed(handler.label(), &report, &logs.tail())
             }
             WaitOutcome::Ended(WaitStatus::Exited(_, 0)) => {
-                return response.succeed(limit, config.keep_trailing_newlines);
+                return response.finish(limit, config.keep_trailing_newlines);
             }
             WaitOutcome::Ended(end) => {
                 let words = words();

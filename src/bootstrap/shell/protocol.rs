@@ -5,7 +5,7 @@
 use memchr::{memchr, memmem};
 use nix::sys::wait::WaitStatus;
 
-use crate::child::arguments::{Arguments, Separator, push};
+use crate::child::arguments::{Arguments, Separator, push_field};
 use crate::invocation::{Invocation, variable};
 use coshell_handler::Frame;
 use coshell_handler::bash::version;
@@ -106,11 +106,11 @@ pub(crate) fn arguments<'a>(
     if let Some(context) = context {
         push_context(&mut head, context, invocation, end);
     }
-    push(&mut head, &invocation.request_id, end);
+    push_field(&mut head, &invocation.request_id, end);
     if let Some(deadline) = &invocation.deadline_ms {
-        push(&mut head, deadline, end);
+        push_field(&mut head, deadline, end);
         if let Some(trace) = &invocation.trace_id {
-            push(&mut head, trace, end);
+            push_field(&mut head, trace, end);
         }
     }
     Arguments {
@@ -138,8 +138,8 @@ fn push_context(head: &mut Vec<u8>, context: &Context, invocation: &Invocation, 
     let pairs = variable::CONTEXT.into_iter().zip(values);
     let pairs = pairs.chain(variable::TRACE.map(|name| (name, trace)));
     for (name, value) in pairs.chain([(variable::DEADLINE, deadline)]) {
-        push(head, name, end);
-        push(head, value, end);
+        push_field(head, name, end);
+        push_field(head, value, end);
     }
 }
 

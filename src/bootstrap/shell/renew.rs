@@ -102,7 +102,7 @@ impl Shell<'_> {
     /// Takes other files and pipes for all that the shell has, and another log.
     pub(super) fn renew_channels(&mut self) -> bool {
         let logs = self.cx.logs;
-        if logs.renew().is_err() {
+        if logs.open_new_pipe().is_err() {
             return false;
         }
         // It would write to the log that was.
@@ -110,8 +110,8 @@ impl Shell<'_> {
         let Ok((response, control)) = self.channel.renew(&logs.pipe()) else {
             return false;
         };
-        logs.carry_leftover(response, false);
-        logs.carry_leftover(control, true);
+        logs.forward_leftover(response);
+        logs.discard_leftover(control);
         self.shares_response = false;
         self.watch_descriptors();
         true

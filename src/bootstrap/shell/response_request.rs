@@ -53,8 +53,8 @@ pub(crate) fn find_response_request(bytes: &[u8], nonce: &str) -> Option<(Respon
             request_id: text(field()?),
             place: text(field()?),
             kind: text(field()?),
-            announced,
-            words: (0..taken)
+            argument_count: announced,
+            arguments: (0..taken)
                 .map(|_| field().map(text))
                 .collect::<Option<_>>()?,
         };
@@ -86,7 +86,7 @@ mod tests {
             ("id", "http")
         );
         assert_eq!(
-            (response_request.place.as_str(), response_request.words),
+            (response_request.place.as_str(), response_request.arguments),
             ("f.sh:3", vec!["200".to_owned(), "A: b".to_owned()])
         );
     }
@@ -106,7 +106,10 @@ mod tests {
         let bytes = b"respond\x009000\0id\0f.sh:3\0http\x00200\0A: b\0";
         let (response_request, _) = find_response_request(bytes, "mark").unwrap_or_default();
         assert_eq!(
-            (response_request.announced, response_request.words.len()),
+            (
+                response_request.argument_count,
+                response_request.arguments.len()
+            ),
             (8997, 0)
         );
         for bytes in [

@@ -180,7 +180,8 @@ impl Channel {
                 self.control_buffer.take(end);
                 return Ok(Waited::Loaded(loaded));
             }
-            let [has_words, has_ended] = limit.ready(self.control_or_exit(), Some(LOOK_EVERY))?;
+            let [has_words, has_ended] =
+                limit.wait_readable(self.control_or_exit(), Some(LOOK_EVERY))?;
             if has_words || has_ended {
                 if !has_words || !self.read_control() {
                     return Ok(Waited::Ended);

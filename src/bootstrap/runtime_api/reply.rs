@@ -1,4 +1,4 @@
-//! What the Runtime API answers.
+//! What the Runtime API replies to our requests.
 
 use std::io::Read;
 
@@ -6,35 +6,37 @@ use ureq::http::{HeaderMap, StatusCode};
 
 use coshell_wire::ErrorDocument;
 
-/// What became of an answer that was posted.
+const MAX_REPLY_BYTES: u64 = 64 * 1024;
+
+/// What happened to an answer that was posted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Posted {
-    /// 202: the platform has it.
+pub(crate) enum PostOutcome {
+    /// The platform has it.
     Accepted,
-    /// The platform no longer waits for it, or does not want it; with the reason. The
-    /// invocation is over all the same.
-    Refused(String),
-    /// The connection broke after the answer was sent: only the next invocation can tell
-    /// whether it arrived. With the cause.
+    /// The platform does not want it, or not any more, for this reason. The invocation is over.
+    Rejected(String),
+    /// The connection broke, for this cause, after the answer was sent. The answer has not arrived if the platform sends the
+    /// same invocation again.
     Unknown(String),
 }
 
-/// An empty value is as good as none: the platform sends a header only when it has a value.
-pub(crate) fn text_of(headers: &HeaderMap, name: &str) -> Option<String> {
+/// The value of a header; `None` if it is absent or empty.
+pub(crate) fn header_text(headers: &HeaderMap, name: &str) -> Option<String> {
     let value = headers.get(name)?.as_bytes();
     (!value.is_empty()).then(|| String::from_utf8_lossy(value).into_owned())
 }
 
-/// The body of an answer to us: short, and read to its end so that the connection is kept.
+/// The body of a reply, which is short. It is read to its end, so that the connection can be used again.
 pub(crate) fn read_text(mut body: impl std::borrow::BorrowMut<ureq::Body>) -> String {
     let mut bytes = Vec::new();
     let reader = body.borrow_mut().as_reader();
-    // What cannot be read is left out: the status alone decides.
-    let _ = reader.take(64 * 1024).read_to_end(&mut bytes);
+    // A failure to read it does not matter: the status decides.
+    let _ = reader.take(MAX_REPLY_BYTES).read_to_end(&mut bytes);
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-pub(crate) fn refusal(status: StatusCode, text: &str) -> String {
+/// Describes a reply that is no success.
+pub(crate) fn describe_rejection(status: StatusCode, text: &str) -> String {
     let document = ErrorDocument::from_json(text.as_bytes());
     let reason = match document {
         Some(document) if !document.error_type.is_empty() => {
@@ -45,14 +47,14 @@ pub(crate) fn refusal(status: StatusCode, text: &str) -> String {
     let meaning = match status.as_u16() {
         403 => " (the Runtime API does not expect this call now)",
         410 => " (the answer came after the timeout)",
-        413 => " (larger than Lambda takes)",
+        413 => " (larger than Lambda accepts)",
         _ => "",
     };
-    let answered = format!("the Runtime API answered {}{meaning}", status.as_u16());
+    let text = format!("the Runtime API answered {}{meaning}", status.as_u16());
     if reason.is_empty() {
-        answered
+        text
     } else {
-        format!("{answered}: {}", reason.escape_debug())
+        format!("{text}: {}", reason.escape_debug())
     }
 }
 
@@ -61,10 +63,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusal_names_status_and_reason() {
+    fn rejection_has_status_and_reason() {
         let text = r#"{"errorMessage":"Invalid request ID","errorType":"InvalidRequestID"}"#;
         assert_eq!(
-            refusal(StatusCode::BAD_REQUEST, text),
+            describe_rejection(StatusCode::BAD_REQUEST, text),
             "the Runtime API answered 400: InvalidRequestID: Invalid request ID"
         );
     }

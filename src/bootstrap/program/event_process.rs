@@ -1,4 +1,4 @@
-//! The process of one event: wait for its end, take its response, find out where it was.
+//! The process of one event: waits for its end, reads its response, and finds out where a script ended.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -7,21 +7,26 @@ use std::time::Instant;
 
 use nix::sys::wait::WaitStatus;
 
-use crate::child::{RESPONSE_AFTER, arguments};
-use crate::failure::find_line;
+use crate::child::{RESPONSE_READ_DELAY, arguments};
+use crate::failure::fill_in_line;
 use crate::response::Response;
 use crate::wait::{Limit, Overrun};
 use coshell_handler::Frame;
 use coshell_process::Child;
 
-/// Tells the script's traps, in the file of its exit trace, that the host stops it.
+/// Written to the exit trace file before a script is stopped, so that its traps report where it is.
 const STOPPED_BY_HOST: &[u8] = b".";
+const MAX_TRACE_BYTES: usize = 16 * 1024;
+const MAX_COMMAND_CHARS: usize = 1024;
+
 /// The process of one event.
 pub(crate) struct EventProcess {
     pub child: Child,
+    /// Our end of the pipe that is its standard output.
     pub response: File,
+    /// The file that is its standard input.
     pub event: File,
-    /// The file in which bash writes where the script ended; `None` for an executable.
+    /// The file to which bash writes where the script ended; `None` for an executable.
     pub exit_trace: Option<File>,
 }
 
@@ -35,92 +40,97 @@ pub(crate) struct ExitTrace {
 }
 
 impl EventProcess {
-    /// Waits for its end. Takes the response meanwhile if that is more than the pipe holds, or takes long. What a process
-    /// that it leaves running writes later is not part of the response.
+    /// Waits for the end of the process. Reads the response meanwhile, if it is streamed, is longer than the pipe, or takes
+    /// long.
     pub(crate) fn wait(
         &mut self,
         response: &mut Response,
         limit: &mut Limit,
     ) -> std::result::Result<WaitStatus, Overrun> {
-        let mut output_started = Instant::now();
-        let (mut control_only, mut is_closed) = (!response.is_streamed(), false);
+        let mut last_read = Instant::now();
+        let (mut skips_output, mut is_closed) = (!response.is_streamed(), false);
         loop {
-            let takes_output = !control_only && !is_closed;
-            let sources = [
-                Some(self.child.ended()),
-                takes_output.then(|| self.response.as_fd()),
-            ];
-            let poll_timeout =
-                control_only.then(|| RESPONSE_AFTER.saturating_sub(output_started.elapsed()));
-            let [has_ended, has_output] = limit.ready(sources, poll_timeout)?;
+            let output = (!skips_output && !is_closed).then(|| self.response.as_fd());
+            let timeout =
+                skips_output.then(|| RESPONSE_READ_DELAY.saturating_sub(last_read.elapsed()));
+            let [has_ended, has_output] =
+                limit.wait_readable([Some(self.child.ended()), output], timeout)?;
             if has_ended && let Some(status) = self.child.status() {
                 return Ok(status);
             }
             if has_output {
-                // A pipe that is ready and empty has no writer any more.
-                is_closed = response.take(&self.response, limit, <[u8]>::len)? == 0;
-                output_started = Instant::now();
+                // A pipe that is ready but empty is closed.
+                is_closed = self.read_response(response, limit)? == 0;
+                last_read = Instant::now();
             }
-            // Let more of it come before it is read, unless it is waited for.
-            control_only = has_output && !response.is_streamed();
+            // Let more output arrive before the next read, unless the caller waits for it.
+            skips_output = has_output && !response.is_streamed();
         }
     }
 
-    /// Takes what is in the response's pipe now.
-    pub(crate) fn take_more(
+    /// Reads what is in the response's pipe now, and returns how many bytes that were.
+    pub(crate) fn read_response(
         &self,
         response: &mut Response,
         limit: &mut Limit,
-    ) -> std::result::Result<(), Overrun> {
-        response.take(&self.response, limit, <[u8]>::len).map(drop)
+    ) -> std::result::Result<usize, Overrun> {
+        response.read_from(&self.response, limit, <[u8]>::len)
     }
 
-    /// Makes a script that is about to be stopped write where it is.
+    /// Makes a script that is about to be stopped write its exit trace.
     pub(crate) fn request_exit_trace(&mut self) {
         if let Some(file) = &mut self.exit_trace {
-            // If this fails the answer is less precise.
-            let _ = arguments::put(file, &[STOPPED_BY_HOST]);
+            // If this fails the error message is only less precise.
+            let _ = arguments::write_at_start(file, &[STOPPED_BY_HOST]);
         }
     }
 
+    /// Empty for an executable, and for a script that has an EXIT trap of its own.
     pub(crate) fn exit_trace(&self) -> ExitTrace {
         let trace = self.exit_trace.as_ref().map(read_exit_trace);
         trace.unwrap_or_default()
     }
 }
 
-/// Reads what `script_end.bash` wrote. That is nothing if the script has an EXIT trap of its own.
+/// Reads what `script_end.bash` wrote.
 fn read_exit_trace(file: &File) -> ExitTrace {
-    let mut bytes = vec![0; 16 * 1024];
+    let mut bytes = vec![0; MAX_TRACE_BYTES];
     let length = file.read_at(&mut bytes, 0).unwrap_or(0);
     bytes.truncate(length);
     let mut trace = parse_exit_trace(bytes.strip_prefix(STOPPED_BY_HOST).unwrap_or(&bytes));
-    find_line(&mut trace.stack, trace.command.as_deref());
+    fill_in_line(&mut trace.stack, trace.command.as_deref());
     trace
 }
 
-/// Parses `command NUL line NUL [status NUL]... NUL [name NUL]... NUL [file NUL]... NUL [line NUL]... NUL`, the innermost
-/// frame first. The first frame is that of `script_end.bash`; outside of functions bash has no names. A script may write
-/// twice: only the first time counts, since bash knows less later.
+/// Parses an exit trace, whose frames begin with the innermost one:
+///
+/// ```text
+/// command NUL line NUL [status NUL]... NUL [function NUL]... NUL [file NUL]... NUL [line NUL]... NUL
+/// ```
+/// The first frame is that of `script_end.bash`. Outside of functions bash gives no function names. A script may write twice;
+/// only the first trace counts, because bash knows less later.
 fn parse_exit_trace(bytes: &[u8]) -> ExitTrace {
     let text = String::from_utf8_lossy(bytes);
     let mut fields = text.split('\0');
-    let command = fields.next().unwrap_or_default().to_owned();
+    let command = fields.next().unwrap_or_default();
     let line = fields.next().and_then(|line| line.parse().ok());
     let mut list = || -> Vec<&str> {
         let list = fields.by_ref().take_while(|field| !field.is_empty());
         list.collect()
     };
-    let (statuses, names, files, lines) = (list(), list(), list(), list());
+    let (statuses, functions, files, lines) = (list(), list(), list(), list());
     let frames = files.iter().enumerate().skip(1);
-    let frame = |(at, file): (usize, &&str)| Frame {
-        function: names.get(at).map_or("main", |name| *name).to_owned(),
+    let frame = |(index, file): (usize, &&str)| Frame {
+        function: functions
+            .get(index)
+            .map_or("main", |function| *function)
+            .to_owned(),
         file: (*file).to_owned(),
-        line: match at {
+        line: match index {
             1 => line.unwrap_or(0),
-            // Where the frame before was called.
+            // BASH_LINENO has the line from which the frame before was called.
             _ => lines
-                .get(at - 1)
+                .get(index - 1)
                 .and_then(|line| line.parse().ok())
                 .unwrap_or(0),
         },
@@ -128,7 +138,7 @@ fn parse_exit_trace(bytes: &[u8]) -> ExitTrace {
     let statuses = statuses.iter();
     ExitTrace {
         stack: frames.map(frame).collect(),
-        command: (!command.is_empty()).then(|| command.chars().take(1024).collect()),
+        command: (!command.is_empty()).then(|| command.chars().take(MAX_COMMAND_CHARS).collect()),
         parts: statuses.filter_map(|status| status.parse().ok()).collect(),
     }
 }
