@@ -24,8 +24,10 @@ use crate::function::{FunctionArguments, handler_variable};
 use crate::outcome::{Called, Outcome, explain, has_colour, summary, told};
 use crate::samples::Sample;
 use crate::terminal::{stop_signal, tokio_of_one_thread};
-use coshell_emulator::exchange::{Event, Failure};
+use coshell_emulator::exchange::Event;
+use coshell_emulator::failure::Failure;
 use coshell_emulator::faults::Faults;
+use coshell_emulator::invocation::invoke_once;
 use coshell_emulator::invoke_api::MAX_EVENT_BYTES;
 use coshell_emulator::logs::Output;
 use coshell_emulator::pool::Pool;
@@ -146,7 +148,7 @@ async fn call_pool(pool: &Arc<Pool>, event: &Bytes, repeat: u32) -> Result<Outco
             ..Event::default()
         };
         let begun_at = Instant::now();
-        let reply = pool.invoke_once(event).await.map_err(Error::Emulator)?;
+        let reply = invoke_once(pool, event).await.map_err(Error::Emulator)?;
         let answer = reply.answer.whole().await;
         let elapsed = begun_at.elapsed();
         let report = reply.report.await.ok();
@@ -221,7 +223,7 @@ fn call_endpoint(
             )));
         }
         let answer = match header("x-amz-function-error") {
-            Some(_) => Err(Failure::of_runtime(None, body)),
+            Some(_) => Err(Failure::from_runtime(None, body)),
             None => Ok(body),
         };
         let log = header("x-amz-log-result").and_then(|log| BASE64_STANDARD.decode(log).ok());

@@ -9,9 +9,9 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
 
-use coshell_emulator::exchange::Failure;
+use coshell_emulator::failure::Failure;
 use coshell_emulator::logs::is_colour_refused;
-use coshell_emulator::report::{Report, ms_of};
+use coshell_emulator::report::{Report, to_ms};
 use coshell_wire::ErrorDocument;
 
 /// One invocation, as its caller sees it.
@@ -82,11 +82,11 @@ pub(crate) fn told(outcome: &Outcome) -> Value {
             told.insert("error".to_owned(), document.unwrap_or_else(|_| text()));
         }
     }
-    told.insert("elapsedMs".to_owned(), ms_of(shown.elapsed).into());
+    told.insert("elapsedMs".to_owned(), to_ms(shown.elapsed).into());
     if let Some(report) = &shown.report {
         // A server tells of nothing but the log.
         if report.memory_mb > 0 {
-            told.insert("durationMs".to_owned(), ms_of(report.duration).into());
+            told.insert("durationMs".to_owned(), to_ms(report.duration).into());
             told.insert("maxMemoryUsedMb".to_owned(), report.max_memory_mb.into());
         }
         let log = String::from_utf8_lossy(&report.log_tail).into_owned();
@@ -96,7 +96,7 @@ pub(crate) fn told(outcome: &Outcome) -> Value {
         let mut sorted = outcome.elapsed.clone();
         sorted.sort_unstable();
         let figures =
-            FIGURES.map(|(name, share)| (name.to_owned(), ms_of(quantile(&sorted, share)).into()));
+            FIGURES.map(|(name, share)| (name.to_owned(), to_ms(quantile(&sorted, share)).into()));
         told.insert(
             "repeat".to_owned(),
             json!({
@@ -239,7 +239,7 @@ mod tests {
         let called = |answer: Result<&'static str, &'static str>| Called {
             answer: answer
                 .map(|text| Bytes::from_static(text.as_bytes()))
-                .map_err(|text| Failure::of_runtime(Some(text), Bytes::new())),
+                .map_err(|text| Failure::from_runtime(Some(text), Bytes::new())),
             elapsed: Duration::ZERO,
             request_id: String::new(),
             report: None,

@@ -26,13 +26,13 @@ use crate::function::{
 use crate::function_url::FunctionUrl;
 use crate::greeting::{State, greeting};
 use crate::terminal::{stop_signal, tokio_of_one_thread};
-use coshell_emulator::asynchronous::Events;
+use coshell_emulator::asynchronous::AsynchronousEvents;
 use coshell_emulator::faults::{Fault, Faults};
 use coshell_emulator::invoke_api;
 use coshell_emulator::logs::{self, Output};
 use coshell_emulator::pool::Pool;
-use coshell_emulator::reload::Changes;
 use coshell_emulator::service::Service;
+use coshell_emulator::watcher::Watcher;
 use coshell_emulator::{self, Function, Scale, function_url, host};
 
 /// Where Lambda looks for a bootstrap, and after that AWS's emulator.
@@ -312,7 +312,7 @@ async fn serve(
     let listener = TcpListener::bind(address).await.map_err(fail)?;
     let address = listener.local_addr().map_err(fail)?;
     let patterns = &arguments.watch_ignore;
-    let watch = || Changes::watch(&function.task_root, patterns);
+    let watch = || Watcher::start(&function.task_root, patterns);
     let mut changes = arguments
         .watch
         .then(watch)
@@ -328,7 +328,10 @@ async fn serve(
     );
     let service = Arc::new(Service {
         pool: Arc::clone(&pool),
-        events: Arc::new(Events::new(Arc::clone(&pool), arguments.retry_delay)),
+        events: Arc::new(AsynchronousEvents::new(
+            Arc::clone(&pool),
+            arguments.retry_delay,
+        )),
         url_format: arguments.function_url.unwrap_or_default().format,
         logs_access: log_level(arguments) < LogLevel::Error,
     });
@@ -346,7 +349,7 @@ async fn serve(
     let log_level = log_level(arguments);
     let say = |text: String| {
         if log_level < LogLevel::Error {
-            logs::say(text);
+            logs::eprint(text);
         }
     };
     let has_url = arguments.function_url.is_some();
@@ -377,7 +380,7 @@ async fn serve(
             done = finished(&mut reload) => {
                 reload = None;
                 if let Err(error) = done {
-                    logs::say(error);
+                    logs::eprint(error);
                 }
             }
         }
@@ -389,10 +392,10 @@ async fn serve(
     }
     server.abort();
     pool.close().await;
-    match service.events.count() {
+    match service.events.unfinished() {
         0 => {}
         count => {
-            logs::say(format_args!(
+            logs::eprint(format_args!(
                 "events of type Event that are not done with, and are dropped: {count}"
             ));
         }
@@ -412,7 +415,7 @@ fn router(arguments: &ServeArguments, address: SocketAddr) -> Router<Arc<Service
         router = router.fallback(invoke_api::not_found);
     }
     if address.ip().is_loopback() {
-        router = router.layer(axum::middleware::from_fn(host::only_local));
+        router = router.layer(axum::middleware::from_fn(host::require_local_host));
     }
     router
 }
@@ -423,9 +426,9 @@ fn log_level(arguments: &ServeArguments) -> LogLevel {
     arguments.log_level.or_else(set).unwrap_or(LogLevel::Info)
 }
 
-async fn next_change(changes: &mut Option<Changes>) -> String {
+async fn next_change(changes: &mut Option<Watcher>) -> String {
     match changes {
-        Some(changes) => changes.next().await,
+        Some(changes) => changes.next_change().await,
         None => std::future::pending().await,
     }
 }

@@ -160,7 +160,7 @@ fn path_that_invokes_nothing_is_told_with_the_one_that_does() {
             "/2015-03-31/function/function/invocations",
             "did you mean /2015-03-31/functions/function/invocations?",
         ),
-        ("/", "the function is invoked at /2015-03-31/functions/"),
+        ("/", "invoke the function at /2015-03-31/functions/"),
     ] {
         let reply = served.request("POST", path, &[], "x");
         let body = String::from_utf8_lossy(&reply.body);

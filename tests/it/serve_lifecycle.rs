@@ -377,7 +377,7 @@ fn address_that_is_taken_is_told() {
     let plan = Served::of("handler() { :; }").option("--listen", &address);
     let process = Process::start(plan.command());
     assert_eq!(process.wait_failure(LIMIT), 2);
-    let said = format!("coshell: cannot listen at {address}: Address already in use");
+    let said = format!("coshell: cannot listen on {address}: Address already in use");
     assert!(process.log().contains(&said), "{}", process.log());
 }
 
