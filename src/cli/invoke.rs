@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::function::{FunctionArguments, handler_variable};
 use crate::outcome::{Called, Outcome, explain, has_colour, summary, told};
 use crate::samples::Sample;
-use crate::terminal::{stop_signal, tokio_of_one_thread};
+use crate::terminal::{single_threaded_runtime, stop_signal};
 use coshell_emulator::exchange::Event;
 use coshell_emulator::failure::Failure;
 use coshell_emulator::faults::Faults;
@@ -125,7 +125,7 @@ fn call_sandbox(
 ) -> Result<Ending, Error> {
     let function = arguments.function.function(handler.clone())?;
     let output = Output::standard_error().map_err(Error::io("cannot use standard error"))?;
-    tokio_of_one_thread()?.block_on(async {
+    single_threaded_runtime()?.block_on(async {
         let stop = stop_signal()?;
         let pool = Pool::new(function, 0, output, Faults::default());
         let ending = tokio::select! {

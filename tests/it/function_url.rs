@@ -247,7 +247,7 @@ fn nothing_is_a_proxy() {
 fn request_becomes_an_event_in_format_2() {
     let served = Served::of(TELLS).word("--function-url").start();
     let greeting = format!(
-        "coshell: function.handler is served at http://{}\n",
+        "coshell: serving function.handler at http://{}\n",
         served.address
     );
     assert_eq!(served.stderr(), greeting);

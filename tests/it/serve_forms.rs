@@ -310,11 +310,11 @@ fn coshell_says_nothing_but_errors_if_it_is_told_so() {
         let reply = support::post(&address, path, &[], b"x", LIMIT).expect("a reply");
         assert_eq!(reply.status, 200);
         let log = || process.log();
-        wait_until(|| is_silent || log().contains(" is served"), LIMIT);
+        wait_until(|| is_silent || log().contains("serving "), LIMIT);
         process.signal(Signal::SIGTERM);
         let log = process.wait_end(LIMIT);
         assert_eq!(
-            !log.contains("function.handler is served: curl "),
+            !log.contains("serving function.handler; to invoke it: curl "),
             is_silent,
             "{log}"
         );
