@@ -18,7 +18,6 @@ use coshell_emulator::logs::eprint;
 use coshell_package::bootstrap::{self, Architecture};
 use coshell_package::{self, Destination, MAX_UPLOAD_BYTES, Order, Package, Written};
 
-/// What `coshell package` is told.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("destination").required(true).args(["output", "image_context"])))]
 #[command(after_help = "Examples:\n  \
@@ -95,7 +94,7 @@ pub struct PackageArguments {
 /// Packages, and tells what was made.
 ///
 /// # Errors
-/// When the package cannot be made. One that is refused is told here, and has a status of its own.
+/// When the package cannot be made. One that is refused is reported here, and has a status of its own.
 pub(crate) fn run(arguments: &PackageArguments) -> Result<ExitCode, Error> {
     match package(arguments) {
         Err(Error::Package(error @ coshell_package::Error::Refused { .. })) => {

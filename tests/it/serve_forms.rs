@@ -131,18 +131,14 @@ fn line_that_says_no_variable_is_told_with_its_place() {
         (
             "--env-file",
             "A=b\n\nexport C=d\n",
-            "line 3: the name \"export C\" has a space in it",
+            "line 3: the name \"export C\" contains a space",
         ),
         (
             "--env-file",
             "=b\n",
             "line 1: \"=b\" has no name before the =",
         ),
-        (
-            "--dotenv",
-            "A=b\nC=d e\n",
-            "line 2: cannot make sense of \"d e\"",
-        ),
+        ("--dotenv", "A=b\nC=d e\n", "line 2: cannot parse \"d e\""),
     ] {
         let plan = Served::of(PRINTS);
         let path = plan.task_root.write("variables", file);
