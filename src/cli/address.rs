@@ -1,27 +1,24 @@
-//! Where `serve` listens.
+//! The addresses that `serve` listens on.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
-/// The address that AWS's emulator has, in a container.
+/// The address of AWS's emulator in a container.
 pub(crate) const AWS_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
-/// The port that the tutorial publishes.
+/// The port that AWS's tutorial for container images uses.
 const PORT: u16 = 9000;
-/// What container engines leave in a container.
-const CONTAINER_MARKS: [&str; 2] = ["/.dockerenv", "/run/.containerenv"];
+/// Docker and Podman create these files in every container.
+const CONTAINER_FILES: [&str; 2] = ["/.dockerenv", "/run/.containerenv"];
 
-/// `host:port`, of which either may be absent.
+/// `host:port`, where either part may be missing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Address {
-    /// Any address of this machine, unless the caller has a better one.
     pub host: Option<IpAddr>,
-    /// Any port, unless the caller has a better one.
     pub port: Option<u16>,
 }
 
 impl Address {
-    /// # Errors
-    /// When it is neither a host, nor a port behind a colon, nor both.
+    /// Parses `HOST`, `:PORT` or `HOST:PORT`.
     pub fn parse(text: &str) -> Result<Self, String> {
         let parse_host = |host: &str| match host {
             "" => Ok(None),
@@ -46,22 +43,21 @@ impl Address {
         })
     }
 
-    /// This address, and what it lacks from `default`.
+    /// This address, with its missing parts taken from `default`.
     pub fn or(self, default: SocketAddr) -> SocketAddr {
         let host = self.host.unwrap_or(default.ip());
         SocketAddr::new(host, self.port.unwrap_or(default.port()))
     }
 }
 
-/// # Errors
-/// When it is no number up to 65535.
 pub(crate) fn parse_port(text: &str) -> Result<u16, String> {
-    text.parse().map_err(|_| format!("{text} is no port"))
+    text.parse()
+        .map_err(|_| format!("{text} is not a port number"))
 }
 
-/// Loopback, unless that would be the inside of a container.
+/// Loopback, or in a container all addresses: nobody outside of it could reach its loopback.
 pub(crate) fn default_address() -> SocketAddr {
-    let is_in_container = CONTAINER_MARKS.iter().any(|mark| Path::new(mark).exists());
+    let is_in_container = CONTAINER_FILES.iter().any(|file| Path::new(file).exists());
     let host = if is_in_container {
         Ipv4Addr::UNSPECIFIED
     } else {

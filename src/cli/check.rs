@@ -1,7 +1,6 @@
-//! `coshell check`: what would go wrong on Lambda, told before deployment.
+//! `coshell check`: reports what would go wrong on Lambda, before deployment.
 //!
-//! Asks [`check`](coshell_check) and shows the findings: for people a line each, aligned, or an
-//! object for machines.
+//! [`coshell_check`] finds the problems. This file prints them: in aligned columns for people, or as a JSON object.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -20,7 +19,6 @@ use coshell_emulator::logs::is_colour_refused;
 use coshell_handler::Kind;
 use coshell_handler::{Delivery, bash};
 
-/// What `coshell check` is told.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
         coshell check examples/echo/function.sh.handler\n  \
@@ -31,10 +29,10 @@ use coshell_handler::{Delivery, bash};
         Exit status:\n  \
         0  no errors; there may be warnings and notes\n  \
         1  there are errors\n  \
-        2  nothing was checked: wrong use, or bash cannot be started")]
+        2  nothing was checked: wrong usage, or bash cannot be started")]
 pub struct CheckArguments {
-    /// The handler, as Lambda has it: [dir/]file[.sh].function, or a script or an executable with
-    /// its arguments; relative to the task root
+    /// The handler, as on Lambda: [dir/]file[.sh].function, or a script or an executable with its arguments; relative to the
+    /// task root
     pub handler: OsString,
 
     #[command(flatten)]
@@ -45,29 +43,29 @@ pub struct CheckArguments {
     #[allow(missing_docs, reason = "their own are the help")]
     pub options: CheckOptions,
 
-    /// Print an object for machines
+    /// Print a JSON object instead of text
     #[arg(long)]
     pub json: bool,
 }
 
-/// How a handler is checked, for each subcommand that checks one.
+/// The options for checking a handler, for `check` and `package`.
 #[derive(Debug, Args)]
 pub struct CheckOptions {
-    /// The image that it is to run in: commands that it lacks are told
+    /// The image that the handler will run in. Commands that the image lacks are reported
     #[arg(long, value_name = "NAME", default_value = "al2023")]
     pub image: Image,
 
-    /// Commands that are there besides: installed in the image, or brought by a layer
+    /// Commands that will be available too: installed in the image, or in a layer
     #[arg(long, value_name = "COMMAND,...", value_delimiter = ',')]
     pub with: Vec<String>,
 
-    /// Take warnings for errors
+    /// Treat warnings as errors
     #[arg(long)]
     pub strict: bool,
 }
 
 impl CheckOptions {
-    /// What is checked: this handler, in this task root, whose path has no links in it.
+    /// Describes what to check. The path of the task root must not contain links.
     pub fn subject(&self, handler: OsString, task_root: PathBuf) -> Subject {
         Subject {
             handler,
@@ -81,20 +79,16 @@ impl CheckOptions {
         }
     }
 
-    /// Whether it is not to be deployed.
+    /// Whether the handler should not be deployed.
     pub fn is_bad(&self, report: &Report) -> bool {
         report.count(Severity::Error) > 0 || self.strict && report.count(Severity::Warning) > 0
     }
 }
 
-/// Checks the handler, of which nothing is run.
-///
-/// # Errors
-/// When nothing could be checked, or the findings cannot be written.
 pub(crate) fn run(arguments: &CheckArguments) -> Result<ExitCode, Error> {
     let task_root = arguments.task_root.folder()?;
     let what = format!("cannot use task root {}", task_root.display());
-    // Paths in scripts are compared with it.
+    // Paths in scripts are compared with this path.
     let task_root = task_root.canonicalize().map_err(Error::io(what))?;
     let options = &arguments.options;
     let subject = options.subject(arguments.handler.clone(), task_root);
@@ -121,7 +115,7 @@ fn severity(finding: &Finding) -> &'static str {
     }
 }
 
-/// Columns for place, severity and check, the message behind them, and what to do below it.
+/// A line for every finding: place, severity, check, message. The suggestion is on a line below.
 pub(crate) fn as_text(report: &Report, subject: &Subject, has_colour: bool) -> String {
     let paint = |code: &str, text: &str| {
         if has_colour {
@@ -136,8 +130,16 @@ pub(crate) fn as_text(report: &Report, subject: &Subject, has_colour: bool) -> S
         (None, _) => subject.handler.to_string_lossy().into_owned(),
     };
     let width = |text: &str| text.chars().count();
-    let places = report.findings.iter().map(|one| width(&place(one))).max();
-    let checks = report.findings.iter().map(|one| width(&one.check)).max();
+    let places = report
+        .findings
+        .iter()
+        .map(|finding| width(&place(finding)))
+        .max();
+    let checks = report
+        .findings
+        .iter()
+        .map(|finding| width(&finding.check))
+        .max();
     let (places, checks) = (places.unwrap_or(0), checks.unwrap_or(0));
     let mut lines = Vec::new();
     for finding in &report.findings {
@@ -158,7 +160,7 @@ pub(crate) fn as_text(report: &Report, subject: &Subject, has_colour: bool) -> S
         }
     }
     for unseen in &report.unseen {
-        lines.push(format!("not looked at: {}\n", printable(unseen)));
+        lines.push(format!("not checked: {}\n", printable(unseen)));
     }
     lines.push(summary(report, subject) + "\n");
     lines.concat()
@@ -173,10 +175,10 @@ fn summary(report: &Report, subject: &Subject) -> String {
         (Severity::Note, "note"),
     ]
     .into_iter()
-    .filter_map(|(severity, word)| match report.count(severity) {
+    .filter_map(|(severity, noun)| match report.count(severity) {
         0 => None,
-        1 => Some(format!("1 {word}")),
-        count => Some(format!("{count} {word}s")),
+        1 => Some(format!("1 {noun}")),
+        count => Some(format!("{count} {noun}s")),
     })
     .collect();
     let counts = if counts.is_empty() {
@@ -241,7 +243,7 @@ fn as_json(report: &Report, subject: &Subject) -> Value {
     })
 }
 
-/// Names and lines of a script reach a terminal: not as its orders.
+/// Replaces control characters, so that a text from a script cannot control the terminal.
 pub(crate) fn printable(text: &str) -> String {
     let letter = |letter: char| match letter {
         '\n' => letter,

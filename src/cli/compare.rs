@@ -19,7 +19,6 @@ use coshell_compare::scenario::{File, RuntimeTable, Scenario, Words};
 use coshell_compare::session::Stop;
 use coshell_emulator::logs::is_colour_refused;
 
-/// What `coshell compare` is told.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
         coshell compare --runtime tutorial=./a/bootstrap --runtime ours=./bootstrap\n  \
@@ -28,7 +27,7 @@ use coshell_emulator::logs::is_colour_refused;
         coshell compare --from-logs tutorial=a.log --from-logs ours=b.json -o comparison\n\n\
         Exit status:\n  \
         0  every runtime gave every answer, and each was right\n  \
-        1  there is a report, and it tells of answers that were wrong, deaths or the like\n  \
+        1  there is a report, and it has wrong answers, deaths or the like\n  \
         2  there is no report: wrong use, or nothing could be measured")]
 pub struct CompareArguments {
     /// Files that say what is compared, and how
@@ -89,7 +88,7 @@ pub struct CompareArguments {
     #[arg(long, value_name = "MILLISECONDS")]
     pub gap: Option<f64>,
 
-    /// Six starts and six short turns, the fewest that tell a difference, where nothing else is said
+    /// Six starts and six short turns, the fewest that tell a difference, unless other options set them
     #[arg(long)]
     pub quick: bool,
 
@@ -203,7 +202,7 @@ fn scenarios(arguments: &CompareArguments) -> Result<Vec<(Scenario, Option<PathB
 }
 
 impl CompareArguments {
-    /// What is said here goes before what the file says of all runtimes.
+    /// The options take precedence over what the file sets for all runtimes.
     fn apply_to(&self, file: &mut File, task_root: Option<PathBuf>) -> Result<(), Error> {
         fn set<T>(value: Option<T>, field: &mut Option<T>) {
             if value.is_some() {

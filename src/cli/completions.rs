@@ -1,6 +1,6 @@
-//! `coshell completions`: what makes the Tab key of a shell know the subcommands and their options.
+//! `coshell completions`: a script that lets a shell complete subcommands and options with the Tab key.
 //!
-//! Made from the same definitions as the help texts, so that it cannot fall behind them.
+//! It is generated from the same definitions as the help texts, so both always agree.
 
 use std::process::ExitCode;
 
@@ -11,22 +11,17 @@ use crate::Arguments;
 use crate::error::Error;
 use crate::terminal::print;
 
-/// What `coshell completions` is told.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-        source <(coshell completions bash)  # for this shell alone\n  \
+        source <(coshell completions bash)  # only for this shell\n  \
         coshell completions bash > ~/.local/share/bash-completion/completions/coshell\n  \
         coshell completions zsh > ~/.zfunc/_coshell  # or another folder of $fpath\n  \
         coshell completions fish > ~/.config/fish/completions/coshell.fish")]
 pub struct CompletionsArguments {
-    /// The shell that is to read it
+    /// The shell that will read the script
     pub shell: Shell,
 }
 
-/// Prints the script.
-///
-/// # Errors
-/// When standard output takes no more.
 pub(crate) fn run(arguments: &CompletionsArguments) -> Result<ExitCode, Error> {
     let mut script = Vec::new();
     let mut command = Arguments::command();

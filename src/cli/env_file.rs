@@ -1,4 +1,4 @@
-//! Files of variables: those of `docker run --env-file`, read as Docker reads them, and those of dotenv.
+//! Reads files with variables, in the format of `docker run --env-file` and in that of dotenv.
 
 use std::env;
 use std::ffi::OsString;
@@ -10,18 +10,15 @@ use crate::error::Error;
 /// A name and its value.
 type Pair = (OsString, OsString);
 
-/// Reads a file as Docker does: `NAME=VALUE` a line, the value as it stands, with its quotes and dollar signs;
-/// `NAME` alone passes on the variable of this environment, if there is one.
-///
-/// # Errors
-/// When the file cannot be read, or a line says no variable; with the file and the line.
+/// Reads a file as Docker does. Each line is `NAME=VALUE`; quotes and dollar signs are part of the value. A line with only
+/// `NAME` takes the value from the environment of `coshell`, if it has one.
 pub(crate) fn read_env_file(path: &Path) -> Result<Vec<Pair>, Error> {
     let bytes = fs::read(path).map_err(Error::io(cannot_read(path)))?;
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
     let mut pairs = Vec::new();
-    for (at, line) in text.split(|byte| *byte == b'\n').enumerate() {
+    for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
         let pair = read_line(line.strip_suffix(b"\r").unwrap_or(line));
-        pairs.extend(pair.map_err(|cause| misuse(path, at + 1, &cause))?);
+        pairs.extend(pair.map_err(|cause| misuse(path, index + 1, &cause))?);
     }
     Ok(pairs)
 }
@@ -40,25 +37,22 @@ fn read_line(line: &[u8]) -> Result<Option<Pair>, String> {
         return Err(format!("{line:?} has no name before the ="));
     }
     if name.contains([' ', '\t']) {
-        return Err(format!("the name {name:?} has a space in it"));
+        return Err(format!("the name {name:?} contains a space"));
     }
     Ok(value.map(|value| (name.into(), value)))
 }
 
-/// Reads a file as dotenv does: quotes are taken off, `$NAME` is replaced.
-///
-/// # Errors
-/// When the file cannot be read, or is no such file; with the file, and the line where it is known.
+/// Reads a file as dotenv does: quotes are removed, and `$NAME` is replaced.
 pub(crate) fn read_dotenv(path: &Path) -> Result<Vec<Pair>, Error> {
     let text = fs::read_to_string(path).map_err(Error::io(cannot_read(path)))?;
     let mut pairs = Vec::new();
     for pair in dotenvy::from_read_iter(text.as_bytes()) {
         let (name, value) = pair.map_err(|error| match error {
-            // The rest of the line from where it went wrong.
+            // `rest` is the line from the first character that could not be parsed.
             dotenvy::Error::LineParse(rest, _) => {
-                let at = text.lines().position(|line| line.ends_with(&rest));
-                let cause = format!("cannot make sense of {rest:?}");
-                misuse(path, at.map_or(1, |at| at + 1), &cause)
+                let index = text.lines().position(|line| line.ends_with(&rest));
+                let cause = format!("cannot parse {rest:?}");
+                misuse(path, index.map_or(1, |index| index + 1), &cause)
             }
             other => Error::Misuse {
                 what: cannot_read(path),
@@ -91,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_taken_as_they_stand() {
+    fn values_are_not_changed() {
         for (line, expected) in [
             ("A=one", "one"),
             ("A=hello world", "hello world"),
@@ -109,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_and_names_that_are_not_set_say_nothing() {
+    fn comments_and_names_of_unset_variables_are_skipped() {
         for line in ["", "   ", "# A=1", "  #A", "NO_SUCH_VARIABLE_IS_SET"] {
             assert_eq!(value(line.as_bytes()), Ok(None), "{line}");
         }
@@ -117,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_name_nothing_are_refused() {
+    fn lines_without_a_valid_name_are_refused() {
         for line in [
             &b"=x"[..],
             b" =x",

@@ -1,35 +1,29 @@
-//! What a subcommand could not do.
+//! The errors of all subcommands.
 
 use std::fmt;
 use std::io;
 
-/// The exit status of wrong use, as clap has it: nothing was invoked.
+/// The exit status of a subcommand that could not do its work. clap exits with the same status after wrong usage.
 pub(crate) const MISUSE: u8 = 2;
 
-/// What a subcommand could not do. Displays as `cannot <do what> <to what>: <cause>`.
+/// Why a subcommand failed. Displays as `cannot <do what> <to what>: <cause>`.
 #[derive(Debug)]
 pub enum Error {
-    /// An input or an output fails.
     Io {
         /// `cannot <do what> <to what>`.
         what: String,
-        /// The system's words.
         cause: io::Error,
     },
-    /// An input makes no sense.
+    /// An argument, a variable or a file from the user is wrong.
     Misuse {
         /// `cannot <do what> <to what>`.
         what: String,
-        /// Why not.
         cause: String,
     },
-    /// The emulator fails.
     Emulator(coshell_emulator::Error),
-    /// There is no bash to ask.
+    /// `coshell check` needs bash and cannot start it.
     Shell(coshell_check::NoBash),
-    /// There is no package.
     Package(coshell_package::Error),
-    /// There is no comparison.
     #[cfg(feature = "compare")]
     Compare(coshell_compare::Error),
 }

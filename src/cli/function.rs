@@ -1,4 +1,4 @@
-//! What `invoke` and `serve` are told of the function: where it lies, what it gets.
+//! The options of `invoke` and `serve` that describe the function.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -15,69 +15,67 @@ use crate::env_file::{read_dotenv, read_env_file};
 use crate::error::Error;
 use coshell_emulator::Function;
 
-/// Where the code lies, for each subcommand that has a handler.
+/// The option for the folder of the code, which several subcommands share.
 #[derive(Debug, Default, Args)]
 pub struct TaskRoot {
-    /// Where the code lies.
+    /// The folder of the code
     #[arg(
         long = "task-root",
         value_name = "DIR",
         value_hint = ValueHint::DirPath,
-        help = "Where the code lies [default: $LAMBDA_TASK_ROOT if set, else the current directory]"
+        help = "The folder of the code [default: $LAMBDA_TASK_ROOT if set, else the current directory]"
     )]
     pub task_root: Option<PathBuf>,
 }
 
-/// The options that say what is invoked.
 #[derive(Debug, Default, Args)]
 pub struct FunctionArguments {
     #[command(flatten)]
     #[allow(missing_docs, reason = "its own are the help")]
     pub task_root: TaskRoot,
 
-    /// For an invocation.
+    /// The limit for an invocation
     #[arg(
         long,
         value_name = "SECONDS",
         value_parser = parse_seconds,
-        help = "For an invocation [default: $AWS_LAMBDA_FUNCTION_TIMEOUT if set, else 300]"
+        help = "The limit for an invocation [default: $AWS_LAMBDA_FUNCTION_TIMEOUT if set, else 300]"
     )]
     pub timeout: Option<Duration>,
 
-    /// The memory size.
+    /// The memory size that the function sees
     #[arg(
         long,
         value_name = "MB",
         value_parser = clap::value_parser!(u32).range(128..=32768),
-        help = "The memory size that the function is told, which is not enforced [default: \
+        help = "The memory size that the function sees. It is not enforced [default: \
                 $AWS_LAMBDA_FUNCTION_MEMORY_SIZE if set, else 3008]"
     )]
     pub memory: Option<u32>,
 
-    /// A variable for the function, beside those of this environment; may be repeated
+    /// Set a variable for the function, in addition to the current environment; may be repeated
     #[arg(long = "env", short = 'e', value_name = "NAME=VALUE")]
     pub variables: Vec<Variable>,
 
-    /// A file with a NAME=VALUE a line, which is read as Docker reads it, quotes and all; may be repeated. --env
-    /// comes after it
+    /// Set variables from a file with one NAME=VALUE per line, read as Docker reads it: quotes are part of the value; may be
+    /// repeated. --env takes precedence
     #[arg(long = "env-file", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub variable_files: Vec<PathBuf>,
 
-    /// The same in the format of dotenv, where quotes are taken off and $NAME is replaced; comes after --env-file
+    /// Set variables from a file in the dotenv format: quotes are removed, and $NAME is replaced; may be repeated. Takes
+    /// precedence over --env-file
     #[arg(long = "dotenv", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub dotenv_files: Vec<PathBuf>,
 
-    /// Another bootstrap to start, which finds the handler in $_HANDLER [default: coshell's own]
+    /// The bootstrap to start. It finds the handler in $_HANDLER [default: coshell's own]
     #[arg(long, value_name = "PATH", value_hint = ValueHint::ExecutablePath)]
     pub bootstrap: Option<PathBuf>,
 }
 
-/// A variable as it is given on the command line.
+/// A variable from the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Variable {
-    /// Before the first `=`.
     pub name: OsString,
-    /// After it.
     pub value: OsString,
 }
 
@@ -93,8 +91,8 @@ impl ValueParserFactory for Variable {
 
 fn parse_variable(text: &OsStr) -> Result<Variable, String> {
     let bytes = text.as_bytes();
-    let at = bytes.iter().position(|&byte| byte == b'=');
-    let (name, value) = bytes.split_at(at.ok_or("expected NAME=VALUE")?);
+    let index = bytes.iter().position(|&byte| byte == b'=');
+    let (name, value) = bytes.split_at(index.ok_or("expected NAME=VALUE")?);
     if name.is_empty() {
         return Err("expected a name before =".to_owned());
     }
@@ -105,10 +103,7 @@ fn parse_variable(text: &OsStr) -> Result<Variable, String> {
 }
 
 impl FunctionArguments {
-    /// The function, from these options and from the variables of AWS's emulator.
-    ///
-    /// # Errors
-    /// When one of them makes no sense, or a file cannot be read.
+    /// Describes the function. Without an option, the variables of AWS's emulator count.
     pub fn function(&self, handler: OsString) -> Result<Function, Error> {
         let defaults = Function::new(handler, self.task_root.folder()?);
         let region = text_variable("AWS_REGION").or_else(|| text_variable("AWS_DEFAULT_REGION"));
@@ -141,26 +136,23 @@ impl FunctionArguments {
         for path in &self.dotenv_files {
             environment.extend(read_dotenv(path)?);
         }
-        let given = self.variables.iter();
-        environment.extend(given.map(|one| (one.name.clone(), one.value.clone())));
+        let pair = |variable: &Variable| (variable.name.clone(), variable.value.clone());
+        environment.extend(self.variables.iter().map(pair));
         Ok(environment)
     }
 }
 
-/// The handler that `_HANDLER` names.
+/// The handler in `_HANDLER`, unless it is empty.
 pub(crate) fn handler_variable() -> Option<OsString> {
     env::var_os("_HANDLER").filter(|handler| !handler.is_empty())
 }
 
-/// A variable that is set, not empty, and text.
+/// A variable from the environment, unless it is empty or not UTF-8.
 pub(crate) fn text_variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// A variable that is set and not empty, as a number.
-///
-/// # Errors
-/// When it is no such number.
+/// A number from the environment. An empty variable counts as unset.
 pub(crate) fn number_variable<T>(
     name: &str,
     parse: impl Fn(&str) -> Result<T, String>,
@@ -176,13 +168,14 @@ pub(crate) fn number_variable<T>(
 }
 
 impl TaskRoot {
-    /// The folder that is given, or set, or the current one; absolute.
+    /// The folder from the option, or else from the environment, or else the current one, as an absolute path.
     ///
     /// # Errors
-    /// When it is not there, or no folder.
+    /// When it does not exist, or is not a folder.
     pub fn folder(&self) -> Result<PathBuf, Error> {
-        let set = env::var_os("LAMBDA_TASK_ROOT").filter(|value| !value.is_empty());
-        let path = self.task_root.clone().or_else(|| set.map(PathBuf::from));
+        let variable = env::var_os("LAMBDA_TASK_ROOT").filter(|value| !value.is_empty());
+        let variable = variable.map(PathBuf::from);
+        let path = self.task_root.clone().or(variable);
         let path = absolute(&path.unwrap_or_else(|| ".".into()))?;
         let what = || format!("cannot use task root {}", path.display());
         if fs::metadata(&path).map_err(Error::io(what()))?.is_dir() {
@@ -192,22 +185,16 @@ impl TaskRoot {
     }
 }
 
-/// Against our current directory: the bootstrap's is the task root.
-///
-/// # Errors
-/// When there is no current directory.
+/// Makes a path absolute, because the bootstrap runs in another directory: the task root.
 pub(crate) fn absolute(path: &Path) -> Result<PathBuf, Error> {
     std::path::absolute(path).map_err(Error::io(format!("cannot use path {}", path.display())))
 }
 
-/// Seconds, more than 0; decimals are allowed, as a test may not want to wait for a whole one.
-///
-/// # Errors
-/// When it is no such number.
+/// Parses a number of seconds above 0, with or without decimals.
 pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().map_err(|_| "not a number of seconds")?;
     match Duration::try_from_secs_f64(seconds) {
-        // More than a year is no timeout, and what the clock can be told is not endless.
+        // Anything above a year is refused: adding it to the time of day could overflow.
         Ok(duration) if !duration.is_zero() && seconds < 31_536_000.0 => Ok(duration),
         _ => Err("not a number of seconds above 0".to_owned()),
     }

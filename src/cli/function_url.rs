@@ -1,29 +1,24 @@
-//! `--function-url`: which doors are open beside it, and whose events its requests become.
+//! `--function-url`: whether to serve anything else, and the format of the events.
 
 use clap::builder::ValueParserFactory;
 
 use coshell_emulator::gateway::Format;
 
-/// What is served over plain HTTP.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FunctionUrl {
-    /// Only the function URL is served: nobody who connects can use Lambda's API.
-    pub is_alone: bool,
-    /// Whose events and answers.
+    /// Whether to serve only the function URL, and not Lambda's Invoke API.
+    pub is_only: bool,
     pub format: Format,
 }
 
 impl FunctionUrl {
-    /// Words, separated by commas; none of them is the function URL beside the callers' door.
-    ///
-    /// # Errors
-    /// Which words there are.
+    /// Parses keywords that are separated by commas. Without keywords, the Invoke API is served too.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut parsed = Self::default();
-        for word in text.split(',').filter(|word| !word.is_empty()) {
-            match word {
-                "beside" => parsed.is_alone = false,
-                "only" => parsed.is_alone = true,
+        for keyword in text.split(',').filter(|keyword| !keyword.is_empty()) {
+            match keyword {
+                "beside" => parsed.is_only = false,
+                "only" => parsed.is_only = true,
                 "v2" => parsed.format = Format::FunctionUrl,
                 "v1" => parsed.format = Format::RestApi,
                 "alb" => parsed.format = Format::LoadBalancer,
@@ -47,12 +42,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_doors_and_formats_in_any_order() {
-        let of = |text| FunctionUrl::parse(text).map(|url| (url.is_alone, url.format));
-        assert_eq!(of(""), Ok((false, Format::FunctionUrl)));
-        assert_eq!(of("only"), Ok((true, Format::FunctionUrl)));
-        assert_eq!(of("v1"), Ok((false, Format::RestApi)));
-        assert_eq!(of("alb,only"), Ok((true, Format::LoadBalancer)));
-        assert!(of("v3").is_err());
+    fn keywords_may_come_in_any_order() {
+        let parse = |text| FunctionUrl::parse(text).map(|url| (url.is_only, url.format));
+        assert_eq!(parse(""), Ok((false, Format::FunctionUrl)));
+        assert_eq!(parse("only"), Ok((true, Format::FunctionUrl)));
+        assert_eq!(parse("v1"), Ok((false, Format::RestApi)));
+        assert_eq!(parse("alb,only"), Ok((true, Format::LoadBalancer)));
+        assert!(parse("v3").is_err());
     }
 }

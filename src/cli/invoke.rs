@@ -1,8 +1,7 @@
-//! `coshell invoke`: an event in, a response out, with no Lambda and no Docker.
+//! `coshell invoke`: sends a handler one event and prints the response, without Lambda or Docker.
 //!
-//! Reads the event, has [`emulator`](coshell_emulator) invoke the handler, or calls a `coshell serve`
-//! that runs, and shows the answer: the response alone on standard output, what the handler logs on
-//! standard error.
+//! Invokes the handler in a sandbox of [`coshell_emulator`], or calls a running `coshell serve`. The response goes to
+//! standard output, and the handler's log to standard error.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -21,20 +20,21 @@ use clap::{Args, ValueHint};
 
 use crate::error::Error;
 use crate::function::{FunctionArguments, handler_variable};
-use crate::outcome::{Called, Outcome, explain, has_colour, summary, told};
+use crate::outcome::{Call, Outcome, explain_error, has_colour, latency_summary, to_json};
 use crate::samples::Sample;
-use crate::terminal::{stop_signal, tokio_of_one_thread};
-use coshell_emulator::exchange::{Event, Failure};
+use crate::terminal::{single_threaded_runtime, stop_signal};
+use coshell_emulator::exchange::Event;
+use coshell_emulator::failure::Failure;
 use coshell_emulator::faults::Faults;
+use coshell_emulator::invocation::invoke_once;
 use coshell_emulator::invoke_api::MAX_EVENT_BYTES;
 use coshell_emulator::logs::Output;
 use coshell_emulator::pool::Pool;
 use coshell_emulator::report::Report;
 
-/// The function's name in the path of a `coshell serve`: any is taken.
+/// The path at a `coshell serve`, which accepts any name of the function.
 const INVOCATIONS: &str = "/2015-03-31/functions/function/invocations";
 
-/// What `coshell invoke` is told.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
         coshell invoke examples/echo/function.sh.handler --event 'Hello'\n  \
@@ -44,38 +44,39 @@ const INVOCATIONS: &str = "/2015-03-31/functions/function/invocations";
         coshell invoke function.handler --event '{}' --repeat 1000\n  \
         coshell invoke --endpoint http://localhost:9000 --event '{}' --json\n\n\
         Exit status:\n  \
-        0  the handler gave a response\n  \
-        1  it failed: the error document is on standard output, and explained on standard error\n  \
-        2  nothing was invoked: wrong use, or the bootstrap cannot be started")]
+        0  the handler returned a response\n  \
+        1  it failed: the error document is on standard output, an explanation on standard error\n  \
+        2  nothing was invoked: wrong usage, or the bootstrap cannot be started\n  \
+        128 + n  ended by signal n")]
 pub struct InvokeArguments {
-    /// The handler, as Lambda has it: [dir/]file[.sh].function, or a script or an executable with
-    /// its arguments; relative to the task root [default: $_HANDLER]
+    /// The handler, as on Lambda: [dir/]file[.sh].function, or a script or an executable with its arguments; relative to the
+    /// task root [default: $_HANDLER]
     #[arg(conflicts_with = "endpoint")]
     pub handler: Option<OsString>,
 
-    /// The event itself
+    /// The event
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub event: Option<OsString>,
 
-    /// A file that holds the event; - is standard input. With neither this nor --event, standard
-    /// input is the event, unless it is a terminal: then the event is empty
+    /// A file with the event; - is standard input. Without --event, --event-file and --sample, the event comes from standard
+    /// input; if that is a terminal, the event is empty
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "event")]
     pub event_file: Option<PathBuf>,
 
-    /// A sample event of this service, in place of an own one
+    /// Send a sample event of this service
     #[arg(long, value_name = "NAME", conflicts_with_all = ["event", "event_file"])]
     pub sample: Option<Sample>,
 
-    /// Invoke so many times, one after another in one sandbox, and tell how long it took; the
-    /// answer that is shown is the last one, or else the first failure
+    /// Invoke N times, one after another in one sandbox, and print how long it took. Shows the first failure or, if there is
+    /// none, the last response
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..))]
     pub repeat: u32,
 
-    /// Print an object for machines: the answer, what it took, and the end of the log
+    /// Print a JSON object: the response or the error, the durations, and the end of the log
     #[arg(long)]
     pub json: bool,
 
-    /// Call a `coshell serve` that runs at this address, in place of a sandbox for this call
+    /// Call a running `coshell serve` at this URL instead of starting a sandbox
     #[arg(long, value_name = "URL", conflicts_with_all = ["task_root", "timeout", "memory", "variables", "variable_files", "dotenv_files", "bootstrap"])]
     pub endpoint: Option<String>,
 
@@ -84,22 +85,17 @@ pub struct InvokeArguments {
     pub function: FunctionArguments,
 }
 
-/// How invoking ended.
-enum Ending {
+enum Completion {
     Done(Box<Outcome>),
-    /// The user stopped it, with this signal.
-    Stopped(u8),
+    /// The user stopped the invocations with this signal.
+    Interrupted(u8),
 }
 
-/// Invokes the handler. Blocks as long as that takes; each time the timeout and 2 s at most.
-///
-/// # Errors
-/// When nothing could be invoked, or the answer cannot be written.
 pub(crate) fn run(arguments: &InvokeArguments) -> Result<ExitCode, Error> {
-    // Before there are signal handlers: Ctrl-C ends a read from the terminal as everywhere.
+    // Read the event before installing signal handlers, so that Ctrl-C ends a read from the terminal as usual.
     let event = read_event(arguments)?;
-    let ending = match (&arguments.endpoint, &arguments.handler) {
-        (Some(endpoint), _) => call_endpoint(endpoint, &event, arguments)?,
+    let completion = match (&arguments.endpoint, &arguments.handler) {
+        (Some(endpoint), _) => invoke_at_endpoint(endpoint, &event, arguments)?,
         (None, handler) => {
             let handler = handler.clone().or_else(handler_variable);
             let handler = handler.ok_or_else(|| Error::Misuse {
@@ -107,38 +103,38 @@ pub(crate) fn run(arguments: &InvokeArguments) -> Result<ExitCode, Error> {
                 cause: "neither an argument nor _HANDLER names a handler; for example: coshell invoke function.sh.handler"
                     .to_owned(),
             })?;
-            call_sandbox(&handler, &event, arguments)?
+            invoke_in_sandbox(&handler, &event, arguments)?
         }
     };
-    match ending {
-        Ending::Done(outcome) => show(&outcome, arguments),
-        Ending::Stopped(signal) => Ok(ExitCode::from(128 + signal)),
+    match completion {
+        Completion::Done(outcome) => show(&outcome, arguments),
+        Completion::Interrupted(signal) => Ok(ExitCode::from(128 + signal)),
     }
 }
 
-fn call_sandbox(
+fn invoke_in_sandbox(
     handler: &OsString,
     event: &Bytes,
     arguments: &InvokeArguments,
-) -> Result<Ending, Error> {
+) -> Result<Completion, Error> {
     let function = arguments.function.function(handler.clone())?;
     let output = Output::standard_error().map_err(Error::io("cannot use standard error"))?;
-    tokio_of_one_thread()?.block_on(async {
+    single_threaded_runtime()?.block_on(async {
         let stop = stop_signal()?;
         let pool = Pool::new(function, 0, output, Faults::default());
-        let ending = tokio::select! {
-            biased; // what is done counts
-            outcome = call_pool(&pool, event, arguments.repeat) => {
-                Ok(Ending::Done(Box::new(outcome?)))
+        let completion = tokio::select! {
+            biased; // an outcome counts, even if a signal has come by now
+            outcome = invoke_repeatedly(&pool, event, arguments.repeat) => {
+                Ok(Completion::Done(Box::new(outcome?)))
             }
-            signal = stop => Ok(Ending::Stopped(signal)),
+            signal = stop => Ok(Completion::Interrupted(signal)),
         };
         pool.close().await;
-        ending
+        completion
     })
 }
 
-async fn call_pool(pool: &Arc<Pool>, event: &Bytes, repeat: u32) -> Result<Outcome, Error> {
+async fn invoke_repeatedly(pool: &Arc<Pool>, event: &Bytes, repeat: u32) -> Result<Outcome, Error> {
     let mut outcome: Option<Outcome> = None;
     for _ in 0..repeat {
         let event = Event {
@@ -146,33 +142,32 @@ async fn call_pool(pool: &Arc<Pool>, event: &Bytes, repeat: u32) -> Result<Outco
             ..Event::default()
         };
         let begun_at = Instant::now();
-        let reply = pool.invoke_once(event).await.map_err(Error::Emulator)?;
+        let reply = invoke_once(pool, event).await.map_err(Error::Emulator)?;
         let answer = reply.answer.whole().await;
         let elapsed = begun_at.elapsed();
         let report = reply.report.await.ok();
         let request_id = report.as_ref().map(|report| report.request_id.clone());
-        let called = Called {
+        let call = Call {
             answer,
             elapsed,
             request_id: request_id.unwrap_or_default(),
             report,
         };
-        outcome = Some(Outcome::with(outcome, called));
+        outcome = Some(Outcome::add(outcome, call));
     }
-    // clap sees to it that there is at least one.
+    // clap allows no `--repeat 0`.
     outcome.ok_or_else(|| Error::Misuse {
         what: "cannot invoke the handler".to_owned(),
         cause: "zero times".to_owned(),
     })
 }
 
-/// Calls a server; Ctrl-C ends us as any program.
-fn call_endpoint(
+fn invoke_at_endpoint(
     endpoint: &str,
     event: &Bytes,
     arguments: &InvokeArguments,
-) -> Result<Ending, Error> {
-    let what = format!("cannot invoke at {endpoint}");
+) -> Result<Completion, Error> {
+    let what = format!("cannot invoke the function at {endpoint}");
     let misuse = |cause: String| Error::Misuse {
         what: what.clone(),
         cause,
@@ -215,17 +210,17 @@ fn call_endpoint(
         if response.status() != 200 {
             let text = String::from_utf8_lossy(&body);
             return Err(misuse(format!(
-                "it answered {}: {}",
+                "the server answered {}: {}",
                 response.status(),
                 text.trim_end()
             )));
         }
         let answer = match header("x-amz-function-error") {
-            Some(_) => Err(Failure::of_runtime(None, body)),
+            Some(_) => Err(Failure::from_runtime(None, body)),
             None => Ok(body),
         };
         let log = header("x-amz-log-result").and_then(|log| BASE64_STANDARD.decode(log).ok());
-        let called = Called {
+        let call = Call {
             answer,
             elapsed,
             request_id: header("x-amzn-requestid").unwrap_or_default(),
@@ -234,31 +229,31 @@ fn call_endpoint(
                 ..Report::default()
             }),
         };
-        outcome = Some(Outcome::with(outcome, called));
+        outcome = Some(Outcome::add(outcome, call));
     }
     let outcome = outcome.ok_or_else(|| misuse("zero times".to_owned()))?;
-    Ok(Ending::Done(Box::new(outcome)))
+    Ok(Completion::Done(Box::new(outcome)))
 }
 
 fn show(outcome: &Outcome, arguments: &InvokeArguments) -> Result<ExitCode, Error> {
     let shown = &outcome.shown;
     if arguments.json {
-        write_answer(told(outcome).to_string().as_bytes(), b"\n")?;
+        write_answer(to_json(outcome).to_string().as_bytes(), b"\n")?;
     } else {
         match &shown.answer {
             Ok(response) => write_answer(response, b"")?,
             Err(failure) => {
-                // One message: people at a terminal read it in the log, and do not need the document.
+                // At a terminal the explanation below is enough.
                 if !io::stdout().is_terminal() || !io::stderr().is_terminal() {
                     write_answer(&failure.document, b"\n")?;
                 }
                 let log = shown.report.as_ref().map(|report| &*report.log_tail);
                 let log = log.unwrap_or_default();
-                eprint!("{}", explain(&failure.document, log, has_colour()));
+                eprint!("{}", explain_error(&failure.document, log, has_colour()));
             }
         }
         if arguments.repeat > 1 {
-            eprint!("{}", summary(outcome));
+            eprint!("{}", latency_summary(outcome));
         }
     }
     Ok(match outcome.failures {
@@ -284,13 +279,13 @@ fn read_event(arguments: &InvokeArguments) -> Result<Bytes, Error> {
     let event = event.map_err(Error::io(&what))?;
     if event.len() > MAX_EVENT_BYTES {
         let cause =
-            format!("more than {MAX_EVENT_BYTES} bytes (6 MiB), the most that Lambda takes");
+            format!("it has more than {MAX_EVENT_BYTES} bytes (6 MiB), which is Lambda's limit");
         return Err(Error::Misuse { what, cause });
     }
     Ok(event.into())
 }
 
-/// Reads to the end, but only one byte more than an event may have.
+/// Reads to the end, but at most one byte more than an event may have.
 fn read_limited(source: impl Read) -> io::Result<Vec<u8>> {
     let mut event = Vec::new();
     source
@@ -300,7 +295,7 @@ fn read_limited(source: impl Read) -> io::Result<Vec<u8>> {
 }
 
 fn write_answer(answer: &[u8], end: &[u8]) -> Result<(), Error> {
-    // Not `io::stdout`, which looks for newlines through all of it.
+    // `io::stdout` would search the whole answer for newlines.
     let write = || {
         let mut stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         stdout.write_all(answer)?;

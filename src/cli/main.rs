@@ -1,14 +1,14 @@
-//! The command line: one file a subcommand (check.rs, compare.rs, completions.rs, entrypoint.rs, invoke.rs, man.rs,
-//! package.rs, serve.rs).
+//! The command line. Each subcommand has a file: check.rs, compare.rs, completions.rs, entrypoint.rs, invoke.rs, man.rs,
+//! package.rs, serve.rs.
 //!
-//! The definitions here and there are the help texts too. A subcommand gives its exit status, or
-//! an [`Error`](error::Error) that is printed here; none of them ends the process itself.
+//! The doc comments of commands and options are their help texts. A subcommand returns its exit status, or an
+//! [`Error`](error::Error) that is printed here. None of them exits by itself.
 //!
-//! `coshell bootstrap [HANDLER]` is what the emulator starts in a sandbox, and `coshell entrypoint
-//! [HANDLER]` is the same on Lambda. They are taken out first: nothing of what people need (clap,
-//! tokio) delays the start of `bootstrap`.
+//! The emulator starts `coshell bootstrap [HANDLER]` in a sandbox, and on Lambda `coshell entrypoint [HANDLER]` does the
+//! same. `main` handles both before it uses clap or tokio, which would delay the cold start.
 
 mod address;
+mod aws_emulator;
 mod check;
 #[cfg(feature = "compare")]
 mod compare;
@@ -18,13 +18,14 @@ mod env_file;
 mod error;
 mod function;
 mod function_url;
-mod greeting;
 mod invoke;
 mod man;
 mod outcome;
 mod package;
 mod samples;
 mod serve;
+mod server;
+mod startup_message;
 mod terminal;
 
 use std::env;
@@ -34,8 +35,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use aws_emulator::translate_aws_emulator_arguments;
 use error::MISUSE;
-use serve::from_aws_emulator;
 
 /// Run bash functions as AWS Lambda runs them.
 #[derive(Debug, clap::Parser)]
@@ -47,81 +48,80 @@ use serve::from_aws_emulator;
         coshell package src --handler function.sh.handler -o function.zip\n  \
         coshell man invoke | man -l -")]
 pub struct Arguments {
-    /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// The subcommands.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Serve a handler over HTTP, on this machine, as Lambda would
+    /// Serve a handler over HTTP on this machine, as Lambda does
     ///
-    /// Takes the calls that Lambda takes, of the AWS CLI, of the SDKs and of curl, starts sandboxes
-    /// for them, and prints what the handler logs, with Lambda's own lines around it, to standard
-    /// output.
+    /// Accepts the same calls as Lambda, from the AWS CLI, the SDKs and curl. Starts sandboxes on demand, and prints the
+    /// handler's log to standard output, with Lambda's lines START, END and REPORT around it.
     Serve(Box<serve::ServeArguments>),
-    /// Be the entry point of a container image
+    /// Run as the entry point of a container image, on Lambda or elsewhere
     ///
-    /// On Lambda this is bootstrap, for the handler that is named. Anywhere else it is serve, at 0.0.0.0:8080, where
-    /// AWS's images have their emulator. Where PORT is set, as on Knative and other platforms for HTTP containers, it
-    /// serves the function URL alone, at that port.
-    Entrypoint(Box<serve::ServeArguments>),
-    /// Invoke a handler, on this machine
+    /// On Lambda this is the bootstrap, for the given handler. Elsewhere it is `coshell serve` on 0.0.0.0:8080, the address
+    /// of the emulator in AWS's images. If PORT is set, as on Knative and other platforms for HTTP containers, it serves
+    /// only the function URL, on that port.
+    Entrypoint(Box<entrypoint::EntrypointArguments>),
+    /// Invoke a handler once, on this machine
     ///
-    /// Starts a sandbox with the environment that Lambda gives, hands it the event, prints the
-    /// response exactly as it is, and stops the sandbox. What the handler writes to standard error
-    /// is its log, and goes to standard error.
+    /// Starts a sandbox with the environment that Lambda provides, sends it the event, prints the response unchanged, and
+    /// stops the sandbox. The handler's standard error is its log and goes to standard error.
     Invoke(Box<invoke::InvokeArguments>),
-    /// Check a handler before it is deployed
+    /// Check a handler before you deploy it
     ///
-    /// Tells what would go wrong on Lambda, of what can be seen here: names, syntax, line ends, rights, commands that the
-    /// image lacks, variables that are too large, and what shellcheck finds if it is installed. Runs nothing of the handler.
+    /// Reports what would go wrong on Lambda, as far as it can be seen on this machine: names, syntax, line endings, permissions,
+    /// commands that the image lacks, variables that are too large, and what shellcheck finds, if it is installed. Does not
+    /// run the handler.
     Check(check::CheckArguments),
     /// Package a function for Lambda: as a zip file, a layer, or a folder for docker build
     ///
-    /// Puts bootstrap and the files of a function in a zip file, after it has checked them as `coshell check` does. The
-    /// same files give the same bytes, everywhere and at any time.
+    /// Checks the function as `coshell check` does, and then puts bootstrap and the function's files into the package. The
+    /// same files always give the same bytes.
     Package(Box<package::PackageArguments>),
-    /// Compare runtimes: cold starts and warm invocations, side by side
+    /// Compare the cold starts and warm invocations of several runtimes
     ///
-    /// Runs several runtimes on the same handler and the same events, in turn, checks every answer, and tells which is
-    /// faster, by how much, and how sure that is. Or takes the figures from logs of Lambda.
+    /// Runs the runtimes in turn with the same handler and the same events, checks every answer, and reports which is
+    /// faster, by how much, and how certain that is. Or takes the figures from Lambda's logs.
     #[cfg(feature = "compare")]
     Compare(Box<compare::CompareArguments>),
     /// Print a script that completes coshell's command line
     ///
-    /// The shell has to read it: see the examples.
+    /// Your shell has to read the script: see the examples.
     Completions(completions::CompletionsArguments),
     /// Print a manual page
     ///
-    /// The page is in roff, as man(1) reads it.
+    /// The page is in roff, the format that man(1) reads.
     Man(man::ManArguments),
 }
 
 fn main() -> ExitCode {
-    let mut words = env::args_os();
-    let name = words.next().unwrap_or_default();
+    let mut arguments = env::args_os();
+    let name = arguments.next().unwrap_or_default();
     let is_aws_emulator = Path::new(&name).file_name() == Some("aws-lambda-rie".as_ref());
     let is_lambda = || env::var_os("AWS_LAMBDA_RUNTIME_API").is_some_and(|api| !api.is_empty());
-    let is_bootstrap = |word: OsString| word == "bootstrap" || word == "entrypoint" && is_lambda();
+    let is_bootstrap = |subcommand: OsString| {
+        subcommand == "bootstrap" || subcommand == "entrypoint" && is_lambda()
+    };
     if !is_aws_emulator && env::args_os().nth(1).is_some_and(is_bootstrap) {
-        return coshell_bootstrap::bootstrap(words.nth(1));
+        return coshell_bootstrap::bootstrap(arguments.nth(1));
     }
     #[cfg(feature = "compare")]
     if !is_aws_emulator
         && env::args_os()
             .nth(1)
-            .is_some_and(|word| word == coshell_compare::floor::WORD)
+            .is_some_and(|subcommand| subcommand == coshell_compare::floor::WORD)
     {
         return coshell_compare::floor::serve();
     }
     let arguments = if is_aws_emulator {
-        Arguments::parse_from(from_aws_emulator(words))
+        Arguments::parse_from(translate_aws_emulator_arguments(arguments))
     } else {
         Arguments::parse()
     };
-    let done = match arguments.command {
+    let result = match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Entrypoint(arguments) => entrypoint::run(*arguments),
         Command::Invoke(arguments) => invoke::run(&arguments),
@@ -132,7 +132,7 @@ fn main() -> ExitCode {
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),
     };
-    done.unwrap_or_else(|error| {
+    result.unwrap_or_else(|error| {
         eprintln!("coshell: {}", check::printable(&error.to_string()));
         ExitCode::from(MISUSE)
     })

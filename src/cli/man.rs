@@ -1,7 +1,7 @@
-//! `coshell man`: the help texts as manual pages, of coshell itself and of each subcommand.
+//! `coshell man`: the help texts as manual pages, for coshell itself and for every subcommand.
 //!
-//! Made from the same definitions as `--help`, so that it cannot fall behind it. What `clap_mangen`
-//! would run together in one paragraph, the part below the options, gets a section for each heading.
+//! The pages are generated from the same definitions as `--help`, so both always agree. `clap_mangen` would join the text
+//! after the options into one paragraph; here each heading in it becomes a section.
 
 use std::ffi::OsStr;
 use std::io::{self, Write};
@@ -16,31 +16,26 @@ use crate::Arguments;
 use crate::error::Error;
 use crate::terminal::print;
 
-/// What `coshell man` is told.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
         coshell man | man -l -\n  \
         coshell man invoke | man -l -\n  \
         coshell man > ~/.local/share/man/man1/coshell.1")]
 pub struct ManArguments {
-    /// The subcommand that the page is about; without it, coshell itself
+    /// The subcommand to describe [default: coshell itself]
     #[arg(value_parser = SubcommandName)]
     pub subcommand: Option<String>,
 }
 
-/// Prints the page.
-///
-/// # Errors
-/// When standard output takes no more.
 pub(crate) fn run(arguments: &ManArguments) -> Result<ExitCode, Error> {
     let mut page = Vec::new();
     render(arguments.subcommand.as_deref(), &mut page)
-        .map_err(Error::io("cannot make manual page"))?;
+        .map_err(Error::io("cannot write the manual page"))?;
     print(&page)
 }
 
-/// Takes the name of a subcommand. The names are asked for when one is parsed: they are not known
-/// while the definitions that this is part of are made.
+/// Parses the name of a subcommand. It looks the names up when it parses, because they are not known while clap still
+/// builds the definitions that this parser is part of.
 #[derive(Debug, Clone)]
 struct SubcommandName;
 
@@ -73,7 +68,7 @@ impl TypedValueParser for SubcommandName {
 }
 
 fn render(subcommand: Option<&str>, page: &mut Vec<u8>) -> io::Result<()> {
-    // `coshell man invoke` is there for what `coshell help invoke` says.
+    // A manual page needs no subcommand `help`.
     let mut command = Arguments::command().disable_help_subcommand(true);
     command.build();
     let version = command.get_version().unwrap_or_default().to_owned();
@@ -88,7 +83,7 @@ fn render(subcommand: Option<&str>, page: &mut Vec<u8>) -> io::Result<()> {
         .or_else(|| command.get_after_help());
     let man = Man::new(command.clone());
 
-    // Not by `render_title`, which leaves an empty date out: the version would be taken for it.
+    // `render_title` omits an empty date, and then the version would be taken for the date.
     writeln!(page, ".TH {title} 1 \"\" \"coshell {version}\"")?;
     man.render_name_section(page)?;
     man.render_synopsis_section(page)?;
@@ -100,8 +95,7 @@ fn render(subcommand: Option<&str>, page: &mut Vec<u8>) -> io::Result<()> {
     sections(&below.map(ToString::to_string).unwrap_or_default()).to_writer(page)
 }
 
-/// `Heading:` and indented lines below it, as sections that keep their lines; other lines as
-/// paragraphs.
+/// Turns `Heading:` into a section that keeps the breaks of the indented lines below it, and other lines into paragraphs.
 fn sections(below: &str) -> Roff {
     let mut roff = Roff::new();
     let mut is_filled = true;
@@ -132,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headings_below_the_options_become_sections() {
+    fn headings_after_the_options_become_sections() {
         let below =
             "Examples:\n  coshell man\n  .a -b\n\nIt ends.\nIn order.\n\nExit status:\n  0  good";
         let page = sections(below).to_roff();

@@ -1,4 +1,4 @@
-//! What `invoke` has to show: for people, and for machines.
+//! The outcome of `coshell invoke`, as text for people and as JSON.
 
 use std::fmt::Write;
 use std::io::{self, IsTerminal};
@@ -9,46 +9,44 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
 
-use coshell_emulator::exchange::Failure;
+use coshell_emulator::failure::Failure;
 use coshell_emulator::logs::is_colour_refused;
-use coshell_emulator::report::{Report, ms_of};
+use coshell_emulator::report::{Report, to_ms};
 use coshell_wire::ErrorDocument;
 
-/// One invocation, as its caller sees it.
-pub(crate) struct Called {
-    /// The response, or the failure.
+/// One invocation, as the caller sees it.
+pub(crate) struct Call {
     pub answer: Result<Bytes, Failure>,
     /// From the call to the whole answer.
     pub elapsed: Duration,
-    /// Names it; empty if it was not told.
+    /// Empty if it is not known.
     pub request_id: String,
-    /// What it took in the sandbox, if there is one of ours.
+    /// From the sandbox. A server reports only the end of the log.
     pub report: Option<Report>,
 }
 
-/// What all invocations together gave.
+/// All invocations of one `coshell invoke`.
 pub(crate) struct Outcome {
-    /// The last one, but the first failure if there is one.
-    pub shown: Called,
-    /// How long each took, in their order.
+    /// The first failure or, if there is none, the last invocation.
+    pub shown: Call,
+    /// In the order of the invocations.
     pub elapsed: Vec<Duration>,
-    /// How many failed.
     pub failures: usize,
 }
 
 impl Outcome {
-    /// The last answer is shown, but the first failure if there is one.
-    pub(crate) fn with(outcome: Option<Self>, called: Called) -> Self {
-        let is_failure = called.answer.is_err();
-        let elapsed = called.elapsed;
+    /// Adds an invocation to the outcome so far.
+    pub(crate) fn add(outcome: Option<Self>, call: Call) -> Self {
+        let is_failure = call.answer.is_err();
+        let elapsed = call.elapsed;
         let mut outcome = match outcome {
             Some(known) if known.failures > 0 => known,
             Some(known) => Self {
-                shown: called,
+                shown: call,
                 ..known
             },
             None => Self {
-                shown: called,
+                shown: call,
                 elapsed: Vec::new(),
                 failures: 0,
             },
@@ -59,18 +57,18 @@ impl Outcome {
     }
 }
 
-/// The outcome for machines. A response that is not UTF-8 is base64.
-pub(crate) fn told(outcome: &Outcome) -> Value {
+/// The object of `--json`. A response that is not UTF-8 is base64.
+pub(crate) fn to_json(outcome: &Outcome) -> Value {
     let shown = &outcome.shown;
-    let mut told = Map::new();
-    told.insert("requestId".to_owned(), shown.request_id.clone().into());
+    let mut object = Map::new();
+    object.insert("requestId".to_owned(), shown.request_id.clone().into());
     match &shown.answer {
         Ok(response) => {
             let text = std::str::from_utf8(response);
-            told.insert("isBase64Encoded".to_owned(), text.is_err().into());
+            object.insert("isBase64Encoded".to_owned(), text.is_err().into());
             let text = text.map(ToOwned::to_owned);
             let text = text.unwrap_or_else(|_| BASE64_STANDARD.encode(response));
-            told.insert("response".to_owned(), text.into());
+            object.insert("response".to_owned(), text.into());
         }
         Err(failure) => {
             let document = serde_json::from_slice::<Value>(&failure.document);
@@ -79,25 +77,25 @@ pub(crate) fn told(outcome: &Outcome) -> Value {
                     .into_owned()
                     .into()
             };
-            told.insert("error".to_owned(), document.unwrap_or_else(|_| text()));
+            object.insert("error".to_owned(), document.unwrap_or_else(|_| text()));
         }
     }
-    told.insert("elapsedMs".to_owned(), ms_of(shown.elapsed).into());
+    object.insert("elapsedMs".to_owned(), to_ms(shown.elapsed).into());
     if let Some(report) = &shown.report {
-        // A server tells of nothing but the log.
+        // The report of a server has no figures.
         if report.memory_mb > 0 {
-            told.insert("durationMs".to_owned(), ms_of(report.duration).into());
-            told.insert("maxMemoryUsedMb".to_owned(), report.max_memory_mb.into());
+            object.insert("durationMs".to_owned(), to_ms(report.duration).into());
+            object.insert("maxMemoryUsedMb".to_owned(), report.max_memory_mb.into());
         }
         let log = String::from_utf8_lossy(&report.log_tail).into_owned();
-        told.insert("logTail".to_owned(), log.into());
+        object.insert("logTail".to_owned(), log.into());
     }
     if outcome.elapsed.len() > 1 {
         let mut sorted = outcome.elapsed.clone();
         sorted.sort_unstable();
         let figures =
-            FIGURES.map(|(name, share)| (name.to_owned(), ms_of(quantile(&sorted, share)).into()));
-        told.insert(
+            FIGURES.map(|(name, share)| (name.to_owned(), to_ms(quantile(&sorted, share)).into()));
+        object.insert(
             "repeat".to_owned(),
             json!({
                 "count": sorted.len(),
@@ -106,10 +104,10 @@ pub(crate) fn told(outcome: &Outcome) -> Value {
             }),
         );
     }
-    told.into()
+    object.into()
 }
 
-/// What is told of many latencies, as shares of them that were not longer.
+/// The figures to show of many latencies, and the share of the latencies that are not longer.
 const FIGURES: [(&str, f64); 5] = [
     ("min", 0.0),
     ("p50", 0.5),
@@ -133,8 +131,8 @@ fn quantile(sorted: &[Duration], share: f64) -> Duration {
         .unwrap_or_default()
 }
 
-/// How long many invocations took, for people. The first has the init in it, and stands apart.
-pub(crate) fn summary(outcome: &Outcome) -> String {
+/// The latencies of many invocations as text. The first has a line of its own, because it includes the init.
+pub(crate) fn latency_summary(outcome: &Outcome) -> String {
     let ms = |duration: Duration| format!("{:.3} ms", duration.as_secs_f64() * 1e3);
     let count = outcome.elapsed.len();
     let mut text = format!("{count} invocations, {} failed\n", outcome.failures);
@@ -150,14 +148,14 @@ pub(crate) fn summary(outcome: &Outcome) -> String {
     text
 }
 
-/// Whether standard error is to have colours.
+/// Whether to use colours on standard error.
 pub(crate) fn has_colour() -> bool {
     io::stderr().is_terminal() && !is_colour_refused()
 }
 
-/// An error document for people: the type and the message, unless the `log` above ends with them, and below them a
-/// frame a line.
-pub(crate) fn explain(document: &[u8], log: &[u8], has_colour: bool) -> String {
+/// An error document as text: the type and the message, unless the `log` has shown them already, and below them a line for
+/// every stack frame.
+pub(crate) fn explain_error(document: &[u8], log: &[u8], has_colour: bool) -> String {
     let Some(document) = ErrorDocument::from_json(document) else {
         return "coshell: the error document is not a JSON object\n".to_owned();
     };
@@ -197,28 +195,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn error_is_explained_with_its_stack_indented() {
+    fn explanation_has_an_indented_stack() {
         let document = br#"{"errorType":"Function.HandlerFailed","errorMessage":"status 3\nlast words\n","stackTrace":["greet (hello.sh:4)","main (hello.sh:9)"]}"#;
         assert_eq!(
-            explain(document, b"", false),
+            explain_error(document, b"", false),
             "Function.HandlerFailed: status 3\nlast words\n    greet (hello.sh:4)\n    main (hello.sh:9)\n"
         );
         let log = b"bootstrap: error: Function.HandlerFailed: status 3 (request id x)\n";
         let frames = "    greet (hello.sh:4)\n    main (hello.sh:9)\n";
-        assert_eq!(explain(document, log, false), frames);
+        assert_eq!(explain_error(document, log, false), frames);
         assert!(
-            explain(document, b"", true).starts_with("\x1b[1;31mFunction.HandlerFailed\x1b[0m: ")
+            explain_error(document, b"", true)
+                .starts_with("\x1b[1;31mFunction.HandlerFailed\x1b[0m: ")
         );
     }
 
     #[test]
-    fn error_document_of_another_kind_is_no_failure_of_ours() {
+    fn unexpected_error_document_is_explained_too() {
         assert_eq!(
-            explain(b"oops", b"", false),
+            explain_error(b"oops", b"", false),
             "coshell: the error document is not a JSON object\n"
         );
         assert_eq!(
-            explain(br#"{"errorMessage":"no type"}"#, b"", false),
+            explain_error(br#"{"errorMessage":"no type"}"#, b"", false),
             "Unhandled: no type\n"
         );
     }
@@ -235,21 +234,21 @@ mod tests {
     }
 
     #[test]
-    fn first_failure_is_shown_and_else_the_last_answer() {
-        let called = |answer: Result<&'static str, &'static str>| Called {
+    fn first_failure_or_else_the_last_answer_is_shown() {
+        let call = |answer: Result<&'static str, &'static str>| Call {
             answer: answer
                 .map(|text| Bytes::from_static(text.as_bytes()))
-                .map_err(|text| Failure::of_runtime(Some(text), Bytes::new())),
+                .map_err(|text| Failure::from_runtime(Some(text), Bytes::new())),
             elapsed: Duration::ZERO,
             request_id: String::new(),
             report: None,
         };
         let shown = |answers: &[Result<&'static str, &'static str>]| {
-            let outcomes = answers.iter().map(|answer| called(*answer));
-            let outcome = outcomes.fold(None, |known, one| Some(Outcome::with(known, one)));
+            let calls = answers.iter().map(|answer| call(*answer));
+            let outcome = calls.fold(None, |outcome, call| Some(Outcome::add(outcome, call)));
             outcome.map(|outcome| {
                 (
-                    outcome.shown.answer.map_err(|one| one.error_type),
+                    outcome.shown.answer.map_err(|failure| failure.error_type),
                     outcome.failures,
                 )
             })

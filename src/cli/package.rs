@@ -14,11 +14,10 @@ use crate::check::{CheckOptions, as_text, printable};
 use crate::error::Error;
 use crate::outcome::has_colour;
 use crate::terminal::print;
-use coshell_emulator::logs::say;
+use coshell_emulator::logs::eprint;
 use coshell_package::bootstrap::{self, Architecture};
 use coshell_package::{self, Destination, MAX_UPLOAD_BYTES, Order, Package, Written};
 
-/// What `coshell package` is told.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("destination").required(true).args(["output", "image_context"])))]
 #[command(after_help = "Examples:\n  \
@@ -95,11 +94,11 @@ pub struct PackageArguments {
 /// Packages, and tells what was made.
 ///
 /// # Errors
-/// When the package cannot be made. One that is refused is told here, and has a status of its own.
+/// When the package cannot be made. One that is refused is reported here, and has a status of its own.
 pub(crate) fn run(arguments: &PackageArguments) -> Result<ExitCode, Error> {
     match package(arguments) {
         Err(Error::Package(error @ coshell_package::Error::Refused { .. })) => {
-            say(error);
+            eprint(error);
             Ok(ExitCode::FAILURE)
         }
         Err(Error::Package(coshell_package::Error::Stopped { signal })) => {
@@ -112,7 +111,7 @@ pub(crate) fn run(arguments: &PackageArguments) -> Result<ExitCode, Error> {
 fn package(arguments: &PackageArguments) -> Result<ExitCode, Error> {
     let package = Package::prepare(order(arguments)?).map_err(Error::Package)?;
     for glob in &package.idle_excludes {
-        say(format_args!("--exclude {glob} matches nothing"));
+        eprint(format_args!("--exclude {glob} matches nothing"));
     }
     if let Some(handler) = &arguments.handler {
         let task_root = package.task_root().to_owned();
@@ -152,7 +151,7 @@ fn package(arguments: &PackageArguments) -> Result<ExitCode, Error> {
     if let Some(zip) = &written.zip
         && zip.bytes > MAX_UPLOAD_BYTES
     {
-        say(format_args!(
+        eprint(format_args!(
             "{place} has {} bytes: above {MAX_UPLOAD_BYTES} Lambda takes it by way of S3 alone",
             zip.bytes
         ));

@@ -1,12 +1,11 @@
-//! Events as AWS's services send them, for `coshell invoke --sample`.
+//! Sample events for `coshell invoke --sample`.
 //!
-//! The documents in samples/ are our own, of the shapes that AWS publishes: with every field, the
-//! optional ones too, and with values that belong to nobody. The four for HTTP are one and the same
-//! request, so that they show where the shapes differ.
+//! We wrote the documents in samples/ ourselves, in the format that AWS publishes: with every field, even the optional
+//! ones, and with made-up values. The four HTTP samples describe the same request, to show how the formats differ.
 
 use clap::ValueEnum;
 
-/// A sample event. The first line of each is what `--help` says of it.
+/// A sample event. `--help` shows the first line of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Sample {
     /// An object was created in an S3 bucket
@@ -37,7 +36,7 @@ pub enum Sample {
     ///
     /// <https://docs.aws.amazon.com/lambda/latest/dg/services-alb.html>
     Alb,
-    /// An event of your own from an EventBridge bus
+    /// A custom event from an EventBridge bus
     ///
     /// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events-structure.html>
     #[value(name = "eventbridge")]
@@ -47,7 +46,7 @@ pub enum Sample {
     /// <https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html>
     #[value(name = "dynamodb")]
     DynamoDb,
-    /// A schedule of an EventBridge rule
+    /// A scheduled event of an EventBridge rule
     ///
     /// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-run-lambda-schedule.html>
     Scheduled,
@@ -56,11 +55,11 @@ pub enum Sample {
 impl Sample {
     /// The event as Lambda sends it: JSON on one line.
     pub fn event(self) -> String {
-        // Our documents have no line breaks but those between their parts.
+        // No string in the documents contains a line break.
         self.document().lines().map(str::trim_start).collect()
     }
 
-    /// The event: JSON on many lines, without a newline at its end.
+    /// The event as it is in the file, without the newline at its end.
     pub fn document(self) -> &'static str {
         let file = match self {
             Self::S3 => include_str!("samples/s3.json"),
@@ -99,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn samples_have_what_a_handler_reads_first() {
+    fn samples_have_the_fields_that_handlers_read_first() {
         let http = [
             (Sample::ApiGatewayV1, "/httpMethod", "/path"),
             (
@@ -116,12 +115,12 @@ mod tests {
         ];
         for (sample, method, path) in http {
             let event = parsed(sample);
-            let at = |pointer| event.pointer(pointer);
-            assert_eq!(at(method), Some(&json!("POST")), "{sample:?}");
-            assert_eq!(at(path), Some(&json!("/orders/1042")), "{sample:?}");
-            assert_eq!(at("/isBase64Encoded"), Some(&json!(false)), "{sample:?}");
+            let value = |pointer| event.pointer(pointer);
+            assert_eq!(value(method), Some(&json!("POST")), "{sample:?}");
+            assert_eq!(value(path), Some(&json!("/orders/1042")), "{sample:?}");
+            assert_eq!(value("/isBase64Encoded"), Some(&json!(false)), "{sample:?}");
             assert!(
-                at("/body").is_some_and(|body| body
+                value("/body").is_some_and(|body| body
                     .as_str()
                     .is_some_and(|body| serde_json::from_str::<Value>(body).is_ok())),
                 "{sample:?}"
@@ -161,9 +160,9 @@ mod tests {
         }
     }
 
-    /// Nothing that could be somebody's.
+    /// No sample has the account of a real person.
     #[test]
-    fn samples_are_of_one_account_in_one_region() {
+    fn samples_have_one_account_and_one_region() {
         for sample in Sample::value_variants() {
             for arn in sample.document().split("\"arn:aws:").skip(1) {
                 let parts: Vec<_> = arn.split(':').collect();
@@ -175,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn samples_have_the_names_of_their_files_and_a_line_of_help() {
+    fn samples_have_names_and_a_short_line_of_help() {
         let values = Sample::value_variants().iter().filter_map(|sample| {
             let value = sample.to_possible_value()?;
             Some((value.get_name().to_owned(), value.get_help()?.to_string()))
@@ -186,7 +185,7 @@ mod tests {
         for line in help {
             assert!(
                 line.len() < 60 && !line.contains("http"),
-                "{line} is no short line"
+                "{line} is not a short line"
             );
         }
     }

@@ -1,51 +1,28 @@
-//! `coshell serve`: a function that is called over HTTP, as behind Lambda.
+//! `coshell serve`: serves a function over HTTP, as Lambda does.
 //!
-//! Opens the doors of [`emulator`](coshell_emulator), starts the first sandbox, and serves until a
-//! signal comes. Takes the flags of AWS's emulator too, and its place: called as `aws-lambda-rie` it
-//! is that program.
+//! This file turns options and environment variables into a [`Function`] and [`ServerOptions`]. It also accepts the
+//! options and variables of AWS's emulator.
 
-use std::ffi::{OsStr, OsString};
-use std::future::IntoFuture;
+use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::serve::ListenerExt;
 use clap::{Args, ValueEnum, ValueHint};
-use tokio::net::TcpListener;
-use tokio::sync::Notify;
 
 use crate::address::{AWS_ADDRESS, Address, default_address, parse_port};
+use crate::aws_emulator::find_bootstrap;
 use crate::error::Error;
 use crate::function::{
     FunctionArguments, absolute, handler_variable, number_variable, parse_seconds, text_variable,
 };
 use crate::function_url::FunctionUrl;
-use crate::greeting::{State, greeting};
-use crate::terminal::{stop_signal, tokio_of_one_thread};
-use coshell_emulator::asynchronous::Events;
-use coshell_emulator::faults::{Fault, Faults};
-use coshell_emulator::invoke_api;
-use coshell_emulator::logs::{self, Output};
-use coshell_emulator::pool::Pool;
-use coshell_emulator::reload::Changes;
-use coshell_emulator::service::Service;
-use coshell_emulator::{self, Function, Scale, function_url, host};
+use crate::server::{self, ServerOptions};
+use crate::terminal::single_threaded_runtime;
+use coshell_emulator::faults::Fault;
+use coshell_emulator::{self, Function, Scale};
 
-/// Where Lambda looks for a bootstrap, and after that AWS's emulator.
-const BOOTSTRAPS: [&str; 3] = [
-    "/var/task/bootstrap",
-    "/opt/bootstrap",
-    "/var/runtime/bootstrap",
-];
-
-/// After so long coshell says that the function is still loading.
-const SLOW_INIT: Duration = Duration::from_millis(250);
-
-/// What `coshell serve` is told.
 #[derive(Debug, Args)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag")]
 #[command(after_help = "Examples:\n  \
@@ -56,105 +33,106 @@ const SLOW_INIT: Duration = Duration::from_millis(250);
         coshell serve site.handler --function-url --watch   # and open http://localhost:9000\n  \
         coshell serve --bootstrap ./bootstrap app.handler --concurrency 4 --timeout 3\n  \
         coshell serve legacy.sh --env STAGE=test --env-file .env\n\n\
-        Ends in order on SIGINT and SIGTERM, with exit status 0; 2 if it could not start.")]
+        Exit status:\n  \
+        0  it was stopped by SIGINT, SIGTERM or SIGHUP\n  \
+        2  it could not start")]
 pub struct ServeArguments {
-    /// The handler, as Lambda has it: [dir/]file[.sh].function, or a script or an executable with its
-    /// arguments, in one word; relative to the task root. Or else, as for AWS's emulator: a bootstrap, its arguments, and the handler as the last
-    /// of them
+    /// The handler, as on Lambda: [dir/]file[.sh].function, or a script or an executable with its arguments, quoted as one
+    /// argument; relative to the task root. Or, as for AWS's emulator: a bootstrap, its arguments and, last, the handler
     #[arg(
         value_name = "HANDLER",
-        long_help = "The handler, as Lambda has it: [dir/]file[.sh].function, or a script or an executable \
-                     with its arguments, in one word; relative to the task root [default: $_HANDLER]. Or else, as for AWS's \
-                     emulator: a bootstrap, its arguments, and the handler as the last of them"
+        long_help = "The handler, as on Lambda: [dir/]file[.sh].function, or a script or an executable with its arguments, \
+                     quoted as one argument; relative to the task root [default: $_HANDLER]. Or, as for AWS's emulator: a \
+                     bootstrap, its arguments and, last, the handler"
     )]
-    pub words: Vec<OsString>,
+    pub handler_or_command: Vec<OsString>,
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "their own are the help")]
     pub function: FunctionArguments,
 
-    /// The port to listen at
-    #[arg(long, short, help = "The port to listen at [default: 9000]")]
+    /// The port to listen on
+    #[arg(long, short, help = "The port to listen on [default: 9000]")]
     pub port: Option<u16>,
 
-    /// The address to listen at.
+    /// The address to listen on
     #[arg(
         long,
         value_name = "HOST[:PORT]",
         alias = "runtime-interface-emulator-address",
         value_parser = Address::parse,
-        help = "The address to listen at [default: 127.0.0.1, in a container 0.0.0.0]"
+        help = "The address to listen on [default: 127.0.0.1, in a container 0.0.0.0]"
     )]
     pub listen: Option<Address>,
 
-    /// Serve every other path as a function URL: HTTP in, HTTP out.
+    /// Serve every other path as a function URL
     #[arg(
         long,
         num_args = 0..=1,
         require_equals = true,
         value_name = "FORMAT",
         default_missing_value = "beside",
-        help = "Serve every other path as a function URL: HTTP in, HTTP out; with =only, every path; with =v1 or \
-                =alb as a REST API of API Gateway or a load balancer; =only,v1. $PORT, if set, is the port then"
+        help = "Serve every other path as a function URL: HTTP requests become events, answers become HTTP responses. \
+                =only serves nothing else; =v1 uses the events of a REST API of API Gateway, =alb those of a load balancer; \
+                =only,v1 does both. If $PORT is set, it is the default port"
     )]
     pub function_url: Option<FunctionUrl>,
 
-    /// Start anew when a file in the task root changes; what .gitignore leaves out is left out here, too
+    /// Restart when a file in the task root changes, unless .gitignore excludes it
     #[arg(long, short)]
     pub watch: bool,
 
-    /// What --watch leaves out besides, as in .gitignore; may be repeated
+    /// Files that --watch ignores too: a pattern as in .gitignore; may be repeated
     #[arg(long, value_name = "PATTERN", requires = "watch")]
     pub watch_ignore: Vec<String>,
 
-    /// Invocations under way when a signal comes may take so long to end [default: 0]
+    /// How long running invocations may take to finish after a signal [default: 0]
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     pub grace: Option<Duration>,
 
-    /// Up to so many sandboxes at a time, started on demand
+    /// Run up to N sandboxes at a time, started on demand
     #[arg(long, value_name = "N", default_value = "1", value_parser = parse_count)]
     pub concurrency: usize,
 
-    /// One sandbox with up to so many invocations at a time, as on Lambda Managed Instances
+    /// Run one sandbox with up to N invocations at a time, as Lambda Managed Instances do
     #[arg(long, value_name = "N", value_parser = parse_count, conflicts_with_all = ["concurrency", "snapstart"])]
     pub managed_instances: Option<usize>,
 
-    /// Play SnapStart: the sandbox waits after its init, and is restored for its first event
+    /// Emulate SnapStart: a sandbox waits after its init, and is restored for its first event
     #[arg(long, alias = "enable-init-caching")]
     pub snapstart: bool,
 
-    /// So many callers may wait when all sandboxes are busy; more get 429
+    /// How many callers may wait when all sandboxes are busy. Further callers get 429
     #[arg(long, value_name = "N", default_value = "1000")]
     pub queue: usize,
 
-    /// How long a failed event of invocation type Event waits for its second attempt; twice that for
-    /// the third
+    /// How long a failed event of invocation type Event waits before the second attempt. It waits twice as long before the
+    /// third
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = parse_seconds)]
     pub retry_delay: Duration,
 
-    /// Something that the Runtime API is to do wrong, once; may be repeated
+    /// Make the Runtime API fail once in this way; may be repeated
     #[arg(long = "fault", value_name = "NAME")]
     pub faults: Vec<Fault>,
 
-    /// Where the first sandbox finds the Runtime API [default: any free port of 127.0.0.1]
+    /// The address of the first sandbox's Runtime API [default: any free port of 127.0.0.1]
     #[arg(long, value_name = "HOST:PORT", value_parser = Address::parse)]
     pub runtime_api_address: Option<Address>,
 
-    /// The folder whose programs are started as external extensions
+    /// The folder of external extensions. Its programs are started with every sandbox
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, default_value = "/opt/extensions")]
     pub extensions: PathBuf,
 
-    /// How much coshell says of itself.
+    /// How much coshell prints about itself
     #[arg(
         long,
         value_name = "LEVEL",
         ignore_case = true,
-        help = "How much coshell says of itself: from error on, nothing but errors [default: $LOG_LEVEL \
-                if set, else info]"
+        help = "How much coshell prints about itself; from error on, only errors [default: $LOG_LEVEL if set, else info]"
     )]
     pub log_level: Option<LogLevel>,
 
-    /// As `aws-lambda-rie`: a single word is the bootstrap, and the address is 0.0.0.0:8080.
+    /// As `aws-lambda-rie`: a single argument is the bootstrap, and the address is 0.0.0.0:8080.
     #[arg(long, hide = true)]
     pub as_aws_emulator: bool,
 }
@@ -180,41 +158,27 @@ fn parse_count(text: &str) -> Result<usize, String> {
     }
 }
 
-/// Turns the words that AWS's emulator was called with into ours: its flags come first, and what
-/// follows the first other word is the bootstrap's.
-pub(crate) fn from_aws_emulator(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
-    let mut ours: Vec<OsString> =
-        vec!["coshell".into(), "serve".into(), "--as-aws-emulator".into()];
-    let mut words = words.peekable();
-    while let Some(word) = words.next_if(|word| is_flag(word)) {
-        let wants_value = word != "--enable-init-caching" && !word.to_string_lossy().contains('=');
-        ours.push(word);
-        ours.extend(if wants_value { words.next() } else { None });
-    }
-    ours.push("--".into());
-    ours.extend(words);
-    ours
-}
-
-fn is_flag(word: &OsStr) -> bool {
-    word.to_string_lossy().starts_with("--") && word != "--"
-}
-
-/// Serves until a signal comes.
-///
-/// # Errors
-/// When it cannot listen, or the bootstrap cannot be started.
 pub(crate) fn run(arguments: &ServeArguments) -> Result<ExitCode, Error> {
-    let function = function(arguments)?;
-    let address = address(arguments)?;
-    tokio_of_one_thread()?.block_on(serve(arguments, function, address))
+    let function = build_function(arguments)?;
+    let options = ServerOptions {
+        address: listen_address(arguments)?,
+        function_url: arguments.function_url,
+        watch: arguments.watch.then(|| arguments.watch_ignore.clone()),
+        grace: arguments.grace,
+        max_queued: arguments.queue,
+        retry_delay: arguments.retry_delay,
+        faults: arguments.faults.clone(),
+        is_quiet: log_level(arguments) >= LogLevel::Error,
+    };
+    single_threaded_runtime()?.block_on(server::serve(options, function))?;
+    Ok(ExitCode::SUCCESS)
 }
 
-fn function(arguments: &ServeArguments) -> Result<Function, Error> {
+fn build_function(arguments: &ServeArguments) -> Result<Function, Error> {
     let mut bootstrap: Vec<OsString> = Vec::new();
-    let handler = match arguments.words.as_slice() {
+    let handler = match arguments.handler_or_command.as_slice() {
         [] if arguments.as_aws_emulator => {
-            bootstrap.push(found_bootstrap()?);
+            bootstrap.push(find_bootstrap()?);
             handler_variable()
         }
         [] => handler_variable(),
@@ -224,7 +188,7 @@ fn function(arguments: &ServeArguments) -> Result<Function, Error> {
         }
         [handler] => Some(handler.clone()),
         [.., handler] => {
-            bootstrap.clone_from(&arguments.words);
+            bootstrap.clone_from(&arguments.handler_or_command);
             Some(handler.clone())
         }
     };
@@ -237,7 +201,7 @@ fn function(arguments: &ServeArguments) -> Result<Function, Error> {
     }
     let mut function = arguments.function.function(handler.unwrap_or_default())?;
     if let Some(program) = bootstrap.first_mut() {
-        // Another is looked for along PATH.
+        // A program that does not exist here is looked up in PATH.
         if Path::new(program).exists() {
             *program = absolute(Path::new(program))?.into();
         }
@@ -255,19 +219,7 @@ fn function(arguments: &ServeArguments) -> Result<Function, Error> {
     Ok(function)
 }
 
-fn found_bootstrap() -> Result<OsString, Error> {
-    let found = BOOTSTRAPS.iter().find(|path| Path::new(path).is_file());
-    found.map(OsString::from).ok_or_else(|| Error::Misuse {
-        what: "cannot find a bootstrap".to_owned(),
-        cause: format!("there is none of {}", BOOTSTRAPS.join(", ")),
-    })
-}
-
-/// Where to listen.
-///
-/// # Errors
-/// When it depends on `PORT`, and that is no port.
-fn address(arguments: &ServeArguments) -> Result<SocketAddr, Error> {
+fn listen_address(arguments: &ServeArguments) -> Result<SocketAddr, Error> {
     let mut default = if arguments.as_aws_emulator {
         AWS_ADDRESS
     } else {
@@ -279,7 +231,7 @@ fn address(arguments: &ServeArguments) -> Result<SocketAddr, Error> {
         default.set_port(port);
     }
     let mut address = match arguments.listen {
-        // A port alone is meant for everybody.
+        // `:PORT` means all addresses, not the default one.
         Some(Address { host: None, port }) => {
             let port = port.unwrap_or(default.port());
             SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))
@@ -293,174 +245,14 @@ fn address(arguments: &ServeArguments) -> Result<SocketAddr, Error> {
     Ok(address)
 }
 
-/// The port that a platform for HTTP containers wants to have served.
-///
-/// # Errors
-/// When it is set to something else.
+/// `PORT`, which platforms for HTTP containers set.
 pub(crate) fn port_variable() -> Result<Option<u16>, Error> {
     number_variable("PORT", parse_port)
 }
 
-async fn serve(
-    arguments: &ServeArguments,
-    function: Function,
-    address: SocketAddr,
-) -> Result<ExitCode, Error> {
-    let stop = stop_signal()?;
-    tokio::pin!(stop);
-    let fail = |cause| Error::Emulator(coshell_emulator::Error::Listen { address, cause });
-    let listener = TcpListener::bind(address).await.map_err(fail)?;
-    let address = listener.local_addr().map_err(fail)?;
-    let patterns = &arguments.watch_ignore;
-    let watch = || Changes::watch(&function.task_root, patterns);
-    let mut changes = arguments
-        .watch
-        .then(watch)
-        .transpose()
-        .map_err(Error::Emulator)?;
-    let output = Output::standard_output().map_err(Error::io("cannot use standard output"))?;
-    let handler = function.handler.to_string_lossy().into_owned();
-    let pool = Pool::new(
-        function,
-        arguments.queue,
-        output,
-        Faults::new(arguments.faults.clone()),
-    );
-    let service = Arc::new(Service {
-        pool: Arc::clone(&pool),
-        events: Arc::new(Events::new(Arc::clone(&pool), arguments.retry_delay)),
-        url_format: arguments.function_url.unwrap_or_default().format,
-        logs_access: log_level(arguments) < LogLevel::Error,
-    });
-    let doors = router(arguments, address)
-        .with_state(Arc::clone(&service))
-        .into_make_service_with_connect_info::<SocketAddr>();
-    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    let draining = Arc::new(Notify::new());
-    let drain = Arc::clone(&draining).notified_owned();
-    let mut server = tokio::spawn(
-        axum::serve(listener, doors)
-            .with_graceful_shutdown(drain)
-            .into_future(),
-    );
-    let log_level = log_level(arguments);
-    let say = |text: String| {
-        if log_level < LogLevel::Error {
-            logs::say(text);
-        }
-    };
-    let has_url = arguments.function_url.is_some();
-    let greet = |state| say(greeting(&handler, address, has_url, state));
-    let warm_up = pool.warm_up();
-    let slow = tokio::time::sleep(SLOW_INIT);
-    tokio::pin!(warm_up, slow);
-    let mut is_slow = false;
-    let mut is_warm = false;
-    let mut reload = None;
-    loop {
-        tokio::select! {
-            _ = &mut stop => break,
-            done = &mut warm_up, if !is_warm => {
-                is_warm = true;
-                let is_ready = done.map_err(Error::Emulator)?;
-                greet(if is_ready { State::Served } else { State::Failed });
-            }
-            () = &mut slow, if !is_warm && !is_slow => {
-                is_slow = true;
-                greet(State::Loading);
-            }
-            name = next_change(&mut changes) => {
-                say(format!("{name} has changed, starting anew"));
-                let pool = Arc::clone(&pool);
-                reload = Some(tokio::spawn(async move { pool.reload().await }));
-            }
-            done = finished(&mut reload) => {
-                reload = None;
-                if let Err(error) = done {
-                    logs::say(error);
-                }
-            }
-        }
-    }
-    if let Some(grace) = arguments.grace {
-        draining.notify_one();
-        // What is not done by then is ended, and its callers see the connection end.
-        let _ = tokio::time::timeout(grace, &mut server).await;
-    }
-    server.abort();
-    pool.close().await;
-    match service.events.count() {
-        0 => {}
-        count => {
-            logs::say(format_args!(
-                "events of type Event that are not done with, and are dropped: {count}"
-            ));
-        }
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// The doors that are open, and who may come to them.
-fn router(arguments: &ServeArguments, address: SocketAddr) -> Router<Arc<Service>> {
-    let mut router = match arguments.function_url {
-        Some(url) if url.is_alone => Router::new(),
-        _ => invoke_api::router(),
-    };
-    if arguments.function_url.is_some() {
-        router = router.fallback(function_url::serve);
-    } else {
-        router = router.fallback(invoke_api::not_found);
-    }
-    if address.ip().is_loopback() {
-        router = router.layer(axum::middleware::from_fn(host::only_local));
-    }
-    router
-}
-
-/// A variable of this name may be another program's: what it does not mean to us is not used.
+/// Another program may use `LOG_LEVEL` too, so a value that is not one of ours is ignored.
 fn log_level(arguments: &ServeArguments) -> LogLevel {
-    let set = || LogLevel::from_str(&text_variable("LOG_LEVEL")?, true).ok();
-    arguments.log_level.or_else(set).unwrap_or(LogLevel::Info)
-}
-
-async fn next_change(changes: &mut Option<Changes>) -> String {
-    match changes {
-        Some(changes) => changes.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn finished(
-    reload: &mut Option<tokio::task::JoinHandle<Result<(), coshell_emulator::Error>>>,
-) -> Result<(), coshell_emulator::Error> {
-    match reload {
-        // A reload that is not there any more has nothing to tell.
-        Some(task) => task.await.unwrap_or(Ok(())),
-        None => std::future::pending().await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_of_aws_emulator_are_taken_apart_as_it_does() {
-        let ours = |words: &str| {
-            let words = words.split(' ').map(OsString::from);
-            let ours = from_aws_emulator(words).into_iter().skip(3);
-            let ours: Vec<_> = ours
-                .map(|word| word.to_string_lossy().into_owned())
-                .collect();
-            ours.join(" ")
-        };
-        assert_eq!(
-            ours("--log-level debug --enable-init-caching /var/runtime/bootstrap --flag a.b"),
-            "--log-level debug --enable-init-caching -- /var/runtime/bootstrap --flag a.b"
-        );
-        assert_eq!(
-            ours("--runtime-api-address=127.0.0.1:9001 bootstrap"),
-            "--runtime-api-address=127.0.0.1:9001 -- bootstrap"
-        );
-    }
+    let variable = || LogLevel::from_str(&text_variable("LOG_LEVEL")?, true).ok();
+    let level = arguments.log_level.or_else(variable);
+    level.unwrap_or(LogLevel::Info)
 }

@@ -1,4 +1,4 @@
-//! What subcommands share: standard output, the signals that end the program, and an event loop.
+//! Standard output, the signals that stop the program, and the event loop, for all subcommands.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -8,11 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::error::Error;
 
-/// Prints what people read, all at once. A reader that has seen enough, as in `| head -1`, is no
-/// failure.
-///
-/// # Errors
-/// When standard output takes no more, for another reason.
+/// Prints a text for people. Succeeds even if the reader has closed the pipe, as `head -1` does.
 pub(crate) fn print(text: &[u8]) -> Result<ExitCode, Error> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text).and_then(|()| stdout.flush()) {
@@ -23,9 +19,9 @@ pub(crate) fn print(text: &[u8]) -> Result<ExitCode, Error> {
     }
 }
 
-/// Completes with the number of the first signal that asks us to end.
+/// Waits for SIGINT, SIGTERM or SIGHUP, and returns its number.
 pub(crate) fn stop_signal() -> Result<impl Future<Output = u8>, Error> {
-    let listen = |kind| signal(kind).map_err(Error::io("cannot listen to signals"));
+    let listen = |kind| signal(kind).map_err(Error::io("cannot listen for signals"));
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut terminate = listen(SignalKind::terminate())?;
     let mut hangup = listen(SignalKind::hangup())?;
@@ -39,8 +35,8 @@ pub(crate) fn stop_signal() -> Result<impl Future<Output = u8>, Error> {
     })
 }
 
-/// What takes time are the functions, and those are processes.
-pub(crate) fn tokio_of_one_thread() -> Result<Runtime, Error> {
+/// One thread is enough: the work happens in the processes of the sandboxes.
+pub(crate) fn single_threaded_runtime() -> Result<Runtime, Error> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let built = builder.enable_all().build();
     built.map_err(Error::io("cannot start tokio"))

@@ -1,7 +1,7 @@
-//! Events whose callers do not wait: queued, and tried three times as Lambda does.
+//! Events of invocation type `Event`, whose callers do not wait: up to three attempts each, as on Lambda.
 //!
-//! Lambda waits a minute before the second attempt and two before the third. The request id stays
-//! the same: <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>.
+//! Lambda waits one minute before the second attempt and two before the third. The request id stays the same:
+//! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,72 +10,73 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::exchange::Event;
-use super::logs::say;
+use super::invocation;
+use super::logs::eprint;
 use super::pool::Pool;
 
-/// How often an event is tried.
-const ATTEMPTS: u32 = 3;
+const MAX_ATTEMPTS: u32 = 3;
 
-/// The events whose callers do not wait, and what becomes of them.
+/// The events of invocation type `Event` for one function.
 #[derive(Debug)]
-pub struct Events {
+pub struct AsynchronousEvents {
     pool: Arc<Pool>,
-    /// How long an event that failed waits for its second attempt; for the third twice that.
+    /// The wait before the second attempt. The wait before the third is twice as long.
     retry_delay: Duration,
-    /// Those that are not done with.
-    count: AtomicUsize,
+    unfinished: AtomicUsize,
 }
 
-impl Events {
-    /// Events for the function of `pool`.
+impl AsynchronousEvents {
     pub fn new(pool: Arc<Pool>, retry_delay: Duration) -> Self {
         Self {
             pool,
             retry_delay,
-            count: AtomicUsize::new(0),
+            unfinished: AtomicUsize::new(0),
         }
     }
 
-    /// How many are not done with.
-    pub fn count(&self) -> usize {
-        self.count.load(Ordering::Relaxed)
+    /// How many events still wait, run, or will be retried.
+    pub fn unfinished(&self) -> usize {
+        self.unfinished.load(Ordering::Relaxed)
     }
 
-    /// Invokes the function in a task of its own, and again if it fails.
+    /// Invokes the function in a task of its own, and retries if it fails.
     pub(crate) fn queue(self: &Arc<Self>, request_id: String, event: Event) {
         let events = Arc::clone(self);
         tokio::spawn(async move {
-            events.count.fetch_add(1, Ordering::Relaxed);
-            attempt(&events.pool, &request_id, event, events.retry_delay).await;
-            events.count.fetch_sub(1, Ordering::Relaxed);
+            events.unfinished.fetch_add(1, Ordering::Relaxed);
+            invoke_with_retries(&events.pool, &request_id, event, events.retry_delay).await;
+            events.unfinished.fetch_sub(1, Ordering::Relaxed);
         });
     }
 }
 
-async fn attempt(pool: &Arc<Pool>, request_id: &str, event: Event, retry_delay: Duration) {
-    for attempt in 1..=ATTEMPTS {
-        let Ok(turn) = pool.turns.wait().await else {
-            return std::future::pending().await; // we are ending
+async fn invoke_with_retries(
+    pool: &Arc<Pool>,
+    request_id: &str,
+    event: Event,
+    retry_delay: Duration,
+) {
+    for attempt in 1..=MAX_ATTEMPTS {
+        let Ok(permit) = pool.permits.acquire_unqueued().await else {
+            // The emulator is shutting down. The event stays unfinished, so that it is reported.
+            return std::future::pending().await;
         };
-        let reply = pool
-            .invoke(turn, request_id.to_owned(), event.clone())
-            .await;
-        let is_done = match reply {
+        let reply = invocation::start(pool, permit, request_id.to_owned(), event.clone()).await;
+        let has_succeeded = match reply {
             Ok(reply) => reply.answer.whole().await.is_ok(),
             Err(_) => false,
         };
-        if is_done {
+        if has_succeeded {
             return;
         }
-        if attempt == ATTEMPTS {
-            say(format_args!(
-                "event {request_id} has failed {ATTEMPTS} times, and is dropped"
+        if attempt == MAX_ATTEMPTS {
+            eprint(format_args!(
+                "event {request_id} failed {MAX_ATTEMPTS} times and is dropped"
             ));
         } else {
             let delay = retry_delay * attempt;
-            let next = attempt + 1;
-            say(format_args!(
-                "event {request_id} has failed, attempt {next} of {ATTEMPTS} comes in {delay:?}"
+            eprint(format_args!(
+                "event {request_id} failed in attempt {attempt} of {MAX_ATTEMPTS}, retrying in {delay:?}"
             ));
             sleep(delay).await;
         }

@@ -1,69 +1,67 @@
-//! Bodies of HTTP, read up to a limit.
+//! Reads the body of an HTTP request up to a limit.
 //!
-//! Lambda has limits of its own, and axum's (2 MB) do not apply. What is too large is read to its end
-//! all the same: a client that is still writing would not read its refusal.
+//! Lambda's limits apply here, not axum's 2 MB. A body that is too large is read to its end all the same, because a
+//! client does not read the response while it is still writing.
 
 use axum::body::{Body, Bytes};
 use http_body_util::BodyExt;
 
 use super::refusal::Refusal;
 
-/// Reads a body to its end, and keeps it if it has at most `limit_bytes`.
-///
 /// # Errors
-/// When it is larger, or ends too soon.
+/// When the body has more than `limit_bytes`, or ends too soon.
 pub(crate) async fn read_body(mut body: Body, limit_bytes: usize) -> Result<Bytes, Refusal> {
-    let mut kept = Kept::Nothing;
+    let mut buffer = BodyBuffer::Empty;
     let mut is_too_large = false;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Refusal::TRUNCATED)?.into_data() else {
             continue; // trailers
         };
-        is_too_large |= data.len() > limit_bytes.saturating_sub(kept.len());
+        is_too_large |= data.len() > limit_bytes.saturating_sub(buffer.len());
         if !is_too_large {
-            kept.add(data);
+            buffer.push(data);
         }
     }
     if is_too_large {
         Err(Refusal::TOO_LARGE)
     } else {
-        Ok(kept.into_bytes())
+        Ok(buffer.into_bytes())
     }
 }
 
-/// A body as far as it has come: most come in one part, which need not be copied.
-enum Kept {
-    Nothing,
-    One(Bytes),
-    Many(Vec<u8>),
+/// The parts of a body that have arrived. Most bodies arrive in a single part, which is not copied.
+enum BodyBuffer {
+    Empty,
+    Single(Bytes),
+    Joined(Vec<u8>),
 }
 
-impl Kept {
+impl BodyBuffer {
     fn len(&self) -> usize {
         match self {
-            Self::Nothing => 0,
-            Self::One(part) => part.len(),
-            Self::Many(parts) => parts.len(),
+            Self::Empty => 0,
+            Self::Single(part) => part.len(),
+            Self::Joined(parts) => parts.len(),
         }
     }
 
-    fn add(&mut self, data: Bytes) {
+    fn push(&mut self, data: Bytes) {
         match self {
-            Self::Nothing => *self = Self::One(data),
-            Self::One(first) => {
+            Self::Empty => *self = Self::Single(data),
+            Self::Single(first) => {
                 let mut parts = first.to_vec();
                 parts.extend_from_slice(&data);
-                *self = Self::Many(parts);
+                *self = Self::Joined(parts);
             }
-            Self::Many(parts) => parts.extend_from_slice(&data),
+            Self::Joined(parts) => parts.extend_from_slice(&data),
         }
     }
 
     fn into_bytes(self) -> Bytes {
         match self {
-            Self::Nothing => Bytes::new(),
-            Self::One(part) => part,
-            Self::Many(parts) => parts.into(),
+            Self::Empty => Bytes::new(),
+            Self::Single(part) => part,
+            Self::Joined(parts) => parts.into(),
         }
     }
 }
@@ -77,7 +75,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn body_is_kept_up_to_its_limit() {
+    async fn body_is_accepted_up_to_the_limit() {
         assert_eq!(
             read_body(Body::from("1234"), 4).await,
             Ok(Bytes::from_static(b"1234"))
@@ -90,7 +88,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn body_in_parts_is_put_together() {
+    async fn parts_of_a_body_are_joined() {
         let (mut sender, body) = Channel::<Bytes, io::Error>::new(3);
         for part in ["12", "34", "5"] {
             assert!(

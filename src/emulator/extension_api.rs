@@ -1,6 +1,6 @@
-//! The extensions' door: register, next event, errors.
+//! The Extensions API and the Telemetry API of one sandbox: register, next event, errors, subscribe.
 //!
-//! It is the same port as [`runtime_api`](super::runtime_api)'s, and the same sandbox.
+//! They share the port of the [`runtime_api`](super::runtime_api).
 //! Source: <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html>.
 
 use std::sync::Arc;
@@ -13,16 +13,15 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 
 use super::body::read_body;
-use super::exchange::{new_id, platform_document};
-use super::refusal::Refusal;
-use super::refusal::json;
+use super::exchange::new_id;
+use super::failure::platform_document;
+use super::refusal::{Refusal, json_response};
 use super::runtime_api::{RuntimeApi, accepted};
 use coshell_wire as wire;
 
-/// What an extension is told of the function; nothing is made of it here.
+/// Every extension gets this version when it registers.
 const FUNCTION_VERSION: &str = "$LATEST";
 
-/// The routes of the extensions.
 pub(crate) fn router() -> Router<Arc<RuntimeApi>> {
     Router::new()
         .route(wire::EXTENSION_REGISTER, post(register_extension))
@@ -30,7 +29,7 @@ pub(crate) fn router() -> Router<Arc<RuntimeApi>> {
         .route(wire::EXTENSION_INIT_ERROR, post(extension_error))
         .route(wire::EXTENSION_EXIT_ERROR, post(extension_error))
         .route(wire::TELEMETRY, put(subscribe))
-        .route(wire::LOGS, put(no_logs))
+        .route(wire::LOGS, put(refuse_logs))
 }
 
 async fn register_extension(
@@ -41,14 +40,14 @@ async fn register_extension(
     let body = read_body(body, wire::MAX_RESPONSE_BYTES).await?;
     let name = headers.get(wire::EXTENSION_NAME);
     let name = name.and_then(|name| name.to_str().ok()).unwrap_or_default();
-    // A program has until the end of the init, whatever the bootstrap does meanwhile.
-    let is_open = api.is_init() || api.extensions.is_awaited(name);
+    // An external extension may register until the init is over, even after the bootstrap has called next.
+    let is_open = api.is_init() || api.extensions.is_expected(name);
     if !is_open {
         return Err(Refusal::REGISTRATION_CLOSED);
     }
     let identifier = api.extensions.register(name, &body)?;
     let function = serde_json::json!({"functionVersion": FUNCTION_VERSION});
-    let mut response = json(StatusCode::OK, function.to_string());
+    let mut response = json_response(StatusCode::OK, function.to_string());
     if let Ok(identifier) = HeaderValue::from_str(&identifier) {
         response
             .headers_mut()
@@ -62,9 +61,9 @@ async fn extension_event(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let identifier = identifier(&headers)?;
-    let waits = || api.extension_waits();
-    let event = api.extensions.next_event(identifier, waits).await?;
-    let mut response = json(StatusCode::OK, event.to_string());
+    let on_wait = || api.update_idle();
+    let event = api.extensions.next_event(identifier, on_wait).await?;
+    let mut response = json_response(StatusCode::OK, event.to_string());
     if let Ok(event_id) = HeaderValue::from_str(&new_id()) {
         response
             .headers_mut()
@@ -77,12 +76,12 @@ async fn extension_error(
     State(api): State<Arc<RuntimeApi>>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    api.extensions.retire(identifier(&headers)?)?;
-    api.extension_waits();
+    api.extensions.deactivate(identifier(&headers)?)?;
+    api.update_idle();
     Ok(accepted())
 }
 
-/// May be done during the init alone.
+/// Subscribes to telemetry. Only possible during the init.
 async fn subscribe(
     State(api): State<Arc<RuntimeApi>>,
     headers: HeaderMap,
@@ -97,10 +96,10 @@ async fn subscribe(
     Ok((StatusCode::OK, "OK").into_response())
 }
 
-/// As in AWS's emulator; the Telemetry API has taken its place.
-async fn no_logs() -> Response {
+/// Answers the Logs API as AWS's emulator does. The Telemetry API has replaced it.
+async fn refuse_logs() -> Response {
     let document = platform_document("Logs.NotSupported", "Logs API is not supported");
-    json(StatusCode::ACCEPTED, document)
+    json_response(StatusCode::ACCEPTED, document)
 }
 
 fn identifier(headers: &HeaderMap) -> Result<&str, Refusal> {

@@ -1,8 +1,8 @@
-//! The extensions of one sandbox: registered, told of invocations and of the end.
+//! The extensions of one sandbox, and the INVOKE and SHUTDOWN events for them.
 //!
-//! The init is over, and an invocation too, when every extension that registered waits for its next
-//! event. What the runtime itself registers is an internal extension, which gets no SHUTDOWN; a
-//! program in the folder of extensions is an external one.
+//! An init or an invocation is over only when every registered extension waits for its next event. An extension is
+//! external if it is a program in the folder of extensions. It is internal if the runtime registers it; then it gets
+//! no SHUTDOWN.
 //! Source: <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html>.
 
 use std::collections::VecDeque;
@@ -15,40 +15,39 @@ use tokio::sync::Notify;
 use super::exchange::{Exchange, new_id};
 use super::refusal::Refusal;
 
-/// How many Lambda takes.
+/// Lambda's limit.
 const MAX_COUNT: usize = 10;
 
-/// One extension.
 #[derive(Debug)]
 struct Extension {
     identifier: String,
     name: String,
-    is_told_of_invocations: bool,
-    is_told_of_the_end: bool,
+    wants_invoke: bool,
+    wants_shutdown: bool,
     events: VecDeque<Value>,
-    /// Whether it waits for an event.
     is_waiting: bool,
 }
 
 impl Extension {
-    fn retire(&mut self) {
-        self.is_told_of_invocations = false;
-        self.is_told_of_the_end = false;
+    /// Sends it no more events, and lets it count as waiting.
+    fn deactivate(&mut self) {
+        self.wants_invoke = false;
+        self.wants_shutdown = false;
         self.is_waiting = true;
     }
 }
 
-/// Those that are registered.
+/// The extensions of one sandbox.
 #[derive(Debug, Default)]
 pub(crate) struct Extensions {
-    /// The names of the programs that were started and will register.
+    /// The names of the external extensions, which have to register.
     external: Vec<String>,
     registered: Mutex<Vec<Extension>>,
-    told: Notify,
+    event_sent: Notify,
 }
 
 impl Extensions {
-    /// None yet, but these programs will register.
+    /// None is registered yet. The external ones are expected to.
     pub(crate) fn new(external: Vec<String>) -> Self {
         Self {
             external,
@@ -56,11 +55,10 @@ impl Extensions {
         }
     }
 
-    /// Registers one, from `{"events": [...]}`; gives its identifier.
+    /// Registers an extension for the events in `{"events": [...]}`, and returns its identifier.
     ///
     /// # Errors
-    /// Without a name, with one that is there, with events that there are not for it, or beyond
-    /// Lambda's limit.
+    /// When the name is missing or in use, when it may not have one of the events, or when too many are registered.
     pub(crate) fn register(&self, name: &str, body: &[u8]) -> Result<String, Refusal> {
         let body: Value = serde_json::from_slice(body).map_err(|_| Refusal::REQUEST_BODY)?;
         let events = match &body["events"] {
@@ -69,9 +67,9 @@ impl Extensions {
             _ => return Err(Refusal::REQUEST_BODY),
         };
         let is_known = |event: &Value| event == "INVOKE" || event == "SHUTDOWN";
-        let is_told_of_the_end = events.iter().any(|event| event == "SHUTDOWN");
+        let wants_shutdown = events.iter().any(|event| event == "SHUTDOWN");
         let is_external = self.external.iter().any(|external| external == name);
-        if !events.iter().all(is_known) || (is_told_of_the_end && !is_external) {
+        if !events.iter().all(is_known) || (wants_shutdown && !is_external) {
             return Err(Refusal::EXTENSION_EVENT);
         }
         if name.is_empty() {
@@ -88,22 +86,20 @@ impl Extensions {
         registered.push(Extension {
             identifier: identifier.clone(),
             name: name.to_owned(),
-            is_told_of_invocations: events.iter().any(|event| event == "INVOKE"),
-            is_told_of_the_end,
+            wants_invoke: events.iter().any(|event| event == "INVOKE"),
+            wants_shutdown,
             events: VecDeque::new(),
             is_waiting: false,
         });
         Ok(identifier)
     }
 
-    /// Whether this program was started, and has not registered.
-    pub(crate) fn is_awaited(&self, name: &str) -> bool {
-        let is_registered = self.registered().iter().any(|one| one.name == name);
+    /// Whether this is an external extension that has not registered yet.
+    pub(crate) fn is_expected(&self, name: &str) -> bool {
+        let is_registered = self.registered().iter().any(|known| known.name == name);
         !is_registered && self.external.iter().any(|external| external == name)
     }
 
-    /// What the extension is called.
-    ///
     /// # Errors
     /// When no such extension is registered.
     pub(crate) fn name_of(&self, identifier: &str) -> Result<String, Refusal> {
@@ -115,24 +111,25 @@ impl Extensions {
         found.ok_or(Refusal::EXTENSION_IDENTIFIER)
     }
 
-    /// The extension's next event, once there is one. `waits` is called when it has to wait.
+    /// Waits for the extension's next event. Calls `on_wait` if there is none yet.
     ///
     /// # Errors
     /// When no such extension is registered.
     pub(crate) async fn next_event(
         &self,
         identifier: &str,
-        waits: impl Fn(),
+        on_wait: impl Fn(),
     ) -> Result<Value, Refusal> {
         loop {
-            let told = self.told.notified();
-            tokio::pin!(told);
-            told.as_mut().enable();
+            // Listen before looking, so that no event is missed in between.
+            let event_sent = self.event_sent.notified();
+            tokio::pin!(event_sent);
+            event_sent.as_mut().enable();
             if let Some(event) = self.take_event(identifier)? {
                 return Ok(event);
             }
-            waits();
-            told.await;
+            on_wait();
+            event_sent.await;
         }
     }
 
@@ -147,31 +144,31 @@ impl Extensions {
         Ok(event)
     }
 
-    /// A program has ended: it is told of nothing more, and not waited for if it had registered.
-    pub(crate) fn end(&self, name: &str) {
+    /// Notes that the program of an external extension has exited.
+    pub(crate) fn record_exit(&self, name: &str) {
         let mut registered = self.registered();
-        if let Some(extension) = registered.iter_mut().find(|one| one.name == name) {
-            extension.retire();
+        if let Some(extension) = registered.iter_mut().find(|known| known.name == name) {
+            extension.deactivate();
         }
     }
 
-    /// An extension that has given up is told of nothing more, and not waited for.
+    /// Sends an extension that has reported an error no more events, and no longer waits for it.
     ///
     /// # Errors
     /// When no such extension is registered.
-    pub(crate) fn retire(&self, identifier: &str) -> Result<(), Refusal> {
+    pub(crate) fn deactivate(&self, identifier: &str) -> Result<(), Refusal> {
         let mut registered = self.registered();
         let found = registered
             .iter_mut()
             .find(|extension| extension.identifier == identifier);
-        found.ok_or(Refusal::EXTENSION_IDENTIFIER)?.retire();
+        found.ok_or(Refusal::EXTENSION_IDENTIFIER)?.deactivate();
         Ok(())
     }
 
-    /// Tells those that want to know of an invocation.
-    pub(crate) fn tell_of_invocation(&self, exchange: &Exchange) {
-        self.tell(
-            |extension| extension.is_told_of_invocations,
+    /// Sends INVOKE to the extensions that registered for it.
+    pub(crate) fn send_invoke(&self, exchange: &Exchange) {
+        self.send(
+            |extension| extension.wants_invoke,
             || {
                 json!({
                     "eventType": "INVOKE",
@@ -184,13 +181,13 @@ impl Extensions {
         );
     }
 
-    /// Tells those that want to know of the end, which comes in `grace`; whether there are any.
-    pub(crate) fn tell_of_end(&self, grace: Duration) -> bool {
+    /// Sends SHUTDOWN, with a deadline in `grace`, to the extensions that registered for it. False if there are none.
+    pub(crate) fn send_shutdown(&self, grace: Duration) -> bool {
         let deadline = SystemTime::now() + grace;
         let since_epoch = deadline.duration_since(UNIX_EPOCH);
         let deadline_ms = u64::try_from(since_epoch.unwrap_or_default().as_millis());
-        self.tell(
-            |extension| extension.is_told_of_the_end,
+        self.send(
+            |extension| extension.wants_shutdown,
             || {
                 json!({
                     "eventType": "SHUTDOWN",
@@ -201,20 +198,22 @@ impl Extensions {
         )
     }
 
-    fn tell(&self, whom: impl Fn(&Extension) -> bool, event: impl Fn() -> Value) -> bool {
-        let mut is_anyone_told = false;
-        for extension in self.registered().iter_mut().filter(|one| whom(one)) {
+    fn send(&self, wants: impl Fn(&Extension) -> bool, event: impl Fn() -> Value) -> bool {
+        let mut was_sent = false;
+        let mut registered = self.registered();
+        for extension in registered.iter_mut().filter(|extension| wants(extension)) {
             extension.events.push_back(event());
             extension.is_waiting = false;
-            is_anyone_told = true;
+            was_sent = true;
         }
-        if is_anyone_told {
-            self.told.notify_waiters();
+        drop(registered);
+        if was_sent {
+            self.event_sent.notify_waiters();
         }
-        is_anyone_told
+        was_sent
     }
 
-    /// Whether all that will register have done so, and wait for an event.
+    /// Whether all expected extensions have registered, and all registered ones wait for an event.
     pub(crate) fn are_waiting(&self) -> bool {
         let registered = self.registered();
         let is_registered =
@@ -223,7 +222,7 @@ impl Extensions {
             && registered.iter().all(|extension| extension.is_waiting)
     }
 
-    /// Never held over an `await`.
+    /// Never hold the guard over an `await`.
     fn registered(&self) -> MutexGuard<'_, Vec<Extension>> {
         self.registered
             .lock()
@@ -263,13 +262,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn extension_is_told_of_invocations_and_waits_again() {
+    async fn extension_gets_invocations_and_waits_again() {
         let extensions = Extensions::default();
         let identifier = extensions.register("one", INVOKE).unwrap_or_default();
         assert!(!extensions.are_waiting());
         assert_eq!(extensions.take_event(&identifier), Ok(None));
         assert!(extensions.are_waiting());
-        extensions.tell_of_invocation(&exchange());
+        extensions.send_invoke(&exchange());
         assert!(!extensions.are_waiting());
         let event = extensions.next_event(&identifier, || {}).await;
         assert_eq!(
@@ -284,27 +283,27 @@ mod tests {
     }
 
     #[test]
-    fn program_that_has_not_registered_is_waited_for() {
+    fn external_extension_that_has_not_registered_is_waited_for() {
         let extensions = Extensions::new(vec!["outer".to_owned()]);
         assert!(!extensions.are_waiting());
-        assert!(extensions.is_awaited("outer") && !extensions.is_awaited("inner"));
+        assert!(extensions.is_expected("outer") && !extensions.is_expected("inner"));
         let identifier = extensions.register("outer", b"{}").unwrap_or_default();
-        assert!(!extensions.is_awaited("outer"));
+        assert!(!extensions.is_expected("outer"));
         assert_eq!(extensions.take_event(&identifier), Ok(None));
         assert!(extensions.are_waiting());
-        extensions.tell_of_invocation(&exchange());
+        extensions.send_invoke(&exchange());
         assert!(extensions.are_waiting());
     }
 
     #[test]
-    fn extension_that_has_given_up_is_not_waited_for() {
+    fn extension_that_reported_an_error_is_not_waited_for() {
         let extensions = Extensions::default();
         let identifier = extensions.register("one", INVOKE).unwrap_or_default();
-        assert_eq!(extensions.retire(&identifier), Ok(()));
-        extensions.tell_of_invocation(&exchange());
+        assert_eq!(extensions.deactivate(&identifier), Ok(()));
+        extensions.send_invoke(&exchange());
         assert!(extensions.are_waiting());
         assert_eq!(
-            extensions.retire("stray"),
+            extensions.deactivate("stray"),
             Err(Refusal::EXTENSION_IDENTIFIER)
         );
     }

@@ -1,7 +1,7 @@
-//! What the Runtime API can be told to do wrong, for `coshell serve --fault`.
+//! Faults that the Runtime API can have on purpose, for `coshell serve --fault`.
 //!
-//! Each fault that is asked for is played once, at the first call that it fits: what a bootstrap
-//! makes of it shows in the next invocation. A fault that is asked for twice is played twice.
+//! Each fault happens once, at the first call that it fits. The next invocation then shows how the bootstrap has coped.
+//! A fault that is given twice happens twice.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -9,32 +9,32 @@ use clap::ValueEnum;
 
 use super::refusal::Refusal;
 
-/// A fault of the Runtime API.
+/// A fault of the Runtime API. `--help` shows these texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Fault {
-    /// GET next: the connection closes in the middle of the event
+    /// GET next: the connection breaks in the middle of the event
     NextClosed,
     /// GET next: 403, as after an init error
     Next403,
-    /// GET next: 500, the platform is broken
+    /// GET next: 500, a platform error
     Next500,
-    /// Answer: 400, the platform does not know the invocation; next gives it again
+    /// POST response or error: 400, unknown request id; GET next delivers the same event again
     AnswerUnknown,
-    /// Answer: taken, and then 403 as if it were the second one
+    /// POST response or error: accepted, but with 403 as for a second answer
     AnswerTwice,
-    /// Answer: 410, it comes after the timeout, which the caller is told
+    /// POST response or error: 410, too late; the caller gets the timeout
     AnswerLate,
-    /// Answer: 413, it is too large, which the caller is told
+    /// POST response or error: 413, too large; the caller gets that error
     AnswerTooLarge,
-    /// Answer: 400, there is no such response mode, which the caller is told
+    /// POST response or error: 400, unknown response mode; the caller gets that error
     AnswerMode,
-    /// Answer: 500, the platform is broken
+    /// POST response or error: 500, a platform error
     Answer500,
 }
 
 impl Fault {
-    /// Those that a response or an error can have.
-    pub(crate) const OF_ANSWER: [Self; 6] = [
+    /// The faults of POST response and POST error.
+    pub(crate) const ANSWER_FAULTS: [Self; 6] = [
         Self::AnswerUnknown,
         Self::AnswerTwice,
         Self::AnswerLate,
@@ -43,7 +43,7 @@ impl Fault {
         Self::Answer500,
     ];
 
-    /// What the call is told.
+    /// What the Runtime API sends back.
     pub(crate) fn refusal(self) -> Refusal {
         match self {
             Self::Next403 | Self::AnswerTwice => Refusal::STATE,
@@ -56,17 +56,17 @@ impl Fault {
     }
 }
 
-/// The faults that are still to be played.
+/// The faults that are still to happen.
 #[derive(Debug, Default)]
 pub struct Faults(Mutex<Vec<Fault>>);
 
 impl Faults {
-    /// To be played in this order.
+    /// The faults in the order in which they are to happen.
     pub fn new(faults: Vec<Fault>) -> Self {
         Self(Mutex::new(faults))
     }
 
-    /// The first that fits, which is not played again.
+    /// Removes the first fault that is in `fitting`, and returns it.
     pub fn take(&self, fitting: &[Fault]) -> Option<Fault> {
         let mut faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let found = faults.iter().position(|fault| fitting.contains(fault))?;
@@ -78,22 +78,22 @@ impl Faults {
 mod tests {
     use super::*;
 
-    /// Those that *next* can have.
-    const OF_NEXT: [Fault; 3] = [Fault::NextClosed, Fault::Next403, Fault::Next500];
+    /// The faults of GET next.
+    const NEXT_FAULTS: [Fault; 3] = [Fault::NextClosed, Fault::Next403, Fault::Next500];
 
     #[test]
-    fn each_is_played_once_and_in_order() {
+    fn faults_happen_once_and_in_order() {
         let faults = Faults::new(vec![Fault::Answer500, Fault::Next500, Fault::AnswerLate]);
-        assert_eq!(faults.take(&OF_NEXT), Some(Fault::Next500));
-        assert_eq!(faults.take(&OF_NEXT), None);
-        assert_eq!(faults.take(&Fault::OF_ANSWER), Some(Fault::Answer500));
-        assert_eq!(faults.take(&Fault::OF_ANSWER), Some(Fault::AnswerLate));
+        assert_eq!(faults.take(&NEXT_FAULTS), Some(Fault::Next500));
+        assert_eq!(faults.take(&NEXT_FAULTS), None);
+        assert_eq!(faults.take(&Fault::ANSWER_FAULTS), Some(Fault::Answer500));
+        assert_eq!(faults.take(&Fault::ANSWER_FAULTS), Some(Fault::AnswerLate));
     }
 
     #[test]
-    fn each_fits_one_kind_of_call() {
+    fn every_fault_fits_one_kind_of_call() {
         for fault in Fault::value_variants() {
-            let fits = [OF_NEXT.as_slice(), &Fault::OF_ANSWER];
+            let fits = [NEXT_FAULTS.as_slice(), &Fault::ANSWER_FAULTS];
             let count = fits.iter().filter(|kind| kind.contains(fault)).count();
             assert_eq!(count, 1, "{fault:?}");
         }

@@ -1,7 +1,6 @@
-//! The browser's door: plain HTTP turned into events, and answers into HTTP.
+//! The function URL: turns HTTP requests into events, and answers into HTTP responses.
 //!
-//! What Lambda does behind a function URL, with the same events (payload format 2.0) and the same
-//! reading of what the function answers:
+//! Events have payload format 2.0, and answers are interpreted as behind a real function URL:
 //! <https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads>.
 
 use std::io;
@@ -24,21 +23,21 @@ use time::macros::format_description;
 
 use super::body::read_body;
 use super::exchange::{Answer, Event, Piece, Stream, new_id, new_trace_id, since_epoch};
-use super::gateway::{self, Format, Time, is_text, text_of};
-use super::host::is_foreign_call;
-use super::http_answer::{from_answer, head_of};
+use super::gateway::{self, Format, RequestTime, header_text, is_text};
+use super::host::is_cross_site_call;
+use super::http_answer::{parse_head, to_response};
+use super::invocation;
 use super::invoke_api::{MAX_EVENT_BYTES, REQUEST_ID, TRACE_ID};
-use super::logs::say;
+use super::logs::eprint;
 use super::service::Service;
 use coshell_wire as wire;
 
-/// Between the prelude of a streamed response and its content.
+/// Separates the prelude of a streamed response from its content.
 const PRELUDE_END: [u8; 8] = [0; 8];
-/// A prelude that is longer than this is none.
 const MAX_PRELUDE_BYTES: usize = 64 * 1024;
 
-/// Any request that is not for another door. Each is a line of the log: method, path, status, milliseconds, request id, and
-/// for a failure the reason.
+/// Handles every request that no other route matches. Logs a line for each: method, path, status, milliseconds, request
+/// id and, after a failure, the reason.
 pub async fn serve(
     State(service): State<Arc<Service>>,
     ConnectInfo(caller): ConnectInfo<SocketAddr>,
@@ -46,10 +45,10 @@ pub async fn serve(
 ) -> Response {
     let (begun_at, request_id) = (Instant::now(), new_id());
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let answered = answer(&service, caller, request, &request_id).await;
-    let (mut response, cause) = match answered {
+    let result = invoke(&service, caller, request, &request_id).await;
+    let (mut response, cause) = match result {
         Ok(response) => (response, String::new()),
-        // On Lambda the first line is all.
+        // Lambda sends only the first line.
         Err(cause) => {
             let text = format!("Internal Server Error\n{cause}\n");
             (plain(StatusCode::BAD_GATEWAY, text), format!(": {cause}"))
@@ -61,7 +60,7 @@ pub async fn serve(
     if service.logs_access {
         let ms = begun_at.elapsed().as_secs_f64() * 1e3;
         let (path, status) = (uri.path(), response.status().as_u16());
-        say(format_args!(
+        eprint(format_args!(
             "{method} {path} {status} {ms:.2} ms {request_id}{cause}"
         ));
     }
@@ -69,8 +68,8 @@ pub async fn serve(
 }
 
 /// # Errors
-/// Why there is no answer but 502.
-async fn answer(
+/// When the status has to be 502, with the reason.
+async fn invoke(
     service: &Service,
     caller: SocketAddr,
     request: Request,
@@ -78,48 +77,47 @@ async fn answer(
 ) -> Result<Response, String> {
     let (mut parts, body) = request.into_parts();
     if parts.method == Method::CONNECT {
-        let text = "this is no proxy";
+        let text = "coshell serve is not a proxy";
         return Ok(plain(StatusCode::METHOD_NOT_ALLOWED, text));
     }
-    if is_foreign_call(&parts.method, &parts.headers) {
-        let text = "web pages of other sites may not call the function, which has your credentials";
+    if is_cross_site_call(&parts.method, &parts.headers) {
+        let text =
+            "web pages of other sites may not call the function, because it has your credentials";
         return Ok(plain(StatusCode::FORBIDDEN, text));
     }
     let Ok(body) = read_body(body, MAX_EVENT_BYTES).await else {
         return Ok(plain(StatusCode::PAYLOAD_TOO_LARGE, "Request Too Large"));
     };
-    let trace_id = forward(&mut parts, caller);
+    let trace_id = add_forwarding_headers(&mut parts, caller);
     let format = service.url_format;
     let event = Event {
-        body: event(&parts, &body, caller, request_id, format)
+        body: build_event(&parts, &body, caller, request_id, format)
             .to_string()
             .into(),
         trace_id: Some(trace_id),
         ..Event::default()
     };
-    let Ok(turn) = service.pool.turns.admit().await else {
+    let Ok(permit) = service.pool.permits.acquire().await else {
         return Ok(plain(StatusCode::TOO_MANY_REQUESTS, "Rate Exceeded."));
     };
-    let reply = service
-        .pool
-        .invoke(turn, request_id.to_owned(), event)
-        .await;
+    let reply = invocation::start(&service.pool, permit, request_id.to_owned(), event).await;
     let failed = || "the function failed".to_owned();
     let answer = reply.map_err(|_| failed())?.answer;
-    match answer {
-        Answer::Response(answer) if format == Format::FunctionUrl => from_answer(&answer),
-        Answer::Stream(stream) if format == Format::FunctionUrl => from_stream(stream).await,
-        // The others take an answer whole.
-        answer => gateway::from_answer(&answer.whole().await.map_err(|_| failed())?),
-    }
+    let response = match answer {
+        Answer::Response(answer) if format == Format::FunctionUrl => to_response(&answer),
+        Answer::Stream(stream) if format == Format::FunctionUrl => stream_to_response(stream).await,
+        // The other formats cannot be streamed.
+        answer => gateway::to_response(&answer.whole().await.map_err(|_| failed())?),
+    };
+    response.map_err(|cause| format!("cannot use the response: {cause}"))
 }
 
-/// Adds what stands between a caller and a function: who called, by which port and protocol, and the trace
-/// header, which is given back. The protocol is ours, if no proxy says another one.
-fn forward(parts: &mut Parts, caller: SocketAddr) -> String {
-    let text = |name: &str| text_of(parts.headers.get(name));
+/// Adds the headers that AWS adds: the caller's address, the port, the protocol and the trace header, which it also
+/// returns. A proxy in front may have set port and protocol already.
+fn add_forwarding_headers(parts: &mut Parts, caller: SocketAddr) -> String {
+    let text = |name: &str| header_text(parts.headers.get(name));
     let callers = match text("x-forwarded-for") {
-        Some(others) => format!("{others}, {}", caller.ip()),
+        Some(proxies) => format!("{proxies}, {}", caller.ip()),
         None => caller.ip().to_string(),
     };
     let host = text(HOST.as_str()).unwrap_or_default();
@@ -146,8 +144,7 @@ fn plain(status: StatusCode, text: impl Into<String>) -> Response {
     (status, [(CONTENT_TYPE, wire::JSON)], text.into()).into_response()
 }
 
-/// The event of a request.
-fn event(
+fn build_event(
     parts: &Parts,
     body: &Bytes,
     caller: SocketAddr,
@@ -156,7 +153,7 @@ fn event(
 ) -> Value {
     let now = SystemTime::now();
     let epoch_ms = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let time = Time {
+    let time = RequestTime {
         text: common_log_time(now),
         epoch_ms: u64::try_from(epoch_ms.as_millis()).unwrap_or_default(),
     };
@@ -167,15 +164,15 @@ fn event(
     }
 }
 
-/// In payload format 2.0.
+/// The event in payload format 2.0.
 fn url_event(
     parts: &Parts,
     body: &Bytes,
     caller: SocketAddr,
     request_id: &str,
-    time: &Time,
+    time: &RequestTime,
 ) -> Value {
-    let header = |name| text_of(parts.headers.get(name));
+    let header = |name| header_text(parts.headers.get(name));
     let host = header(HOST.as_str()).unwrap_or_default();
     let path = parts.uri.path();
     let query = parts.uri.query().unwrap_or_default();
@@ -213,7 +210,7 @@ fn url_event(
         event["cookies"] = cookies.into();
     }
     if !query.is_empty() {
-        event["queryStringParameters"] = joined(form_urlencoded::parse(query.as_bytes()));
+        event["queryStringParameters"] = join_values(form_urlencoded::parse(query.as_bytes()));
     }
     if !body.is_empty() {
         let text = is_text(header(CONTENT_TYPE.as_str()).as_deref())
@@ -228,13 +225,15 @@ fn url_event(
     event
 }
 
-/// Names in lower case, several values joined by commas, without cookies.
+/// The headers without cookies. Several values of a name are joined by commas.
 fn headers(parts: &Parts) -> Value {
     let others = parts.headers.iter().filter(|(name, _)| *name != COOKIE);
-    joined(others.map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes()))))
+    join_values(
+        others.map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes()))),
+    )
 }
 
-fn joined<N: AsRef<str>, V: AsRef<str>>(pairs: impl Iterator<Item = (N, V)>) -> Value {
+fn join_values<N: AsRef<str>, V: AsRef<str>>(pairs: impl Iterator<Item = (N, V)>) -> Value {
     let mut object = Map::new();
     for (name, value) in pairs {
         match object.get_mut(name.as_ref()) {
@@ -262,52 +261,64 @@ fn common_log_time(now: SystemTime) -> String {
     now.unwrap_or_default()
 }
 
-/// A stream with a prelude says in that what an object says; another is the body itself.
-async fn from_stream(mut stream: Stream) -> Result<Response, String> {
+/// If the stream has a prelude, it is an object with status, headers and cookies. Otherwise the stream is the body.
+async fn stream_to_response(mut stream: Stream) -> Result<Response, String> {
     let mut response = Response::new(Body::empty());
-    let mut begun = Vec::new();
+    let mut content_start = Vec::new();
     let content_type = HeaderValue::from_str(&stream.content_type);
     if stream.content_type == wire::HTTP_INTEGRATION {
-        let prelude = read_prelude(&mut stream, &mut begun).await?;
+        let prelude = read_prelude(&mut stream, &mut content_start).await?;
         let object: Map<String, Value> = serde_json::from_slice(&prelude)
             .map_err(|cause| format!("its prelude is not a JSON object: {cause}"))?;
-        response = head_of(&object)?;
+        response = parse_head(&object)?;
     } else if let Ok(content_type) = content_type {
         response.headers_mut().insert(CONTENT_TYPE, content_type);
     }
     let (sender, body) = Channel::new(1);
-    tokio::spawn(send(stream, begun.into(), sender));
+    tokio::spawn(send_content(stream, content_start.into(), sender));
     *response.body_mut() = Body::new(body);
     Ok(response)
 }
 
-/// Reads up to the eight NULs; what came after them is left in `begun`.
-async fn read_prelude(stream: &mut Stream, begun: &mut Vec<u8>) -> Result<Vec<u8>, String> {
+/// Reads up to [`PRELUDE_END`]. Puts the bytes that came after it into `content_start`.
+async fn read_prelude(stream: &mut Stream, content_start: &mut Vec<u8>) -> Result<Vec<u8>, String> {
+    let mut received = Vec::new();
     loop {
-        if let Some(at) = memchr::memmem::find(begun, &PRELUDE_END) {
-            let rest = begun.split_off(at + PRELUDE_END.len());
-            let mut prelude = std::mem::replace(begun, rest);
-            prelude.truncate(at);
-            return Ok(prelude);
+        if let Some(index) = memchr::memmem::find(&received, &PRELUDE_END) {
+            *content_start = received.split_off(index + PRELUDE_END.len());
+            received.truncate(index);
+            return Ok(received);
         }
-        if begun.len() > MAX_PRELUDE_BYTES {
-            return Err("its prelude has no end".to_owned());
+        if received.len() > MAX_PRELUDE_BYTES {
+            return Err(format!(
+                "its prelude does not end within {MAX_PRELUDE_BYTES} bytes"
+            ));
         }
         match stream.pieces.recv().await {
-            Some(Piece::Data(data)) => begun.extend_from_slice(&data),
+            Some(Piece::Data(data)) => received.extend_from_slice(&data),
             Some(Piece::End(Some(failure))) => {
-                return Err(format!("it failed: {}", failure.error_type));
+                return Err(format!(
+                    "the function failed in its prelude: {}",
+                    failure.error_type
+                ));
             }
-            Some(Piece::End(None)) | None => return Err("it ended in its prelude".to_owned()),
+            Some(Piece::End(None)) | None => {
+                return Err("it ended before the end of its prelude".to_owned());
+            }
         }
     }
 }
 
-/// Sends the content as it comes. A failure midway cuts the connection: the status is out already.
-async fn send(mut stream: Stream, begun: Bytes, mut sender: Sender<Bytes, io::Error>) {
-    // Errors mean that the caller has gone: the function goes on all the same.
-    if !begun.is_empty() {
-        let _ = sender.send_data(begun).await;
+/// Sends the content as it comes. After a failure midway it breaks the connection off, because the status has been sent
+/// already.
+async fn send_content(
+    mut stream: Stream,
+    content_start: Bytes,
+    mut sender: Sender<Bytes, io::Error>,
+) {
+    // Errors mean that the caller has gone. The function goes on all the same.
+    if !content_start.is_empty() {
+        let _ = sender.send_data(content_start).await;
     }
     while let Some(piece) = stream.pieces.recv().await {
         match piece {
@@ -328,7 +339,7 @@ mod tests {
     fn event_of(request: axum::http::request::Builder, body: &'static [u8]) -> Value {
         let (parts, ()) = request.body(()).unwrap_or_default().into_parts();
         let caller = SocketAddr::from(([127, 0, 0, 1], 40000));
-        event(
+        build_event(
             &parts,
             &Bytes::from_static(body),
             caller,
@@ -389,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn time_is_that_of_a_common_log() {
+    fn time_has_the_common_log_format() {
         assert_eq!(common_log_time(UNIX_EPOCH), "01/Jan/1970:00:00:00 +0000");
     }
 }

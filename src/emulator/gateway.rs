@@ -1,7 +1,8 @@
-//! Events and answers of the other ways from HTTP to Lambda: REST APIs of API Gateway, and load balancers.
+//! The events and answers of API Gateway's REST APIs and of Application Load Balancers.
 //!
-//! A REST API with the proxy integration (payload format 1.0) decodes the query and has each value twice; a load
-//! balancer decodes nothing, and keeps the last value. Both want an object with `statusCode`. Sources:
+//! A REST API with the proxy integration (payload format 1.0) decodes the query, and its event has two lists: one with
+//! the last value of each name, one with all values. A load balancer decodes nothing and passes on only the last value.
+//! Both require an object with `statusCode` as the answer. Sources:
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html>,
 //! <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/lambda-functions.html>.
 
@@ -16,36 +17,36 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::http_answer::{body_of, head_of, header_of};
+use super::http_answer::{parse_body, parse_head, parse_header};
 
-/// Whose events and answers they are.
+/// The service whose events and answers `--function-url` uses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Format {
-    /// A function URL's, which an HTTP API of API Gateway has too: payload format 2.0.
+    /// A function URL or an HTTP API of API Gateway: payload format 2.0.
     #[default]
     FunctionUrl,
-    /// A REST API's, by the proxy integration: payload format 1.0.
+    /// A REST API of API Gateway with the proxy integration: payload format 1.0.
     RestApi,
-    /// An Application Load Balancer's.
+    /// An Application Load Balancer.
     LoadBalancer,
 }
 
-/// When an event came, as its parts have it.
+/// The time of a request in the two forms that events have.
 #[derive(Debug)]
-pub struct Time {
-    /// As in a common log.
+pub(crate) struct RequestTime {
+    /// As in the Common Log Format.
     pub text: String,
-    /// Since the epoch.
+    /// Milliseconds since the epoch.
     pub epoch_ms: u64,
 }
 
-/// The event of a REST API that hands every path to the function.
-pub fn rest_event(
+/// The event of a REST API that sends all paths to the function.
+pub(crate) fn rest_event(
     parts: &Parts,
     body: &Bytes,
     caller: SocketAddr,
     request_id: &str,
-    time: &Time,
+    time: &RequestTime,
 ) -> Value {
     let path = parts.uri.path();
     let proxy = path.trim_start_matches('/');
@@ -56,9 +57,9 @@ pub fn rest_event(
     });
     let query = parts.uri.query().unwrap_or_default();
     let query = form_urlencoded::parse(query.as_bytes()).into_owned();
-    let (headers, multi_headers) = last_and_all(headers);
-    let (query, multi_query) = last_and_all(query);
-    // Without a list of binary types, all bodies are text; what is none could not be shown.
+    let (headers, multi_headers) = last_and_all_values(headers);
+    let (query, multi_query) = last_and_all_values(query);
+    // A REST API without binary media types treats every body as text. Base64 is the best we can do for other bytes.
     let text = std::str::from_utf8(body);
     let identity = [
         "accessKey",
@@ -79,7 +80,7 @@ pub fn rest_event(
         .into_iter()
         .map(|name| (name.to_owned(), Value::Null))
         .collect();
-    let header = |name| text_of(parts.headers.get(name)).unwrap_or_default();
+    let header = |name| header_text(parts.headers.get(name)).unwrap_or_default();
     identity.insert("sourceIp".to_owned(), caller.ip().to_string().into());
     identity.insert("userAgent".to_owned(), header(USER_AGENT).into());
     json!({
@@ -119,8 +120,7 @@ pub fn rest_event(
     })
 }
 
-/// The event of a load balancer.
-pub fn load_balancer_event(parts: &Parts, body: &Bytes) -> Value {
+pub(crate) fn load_balancer_event(parts: &Parts, body: &Bytes) -> Value {
     let query = parts.uri.query().unwrap_or_default();
     let query = query.split('&').filter(|pair| !pair.is_empty());
     let query = query.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
@@ -129,7 +129,7 @@ pub fn load_balancer_event(parts: &Parts, body: &Bytes) -> Value {
         let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
         (name.as_str().to_owned(), value)
     });
-    let content_type = text_of(parts.headers.get(CONTENT_TYPE));
+    let content_type = header_text(parts.headers.get(CONTENT_TYPE));
     let may_be_text =
         is_text(content_type.as_deref()) && !parts.headers.contains_key(CONTENT_ENCODING);
     let text = std::str::from_utf8(body).ok();
@@ -142,15 +142,15 @@ pub fn load_balancer_event(parts: &Parts, body: &Bytes) -> Value {
         },
         "httpMethod": parts.method.as_str(),
         "path": parts.uri.path(),
-        "queryStringParameters": last_and_all(query).0.as_object().cloned().unwrap_or_default(),
-        "headers": last_and_all(headers).0,
+        "queryStringParameters": last_and_all_values(query).0.as_object().cloned().unwrap_or_default(),
+        "headers": last_and_all_values(headers).0,
         "body": text.map_or_else(|| BASE64_STANDARD.encode(body), ToOwned::to_owned),
         "isBase64Encoded": text.is_none(),
     })
 }
 
-/// An object with the last value of each name, and one with all of them; null if there is none.
-fn last_and_all(pairs: impl Iterator<Item = (String, String)>) -> (Value, Value) {
+/// An object with the last value of each name, and one with all values. Both are null if there are no pairs.
+fn last_and_all_values(pairs: impl Iterator<Item = (String, String)>) -> (Value, Value) {
     let (mut last, mut all) = (Map::new(), Map::new());
     for (name, value) in pairs {
         last.insert(name.clone(), value.clone().into());
@@ -165,7 +165,8 @@ fn last_and_all(pairs: impl Iterator<Item = (String, String)>) -> (Value, Value)
     (last.into(), all.into())
 }
 
-/// `content-type` as `Content-Type`: names come in lower case here, and reach a REST API as they were written.
+/// `content-type` as `Content-Type`. A REST API keeps the case that the client wrote, but here the names arrive in lower
+/// case.
 fn train_case(name: &str) -> String {
     let part = |part: &str| {
         let (first, rest) = part.split_at(part.len().min(1));
@@ -174,34 +175,34 @@ fn train_case(name: &str) -> String {
     name.split('-').map(part).collect::<Vec<_>>().join("-")
 }
 
-/// What a function answers there: an object with `statusCode`, and nothing else.
+/// Turns the answer of a function into a response.
 ///
 /// # Errors
-/// Why it is none.
-pub fn from_answer(answer: &Bytes) -> Result<Response, String> {
+/// When the answer is not a valid object with `statusCode`.
+pub(crate) fn to_response(answer: &Bytes) -> Result<Response, String> {
     let value = serde_json::from_slice::<Value>(answer);
-    let value = value.map_err(|error| format!("it is no JSON: {error}"))?;
+    let value = value.map_err(|error| format!("it is not JSON: {error}"))?;
     let object = value
         .as_object()
         .filter(|object| object.contains_key("statusCode"));
-    let object = object.ok_or("it is no object with a statusCode")?;
-    let body = body_of(object)?;
-    let mut one = object.clone();
-    one.remove("cookies");
-    let mut response = head_of(&one)?;
-    let all = match object.get("multiValueHeaders") {
+    let object = object.ok_or("it is not an object with a statusCode")?;
+    let body = parse_body(object)?;
+    let mut without_cookies = object.clone();
+    without_cookies.remove("cookies");
+    let mut response = parse_head(&without_cookies)?;
+    let multi_headers = match object.get("multiValueHeaders") {
         None | Some(Value::Null) => &Map::new(),
-        Some(Value::Object(all)) => all,
+        Some(Value::Object(multi_headers)) => multi_headers,
         Some(_) => return Err("its multiValueHeaders are not an object".to_owned()),
     };
-    for (name, values) in all {
+    for (name, values) in multi_headers {
         let values = values.as_array();
         let values =
             values.ok_or_else(|| format!("its multiValueHeaders have no array for {name}"))?;
-        // These count where a name is in both.
-        for (at, value) in values.iter().enumerate() {
-            let (key, value) = header_of(name, value)?;
-            if at == 0 {
+        for (index, value) in values.iter().enumerate() {
+            let (key, value) = parse_header(name, value)?;
+            // They replace a header of the same name in `headers`.
+            if index == 0 {
                 response.headers_mut().insert(key, value);
             } else {
                 response.headers_mut().append(key, value);
@@ -212,12 +213,12 @@ pub fn from_answer(answer: &Bytes) -> Result<Response, String> {
     Ok(response)
 }
 
-pub(super) fn text_of(value: Option<&HeaderValue>) -> Option<String> {
+pub(super) fn header_text(value: Option<&HeaderValue>) -> Option<String> {
     value.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
-/// Whether a body of this type is text; all others are base64. A form is not text, which surprises
-/// many, and is so behind a real function URL.
+/// Whether a body of this content type is passed on as text, and not as base64. A form is not text, which is surprising
+/// but so behind a real function URL.
 pub(super) fn is_text(content_type: Option<&str>) -> bool {
     let essence = content_type.unwrap_or_default().split(';').next();
     let essence = essence.unwrap_or_default().trim().to_ascii_lowercase();
@@ -252,19 +253,19 @@ mod tests {
 
     fn rest(parts: &Parts, body: &'static [u8]) -> Value {
         let caller = SocketAddr::from(([127, 0, 0, 1], 40000));
-        let time = Time {
+        let time = RequestTime {
             text: "now".to_owned(),
             epoch_ms: 5,
         };
         rest_event(parts, &Bytes::from_static(body), caller, "id", &time)
     }
 
-    /// The keys of an object, those of the objects in it behind a dot. What a client sends, and who it is, differs.
+    /// The keys of an object and, after a dot, of the objects in it. Skips what depends on the client.
     fn keys(value: &Value, prefix: &str) -> Vec<String> {
         let mut found = Vec::new();
         for (name, value) in value.as_object().into_iter().flatten() {
             let name = format!("{prefix}{name}");
-            let differs = [
+            let skipped = [
                 "headers",
                 "multiValueHeaders",
                 "queryStringParameters",
@@ -274,7 +275,7 @@ mod tests {
                 "requestContext.authorizer",
                 "requestContext.identity.clientCert",
             ];
-            if !differs.contains(&name.as_str()) {
+            if !skipped.contains(&name.as_str()) {
                 found.extend(keys(value, &format!("{name}.")));
             }
             found.push(name);
@@ -295,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn queries_and_headers_are_as_each_of_them_has_them() {
+    fn queries_and_headers_have_the_form_of_each_service() {
         let parts = parts(request());
         let event = rest(&parts, b"{}");
         assert_eq!(
@@ -336,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_are_text_where_each_of_them_has_text() {
+    fn bodies_are_text_or_base64_as_with_each_service() {
         let form =
             parts(Request::post("/").header("Content-Type", "application/x-www-form-urlencoded"));
         let body = Bytes::from_static(b"a=1");
@@ -348,9 +349,9 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_objects_with_a_status() {
+    fn answer_has_to_be_an_object_with_a_status_code() {
         let status = |answer: &'static str| {
-            from_answer(&Bytes::from_static(answer.as_bytes()))
+            to_response(&Bytes::from_static(answer.as_bytes()))
                 .map(|answer| answer.status().as_u16())
         };
         assert_eq!(status(r#"{"statusCode": 201, "body": "x"}"#), Ok(201));
@@ -364,7 +365,7 @@ mod tests {
             assert!(status(answer).is_err(), "{answer}");
         }
         let both = r#"{"statusCode": 200, "headers": {"A": "1", "B": "2"}, "multiValueHeaders": {"a": ["3", "4"]}}"#;
-        let response = from_answer(&Bytes::from_static(both.as_bytes())).unwrap_or_default();
+        let response = to_response(&Bytes::from_static(both.as_bytes())).unwrap_or_default();
         let values: Vec<_> = response.headers().get_all("a").iter().collect();
         assert_eq!(values, ["3", "4"]);
         assert_eq!(response.headers()["b"], "2");

@@ -1,10 +1,11 @@
-//! Who may call the server: the function has the user's credentials, and a web page that is open in a browser
-//! can call any port of this machine.
+//! Keeps web pages from calling the function. The function has the user's credentials, and any page that is open in a
+//! browser can send requests to any port of this machine.
 //!
-//! On loopback it serves those who call it by a name of this machine. The owner of a web page can make the
-//! page's own name lead to 127.0.0.1, and the page would then be of the same origin as the function. But the
-//! Host header, which no page can choose, has that name. Clients send `localhost` or an address. A page of
-//! another origin is known by what the browser says of it: `Sec-Fetch-Site`, which each request has, and `Origin`.
+//! - DNS rebinding: the owner of a page can let the page's own name resolve to 127.0.0.1, and then the browser takes
+//!   page and function for the same origin. But a page cannot choose the `Host` header, which then has the page's name.
+//!   So on loopback the server accepts only `localhost` and addresses as the host.
+//! - Requests from another origin: the browser reports them in `Sec-Fetch-Site`, which every request has, and in
+//!   `Origin`.
 
 use std::net::IpAddr;
 
@@ -14,30 +15,30 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use super::refusal::json;
+use super::refusal::json_response;
 
-/// Lets a request on, or answers it with 403.
-pub async fn only_local(request: Request, next: Next) -> Response {
+/// A middleware that answers 403 unless the `Host` header names this machine.
+pub async fn require_local_host(request: Request, next: Next) -> Response {
     let host = request.headers().get(HOST);
     if host.is_none_or(is_local) {
         return next.run(request).await;
     }
-    let message = "the host that is called is not this machine: call localhost, or listen elsewhere than on loopback";
+    let message = "the Host header does not name this machine: call localhost, or use --listen with another address";
     let document = serde_json::json!({"Type": "User", "message": message});
-    json(StatusCode::FORBIDDEN, document.to_string())
+    json_response(StatusCode::FORBIDDEN, document.to_string())
 }
 
-/// Whether a page of another origin makes this request, of whatever kind: none of them invokes by the Invoke API.
-pub(crate) fn is_foreign_page(headers: &HeaderMap) -> bool {
-    match site(headers) {
+/// Whether a page of another origin sent this request. None may use the Invoke API, not even with an image or a form.
+pub(crate) fn is_cross_origin(headers: &HeaderMap) -> bool {
+    match fetch_site(headers) {
         Some(site) => !matches!(site, "same-origin" | "none"),
         None => has_other_origin(headers),
     }
 }
 
-/// Whether a page of another site makes this request to the function URL. A link to it may be followed, as a
-/// login that redirects does, and pages of other ports of this machine are the user's own.
-pub(crate) fn is_foreign_call(method: &Method, headers: &HeaderMap) -> bool {
+/// Whether a page of another site sent this request to the function URL. Following a link is allowed, as in a login
+/// that redirects. Pages on other ports of this machine are allowed too, as they are the user's own.
+pub(crate) fn is_cross_site_call(method: &Method, headers: &HeaderMap) -> bool {
     let is_link = *method == Method::GET
         && headers
             .get("sec-fetch-mode")
@@ -45,17 +46,17 @@ pub(crate) fn is_foreign_call(method: &Method, headers: &HeaderMap) -> bool {
         && headers
             .get("sec-fetch-dest")
             .is_some_and(|target| target == "document");
-    if let Some(site) = site(headers) {
+    if let Some(site) = fetch_site(headers) {
         return site == "cross-site" && !is_link;
     }
     let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
     let authority = origin.and_then(|origin| Some(origin.split_once("://")?.1));
-    let is_of_this_machine =
+    let is_from_this_machine =
         authority.is_some_and(|host| HeaderValue::from_str(host).is_ok_and(|host| is_local(&host)));
-    has_other_origin(headers) && !is_of_this_machine
+    has_other_origin(headers) && !is_from_this_machine
 }
 
-fn site(headers: &HeaderMap) -> Option<&str> {
+fn fetch_site(headers: &HeaderMap) -> Option<&str> {
     headers.get("sec-fetch-site")?.to_str().ok()
 }
 
@@ -71,7 +72,7 @@ fn has_other_origin(headers: &HeaderMap) -> bool {
     origin.map(|(_, authority)| authority) != host
 }
 
-/// `localhost`, a name below it, or an address; with a port or without.
+/// Whether a host, with or without a port, is `localhost`, a name that ends in `.localhost`, or an IP address.
 fn is_local(host: &HeaderValue) -> bool {
     let Ok(host) = host.to_str() else {
         return false;
@@ -99,54 +100,54 @@ mod tests {
     }
 
     #[test]
-    fn page_of_another_origin_is_foreign() {
-        let is_foreign = |pairs: &[_]| is_foreign_page(&headers(pairs));
-        assert!(!is_foreign(&[]));
-        assert!(!is_foreign(&[("origin", "http://localhost:9000")]));
-        assert!(!is_foreign(&[("sec-fetch-site", "same-origin")]));
-        assert!(!is_foreign(&[("sec-fetch-site", "none")]));
-        assert!(is_foreign(&[("origin", "https://example.com")]));
-        assert!(is_foreign(&[("origin", "null")]));
-        // An image, a form and a script have no Origin, or the browser leaves it out.
-        assert!(is_foreign(&[("sec-fetch-site", "cross-site")]));
-        assert!(is_foreign(&[("sec-fetch-site", "same-site")]));
+    fn page_of_another_origin_is_recognized() {
+        let is_cross_origin = |pairs: &[_]| is_cross_origin(&headers(pairs));
+        assert!(!is_cross_origin(&[]));
+        assert!(!is_cross_origin(&[("origin", "http://localhost:9000")]));
+        assert!(!is_cross_origin(&[("sec-fetch-site", "same-origin")]));
+        assert!(!is_cross_origin(&[("sec-fetch-site", "none")]));
+        assert!(is_cross_origin(&[("origin", "https://example.com")]));
+        assert!(is_cross_origin(&[("origin", "null")]));
+        // Images, forms and scripts may come without Origin.
+        assert!(is_cross_origin(&[("sec-fetch-site", "cross-site")]));
+        assert!(is_cross_origin(&[("sec-fetch-site", "same-site")]));
     }
 
     #[test]
-    fn page_of_another_site_may_link_to_the_function_url_and_no_more() {
-        let is_foreign = |method, pairs: &[_]| is_foreign_call(&method, &headers(pairs));
+    fn page_of_another_site_may_only_link_to_the_function_url() {
+        let is_refused = |method, pairs: &[_]| is_cross_site_call(&method, &headers(pairs));
         let cross = ("sec-fetch-site", "cross-site");
         let link = [
             cross,
             ("sec-fetch-mode", "navigate"),
             ("sec-fetch-dest", "document"),
         ];
-        assert!(!is_foreign(Method::GET, &link));
-        assert!(is_foreign(Method::POST, &link));
+        assert!(!is_refused(Method::GET, &link));
+        assert!(is_refused(Method::POST, &link));
         let frame = [
             cross,
             ("sec-fetch-mode", "navigate"),
             ("sec-fetch-dest", "iframe"),
         ];
-        assert!(is_foreign(Method::GET, &frame));
-        assert!(is_foreign(
+        assert!(is_refused(Method::GET, &frame));
+        assert!(is_refused(
             Method::GET,
             &[cross, ("sec-fetch-mode", "no-cors")]
         ));
-        assert!(!is_foreign(
+        assert!(!is_refused(
             Method::POST,
             &[("sec-fetch-site", "same-site")]
         ));
-        assert!(!is_foreign(
+        assert!(!is_refused(
             Method::POST,
             &[("origin", "http://localhost:3000")]
         ));
-        assert!(is_foreign(
+        assert!(is_refused(
             Method::POST,
             &[("origin", "https://example.com")]
         ));
-        assert!(is_foreign(Method::POST, &[("origin", "null")]));
-        assert!(!is_foreign(Method::DELETE, &[]));
+        assert!(is_refused(Method::POST, &[("origin", "null")]));
+        assert!(!is_refused(Method::DELETE, &[]));
     }
 
     #[test]

@@ -1,4 +1,7 @@
-//! What a function answers to HTTP: an object with status, headers, cookies and body, or the body itself.
+//! Turns the answer of a function into an HTTP response.
+//!
+//! An answer is an object with `statusCode`, `headers`, `cookies` and `body`, or it is the body itself.
+//! The errors complete the sentence "cannot use the response: ...".
 
 use axum::body::{Body, Bytes};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, SET_COOKIE};
@@ -10,25 +13,23 @@ use serde_json::{Map, Value};
 
 use coshell_wire as wire;
 
-/// An object with `statusCode` says it all; anything else is the body itself.
-///
 /// # Errors
-/// What is meant for such an object, and is none.
-pub(crate) fn from_answer(answer: &Bytes) -> Result<Response, String> {
+/// When the answer is an object with `statusCode`, or looks like one, but is not valid.
+pub(crate) fn to_response(answer: &Bytes) -> Result<Response, String> {
     let value = serde_json::from_slice::<Value>(answer);
     match value.as_ref().ok().and_then(Value::as_object) {
         Some(object) if object.contains_key("statusCode") => {
-            let body = body_of(object)?;
-            let mut response = head_of(object)?;
+            let body = parse_body(object)?;
+            let mut response = parse_head(object)?;
             *response.body_mut() = Body::from(body);
             Ok(response)
         }
         _ => {
             if let Err(error) = value
-                && is_meant_as_object(answer)
+                && looks_like_object(answer)
             {
                 return Err(format!(
-                    "it has a statusCode and is no JSON: {error}; lambda_http_response quotes what it is given"
+                    "it has a statusCode but is not JSON: {error}; use lambda_http_response, which quotes its arguments"
                 ));
             }
             Ok(([(CONTENT_TYPE, wire::JSON)], answer.clone()).into_response())
@@ -36,17 +37,15 @@ pub(crate) fn from_answer(answer: &Bytes) -> Result<Response, String> {
     }
 }
 
-/// Whether an answer that is no JSON was meant to say the status: as a body nobody would want it.
-fn is_meant_as_object(answer: &[u8]) -> bool {
+/// Whether an answer that is not JSON was probably meant as an object with `statusCode`.
+fn looks_like_object(answer: &[u8]) -> bool {
     answer.trim_ascii_start().starts_with(b"{")
         && memchr::memmem::find(answer, b"\"statusCode\"").is_some()
 }
 
-/// The body that an object says.
-///
 /// # Errors
-/// Why it says none.
-pub(crate) fn body_of(object: &Map<String, Value>) -> Result<Bytes, String> {
+/// When `body` is not a string, or is not base64 where it should be.
+pub(crate) fn parse_body(object: &Map<String, Value>) -> Result<Bytes, String> {
     let is_encoded = object.get("isBase64Encoded") == Some(&Value::Bool(true));
     match object.get("body") {
         None | Some(Value::Null) => Ok(Bytes::new()),
@@ -56,15 +55,15 @@ pub(crate) fn body_of(object: &Map<String, Value>) -> Result<Bytes, String> {
             Ok(decoded.into())
         }
         Some(Value::String(body)) => Ok(body.clone().into()),
-        Some(_) => Err("its body is JSON, and has to be a string".to_owned()),
+        Some(_) => Err("its body is not a string".to_owned()),
     }
 }
 
-/// Status, headers and cookies.
+/// A response with the status, headers and cookies of an object, and an empty body.
 ///
 /// # Errors
-/// What in them makes no sense.
-pub(crate) fn head_of(object: &Map<String, Value>) -> Result<Response, String> {
+/// When one of them is not valid.
+pub(crate) fn parse_head(object: &Map<String, Value>) -> Result<Response, String> {
     let status = match object.get("statusCode") {
         None => Some(200),
         Some(Value::Number(number)) => number.as_u64(),
@@ -73,18 +72,18 @@ pub(crate) fn head_of(object: &Map<String, Value>) -> Result<Response, String> {
     };
     let status = status.and_then(|status| u16::try_from(status).ok());
     let status = status.and_then(|status| StatusCode::from_u16(status).ok());
-    let status = status.ok_or("its statusCode is no status of HTTP")?;
+    let status = status.ok_or("its statusCode is not an HTTP status")?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
-    let given = match object.get("headers") {
+    let fields = match object.get("headers") {
         None | Some(Value::Null) => &Map::new(),
-        Some(Value::Object(given)) => given,
+        Some(Value::Object(fields)) => fields,
         Some(_) => return Err("its headers are not an object".to_owned()),
     };
     let headers = response.headers_mut();
-    for (name, value) in given {
-        let (key, value) = header_of(name, value)?;
-        // What the body is long, we see ourselves.
+    for (name, value) in fields {
+        let (key, value) = parse_header(name, value)?;
+        // The server computes the length of the body itself.
         if key != CONTENT_LENGTH {
             headers.append(key, value);
         }
@@ -98,27 +97,25 @@ pub(crate) fn head_of(object: &Map<String, Value>) -> Result<Response, String> {
         Some(_) => return Err("its cookies are not an array".to_owned()),
     };
     for cookie in cookies {
-        let (_, cookie) = header_of(SET_COOKIE.as_str(), cookie)?;
+        let (_, cookie) = parse_header(SET_COOKIE.as_str(), cookie)?;
         headers.append(SET_COOKIE, cookie);
     }
     Ok(response)
 }
 
-/// A header as HTTP has it.
-///
 /// # Errors
-/// Why it is none.
-pub(crate) fn header_of(name: &str, value: &Value) -> Result<(HeaderName, HeaderValue), String> {
+/// When the name or the value is not valid in HTTP.
+pub(crate) fn parse_header(name: &str, value: &Value) -> Result<(HeaderName, HeaderValue), String> {
     let text = match value {
         Value::String(text) => text.clone(),
         Value::Number(_) | Value::Bool(_) => value.to_string(),
         _ => return Err(format!("its header {name} is not a string")),
     };
     let key = HeaderName::from_bytes(name.as_bytes());
-    let key = key.map_err(|_| format!("{name:?} is no name of a header"))?;
+    let key = key.map_err(|_| format!("{name:?} is not a header name"))?;
     let value = HeaderValue::from_str(&text);
     let value =
-        value.map_err(|_| format!("its header {name} has characters that no header has"))?;
+        value.map_err(|_| format!("its header {name} has characters that HTTP does not allow"))?;
     Ok((key, value))
 }
 
@@ -127,13 +124,13 @@ mod tests {
     use super::*;
 
     fn status_of(answer: &'static str) -> Result<u16, String> {
-        from_answer(&Bytes::from_static(answer.as_bytes())).map(|answer| answer.status().as_u16())
+        to_response(&Bytes::from_static(answer.as_bytes())).map(|answer| answer.status().as_u16())
     }
 
     #[test]
-    fn object_with_status_says_it_all() -> Result<(), String> {
+    fn object_with_status_code_becomes_a_response() -> Result<(), String> {
         let answer = r#"{"statusCode":201,"headers":{"X-A":1,"Content-Type":"text/html"},"cookies":["a=1","b=2"],"body":"PGI+","isBase64Encoded":true}"#;
-        let response = from_answer(&Bytes::from_static(answer.as_bytes()))?;
+        let response = to_response(&Bytes::from_static(answer.as_bytes()))?;
         assert_eq!(response.status(), 201);
         assert_eq!(response.headers()["x-a"], "1");
         assert_eq!(response.headers()["content-type"], "text/html");
@@ -142,14 +139,14 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_the_body() {
+    fn any_other_answer_is_the_body() {
         for answer in ["Hello", "\"Hello\"", "{\"a\":1}", "", "[1]"] {
             assert_eq!(status_of(answer), Ok(200), "{answer}");
         }
     }
 
     #[test]
-    fn object_that_makes_no_sense_is_told_of() {
+    fn invalid_object_is_an_error() {
         for answer in [
             r#"{"statusCode":"x"}"#,
             r#"{"statusCode":99}"#,

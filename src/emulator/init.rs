@@ -1,62 +1,63 @@
-//! The init of a sandbox, and its restore: waited for, and told of.
+//! Waits for the init of a sandbox, and for its restore with SnapStart, and reports both.
 //!
-//! The init is over when the bootstrap asks for its first event and the extensions wait too; with
-//! SnapStart when it waits for the restore. Used by [`pool`](super::pool).
+//! The init is over when the bootstrap requests its first event and every extension waits for its next event too. With
+//! SnapStart it is over when the bootstrap waits for the restore.
 
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use tokio::time::{sleep, timeout};
 
-use super::exchange::{Failure, exited_text};
-use super::report::{End, init_line, init_record, restore_line};
+use super::failure::{Failure, exit_message};
+use super::report::{StopReason, init_record, init_report_line, restore_report_line};
 use super::sandbox::Sandbox;
 use super::{Function, Scale};
 
-/// What Lambda gives the init before the first invocation; after that it is repeated within that.
+/// Lambda's limit for an init that runs before the first invocation. An init that takes longer is repeated within that
+/// invocation.
 const INIT_LIMIT: Duration = Duration::from_secs(10);
-/// The same for SnapStart and Managed Instances, if the function's timeout is not longer.
+/// The limit for SnapStart and Managed Instances, unless the function's timeout is longer.
 const LONG_INIT_LIMIT: Duration = Duration::from_secs(130);
-/// What Lambda gives the restore, with what the runtime does after it.
+/// Lambda's limit for the restore and the runtime hooks after it.
 const RESTORE_LIMIT: Duration = Duration::from_secs(10);
-/// How long a bootstrap that has said why it cannot go on may take to end.
-pub(crate) const END_LIMIT: Duration = Duration::from_secs(1);
+/// How long a bootstrap that has reported a fatal error may take to exit.
+pub(crate) const EXIT_LIMIT: Duration = Duration::from_secs(1);
 
-/// Waits for the end of the init, whether it succeeds.
-pub(crate) async fn init(function: &Function, sandbox: &Sandbox) -> bool {
+/// Waits for the end of the init. True if it succeeded.
+pub(crate) async fn wait_for_init(function: &Function, sandbox: &Sandbox) -> bool {
     let limit = match function.scale {
         Scale::OnDemand(_) => INIT_LIMIT,
         Scale::SnapStart(_) | Scale::ManagedInstance(_) => LONG_INIT_LIMIT.max(function.timeout),
     };
-    let end = tokio::select! {
-        biased; // an init error comes before the end that follows it
-        standing = sandbox.api.until(|now| now.ready_at.is_some() || now.failure.is_some()) => {
-            if let (Some(ready_at), None) = (standing.ready_at, &standing.failure) {
-                let duration = sandbox.end_init(ready_at);
+    let reason = tokio::select! {
+        biased; // an init error comes before the exit that follows it
+        status = sandbox.api.wait_until(|status| status.ready_at.is_some() || status.failure.is_some()) => {
+            if let (Some(ready_at), None) = (status.ready_at, &status.failure) {
+                let duration = sandbox.record_init(ready_at);
                 let telemetry = sandbox.api.telemetry();
                 let kind = function.scale.initialization_type();
-                telemetry.tell("platform.initReport", || init_record(duration, kind));
-                sandbox.memory.look();
+                telemetry.send_platform_event("platform.initReport", || init_record(duration, kind));
+                sandbox.memory.sample();
                 sandbox.log.drain();
                 return true;
             }
-            let _ = timeout(END_LIMIT, sandbox.ended()).await;
-            End::Failure(standing.failure.unwrap_or_else(unknown).error_type)
+            let _ = timeout(EXIT_LIMIT, sandbox.wait_for_exit()).await;
+            StopReason::Failure(status.failure.unwrap_or_else(unknown_failure).error_type)
         }
-        status = sandbox.ended() => {
+        status = sandbox.wait_for_exit() => {
             sandbox.log.drain();
-            sandbox.log.write_platform_lines(&format!("{}\n", exited_text(status)));
-            End::Failure("Runtime.ExitError".to_owned())
+            sandbox.log.write_platform_lines(&format!("{}\n", exit_message(status)));
+            StopReason::Failure("Runtime.ExitError".to_owned())
         }
-        () = sleep(limit) => End::Timeout,
+        () = sleep(limit) => StopReason::Timeout,
     };
     sandbox.log.drain();
-    let line = init_line(sandbox.age(), "init", &end);
+    let line = init_report_line(sandbox.age(), "init", &reason);
     sandbox.log.write_platform_lines(&line);
     false
 }
 
-/// Lets a bootstrap that waits for its restore go on, and waits until it asks for an event.
+/// If the bootstrap waits for its restore, lets it go on, and waits until it requests an event.
 pub(crate) async fn restore(sandbox: &Sandbox) {
     if !sandbox.api.awaits_restore() {
         return;
@@ -64,15 +65,17 @@ pub(crate) async fn restore(sandbox: &Sandbox) {
     let restored_at = Instant::now();
     sandbox.api.restore();
     tokio::select! {
-        _ = sandbox.api.until(|now| now.is_idle || now.failure.is_some()) => {}
-        _ = sandbox.ended() => {}
+        _ = sandbox.api.wait_until(|status| status.is_idle || status.failure.is_some()) => {}
+        _ = sandbox.wait_for_exit() => {}
         () = sleep(RESTORE_LIMIT) => {}
     }
     let duration = restored_at.elapsed();
-    sandbox.log.write_platform_lines(&restore_line(duration));
-    sandbox.end_restore(duration);
+    sandbox
+        .log
+        .write_platform_lines(&restore_report_line(duration));
+    sandbox.record_restore(duration);
 }
 
-fn unknown() -> Failure {
-    Failure::of_runtime(Some("Runtime.Unknown"), Bytes::new())
+fn unknown_failure() -> Failure {
+    Failure::from_runtime(Some("Runtime.Unknown"), Bytes::new())
 }

@@ -1,6 +1,6 @@
-//! The callers' door: `POST .../invocations`, as the CLI, the SDKs and curl call it.
+//! The Invoke API: `POST .../invocations`, for the AWS CLI, the SDKs and curl.
 //!
-//! Any function name is taken, and any signature or none. Source:
+//! It accepts any function name, and requests with any signature or none. Sources:
 //! <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>,
 //! <https://docs.aws.amazon.com/lambda/latest/api/API_InvokeWithResponseStream.html>.
 
@@ -21,30 +21,30 @@ use base64::prelude::BASE64_STANDARD;
 use http_body_util::channel::{Channel, Sender};
 
 use super::body::read_body;
-use super::exchange::{Answer, Event, Failure, Piece, Stream, new_id};
-use super::host::is_foreign_page;
-use super::logs::say;
-use super::qualifier::qualifier;
-use super::refusal::json;
-use super::run::Reply;
+use super::exchange::{Answer, Event, Piece, Stream, new_id};
+use super::failure::Failure;
+use super::host::is_cross_origin;
+use super::invocation;
+use super::logs::eprint;
+use super::qualifier::find_qualifier;
+use super::refusal::{self, json_response};
+use super::running::Reply;
 use super::service::Service;
 use coshell_wire::JSON;
 
-/// `POST`: one invocation, whose answer comes whole.
-pub const INVOCATIONS: &str = "/2015-03-31/functions/{name}/invocations";
-/// `POST`: one invocation, whose answer comes as the function makes it.
-pub(crate) const STREAMING_INVOCATIONS: &str =
-    "/2021-11-15/functions/{name}/response-streaming-invocations";
+/// `POST`: one invocation. The answer comes as a whole.
+const INVOCATIONS: &str = "/2015-03-31/functions/{name}/invocations";
+/// `POST`: one invocation. The answer comes as the function writes it.
+const STREAMING_INVOCATIONS: &str = "/2021-11-15/functions/{name}/response-streaming-invocations";
 
 /// The largest client context, as base64: <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>.
 const MAX_CLIENT_CONTEXT_BYTES: usize = 3583;
-/// 6 MiB: the largest event of a caller that waits.
+/// The largest event of invocation type `RequestResponse`: 6 MiB.
 pub const MAX_EVENT_BYTES: usize = 6 * 1024 * 1024;
-/// 1 MiB: the largest event of a caller that does not wait.
+/// The largest event of invocation type `Event`: 1 MiB.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
-pub(crate) const MAX_ASYNCHRONOUS_EVENT_BYTES: usize = 1024 * 1024;
+const MAX_ASYNCHRONOUS_EVENT_BYTES: usize = 1024 * 1024;
 
-/// On every answer: names the invocation.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 const EXECUTED_VERSION: HeaderName = HeaderName::from_static("x-amz-executed-version");
@@ -54,53 +54,51 @@ const INVOCATION_TYPE: &str = "x-amz-invocation-type";
 const LOG_TYPE: &str = "x-amz-log-type";
 const CLIENT_CONTEXT: &str = "x-amz-client-context";
 const TENANT_ID: &str = "x-amz-tenant-id";
-/// On a call: the X-Ray trace header.
 pub(crate) const TRACE_ID: &str = "x-amzn-trace-id";
 
-/// The routes of the callers' door.
 pub fn router() -> Router<Arc<Service>> {
     Router::new()
-        // Any method, as AWS's emulator has it.
+        // Any method, as in AWS's emulator.
         .route(INVOCATIONS, any(invoke))
         .route(STREAMING_INVOCATIONS, post(invoke_with_response_stream))
 }
 
-/// Where the function is invoked, by any name.
+/// A path that works. Any other name of the function works too.
 const EXAMPLE: &str = "/2015-03-31/functions/function/invocations";
 
-/// Any request that is for no door.
-#[expect(clippy::unused_async, reason = "a handler of axum is a future")]
+/// Answers requests that no route matches.
+#[expect(clippy::unused_async, reason = "an axum handler is a future")]
 pub async fn not_found(method: Method, uri: Uri) -> Response {
     let path = uri.path();
-    let near = strsim::normalized_damerau_levenshtein(path, EXAMPLE);
-    let message = if near > 0.5 {
-        format!("there is nothing at {path}; did you mean {EXAMPLE}?")
+    let similarity = strsim::normalized_damerau_levenshtein(path, EXAMPLE);
+    let message = if similarity > 0.5 {
+        format!("there is no path {path}; did you mean {EXAMPLE}?")
     } else {
         format!(
-            "there is nothing at {path}; the function is invoked at {EXAMPLE}, and with --function-url at any path"
+            "there is no path {path}; invoke the function at {EXAMPLE}, or use --function-url to serve every path"
         )
     };
-    say(format_args!(
+    eprint(format_args!(
         "cannot answer {method} {path:?}: there is no such path"
     ));
-    let refusal = Refusal {
+    let error = CallError {
         status: StatusCode::NOT_FOUND,
         error_type: "ResourceNotFoundException",
         message,
     };
-    refusal.into_response()
+    error.into_response()
 }
 
-/// Why a call is refused. Shown as Lambda shows it.
+/// Why a call is refused, in the form in which Lambda reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Refusal {
+struct CallError {
     status: StatusCode,
     error_type: &'static str,
     message: String,
 }
 
-impl Refusal {
-    fn parameter(message: String) -> Self {
+impl CallError {
+    fn invalid_parameter(message: String) -> Self {
         Self {
             status: StatusCode::BAD_REQUEST,
             error_type: "InvalidParameterValueException",
@@ -108,7 +106,7 @@ impl Refusal {
         }
     }
 
-    fn content(message: String) -> Self {
+    fn invalid_content(message: String) -> Self {
         Self {
             status: StatusCode::BAD_REQUEST,
             error_type: "InvalidRequestContentException",
@@ -126,7 +124,7 @@ impl Refusal {
         }
     }
 
-    fn busy() -> Self {
+    fn too_many_requests() -> Self {
         Self {
             status: StatusCode::TOO_MANY_REQUESTS,
             error_type: "TooManyRequestsException",
@@ -134,15 +132,15 @@ impl Refusal {
         }
     }
 
-    fn ending() -> Self {
+    fn shutting_down() -> Self {
         Self {
             status: StatusCode::INTERNAL_SERVER_ERROR,
             error_type: "ServiceException",
-            message: "the emulator is ending".to_owned(),
+            message: "the emulator is shutting down".to_owned(),
         }
     }
 
-    fn foreign_page() -> Self {
+    fn cross_origin() -> Self {
         Self {
             status: StatusCode::FORBIDDEN,
             error_type: "AccessDeniedException",
@@ -151,21 +149,20 @@ impl Refusal {
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for CallError {
     fn into_response(self) -> Response {
         let mut document = serde_json::json!({"Type": "User", "message": self.message});
         if self.status == StatusCode::TOO_MANY_REQUESTS {
             document["Reason"] = "ConcurrentInvocationLimitExceeded".into();
         }
-        let mut response = json(self.status, document.to_string());
+        let mut response = json_response(self.status, document.to_string());
         let headers = response.headers_mut();
         headers.insert(ERROR_TYPE, HeaderValue::from_static(self.error_type));
-        add(headers, REQUEST_ID, &new_id());
+        insert_header(headers, REQUEST_ID, &new_id());
         response
     }
 }
 
-/// How the caller wants it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum InvocationType {
     RequestResponse,
@@ -174,13 +171,13 @@ enum InvocationType {
 }
 
 impl InvocationType {
-    fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
-        match text(headers, INVOCATION_TYPE) {
+    fn from_headers(headers: &HeaderMap) -> Result<Self, CallError> {
+        match header_text(headers, INVOCATION_TYPE) {
             None | Some("RequestResponse") => Ok(Self::RequestResponse),
             Some("Event") => Ok(Self::Event),
             Some("DryRun") => Ok(Self::DryRun),
-            Some(other) => Err(Refusal::parameter(format!(
-                "invocation type is {other}, and can be RequestResponse, Event or DryRun"
+            Some(other) => Err(CallError::invalid_parameter(format!(
+                "cannot use invocation type {other}: expected RequestResponse, Event or DryRun"
             ))),
         }
     }
@@ -194,44 +191,45 @@ async fn invoke(
     body: Body,
 ) -> Response {
     let request_id = new_id();
-    match answer(&service, &request_id, &method, &uri, &headers, body).await {
+    match try_invoke(&service, &request_id, &method, &uri, &headers, body).await {
         Ok(response) => response,
-        Err(refusal) => refusal.into_response(),
+        Err(error) => error.into_response(),
     }
 }
 
-async fn answer(
+async fn try_invoke(
     service: &Arc<Service>,
     request_id: &str,
     method: &Method,
     uri: &Uri,
     headers: &HeaderMap,
     body: Body,
-) -> Result<Response, Refusal> {
+) -> Result<Response, CallError> {
     let (kind, event) = read_event(uri, headers, body).await?;
     let pool = &service.pool;
     match kind {
         InvocationType::DryRun => {
             let mut response = StatusCode::NO_CONTENT.into_response();
-            add(response.headers_mut(), REQUEST_ID, request_id);
+            insert_header(response.headers_mut(), REQUEST_ID, request_id);
             return Ok(response);
         }
         InvocationType::Event => {
             service.events.queue(request_id.to_owned(), event);
             let mut response = StatusCode::ACCEPTED.into_response();
-            add(response.headers_mut(), REQUEST_ID, request_id);
+            insert_header(response.headers_mut(), REQUEST_ID, request_id);
             return Ok(response);
         }
         InvocationType::RequestResponse => {}
     }
-    let turn = pool.turns.admit().await.map_err(|_| Refusal::busy())?;
-    let reply = pool.invoke(turn, request_id.to_owned(), event).await;
-    let Reply { answer, report } = reply.map_err(|_| Refusal::ending())?;
+    let permit = pool.permits.acquire().await;
+    let permit = permit.map_err(|_| CallError::too_many_requests())?;
+    let reply = invocation::start(pool, permit, request_id.to_owned(), event).await;
+    let Reply { answer, report } = reply.map_err(|_| CallError::shutting_down())?;
     let (body, failure) = match answer.whole().await {
         Ok(body) => (body, None),
         Err(failure) => (failure.document.clone(), Some(failure)),
     };
-    let wants_log = text(headers, LOG_TYPE) == Some("Tail");
+    let wants_log = header_text(headers, LOG_TYPE) == Some("Tail");
     let mut response = if method == Method::HEAD {
         Body::empty().into_response()
     } else {
@@ -239,14 +237,14 @@ async fn answer(
     };
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
-    add(headers, REQUEST_ID, request_id);
-    add(headers, EXECUTED_VERSION, &pool.function().version);
+    insert_header(headers, REQUEST_ID, request_id);
+    insert_header(headers, EXECUTED_VERSION, &pool.function().version);
     if failure.is_some() {
         headers.insert(FUNCTION_ERROR, HeaderValue::from_static("Unhandled"));
     }
     if wants_log {
         let report = report.await.unwrap_or_default();
-        add(
+        insert_header(
             headers,
             LOG_RESULT,
             &BASE64_STANDARD.encode(report.log_tail),
@@ -255,24 +253,24 @@ async fn answer(
     Ok(response)
 }
 
-/// The event, with all that comes in headers.
+/// Reads the event from the body, the headers and the query.
 async fn read_event(
     uri: &Uri,
     headers: &HeaderMap,
     body: Body,
-) -> Result<(InvocationType, Event), Refusal> {
-    if is_foreign_page(headers) {
-        return Err(Refusal::foreign_page());
+) -> Result<(InvocationType, Event), CallError> {
+    if is_cross_origin(headers) {
+        return Err(CallError::cross_origin());
     }
-    let kind = InvocationType::of(headers)?;
-    let client_context = match text(headers, CLIENT_CONTEXT) {
+    let kind = InvocationType::from_headers(headers)?;
+    let client_context = match header_text(headers, CLIENT_CONTEXT) {
         Some(encoded) if encoded.len() > MAX_CLIENT_CONTEXT_BYTES => {
-            return Err(Refusal::content(format!(
-                "the client context has {} bytes of base64, and Lambda takes at most {MAX_CLIENT_CONTEXT_BYTES}",
+            return Err(CallError::invalid_content(format!(
+                "the client context has {} bytes of base64; Lambda accepts at most {MAX_CLIENT_CONTEXT_BYTES}",
                 encoded.len()
             )));
         }
-        Some(encoded) => Some(decode(encoded)?),
+        Some(encoded) => Some(decode_client_context(encoded)?),
         None => None,
     };
     let (limit, name) = match kind {
@@ -281,26 +279,29 @@ async fn read_event(
     };
     let body = read_body(body, limit).await;
     let body = body.map_err(|refusal| match refusal {
-        super::refusal::Refusal::TOO_LARGE => Refusal::too_large(name, limit),
-        _ => Refusal::content("the body ended too soon".to_owned()),
+        refusal::Refusal::TOO_LARGE => CallError::too_large(name, limit),
+        _ => CallError::invalid_content("the body ended too soon".to_owned()),
     })?;
     let event = Event {
         body,
         client_context,
-        tenant_id: text(headers, TENANT_ID).map(ToOwned::to_owned),
-        trace_id: text(headers, TRACE_ID).map(ToOwned::to_owned),
-        qualifier: qualifier(uri),
+        tenant_id: header_text(headers, TENANT_ID).map(ToOwned::to_owned),
+        trace_id: header_text(headers, TRACE_ID).map(ToOwned::to_owned),
+        qualifier: find_qualifier(uri),
     };
     Ok((kind, event))
 }
 
-/// JSON from a mobile SDK, which travels as base64 here and as it is beyond.
-fn decode(encoded: &str) -> Result<String, Refusal> {
+/// Decodes the base64 of the client context. The Runtime API passes it on as plain text in a header, so it must fit
+/// into one.
+fn decode_client_context(encoded: &str) -> Result<String, CallError> {
     let decoded = BASE64_STANDARD.decode(encoded).ok();
     let text = decoded.and_then(|decoded| String::from_utf8(decoded).ok());
     let text = text.filter(|text| HeaderValue::from_str(text).is_ok());
     text.ok_or_else(|| {
-        Refusal::content("Client context must be a valid Base64-encoded JSON object.".to_owned())
+        CallError::invalid_content(
+            "Client context must be a valid Base64-encoded JSON object.".to_owned(),
+        )
     })
 }
 
@@ -310,51 +311,52 @@ async fn invoke_with_response_stream(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    match stream(&service, &uri, &headers, body).await {
+    match try_invoke_with_response_stream(&service, &uri, &headers, body).await {
         Ok(response) => response,
-        Err(refusal) => refusal.into_response(),
+        Err(error) => error.into_response(),
     }
 }
 
-async fn stream(
+async fn try_invoke_with_response_stream(
     service: &Service,
     uri: &Uri,
     headers: &HeaderMap,
     body: Body,
-) -> Result<Response, Refusal> {
+) -> Result<Response, CallError> {
     let (kind, event) = read_event(uri, headers, body).await?;
     let request_id = new_id();
     let pool = &service.pool;
     if kind == InvocationType::DryRun {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let turn = pool.turns.admit().await.map_err(|_| Refusal::busy())?;
-    let reply = pool.invoke(turn, request_id.clone(), event).await;
-    let reply = reply.map_err(|_| Refusal::ending())?;
+    let permit = pool.permits.acquire().await;
+    let permit = permit.map_err(|_| CallError::too_many_requests())?;
+    let reply = invocation::start(pool, permit, request_id.clone(), event).await;
+    let reply = reply.map_err(|_| CallError::shutting_down())?;
     let content_type = match &reply.answer {
         Answer::Stream(stream) => stream.content_type.clone(),
         _ => JSON.to_owned(),
     };
-    let wants_log = text(headers, LOG_TYPE) == Some("Tail");
+    let wants_log = header_text(headers, LOG_TYPE) == Some("Tail");
     let (sender, body) = Channel::new(1);
     tokio::spawn(send_messages(reply, wants_log, sender));
     let mut response = Body::new(body).into_response();
     let headers = response.headers_mut();
     let event_stream = HeaderValue::from_static("application/vnd.amazon.eventstream");
     headers.insert(CONTENT_TYPE, event_stream);
-    add(headers, REQUEST_ID, &request_id);
-    add(headers, EXECUTED_VERSION, &pool.function().version);
+    insert_header(headers, REQUEST_ID, &request_id);
+    insert_header(headers, EXECUTED_VERSION, &pool.function().version);
     let name = HeaderName::from_static("x-amzn-remapped-content-type");
-    add(headers, name, &content_type);
+    insert_header(headers, name, &content_type);
     Ok(response)
 }
 
-/// The answer as messages: `PayloadChunk` for each part, then `InvokeComplete`.
+/// Sends the answer as messages: a `PayloadChunk` for each part, then `InvokeComplete`.
 async fn send_messages(reply: Reply, wants_log: bool, mut sender: Sender<Bytes, io::Error>) {
     let failure = match reply.answer {
         Answer::Response(response) => {
             let _ = sender
-                .send_data(message("PayloadChunk", None, response))
+                .send_data(encode_message("PayloadChunk", None, response))
                 .await;
             None
         }
@@ -373,7 +375,7 @@ async fn send_messages(reply: Reply, wants_log: bool, mut sender: Sender<Bytes, 
         complete.insert("LogResult".to_owned(), log.into());
     }
     let complete = serde_json::Value::Object(complete).to_string();
-    let complete = message("InvokeComplete", Some(JSON), complete.into());
+    let complete = encode_message("InvokeComplete", Some(JSON), complete.into());
     // An error means that the caller has gone.
     let _ = sender.send_data(complete).await;
 }
@@ -381,16 +383,23 @@ async fn send_messages(reply: Reply, wants_log: bool, mut sender: Sender<Bytes, 
 async fn send_pieces(mut stream: Stream, sender: &mut Sender<Bytes, io::Error>) -> Option<Failure> {
     while let Some(piece) = stream.pieces.recv().await {
         match piece {
-            // An error means that the caller has gone: the function goes on all the same.
-            Piece::Data(data) => drop(sender.send_data(message("PayloadChunk", None, data)).await),
+            Piece::Data(data) => {
+                // An error means that the caller has gone. The function goes on all the same.
+                let chunk = encode_message("PayloadChunk", None, data);
+                let _ = sender.send_data(chunk).await;
+            }
             Piece::End(failure) => return failure,
         }
     }
     Some(Failure::truncated())
 }
 
-/// One message of `application/vnd.amazon.eventstream`.
-fn message(event_type: &'static str, content_type: Option<&'static str>, payload: Bytes) -> Bytes {
+/// Encodes one message of `application/vnd.amazon.eventstream`.
+fn encode_message(
+    event_type: &'static str,
+    content_type: Option<&'static str>,
+    payload: Bytes,
+) -> Bytes {
     let content_type = content_type.unwrap_or("application/octet-stream");
     let text = |value: &'static str| EventHeader::String(value.into());
     let message = Message::new(payload)
@@ -398,17 +407,17 @@ fn message(event_type: &'static str, content_type: Option<&'static str>, payload
         .add_header(Header::new(":content-type", text(content_type)))
         .add_header(Header::new(":message-type", text("event")));
     let mut bytes = Vec::new();
-    // Its only errors are of a length above 4 GiB.
+    // Fails only for more than 4 GiB.
     let _ = write_message_to(&message, &mut bytes);
     bytes.into()
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// What does not fit into a header stays out of it.
-fn add(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+/// Inserts a header, unless its value has bytes that a header cannot have.
+fn insert_header(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }
@@ -430,28 +439,34 @@ mod tests {
 
     #[test]
     fn invocation_type_is_one_of_three() {
-        let of = |value| InvocationType::of(&headers(&[(INVOCATION_TYPE, value)]));
-        assert_eq!(of("Event"), Ok(InvocationType::Event));
-        assert_eq!(of("DryRun"), Ok(InvocationType::DryRun));
-        assert_eq!(of("RequestResponse"), Ok(InvocationType::RequestResponse));
+        let parse = |value| InvocationType::from_headers(&headers(&[(INVOCATION_TYPE, value)]));
+        assert_eq!(parse("Event"), Ok(InvocationType::Event));
+        assert_eq!(parse("DryRun"), Ok(InvocationType::DryRun));
         assert_eq!(
-            InvocationType::of(&HeaderMap::new()),
+            parse("RequestResponse"),
             Ok(InvocationType::RequestResponse)
         );
-        assert!(of("event").is_err());
+        assert_eq!(
+            InvocationType::from_headers(&HeaderMap::new()),
+            Ok(InvocationType::RequestResponse)
+        );
+        assert!(parse("event").is_err());
     }
 
     #[test]
     fn client_context_is_decoded_or_refused() {
-        assert_eq!(decode("eyJhIjoxfQ=="), Ok(r#"{"a":1}"#.to_owned()));
+        assert_eq!(
+            decode_client_context("eyJhIjoxfQ=="),
+            Ok(r#"{"a":1}"#.to_owned())
+        );
         for wrong in ["{}", "eyJhIjoxfQ", "/w==", "Cg=="] {
-            assert!(decode(wrong).is_err(), "{wrong}");
+            assert!(decode_client_context(wrong).is_err(), "{wrong}");
         }
     }
 
     #[tokio::test]
-    async fn refusal_has_the_words_of_lambda() {
-        let response = Refusal::busy().into_response();
+    async fn call_error_has_the_form_of_lambda() {
+        let response = CallError::too_many_requests().into_response();
         assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
         let error_type = response.headers().get(ERROR_TYPE);
         assert!(error_type.is_some_and(|name| name == "TooManyRequestsException"));

@@ -1,42 +1,43 @@
-//! Lambda's side of the Runtime API, on this machine: opens the doors, starts sandboxes.
+//! Lambda on this machine: accepts calls, runs the handler in sandboxes, and answers the calls.
 //!
 //! ```text
-//! invoke_api, function_url -> pool -> exchange -> runtime_api <- bootstrap in its sandbox
-//!                              |         |
-//!                  which sandbox      answer: from the bootstrap, from its end, or from
-//!                                     the deadline
+//! caller -> invoke_api, function_url -> invocation -> exchange -> runtime_api <- bootstrap
+//!                                           |            |
+//!                         pool: lends a sandbox        the answer: from the bootstrap, from its
+//!                                                      exit, or from the deadline
 //! ```
 //!
-//! Everything runs on one thread of tokio's: what takes time are the functions, and those are
-//! processes. `cli` uses this; this uses [`wire`](crate::runtime_api::wire), and of
-//! [`child`](crate::child) how processes are found.
+//! Everything runs on one thread with tokio. That is enough: the work happens in the processes of the sandboxes.
 
 pub mod asynchronous;
-pub mod body;
+mod body;
+mod environment;
 pub mod exchange;
-pub(crate) mod extension_api;
-pub mod extensions;
+mod extension_api;
+mod extensions;
+pub mod failure;
 pub mod faults;
 pub mod function_url;
 pub mod gateway;
 pub mod host;
 mod http_answer;
-pub mod init;
+mod init;
+pub mod invocation;
 pub mod invoke_api;
 pub mod logs;
-pub mod memory;
+mod memory;
+mod permits;
 pub mod pool;
-pub(crate) mod qualifier;
-pub mod queue;
-pub(crate) mod refusal;
-pub mod reload;
+mod qualifier;
+mod queue;
+mod refusal;
 pub mod report;
-pub mod run;
-pub mod runtime_api;
-pub mod sandbox;
+pub mod running;
+mod runtime_api;
+mod sandbox;
 pub mod service;
-pub(crate) mod telemetry;
-pub mod turns;
+mod telemetry;
+pub mod watcher;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -47,18 +48,18 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-/// What is invoked, and where.
+/// The function that the emulator runs, and its configuration.
 #[derive(Debug, Clone)]
 pub struct Function {
     /// `_HANDLER`: for a bash function `[dir/]file[.sh].function`.
     pub handler: OsString,
-    /// Where the code lies; absolute.
+    /// The folder of the code, as an absolute path.
     pub task_root: PathBuf,
-    /// The program to start, absolute, and its arguments; empty for the bootstrap in this program.
+    /// The program to start, as an absolute path, and its arguments. Empty for the bootstrap that is part of `coshell`.
     pub bootstrap: Vec<OsString>,
-    /// For an invocation.
+    /// The limit for an invocation.
     pub timeout: Duration,
-    /// `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`: told, and not enforced.
+    /// `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`. The emulator does not enforce it.
     pub memory_mb: u32,
     /// `AWS_LAMBDA_FUNCTION_NAME`.
     pub name: String,
@@ -66,29 +67,28 @@ pub struct Function {
     pub version: String,
     /// `AWS_REGION`.
     pub region: String,
-    /// Variables that are added to our own environment.
+    /// Variables from the user, which the sandbox gets in addition to the environment of `coshell`.
     pub environment: Vec<(OsString, OsString)>,
-    /// How many invocations at a time, in how many sandboxes.
     pub scale: Scale,
-    /// Where the first sandbox has its Runtime API; port 0 is any.
+    /// The address of the Runtime API of the first sandbox. Port 0 means any free port.
     pub runtime_api: SocketAddr,
-    /// The folder whose programs are started as extensions.
+    /// The folder with the programs of external extensions.
     pub extensions: PathBuf,
 }
 
-/// How many invocations at a time, in how many sandboxes.
+/// How many sandboxes there may be, and how many invocations each runs at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scale {
-    /// Up to so many sandboxes, each with one invocation at a time.
+    /// Up to this many sandboxes, each with one invocation at a time.
     OnDemand(usize),
-    /// The same, each restored from a snapshot that was taken after its init.
+    /// The same, but each sandbox waits after its init and is restored for its first event.
     SnapStart(usize),
-    /// One sandbox, with so many invocations at a time.
+    /// One sandbox, with up to this many invocations at a time.
     ManagedInstance(usize),
 }
 
 impl Scale {
-    /// How many invocations one sandbox takes at a time.
+    /// The most invocations that one sandbox runs at a time.
     pub(crate) fn capacity(self) -> usize {
         match self {
             Self::OnDemand(_) | Self::SnapStart(_) => 1,
@@ -96,8 +96,8 @@ impl Scale {
         }
     }
 
-    /// How many invocations there are at a time.
-    pub fn concurrency(self) -> usize {
+    /// The most invocations that run at a time in all sandboxes together.
+    pub(crate) fn concurrency(self) -> usize {
         match self {
             Self::OnDemand(count) | Self::SnapStart(count) | Self::ManagedInstance(count) => count,
         }
@@ -114,7 +114,7 @@ impl Scale {
 }
 
 impl Function {
-    /// A function with the settings that AWS's own emulator has, and the bootstrap in this program.
+    /// A function with the defaults of AWS's emulator, and the bootstrap that is part of `coshell`.
     pub fn new(handler: OsString, task_root: PathBuf) -> Self {
         Self {
             handler,
@@ -132,23 +132,22 @@ impl Function {
         }
     }
 
-    /// The ARN, in the account that AWS's own emulator shows.
-    pub fn arn(&self) -> String {
+    /// The ARN. The account is that of AWS's emulator.
+    pub(crate) fn arn(&self) -> String {
         format!(
             "arn:aws:lambda:{}:012345678912:function:{}",
             self.region, self.name
         )
     }
 
-    /// The program that is started, for a text.
-    pub fn program(&self) -> PathBuf {
+    /// The program that runs as the bootstrap. `/proc/self/exe` is this program, even if its file has been replaced since
+    /// the start.
+    pub(crate) fn program(&self) -> PathBuf {
         let program = self.bootstrap.first().map(PathBuf::from);
         program.unwrap_or_else(|| "/proc/self/exe".into())
     }
 
-    /// How the bootstrap is started. This program is found through `/proc`, so that a file that was
-    /// replaced meanwhile does not matter.
-    fn command(&self) -> Command {
+    pub(crate) fn bootstrap_command(&self) -> Command {
         let mut command = Command::new(self.program());
         match self.bootstrap.split_first() {
             Some((_, arguments)) => command.args(arguments),
@@ -161,36 +160,27 @@ impl Function {
 /// A step of the emulator that failed. Displays as `cannot <do what> <to what>: <cause>`.
 #[derive(Debug)]
 pub enum Error {
-    /// Nobody can call at this address.
     Listen {
-        /// Where.
         address: SocketAddr,
-        /// The system's words.
         cause: io::Error,
     },
-    /// There is no port.
     OpenRuntimeApi(io::Error),
-    /// There is no pipe, or our output is closed.
     OpenLog(io::Error),
-    /// The bootstrap cannot be executed, or an extension.
     StartBootstrap {
-        /// Which program.
         path: PathBuf,
-        /// The system's words.
         cause: io::Error,
     },
-    /// The system does not tell how the bootstrap ended.
+    StartExtension {
+        path: PathBuf,
+        cause: io::Error,
+    },
     WatchBootstrap(io::Error),
-    /// A pattern makes no sense.
+    /// A pattern of `--watch-ignore` is invalid.
     IgnoreFiles {
-        /// The library's words.
         cause: ignore::Error,
     },
-    /// The system does not tell what changes in the task root.
     WatchFiles {
-        /// Which folder.
         path: PathBuf,
-        /// The library's words.
         cause: notify::Error,
     },
 }
@@ -199,18 +189,21 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Listen { address, cause } => {
-                write!(f, "cannot listen at {address}: {cause}")?;
+                write!(f, "cannot listen on {address}: {cause}")?;
                 match cause.kind() {
-                    io::ErrorKind::AddrInUse => write!(f, "; take another port: --port"),
+                    io::ErrorKind::AddrInUse => write!(f, "; choose another port with --port"),
                     _ => Ok(()),
                 }
             }
-            Self::OpenRuntimeApi(cause) => write!(f, "cannot open Runtime API: {cause}"),
-            Self::OpenLog(cause) => write!(f, "cannot open log: {cause}"),
+            Self::OpenRuntimeApi(cause) => write!(f, "cannot open the Runtime API: {cause}"),
+            Self::OpenLog(cause) => write!(f, "cannot open the log: {cause}"),
             Self::StartBootstrap { path, cause } => {
                 write!(f, "cannot start bootstrap {}: {cause}", path.display())
             }
-            Self::WatchBootstrap(cause) => write!(f, "cannot wait for bootstrap: {cause}"),
+            Self::StartExtension { path, cause } => {
+                write!(f, "cannot start extension {}: {cause}", path.display())
+            }
+            Self::WatchBootstrap(cause) => write!(f, "cannot wait for the bootstrap: {cause}"),
             Self::IgnoreFiles { cause } => write!(f, "cannot use --watch-ignore: {cause}"),
             Self::WatchFiles { path, cause } => {
                 write!(f, "cannot watch {}: {cause}", path.display())

@@ -1,9 +1,8 @@
-//! What a sandbox logs, carried to our output; and Lambda's own lines around it.
+//! Forwards the log of a sandbox to our output, with Lambda's own lines around it.
 //!
-//! Standard output and standard error of the bootstrap are one pipe. It is read as it fills, and to
-//! its end when an invocation is over, so that all that the handler wrote stands before END. Lines
-//! are written whole: those of several sandboxes do not mix, and one of Lambda's begins a line
-//! whatever the handler wrote before it.
+//! Standard output and standard error of the bootstrap are one pipe. It is read as it fills. When an invocation is over
+//! it is read until it is empty, so that everything the handler wrote comes before END. Only whole lines are forwarded,
+//! so lines of several sandboxes never mix, and Lambda's lines always begin a new line.
 
 use std::fmt::Display;
 use std::fs::File;
@@ -15,13 +14,13 @@ use tokio::net::unix::pipe::Receiver;
 
 use super::telemetry::Telemetry;
 
-/// How much of an invocation's log a caller gets that asks for it.
+/// How much of an invocation's log a caller can get, as on Lambda.
 const TAIL_BYTES: usize = 4096;
-/// A line is passed on unfinished when it is longer than this.
+/// A longer line is forwarded before its end has come.
 const MAX_LINE_BYTES: usize = 64 * 1024;
 const READ_BYTES: usize = 16 * 1024;
 
-/// Where logs go: a file that is written in whole lines.
+/// Where the logs go.
 #[derive(Debug)]
 pub struct Output {
     file: File,
@@ -30,23 +29,23 @@ pub struct Output {
 }
 
 impl Output {
-    /// Our standard output, with Lambda's own lines.
+    /// Our standard output, for the handler's log and Lambda's lines.
     ///
     /// # Errors
     /// When it is closed.
     pub fn standard_output() -> io::Result<Self> {
-        Self::of(io::stdout().as_fd(), io::stdout().is_terminal(), true)
+        Self::new(io::stdout().as_fd(), io::stdout().is_terminal(), true)
     }
 
-    /// Our standard error, with what the handler logs alone.
+    /// Our standard error, for the handler's log without Lambda's lines.
     ///
     /// # Errors
     /// When it is closed.
     pub fn standard_error() -> io::Result<Self> {
-        Self::of(io::stderr().as_fd(), io::stderr().is_terminal(), false)
+        Self::new(io::stderr().as_fd(), io::stderr().is_terminal(), false)
     }
 
-    fn of(fd: BorrowedFd, is_terminal: bool, has_platform_lines: bool) -> io::Result<Self> {
+    fn new(fd: BorrowedFd, is_terminal: bool, has_platform_lines: bool) -> io::Result<Self> {
         Ok(Self {
             file: File::from(fd.try_clone_to_owned()?),
             has_colour: is_terminal && !is_colour_refused(),
@@ -54,23 +53,23 @@ impl Output {
         })
     }
 
-    /// An output that has gone away is no reason to end: the answers are still wanted.
+    /// Ignores errors: if nobody reads the log any more, the callers still want their answers.
     fn write(&self, lines: &[u8]) {
         let _ = (&self.file).write_all(lines);
     }
 }
 
-/// Whether the user wants no colours: <https://no-color.org>.
+/// Whether the user has disabled colours: <https://no-color.org>.
 pub fn is_colour_refused() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
-/// Says something of coshell's own on standard error, in one write: what is logged meanwhile does not
-/// get into its midst. That nobody reads it any more is no reason to end.
-pub fn say(text: impl Display) {
-    // Names of files reach a terminal: not as its orders.
-    let is_order = |letter: char| letter.is_control() && letter != '\n';
-    let text = text.to_string().replace(is_order, "\u{fffd}");
+/// Prints a message of coshell itself on standard error. A single write keeps it apart from the log of a sandbox.
+/// Ignores errors: coshell keeps running if nobody reads its messages.
+pub fn eprint(message: impl Display) {
+    // A message may contain the name of a file, which must not control the terminal.
+    let is_unsafe = |letter: char| letter.is_control() && letter != '\n';
+    let text = message.to_string().replace(is_unsafe, "\u{fffd}");
     let _ = io::stderr().write_all(format!("coshell: {text}\n").as_bytes());
 }
 
@@ -78,10 +77,9 @@ pub fn say(text: impl Display) {
 #[derive(Debug)]
 pub(crate) struct Log {
     pipe: Receiver,
-    /// The same pipe, to be read past tokio, which knows only later that something has come.
+    /// The same pipe, for reads without tokio: tokio learns with a delay that there is something to read.
     same_pipe: File,
     output: Arc<Output>,
-    /// Who else wants to know.
     pub telemetry: Telemetry,
     state: Mutex<State>,
 }
@@ -90,17 +88,17 @@ pub(crate) struct Log {
 struct State {
     /// The start of a line whose end has not come yet.
     line: Vec<u8>,
-    /// What this invocation has logged; cut to its end now and then.
+    /// The log of this invocation. Now and then it is cut to its last [`TAIL_BYTES`].
     tail: Vec<u8>,
-    /// This invocation; empty if it is not known.
+    /// This invocation. Empty in a sandbox that runs several at a time.
     request_id: String,
 }
 
 impl Log {
-    /// The log, which is carried on from now, and the end that the bootstrap writes to.
+    /// Starts forwarding. Also returns the end of the pipe that the bootstrap writes to.
     ///
     /// # Errors
-    /// When there is no pipe.
+    /// When the system gives no pipe.
     pub(crate) fn open(output: Arc<Output>) -> io::Result<(Arc<Self>, OwnedFd)> {
         let (reader, writer) = io::pipe()?;
         let reader = OwnedFd::from(reader);
@@ -112,22 +110,22 @@ impl Log {
             telemetry: Telemetry::default(),
             state: Mutex::default(),
         });
-        tokio::spawn(Arc::clone(&log).carry());
+        tokio::spawn(Arc::clone(&log).forward());
         Ok((log, writer.into()))
     }
 
-    async fn carry(self: Arc<Self>) {
+    async fn forward(self: Arc<Self>) {
         while self.pipe.readable().await.is_ok() {
             if self
                 .read(|piece| self.pipe.try_read(piece))
                 .is_ok_and(|count| count == 0)
             {
-                return; // all that could write have ended
+                return; // every process that could write has ended
             }
         }
     }
 
-    /// Carries on what has been written so far, and ends a line that was begun.
+    /// Forwards everything that has been written so far. Ends the last line if it has no newline.
     pub(crate) fn drain(&self) {
         while self
             .read(|piece| (&self.same_pipe).read(piece))
@@ -162,10 +160,10 @@ impl Log {
 
     fn write(&self, lines: &[u8]) {
         self.output.write(lines);
-        self.telemetry.tell_lines(lines);
+        self.telemetry.send_log_lines(lines);
     }
 
-    /// Writes lines of Lambda's own.
+    /// Writes lines of Lambda itself, such as START, if the output is to have them.
     pub(crate) fn write_platform_lines(&self, lines: &str) {
         if !self.output.has_platform_lines {
             return;
@@ -174,7 +172,7 @@ impl Log {
         if self.output.has_colour {
             let mut coloured = String::new();
             for line in lines.lines() {
-                let (colour, reset) = (colour_of(line), "\x1b[0m");
+                let (colour, reset) = (line_colour(line), "\x1b[0m");
                 coloured.extend([colour, line, reset, "\n"]);
             }
             self.output.write(coloured.as_bytes());
@@ -183,15 +181,15 @@ impl Log {
         }
     }
 
-    /// An invocation begins: the tail is that of this one from here on.
-    pub(crate) fn begin(&self, request_id: &str) {
+    /// Starts the tail of a new invocation.
+    pub(crate) fn start_invocation(&self, request_id: &str) {
         let mut state = self.state();
         state.tail.clear();
         request_id.clone_into(&mut state.request_id);
     }
 
-    /// The last 4 KiB that were logged since the invocation began, without lines that name another one: a
-    /// process that outlives its invocation may log while the next one runs.
+    /// The last 4 KiB of the invocation's log. Lines that name another invocation are left out, because a process that
+    /// is still running after its invocation may log during the next one.
     pub(crate) fn tail(&self) -> Vec<u8> {
         let mut state = self.state();
         state.cut_tail();
@@ -206,7 +204,7 @@ impl Log {
 impl State {
     fn add_to_tail(&mut self, lines: &[u8]) {
         for line in lines.split_inclusive(|byte| *byte == b'\n') {
-            if !is_of_another(line, &self.request_id) {
+            if !names_another_invocation(line, &self.request_id) {
                 self.tail.extend_from_slice(line);
             }
         }
@@ -221,9 +219,8 @@ impl State {
     }
 }
 
-/// Whether a line names an invocation, and it is not this one: `[request id] text`, or an object with a
-/// `requestId`.
-fn is_of_another(line: &[u8], request_id: &str) -> bool {
+/// Whether a line has the request id of another invocation: as `[request id] text`, or as `requestId` of an object.
+fn names_another_invocation(line: &[u8], request_id: &str) -> bool {
     if let Some(rest) = line.strip_prefix(b"[") {
         let id = rest.split(|byte| *byte == b']').next().unwrap_or_default();
         let is_id =
@@ -240,8 +237,8 @@ fn is_of_another(line: &[u8], request_id: &str) -> bool {
     named.is_some_and(|named| named != request_id)
 }
 
-/// Lambda's lines stand back behind the handler's, unless they tell of a failure.
-fn colour_of(line: &str) -> &'static str {
+/// Lambda's lines are dim, so that the handler's stand out, or red if they report a failure.
+fn line_colour(line: &str) -> &'static str {
     let is_framing = ["START ", "END ", "REPORT ", "RESTORE_"];
     let is_framing = is_framing.iter().any(|start| line.starts_with(start));
     if is_framing && !line.contains("\tStatus: ") {
@@ -266,7 +263,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn line_without_end_is_ended_before_the_next_of_lambda() -> io::Result<()> {
+    async fn line_without_newline_is_ended_before_a_line_of_lambda() -> io::Result<()> {
         let (output, mut reader) = output()?;
         let (log, writer) = Log::open(output)?;
         File::from(writer).write_all(b"first\nEND Request")?;
@@ -281,13 +278,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn tail_is_of_this_invocation_and_at_most_4_kib() -> io::Result<()> {
+    async fn tail_has_the_last_4_kib_of_this_invocation() -> io::Result<()> {
         let (output, _reader) = output()?;
         let (log, writer) = Log::open(output)?;
         let mut writer = File::from(writer);
         writer.write_all(b"before\n")?;
         log.drain();
-        log.begin("");
+        log.start_invocation("");
         assert_eq!(log.tail(), b"");
         for _ in 0..3000 {
             writer.write_all(b"abc\n")?;
@@ -300,14 +297,14 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_name_another_invocation_are_told_from_others() {
+    fn lines_that_name_another_invocation_are_recognized() {
         let (id, other) = (
             "8476a536-e9f4-11e8-9739-2dfe598c3fcd",
             "99f5c009-8570-45ec-b226-db5885f68311",
         );
-        let is_of_another = |line: String| is_of_another(line.as_bytes(), id);
-        assert!(is_of_another(format!("[{other}] late\n")));
-        assert!(is_of_another(format!("{{\"requestId\":\"{other}\"}}\n")));
+        let is_foreign = |line: String| names_another_invocation(line.as_bytes(), id);
+        assert!(is_foreign(format!("[{other}] late\n")));
+        assert!(is_foreign(format!("{{\"requestId\":\"{other}\"}}\n")));
         for own in [
             format!("[{id}] own\n"),
             format!("{{\"requestId\":\"{id}\"}}\n"),
@@ -316,17 +313,17 @@ mod tests {
             format!("{{ broken requestId {other}\n"),
             format!("see [{other}] there\n"),
         ] {
-            assert!(!is_of_another(own.clone()), "{own}");
+            assert!(!is_foreign(own.clone()), "{own}");
         }
     }
 
     #[test]
-    fn failures_stand_out_and_the_rest_stands_back() {
-        assert_eq!(colour_of("END RequestId: 1"), "\x1b[2m");
+    fn failures_of_the_platform_are_red_and_its_other_lines_dim() {
+        assert_eq!(line_colour("END RequestId: 1"), "\x1b[2m");
         assert_eq!(
-            colour_of("REPORT RequestId: 1\tStatus: timeout"),
+            line_colour("REPORT RequestId: 1\tStatus: timeout"),
             "\x1b[31m"
         );
-        assert_eq!(colour_of("RequestId: 1 Error: x"), "\x1b[31m");
+        assert_eq!(line_colour("RequestId: 1 Error: x"), "\x1b[31m");
     }
 }

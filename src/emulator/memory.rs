@@ -1,24 +1,24 @@
-//! The peak memory of one sandbox: the bootstrap, extensions, and all that they have started.
+//! The peak memory of one sandbox: of the bootstrap, the extensions, and all their descendants.
 //!
-//! A peak between two looks is seen as long as its process lives. A process that came and went
-//! between two looks is not seen.
+//! The kernel keeps a peak for each process as long as the process lives, so a sample sees every peak of the processes
+//! that are there. It misses a process that starts and ends between two samples.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
 use coshell_process::processes::{peak_kib, trees};
 
-/// How often the memory of an invocation that is under way is looked at.
+/// The time between two samples of a running invocation.
 pub(crate) const SAMPLE_PERIOD: Duration = Duration::from_millis(25);
 
-/// An invocation shorter than [`SAMPLE_PERIOD`] is looked at when the last look at one is older than this: a
-/// look costs as much as an invocation. What was seen at the init does not count: of a single
-/// invocation, as `coshell invoke` has it, nothing would be seen.
-const FRESH: Duration = Duration::from_millis(100);
+/// After an invocation shorter than [`SAMPLE_PERIOD`], a sample is taken only if the last one of an invocation is older
+/// than this, because a sample takes as long as such an invocation. The sample of the init does not count: otherwise
+/// `coshell invoke`, which has a single invocation, might measure nothing of it.
+const MAX_SAMPLE_AGE: Duration = Duration::from_millis(100);
 
-/// The peak so far.
+/// Measures the memory of one sandbox.
 #[derive(Debug)]
 pub(crate) struct Memory {
     roots: Vec<Pid>,
@@ -28,51 +28,52 @@ pub(crate) struct Memory {
 #[derive(Debug, Default)]
 struct Peak {
     kib: u64,
-    looked_at: Option<Instant>,
-    /// When an invocation was last looked at.
-    invocation_at: Option<Instant>,
+    sampled_at: Option<Instant>,
+    /// When an invocation was last sampled, the init not counted.
+    invocation_sampled_at: Option<Instant>,
 }
 
 impl Memory {
-    /// Of these processes, and what they start.
-    pub(crate) fn of(roots: Vec<Pid>) -> Self {
+    /// Measures these processes and all their descendants.
+    pub(crate) fn new(roots: Vec<Pid>) -> Self {
         Self {
             roots,
             peak: Mutex::default(),
         }
     }
 
-    /// Looks now, if that was never done.
-    pub(crate) fn look_once(&self) {
-        let peak = || self.peak.lock().unwrap_or_else(PoisonError::into_inner);
-        if peak().looked_at.is_none() {
-            self.look();
+    /// Takes the first sample, if there is none yet.
+    pub(crate) fn sample_if_never(&self) {
+        let is_first = self.peak().sampled_at.is_none();
+        if is_first {
+            self.sample();
         }
     }
 
-    /// Looks now.
-    pub(crate) fn look(&self) {
+    pub(crate) fn sample(&self) {
         let kib = trees(self.roots.clone(), &[])
             .into_iter()
             .map(|pid| peak_kib(pid).unwrap_or_default())
             .sum();
-        let mut peak = self.peak.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut peak = self.peak();
         peak.kib = peak.kib.max(kib);
-        peak.looked_at = Some(Instant::now());
+        peak.sampled_at = Some(Instant::now());
     }
 
-    /// The peak in MB, rounded up; looks once more after an invocation that took `duration`, unless
-    /// it was so short that the last look holds.
+    /// The peak in MB, rounded up. Takes a sample first, unless `duration`, that of the invocation that has just ended,
+    /// was so short that the last sample is good enough.
     pub(crate) fn peak_mb(&self, duration: Duration) -> u64 {
-        let lock = || self.peak.lock().unwrap_or_else(PoisonError::into_inner);
-        let invocation_at = lock().invocation_at;
-        let is_fresh = invocation_at.is_some_and(|instant| instant.elapsed() < FRESH);
+        let sampled_at = self.peak().invocation_sampled_at;
+        let is_fresh = sampled_at.is_some_and(|instant| instant.elapsed() < MAX_SAMPLE_AGE);
         if duration >= SAMPLE_PERIOD || !is_fresh {
-            self.look();
-            lock().invocation_at = Some(Instant::now());
+            self.sample();
+            self.peak().invocation_sampled_at = Some(Instant::now());
         }
-        let kib = lock().kib;
-        kib.div_ceil(1024)
+        self.peak().kib.div_ceil(1024)
+    }
+
+    fn peak(&self) -> MutexGuard<'_, Peak> {
+        self.peak.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -81,8 +82,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn peak_stays_when_the_memory_is_given_back() {
-        let memory = Memory::of(vec![nix::unistd::getpid()]);
+    fn peak_stays_when_the_memory_is_freed() {
+        let memory = Memory::new(vec![nix::unistd::getpid()]);
         let before = memory.peak_mb(SAMPLE_PERIOD);
         let block = vec![1_u8; 64 << 20];
         assert!(block.iter().step_by(4096).all(|&byte| byte == 1));
@@ -92,24 +93,22 @@ mod tests {
     }
 
     #[test]
-    fn first_invocation_is_looked_at_however_short_it_is() {
-        let memory = Memory::of(vec![nix::unistd::getpid()]);
-        memory.look();
-        let before = memory.peak.lock().map_or(0, |peak| peak.kib.div_ceil(1024));
+    fn first_invocation_is_sampled_even_if_it_is_short() {
+        let memory = Memory::new(vec![nix::unistd::getpid()]);
+        memory.sample();
+        let before = memory.peak().kib.div_ceil(1024);
         let block = vec![1_u8; 96 << 20];
         assert!(block.iter().step_by(4096).all(|&byte| byte == 1));
-        // As if the look at the init was just now, however long that took.
-        if let Ok(mut peak) = memory.peak.lock() {
-            peak.looked_at = Some(Instant::now());
-        }
+        // As if the init had been sampled just now, even on a slow machine.
+        memory.peak().sampled_at = Some(Instant::now());
         let after = memory.peak_mb(Duration::from_millis(1));
         drop(block);
         assert!(after >= before.max(96), "{before} {after}");
     }
 
     #[test]
-    fn process_that_has_ended_has_none() {
-        let memory = Memory::of(vec![Pid::from_raw(i32::MAX)]);
+    fn process_that_has_ended_has_no_memory() {
+        let memory = Memory::new(vec![Pid::from_raw(i32::MAX)]);
         assert_eq!(memory.peak_mb(SAMPLE_PERIOD), 0);
     }
 }

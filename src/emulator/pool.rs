@@ -1,34 +1,24 @@
-//! The sandboxes of a function: started on demand, given one invocation after another, replaced.
+//! The sandboxes of a function: started on demand, lent to one invocation after another, replaced.
 //!
-//! ```text
-//! turn -> sandbox: idle, or new -> START, event, answer -> until idle -> END, REPORT
-//!            ^                                       |
-//!            \---- put back, unless it has ended ----/
-//! ```
-//!
-//! An invocation runs to its end in a task of its own, whether its caller waits or not. A sandbox
-//! is put back when the answer is there: the next event waits in it for the bootstrap to ask.
+//! [`invocation`](super::invocation) borrows a sandbox with [`lend`](Pool::lend) and returns it with
+//! [`give_back`](Pool::give_back). It returns a sandbox as soon as the answer is there, so an idle sandbox may still be
+//! finishing its last invocation.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use serde_json::json;
-use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, sleep_until};
+use tokio::time::sleep;
 
-use super::exchange::{Answer, Event, Exchange, Failure, HandedOut, Opened, new_id};
 use super::faults::Faults;
-use super::init::{init, restore};
-use super::logs::{Output, say};
-use super::report::{End, Report, init_line, start_line};
-use super::run::{Reply, Run};
+use super::init::wait_for_init;
+use super::logs::Output;
+use super::permits::Permits;
 use super::sandbox::Sandbox;
-use super::turns::{Turn, Turns};
 use super::{Error, Function, Scale};
 
-/// How often it is looked whether nobody uses a sandbox any more that is to go.
-const UNUSED_PERIOD: Duration = Duration::from_millis(10);
+/// How often a sandbox that is to stop is checked for users.
+const UNUSED_CHECK_PERIOD: Duration = Duration::from_millis(10);
 
 /// The sandboxes of a function.
 #[derive(Debug)]
@@ -37,355 +27,194 @@ pub struct Pool {
     arn: String,
     output: Arc<Output>,
     faults: Arc<Faults>,
-    /// Who may run an invocation.
-    pub turns: Turns,
+    pub(crate) permits: Permits,
     sandboxes: Mutex<Sandboxes>,
-    /// Only one sandbox of Managed Instances is there, however many want it at once.
-    starting: tokio::sync::Mutex<()>,
+    /// Held while the one sandbox of Managed Instances starts, so that several callers do not start several.
+    start_lock: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct Sandboxes {
     idle: Vec<Arc<Sandbox>>,
     all: Vec<Weak<Sandbox>>,
-    /// Those that are to be stopped.
-    retired: Vec<Weak<Sandbox>>,
-    /// How many have been lost, whose successors do their init within an invocation.
-    lost: usize,
+    /// These stop when nobody uses them any more.
+    stopping: Vec<Weak<Sandbox>>,
+    /// How many sandboxes have crashed and are not replaced yet. A replacement runs its init within an invocation.
+    crashes: usize,
+    /// Counts the reloads. A sandbox of an older generation has old code.
     generation: u64,
 }
 
 impl Sandboxes {
-    /// Stops a sandbox once nobody else has it. Several may say so of one: they must not wait for each
-    /// other.
-    fn retire(&mut self, sandbox: Arc<Sandbox>) {
-        self.retired.retain(|known| known.strong_count() > 0);
+    /// Does nothing for a sandbox that is stopping already: two tasks that hold the same sandbox would wait for each
+    /// other forever.
+    fn stop_when_unused(&mut self, sandbox: Arc<Sandbox>) {
+        self.stopping.retain(|known| known.strong_count() > 0);
         let known = Arc::downgrade(&sandbox);
-        if !self.retired.iter().any(|retired| retired.ptr_eq(&known)) {
-            self.retired.push(known);
-            tokio::spawn(retire(sandbox));
+        if !self.stopping.iter().any(|stopping| stopping.ptr_eq(&known)) {
+            self.stopping.push(known);
+            tokio::spawn(stop_when_unused(sandbox));
         }
     }
 }
 
 impl Pool {
-    /// The sandboxes of `function`, of which none is started yet; what they log goes to `output`.
-    /// When all are busy, `max_waiting` callers may wait.
-    pub fn new(
-        function: Function,
-        max_waiting: usize,
-        output: Output,
-        faults: Faults,
-    ) -> Arc<Self> {
+    /// Starts no sandbox yet. When all are busy, up to `max_queued` callers may wait.
+    pub fn new(function: Function, max_queued: usize, output: Output, faults: Faults) -> Arc<Self> {
         Arc::new(Self {
             arn: function.arn(),
-            turns: Turns::new(function.scale.concurrency(), max_waiting),
+            permits: Permits::new(function.scale.concurrency(), max_queued),
             function,
             output: Arc::new(output),
             faults: Arc::new(faults),
             sandboxes: Mutex::default(),
-            starting: tokio::sync::Mutex::default(),
+            start_lock: tokio::sync::Mutex::default(),
         })
     }
 
-    /// Runs one invocation whose timeout is for the init too.
-    ///
-    /// # Errors
-    /// When the bootstrap cannot be started.
-    pub async fn invoke_once(self: &Arc<Self>, event: Event) -> Result<Reply, Error> {
-        if self.sandboxes().idle.is_empty() {
-            let sandbox = self.start().await?;
-            self.put_back(sandbox);
-        }
-        let gone = || Error::WatchBootstrap(std::io::ErrorKind::Interrupted.into());
-        let turn = self.turns.wait().await.map_err(|_| gone())?;
-        let reply = self.invoke(turn, new_id(), event).await;
-        reply.map_err(|_| gone())
-    }
-
-    /// What is invoked.
-    pub fn function(&self) -> &Function {
+    pub(crate) fn function(&self) -> &Function {
         &self.function
     }
 
-    /// Runs one invocation. What becomes of it arrives when the answer is there, or has begun.
-    pub(crate) fn invoke(
-        self: &Arc<Self>,
-        turn: Turn,
-        request_id: String,
-        event: Event,
-    ) -> oneshot::Receiver<Reply> {
-        let (reply, receiver) = oneshot::channel();
-        tokio::spawn(Arc::clone(self).run(turn, request_id, event, reply));
-        receiver
+    pub(crate) fn arn(&self) -> &str {
+        &self.arn
     }
 
-    /// Starts a sandbox ahead of the first invocation. Takes as long as the init does.
+    /// Starts a sandbox ahead of the first invocation and waits for its init. False if the init failed: the first
+    /// invocation then repeats it.
     ///
     /// # Errors
-    /// When the bootstrap cannot be started. An init that fails is repeated with the first invocation.
-    pub async fn warm_up(self: &Arc<Self>) -> Result<bool, Error> {
-        let Ok(_turn) = self.turns.warm_up().await else {
+    /// When the bootstrap cannot be started.
+    pub async fn warm_up(&self) -> Result<bool, Error> {
+        let Ok(_permit) = self.permits.acquire_for_warm_up().await else {
             return Ok(true);
         };
-        let _starting = self.starting.lock().await;
+        let _start_lock = self.start_lock.lock().await;
         let sandbox = self.start().await?;
-        let is_ready = init(&self.function, &sandbox).await;
+        let is_ready = wait_for_init(&self.function, &sandbox).await;
         if is_ready {
-            self.put_back(sandbox);
+            self.give_back(sandbox);
         } else {
             sandbox.kill().await;
-            self.sandboxes().lost += 1;
+            self.lock_sandboxes().crashes += 1;
         }
         Ok(is_ready)
     }
 
-    /// Lets go of the sandboxes that have the task root as it was, and starts a new one.
+    /// Replaces the sandboxes after a change in the task root: stops each when its invocation is over, and warms up a
+    /// new one.
     ///
     /// # Errors
     /// When the bootstrap cannot be started.
-    pub async fn reload(self: &Arc<Self>) -> Result<(), Error> {
+    pub async fn reload(&self) -> Result<(), Error> {
         {
-            let mut sandboxes = self.sandboxes();
+            let mut sandboxes = self.lock_sandboxes();
             sandboxes.generation += 1;
-            sandboxes.lost = 0;
+            sandboxes.crashes = 0;
             for stale in std::mem::take(&mut sandboxes.idle) {
-                sandboxes.retire(stale);
+                sandboxes.stop_when_unused(stale);
             }
         }
         self.warm_up().await.map(drop)
     }
 
-    /// Ends all sandboxes, in order where they are idle. Takes up to 3 s.
+    /// Stops all sandboxes. Takes up to 3 s.
     pub async fn close(&self) {
-        self.turns.close();
-        let mut ends = JoinSet::new();
-        let all = std::mem::take(&mut self.sandboxes().all);
+        self.permits.close();
+        let mut stops = JoinSet::new();
+        let all = std::mem::take(&mut self.lock_sandboxes().all);
         for sandbox in all.iter().filter_map(Weak::upgrade) {
-            ends.spawn(async move { sandbox.stop().await });
+            stops.spawn(async move { sandbox.stop().await });
         }
-        ends.join_all().await;
+        stops.join_all().await;
     }
 
-    async fn run(
-        self: Arc<Self>,
-        turn: Turn,
-        request_id: String,
-        event: Event,
-        reply: oneshot::Sender<Reply>,
-    ) {
-        let timeout = self.function.timeout;
-        let tenant = event.tenant_id.clone();
-        let (mut exchange, mut opened) = Exchange::open(&request_id, event, &self.arn, timeout);
-        let (sandbox, begun) = loop {
-            let sandbox = match self.take(tenant.as_deref()).await {
-                Ok(sandbox) => sandbox,
-                Err(error) => return refuse(&request_id, &error, reply),
-            };
-            match self.hand_over(&sandbox, exchange, &mut opened).await {
-                Ok(begun) => break (sandbox, begun),
-                Err(returned) => exchange = *returned,
-            }
-            self.forget(&sandbox);
-        };
-        let run = Run {
-            function: &self.function,
-            begun_at: begun.at,
-            request_id: &request_id,
-        };
-        let of_one = self.function.scale.capacity() == 1;
-        if of_one {
-            sandbox.log.begin(&request_id);
+    /// Makes sure that there is an idle sandbox. Does not wait for its init.
+    pub(crate) async fn start_if_none_is_idle(&self) -> Result<(), Error> {
+        if self.lock_sandboxes().idle.is_empty() {
+            let sandbox = self.start().await?;
+            self.give_back(sandbox);
         }
-        let start = start_line(&request_id, &self.function.version);
-        sandbox.log.write_platform_lines(&start);
-        let telemetry = sandbox.api.telemetry();
-        telemetry.tell(
-            "platform.start",
-            || json!({"requestId": request_id, "version": self.function.version}),
-        );
-        // A bootstrap that ends by and by cannot be looked at then.
-        sandbox.memory.look_once();
-        let first = run.first(&sandbox, &mut opened.answer).await;
-        let (report, receiver) = oneshot::channel();
-        let end = run.reply(&sandbox, first, reply, receiver).await;
-        let mut turn = Some(turn);
-        let is_back = of_one && end.is_none() && sandbox.api.failure().is_none();
-        if is_back {
-            // The next one may have it: it gets its event when this one is over.
-            self.put_back(Arc::clone(&sandbox));
-            turn = None;
-        }
-        // In a sandbox that was not ready the event is handed out later than its time begins.
-        let handed_out = opened.handed_out.try_recv().unwrap_or(begun);
-        let over = run.over(&sandbox, handed_out.idle_count, end).await;
-        let has_failed = over.end.is_some();
-        let _ = report.send(self.tell(&request_id, &sandbox, over.duration, over.end));
-        if (of_one && has_failed) || sandbox.has_ended() {
-            self.lose(&sandbox, has_failed);
-            sandbox.kill().await;
-        } else if !is_back {
-            self.put_back(sandbox);
-        }
-        drop(turn);
+        Ok(())
     }
 
-    /// Gives the exchange to a sandbox, and waits until its time begins: when the bootstrap gets it,
-    /// or at once if the init is still to come.
-    ///
-    /// The one before it may not be over. Both learn of that in the same moment, and that one first:
-    /// it waits for the sandbox to be idle, and we for what follows from that. So its END stands
-    /// before our START.
-    ///
-    /// # Errors
-    /// The exchange, if the sandbox ended before that.
-    async fn hand_over(
-        &self,
-        sandbox: &Sandbox,
-        mut exchange: Exchange,
-        opened: &mut Opened,
-    ) -> Result<HandedOut, Box<Exchange>> {
-        restore(sandbox).await;
-        let now = || HandedOut {
-            at: Instant::now(),
-            idle_count: 0,
-        };
-        let request_id = exchange.request_id.clone();
-        if !sandbox.api.is_ready() {
-            exchange.begin();
-            // Nobody waits for the end of this init: the bootstrap finds its restore done.
-            sandbox.api.restore();
-            sandbox.api.push(exchange);
-            return Ok(now());
-        }
-        let pushed_at = Instant::now();
-        sandbox.api.push(exchange);
-        tokio::select! {
-            biased;
-            // One that is answered without that has a restore that failed.
-            handed_out = &mut opened.handed_out => Ok(handed_out.unwrap_or_else(|_| now())),
-            _ = sandbox.ended() => match sandbox.api.take_back(&request_id) {
-                Some(exchange) => Err(Box::new(exchange)),
-                None => Ok(now()),
-            },
-            // A bootstrap that waited and does not take it has no more time than one that does.
-            () = sleep_until((pushed_at + self.function.timeout).into()) => Ok(HandedOut {
-                at: pushed_at,
-                idle_count: 0,
-            }),
-        }
-    }
-
-    /// Writes the last lines of an invocation; what they say.
-    fn tell(
-        &self,
-        request_id: &str,
-        sandbox: &Sandbox,
-        duration: Duration,
-        end: Option<End>,
-    ) -> Report {
-        let (init, restore) = sandbox.take_init();
-        let mut report = Report {
-            request_id: request_id.to_owned(),
-            init,
-            restore,
-            duration,
-            memory_mb: self.function.memory_mb,
-            max_memory_mb: sandbox.memory.peak_mb(duration),
-            end,
-            log_tail: Vec::new(),
-        };
-        if let Some(end) = &report.end {
-            sandbox.log.drain();
-            if !sandbox.api.is_ready() {
-                let line = init_line(sandbox.age(), "invoke", end);
-                sandbox.log.write_platform_lines(&line);
-            }
-        }
-        sandbox.log.write_platform_lines(&report.to_lines());
-        let telemetry = sandbox.api.telemetry();
-        telemetry.tell("platform.runtimeDone", || report.to_runtime_done());
-        telemetry.tell("platform.report", || report.to_record());
-        report.log_tail = sandbox.log.tail();
-        report
-    }
-
-    /// An idle sandbox, or a new one. Its init is over, unless that failed or was lost before: then
-    /// it is a part of the invocation.
-    async fn take(&self, tenant: Option<&str>) -> Result<Arc<Sandbox>, Error> {
-        let of_all = matches!(self.function.scale, Scale::ManagedInstance(_));
-        let _starting = if of_all {
-            Some(self.starting.lock().await)
+    /// An idle sandbox, or a new one. Waits for the init of a new one, unless it replaces a crashed one or its first
+    /// init failed: then the invocation includes the init, as on Lambda.
+    pub(crate) async fn lend(&self, tenant: Option<&str>) -> Result<Arc<Sandbox>, Error> {
+        let is_shared = matches!(self.function.scale, Scale::ManagedInstance(_));
+        let _start_lock = if is_shared {
+            Some(self.start_lock.lock().await)
         } else {
             None
         };
-        if let Some(sandbox) = self.take_idle(tenant, of_all) {
+        if let Some(sandbox) = self.take_idle(tenant, is_shared) {
             return Ok(sandbox);
         }
-        let is_lost = {
-            let mut sandboxes = self.sandboxes();
-            let is_lost = sandboxes.lost > 0;
-            sandboxes.lost -= usize::from(is_lost);
-            is_lost
+        let replaces_crashed = {
+            let mut sandboxes = self.lock_sandboxes();
+            let replaces_crashed = sandboxes.crashes > 0;
+            sandboxes.crashes -= usize::from(replaces_crashed);
+            replaces_crashed
         };
         let mut sandbox = self.start().await?;
-        sandbox.is_for(tenant);
-        if !is_lost && !init(&self.function, &sandbox).await {
+        sandbox.claim_for(tenant);
+        if !replaces_crashed && !wait_for_init(&self.function, &sandbox).await {
             sandbox.kill().await;
             sandbox = self.start().await?;
-            sandbox.is_for(tenant);
+            sandbox.claim_for(tenant);
         }
-        if of_all {
-            self.put_back(Arc::clone(&sandbox));
+        if is_shared {
+            self.give_back(Arc::clone(&sandbox));
         }
         Ok(sandbox)
     }
 
-    fn take_idle(&self, tenant: Option<&str>, of_all: bool) -> Option<Arc<Sandbox>> {
-        let mut sandboxes = self.sandboxes();
-        sandboxes.idle.retain(|sandbox| !sandbox.has_ended());
-        if of_all {
+    fn take_idle(&self, tenant: Option<&str>, is_shared: bool) -> Option<Arc<Sandbox>> {
+        let mut sandboxes = self.lock_sandboxes();
+        sandboxes.idle.retain(|sandbox| !sandbox.has_exited());
+        if is_shared {
             return sandboxes.idle.last().cloned();
         }
-        let fits = |sandbox: &Arc<Sandbox>| sandbox.is_for(tenant);
+        let fits = |sandbox: &Arc<Sandbox>| sandbox.claim_for(tenant);
         let is_free = |sandbox: &Arc<Sandbox>| sandbox.api.is_idle() || !sandbox.api.is_ready();
         let free = sandboxes
             .idle
             .iter()
-            .rposition(|one| is_free(one) && fits(one));
-        if let Some(free) = free {
-            return Some(sandboxes.idle.remove(free));
+            .rposition(|sandbox| is_free(sandbox) && fits(sandbox));
+        if let Some(index) = free {
+            return Some(sandboxes.idle.remove(index));
         }
-        let busy = self.turns.taken();
-        if sandboxes.idle.len() + busy <= self.function.scale.concurrency() {
+        let running = self.permits.held();
+        if sandboxes.idle.len() + running <= self.function.scale.concurrency() {
             return None;
         }
-        // There are as many as there may be: one that is about to be idle will do, and one of another
-        // tenant's makes room.
-        let found = sandboxes.idle.iter().position(fits);
-        let taken = sandboxes.idle.remove(found.unwrap_or_default());
-        if found.is_some() {
+        // No more sandboxes may start. Take one that will be free soon, or else make room for a new one by stopping one
+        // of another tenant.
+        let fitting = sandboxes.idle.iter().position(fits);
+        let taken = sandboxes.idle.remove(fitting.unwrap_or_default());
+        if fitting.is_some() {
             return Some(taken);
         }
-        sandboxes.retire(taken);
+        sandboxes.stop_when_unused(taken);
         None
     }
 
     async fn start(&self) -> Result<Arc<Sandbox>, Error> {
-        let generation = self.sandboxes().generation;
+        let generation = self.lock_sandboxes().generation;
         let (output, faults) = (Arc::clone(&self.output), Arc::clone(&self.faults));
         let sandbox = Sandbox::start(&self.function, generation, output, faults).await?;
         let sandbox = Arc::new(sandbox);
-        let mut sandboxes = self.sandboxes();
+        let mut sandboxes = self.lock_sandboxes();
         sandboxes.all.retain(|known| known.strong_count() > 0);
         sandboxes.all.push(Arc::downgrade(&sandbox));
         Ok(sandbox)
     }
 
-    fn put_back(&self, sandbox: Arc<Sandbox>) {
-        let mut sandboxes = self.sandboxes();
+    /// Makes a sandbox idle, or stops it if it has old code.
+    pub(crate) fn give_back(&self, sandbox: Arc<Sandbox>) {
+        let mut sandboxes = self.lock_sandboxes();
         if sandbox.generation != sandboxes.generation {
-            sandboxes.retire(sandbox);
+            sandboxes.stop_when_unused(sandbox);
         } else if !sandboxes
             .idle
             .iter()
@@ -395,46 +224,36 @@ impl Pool {
         }
     }
 
-    fn forget(&self, sandbox: &Arc<Sandbox>) {
-        let mut sandboxes = self.sandboxes();
+    /// Lends this sandbox to nobody any more.
+    pub(crate) fn remove(&self, sandbox: &Arc<Sandbox>) {
+        let mut sandboxes = self.lock_sandboxes();
         sandboxes.idle.retain(|idle| !Arc::ptr_eq(idle, sandbox));
     }
 
-    /// One that failed has a successor whose init is a part of the next invocation; one that ended
-    /// in order has not, nor one that was restored from a snapshot.
-    fn lose(&self, sandbox: &Arc<Sandbox>, has_failed: bool) {
-        self.forget(sandbox);
-        let mut sandboxes = self.sandboxes();
-        let most = match self.function.scale {
+    /// Removes a sandbox that has ended, or is about to be killed. The replacement of one that crashed runs its init
+    /// within the next invocation, except with SnapStart, which restores it from the snapshot.
+    pub(crate) fn remove_ended(&self, sandbox: &Arc<Sandbox>, has_crashed: bool) {
+        self.remove(sandbox);
+        let mut sandboxes = self.lock_sandboxes();
+        let limit = match self.function.scale {
             Scale::ManagedInstance(_) => 1,
             Scale::SnapStart(_) => 0,
             Scale::OnDemand(count) => count,
         };
-        sandboxes.lost = most.min(sandboxes.lost + usize::from(has_failed));
+        sandboxes.crashes = limit.min(sandboxes.crashes + usize::from(has_crashed));
     }
 
-    /// Never held over an `await`.
-    fn sandboxes(&self) -> MutexGuard<'_, Sandboxes> {
+    /// Never hold the guard over an `await`.
+    fn lock_sandboxes(&self) -> MutexGuard<'_, Sandboxes> {
         self.sandboxes
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// No sandbox could be started.
-fn refuse(request_id: &str, error: &Error, reply: oneshot::Sender<Reply>) {
-    say(error);
-    let failure = Failure::not_started(request_id, &error.to_string());
-    let (_, report) = oneshot::channel();
-    let answer = Answer::Error(failure);
-    // An error means that the caller has gone.
-    let _ = reply.send(Reply { answer, report });
-}
-
-/// Stops a sandbox once nobody else has it.
-async fn retire(sandbox: Arc<Sandbox>) {
+async fn stop_when_unused(sandbox: Arc<Sandbox>) {
     while Arc::strong_count(&sandbox) > 1 {
-        sleep(UNUSED_PERIOD).await;
+        sleep(UNUSED_CHECK_PERIOD).await;
     }
     sandbox.stop().await;
 }

@@ -1,23 +1,24 @@
-//! The exchanges of one sandbox, and where its bootstrap stands.
+//! The exchanges of one sandbox, and the state of its bootstrap.
 //!
 //! ```text
-//! init ---- next ----> ready: hands out the exchange that waits longest, and the same one again
-//!   |                         until it is answered; then waits for another
-//!   \-- init/error --> failed: everything gets 403
+//! init ---- next ----> ready: delivers the exchange that has waited longest, and delivers the same
+//!   |                         one again until it is answered; then waits for another
+//!   \-- init/error --> failed: every call gets 403
 //! ```
 //!
-//! A sandbox of Managed Instances has up to `capacity` exchanges under way, and hands none out twice.
-//! Only states: [`runtime_api`](super::runtime_api) speaks HTTP around it.
+//! A sandbox of Managed Instances has up to `capacity` running exchanges, and delivers none of them twice.
+//! This file has only the states; [`runtime_api`](super::runtime_api) puts HTTP around them.
 //! Source: the states of <https://github.com/aws/aws-lambda-runtime-interface-emulator>.
 
 use std::collections::VecDeque;
 
 use axum::http::HeaderValue;
 
-use super::exchange::{Answer, Exchange, Failure};
+use super::exchange::{Answer, Exchange};
+use super::failure::Failure;
 use super::refusal::Refusal;
 
-/// How many invocations that ran out of time are remembered, for the answers that come late.
+/// How many expired request ids to remember, to recognize answers that come too late.
 const MAX_EXPIRED: usize = 1000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,23 +28,23 @@ enum Phase {
     Failed,
 }
 
-/// The exchanges, and where the bootstrap stands.
+/// The exchanges of one sandbox.
 #[derive(Debug)]
 pub(crate) struct Queue {
     phase: Phase,
     capacity: usize,
     waiting: VecDeque<Exchange>,
-    /// Handed out. With a capacity of 1 the last one stays after its answer, to know a second
-    /// answer from a stray one.
+    /// Delivered. With a capacity of 1 the last one stays here after its answer, to distinguish a second answer from one
+    /// with an unknown request id.
     running: Vec<Exchange>,
-    /// Why the init has failed.
+    /// Why the init failed.
     failure: Option<Failure>,
-    /// Request ids of those that nobody waits for any more.
+    /// Request ids whose callers no longer wait.
     expired: VecDeque<String>,
 }
 
 impl Queue {
-    /// An empty queue, of which `capacity` exchanges may be under way at a time.
+    /// An empty queue. The bootstrap may have up to `capacity` exchanges at a time.
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
             phase: Phase::Init,
@@ -55,13 +56,12 @@ impl Queue {
         }
     }
 
-    /// Whether the bootstrap has not asked for an invocation yet.
+    /// Whether the bootstrap has not called *next* yet.
     pub(crate) fn is_init(&self) -> bool {
         self.phase == Phase::Init
     }
 
-    /// The exchange waits for the bootstrap to ask for it; after an init error it is answered with
-    /// that.
+    /// Queues an exchange until the bootstrap calls *next*. After an init error, answers it with that error.
     pub(crate) fn push(&mut self, mut exchange: Exchange) {
         match &self.failure {
             Some(failure) => exchange.answer(Answer::Error(failure.clone())),
@@ -69,37 +69,36 @@ impl Queue {
         }
     }
 
-    /// The bootstrap asks for an invocation; gives the one that it has not answered, if that is what
-    /// it gets.
+    /// Begins a call of *next*. Returns the running exchange if it has to be delivered again.
     ///
     /// # Errors
     /// After an init error.
-    pub(crate) fn ask(&mut self) -> Result<Option<&Exchange>, Refusal> {
+    pub(crate) fn begin_next(&mut self) -> Result<Option<&Exchange>, Refusal> {
         if self.phase == Phase::Failed {
             return Err(Refusal::STATE);
         }
         self.phase = Phase::Ready;
-        let is_one = self.capacity == 1;
+        let is_single = self.capacity == 1;
         Ok(self
             .running
             .last()
-            .filter(|last| is_one && !last.is_answered()))
+            .filter(|last| is_single && !last.is_answered()))
     }
 
-    /// The exchange that waits longest, which is handed out now; `None` if there is none.
-    pub(crate) fn hand_out(&mut self, idle_count: u64) -> Option<&Exchange> {
+    /// Delivers the exchange that has waited longest, if there is one.
+    pub(crate) fn deliver_next(&mut self, idle_count: u64) -> Option<&Exchange> {
         let mut exchange = self.waiting.pop_front()?;
-        exchange.hand_out(idle_count);
-        self.running.retain(|one| !one.is_answered());
+        exchange.mark_delivered(idle_count);
+        self.running.retain(|running| !running.is_answered());
         self.running.push(exchange);
         self.running.last()
     }
 
-    /// The exchange that an answer is for.
+    /// Finds the exchange that an answer is for.
     ///
     /// # Errors
-    /// When it may not be answered: it is another one that is under way, or none, or it is late.
-    pub(crate) fn running(
+    /// When no running exchange has these ids, or when it has been answered or has expired.
+    pub(crate) fn find_running(
         &mut self,
         request_id: &str,
         invocation_id: Option<&HeaderValue>,
@@ -116,8 +115,7 @@ impl Queue {
             .find(|exchange| exchange.request_id == request_id);
         let exchange = found.ok_or(Refusal::REQUEST_ID)?;
         if exchange.is_answered() {
-            let of_one = self.capacity == 1;
-            return Err(if of_one {
+            return Err(if self.capacity == 1 {
                 Refusal::STATE
             } else {
                 Refusal::REQUEST_ID
@@ -129,18 +127,19 @@ impl Queue {
         Ok(exchange)
     }
 
-    /// Nobody waits for this exchange any more; an answer to it is late.
+    /// Forgets an exchange whose caller no longer waits. An answer to it comes too late.
     pub(crate) fn expire(&mut self, request_id: &str) {
-        self.waiting.retain(|one| one.request_id != request_id);
-        self.running.retain(|one| one.request_id != request_id);
+        let is_other = |exchange: &Exchange| exchange.request_id != request_id;
+        self.waiting.retain(is_other);
+        self.running.retain(is_other);
         self.expired.push_back(request_id.to_owned());
         if self.expired.len() > MAX_EXPIRED {
             self.expired.pop_front();
         }
     }
 
-    /// An exchange that was not handed out yet, for another sandbox.
-    pub(crate) fn take_back(&mut self, request_id: &str) -> Option<Exchange> {
+    /// Takes an exchange out that has not been delivered yet, for another sandbox.
+    pub(crate) fn withdraw(&mut self, request_id: &str) -> Option<Exchange> {
         let found = self
             .waiting
             .iter()
@@ -148,10 +147,10 @@ impl Queue {
         self.waiting.remove(found?)
     }
 
-    /// The init error answers the exchanges that wait.
+    /// Records an init error, which also answers the waiting exchanges.
     ///
     /// # Errors
-    /// After the first *next*, or a second time.
+    /// After the first *next*, or after another init error.
     pub(crate) fn fail_init(&mut self, failure: &Failure) -> Result<(), Refusal> {
         if self.phase != Phase::Init {
             return Err(Refusal::STATE);
@@ -160,7 +159,7 @@ impl Queue {
         Ok(())
     }
 
-    /// The sandbox cannot go on: this answers the exchanges that wait.
+    /// Records that the sandbox cannot continue, and answers the waiting exchanges with the failure.
     pub(crate) fn fail(&mut self, failure: &Failure) {
         self.phase = Phase::Failed;
         self.failure = Some(failure.clone());
@@ -190,25 +189,25 @@ mod tests {
 
     fn next_id(queue: &mut Queue) -> Result<Option<String>, Refusal> {
         let id_of = |exchange: &Exchange| exchange.request_id.clone();
-        match queue.ask()?.map(id_of) {
+        match queue.begin_next()?.map(id_of) {
             Some(repeated) => Ok(Some(repeated)),
-            None => Ok(queue.hand_out(0).map(id_of)),
+            None => Ok(queue.deliver_next(0).map(id_of)),
         }
     }
 
     fn respond(queue: &mut Queue, request_id: &str) -> Result<(), Refusal> {
         queue
-            .running(request_id, None)?
+            .find_running(request_id, None)?
             .answer(Answer::Response(Bytes::new()));
         Ok(())
     }
 
     fn failure() -> Failure {
-        Failure::of_runtime(Some("A.B"), Bytes::new())
+        Failure::from_runtime(Some("A.B"), Bytes::new())
     }
 
     #[test]
-    fn next_hands_out_the_same_event_until_it_is_answered() {
+    fn next_delivers_the_same_event_until_it_is_answered() {
         let mut queue = queue_of(1, &["first", "second"]);
         assert_eq!(next_id(&mut queue), Ok(Some("first".to_owned())));
         assert_eq!(next_id(&mut queue), Ok(Some("first".to_owned())));
@@ -217,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn several_are_under_way_where_there_is_room_for_them() {
+    fn as_many_events_run_as_the_capacity_allows() {
         let mut queue = queue_of(2, &["first", "second"]);
         assert_eq!(next_id(&mut queue), Ok(Some("first".to_owned())));
         assert_eq!(next_id(&mut queue), Ok(Some("second".to_owned())));
@@ -236,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn stray_request_id_is_refused_before_and_after_next() {
+    fn unknown_request_id_is_refused_before_and_after_next() {
         let mut queue = queue_of(1, &["first"]);
         assert_eq!(respond(&mut queue, "stray"), Err(Refusal::REQUEST_ID));
         assert!(next_id(&mut queue).is_ok());
@@ -244,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn answer_to_what_has_run_out_of_time_is_late() {
+    fn answer_after_the_deadline_is_refused_as_late() {
         let mut queue = queue_of(2, &["first", "second"]);
         assert!(next_id(&mut queue).is_ok());
         queue.expire("first");
@@ -253,12 +252,12 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_not_handed_out_can_be_taken_back() {
+    fn exchange_can_be_withdrawn_only_before_its_delivery() {
         let mut queue = queue_of(1, &["first", "second"]);
         assert!(next_id(&mut queue).is_ok());
-        assert!(queue.take_back("first").is_none());
-        assert!(queue.take_back("second").is_some());
-        assert!(queue.take_back("second").is_none());
+        assert!(queue.withdraw("first").is_none());
+        assert!(queue.withdraw("second").is_some());
+        assert!(queue.withdraw("second").is_none());
     }
 
     #[test]
@@ -267,14 +266,14 @@ mod tests {
         assert!(next_id(&mut queue).is_ok());
         let wrong = HeaderValue::from_static("of another attempt");
         assert_eq!(
-            queue.running("first", Some(&wrong)).err(),
+            queue.find_running("first", Some(&wrong)).err(),
             Some(Refusal::INVOCATION_ID)
         );
-        assert!(queue.running("first", None).is_ok());
+        assert!(queue.find_running("first", None).is_ok());
     }
 
     #[test]
-    fn init_error_ends_everything_and_comes_before_next_only() {
+    fn init_error_is_accepted_only_before_next_and_refuses_all_later_calls() {
         let mut failed = queue_of(1, &["first"]);
         assert_eq!(failed.fail_init(&failure()), Ok(()));
         assert_eq!(failed.fail_init(&failure()), Err(Refusal::STATE));

@@ -1,19 +1,18 @@
-//! What the Runtime API says to a call that it does not take.
+//! How the Runtime API refuses a call.
 //!
-//! Words and statuses are those of AWS's emulator, and of the service where that one lacks them.
+//! Texts and statuses are those of AWS's emulator or, if it has none, those of Lambda.
 
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
-use super::exchange::platform_document;
+use super::failure::platform_document;
 
-/// A response of JSON text.
-pub(crate) fn json(status: StatusCode, text: String) -> Response {
+pub(crate) fn json_response(status: StatusCode, text: String) -> Response {
     (status, [(CONTENT_TYPE, coshell_wire::JSON)], text).into_response()
 }
 
-/// Why a call is refused.
+/// The error that a refused call gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Refusal {
     status: StatusCode,
@@ -22,20 +21,20 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    /// No exchange of that name is under way.
+    /// No running invocation has this request id.
     pub(crate) const REQUEST_ID: Self = Self::new(400, "InvalidRequestID", "Invalid request ID");
-    /// The answer is one to another attempt.
+    /// The answer is for another attempt.
     pub(crate) const INVOCATION_ID: Self =
         Self::new(400, "InvalidRequestID", "Invalid invocation ID");
-    /// Not now: the answer is given, the init is over, or it has failed.
+    /// The call does not fit the state: the answer has been sent, the init is over, or the init has failed.
     pub(crate) const STATE: Self = Self::new(
         403,
         "InvalidStateTransition",
         "State transition is not allowed",
     );
-    /// The invocation has run out of time.
+    /// The answer came after the deadline.
     pub(crate) const LATE: Self = Self::new(410, "InvokeTimeout", "Invocation has timed out");
-    /// The body has more bytes than Lambda takes.
+    /// The body has more bytes than Lambda accepts.
     pub(crate) const TOO_LARGE: Self = Self::new(
         413,
         "RequestEntityTooLarge",
@@ -47,57 +46,57 @@ impl Refusal {
         "TruncatedHTTPRequest",
         "HTTP request detected as truncated",
     );
-    /// There is one response mode, and it has another name.
+    /// The response mode is unknown.
     pub(crate) const RESPONSE_MODE: Self = Self::new(
         400,
         "InvalidFunctionResponseMode",
         "Invalid function response mode",
     );
-    /// The platform is broken, which ends the sandbox.
+    /// A failure of the platform. A runtime has to exit.
     pub(crate) const CONTAINER: Self = Self::new(500, "ServiceError", "Internal service error");
-    /// The sandbox has asked for its first invocation.
+    /// Extensions can register only until the first *next*.
     pub(crate) const REGISTRATION_CLOSED: Self = Self::new(
         403,
         "Extension.RegistrationClosed",
         "Extension registration closed already",
     );
-    /// Extensions subscribe during the init alone.
+    /// Extensions can subscribe only during the init.
     pub(crate) const SUBSCRIPTION_CLOSED: Self = Self::new(
         403,
         "Telemetry.SubscriptionClosed",
         "Telemetry API subscription is closed already",
     );
-    /// An extension has to say what it is called.
+    /// The registration has no name.
     pub(crate) const EXTENSION_NAME: Self = Self::new(
         403,
         "Extension.InvalidExtensionName",
         "Empty extension name",
     );
-    /// Two extensions have the same name.
+    /// An extension of this name is registered.
     pub(crate) const EXTENSION_TWICE: Self = Self::new(
         403,
         "Extension.AlreadyRegistered",
         "Extension with this name already registered",
     );
-    /// Only INVOKE and SHUTDOWN, and SHUTDOWN only for an extension that is a process of its own.
+    /// The event is neither INVOKE nor SHUTDOWN, or is SHUTDOWN for an internal extension.
     pub(crate) const EXTENSION_EVENT: Self = Self::new(
         403,
         "Extension.InvalidEventType",
         "Event type not allowed for this extension",
     );
-    /// Ten are registered.
+    /// Ten extensions are registered.
     pub(crate) const EXTENSION_COUNT: Self = Self::new(
         403,
         "Extension.TooManyExtensions",
         "Extension limit (10) reached",
     );
-    /// The call does not say which extension it is from, or no such one is registered.
+    /// The identifier of the extension is missing or unknown.
     pub(crate) const EXTENSION_IDENTIFIER: Self = Self::new(
         403,
         "Extension.UnknownExtensionIdentifier",
         "Unknown extension identifier",
     );
-    /// The body of a registration is not the JSON that it should be.
+    /// The body is not the JSON that the call expects.
     pub(crate) const REQUEST_BODY: Self =
         Self::new(400, "InvalidRequestFormat", "Unable to parse request body");
 
@@ -119,7 +118,7 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        json(
+        json_response(
             self.status,
             platform_document(self.error_type, self.message),
         )
@@ -132,7 +131,7 @@ mod tests {
     use coshell_wire as wire;
 
     #[test]
-    fn limit_is_told_as_it_is() {
+    fn message_states_the_real_limit() {
         let limit = wire::MAX_RESPONSE_BYTES.to_string();
         assert!(Refusal::TOO_LARGE.message.contains(&limit));
     }

@@ -1,4 +1,4 @@
-//! What is said of an invocation when it is over: figures, and Lambda's lines.
+//! The report of an invocation: its durations, its memory, and the log lines that Lambda writes.
 //!
 //! ```text
 //! START RequestId: <id> Version: $LATEST
@@ -7,47 +7,44 @@
 //!        Memory Size: 128 MB\tMax Memory Used: 5 MB\t
 //! ```
 //!
-//! The lines are those of AWS's emulator; Lambda has the same parts in another order. All figures
-//! are measured here.
+//! The lines are those of AWS's emulator. Lambda writes the same fields in another order.
 
 use std::fmt::Write;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// How an invocation went, and what it took.
+/// The figures of one invocation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Names the invocation.
     pub request_id: String,
-    /// From the start of the bootstrap until it asked for its first event; only in the report of a
-    /// sandbox's first invocation, and not if the init was a part of that.
+    /// From the start of the bootstrap until its first *next*. Only the report of a sandbox's first invocation has it,
+    /// and not if the invocation included the init.
     pub init: Option<Duration>,
-    /// From the restore until the bootstrap asked for its first event; SnapStart only.
+    /// From the restore until the first *next*. Only with SnapStart.
     pub restore: Option<Duration>,
-    /// From the event until the bootstrap asked for the next one.
+    /// From the delivery of the event until the sandbox was idle again.
     pub duration: Duration,
     /// `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`.
     pub memory_mb: u32,
-    /// The peak of the sandbox so far.
+    /// The peak memory of the sandbox so far.
     pub max_memory_mb: u64,
-    /// What ended the sandbox, if something did.
-    pub end: Option<End>,
-    /// The last 4 KiB of the log.
+    /// Why the sandbox ended with this invocation. `None` if it can run another one.
+    pub stop_reason: Option<StopReason>,
+    /// The last 4 KiB of the invocation's log.
     pub log_tail: Vec<u8>,
 }
 
-/// What ended a sandbox before its time.
+/// Why a sandbox cannot run another invocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
-    /// The deadline.
+pub enum StopReason {
     Timeout,
-    /// A failure of the runtime, of this type.
+    /// The runtime failed. The text is the errorType.
     Failure(String),
 }
 
 impl Report {
-    /// In whole milliseconds, the init included, as Lambda has it since August 2025:
+    /// In whole milliseconds, including the init, as Lambda has billed since August 2025:
     /// <https://aws.amazon.com/blogs/compute/aws-lambda-standardizes-billing-for-init-phase/>.
     pub(crate) fn billed_ms(&self) -> u128 {
         let billed =
@@ -60,40 +57,40 @@ impl Report {
         json!({
             "requestId": self.request_id,
             "status": self.status(),
-            "metrics": {"durationMs": ms_of(self.duration)},
+            "metrics": {"durationMs": to_ms(self.duration)},
         })
     }
 
     /// The record of the event `platform.report`.
     pub(crate) fn to_record(&self) -> Value {
         let mut metrics = json!({
-            "durationMs": ms_of(self.duration),
+            "durationMs": to_ms(self.duration),
             "billedDurationMs": u64::try_from(self.billed_ms()).unwrap_or(u64::MAX),
             "memorySizeMB": self.memory_mb,
             "maxMemoryUsedMB": self.max_memory_mb,
         });
         if let Some(init) = self.init {
-            metrics["initDurationMs"] = ms_of(init).into();
+            metrics["initDurationMs"] = to_ms(init).into();
         }
         if let Some(restore) = self.restore {
-            metrics["restoreDurationMs"] = ms_of(restore).into();
+            metrics["restoreDurationMs"] = to_ms(restore).into();
         }
         let mut record = json!({
             "requestId": self.request_id,
             "status": self.status(),
             "metrics": metrics,
         });
-        if let Some(End::Failure(error_type)) = &self.end {
+        if let Some(StopReason::Failure(error_type)) = &self.stop_reason {
             record["errorType"] = error_type.as_str().into();
         }
         record
     }
 
     fn status(&self) -> &'static str {
-        match self.end {
+        match self.stop_reason {
             None => "success",
-            Some(End::Timeout) => "timeout",
-            Some(End::Failure(_)) => "error",
+            Some(StopReason::Timeout) => "timeout",
+            Some(StopReason::Failure(_)) => "error",
         }
     }
 
@@ -102,42 +99,41 @@ impl Report {
         let request_id = &self.request_id;
         let mut lines = format!("END RequestId: {request_id}\nREPORT RequestId: {request_id}\t");
         if let Some(init) = self.init {
-            add(&mut lines, "Init Duration", &in_ms(init));
+            push_field(&mut lines, "Init Duration", &format_ms(init));
         }
         if let Some(restore) = self.restore {
-            add(&mut lines, "Restore Duration", &in_ms(restore));
+            push_field(&mut lines, "Restore Duration", &format_ms(restore));
         }
-        add(&mut lines, "Duration", &in_ms(self.duration));
-        add(
+        push_field(&mut lines, "Duration", &format_ms(self.duration));
+        push_field(
             &mut lines,
             "Billed Duration",
             &format!("{} ms", self.billed_ms()),
         );
-        add(&mut lines, "Memory Size", &format!("{} MB", self.memory_mb));
-        add(
+        push_field(&mut lines, "Memory Size", &format!("{} MB", self.memory_mb));
+        push_field(
             &mut lines,
             "Max Memory Used",
             &format!("{} MB", self.max_memory_mb),
         );
-        if let Some(end) = &self.end {
-            add_end(&mut lines, end);
+        if let Some(reason) = &self.stop_reason {
+            push_status(&mut lines, reason);
         }
         lines.push('\n');
         lines
     }
 }
 
-/// The line at the start of an invocation.
 pub(crate) fn start_line(request_id: &str, version: &str) -> String {
     format!("START RequestId: {request_id} Version: {version}\n")
 }
 
-/// The line of an init that failed; `phase` is `init` or `invoke`.
-pub(crate) fn init_line(duration: Duration, phase: &str, end: &End) -> String {
+/// The line of a failed init. `phase` is `init` or `invoke`.
+pub(crate) fn init_report_line(duration: Duration, phase: &str, reason: &StopReason) -> String {
     let mut line = "INIT_REPORT ".to_owned();
-    add(&mut line, "Init Duration", &in_ms(duration));
-    add(&mut line, "Phase", phase);
-    add_end(&mut line, end);
+    push_field(&mut line, "Init Duration", &format_ms(duration));
+    push_field(&mut line, "Phase", phase);
+    push_status(&mut line, reason);
     line.push('\n');
     line
 }
@@ -148,39 +144,38 @@ pub(crate) fn init_record(duration: Duration, initialization_type: &str) -> Valu
         "initializationType": initialization_type,
         "phase": "init",
         "status": "success",
-        "metrics": {"durationMs": ms_of(duration)},
+        "metrics": {"durationMs": to_ms(duration)},
     })
 }
 
-/// The line of a restore from a snapshot.
-pub(crate) fn restore_line(duration: Duration) -> String {
+pub(crate) fn restore_report_line(duration: Duration) -> String {
     let mut line = "RESTORE_REPORT ".to_owned();
-    add(&mut line, "Restore Duration", &in_ms(duration));
+    push_field(&mut line, "Restore Duration", &format_ms(duration));
     line.push('\n');
     line
 }
 
-fn add(line: &mut String, name: &str, value: &str) {
+fn push_field(line: &mut String, name: &str, value: &str) {
     // Writing to a string cannot fail.
     let _ = write!(line, "{name}: {value}\t");
 }
 
-fn add_end(line: &mut String, end: &End) {
-    match end {
-        End::Timeout => add(line, "Status", "timeout"),
-        End::Failure(error_type) => {
-            add(line, "Status", "error");
-            add(line, "Error Type", error_type);
+fn push_status(line: &mut String, reason: &StopReason) {
+    match reason {
+        StopReason::Timeout => push_field(line, "Status", "timeout"),
+        StopReason::Failure(error_type) => {
+            push_field(line, "Status", "error");
+            push_field(line, "Error Type", error_type);
         }
     }
 }
 
-/// Milliseconds, to the microsecond.
-pub fn ms_of(duration: Duration) -> f64 {
+/// Milliseconds with three decimals.
+pub fn to_ms(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
-fn in_ms(duration: Duration) -> String {
+fn format_ms(duration: Duration) -> String {
     format!("{:.2} ms", duration.as_secs_f64() * 1e3)
 }
 
@@ -199,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn report_has_the_parts_of_lambda() {
+    fn report_has_the_fields_of_lambda() {
         assert_eq!(
             report().to_lines(),
             "END RequestId: 8476a536\nREPORT RequestId: 8476a536\tDuration: 1.00 ms\tBilled Duration: 2 ms\tMemory Size: 128 MB\tMax Memory Used: 5 MB\t\n"
@@ -220,18 +215,21 @@ mod tests {
     }
 
     #[test]
-    fn end_of_the_sandbox_is_told() {
-        let ended = |end| {
-            let end = Some(end);
-            Report { end, ..report() }.to_lines()
+    fn report_shows_why_the_sandbox_was_stopped() {
+        let lines = |reason| {
+            let report = Report {
+                stop_reason: Some(reason),
+                ..report()
+            };
+            report.to_lines()
         };
-        assert!(ended(End::Timeout).ends_with("\tStatus: timeout\t\n"));
+        assert!(lines(StopReason::Timeout).ends_with("\tStatus: timeout\t\n"));
         assert!(
-            ended(End::Failure("Runtime.ExitError".to_owned()))
+            lines(StopReason::Failure("Runtime.ExitError".to_owned()))
                 .ends_with("\tStatus: error\tError Type: Runtime.ExitError\t\n")
         );
         assert_eq!(
-            init_line(Duration::from_secs(10), "init", &End::Timeout),
+            init_report_line(Duration::from_secs(10), "init", &StopReason::Timeout),
             "INIT_REPORT Init Duration: 10000.00 ms\tPhase: init\tStatus: timeout\t\n"
         );
     }

@@ -1,9 +1,8 @@
-//! Bootstrap's door: next, response, error; the restore of SnapStart; extensions.
+//! The Runtime API of one sandbox: *next*, response, error, and the restore of SnapStart.
 //!
-//! An axum router over a [`Queue`] of exchanges, with the answers that Lambda's own Runtime API
-//! gives.
-//!
-//! Used by [`sandbox`](super::sandbox); paths and headers are those of [`wire`].
+//! An axum router over a [`Queue`]. It also keeps the [`RuntimeStatus`], from which the rest of the emulator learns
+//! when the bootstrap is ready, idle, or has failed. [`extension_api`](super::extension_api) adds the routes of
+//! extensions.
 //! Source: <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>.
 
 use std::io;
@@ -25,43 +24,43 @@ use http_body_util::channel::Channel;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::body::read_body;
-use super::exchange::{Answer, Exchange, Failure, Piece, Stream};
+use super::exchange::{Answer, Exchange, Piece, Stream};
 use super::extensions::Extensions;
+use super::failure::Failure;
 use super::faults::{Fault, Faults};
 use super::logs::Log;
 use super::queue::Queue;
-use super::refusal::Refusal;
-use super::refusal::json;
+use super::refusal::{Refusal, json_response};
 use super::telemetry::Telemetry;
 use coshell_wire as wire;
 
-/// Pieces of a streamed response that wait for the caller: then the handler has to.
-const PIECES_AHEAD: usize = 16;
+/// How many pieces of a streamed response may wait for a slow caller. After that the handler has to wait.
+const PIECE_BUFFER: usize = 16;
 
-/// Where the bootstrap and its extensions stand.
+/// What the bootstrap and its extensions are doing.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Standing {
-    /// The bootstrap waits for an invocation, and so do the extensions: the sandbox would be frozen.
+pub(crate) struct RuntimeStatus {
+    /// The bootstrap and all extensions wait for their next event: Lambda would freeze the sandbox.
     pub is_idle: bool,
-    /// How often that has begun.
+    /// How often the sandbox has become idle.
     pub idle_count: u64,
-    /// The bootstrap waits for the restore, which ends the init of SnapStart.
+    /// The bootstrap waits for the restore. This ends the init of SnapStart.
     pub awaits_restore: bool,
-    /// When it was idle first, or first waited for the restore.
+    /// When the init was over: the sandbox became idle, or began to wait for the restore.
     pub ready_at: Option<Instant>,
-    /// The init, or the restore, has failed.
+    /// Why the init or the restore failed.
     pub failure: Option<Failure>,
-    bootstrap_waits: bool,
+    is_bootstrap_waiting: bool,
 }
 
-/// The Runtime API of one sandbox. Give it exchanges by [`push`](Self::push).
+/// The Runtime API of one sandbox.
 #[derive(Debug)]
 pub(crate) struct RuntimeApi {
     queue: Mutex<Queue>,
-    pushed: Notify,
-    standing: watch::Sender<Standing>,
-    restored: watch::Sender<bool>,
-    /// The extensions of the sandbox.
+    /// Wakes a call of *next*: an exchange came, or an extension began to wait.
+    next_may_continue: Notify,
+    status: watch::Sender<RuntimeStatus>,
+    is_restored: watch::Sender<bool>,
     pub extensions: Extensions,
     faults: Arc<Faults>,
     log: Arc<Log>,
@@ -70,7 +69,7 @@ pub(crate) struct RuntimeApi {
 }
 
 impl RuntimeApi {
-    /// For a bootstrap that has up to `capacity` invocations under way, each for `timeout`.
+    /// For a bootstrap that runs up to `capacity` invocations at a time.
     pub(crate) fn new(
         capacity: usize,
         timeout: Duration,
@@ -83,90 +82,91 @@ impl RuntimeApi {
             log,
             timeout,
             queue: Mutex::new(Queue::new(capacity)),
-            pushed: Notify::new(),
-            standing: watch::Sender::default(),
-            restored: watch::Sender::new(false),
+            next_may_continue: Notify::new(),
+            status: watch::Sender::default(),
+            is_restored: watch::Sender::new(false),
             extensions,
             faults,
         }
     }
 
-    /// The exchange waits for the bootstrap to ask for it.
+    /// Queues an exchange until the bootstrap calls *next*.
     pub(crate) fn push(&self, exchange: Exchange) {
-        self.queue().push(exchange);
-        self.pushed.notify_one();
+        self.lock_queue().push(exchange);
+        self.next_may_continue.notify_one();
     }
 
-    /// An exchange that was not handed out yet, for another sandbox.
-    pub(crate) fn take_back(&self, request_id: &str) -> Option<Exchange> {
-        self.queue().take_back(request_id)
+    /// Takes an exchange out that has not been delivered yet, for another sandbox.
+    pub(crate) fn withdraw(&self, request_id: &str) -> Option<Exchange> {
+        self.lock_queue().withdraw(request_id)
     }
 
-    /// Nobody waits for this exchange any more; an answer to it is late.
+    /// Forgets an exchange whose caller no longer waits. An answer to it comes too late.
     pub(crate) fn expire(&self, request_id: &str) {
-        self.queue().expire(request_id);
+        self.lock_queue().expire(request_id);
     }
 
-    /// Who wants to know of the sandbox.
     pub(crate) fn telemetry(&self) -> &Telemetry {
         &self.log.telemetry
     }
 
-    /// Whether the bootstrap has not asked for an invocation yet.
+    /// Whether the bootstrap has not called *next* yet.
     pub(crate) fn is_init(&self) -> bool {
-        self.queue().is_init()
+        self.lock_queue().is_init()
     }
 
-    /// Whether the sandbox would be frozen now.
+    /// Whether Lambda would freeze the sandbox now.
     pub(crate) fn is_idle(&self) -> bool {
-        self.standing.borrow().is_idle
+        self.status.borrow().is_idle
     }
 
-    /// Whether the init has come to its end.
+    /// Whether the init is over.
     pub(crate) fn is_ready(&self) -> bool {
-        self.standing.borrow().ready_at.is_some()
+        self.status.borrow().ready_at.is_some()
     }
 
-    /// Why the init, or the restore, has failed.
+    /// Why the init or the restore failed.
     pub(crate) fn failure(&self) -> Option<Failure> {
-        self.standing.borrow().failure.clone()
+        self.status.borrow().failure.clone()
     }
 
-    /// Whether the bootstrap waits for its restore.
     pub(crate) fn awaits_restore(&self) -> bool {
-        self.standing.borrow().awaits_restore
+        self.status.borrow().awaits_restore
     }
 
-    /// Waits until `is_so`.
-    pub(crate) async fn until(&self, is_so: impl Fn(&Standing) -> bool) -> Standing {
-        let mut watched = self.standing.subscribe();
-        // An error means that the sender has gone, which `self` keeps.
-        match watched.wait_for(|standing| is_so(standing)).await {
-            Ok(standing) => standing.clone(),
-            Err(_) => Standing::default(),
+    /// Waits until the status meets `condition`.
+    pub(crate) async fn wait_until(
+        &self,
+        condition: impl Fn(&RuntimeStatus) -> bool,
+    ) -> RuntimeStatus {
+        let mut status = self.status.subscribe();
+        match status.wait_for(|status| condition(status)).await {
+            Ok(status) => status.clone(),
+            // Cannot happen: `self` keeps the sender.
+            Err(_) => RuntimeStatus::default(),
         }
     }
 
-    /// The program of an extension has ended: before it registered, that is the end of the init.
-    pub(crate) fn end_extension(&self, name: &str, status: ExitStatus) {
-        if self.extensions.is_awaited(name) {
+    /// Notes that the program of an extension has exited. If it had not registered, the init fails.
+    pub(crate) fn record_extension_exit(&self, name: &str, status: ExitStatus) {
+        if self.extensions.is_expected(name) {
             let failure = Failure::extension_crashed(name, status);
-            self.queue().fail(&failure);
-            self.standing
-                .send_modify(|standing| standing.failure = Some(failure));
+            self.lock_queue().fail(&failure);
+            self.status
+                .send_modify(|status| status.failure = Some(failure));
         }
-        self.extensions.end(name);
-        self.extension_waits();
+        self.extensions.record_exit(name);
+        self.update_idle();
     }
 
-    /// Lets a bootstrap go on that waits for its restore, or will do so.
+    /// Lets the bootstrap continue that waits for its restore, now or later.
     pub(crate) fn restore(&self) {
-        self.restored.send_replace(true);
-        self.standing
-            .send_modify(|standing| standing.awaits_restore = false);
+        self.is_restored.send_replace(true);
+        self.status
+            .send_modify(|status| status.awaits_restore = false);
     }
 
-    /// The routes, to be served at `AWS_LAMBDA_RUNTIME_API`.
+    /// The routes to serve at `AWS_LAMBDA_RUNTIME_API`.
     pub(crate) fn router() -> Router<Arc<Self>> {
         Router::new()
             .route(wire::NEXT, get(next))
@@ -177,74 +177,73 @@ impl RuntimeApi {
             .route(wire::RESTORE_ERROR, post(restore_error))
     }
 
-    /// Never held over an `await`; a panic elsewhere leaves the queue as good as it was.
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+    /// Never hold the guard over an `await`.
+    fn lock_queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The bootstrap asks for an invocation; whether it gets one.
-    fn bootstrap_waits(&self, waits: bool) {
-        self.standing.send_if_modified(|standing| {
-            let is_new = standing.bootstrap_waits != waits;
-            standing.bootstrap_waits = waits;
-            self.update(standing) || is_new
+    fn set_bootstrap_waiting(&self, is_waiting: bool) {
+        self.status.send_if_modified(|status| {
+            let has_changed = status.is_bootstrap_waiting != is_waiting;
+            status.is_bootstrap_waiting = is_waiting;
+            self.update(status) || has_changed
         });
     }
 
-    /// An extension waits for an event, or has given up.
-    pub(crate) fn extension_waits(&self) {
-        self.standing
-            .send_if_modified(|standing| self.update(standing));
-        self.pushed.notify_one();
+    /// Call this when an extension has begun to wait for an event, or has ended.
+    pub(crate) fn update_idle(&self) {
+        self.status.send_if_modified(|status| self.update(status));
+        self.next_may_continue.notify_one();
     }
 
-    /// When the sandbox becomes idle, what was logged until now belongs to the invocation before: it
-    /// is carried on first.
-    fn update(&self, standing: &mut Standing) -> bool {
-        let is_idle = standing.bootstrap_waits && self.extensions.are_waiting();
-        let is_new = standing.is_idle != is_idle;
-        if is_idle && is_new {
+    /// True if `is_idle` has changed. When the sandbox becomes idle, the log so far belongs to the last invocation, so
+    /// it is forwarded first.
+    fn update(&self, status: &mut RuntimeStatus) -> bool {
+        let is_idle = status.is_bootstrap_waiting && self.extensions.are_waiting();
+        let has_changed = status.is_idle != is_idle;
+        if is_idle && has_changed {
             self.log.drain();
         }
-        standing.is_idle = is_idle;
-        standing.idle_count += u64::from(is_idle && is_new);
+        status.is_idle = is_idle;
+        status.idle_count += u64::from(is_idle && has_changed);
         if is_idle {
-            standing.ready_at.get_or_insert_with(Instant::now);
+            status.ready_at.get_or_insert_with(Instant::now);
         }
-        is_new
+        has_changed
     }
 
-    /// The bootstrap waits, and gets the exchange that waits longest if the sandbox is idle.
-    fn hand_out(&self) -> Option<Response> {
-        self.bootstrap_waits(true);
+    /// Delivers the exchange that has waited longest, if there is one and the sandbox is idle. The bootstrap counts as
+    /// waiting from now until it gets one.
+    fn try_deliver(&self) -> Option<Response> {
+        self.set_bootstrap_waiting(true);
         let idle_count = {
-            let standing = self.standing.borrow();
-            standing.is_idle.then_some(standing.idle_count)
+            let status = self.status.borrow();
+            status.is_idle.then_some(status.idle_count)
         }?;
-        let mut queue = self.queue();
-        let exchange = queue.hand_out(idle_count)?;
+        let mut queue = self.lock_queue();
+        let exchange = queue.deliver_next(idle_count)?;
         if self.capacity == 1 {
-            self.extensions.tell_of_invocation(exchange);
+            self.extensions.send_invoke(exchange);
         }
-        self.bootstrap_waits(false);
-        Some(self.deliver(exchange))
+        self.set_bootstrap_waiting(false);
+        Some(self.event_response(exchange))
     }
 
-    fn deliver(&self, exchange: &Exchange) -> Response {
-        let is_cut = self.faults.take(&[Fault::NextClosed]).is_some();
-        response_of(exchange, is_cut)
+    fn event_response(&self, exchange: &Exchange) -> Response {
+        let is_truncated = self.faults.take(&[Fault::NextClosed]).is_some();
+        build_event_response(exchange, is_truncated)
     }
 
-    /// The exchange that a post is for is answered, by `answer` or as a fault will have it.
-    fn take_answer(
+    /// Answers the exchange that a POST is for: with `answer`, or as the next planned fault has it.
+    fn accept_answer(
         &self,
         request_id: &str,
         headers: &HeaderMap,
         answer: impl FnOnce() -> Result<Answer, Refusal>,
     ) -> Result<(), Refusal> {
-        let mut queue = self.queue();
-        let exchange = queue.running(request_id, headers.get(wire::INVOCATION_ID))?;
-        let Some(fault) = self.faults.take(&Fault::OF_ANSWER) else {
+        let mut queue = self.lock_queue();
+        let exchange = queue.find_running(request_id, headers.get(wire::INVOCATION_ID))?;
+        let Some(fault) = self.faults.take(&Fault::ANSWER_FAULTS) else {
             exchange.answer(answer()?);
             return Ok(());
         };
@@ -255,7 +254,7 @@ impl RuntimeApi {
                 exchange.answer(Answer::Error(failure));
             }
             Fault::AnswerTooLarge => exchange.answer(Answer::Error(Failure::response_too_large())),
-            Fault::AnswerMode => exchange.answer(Answer::Error(Failure::response_mode())),
+            Fault::AnswerMode => exchange.answer(Answer::Error(Failure::invalid_response_mode())),
             _ => {}
         }
         Err(fault.refusal())
@@ -266,15 +265,15 @@ async fn next(State(api): State<Arc<RuntimeApi>>) -> Result<Response, Refusal> {
     if let Some(fault) = api.faults.take(&[Fault::Next403, Fault::Next500]) {
         return Err(fault.refusal());
     }
-    if let Some(exchange) = api.queue().ask()? {
-        return Ok(api.deliver(exchange));
+    if let Some(exchange) = api.lock_queue().begin_next()? {
+        return Ok(api.event_response(exchange));
     }
     loop {
-        if let Some(response) = api.hand_out() {
+        if let Some(response) = api.try_deliver() {
             return Ok(response);
         }
-        api.pushed.notified().await;
-        api.queue().ask()?;
+        api.next_may_continue.notified().await;
+        api.lock_queue().begin_next()?;
     }
 }
 
@@ -287,40 +286,40 @@ async fn response(
     match headers.get(wire::RESPONSE_MODE) {
         Some(mode) if mode == wire::STREAMING => stream(&api, &request_id, &headers, body).await,
         Some(_) => {
-            api.take_answer(&request_id, &headers, || {
-                Ok(Answer::Error(Failure::response_mode()))
+            api.accept_answer(&request_id, &headers, || {
+                Ok(Answer::Error(Failure::invalid_response_mode()))
             })?;
             Err(Refusal::RESPONSE_MODE)
         }
         None => {
             let body = read_body(body, wire::MAX_RESPONSE_BYTES).await;
             if body == Err(Refusal::TOO_LARGE) {
-                api.take_answer(&request_id, &headers, || {
+                api.accept_answer(&request_id, &headers, || {
                     Ok(Answer::Error(Failure::response_too_large()))
                 })?;
                 return Err(Refusal::TOO_LARGE);
             }
-            api.take_answer(&request_id, &headers, || body.map(Answer::Response))?;
+            api.accept_answer(&request_id, &headers, || body.map(Answer::Response))?;
             Ok(accepted())
         }
     }
 }
 
-/// Passes a streamed response on as it comes.
+/// Forwards a streamed response as it comes.
 async fn stream(
     api: &RuntimeApi,
     request_id: &str,
     headers: &HeaderMap,
     mut body: Body,
 ) -> Result<Response, Refusal> {
-    let (pieces, receiver) = mpsc::channel(PIECES_AHEAD);
+    let (pieces, receiver) = mpsc::channel(PIECE_BUFFER);
     let content_type = headers
         .get(CONTENT_TYPE)
         .and_then(|name| name.to_str().ok());
     let content_type = content_type
         .unwrap_or("application/octet-stream")
         .to_owned();
-    api.take_answer(request_id, headers, || {
+    api.accept_answer(request_id, headers, || {
         Ok(Answer::Stream(Stream {
             content_type,
             pieces: receiver,
@@ -329,13 +328,13 @@ async fn stream(
     let mut failure = None;
     while let Some(frame) = body.frame().await {
         match frame.map_err(|_| Refusal::TRUNCATED)?.into_data() {
-            // A caller that has gone does not end the handler.
+            // If the caller has gone, the handler still runs to its end.
             Ok(data) => drop(pieces.send(Piece::Data(data)).await),
             Err(other) => {
                 failure = other
                     .into_trailers()
                     .ok()
-                    .and_then(|trailers| told(&trailers));
+                    .and_then(|trailers| failure_in_trailers(&trailers));
             }
         }
     }
@@ -343,12 +342,12 @@ async fn stream(
     Ok(accepted())
 }
 
-/// The failure that the trailers of a streamed response tell of.
-fn told(trailers: &HeaderMap) -> Option<Failure> {
+/// The failure that a handler reports after the beginning of a streamed response.
+fn failure_in_trailers(trailers: &HeaderMap) -> Option<Failure> {
     let error_type = trailers.get(wire::ERROR_TYPE)?.to_str().ok();
     let document = trailers.get(wire::ERROR_BODY).map(HeaderValue::as_bytes);
     let document = BASE64_STANDARD.decode(document.unwrap_or_default());
-    Some(Failure::of_runtime(
+    Some(Failure::from_runtime(
         error_type,
         document.unwrap_or_default().into(),
     ))
@@ -361,15 +360,15 @@ async fn error(
     body: Body,
 ) -> Result<Response, Refusal> {
     let body = read_body(body, wire::MAX_RESPONSE_BYTES).await;
-    api.take_answer(&request_id, &headers, || {
-        Ok(Answer::Error(failure(&headers, body?)))
+    api.accept_answer(&request_id, &headers, || {
+        Ok(Answer::Error(parse_failure(&headers, body?)))
     })?;
     Ok(accepted())
 }
 
-fn failure(headers: &HeaderMap, document: Bytes) -> Failure {
+fn parse_failure(headers: &HeaderMap, document: Bytes) -> Failure {
     let error_type = headers.get(wire::ERROR_TYPE);
-    Failure::of_runtime(error_type.and_then(|name| name.to_str().ok()), document)
+    Failure::from_runtime(error_type.and_then(|name| name.to_str().ok()), document)
 }
 
 async fn init_error(
@@ -377,24 +376,24 @@ async fn init_error(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let failure = failure(&headers, read_body(body, wire::MAX_RESPONSE_BYTES).await?);
-    api.queue().fail_init(&failure)?;
-    api.standing
-        .send_modify(|standing| standing.failure = Some(failure));
+    let failure = parse_failure(&headers, read_body(body, wire::MAX_RESPONSE_BYTES).await?);
+    api.lock_queue().fail_init(&failure)?;
+    api.status
+        .send_modify(|status| status.failure = Some(failure));
     Ok(accepted())
 }
 
 async fn restore_next(State(api): State<Arc<RuntimeApi>>) -> Result<Response, Refusal> {
-    if !api.queue().is_init() {
+    if !api.lock_queue().is_init() {
         return Err(Refusal::STATE);
     }
-    api.standing.send_modify(|standing| {
-        standing.awaits_restore = !*api.restored.borrow();
-        standing.ready_at.get_or_insert_with(Instant::now);
+    api.status.send_modify(|status| {
+        status.awaits_restore = !*api.is_restored.borrow();
+        status.ready_at.get_or_insert_with(Instant::now);
     });
-    let mut restored = api.restored.subscribe();
-    // An error means that the sender has gone, which `api` keeps.
-    let _ = restored.wait_for(|is_restored| *is_restored).await;
+    let mut is_restored = api.is_restored.subscribe();
+    // Cannot fail: `api` keeps the sender.
+    let _ = is_restored.wait_for(|is_restored| *is_restored).await;
     Ok(StatusCode::OK.into_response())
 }
 
@@ -403,19 +402,19 @@ async fn restore_error(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let failure = failure(&headers, read_body(body, wire::MAX_RESPONSE_BYTES).await?);
-    if !*api.restored.borrow() {
+    let failure = parse_failure(&headers, read_body(body, wire::MAX_RESPONSE_BYTES).await?);
+    if !*api.is_restored.borrow() {
         return Err(Refusal::STATE);
     }
-    api.queue().fail_init(&failure)?;
-    api.standing
-        .send_modify(|standing| standing.failure = Some(failure));
+    api.lock_queue().fail_init(&failure)?;
+    api.status
+        .send_modify(|status| status.failure = Some(failure));
     Ok(accepted())
 }
 
-fn response_of(exchange: &Exchange, is_cut: bool) -> Response {
-    let mut response = if is_cut {
-        cut_off(&exchange.event.body)
+fn build_event_response(exchange: &Exchange, is_truncated: bool) -> Response {
+    let mut response = if is_truncated {
+        truncated_response(&exchange.event.body)
     } else {
         exchange.event.body.clone().into_response()
     };
@@ -431,7 +430,7 @@ fn response_of(exchange: &Exchange, is_cut: bool) -> Response {
         (wire::CLIENT_CONTEXT, exchange.event.client_context.as_ref()),
         (wire::TENANT_ID, exchange.event.tenant_id.as_ref()),
     ] {
-        // A function name from the environment may not fit into a header: then it stays out.
+        // A value from the environment may contain bytes that no header can have. Then the header is left out.
         if let Some(Ok(value)) = value.map(|value| HeaderValue::from_str(value)) {
             headers.insert(name, value);
         }
@@ -439,8 +438,8 @@ fn response_of(exchange: &Exchange, is_cut: bool) -> Response {
     response
 }
 
-/// An event of which half arrives before the connection is closed.
-fn cut_off(event: &Bytes) -> Response {
+/// Sends half of an event, and then closes the connection.
+fn truncated_response(event: &Bytes) -> Response {
     let (mut sender, body) = Channel::<Bytes, io::Error>::new(1);
     let half = event.slice(..event.len() / 2);
     tokio::spawn(async move {
@@ -450,7 +449,7 @@ fn cut_off(event: &Bytes) -> Response {
     Body::new(body).into_response()
 }
 
-/// What a post that is taken is told.
+/// The response to a POST that was accepted.
 pub(crate) fn accepted() -> Response {
-    json(StatusCode::ACCEPTED, r#"{"status":"OK"}"#.to_owned())
+    json_response(StatusCode::ACCEPTED, r#"{"status":"OK"}"#.to_owned())
 }

@@ -1,13 +1,12 @@
-//! One bootstrap process: started with its Runtime API, ended with all that it left behind.
+//! One sandbox: a bootstrap process with a Runtime API of its own, and its extensions.
 //!
-//! The bootstrap leads a session of its own, so that nothing of it finds the user's terminal, and its process
-//! group, so that a handler's children end with it. A child that left the group (`set -m`, `setsid`), and an
-//! extension, is found by the id of the sandbox, which it has in its environment and which no other sandbox shares.
-//! [`pool`](super::pool) decides when; the environment is Lambda's, as far as it makes sense here:
-//! <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>.
+//! The bootstrap leads a session of its own, so that nothing in the sandbox can use the user's terminal, and a process
+//! group, so that its children end with it. A child that leaves the group (`set -m`, `setsid`) and an extension are
+//! found by the id of the sandbox, which every process of the sandbox has in its environment.
+//!
+//! [`pool`](super::pool) and [`invocation`](super::invocation) decide when a sandbox starts and ends.
 
 use std::env;
-use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirEntry};
 use std::future::IntoFuture;
 use std::io;
@@ -29,6 +28,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::environment;
 use super::exchange::new_id;
 use super::extension_api;
 use super::extensions::Extensions;
@@ -36,56 +36,52 @@ use super::faults::Faults;
 use super::logs::{Log, Output};
 use super::memory::Memory;
 use super::runtime_api::RuntimeApi;
-use super::{Error, Function, Scale};
+use super::{Error, Function};
 use coshell_process::processes::{are_orphans_left, marked};
 use coshell_process::sys;
 
-/// What the bootstrap has for a tidy end, from SIGTERM to SIGKILL: as much as Lambda gives a
-/// runtime with an internal extension.
+/// From SIGTERM to SIGKILL: as much as Lambda gives a runtime with an internal extension.
 const GRACE: Duration = Duration::from_millis(500);
-/// The same, with an external extension.
+/// The same, if there are external extensions.
 const GRACE_WITH_EXTENSIONS: Duration = Duration::from_secs(2);
-/// How long to look for processes that outlive a SIGKILL.
-const SWEEP_LIMIT: Duration = Duration::from_millis(500);
-/// Between two looks.
-const SWEEP_PAUSE: Duration = Duration::from_millis(2);
+/// How long to look for processes that are still there after SIGKILL.
+const KILL_LIMIT: Duration = Duration::from_millis(500);
+const KILL_CHECK_PERIOD: Duration = Duration::from_millis(2);
 
-const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
-/// Names the sandbox, in the environment of all that it starts.
-const MARK: &str = "COSHELL_SANDBOX";
-
-/// A bootstrap process and its Runtime API. Dropping it kills it, without a wait.
+/// A bootstrap process and its Runtime API. Dropping it kills the processes and does not wait for their end.
 #[derive(Debug)]
 pub(crate) struct Sandbox {
-    /// What the bootstrap speaks to.
     pub api: Arc<RuntimeApi>,
-    /// What it logs.
     pub log: Arc<Log>,
-    /// What it needs.
     pub memory: Memory,
-    /// Which state of the task root it has loaded.
+    /// How many reloads came before its start.
     pub generation: u64,
     started_at: Instant,
     tenant: OnceLock<Option<String>>,
-    /// How long the init took, and the restore; gone once they are reported.
-    init: Mutex<(Option<Duration>, Option<Duration>)>,
-    /// The bootstrap, and the process group it leads.
+    start_times: Mutex<StartTimes>,
+    /// The bootstrap, and the process group that it leads.
     leader: Pid,
-    /// `COSHELL_SANDBOX=<id>`.
-    mark: Vec<u8>,
-    ended: watch::Receiver<Option<ExitStatus>>,
-    is_swept: AtomicBool,
-    /// Serves the Runtime API; ends when it is dropped.
+    /// Every process of the sandbox has this `NAME=VALUE` in its environment.
+    environment_tag: Vec<u8>,
+    exit_status: watch::Receiver<Option<ExitStatus>>,
+    is_killed: AtomicBool,
+    /// Serves the Runtime API until it is dropped.
     _servers: JoinSet<io::Result<()>>,
 }
 
+/// What the start of a sandbox took.
+#[derive(Debug, Default)]
+pub(crate) struct StartTimes {
+    pub init: Option<Duration>,
+    pub restore: Option<Duration>,
+}
+
 impl Sandbox {
-    /// Starts the function's bootstrap, in the task root, with standard output and standard error
-    /// both to the log.
+    /// Starts the function's bootstrap and the extensions in the task root. Standard output and standard error both go
+    /// to the log.
     ///
     /// # Errors
-    /// When there is no port or no pipe, when the bootstrap cannot be executed, or the task root
-    /// cannot be entered.
+    /// When there is no port or no pipe, when a program cannot be executed, or when the task root cannot be entered.
     pub(crate) async fn start(
         function: &Function,
         generation: u64,
@@ -95,7 +91,7 @@ impl Sandbox {
         let listener = listen(function.runtime_api).await;
         let listener = listener.map_err(Error::OpenRuntimeApi)?;
         let address = listener.local_addr().map_err(Error::OpenRuntimeApi)?;
-        let extensions = programs_in(&function.extensions);
+        let extensions = find_extensions(&function.extensions);
         let names = extensions.iter().map(|(name, _)| name.clone());
         let (log, writer) = Log::open(output).map_err(Error::OpenLog)?;
         let api = Arc::new(RuntimeApi::new(
@@ -111,12 +107,12 @@ impl Sandbox {
         let router: axum::Router = router.with_state(Arc::clone(&api));
         servers.spawn(axum::serve(listener, router).into_future());
         let id = new_id();
-        let settings = settings(function, address, &id, |name| env::var_os(name));
+        let variables = environment::variables(function, address, &id, |name| env::var_os(name));
         let started_at = Instant::now();
         let spawn = |mut command: Command| {
             sys::start_in_session_of_its_own(command.as_std_mut());
             command
-                .envs(settings.iter().map(|(name, value)| (name, value)))
+                .envs(variables.iter().map(|(name, value)| (name, value)))
                 .env_remove("AWS_EXECUTION_ENV")
                 .env_remove("_X_AMZN_TRACE_ID")
                 .env_remove("HOME")
@@ -127,150 +123,157 @@ impl Sandbox {
                 .kill_on_drop(true)
                 .spawn()
         };
-        let child = spawn(function.command()).map_err(|cause| Error::StartBootstrap {
-            path: function.program(),
-            cause,
-        })?;
-        let leader = pid_of(&child).ok_or_else(|| Error::WatchBootstrap(Errno::ESRCH.into()))?;
+        let bootstrap =
+            spawn(function.bootstrap_command()).map_err(|cause| Error::StartBootstrap {
+                path: function.program(),
+                cause,
+            })?;
+        let leader =
+            pid_of(&bootstrap).ok_or_else(|| Error::WatchBootstrap(Errno::ESRCH.into()))?;
         coshell_process::keep(leader);
         let mut roots = vec![leader];
         for (name, path) in extensions {
-            let child = spawn(Command::new(&path));
-            let mut child = child.map_err(|cause| Error::StartBootstrap { path, cause })?;
-            let (pid, api) = (pid_of(&child), Arc::clone(&api));
+            let extension = spawn(Command::new(&path));
+            let mut extension = extension.map_err(|cause| Error::StartExtension { path, cause })?;
+            let (pid, api) = (pid_of(&extension), Arc::clone(&api));
             pid.into_iter().for_each(coshell_process::keep);
             roots.extend(pid);
             tokio::spawn(async move {
-                if let Ok(status) = child.wait().await {
-                    api.end_extension(&name, status);
+                if let Ok(status) = extension.wait().await {
+                    api.record_extension_exit(&name, status);
                 }
                 pid.into_iter().for_each(coshell_process::forget);
             });
         }
         drop(writer);
-        let (ended, receiver) = watch::channel(None);
-        tokio::spawn(watch_over(child, leader, ended));
+        let (exit_sender, exit_status) = watch::channel(None);
+        tokio::spawn(wait_for_bootstrap(bootstrap, leader, exit_sender));
         Ok(Self {
             api,
             log,
-            memory: Memory::of(roots),
+            memory: Memory::new(roots),
             generation,
             started_at,
             tenant: OnceLock::new(),
-            init: Mutex::default(),
+            start_times: Mutex::default(),
             leader,
-            mark: format!("{MARK}={id}").into_bytes(),
-            ended: receiver,
-            is_swept: AtomicBool::new(false),
+            environment_tag: environment::sandbox_tag(&id),
+            exit_status,
+            is_killed: AtomicBool::new(false),
             _servers: servers,
         })
     }
 
-    /// Waits for the bootstrap to end by itself.
-    pub(crate) async fn ended(&self) -> ExitStatus {
-        let mut ended = self.ended.clone();
-        match ended.wait_for(Option::is_some).await.map(|status| *status) {
+    /// Waits until the bootstrap exits by itself.
+    pub(crate) async fn wait_for_exit(&self) -> ExitStatus {
+        let mut exit_status = self.exit_status.clone();
+        let status = exit_status.wait_for(Option::is_some).await;
+        match status.map(|status| *status) {
             Ok(Some(status)) => status,
-            // The task that watches is gone: so is tokio, and nobody polls this again.
+            // The task that waits for the bootstrap is gone, so tokio is shutting down and nobody polls this again.
             _ => std::future::pending().await,
         }
     }
 
-    /// Whether the bootstrap has ended.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.ended.borrow().is_some()
+    pub(crate) fn has_exited(&self) -> bool {
+        self.exit_status.borrow().is_some()
     }
 
-    /// Whether it may serve this tenant; it is this tenant's from now on.
-    pub(crate) fn is_for(&self, tenant: Option<&str>) -> bool {
+    /// Whether this sandbox may serve `tenant`. The first tenant who claims it keeps it.
+    pub(crate) fn claim_for(&self, tenant: Option<&str>) -> bool {
         let owner = self.tenant.get_or_init(|| tenant.map(ToOwned::to_owned));
         owner.as_deref() == tenant
     }
 
-    /// The init is over, and took until `ready_at`: so long.
-    pub(crate) fn end_init(&self, ready_at: std::time::Instant) -> Duration {
+    /// Notes that the init was over at `ready_at`, and returns how long it took.
+    pub(crate) fn record_init(&self, ready_at: std::time::Instant) -> Duration {
         let duration = ready_at.saturating_duration_since(self.started_at.into_std());
-        self.init().0 = Some(duration);
+        self.start_times().init = Some(duration);
         duration
     }
 
-    /// The restore is over, and took so long.
-    pub(crate) fn end_restore(&self, duration: Duration) {
-        self.init().1 = Some(duration);
+    pub(crate) fn record_restore(&self, duration: Duration) {
+        self.start_times().restore = Some(duration);
     }
 
-    /// How long it has been there.
+    /// Time since the start.
     pub(crate) fn age(&self) -> Duration {
         self.started_at.elapsed()
     }
 
-    /// How long the init took, and the restore, for the first who asks.
-    pub(crate) fn take_init(&self) -> (Option<Duration>, Option<Duration>) {
-        std::mem::take(&mut *self.init())
+    /// What the start took. Only the first caller gets it, because only the first report of a sandbox shows it.
+    pub(crate) fn take_start_times(&self) -> StartTimes {
+        std::mem::take(&mut *self.start_times())
     }
 
-    fn init(&self) -> MutexGuard<'_, (Option<Duration>, Option<Duration>)> {
-        self.init.lock().unwrap_or_else(PoisonError::into_inner)
+    fn start_times(&self) -> MutexGuard<'_, StartTimes> {
+        self.start_times
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks the bootstrap to end, and kills what is left of the sandbox after 500 ms; after 2 s if
-    /// it has extensions that want to know.
+    /// Sends SIGTERM to the bootstrap and SHUTDOWN to the extensions, and kills what is left after 500 ms, or after 2 s
+    /// if an extension gets SHUTDOWN.
     pub(crate) async fn stop(&self) {
         self.log.telemetry.close().await;
-        let grace = if self.api.extensions.tell_of_end(GRACE_WITH_EXTENSIONS) {
+        let grace = if self.api.extensions.send_shutdown(GRACE_WITH_EXTENSIONS) {
             GRACE_WITH_EXTENSIONS
         } else {
             GRACE
         };
-        if !self.has_ended() {
+        if !self.has_exited() {
             let _ = kill(self.leader, Signal::SIGTERM);
         }
-        let _ = timeout(grace, self.ended()).await;
+        let _ = timeout(grace, self.wait_for_exit()).await;
         self.kill().await;
     }
 
-    /// Kills the whole sandbox, as Lambda does at the deadline. Returns when no process of it is
-    /// left, after at most 1 s.
+    /// Kills all processes of the sandbox, as Lambda does at the deadline, and waits until they are gone, for at most
+    /// 1 s.
     pub(crate) async fn kill(&self) {
-        if self.is_swept.load(Ordering::Relaxed) {
+        if self.is_killed.load(Ordering::Relaxed) {
             return;
         }
-        if !self.has_ended() {
+        if !self.has_exited() {
             let _ = killpg(self.leader, Signal::SIGKILL);
         }
-        let limit = Instant::now() + SWEEP_LIMIT;
-        let _ = timeout(SWEEP_LIMIT, self.ended()).await;
+        let limit = Instant::now() + KILL_LIMIT;
+        let _ = timeout(KILL_LIMIT, self.wait_for_exit()).await;
         loop {
-            // What has ended is our child where we are the first process of a container.
-            let is_last = !kill_marked(&self.mark) && !are_orphans_left();
-            if is_last || Instant::now() > limit {
+            // As the first process of a container, coshell also has to reap what others leave behind.
+            let is_done = !kill_tagged(&self.environment_tag) && !are_orphans_left();
+            if is_done || Instant::now() > limit {
                 break;
             }
-            sleep(SWEEP_PAUSE).await;
+            sleep(KILL_CHECK_PERIOD).await;
         }
-        self.is_swept.store(true, Ordering::Relaxed);
+        self.is_killed.store(true, Ordering::Relaxed);
         self.log.drain();
     }
 }
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        if !self.has_ended() {
+        if !self.has_exited() {
             let _ = killpg(self.leader, Signal::SIGKILL);
         }
-        if !self.is_swept.load(Ordering::Relaxed) {
-            kill_marked(&self.mark);
+        if !self.is_killed.load(Ordering::Relaxed) {
+            kill_tagged(&self.environment_tag);
         }
     }
 }
 
-/// Takes the exit status, and ends what is left of the group at once: as soon as there is nobody in
-/// it, its number may be another's.
-async fn watch_over(mut child: Child, leader: Pid, ended: watch::Sender<Option<ExitStatus>>) {
-    if let Ok(status) = child.wait().await {
+/// Waits for the bootstrap, and then kills the rest of its process group at once: as soon as the group is empty, the
+/// system may give its number to another.
+async fn wait_for_bootstrap(
+    mut bootstrap: Child,
+    leader: Pid,
+    exit_status: watch::Sender<Option<ExitStatus>>,
+) {
+    if let Ok(status) = bootstrap.wait().await {
         let _ = killpg(leader, Signal::SIGKILL);
         coshell_process::forget(leader);
-        ended.send_replace(Some(status));
+        exit_status.send_replace(Some(status));
     }
 }
 
@@ -279,7 +282,7 @@ fn pid_of(child: &Child) -> Option<Pid> {
     pid.map(Pid::from_raw)
 }
 
-/// At the address that is wanted, or if another sandbox has it, at another port beside it.
+/// Listens at the address that is wanted or, if another sandbox has it, at another port of the same host.
 async fn listen(wanted: SocketAddr) -> io::Result<TcpListener> {
     match TcpListener::bind(wanted).await {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
@@ -289,208 +292,27 @@ async fn listen(wanted: SocketAddr) -> io::Result<TcpListener> {
     }
 }
 
-/// The programs in a folder, by their names and in their order; none if there is no folder.
-fn programs_in(folder: &Path) -> Vec<(String, PathBuf)> {
+/// The programs in a folder with their names, sorted. Empty if there is no such folder.
+fn find_extensions(folder: &Path) -> Vec<(String, PathBuf)> {
     let is_program = |path: &PathBuf| {
         let metadata = fs::metadata(path);
         metadata.is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
     };
-    let named = |entry: DirEntry| {
+    let extension = |entry: DirEntry| {
         let name = entry.file_name().to_string_lossy().into_owned();
         Some((name, entry.path())).filter(|(_, path)| is_program(path))
     };
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut programs: Vec<_> = entries.filter_map(named).collect();
-    programs.sort();
-    programs
+    let mut extensions: Vec<_> = entries.filter_map(extension).collect();
+    extensions.sort();
+    extensions
 }
 
-/// The variables that Lambda sets. Those that describe the function are the user's if `set_by_user`
-/// has them; the rest of the environment is passed on as it is.
-fn settings(
-    function: &Function,
-    runtime_api: SocketAddr,
-    id: &str,
-    set_by_user: impl Fn(&str) -> Option<OsString>,
-) -> Vec<(OsString, OsString)> {
-    let mut settings: Vec<(&str, OsString)> = vec![
-        (RUNTIME_API, runtime_api.to_string().into()),
-        (MARK, id.into()),
-        ("_HANDLER", function.handler.clone()),
-        ("LAMBDA_TASK_ROOT", function.task_root.clone().into()),
-        ("AWS_LAMBDA_FUNCTION_NAME", function.name.clone().into()),
-        (
-            "AWS_LAMBDA_FUNCTION_VERSION",
-            function.version.clone().into(),
-        ),
-        (
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
-            function.memory_mb.to_string().into(),
-        ),
-        ("AWS_REGION", function.region.clone().into()),
-        (
-            "AWS_LAMBDA_INITIALIZATION_TYPE",
-            function.scale.initialization_type().into(),
-        ),
-        ("TZ", ":UTC".into()),
-    ];
-    for (name, default) in [
-        ("LAMBDA_RUNTIME_DIR", "/var/runtime"),
-        ("AWS_DEFAULT_REGION", &function.region),
-        ("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/Functions"),
-        ("AWS_LAMBDA_LOG_STREAM_NAME", "$LATEST"),
-        ("LANG", "en_US.UTF-8"),
-    ] {
-        settings.push((name, set_by_user(name).unwrap_or_else(|| default.into())));
-    }
-    if let Scale::ManagedInstance(count) = function.scale {
-        settings.push(("AWS_LAMBDA_MAX_CONCURRENCY", count.to_string().into()));
-        settings.push(("AWS_LAMBDA_LOG_FORMAT", "JSON".into()));
-    }
-    let path = set_by_user("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
-    settings.push(("PATH", with_folder(path, "/opt/bin")));
-    let libraries = set_by_user("LD_LIBRARY_PATH");
-    let libraries = libraries.unwrap_or_else(|| libraries_of_lambda(function, &settings));
-    settings.push(("LD_LIBRARY_PATH", with_folder(libraries, "/opt/lib")));
-    let own = settings
-        .into_iter()
-        .map(|(name, value)| (OsString::from(name), value));
-    // Lambda lets nobody set its own variables: they come last.
-    let mut all = function.environment.clone();
-    all.extend(own.filter(|(name, _)| {
-        let is_users = function.environment.iter().any(|(user, _)| user == name);
-        !(is_users && may_be_users(name))
-    }));
-    all
-}
-
-/// What describes the machine, and not the function or the platform.
-fn may_be_users(name: &OsStr) -> bool {
-    let names = [
-        "PATH",
-        "LD_LIBRARY_PATH",
-        "LANG",
-        "TZ",
-        "AWS_LAMBDA_LOG_GROUP_NAME",
-        "AWS_LAMBDA_LOG_STREAM_NAME",
-    ];
-    names.iter().any(|one| name == *one)
-}
-
-/// Where Lambda looks for libraries: in the system, the runtime and the function.
-fn libraries_of_lambda(function: &Function, settings: &[(&str, OsString)]) -> OsString {
-    let runtime = settings
-        .iter()
-        .find(|(name, _)| *name == "LAMBDA_RUNTIME_DIR");
-    let runtime = runtime.map_or_else(OsString::new, |(_, folder)| folder.clone());
-    let of = |folder: &OsStr| [folder.to_owned(), Path::new(folder).join("lib").into()];
-    let system = ["/lib64".into(), "/usr/lib64".into()];
-    let folders: Vec<OsString> = system
-        .into_iter()
-        .chain(of(&runtime))
-        .chain(of(function.task_root.as_os_str()))
-        .collect();
-    folders.join(OsStr::new(":"))
-}
-
-/// A list of folders with one more at its end, where layers are.
-fn with_folder(mut list: OsString, folder: &str) -> OsString {
-    if !env::split_paths(&list).any(|one| one == Path::new(folder)) {
-        if !list.is_empty() {
-            list.push(":");
-        }
-        list.push(folder);
-    }
-    list
-}
-
-/// Kills every process with `mark` in its environment; whether there were any.
-fn kill_marked(mark: &[u8]) -> bool {
-    let pids = marked(mark);
+/// Sends SIGKILL to every process that has `tag` in its environment. False if there is none.
+fn kill_tagged(tag: &[u8]) -> bool {
+    let pids = marked(tag);
     for &pid in &pids {
         let _ = kill(pid, Signal::SIGKILL);
     }
     !pids.is_empty()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn value_of(function: &Function, name: &str, set_by_user: &[(&str, &str)]) -> Option<OsString> {
-        let found = |wanted: &str| {
-            set_by_user
-                .iter()
-                .find(|(name, _)| *name == wanted)
-                .map(|(_, value)| value.into())
-        };
-        let address = SocketAddr::from(([127, 0, 0, 1], 9001));
-        settings(function, address, "id", found)
-            .into_iter()
-            .rfind(|(setting, _)| setting == name)
-            .map(|(_, value)| value)
-    }
-
-    fn function() -> Function {
-        Function {
-            region: "eu-north-1".to_owned(),
-            memory_mb: 128,
-            ..Function::new("hello.greet".into(), "/var/task".into())
-        }
-    }
-
-    #[test]
-    fn settings_are_those_of_lambda() {
-        let value_of = |name| value_of(&function(), name, &[]);
-        assert_eq!(
-            value_of("AWS_LAMBDA_RUNTIME_API"),
-            Some("127.0.0.1:9001".into())
-        );
-        assert_eq!(value_of("_HANDLER"), Some("hello.greet".into()));
-        assert_eq!(
-            value_of("AWS_LAMBDA_FUNCTION_MEMORY_SIZE"),
-            Some("128".into())
-        );
-        assert_eq!(value_of("AWS_DEFAULT_REGION"), Some("eu-north-1".into()));
-        assert_eq!(
-            value_of("AWS_LAMBDA_INITIALIZATION_TYPE"),
-            Some("on-demand".into())
-        );
-        assert_eq!(value_of("AWS_LAMBDA_MAX_CONCURRENCY"), None);
-        assert_eq!(value_of("AWS_EXECUTION_ENV"), None);
-        assert_eq!(
-            value_of("PATH"),
-            Some("/usr/local/bin:/usr/bin:/bin:/opt/bin".into())
-        );
-    }
-
-    #[test]
-    fn managed_instance_has_its_concurrency_and_json_logs() {
-        let mut function = function();
-        function.scale = Scale::ManagedInstance(8);
-        let value_of = |name| value_of(&function, name, &[]);
-        assert_eq!(value_of("AWS_LAMBDA_MAX_CONCURRENCY"), Some("8".into()));
-        assert_eq!(value_of("AWS_LAMBDA_LOG_FORMAT"), Some("JSON".into()));
-    }
-
-    #[test]
-    fn user_describes_the_machine_but_not_the_platform() {
-        let user = [
-            ("TZ", "Europe/Oslo"),
-            ("LANG", "C"),
-            ("PATH", "/bin:/opt/bin"),
-        ];
-        let from_outside = |name| value_of(&function(), name, &user);
-        assert_eq!(from_outside("TZ"), Some(":UTC".into()));
-        assert_eq!(from_outside("LANG"), Some("C".into()));
-        assert_eq!(from_outside("PATH"), Some("/bin:/opt/bin".into()));
-        let mut function = function();
-        function.environment = [("TZ", "Europe/Oslo"), ("_HANDLER", "x"), ("STAGE", "test")]
-            .map(|(name, value)| (name.into(), value.into()))
-            .to_vec();
-        let from_option = |name| value_of(&function, name, &[]);
-        assert_eq!(from_option("TZ"), Some("Europe/Oslo".into()));
-        assert_eq!(from_option("STAGE"), Some("test".into()));
-        assert_eq!(from_option("_HANDLER"), Some("hello.greet".into()));
-    }
 }

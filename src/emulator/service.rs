@@ -1,20 +1,18 @@
-//! The function that is served, as all doors for callers know it.
+//! What the routes for callers share: the function that is served, and how.
 
 use std::sync::Arc;
 
-use super::asynchronous::Events;
+use super::asynchronous::AsynchronousEvents;
 use super::gateway::Format;
 use super::pool::Pool;
 
-/// What the doors need to know.
+/// The state of the routes for callers.
 #[derive(Debug)]
 pub struct Service {
-    /// The sandboxes.
     pub pool: Arc<Pool>,
-    /// Events whose callers do not wait.
-    pub events: Arc<Events>,
-    /// Whose events the requests of the function URL become.
+    pub events: Arc<AsynchronousEvents>,
+    /// The format of the events that the function URL makes from requests.
     pub url_format: Format,
-    /// Each request to the function URL is a line.
+    /// Whether to log a line for every request to the function URL.
     pub logs_access: bool,
 }

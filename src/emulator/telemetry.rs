@@ -1,8 +1,8 @@
-//! What extensions are sent of a sandbox, if they subscribe: the platform's events, and the log.
+//! Lambda's Telemetry API: sends the platform's events and the log to the extensions that subscribe.
 //!
-//! Lambda's Telemetry API: <https://docs.aws.amazon.com/lambda/latest/dg/telemetry-api.html>, and
-//! for the events <https://docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html>. A
-//! subscriber is posted arrays of events, as many as it wants, and as late as it allows.
+//! The subscriber gets arrays of events by POST. It chooses the length of the arrays and how long they may be delayed.
+//! Sources: <https://docs.aws.amazon.com/lambda/latest/dg/telemetry-api.html>,
+//! <https://docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html>.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -14,15 +14,15 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::refusal::Refusal;
 
-/// As Lambda's defaults.
+/// Lambda's defaults.
 const MAX_ITEMS: u64 = 1000;
 const TIMEOUT_MS: u64 = 1000;
-/// How long a subscriber may take for an array.
+/// How long a subscriber may take to accept an array.
 const POST_LIMIT: Duration = Duration::from_secs(2);
-/// How long the last events may take.
+/// How long the last events of a sandbox may take.
 const CLOSE_LIMIT: Duration = Duration::from_millis(500);
-/// Names of the sandbox that resolve on Lambda alone.
-const OWN_HOSTS: [&str; 2] = ["sandbox.localdomain", "sandbox"];
+/// Names of the sandbox itself, which resolve only on Lambda.
+const SANDBOX_HOSTS: [&str; 2] = ["sandbox.localdomain", "sandbox"];
 
 /// The subscribers of one sandbox.
 #[derive(Debug, Default)]
@@ -39,16 +39,19 @@ struct Subscriber {
 }
 
 impl Telemetry {
-    /// Subscribes an extension, from the body of its request.
+    /// Subscribes an extension with the body of its request.
     ///
     /// # Errors
-    /// When that is not as Lambda wants it: `types` and an HTTP `destination`.
+    /// When the body does not have known `types` and an HTTP `destination`.
     pub(crate) fn subscribe(&self, extension: &str, body: &[u8]) -> Result<(), Refusal> {
         let body: Value = serde_json::from_slice(body).map_err(|_| Refusal::REQUEST_BODY)?;
         let types = body["types"].as_array().into_iter().flatten();
-        let types = types.filter_map(|one| one.as_str().map(ToOwned::to_owned));
+        let types = types.filter_map(|name| name.as_str().map(ToOwned::to_owned));
         let types: Vec<String> = types.collect();
-        let is_known = |one: &String| ["platform", "function", "extension"].contains(&one.as_str());
+        let is_known = |name: &String| {
+            let known = ["platform", "function", "extension"];
+            known.contains(&name.as_str())
+        };
         let destination = &body["destination"];
         let uri = destination["URI"].as_str().and_then(local_uri);
         let (Some(uri), false, true) = (uri, types.is_empty(), types.iter().all(is_known)) else {
@@ -56,11 +59,11 @@ impl Telemetry {
         };
         let number = |name: &str, default| body["buffering"][name].as_u64().unwrap_or(default);
         let max_items = usize::try_from(number("maxItems", MAX_ITEMS)).unwrap_or(usize::MAX);
-        let pause = Duration::from_millis(number("timeoutMs", TIMEOUT_MS));
+        let max_delay = Duration::from_millis(number("timeoutMs", TIMEOUT_MS));
         let (events, receiver) = mpsc::unbounded_channel();
-        let task = tokio::spawn(deliver(uri, receiver, max_items, pause));
+        let task = tokio::spawn(deliver(uri, receiver, max_items, max_delay));
         let record = json!({"name": extension, "state": "Subscribed", "types": types});
-        // The receiver lives in the task that was just started.
+        // Cannot fail: the task has the receiver.
         let _ = events.send(event("platform.telemetrySubscription", &record));
         self.subscribers().push(Subscriber {
             types,
@@ -70,8 +73,8 @@ impl Telemetry {
         Ok(())
     }
 
-    /// Something that the platform did; `record` is asked for if anybody wants to know.
-    pub(crate) fn tell(&self, event_type: &str, record: impl FnOnce() -> Value) {
+    /// Sends an event of the platform. Calls `record` only if there are subscribers.
+    pub(crate) fn send_platform_event(&self, event_type: &str, record: impl FnOnce() -> Value) {
         let subscribers = self.subscribers();
         if subscribers.is_empty() {
             return;
@@ -80,8 +83,8 @@ impl Telemetry {
         send(&subscribers, "platform", &event);
     }
 
-    /// Whole lines that the function has logged.
-    pub(crate) fn tell_lines(&self, lines: &[u8]) {
+    /// Sends whole lines of the function's log, an event for every line.
+    pub(crate) fn send_log_lines(&self, lines: &[u8]) {
         let subscribers = self.subscribers();
         if subscribers.is_empty() {
             return;
@@ -91,7 +94,7 @@ impl Telemetry {
         }
     }
 
-    /// Sends what is left, for half a second at most; nothing is sent after that.
+    /// Sends the last events, within [`CLOSE_LIMIT`], and ends all subscriptions.
     pub(crate) async fn close(&self) {
         let subscribers = std::mem::take(&mut *self.subscribers());
         let end = Instant::now() + CLOSE_LIMIT;
@@ -101,7 +104,7 @@ impl Telemetry {
         }
     }
 
-    /// Never held over an `await`.
+    /// Never hold the guard over an `await`.
     fn subscribers(&self) -> MutexGuard<'_, Vec<Subscriber>> {
         self.subscribers
             .lock()
@@ -109,10 +112,10 @@ impl Telemetry {
     }
 }
 
-fn send(subscribers: &[Subscriber], wanted: &str, event: &Value) {
+fn send(subscribers: &[Subscriber], event_kind: &str, event: &Value) {
     for subscriber in subscribers {
-        if subscriber.types.iter().any(|one| one == wanted) {
-            // An error means that its task has ended.
+        if subscriber.types.iter().any(|kind| kind == event_kind) {
+            // An error means that the task of the subscriber has ended.
             let _ = subscriber.events.send(event.clone());
         }
     }
@@ -123,12 +126,12 @@ fn event(event_type: &str, record: &Value) -> Value {
     json!({"time": time, "type": event_type, "record": record})
 }
 
-/// Where the subscriber listens; it runs on this machine, by whatever name it calls that.
+/// The URI of a subscriber, with 127.0.0.1 in place of Lambda's names for the sandbox.
 fn local_uri(uri: &str) -> Option<String> {
     let rest = uri.strip_prefix("http://")?;
     let end = rest.find([':', '/']).unwrap_or(rest.len());
     let (host, rest) = rest.split_at(end);
-    let host = if OWN_HOSTS.contains(&host) {
+    let host = if SANDBOX_HOSTS.contains(&host) {
         "127.0.0.1"
     } else {
         host
@@ -136,12 +139,12 @@ fn local_uri(uri: &str) -> Option<String> {
     Some(format!("http://{host}{rest}"))
 }
 
-/// Posts the events as arrays, until there will be no more.
+/// Posts the events in arrays until the sender is dropped.
 async fn deliver(
     uri: String,
     mut events: mpsc::UnboundedReceiver<Value>,
     max_items: usize,
-    pause: Duration,
+    max_delay: Duration,
 ) {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_global(Some(POST_LIMIT))
@@ -150,7 +153,7 @@ async fn deliver(
         .into();
     while let Some(first) = events.recv().await {
         let mut array = vec![first];
-        let end = Instant::now() + pause;
+        let end = Instant::now() + max_delay;
         while array.len() < max_items.max(1) {
             match timeout_at(end, events.recv()).await {
                 Ok(Some(event)) => array.push(event),
@@ -162,7 +165,7 @@ async fn deliver(
             let post = agent.post(&uri).header("content-type", "application/json");
             post.send(Value::Array(array).to_string())
         });
-        // One that does not listen misses it, as on Lambda.
+        // A subscriber that does not listen loses the events, as on Lambda.
         let _ = timeout(POST_LIMIT, post).await;
     }
 }
@@ -190,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn own_names_of_the_sandbox_are_this_machine() {
+    fn names_of_the_sandbox_become_the_local_address() {
         let local = |uri| local_uri(uri).unwrap_or_default();
         assert_eq!(
             local("http://sandbox.localdomain:8080/a"),

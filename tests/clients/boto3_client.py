@@ -217,7 +217,7 @@ class Boto3(Case):
         response = self._invoke(lambda_, b"", InvocationType="Event")
         request_id = response["ResponseMetadata"]["RequestId"]
         self.served.wait_log(f"START RequestId: {request_id}", count=3)
-        self.served.wait_log(f"event {request_id} has failed 3 times, and is dropped")
+        self.served.wait_log(f"event {request_id} failed 3 times and is dropped")
         self.assertEqual(self.served.log().count("START RequestId"), 3)
 
     def dry_run_invokes_nothing(self):

@@ -37,7 +37,7 @@ class Served:
         )
         for stream in (self.process.stdout, self.process.stderr):
             threading.Thread(target=self._read, args=(stream,), daemon=True).start()
-        self.url = self.wait_log(r"(?:is served|is loading|cannot be loaded).*(http://127\.0\.0\.1:\d+)")[1]
+        self.url = self.wait_log(r"(?:serving|loading|cannot load).*(http://127\.0\.0\.1:\d+)")[1]
 
     def _read(self, stream):
         with stream:

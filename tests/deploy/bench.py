@@ -68,7 +68,7 @@ class Lambda(http.server.ThreadingHTTPServer):
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        served = r"(?:is served|is loading).*(http://127\.0\.0\.1:\d+)"
+        served = r"(?:serving|loading).*(http://127\.0\.0\.1:\d+)"
         found = wait_until(lambda: re.search(served, log.read_text()), f"{function.function_name} is served")
         return process, found[1]
 

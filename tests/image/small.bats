@@ -65,7 +65,7 @@ on_lambda() { # <image>
   start "$1" -v "$PWD/$RIE:/rie:ro" --entrypoint /rie -- \
     /usr/local/bin/coshell entrypoint function.sh.handler
   assert_echoes "$HELLO"
-  [ "$(logs | grep -c 'is served')" -eq 0 ]
+  [ "$(logs | grep -c 'serving ')" -eq 0 ]
 }
 
 @test "entry point of small images is bootstrap on Lambda" {

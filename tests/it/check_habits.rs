@@ -367,13 +367,13 @@ fn what_was_not_looked_at_is_said() {
     root.write("here.sh", "here() { :; }\n");
     let said = said(&root, "function.handler", &[]);
     for line in [
-        "not looked at: function.sh:2: the file that is sourced as $where/lib.sh\n",
-        "not looked at: function.sh:3: what eval runs\n",
+        "not checked: function.sh:2: the file that is sourced as $where/lib.sh\n",
+        "not checked: function.sh:3: what eval runs\n",
     ] {
         assert!(said.stdout.contains(line), "{}", said.stdout);
     }
     assert_eq!(
-        said.stdout.matches("not looked at").count(),
+        said.stdout.matches("not checked").count(),
         2,
         "{}",
         said.stdout

@@ -98,7 +98,7 @@ fn port_is_that_of_a_function_url_unless_another_is_given() {
 #[test]
 fn port_that_is_none_is_told_where_it_matters() {
     let wrong = |plan: support::served::Plan| plan.env("PORT", "eighty");
-    let said = "coshell: cannot use PORT eighty: eighty is no port\n";
+    let said = "coshell: cannot use PORT eighty: eighty is not a port number\n";
     let plan = wrong(Served::of(PRINTS_PATH)).word("--function-url");
     assert_eq!(plan.refusal(), (2, said.to_owned()));
     let plan = wrong(Served::of(PRINTS_PATH)).entrypoint();

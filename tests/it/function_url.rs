@@ -201,7 +201,10 @@ fn requests_are_those_of_a_rest_api_or_a_load_balancer_if_it_is_asked_for() {
         let body = String::from_utf8_lossy(&reply.body).into_owned();
         match status {
             302 => assert_eq!(reply.header("Location"), Some("/x")),
-            502 => assert!(body.contains("\nit is no "), "{body}"),
+            502 => assert!(
+                body.contains("\ncannot use the response: it is not "),
+                "{body}"
+            ),
             _ if answer.contains("Encoded") => assert_eq!(body, "<b>"),
             _ => assert_eq!(reply.header("X-A"), Some("b")),
         }
@@ -244,7 +247,7 @@ fn nothing_is_a_proxy() {
 fn request_becomes_an_event_in_format_2() {
     let served = Served::of(TELLS).word("--function-url").start();
     let greeting = format!(
-        "coshell: function.handler is served at http://{}\n",
+        "coshell: serving function.handler at http://{}\n",
         served.address
     );
     assert_eq!(served.stderr(), greeting);
@@ -386,11 +389,11 @@ fn answer_that_makes_no_sense_is_a_bad_gateway_and_told() {
     for (answer, told) in [
         (
             r#"{"statusCode": "x"}"#,
-            "its statusCode is no status of HTTP",
+            "its statusCode is not an HTTP status",
         ),
         (
             r#"{"statusCode": 200, "body": {}}"#,
-            "its body is JSON, and has to be a string",
+            "its body is not a string",
         ),
         (
             r#"{"statusCode": 200, "body": "?", "isBase64Encoded": true}"#,
@@ -402,15 +405,15 @@ fn answer_that_makes_no_sense_is_a_bad_gateway_and_told() {
         ),
         (
             r#"{"statusCode": 200, "headers": {"a b": "c"}}"#,
-            "\"a b\" is no name of a header",
+            "\"a b\" is not a header name",
         ),
         (
             "{\"statusCode\": 201,\n \"body\": \"say \"hi\"\"}",
-            "it has a statusCode and is no JSON: expected `,` or `}` at line 2 column 16; lambda_http_response quotes",
+            "it has a statusCode but is not JSON: expected `,` or `}` at line 2 column 16; use lambda_http_response, which quotes",
         ),
         (
             "\n {\"body\": \"two\nlines\", \"statusCode\": 200}",
-            "it has a statusCode and is no JSON: control character",
+            "it has a statusCode but is not JSON: control character",
         ),
         (
             r#"{"statusCode": 200, "cookies": "a=1"}"#,
@@ -420,12 +423,13 @@ fn answer_that_makes_no_sense_is_a_bad_gateway_and_told() {
         let reply = served.request("POST", "/some/path?x=1", &[TEXT], answer);
         assert_eq!(reply.status, 502, "{answer}");
         let body = String::from_utf8_lossy(&reply.body);
-        let reason = body.strip_prefix("Internal Server Error\n");
+        let reason = body.strip_prefix("Internal Server Error\ncannot use the response: ");
         assert!(
             reason.is_some_and(|reason| reason.starts_with(told)),
             "{body}"
         );
-        assert_logged(&served, "POST /some/path 502", &reply, &format!(": {told}"));
+        let logged = format!(": cannot use the response: {told}");
+        assert_logged(&served, "POST /some/path 502", &reply, &logged);
     }
 }
 
@@ -525,7 +529,8 @@ fn streamed_answer_with_a_prelude_comes_as_it_is_made() {
     let body = chunks(b"no prelude", 100, &[]);
     assert_eq!(runtime.post(&path, &headers, body).status, 202);
     let page = served.finish(caller);
-    assert_logged(&served, "GET / 502", &page, ": it ended in its prelude");
+    let logged = ": cannot use the response: it ended before the end of its prelude";
+    assert_logged(&served, "GET / 502", &page, logged);
 }
 
 #[test]

@@ -168,7 +168,7 @@ fn what_cannot_be_invoked_has_status_2() {
         ),
         (
             &["--endpoint", "localhost:9000", "--event", ""],
-            "cannot invoke at localhost:9000: expected a URL like http://localhost:9000",
+            "cannot invoke the function at localhost:9000: expected a URL like http://localhost:9000",
         ),
         (
             &["--endpoint", "https://localhost:9000", "--event", ""],
@@ -372,7 +372,7 @@ fn server_that_does_not_answer_is_told() {
     let endpoint = format!("http://{address}");
     let run = invoke(&nowhere, &["--endpoint", &endpoint, "--event", ""]);
     assert_eq!((run.status, run.stdout.as_str()), (2, ""));
-    let said = format!("coshell: cannot invoke at {endpoint}: ");
+    let said = format!("coshell: cannot invoke the function at {endpoint}: ");
     assert!(run.stderr.starts_with(&said), "{}", run.stderr);
     assert!(run.stderr.contains("onnection refused"), "{}", run.stderr);
     // One that is another kind of server.
@@ -388,8 +388,9 @@ fn server_that_does_not_answer_is_told() {
     });
     let run = invoke(&nowhere, &["--endpoint", &endpoint, "--event", ""]);
     server.join().expect("the server");
-    let said =
-        format!("coshell: cannot invoke at {endpoint}: it answered 404 Not Found: not here\n");
+    let said = format!(
+        "coshell: cannot invoke the function at {endpoint}: the server answered 404 Not Found: not here\n"
+    );
     assert_eq!((run.status, run.stderr), (2, said));
 }
 

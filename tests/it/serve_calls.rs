@@ -211,7 +211,7 @@ fn client_context_is_as_large_as_lambda_takes_it_and_no_larger() {
     assert_eq!(reply.status, 400);
     let body = String::from_utf8_lossy(&reply.body);
     assert!(
-        body.contains("has 3584 bytes of base64, and Lambda takes at most 3583"),
+        body.contains("has 3584 bytes of base64; Lambda accepts at most 3583"),
         "{body}"
     );
 }

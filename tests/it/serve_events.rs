@@ -52,15 +52,15 @@ handler() {
 fn event_that_fails_is_tried_three_times_and_told_of() {
     let served = Served::of(NOTES).option("--retry-delay", "0.05").start();
     let request_id = accepted(&served.call_with(&EVENT, "note 9"));
-    let dropped = format!("coshell: event {request_id} has failed 3 times, and is dropped\n");
+    let dropped = format!("coshell: event {request_id} failed 3 times and is dropped\n");
     served.process.wait_log(&dropped);
     let ids = format!("{request_id}\n").repeat(3);
     assert_eq!(served.task_root.read("note"), ids);
     let said = served.stderr();
     let (_, said) = said.split_once('\n').expect("the greeting");
     let expected = format!(
-        "coshell: event {request_id} has failed, attempt 2 of 3 comes in 50ms\n\
-         coshell: event {request_id} has failed, attempt 3 of 3 comes in 100ms\n{dropped}"
+        "coshell: event {request_id} failed in attempt 1 of 3, retrying in 50ms\n\
+         coshell: event {request_id} failed in attempt 2 of 3, retrying in 100ms\n{dropped}"
     );
     assert_eq!(said, expected);
     served.wait_count(&format!("START RequestId: {request_id} "), 3);
@@ -74,9 +74,7 @@ fn success_ends_the_attempts() {
     let twice = accepted(&served.call_with(&EVENT, "twice 2"));
     // This one takes as long as any could.
     let always = accepted(&served.call_with(&EVENT, "always 3"));
-    served
-        .process
-        .wait_log(&format!("{always} has failed 3 times"));
+    served.process.wait_log(&format!("{always} failed 3 times"));
     let attempts = || {
         let names = ["never", "once", "twice", "always"];
         names.map(|name| served.task_root.read(name).lines().count())
@@ -111,20 +109,22 @@ handler() {
     }
     let said = served.stderr();
     assert_eq!(
-        said.matches("attempt 2 of 3 comes in 10ms").count(),
+        said.matches("attempt 1 of 3, retrying in 10ms").count(),
         2,
         "{said}"
     );
-    assert!(!said.contains("attempt 3 of 3"), "{said}");
+    assert!(!said.contains("attempt 2 of 3"), "{said}");
 }
 
 #[test]
 fn event_that_waits_for_its_next_attempt_is_told_of_at_the_end() {
     let served = Served::of(NOTES).option("--retry-delay", "600").start();
     accepted(&served.call_with(&EVENT, "note 9"));
-    served.process.wait_log("attempt 2 of 3 comes in 600s\n");
+    served
+        .process
+        .wait_log("attempt 1 of 3, retrying in 600s\n");
     assert_eq!(served.respond("other 0"), b"");
     let log = served.end();
-    let told = "coshell: events of type Event that are not done with, and are dropped: 1\n";
+    let told = "coshell: dropped unfinished events of invocation type Event: 1\n";
     assert!(log.contains(told), "{log}");
 }

@@ -131,18 +131,14 @@ fn line_that_says_no_variable_is_told_with_its_place() {
         (
             "--env-file",
             "A=b\n\nexport C=d\n",
-            "line 3: the name \"export C\" has a space in it",
+            "line 3: the name \"export C\" contains a space",
         ),
         (
             "--env-file",
             "=b\n",
             "line 1: \"=b\" has no name before the =",
         ),
-        (
-            "--dotenv",
-            "A=b\nC=d e\n",
-            "line 2: cannot make sense of \"d e\"",
-        ),
+        ("--dotenv", "A=b\nC=d e\n", "line 2: cannot parse \"d e\""),
     ] {
         let plan = Served::of(PRINTS);
         let path = plan.task_root.write("variables", file);
@@ -160,7 +156,7 @@ fn path_that_invokes_nothing_is_told_with_the_one_that_does() {
             "/2015-03-31/function/function/invocations",
             "did you mean /2015-03-31/functions/function/invocations?",
         ),
-        ("/", "the function is invoked at /2015-03-31/functions/"),
+        ("/", "invoke the function at /2015-03-31/functions/"),
     ] {
         let reply = served.request("POST", path, &[], "x");
         let body = String::from_utf8_lossy(&reply.body);
@@ -310,11 +306,11 @@ fn coshell_says_nothing_but_errors_if_it_is_told_so() {
         let reply = support::post(&address, path, &[], b"x", LIMIT).expect("a reply");
         assert_eq!(reply.status, 200);
         let log = || process.log();
-        wait_until(|| is_silent || log().contains(" is served"), LIMIT);
+        wait_until(|| is_silent || log().contains("serving "), LIMIT);
         process.signal(Signal::SIGTERM);
         let log = process.wait_end(LIMIT);
         assert_eq!(
-            !log.contains("function.handler is served: curl "),
+            !log.contains("serving function.handler; to invoke it: curl "),
             is_silent,
             "{log}"
         );

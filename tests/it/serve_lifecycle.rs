@@ -55,7 +55,7 @@ fn nothing_is_served_before_its_init_is_over() {
     let served = Served::of("handlr() { :; }").start();
     served.wait_count("INIT_REPORT ", 1);
     let greeting = format!(
-        "coshell: function.handler cannot be loaded: each call tries again, at http://{}\n",
+        "coshell: cannot load function.handler: see the log; each call to http://{} tries again\n",
         served.address
     );
     assert_eq!(served.stderr(), greeting);
@@ -68,7 +68,7 @@ fn nothing_is_served_before_its_init_is_over() {
     plan.task_root.fifo("gate");
     let served = plan.start();
     let loading = format!(
-        "coshell: function.handler is loading, at http://{}\n",
+        "coshell: function.handler is still loading; it will be served at http://{}\n",
         served.address
     );
     assert_eq!(served.stderr(), loading);
@@ -78,7 +78,7 @@ fn nothing_is_served_before_its_init_is_over() {
         || {
             served
                 .stderr()
-                .contains("function.handler is served: curl ")
+                .contains("serving function.handler; to invoke it: curl ")
         },
         LIMIT,
     );
@@ -377,7 +377,7 @@ fn address_that_is_taken_is_told() {
     let plan = Served::of("handler() { :; }").option("--listen", &address);
     let process = Process::start(plan.command());
     assert_eq!(process.wait_failure(LIMIT), 2);
-    let said = format!("coshell: cannot listen at {address}: Address already in use");
+    let said = format!("coshell: cannot listen on {address}: Address already in use");
     assert!(process.log().contains(&said), "{}", process.log());
 }
 

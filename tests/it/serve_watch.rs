@@ -5,7 +5,7 @@ use std::path::Path;
 
 use support::{LIMIT, Served, wait_until};
 
-const CHANGED: &str = " has changed, starting anew\n";
+const CHANGED: &str = " changed, restarting\n";
 
 fn printing(text: &str) -> String {
     format!("handler() {{ printf '{text} %s' \"$1\"; }}\n")

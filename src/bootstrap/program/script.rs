@@ -288,13 +288,13 @@ impl StandbyBash {
 
     /// Writes the event where bash reads it, and lets bash of `version` go on.
     fn send(&mut self, invocation: &Invocation, version: (u32, u32)) -> io::Result<()> {
-        arguments::put(&mut self.event, &[invocation.input()])?;
+        arguments::write_at_start(&mut self.event, &[invocation.stdin_bytes()])?;
         if version < KNOWS_ITS_SCRIPT {
             // Without the event no field holds a newline.
-            Arguments::without_event(invocation, Separator::Newline).put(&mut self.fields)?;
+            Arguments::without_event(invocation, Separator::Newline).write_to(&mut self.fields)?;
             return self.go_ahead.write_all(b"newlines\n");
         }
-        Arguments::event_first(invocation, Separator::Nul).put(&mut self.fields)?;
+        Arguments::event_first(invocation, Separator::Nul).write_to(&mut self.fields)?;
         self.go_ahead.write_all(b"\n")
     }
 }

@@ -1,8 +1,8 @@
-//! What changes in the task root: the sandboxes are started anew.
+//! Watches the task root for changes, so that the sandboxes can be restarted.
 //!
-//! inotify tells, through the library notify. Editors write a file in several steps, so the end of
-//! a short calm is waited for. What only reads a file is no change. Links are followed. `.git` is left out, and
-//! what `.gitignore` files leave out, as the library ignore reads them.
+//! The crate notify reports the changes, through inotify. Editors write a file in several steps, so a change counts
+//! only when nothing has changed for a short time. Reading a file is not a change. The watcher follows links. It ignores
+//! `.git` and everything that `.gitignore` files exclude, as the crate ignore reads them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,120 +10,124 @@ use std::time::Duration;
 
 use ignore::WalkBuilder;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
-use notify::{EventKind, RecursiveMode, Watcher};
+use notify::{EventKind, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use super::Error;
 
-/// So long nothing may change before it counts as done.
-const CALM: Duration = Duration::from_millis(30);
-/// A task root that never rests is loaded anew all the same.
-const MOST_STEPS: usize = 100;
+/// How long nothing may change before a change counts as complete.
+const QUIET_PERIOD: Duration = Duration::from_millis(30);
+/// After this many changes in a row, do not wait for the quiet period any longer.
+const MAX_CHANGES: usize = 100;
 
-/// Watches a folder as long as it lives.
-pub struct Changes {
+/// Watches a folder until it is dropped.
+pub struct Watcher {
     root: PathBuf,
     changed: mpsc::UnboundedReceiver<PathBuf>,
-    /// What has changed while [`next`](Self::next) was waited for: that may end at any time.
-    begun: Option<Begun>,
-    ignored: Ignored,
-    /// What links in the folder lead to, and the links.
+    /// Kept here, not in [`next_change`](Self::next_change), so that a caller may stop waiting at any time.
+    pending: Option<PendingChanges>,
+    ignored: IgnoreRules,
+    /// Links in the folder: target, link.
     links: Vec<(PathBuf, PathBuf)>,
-    watcher: notify::RecommendedWatcher,
+    notifier: notify::RecommendedWatcher,
 }
 
-/// Changes whose calm has not come.
-struct Begun {
+/// Changes whose quiet period is not over.
+struct PendingChanges {
     /// The files that changed, in order.
     paths: Vec<PathBuf>,
-    /// When the last one came.
+    /// When the last one changed.
     last: Instant,
 }
 
-impl Changes {
-    /// Watches `folder` and all below it, but for what `patterns` name, in the words of `.gitignore`.
+impl Watcher {
+    /// Watches `folder` and everything below it, except for what `patterns` exclude. They are written as in
+    /// `.gitignore`.
     ///
     /// # Errors
-    /// When the system does not, as when too many files are watched already; when a pattern makes no sense.
-    pub fn watch(folder: &Path, patterns: &[String]) -> Result<Self, Error> {
+    /// When the system refuses, for example because too many files are watched already, or when a pattern is invalid.
+    pub fn start(folder: &Path, patterns: &[String]) -> Result<Self, Error> {
         let fail = |cause| Error::WatchFiles {
             path: folder.to_owned(),
             cause,
         };
         let (sender, paths) = mpsc::unbounded_channel();
-        let mut watcher =
+        let mut notifier =
             notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
                 let Ok(event) = event else { return };
                 if let EventKind::Access(_) = event.kind {
                     return;
                 }
                 for path in event.paths {
-                    // An error means that nobody listens any more.
+                    // An error means that the watcher is being dropped.
                     let _ = sender.send(path);
                 }
             })
             .map_err(fail)?;
-        watcher
+        notifier
             .watch(folder, RecursiveMode::Recursive)
             .map_err(fail)?;
-        let mut changes = Self {
+        let mut watcher = Self {
             root: folder.to_owned(),
             changed: paths,
-            begun: None,
-            ignored: Ignored::by(folder, patterns)?,
+            pending: None,
+            ignored: IgnoreRules::new(folder, patterns)?,
             links: Vec::new(),
-            watcher,
+            notifier,
         };
-        changes.look();
-        Ok(changes)
+        watcher.rescan();
+        Ok(watcher)
     }
 
-    /// Waits for a change, and for the calm after it; gives the name of the file that changed. When it is not
-    /// waited for any longer, nothing is lost: the next call goes on.
-    pub async fn next(&mut self) -> String {
+    /// Waits for a change and for the quiet period after it. Returns the name of the file that changed. The future may
+    /// be dropped at any time; the next call then continues.
+    pub async fn next_change(&mut self) -> String {
         loop {
-            let received = match &self.begun {
+            let received = match &self.pending {
                 None => Some(self.changed.recv().await),
-                Some(begun) => timeout_at(begun.last + CALM, self.changed.recv())
+                Some(pending) => timeout_at(pending.last + QUIET_PERIOD, self.changed.recv())
                     .await
                     .ok(),
             };
-            let is_calm = received.is_none();
+            let is_quiet = received.is_none();
             match received {
-                // The watcher, which has the sender, lives as long as we do.
+                // Cannot happen: `notifier` has the sender.
                 Some(None) => return std::future::pending().await,
                 Some(Some(path)) => self.add(path),
                 None => {}
             }
-            let is_done = |begun: &mut Begun| is_calm || begun.paths.len() >= MOST_STEPS;
-            if let Some(begun) = self.begun.take_if(is_done) {
-                self.look();
-                return self.saved(&begun.paths);
+            let is_complete =
+                |pending: &mut PendingChanges| is_quiet || pending.paths.len() >= MAX_CHANGES;
+            if let Some(pending) = self.pending.take_if(is_complete) {
+                self.rescan();
+                return self.changed_file(&pending.paths);
             }
         }
     }
 
     fn add(&mut self, path: PathBuf) {
-        let is_seen = path.starts_with(&self.root) || self.link_to(&path).is_some();
-        if !is_seen || self.ignored.has(&self.root, &path) {
+        let is_inside = path.starts_with(&self.root) || self.find_link_to(&path).is_some();
+        if !is_inside || self.ignored.excludes(&self.root, &path) {
             return;
         }
-        let begun = self.begun.get_or_insert_with(|| Begun {
+        let pending = self.pending.get_or_insert_with(|| PendingChanges {
             paths: Vec::new(),
             last: Instant::now(),
         });
-        begun.paths.push(path);
-        begun.last = Instant::now();
+        pending.paths.push(path);
+        pending.last = Instant::now();
     }
 
-    /// The name of the file that was saved: one that is there still, and no copy of the editor's.
-    fn saved(&self, paths: &[PathBuf]) -> String {
-        let saved = paths.iter().find(|path| path.is_file() && !is_copy(path));
+    /// The name to show for a change: preferably that of a file that still exists and is not an editor's backup.
+    fn changed_file(&self, paths: &[PathBuf]) -> String {
+        let saved = paths
+            .iter()
+            .find(|path| path.is_file() && !is_editor_backup(path));
         let Some(path) = saved.or(paths.first()) else {
             return String::new();
         };
-        let name = match self.link_to(path) {
+        let name = match self.find_link_to(path) {
             Some((target, link)) => {
                 let rest = path.strip_prefix(target).unwrap_or(path);
                 let link = link.strip_prefix(&self.root).unwrap_or(link);
@@ -138,13 +142,13 @@ impl Changes {
         name.display().to_string()
     }
 
-    fn link_to(&self, path: &Path) -> Option<&(PathBuf, PathBuf)> {
+    fn find_link_to(&self, path: &Path) -> Option<&(PathBuf, PathBuf)> {
         let mut links = self.links.iter();
         links.find(|(target, _)| path.starts_with(target))
     }
 
-    /// Reads what is to be left out, and watches what links lead to.
-    fn look(&mut self) {
+    /// Reads the `.gitignore` files, and watches the targets of links.
+    fn rescan(&mut self) {
         self.ignored.read(&self.root);
         let walk = WalkBuilder::new(&self.root)
             .hidden(false)
@@ -156,44 +160,44 @@ impl Changes {
             let Ok(target) = fs::canonicalize(link.path()) else {
                 continue;
             };
-            if self.link_to(&target).is_some() {
+            if self.find_link_to(&target).is_some() {
                 continue;
             }
-            // An editor puts another file in the place of the one that is saved: so the folder is watched.
+            // Watch the folder of a file, because an editor replaces the file when it saves.
             let (folder, mode) = match target.parent() {
                 Some(parent) if target.is_file() => (parent, RecursiveMode::NonRecursive),
                 _ => (target.as_path(), RecursiveMode::Recursive),
             };
-            // What cannot be watched is not followed.
-            if self.watcher.watch(folder, mode).is_ok() {
+            // A link whose target cannot be watched is not followed.
+            if self.notifier.watch(folder, mode).is_ok() {
                 self.links.push((target, link.path().to_owned()));
             }
         }
     }
 }
 
-/// What is not watched.
-struct Ignored {
-    /// What the user leaves out.
-    own: Gitignore,
-    /// What `.gitignore` files leave out, the outer ones first.
+/// The files whose changes do not count.
+struct IgnoreRules {
+    /// From the user.
+    patterns: Gitignore,
+    /// From `.gitignore` files, the outer ones first.
     files: Vec<Gitignore>,
 }
 
-impl Ignored {
-    fn by(root: &Path, patterns: &[String]) -> Result<Self, Error> {
-        let mut own = GitignoreBuilder::new(root);
+impl IgnoreRules {
+    fn new(root: &Path, patterns: &[String]) -> Result<Self, Error> {
+        let mut builder = GitignoreBuilder::new(root);
         let fail = |cause: ignore::Error| Error::IgnoreFiles { cause };
         for pattern in patterns {
-            own.add_line(None, pattern).map_err(fail)?;
+            builder.add_line(None, pattern).map_err(fail)?;
         }
         Ok(Self {
-            own: own.build().map_err(fail)?,
+            patterns: builder.build().map_err(fail)?,
             files: Vec::new(),
         })
     }
 
-    /// Reads the `.gitignore` files: those of the repository around `root`, and those in it.
+    /// Reads the `.gitignore` files of `root`, and those of the repository around it.
     fn read(&mut self, root: &Path) {
         let repository = root.ancestors().find(|folder| folder.join(".git").exists());
         let around = root.ancestors().skip(1);
@@ -212,12 +216,12 @@ impl Ignored {
             .flatten()
             .filter(|entry| entry.file_name() == ".gitignore");
         folders.extend(inside.filter_map(|entry| Some(entry.path().parent()?.to_owned())));
-        // What a line does not mean is left to git to tell.
+        // Invalid lines are ignored; git itself warns about them.
         let read = |folder: &PathBuf| Gitignore::new(folder.join(".gitignore")).0;
         self.files = folders.iter().map(read).collect();
     }
 
-    fn has(&self, root: &Path, path: &Path) -> bool {
+    fn excludes(&self, root: &Path, path: &Path) -> bool {
         let inside = path.strip_prefix(root).unwrap_or(path);
         if inside.components().any(|part| part.as_os_str() == ".git") {
             return true;
@@ -231,12 +235,11 @@ impl Ignored {
             (!matched.is_none()).then(|| matched.is_ignore())
         };
         let mut inner_first = self.files.iter().rev();
-        verdict(&self.own).or_else(|| inner_first.find_map(verdict)) == Some(true)
+        verdict(&self.patterns).or_else(|| inner_first.find_map(verdict)) == Some(true)
     }
 }
 
-/// Whether an editor has made this file for itself.
-fn is_copy(path: &Path) -> bool {
+fn is_editor_backup(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.ends_with('~') || name.starts_with(".#") || name.starts_with('#') || name.ends_with(".swp")
 }
@@ -250,21 +253,21 @@ mod tests {
     #[tokio::test]
     #[allow(
         clippy::expect_used,
-        reason = "clippy takes an asynchronous test for none"
+        reason = "clippy does not recognize an asynchronous test"
     )]
-    async fn change_is_told_though_others_end_the_wait_for_it() {
+    async fn change_is_reported_even_if_the_wait_for_it_is_interrupted() {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut changes = Changes::watch(folder.path(), &[]).expect("a watch");
+        let mut watcher = Watcher::start(folder.path(), &[]).expect("a watcher");
         std::fs::write(folder.path().join("file"), "text").expect("a file");
-        let told = async {
+        let changed = async {
             loop {
-                // As when another branch of a select is ready.
-                if let Ok(name) = timeout(CALM / 10, changes.next()).await {
+                // As if another branch of a select had been ready.
+                if let Ok(name) = timeout(QUIET_PERIOD / 10, watcher.next_change()).await {
                     return name;
                 }
             }
         };
-        let told = timeout(Duration::from_secs(10), told).await;
-        assert_eq!(told.as_deref(), Ok("file"));
+        let changed = timeout(Duration::from_secs(10), changed).await;
+        assert_eq!(changed.as_deref(), Ok("file"));
     }
 }
