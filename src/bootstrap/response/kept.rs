@@ -2,7 +2,7 @@
 //!
 //! A handler may print without an end, and memory is what a sandbox has least of. So a response that is
 //! larger than Lambda takes is let go at once, but for its end: the report of a shell may stand there
-//! (`shell/channel.rs`). What comes after is read, counted and dropped.
+//! (`shell/report_wait.rs`). What comes after is read, counted and dropped.
 
 use std::fs::File;
 use std::io::Read;
