@@ -1,7 +1,7 @@
 //! The connection to a running bash: its script, its files and its pipes.
 //!
-//! `report_wait.rs` waits on it while a handler runs. `maintenance.rs` uses it between two invocations. What the bytes mean
-//! is in `protocol.rs` and `report.rs`.
+//! `report_wait.rs` waits on it while a handler runs. `maintenance.rs` uses it between two invocations. What the
+//! bytes mean is in `protocol.rs` and `report.rs`.
 
 use std::fs::File;
 use std::io::{self, Seek, Write};
@@ -85,7 +85,7 @@ impl Channel {
         self.nonces.next()
     }
 
-    /// Replaces the random bytes that were read ahead, which every copy of a snapshot has. Returns a fresh random number.
+    /// Drops the random bytes that were read ahead, which every copy of a snapshot has. Returns a fresh random number.
     pub(crate) fn renew_nonces(&mut self) -> u32 {
         self.nonces.renew()
     }

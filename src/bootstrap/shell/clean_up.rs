@@ -1,9 +1,9 @@
 //! Cleans the shell up after an answer, while no caller waits.
 //!
-//! In this order: close what the handler left open, look at the processes that it left running, show the shell's state, and
-//! undo what the handler changed. Then the next event is fetched. If bash cannot undo a change, or has ended, or has served
-//! often enough, `replacement.rs` gives the next event a fresh shell. `restore.rs` knows how to undo changes; `forks.rs` is
-//! for handlers whose changes bash cannot undo.
+//! In this order: close what the handler left open, look at the processes that it left running, show the shell's
+//! state, and undo what the handler changed. Then the next event is fetched. If bash cannot undo a change, or has
+//! ended, or has served often enough, `replacement.rs` gives the next event a fresh shell. `restore.rs` knows how to
+//! undo changes; `forks.rs` is for handlers whose changes bash cannot undo.
 
 use std::fmt::Write;
 use std::os::fd::AsFd;
@@ -65,8 +65,8 @@ impl Shell<'_> {
         Ok(())
     }
 
-    /// Returns the first step of [`Shell::clean_up`], to be called when the answer has been sent. So bash works while the
-    /// platform processes the answer.
+    /// Returns the first step of [`Shell::clean_up`], to be called when the answer has been sent. So bash works while
+    /// the platform processes the answer.
     pub(crate) fn begin_clean_up(&mut self) -> Option<Box<dyn FnOnce() + Send>> {
         let shows_state =
             !self.is_damaged && !self.is_forked() && self.cx.config.isolation != Isolation::Process;
@@ -202,8 +202,8 @@ impl Shell<'_> {
 
     /// Takes `shown` for the initial state, to which the shell is restored from now on.
     ///
-    /// Returns the commands that prepare the shell for being restored. If there are any, the shell has to show its state once
-    /// more when it has run them, and that is the initial state.
+    /// Returns the commands that prepare the shell for being restored. If there are any, the shell has to show its
+    /// state once more when it has run them, and that is the initial state.
     fn set_initial_state(&mut self, shown: ShellState) -> Vec<u8> {
         if shown.all_bodies().is_none() {
             self.initial_state = Some(shown);
@@ -254,8 +254,8 @@ impl Shell<'_> {
         }
     }
 
-    /// The lines that close the descriptors which the handler left open, and restore stderr and the directory. `None` if the
-    /// handler closed a descriptor that is needed.
+    /// The lines that close the descriptors which the handler left open, and restore stderr and the directory. `None`
+    /// if the handler closed a descriptor that is needed.
     fn lines_for_descriptors(&self) -> Option<String> {
         let mut lines = String::new();
         let Some(baseline) = &self.proc_baseline else {
@@ -278,9 +278,9 @@ impl Shell<'_> {
         Some(lines)
     }
 
-    /// Looks at the processes that the handler left running. If one of them holds a file or pipe of the shell's, the shell
-    /// gets other ones: so the process can neither read nor answer the next event, and its output is logged for its own
-    /// event. Returns false if that fails.
+    /// Looks at the processes that the handler left running. If one of them holds a file or pipe of the shell's, the
+    /// shell gets other ones: so the process can neither read nor answer the next event, and its output is logged for
+    /// its own event. Returns false if that fails.
     fn collect_leftovers(&mut self, invocation: &Invocation) -> bool {
         let Some(leftovers) = &mut self.leftovers else {
             return true;
@@ -305,8 +305,8 @@ impl Shell<'_> {
         !is_shared || self.renew_output()
     }
 
-    /// Gives the shell new pipes for response and log. What comes out of the old ones is logged for the invocation that has
-    /// ended.
+    /// Gives the shell new pipes for response and log. What comes out of the old ones is logged for the invocation
+    /// that has ended.
     fn renew_output(&mut self) -> bool {
         let logs = self.cx.logs;
         if logs.renew().is_err() {

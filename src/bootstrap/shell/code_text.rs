@@ -1,4 +1,4 @@
-//! Takes apart bash code, as `declare -f` prints it or as a file has it. The parts are good enough for looking for words.
+//! Takes apart bash code, from `declare -f` or from a file. The result is just good enough for looking for words.
 
 use memchr::memmem;
 

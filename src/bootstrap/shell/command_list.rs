@@ -38,7 +38,7 @@ pub(super) fn expands_aliases(state: &ShellState) -> bool {
     state.shell_options().any(|name| name == b"expand_aliases")
 }
 
-/// Switches the expansion of aliases off for `commands`, if it is on `before` them, and on behind them if it is to be on `after`.
+/// Makes bash expand no aliases in `commands`, if it does so `before` them, and expand them again if it shall `after`.
 pub(super) fn without_aliases(commands: &[u8], before: bool, after: bool) -> Vec<u8> {
     let line_if = |is_on: bool, line: &'static [u8]| if is_on { line } else { b"" };
     [

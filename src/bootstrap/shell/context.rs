@@ -1,6 +1,6 @@
 //! The variables of an invocation that rarely change, and the content of file 60.
 //!
-//! Setting a variable costs bash time. So the driver sets these only when they differ from those of the invocation before.
+//! Setting a variable costs bash time. So the driver sets these only when they have changed.
 
 use crate::child::arguments::{Arguments, Separator, push};
 use crate::invocation::{Invocation, variable};

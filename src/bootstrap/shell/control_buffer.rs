@@ -1,7 +1,7 @@
 //! The bytes that bash has written to its control pipe, and that have not been used yet.
 //!
-//! Any process that has the pipe can write to it, as much as it likes, between the records that we wait for. So each search
-//! looks at each byte only once, and the buffer drops bytes that are too old to belong to a record that arrives now.
+//! Any process that has the pipe can write to it, as much as it likes, between the records that we wait for. So each
+//! search looks at a byte only once, and the buffer drops bytes that are too old to belong to a new record.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};

@@ -14,13 +14,13 @@ use nix::unistd::Pid;
 
 use super::protocol::{CONTROL, LOG, STATE};
 
-/// Descriptors that are only counted, to save reading their links: control pipe, log, the rarely needed half of the driver,
-/// state pipe, bash's script. A handler that closes one changes the number of descriptors; it is unlikely to open another
-/// file under the same number.
+/// Descriptors that are only counted, to save reading their links: control pipe, log, the rarely needed half of the
+/// driver, state pipe, bash's script. A handler that closes one changes the number of descriptors; it is unlikely to
+/// open another file under the same number.
 const COUNTED: [i32; 5] = [CONTROL, LOG, 65, STATE, 255];
 
-/// Whether the descriptor `fd` of the process `bash` is `file`, or the other end of the same pipe. Also true where /proc does
-/// not show descriptors.
+/// Whether the descriptor `fd` of the process `bash` is `file`, or the other end of the same pipe. Also true where
+/// /proc does not show descriptors.
 pub(crate) fn leads_to(bash: Pid, fd: i32, file: impl AsFd) -> bool {
     let Ok(open) = fs::metadata(format!("/proc/{bash}/fd/{fd}")) else {
         return !Path::new(&format!("/proc/{bash}/fd")).exists();
@@ -36,8 +36,8 @@ pub(crate) fn offset(bash: Pid, fd: i32) -> Option<u64> {
     offset.trim().parse().ok()
 }
 
-/// The descriptors and the directory that bash had initially. The folder in /proc stays open: reading it again then takes a
-/// quarter of the time.
+/// The descriptors and the directory that bash had initially. The folder in /proc stays open: reading it again then
+/// takes a quarter of the time.
 #[derive(Debug)]
 pub(crate) struct ProcBaseline {
     bash: Pid,
@@ -118,8 +118,8 @@ impl ProcBaseline {
         self.link(2) == self.log
     }
 
-    /// The descriptors that were added, which can be closed. `None` if one of the initial ones is closed or leads elsewhere,
-    /// which cannot be undone.
+    /// The descriptors that were added, which can be closed. `None` if one of the initial ones is closed or leads
+    /// elsewhere, which cannot be undone.
     pub(crate) fn added_descriptors(&self) -> Option<Vec<i32>> {
         if self
             .links

@@ -163,7 +163,7 @@ pub(crate) fn load_failed(
         .into()
 }
 
-/// Explains the failure of a file that calls its handler on its last line, like a script to be run by hand. Empty for any other.
+/// Explains the failure if the file calls its handler on its last line, as a script for the command line does.
 fn explain_call(handler: &Handler, stack: &[Frame]) -> String {
     let text = std::fs::read(&handler.file).unwrap_or_default();
     match (stack, shape::call_at_end(&text, handler.label())) {

@@ -73,7 +73,7 @@ fn is_offered(name: &[u8]) -> bool {
     name == b"exit" || name.starts_with(b"lambda_")
 }
 
-/// Whether a line may run code that is not in it: a command in a variable, a file that it sources, a function that it defines.
+/// Whether a line may run code that is not in it: from a variable, a sourced file, or a function that it defines.
 fn is_opaque_line(line: &[u8]) -> bool {
     let line = line.trim_ascii_start();
     let before = |index: usize| index.checked_sub(1).map(|index| line[index]);

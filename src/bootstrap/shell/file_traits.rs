@@ -1,9 +1,10 @@
-//! Finds out what the functions of a file could change in their shell, so that only that has to be compared after each event.
+//! Finds out what the functions of a file could change. Only that is shown and compared after an event.
 //!
-//! Showing a state costs time. A file without the word `trap` in its functions sets no trap, and one without `eval` or a
-//! definition defines no function. So we read the bodies of all functions once, and make two functions for this file:
-//! `__driver_show` shows only what may have changed, and `__driver_reset` resets what is cheaper to reset than to compare. If the
-//! file runs commands in variables, or sources other files, everything is shown. `restore.rs` compares what is shown.
+//! Showing a state costs time. A file without the word `trap` in its functions sets no trap, and one without `eval`
+//! or a definition defines no function. So we read the bodies of all functions once, and make two functions for this
+//! file: `__driver_show` shows only what may have changed, and `__driver_reset` resets what is cheaper to reset than
+//! to compare. If the file runs commands in variables, or sources other files, everything is shown. `restore.rs`
+//! compares what is shown.
 
 use memchr::memmem;
 

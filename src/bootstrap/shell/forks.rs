@@ -1,5 +1,5 @@
-//! Runs events in forks of the shell: with `COSHELL_ISOLATION=subshell`, and with `restore` if bash cannot undo what the
-//! handler does.
+//! Runs events in forks of the shell: with `COSHELL_ISOLATION=subshell`, and with `restore` for handlers that bash
+//! cannot undo.
 //!
 //! The fork is made after an answer, so that no event waits for it. It waits at a `read` until its event arrives. Every
 //! change that the handler makes ends with the fork. `runtime-scripts/subshell.bash` is the other side.
@@ -48,8 +48,8 @@ impl Forks {
         self.replaced_in_a_row = 0;
     }
 
-    /// Counts an event that bash could not undo. Returns true if events run in forks from now on; otherwise bash would source
-    /// the file again for every event.
+    /// Counts an event that bash could not undo. Returns true if events run in forks from now on; otherwise bash
+    /// would source the file again for every event.
     pub(crate) fn count_replaced(&mut self) -> bool {
         self.replaced_in_a_row += 1;
         self.are_needed = self.replaced_in_a_row >= MAX_REPLACED_IN_A_ROW;
@@ -107,7 +107,7 @@ impl Shell<'_> {
         }
     }
 
-    /// Waits for the end of the fork, and sets the kept variables that it showed in the shell. Returns false if that fails.
+    /// Waits for the end of the fork, and gives the shell the kept variables of the fork. Returns false if that fails.
     pub(super) fn keep_from_fork(&mut self) -> bool {
         let has_ended = self.channel.wait_for_fork_end();
         let shown = self.channel.take_shown();

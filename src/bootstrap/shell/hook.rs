@@ -1,7 +1,7 @@
 //! Runs hooks: functions of the handler's file that belong to no invocation.
 //!
-//! `lambda_before_snapshot` and `lambda_after_restore` belong to the init. Whatever they change, open or start is there for
-//! every event, and is restored after each one. `lambda_shutdown` runs last, and has little time.
+//! `lambda_before_snapshot` and `lambda_after_restore` belong to the init. Whatever they change, open or start is
+//! there for every event, and is restored after each one. `lambda_shutdown` runs last, and has little time.
 
 use std::time::{Duration, Instant};
 
@@ -69,7 +69,7 @@ impl Shell<'_> {
         self.has_shutdown
     }
 
-    /// Runs `lambda_shutdown`, if the file defines it, and lets bash end by itself. Takes at most a quarter of a second.
+    /// Runs `lambda_shutdown`, if the file defines it, and lets bash end by itself: in at most a quarter of a second.
     pub(crate) fn shut_down(&mut self) {
         self.cx.logs.begin(Origin::default());
         self.end_fork();

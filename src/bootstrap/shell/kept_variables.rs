@@ -66,8 +66,8 @@ impl KeptVariables {
             .collect()
     }
 
-    /// The commands that set these variables in another shell, whose initial state is `initial`. A variable that its file
-    /// has made readonly keeps the file's value.
+    /// The commands that set these variables in another shell, whose initial state is `initial`. A variable that its
+    /// file has made readonly keeps the file's value.
     pub(crate) fn commands(&self, initial: Option<&ShellState>) -> Vec<u8> {
         let mut text = Vec::new();
         for name in self

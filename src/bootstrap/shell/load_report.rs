@@ -23,7 +23,8 @@ pub(crate) enum LoadReport {
     Unusable(String),
 }
 
-/// Finds the record `NONCE ready STATUS VERSION [shutdown] NUL`, `NONCE undefined NAME... NUL` or `NONCE unusable REASON NUL`.
+/// Finds the record `NONCE ready STATUS VERSION [shutdown] NUL`, `NONCE undefined NAME... NUL` or
+/// `NONCE unusable REASON NUL`.
 pub(crate) fn find_load_report(bytes: &[u8], nonce: &str) -> Option<Located<LoadReport>> {
     let start = memmem::find(bytes, nonce.as_bytes())?;
     let end = start + memchr(b'\0', &bytes[start..])?;

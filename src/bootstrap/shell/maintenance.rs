@@ -1,7 +1,7 @@
 //! Talks to bash between two invocations: requests its state, makes forks, and replaces its pipes.
 //!
-//! The caller has its answer by then, so these waits delay only the next event. But the handler may have left bash unable to
-//! answer, so each of them has a limit. `report_wait.rs` waits while a handler runs.
+//! The caller has its answer by then, so these waits delay only the next event. But the handler may have left bash
+//! unable to answer, so each of them has a limit. `report_wait.rs` waits while a handler runs.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -76,7 +76,7 @@ impl Channel {
         self.write_lines(&lines)
     }
 
-    /// Writes the line that makes the waiting fork take its event, or end. Fails with `EPIPE` if no process can read it.
+    /// Makes the waiting fork take its event, or end. Fails with `EPIPE` if the fork and its shell have ended.
     pub(crate) fn send_go_ahead(&mut self, line: &[u8]) -> io::Result<()> {
         let pipe = self.go_ahead.as_mut();
         pipe.ok_or(io::ErrorKind::NotConnected)?
@@ -116,8 +116,8 @@ impl Channel {
         self.initial_exit_trap = trap.map_or_else(Vec::new, |command| [command, b"\n"].concat());
     }
 
-    /// Makes bash run `lines`, then `commands`, and then show its state, for [`Channel::wait_for_state`]. Fails with `EPIPE`
-    /// if bash has ended.
+    /// Makes bash run `lines`, then `commands`, and then show its state, for [`Channel::wait_for_state`]. Fails with
+    /// `EPIPE` if bash has ended.
     pub(crate) fn request_state_after(&mut self, lines: &[u8], commands: &[u8]) -> io::Result<()> {
         if self.pending_state.is_some() {
             // Only one state at a time can be pending, and the commands make this one outdated.
@@ -133,29 +133,25 @@ impl Channel {
         Ok(())
     }
 
-    /// The lines that make bash reset what is cheaper to reset than to compare, and show its state; and the nonce of that
-    /// state. A shell that opens its files anew for every event does so before: so its descriptors do not change any more
-    /// when the state has arrived.
-    fn reset_lines(&mut self) -> (String, String) {
-        let nonce = self.nonces.next();
+    /// The lines that make bash reset what is cheaper to reset than to compare, and show its state. A shell that opens
+    /// its files anew for every event does so before: when its state has arrived, its descriptors change no more.
+    fn reset_lines(&self, nonce: &str) -> String {
         let reopening = if self.process.is_reopened {
             REOPEN_LINE
         } else {
             ""
         };
-        (
-            format!("{reopening}{}", maintenance_lines::reset_line(&nonce)),
-            nonce,
-        )
+        format!("{reopening}{}", maintenance_lines::reset_line(nonce))
     }
 
-    /// Makes bash reset what is cheaper to reset than to compare, and show its state, unless a state is pending already.
-    /// Fails with `EPIPE` if bash has ended.
+    /// Makes bash reset what is cheaper to reset than to compare, and show its state, unless a state is pending
+    /// already. Fails with `EPIPE` if bash has ended.
     pub(crate) fn request_state_after_reset(&mut self) -> io::Result<()> {
         if self.is_state_pending() {
             return Ok(());
         }
-        let (lines, nonce) = self.reset_lines();
+        let nonce = self.nonces.next();
+        let lines = self.reset_lines(&nonce);
         self.write_lines(&lines)?;
         self.pending_state = Some(nonce);
         Ok(())
@@ -163,7 +159,8 @@ impl Channel {
 
     /// Returns a function that does the same when it is called, from any thread: while the answer is on its way.
     pub(crate) fn defer_state_request(&mut self) -> Box<dyn FnOnce() + Send> {
-        let (lines, nonce) = self.reset_lines();
+        let nonce = self.nonces.next();
+        let lines = self.reset_lines(&nonce);
         let script = Arc::clone(&self.process.script);
         let is_sent = Arc::new(AtomicBool::new(false));
         self.deferred_state_request = Some(DeferredStateRequest {
@@ -213,8 +210,7 @@ impl Channel {
         ShellState::read(self.process.state.take())
     }
 
-    /// Waits until bash writes `nonce`, so that it has run every line before that. Returns false if bash ends, or takes too
-    /// long.
+    /// Waits until bash writes `nonce`: then it has run all lines before. Returns false if bash ends or takes too long.
     fn wait_for_nonce(&mut self, nonce: &str) -> bool {
         // A DEBUG trap of the handler may print our lines, nonce included. No NUL follows the nonce there.
         let nonce = format!("{nonce}\0");
@@ -249,8 +245,8 @@ impl Channel {
         }
     }
 
-    /// Gives bash a new pipe for the response, and `log` for its stderr. Returns our end of the old response pipe. Fails with
-    /// `EPIPE` if bash has ended.
+    /// Gives bash a new pipe for the response, and `log` for its stderr. Returns our end of the old response pipe.
+    /// Fails with `EPIPE` if bash has ended.
     pub(crate) fn renew_output(&mut self, log: BorrowedFd) -> io::Result<File> {
         let (reader, writer) = response_pipe()?;
         let lines = maintenance_lines::renew_output_lines(std::process::id(), &writer, log);

@@ -1,7 +1,7 @@
 //! The lines that bash reads between two invocations: they show its state, make forks, and replace its pipes.
 //!
-//! A change here needs the same change in `restore.bash`, `live_on.bash` or `subshell.bash` in `runtime-scripts`, just as
-//! `protocol.rs` and `driver.bash` change together.
+//! A change here needs the same change in `restore.bash`, `live_on.bash` or `subshell.bash` in `runtime-scripts`,
+//! just as `protocol.rs` and `driver.bash` change together.
 
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
@@ -18,8 +18,8 @@ const GO_AHEAD: i32 = 67;
 
 /// The lines that make a fork, which waits for an event.
 ///
-/// With `shows_kept` the fork shows the kept variables when the handler has returned. The fork's code runs in a function if
-/// `in_function`, and otherwise in `eval`: `set -x` would show `eval`, and `FUNCNAME` would show the function.
+/// With `shows_kept` the fork shows the kept variables when the handler has returned. Its code runs in a function if
+/// `in_function`, and otherwise in `eval`. `set -x` would show the `eval`, and `FUNCNAME` would show the function.
 pub(crate) fn fork_lines(shows_kept: bool, in_function: bool) -> String {
     let keeps = if shows_kept { "keep" } else { "" };
     let (base, call) = if in_function {
@@ -33,8 +33,8 @@ pub(crate) fn fork_lines(shows_kept: bool, in_function: bool) -> String {
 /// The line that makes `exit` leave a function of the file, and not the shell.
 pub(crate) const GUARD_EXIT_LINE: &str = "\\__driver_guard_exit\n";
 
-/// The lines after which events run in forks of this shell. Forks wait at `go_ahead`, a descriptor of the process `host`.
-/// With `has_own_exit` the function `exit` belongs to the file, and stays.
+/// The lines after which events run in forks of this shell. Forks wait at `go_ahead`, a descriptor of the process
+/// `host`. With `has_own_exit` the function `exit` belongs to the file, and stays.
 pub(crate) fn run_in_forks_lines(host: u32, go_ahead: BorrowedFd, has_own_exit: bool) -> String {
     let go_ahead = go_ahead.as_raw_fd();
     let own = if has_own_exit { " own" } else { "" };

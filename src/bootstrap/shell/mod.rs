@@ -1,13 +1,14 @@
 //! The shell: the bash process that runs a handler which is a function.
 //!
-//! bash starts once and sources the handler's file once. For each invocation we write two lines to bash's script: the first
-//! calls the function, the second reports how it ended. This starts no process, unless events run in forks. After the
-//! answer, [`Shell::clean_up`] undoes what the handler changed; if bash cannot undo it, a fresh shell takes over before the
-//! next event. So no invocation pays for what the one before it did.
+//! bash starts once and sources the handler's file once. For each invocation we write two lines to bash's script: the
+//! first calls the function, the second reports how it ended. This starts no process, unless events run in forks.
+//! After the answer, [`Shell::clean_up`] undoes what the handler changed; if bash cannot undo it, a fresh shell takes
+//! over before the next event. So no invocation pays for what the one before it did.
 //!
-//! `start.rs` and `process.rs` start bash. `channel.rs` talks to bash while a handler runs, `maintenance.rs` between two
-//! invocations; `protocol.rs`, `startup_script.rs` and `maintenance_lines.rs` are the texts of that talk. `clean_up.rs` decides what
-//! happens after an answer, with what `state.rs`, `file_traits.rs`, `restore.rs`, `process_limits.rs` and `descriptors.rs` know.
+//! `start.rs` and `process.rs` start bash. `channel.rs` talks to bash while a handler runs, `maintenance.rs` between
+//! two invocations; `protocol.rs`, `startup_script.rs` and `maintenance_lines.rs` are the texts of that talk.
+//! `clean_up.rs` decides what happens after an answer, with what `state.rs`, `file_traits.rs`, `restore.rs`,
+//! `process_limits.rs` and `descriptors.rs` know.
 
 mod channel;
 mod clean_up;
@@ -77,10 +78,10 @@ pub(crate) struct Shell<'a> {
     channel: Channel,
     /// bash's version, major and minor.
     version: (u32, u32),
-    /// The state just after bash has sourced the file. `None` until the first invocation reads it, so that the init does
-    /// not wait for it.
+    /// The state just after bash has sourced the file. `None` until the first invocation reads it, so that the init
+    /// does not wait for it.
     initial_state: Option<ShellState>,
-    /// The initial descriptors and directory. `None` until bash has shown its state, and where /proc does not show bash.
+    /// The initial descriptors and directory. `None` before the first state, and where /proc does not show bash.
     proc_baseline: Option<ProcBaseline>,
     /// The initial limits of the bash process.
     initial_limits: Option<ProcessLimits>,
@@ -155,8 +156,8 @@ impl Shell<'_> {
                 return None;
             }
         }
-        // Either a variable that the driver sets is readonly by now, so that the driver did not call the handler; or the
-        // fork that was to call it has died.
+        // Either a variable that the driver sets is readonly by now, so that the driver did not call the handler; or
+        // the fork that was to call it has died.
         if let WaitOutcome::Report(report) = &waited
             && (report.kind == ReportKind::NotCalled
                 || self.is_forked() && !self.channel.has_begun())
@@ -194,7 +195,7 @@ impl Shell<'_> {
             return Ok(());
         };
         if !self.is_forked() && !leftovers.new_ones().is_empty() {
-            // A filter ends when the last descriptor that leads to it is closed, and the handler may have left one open.
+            // A filter does not end before the last descriptor that leads to it is closed.
             self.close_descriptors();
         }
         let Some(leftovers) = &self.leftovers else {
@@ -258,8 +259,8 @@ impl Shell<'_> {
         Some(SentInvocation { nonce, is_complete })
     }
 
-    /// Runs the EXIT trap that the handler set, as the end of the tutorial's subshell would. It runs once, even if it sets
-    /// another trap.
+    /// Runs the EXIT trap that the handler set, as the end of the tutorial's subshell would: once, even if it sets
+    /// another one.
     fn run_exit_trap(
         &mut self,
         report: Report,
@@ -285,8 +286,8 @@ impl Shell<'_> {
 
     /// Stops the handler and every process that it started, and returns the names of the programs that ran.
     ///
-    /// A handler in the live shell takes bash with it, whose exit trace reports where it was. A handler in a fork takes only
-    /// the fork.
+    /// A handler in the live shell takes bash with it, whose exit trace reports where it was. A handler in a fork
+    /// takes only the fork.
     fn stop_handler(&mut self, overrun: Overrun, nonce: &str) -> Vec<String> {
         let mut running = Vec::new();
         let shell = (!self.is_forked()).then(|| self.channel.process.child.pid());

@@ -1,14 +1,14 @@
 //! Nonces: the random characters that distinguish a report from what a handler writes.
 //!
-//! A nonce goes to bash in the line that requests the report. bash reads that line when the handler has returned, so nothing
-//! that ran before can know it.
+//! A nonce goes to bash in the line that requests the report. bash reads that line when the handler has returned, so
+//! nothing that ran before can know it.
 
 use std::io;
 
 use coshell_process::sys;
 
-/// Makes nonces of 30 random bits each. They are short, since bash reads its script a byte at a time. bash can also read a
-/// nonce as a number to base 32.
+/// Makes nonces of 30 random bits each. They are short, since bash reads its script a byte at a time. bash can also
+/// read a nonce as a number to base 32.
 #[derive(Debug)]
 pub(crate) struct Nonces {
     /// Random bytes that were read ahead.

@@ -1,9 +1,9 @@
 //! Finds code of a file that observes the shell: traps, and options that show each command.
 //!
-//! In the live shell, functions of ours surround the handler, and an ERR trap and a function `exit` of ours end it. A trap of
-//! the file on EXIT, ERR, DEBUG or RETURN would see these, and so would `set -x`. So the events of such a file run in forks, where bash
-//! itself ends the handler. With an isolation without forks, the shell ends with the event instead. The search looks for
-//! words and is not exact: it may find an observer that is none, which only costs time.
+//! In the live shell, functions of ours surround the handler, and an ERR trap and a function `exit` of ours end it. A
+//! trap of the file on EXIT, ERR, DEBUG or RETURN would see these, and so would `set -x`. So the events of such a
+//! file run in forks, where bash itself ends the handler. With an isolation without forks, the shell ends with the
+//! event instead. The search looks for words: it may find an observer where there is none, which only costs time.
 
 use memchr::memmem;
 
@@ -72,8 +72,8 @@ impl Observers {
         if sets_a_trap { found.or(named) } else { found }
     }
 
-    /// The same for all functions of a file. Code that would keep the driver from working after the handler counts as an
-    /// observer of commands: `set -r`, `enable -n`, a function `builtin`.
+    /// The same for all functions of a file. Code that would keep the driver from working after the handler counts as
+    /// an observer of commands: `set -r`, `enable -n`, a function `builtin`.
     pub(crate) fn in_handler_functions<'a>(bodies: impl Iterator<Item = &'a [u8]> + Clone) -> Self {
         let hinders_driver = bodies.clone().any(|body| {
             let restricts = text_after(body, b"set").any(|rest| {
@@ -176,7 +176,7 @@ pub(crate) struct TextTraits {
     pub names_err_trap: bool,
     /// The file may show each command.
     pub may_show_commands: bool,
-    /// The file defines a function `builtin`, which would replace the builtin through which the driver calls all others.
+    /// The file defines a function `builtin`. It would replace the builtin through which the driver calls all others.
     pub defines_builtin: bool,
 }
 
@@ -227,8 +227,8 @@ pub(crate) fn defines_exit(first: &ShellState) -> bool {
     })
 }
 
-/// The commands that tell forks which observers the file itself has set. A fork sets them again before it calls the handler,
-/// the DEBUG trap last, since it sees every command after it.
+/// The commands that tell forks which observers the file itself has set. A fork sets them again before it calls the
+/// handler, the DEBUG trap last, since it sees every command after it.
 pub(crate) fn fork_commands(first: &ShellState, observers: Observers) -> Vec<u8> {
     if !observers.see_errors && !observers.see_commands {
         return Vec::new();

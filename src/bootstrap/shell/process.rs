@@ -36,7 +36,7 @@ pub(crate) struct Process {
     pub is_reopened: bool,
 }
 
-/// The two halves of the driver, in sealed memory files. All shells of the process share them, and each opens them anew.
+/// The two halves of the driver, in sealed memory files, which all shells of this process share.
 #[derive(Debug)]
 struct DriverFiles {
     driver: OwnedFd,
@@ -44,7 +44,7 @@ struct DriverFiles {
 }
 
 impl DriverFiles {
-    /// Makes the files for the first shell. Their text depends on settings and handler, which are the same for all shells.
+    /// Makes the files for the first shell. Settings and handler, which decide their text, are the same for all shells.
     fn get(cx: LaneContext) -> io::Result<&'static Self> {
         static FILES: OnceLock<DriverFiles> = OnceLock::new();
         if let Some(files) = FILES.get() {

@@ -1,13 +1,13 @@
 //! The numbers and lines on which bootstrap and the driver agree.
 //!
-//! A change here needs the same change in `runtime-scripts/driver.bash` and in `docs/protocol.md`, which draws what the two
-//! exchange. bash reads the lines as its script. `report.rs` and `load_report.rs` read what bash writes back.
+//! A change here needs the same change in `runtime-scripts/driver.bash` and in `docs/protocol.md`, which draws what
+//! the two exchange. bash reads the lines as its script. `report.rs` and `load_report.rs` read what bash writes back.
 
 use crate::child::arguments::Separator;
 use crate::invocation::Invocation;
 
-/// The numbers of the descriptors that bash starts with. The driver moves the first seven to 60 and up, where the commands
-/// of a handler do not inherit them. The numbers are high because handlers use low ones.
+/// The numbers of the descriptors that bash starts with. The driver moves the first seven to 60 and up, where the
+/// commands of a handler do not inherit them. The numbers are high because handlers use low ones.
 ///
 /// The arguments: a memory file with what an invocation brings.
 pub(crate) const INHERITED_ARGUMENTS: i32 = 70;
@@ -46,8 +46,8 @@ pub(crate) const STATE: i32 = 66;
 /// The line that sets the variables of the context.
 pub(crate) const CONTEXT_LINE: &str = "\\__driver_context\n";
 
-/// The lines that run and report one invocation. The backslash at the start of a line keeps bash from taking the first word
-/// for an alias.
+/// The lines that run and report one invocation. The backslash at the start of a line keeps bash from taking the
+/// first word for an alias.
 pub(crate) fn invocation_lines(
     invocation: &Invocation,
     with_context: bool,

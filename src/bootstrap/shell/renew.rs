@@ -1,9 +1,10 @@
 //! Replaces all files and pipes of a shell, because a process of its last event has them too.
 //!
-//! A background job that runs no other program, such as `(sleep 9; :) &`, is a fork of the shell and inherits everything
-//! that the shell has open. It could read the next event, answer it, or report how it ended. So the shell gets new files and
-//! pipes, which it opens through our folder in `/proc`. A file that bash opens has an offset of its own, which we cannot set:
-//! from then on bash opens 60 and 61 anew before every event. A shell without such a process does none of this.
+//! A background job that runs no other program, such as `(sleep 9; :) &`, is a fork of the shell and inherits
+//! everything that the shell has open. It could read the next event, answer it, or report how it ended. So the shell
+//! gets new files and pipes, which it opens through our folder in `/proc`. A file that bash opens has an offset of
+//! its own, which we cannot set: from then on bash opens 60 and 61 anew before every event. A shell without such a
+//! process does none of this.
 
 use std::fs::File;
 use std::io;
@@ -32,8 +33,8 @@ pub(crate) struct OldPipes {
 }
 
 impl Channel {
-    /// Gives bash other files and pipes for everything but its script, and `log` for its stderr. Fails with `EPIPE` if bash
-    /// has ended or does not open them.
+    /// Gives bash other files and pipes for everything but its script, and `log` for its stderr. Fails with `EPIPE`
+    /// if bash has ended or does not open them.
     pub(crate) fn renew(&mut self, log: &Arc<OwnedFd>) -> io::Result<OldPipes> {
         if self.is_state_pending() {
             // It comes through the old pipes.

@@ -1,7 +1,7 @@
 //! Replaces a shell that has ended or cannot be restored.
 //!
-//! A standby shell shortens this: it is started early and has read the driver, so it only sources the handler's file. The
-//! fresh shell gets the kept variables of the old one; all others start anew.
+//! A standby shell shortens this: it is started early and has read the driver, so it only sources the handler's file.
+//! The fresh shell gets the kept variables of the old one; all others start anew.
 
 use super::clean_up::RestoreOutcome;
 use super::context::{Context, context_arguments};
@@ -48,8 +48,8 @@ impl Shell<'_> {
         Ok(())
     }
 
-    /// Makes a fresh shell do everything that the next invocation would have to wait for: it shows its state, gets the kept
-    /// variables and those of the context, or makes a fork.
+    /// Makes a fresh shell do everything that the next invocation would have to wait for: it shows its state, gets
+    /// the kept variables and those of the context, or makes a fork.
     pub(super) fn prime(&mut self, invocation: &Invocation) {
         let is_ready = self.is_in_initial_state() && self.give_kept();
         if !self.is_forked() && is_ready {
@@ -71,8 +71,8 @@ impl Shell<'_> {
             };
     }
 
-    /// Starts a standby shell. This happens after an answer, so that the init does not pay for it, and never while another
-    /// shell is starting.
+    /// Starts a standby shell. This happens after an answer, so that the init does not pay for it, and never while
+    /// another shell is starting.
     pub(super) fn start_standby(&mut self) {
         let config = self.cx.config;
         if !config.keeps_standby || self.standby.is_some() {

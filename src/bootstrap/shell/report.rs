@@ -1,7 +1,7 @@
 //! The records that bash writes to its control pipe: how a handler ended, and where a shell was when it ended.
 //!
-//! A handler can write to the pipe too. A report is recognised by a nonce that the handler cannot know; an exit trace has
-//! none, and is believed only about the place.
+//! A handler can write to the pipe too. A report is recognised by a nonce that the handler cannot know; an exit trace
+//! has none, and is believed only about the place.
 
 use memchr::{memchr, memmem};
 use nix::sys::wait::WaitStatus;
@@ -46,8 +46,8 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// The report for a handler with an EXIT trap, which bash runs where the handler ends. bash ends there too, so its exit
-    /// trace stands in for the report. Returns `None` if the shell ended for another reason.
+    /// The report for a handler with an EXIT trap, which bash runs where the handler ends. bash ends there too, so
+    /// its exit trace stands in for the report. Returns `None` if the shell ended for another reason.
     pub(crate) fn from_exit_trace(end: WaitStatus, trace: &ExitTrace) -> Option<Self> {
         let WaitStatus::Exited(_, status) = end else {
             return None;
@@ -68,8 +68,8 @@ impl Report {
         })
     }
 
-    /// The report of the shell about its fork, with the place that the fork's exit trace names. A handler can write an exit
-    /// trace too, so nothing else of it is believed.
+    /// The report of the shell about its fork, with the place that the fork's exit trace names. A handler can write
+    /// an exit trace too, so nothing else of it is believed.
     pub(crate) fn with_trace_of_fork(mut self, trace: Option<ExitTrace>) -> Self {
         // Without a frame the handler has returned, and the status is its own.
         let Some(trace) = trace.filter(|trace| !trace.stack.is_empty()) else {
@@ -102,11 +102,11 @@ pub(crate) enum ReportKind {
     NotCalled,
 }
 
-/// What bash writes when it is about to end. A handler can write the same, so an exit trace is believed only about where
-/// the shell was.
+/// What bash writes when it is about to end. A handler can write the same, so an exit trace is believed only about
+/// where the shell was.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ExitTrace {
-    /// The driver's `__driver_kind`: `load` while the file is sourced, `options` if `set` rejected `COSHELL_SHELL_OPTIONS`.
+    /// The driver's `__driver_kind`: `load` while the file is sourced, `options` if `set` rejected the options.
     pub kind: String,
     /// `file:line` of the command that failed while the file was sourced.
     pub failed_at: Option<String>,
@@ -120,8 +120,8 @@ pub(crate) struct ExitTrace {
 
 /// Finds the report that starts and ends with `nonce`. Returns `None` while it is not complete.
 ///
-/// The EXIT trap that bash has now stands right before the report. `initial_trap` is the one that bash had at first: any
-/// other is the handler's.
+/// The EXIT trap that bash has now stands right before the report. `initial_trap` is the one that bash had at first:
+/// any other is the handler's.
 pub(crate) fn find_report(
     bytes: &[u8],
     nonce: &str,
@@ -167,8 +167,8 @@ pub(crate) fn find_report_in_stdout(
     Some(ReportInStdout { report, start })
 }
 
-/// How many of `bytes`, the beginning of a response, come before anything that may be a report. bash writes the trap and the
-/// fields of the report in two steps, so that one may be there without the other.
+/// How many of `bytes`, the beginning of a response, come before anything that may be a report. bash writes the trap
+/// and the fields of the report in two steps, so that one may be there without the other.
 pub(crate) fn before_report_in_stdout(bytes: &[u8], nonce: &str, initial_trap: &[u8]) -> usize {
     if nonce.is_empty() {
         return bytes.len();

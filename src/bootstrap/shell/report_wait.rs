@@ -1,8 +1,8 @@
 //! Waits for the report of a running call, and reads its response.
 //!
 //! Each wake-up takes processor time from the handler. So a short response is not read until the report has arrived,
-//! and a long one is read in large pieces. The wait also notices that a report can never arrive, because bash has ended or
-//! cannot run the driver any more.
+//! and a long one is read in large pieces. The wait also notices that a report can never arrive, because bash has
+//! ended or cannot run the driver any more.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -87,8 +87,8 @@ impl OutputReading {
 impl Channel {
     /// Waits for the report with `nonce`, and reads what the handler writes meanwhile.
     ///
-    /// A streamed response is read at once. A buffered one is read when its pipe may become full or the handler takes long.
-    /// The response is complete when this returns.
+    /// A streamed response is read at once. A buffered one is read when its pipe may become full or the handler takes
+    /// long. The response is complete when this returns.
     pub(crate) fn wait_for_report(
         &mut self,
         nonce: &str,
@@ -225,8 +225,8 @@ impl Channel {
         })
     }
 
-    /// Waits for the end of a bash that has ended or closed its control descriptor. It closes it when it becomes another
-    /// program (`exec`), or when the handler does so. Either way its exit status is the outcome.
+    /// Waits for the end of a bash that has ended or closed its control descriptor. It closes it when it becomes
+    /// another program (`exec`), or when the handler does so. Either way its exit status is the outcome.
     fn wait_for_end(&mut self, call: &mut RunningCall) -> Result<WaitOutcome, Overrun> {
         // If the process is still bash, it reads this line after the handler, and ends with the handler's status.
         let _ = self.write_lines(protocol::LEAVE_LINE);
@@ -294,8 +294,8 @@ impl Channel {
         Ok(())
     }
 
-    /// Reads the output of the handler, and finds the report in it. A handler that closes every descriptor also closes the
-    /// one where bash keeps its own standard output; bash then reports into the response.
+    /// Reads the output of the handler, and finds the report in it. A handler that closes every descriptor also
+    /// closes the one where bash keeps its own standard output; bash then reports into the response.
     fn take_report_in_stdout(&mut self, call: &mut RunningCall) -> Result<Option<Report>, Overrun> {
         let before = call.response.length();
         self.take_ready_response(call)?;

@@ -16,10 +16,11 @@ pub(crate) const MAX_REQUEST_BYTES: usize = 512 * 1024;
 /// The request id, the place and the kind.
 const LEADING_FIELDS: usize = 3;
 
-/// Finds a request: `respond NUL count NUL`, and then `count` fields: `request id NUL place NUL kind NUL`, and those that
-/// belong to the kind. Returns `None` while it is not complete.
+/// Finds a request: `respond NUL count NUL`, and then `count` fields: `request id NUL place NUL kind NUL`, and those
+/// that belong to the kind. Returns `None` while it is not complete.
 ///
-/// Any process that has the control pipe can write a request. But it never reaches into the report that starts with `nonce`.
+/// Any process that has the control pipe can write a request. It never reaches into the report, which starts with
+/// `nonce`.
 pub(crate) fn find_response_request(bytes: &[u8], nonce: &str) -> Option<Located<ResponseRequest>> {
     let report = format!("{nonce}\0");
     let report = (!nonce.is_empty()).then(|| memmem::find(bytes, report.as_bytes()));

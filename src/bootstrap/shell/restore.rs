@@ -1,9 +1,9 @@
 //! Plans how to restore a shell: compares its state after an event with its initial state.
 //!
-//! The plan is a list of commands for bash, or the reason why bash cannot undo a change. A readonly variable stays readonly.
-//! A special variable that was unset is an ordinary variable for good. A function that was redefined could be made again,
-//! but not at its place in its file, on which `BASH_SOURCE` and line numbers depend. Then a fresh shell is needed.
-//! `clean_up.rs` runs the commands.
+//! The plan is a list of commands for bash, or the reason why bash cannot undo a change. A readonly variable stays
+//! readonly. A special variable that was unset is an ordinary variable for good. A function that was redefined could
+//! be made again, but not at its place in its file, on which `BASH_SOURCE` and line numbers depend. Then a fresh
+//! shell is needed. `clean_up.rs` runs the commands.
 
 use std::collections::BTreeMap;
 
@@ -69,8 +69,8 @@ pub(crate) fn plan_partial_restore(initial: &ShellState, now: &ShellState) -> Re
     with_traps(initial, now, commands)
 }
 
-/// Plans to remove a DEBUG or RETURN trap of the handler, before anything else. Its output stands in the state, which cannot
-/// be compared then.
+/// Plans to remove a DEBUG or RETURN trap of the handler, before anything else. Its output stands in the state, which
+/// cannot be compared then.
 fn plan_trap_removal(initial: &ShellState, now: &ShellState) -> Option<RestorePlan> {
     let is_new = |signal: &[u8]| {
         now.trap(signal)

@@ -5,8 +5,8 @@ use super::state::ShellState;
 use super::state_text::ShellVariable;
 use crate::invocation::variable;
 
-/// Variables that bash computes when they are read, or sets itself. Their values are not state. If one of them is unset, it is
-/// an ordinary variable for good.
+/// Variables that bash computes when they are read, or sets itself. Their values are not state. If one of them is
+/// unset, it is an ordinary variable for good.
 const COMPUTED: [&[u8]; 22] = [
     b"BASHPID",
     b"BASH_ALIASES",
@@ -147,8 +147,8 @@ fn without_value(declaration: &[u8]) -> &[u8] {
     &declaration[..declaration.len() - value_part(declaration).len()]
 }
 
-/// Restores `SECONDS`, and checks that the special variables are still computed by bash. One that was unset and set again looks
-/// the same in a declaration, but has lost its meaning.
+/// Restores `SECONDS`, and checks that the special variables are still computed by bash. One that was unset and set
+/// again looks the same in a declaration, but has lost its meaning.
 pub(super) fn restore_computed(
     initial: &ShellState,
     now: &ShellState,

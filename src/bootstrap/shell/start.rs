@@ -1,7 +1,7 @@
 //! Starts a shell: starts bash, makes it load the handler's file, and finds out why that failed.
 //!
-//! The three stages are types: [`Starting`] has read the driver and may wait as a standby shell, [`Loading`] is sourcing the
-//! file, and [`Shell`] is ready. `startup_script.rs` has the lines that bash reads.
+//! The three stages are types: [`Starting`] has read the driver and may wait as a standby shell, [`Loading`] is
+//! sourcing the file, and [`Shell`] is ready. `startup_script.rs` has the lines that bash reads.
 
 use std::io;
 use std::time::Duration;
@@ -116,8 +116,8 @@ impl<'a> Starting<'a> {
 }
 
 impl<'a> Loading<'a> {
-    /// Waits until bash has sourced the file. There is no limit as long as bash has something to do: the platform has a limit
-    /// of its own. Fails with the fault of the file, or with [`Error::Stopped`].
+    /// Waits until bash has sourced the file. There is no limit as long as bash has something to do: the platform has
+    /// a limit of its own. Fails with the fault of the file, or with [`Error::Stopped`].
     pub(crate) fn finish(self) -> Result<Shell<'a>> {
         let Self {
             mut shell, nonce, ..

@@ -1,6 +1,7 @@
 //! Builds what bash reads when it starts: the two halves of the driver, and the lines that load the handler's file.
 //!
-//! The files in `runtime-scripts` are compiled in. Here they lose their comments, and get the call that suits the handler.
+//! The files in `runtime-scripts` are compiled in. Here they lose their comments, and get the right call of the
+//! handler.
 
 use std::fmt::Write;
 
@@ -10,7 +11,7 @@ use crate::config::Isolation;
 use coshell_handler::Delivery;
 use coshell_handler::bash::{quote, without_comments};
 
-/// The half of the driver that bash reads when it starts. Its calls of the handler pass the event if that is an argument.
+/// The half of the driver that bash reads when it starts. It passes the event to the handler if that is an argument.
 pub(crate) fn driver_text(isolation: Isolation, delivery: Delivery) -> String {
     let state = match isolation {
         Isolation::Restore => include_str!("../../../runtime-scripts/restore.bash"),
@@ -83,8 +84,8 @@ fn is_plain_name(name: &str) -> bool {
     name.bytes().all(is_part) && !name.is_empty() && !RESERVED.contains(&name)
 }
 
-/// The lines that make bash read the driver. `argument_zero` becomes `$0`; `lambda_log` writes `log_nonce` before its
-/// messages.
+/// The lines that make bash read the driver. `argument_zero` becomes `$0`. `lambda_log` marks messages with
+/// `log_nonce`.
 pub(crate) fn startup_lines(
     argument_zero: &str,
     function: &str,
@@ -117,8 +118,8 @@ pub(crate) struct LoadNonces {
 
 /// The lines that set the options, and load the handler's file.
 ///
-/// If the file names the ERR trap, functions inherit one only if the file says so. If the file may show each command, the output of
-/// that is discarded until the file is loaded.
+/// If the file names the ERR trap, functions inherit one only if the file says so. If the file may show each command,
+/// the output of that is discarded until the file is loaded.
 pub(crate) fn load_lines(
     file: &str,
     isolation: Isolation,
@@ -140,8 +141,8 @@ pub(crate) fn load_lines(
     }
     // `set -v` does not show the rest of the line on which it is switched on.
     let end = if traits.may_show_commands { ";" } else { "\n" };
-    // The redirection is permanent. For a temporary one bash keeps the old descriptor at 10 or above, where the file may
-    // close it.
+    // A permanent redirection. For a temporary one bash keeps the old descriptor at 10 or above; the file may close
+    // that.
     let _ = write!(lines, "\\exec >&2\n. {}{end}", quote(file));
     // `__driver_loaded` is a function, and would not see an ERR trap that functions do not inherit.
     let show_traps = if traits.names_err_trap {

@@ -1,7 +1,7 @@
 //! The state of a shell, as the driver's `,,,` shows it.
 //!
-//! Fields end in NUL. One field holds everything that bash prints as commands: variables, traps and aliases. `restore.bash`
-//! and `live_on.bash` in `runtime-scripts` write the state; `restore.rs` compares two states.
+//! Fields end in NUL. One field holds everything that bash prints as commands: variables, traps and aliases.
+//! `restore.bash` and `live_on.bash` in `runtime-scripts` write the state; `restore.rs` compares two states.
 
 use std::ops::Range;
 use std::time::Instant;
@@ -256,7 +256,7 @@ impl ShellState {
         })
     }
 
-    /// With other isolations than `restore`: the definition of the function `exit`, which the driver shows in this field.
+    /// The definition of the function `exit`, which the driver shows in this field unless the isolation is `restore`.
     pub(crate) fn exit_function(&self) -> &[u8] {
         self.text(&self.functions)
     }

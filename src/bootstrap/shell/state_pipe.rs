@@ -1,7 +1,8 @@
 //! The pipe through which bash shows its state.
 //!
-//! bash writes each line with a call of its own. Into a pipe that no process polls, this takes half as long as into a file.
-//! So we read the pipe when the state is complete, and earlier only if bash takes long: then the pipe may be full.
+//! bash writes each line with a call of its own. Into a pipe that no process polls, this takes half as long as into a
+//! file. So we read the pipe when the state is complete, and earlier only if bash takes long, since the pipe may be
+//! full.
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -53,8 +53,8 @@ pub(crate) struct ShellVariable<'a> {
 }
 
 impl ShellVariable<'_> {
-    /// The lines that set the variable again. bash does not accept `builtin declare -a x=(...)`, and `declare` alone may be
-    /// a function.
+    /// The lines that set the variable again. bash does not accept `builtin declare -a x=(...)`, and `declare` alone
+    /// may be a function.
     pub(crate) fn set_lines(&self) -> Vec<u8> {
         let index = memchr(b'=', self.declaration).unwrap_or(self.declaration.len());
         let (declaration, value) = self.declaration.split_at(index);
