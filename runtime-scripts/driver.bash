@@ -126,7 +126,7 @@ __driver_loaded() { # <nonce> <status of sourcing>
   if [[ ${__driver_no_forks-} ]]; then
     builtin printf '%s unusable %s\0' "$1" 'it defines a function builtin, for which COSHELL_ISOLATION has to be restore or subshell' >&63
   elif [[ ${FUNCNEST-} == [1-9] ]]; then
-    builtin printf '%s unusable %s\0' "$1" 'it allows too few functions within each other (FUNCNEST)' >&63
+    builtin printf '%s unusable %s\0' "$1" 'it sets FUNCNEST too low' >&63
   elif [[ ${LAMBDA_RUNTIME_AWS_REQUEST_ID@a}${LAMBDA_RUNTIME_DEADLINE_MS@a}${LAMBDA_RUNTIME_TRACE_ID@a}${_X_AMZN_TRACE_ID@a} == *r* ]]; then
     builtin printf '%s unusable %s\0' "$1" 'it makes a variable readonly that coshell sets for each event' >&63
   elif [[ $__driver_function != @(,|,[dlt,]|,[dt]l|,,,|exit|__driver_*|lambda_log|lambda_keep|lambda_@(http|stream)_response) ]] && builtin declare -F -- "$__driver_function" >/dev/null; then

@@ -1,11 +1,10 @@
 # shellcheck shell=bash
 # What lambda_http_response, lambda_stream_response and lambda_keep do.
 #
-# bash reads this file together with seldom.bash. A request goes to the control pipe, from any process of the handler.
-# Any process can write there, so the host checks a request again.
+# bash reads this file together with seldom.bash. Requests for the response go to the control pipe. Any process of the
+# handler can write there, so the host checks each request again.
 
 # Checks the arguments of lambda_http_response, and writes the request.
-
 __driver_http_response() { # [--stream] [--cookie COOKIE]... STATUS [HEADER...]
   builtin local - LC_ALL=C __driver_mode=http __driver_operands __driver_lines __driver_line
   builtin set +eux
@@ -78,8 +77,8 @@ __driver_keep() { # NAME...
   if ((__driver_depth)); then __driver_show_kept 0; fi
 }
 
-# Reports an argument that cannot be used, at the place where the handler calls. The caller has three frames of the
-# driver: its own, that of __driver_seldom, and that of the function that the handler called.
+# Prints why an argument cannot be used, and where. The frames are: this function, its caller, __driver_seldom, the
+# function that the handler called, and the handler.
 __driver_refuse() { # <verb> <what> <cause>
   builtin printf '%s: line %s: %s: cannot %s %s: %s\n' "${BASH_SOURCE[4]}" "${BASH_LINENO[3]}" "${FUNCNAME[3]}" "$1" "$2" "$3" >&2
   # The error document names this command. bash would name the last command of the function.
@@ -87,8 +86,10 @@ __driver_refuse() { # <verb> <what> <cause>
   builtin return 2
 }
 
-# Writes a request for the response to the control pipe.
+# Writes a request for the response to the control pipe. The frames are those of __driver_refuse.
 __driver_ask() { # <kind> [field...]
+  # The request id is the first argument of an invocation, but the second in a fork (depth 1), where the event comes
+  # first.
   # shellcheck disable=SC2154 # the driver has it
   builtin local "__driver_id=${__driver_arguments[__driver_depth]-}"
   if [[ ! $__driver_id ]]; then

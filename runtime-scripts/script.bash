@@ -18,7 +18,7 @@
 # the status is 0 then.
 #
 # The ERR trap does it where `set -e` is about to end the script, since bash knows the line there, and most scripts
-# set an EXIT trap of their own. It expands to the builtin `.` if -e is on, and otherwise to a name that does not
+# set an EXIT trap of their own. Its command is the builtin `.` if -e is on, and otherwise a name that does not
 # exist: a test would change PIPESTATUS. Each command ends with the value of `$_`, so that the script finds it
 # unchanged.
 # shellcheck disable=SC2064,SC2154 # from the environment, and to be expanded here

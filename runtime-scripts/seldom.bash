@@ -65,7 +65,8 @@ __driver_ended_with() { # <status>
   builtin return "$1"
 }
 
-# What the function `exit` does: ends the handler. In subshells, and while the file is sourced, it acts like the builtin.
+# What the function `exit` does: ends the handler. In subshells, and while the file is sourced, it acts like the
+# builtin.
 __driver_exit() { # <status> [argument of exit...]
   builtin local "__driver_exit=$1"
   builtin shift
@@ -133,6 +134,7 @@ __driver_leave_on_error() { # <status> <line> <command> <statuses...>
     *) builtin return 1 ;;
   esac
   __driver_status=$1
+  # No function of the handler is left: it returned the status itself. In a fork (depth 1) the trap must not return.
   # shellcheck disable=SC2154 # the driver sets it
   if ((${#FUNCNAME[@]} <= ${__driver_base-2} + 3)); then builtin return "${__driver_depth-0}"; fi
   __driver_kind=errexit

@@ -79,9 +79,9 @@ __driver_fork() { # __driver_keeps=keep if lambda_keep was called
 # The EXIT trap of a fork.
 #
 # It reports a handler that has returned 0 and started no job, because a fork takes a while to end. The number of
-# functions around the trap shows that the handler has returned. Any other end is left to the shell, which knows more:
-# after a signal, for example, the status here is 0. Then the trap writes an exit trace, if the handler failed or if
-# the host stops it: for that, the host has emptied file 60. The handler may have closed 60.
+# functions around the trap shows that the handler has returned. Any other end is reported by the shell, which knows
+# more: after a signal, for example, the status here is 0. If the handler failed, or the host is stopping it, the trap
+# writes an exit trace. The host empties file 60 before it stops a fork. The handler may have closed 60.
 # shellcheck disable=SC2031 # it runs in the fork
 __driver_fork_end() { # <status>
   builtin set +eu

@@ -175,7 +175,9 @@ impl Shell<'_> {
                 Some(initial) => plan_partial_restore(initial, &now),
             };
             let Some(lines) = self.lines_for_descriptors() else {
-                return RestoreOutcome::Impossible("a descriptor that the shell needs".to_owned());
+                return RestoreOutcome::Impossible(
+                    "a closed or redirected descriptor that the shell needs".to_owned(),
+                );
             };
             let mut lines = lines.into_bytes();
             let commands = match plan {
@@ -197,7 +199,7 @@ impl Shell<'_> {
                 return RestoreOutcome::Lost;
             }
         }
-        RestoreOutcome::Impossible("what its DEBUG trap does".to_owned())
+        RestoreOutcome::Impossible("a DEBUG trap that interferes".to_owned())
     }
 
     /// Takes `shown` for the initial state, to which the shell is restored from now on.

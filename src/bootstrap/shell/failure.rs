@@ -98,8 +98,8 @@ pub(crate) fn handler_stopped(
 /// The shell runs, but does not report.
 pub(crate) fn shell_lost(function: &str, tail: &str) -> Failure {
     let what = format!(
-        "shell does not report after {function}: a function or a setting of the handler's hinders \
-         the builtin commands that coshell needs"
+        "shell does not report after {function}: \
+         a function or a setting of the handler's hinders the builtin commands that coshell needs"
     );
     failure("Function.ShellLost", &what, Vec::new(), tail)
 }

@@ -54,13 +54,13 @@ impl ProcessLimits {
             && now.processors.as_ref() != Some(processors)
         {
             let set = sched_setaffinity(pid, processors);
-            set.map_err(|error| format!("the processors that it may use: {error}"))?;
+            set.map_err(|error| format!("the CPU affinity: {error}"))?;
         }
         if let Some(score) = &self.oom_score
             && now.oom_score.as_ref() != Some(score)
         {
             let written = fs::write(oom_score_file(pid), score);
-            written.map_err(|error| format!("its oom_score_adj: {error}"))?;
+            written.map_err(|error| format!("oom_score_adj: {error}"))?;
         }
         Ok(())
     }

@@ -227,7 +227,10 @@ impl Shell<'_> {
         }
         if !self.channel.has_started() {
             let cause = reason_in_environment().unwrap_or_else(|| {
-                format!("it does not run what it is given to read{}", quoted(&tail))
+                format!(
+                    "it does not run the lines that coshell writes to it{}",
+                    quoted(&tail)
+                )
             });
             return Error::StartShell {
                 bash: config.bash.clone(),
@@ -241,9 +244,9 @@ impl Shell<'_> {
         let cause = if processes::is_stopped(self.channel.process.child.pid()) {
             format!("bash was stopped by a signal while it sourced {file}")
         } else if tail.is_empty() {
-            format!("bash runs no command after {file}: does it say `set -n`?")
+            format!("bash runs no command after {file}: does the file use `set -n`?")
         } else {
-            format!("bash does not run what it is given to read after {file}")
+            format!("bash runs no command after {file}")
         };
         handler
             .fault_at("Runtime.HandlerFileFailed", &cause, Vec::new(), &tail)
@@ -264,7 +267,7 @@ impl Shell<'_> {
             ),
             (
                 "maximum function nesting level exceeded",
-                "it allows too few functions within each other (FUNCNEST)",
+                "it sets FUNCNEST too low",
             ),
         ];
         // The messages are about our lines and the driver, which bash reads as /dev/fd/77 and /dev/fd/78.
@@ -313,11 +316,13 @@ fn reason_in_environment() -> Option<String> {
     std::env::vars_os().find_map(|(name, value)| {
         let (name, value) = (name.to_string_lossy(), value.to_string_lossy());
         if name == "SHELLOPTS" && value.split(':').any(|option| option == "noexec") {
-            return Some("the environment variable SHELLOPTS has noexec: bash runs no command".to_owned());
+            return Some(
+                "the environment variable SHELLOPTS has noexec: bash runs no command".to_owned(),
+            );
         }
         let function = name.strip_prefix("BASH_FUNC_")?.strip_suffix("%%")?;
         Some(format!(
-            "the environment exports a function {function} ({name}), which takes the place of the builtin"
+            "the environment exports a function {function} ({name}), which replaces the builtin"
         ))
     })
 }
