@@ -240,8 +240,8 @@ elif ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 502)); then
   done
 fi
 
-# Moves the inherited descriptors, as __driver_adopt does, but all seven at once. bash sets them aside at 10 to 16,
-# which are still free.
+# Moves the inherited descriptors, as __driver_adopt does, but all seven at once. bash sets them aside
+# at 10 to 16, which are still free.
 { exec 60>&10 61>&11 62>&12 63>&13 64>&14 65>&15 66>&16; } 70>&- 71>&- 72>&- 73>&- 74>&- 75>&- 76>&-
 exec 70>&- 71>&- 72>&- 73>&- 74>&- 75>&- 76>&-
 exec >&63

@@ -13,9 +13,9 @@
 # shellcheck disable=SC2154 # from the environment
 [[ $0 == "$__driver_script" ]] || builtin return 0
 \exec 76<&-
-# Two files of the host: __driver_end is script_end.bash, which appends the exit trace to __driver_words. The EXIT
-# trap does that if the status is not 0, or if the host has put a byte into __driver_words before it stops the script:
-# the status is 0 then.
+# Two files of the host: __driver_end is script_end.bash, which appends
+# the exit trace to __driver_words. The EXIT trap does that if the status is not 0, or if the host has put
+# a byte into __driver_words before it stops the script: the status is 0 then.
 #
 # The ERR trap does it where `set -e` is about to end the script, since bash knows the line there, and most scripts
 # set an EXIT trap of their own. Its command is the builtin `.` if -e is on, and otherwise a name that does not
