@@ -60,7 +60,7 @@ impl Observers {
     fn in_functions<'a>(bodies: impl Iterator<Item = &'a [u8]>) -> Self {
         let mut found = Self::default();
         let mut sets_a_trap = false;
-        // A trap may get its signal from a variable. Then a name of a signal that stands anywhere may be meant.
+        // A trap may get its signal from a variable. Then any name of a signal in the code may be meant.
         let mut named = Self::default();
         for body in bodies {
             sets_a_trap |= text_after(body, b"trap").any(|rest| sets_trap(&arguments(rest)));
