@@ -1,40 +1,41 @@
 # shellcheck shell=bash
-# The loop in the coprocess: take an invocation, call the handler, tell how it ended.
+# The driver: runs in the shell, takes invocations, calls the handler and reports how it ended.
 #
-# Twin of src/bootstrap/shell/protocol.rs; docs/protocol.md draws what passes between them.
-# bash reads the lines that the host sends as its script, so the host decides what
-# runs next, and an error that discards a command (1/0, a readonly variable) is
-# followed by the next line. Three functions are named by commas, because bash reads
-# its script a byte at a time. The handler shares this process: everything else of
-# ours starts with __driver_, and `builtin` passes by what the handler redefines.
+# bash reads the host's lines as its script, so the host decides what runs next. After an error that discards a
+# command (1/0, an assignment to a readonly variable), bash goes on with the next line. The functions for each event
+# have names of commas, because bash reads its script a byte at a time. All other names start with __driver_, since
+# the handler runs in the same shell. `builtin` reaches a builtin whatever functions the handler defines.
 #
-# Our descriptors, which no command that the handler starts inherits:
-#   60 arguments: what an invocation brings, a NUL after each
-#   61 event: the handler's standard input
-#   62 response: the handler's standard output
-#   63 control: what we tell the host; 1 is the same outside of the handler
-#   64 the log, as 2 is unless the handler changed it
-#   65 seldom.bash, which holds what few invocations need
-#   66 state: a pipe through which the shell shows its state
-#   67 turn: a word lets a fork that was made ahead take its event; opened when forks are made
+# src/bootstrap/shell/protocol.rs is the other side, and docs/protocol.md draws what the two exchange.
+#
+# The descriptors. Commands that the handler starts do not inherit them:
+#   60 arguments: a memory file with what an invocation brings, or with commands
+#   61 event: a memory file, the handler's standard input
+#   62 response: the pipe of the handler's standard output
+#   63 control: the pipe of the reports; outside of the handler, 1 leads there too
+#   64 log: a pipe; 2 leads there too, unless the handler redirects it
+#   65 seldom.bash: the functions that few invocations need
+#   66 state: the pipe through which the shell shows its state
+#   67 turn: the pipe where a fork waits for its event; opened when forks are first made
 
 builtin set +o posix
 
-# kind: load, idle, or how the handler ended: return until something else is known.
+# The kind: load while the file is sourced, idle between invocations, and then how the handler ends: return, unless
+# something else turns out.
 __driver_kind=load __driver_status='' __driver_failed_at='' __driver_command=''
 __driver_arguments=() __driver_details=()
-# How deep in subshells the handler runs: 1 where each event gets a fork.
+# The subshell level at which the handler runs: 1 if events run in forks.
 __driver_depth=0
-# How many functions are around what is called for the handler, main among them: what is deeper is
-# the handler's, whatever its name. While the file is sourced all are its own.
+# The number of functions around the handler, `main` included. Deeper ones belong to the handler, whatever their
+# names. While the file is sourced, all of them belong to it.
 __driver_base=0
-# The variables that lambda_keep names.
+# The arguments of lambda_keep.
 __driver_kept=()
 
-# Takes the invocation that lies in descriptor 60, and calls the handler. bash copies the
-# whole body of a function each time it calls it: what is called for every invocation has
-# as few words as it can. `local -` gives back every `set` option when the handler is done,
-# however it ended; nothing of ours comes after the call, where `set -x` would show it.
+# Takes an invocation from file 60 and calls the handler.
+#
+# bash copies the body of a function for every call, so this one has as few words as possible. `local -` restores all
+# `set` options when the handler has ended, in whichever way. `set -x` would show anything after the call.
 ,() {
   builtin local -
   builtin mapfile -n3 -td '' -u60 __driver_arguments
@@ -43,7 +44,7 @@ __driver_kept=()
   "$__driver_function" "${__driver_arguments[2]}" <&61 >&62
 }
 
-# The same with the trace header, which is the event's neighbour then.
+# The same with a trace header, the field before the event.
 ,t() {
   builtin local -
   builtin mapfile -n4 -td '' -u60 __driver_arguments
@@ -52,7 +53,7 @@ __driver_kept=()
   "$__driver_function" "${__driver_arguments[3]}" <&61 >&62
 }
 
-# The same without the deadline, which Lambda always sends and an emulator may not.
+# The same without a deadline. Lambda always sends one, but an emulator may not.
 ,d() {
   builtin local -
   builtin mapfile -n2 -td '' -u60 __driver_arguments
@@ -61,9 +62,9 @@ __driver_kept=()
   "$__driver_function" "${__driver_arguments[1]}" <&61 >&62
 }
 
-# Sets the variables that seldom change, from what precedes the invocation in descriptor 60:
-# the name and the value of seven.
-__driver_context() { # [separator: NUL if none]
+# Sets the variables that rarely change: seven names and values before the invocation in file 60. An empty value
+# unsets one.
+__driver_context() { # [separator; NUL by default]
   builtin local __driver_i __driver_pairs
   builtin mapfile -n 14 -t -d "${1-}" -u 60 __driver_pairs
   for ((__driver_i = 0; __driver_i < 14; __driver_i += 2)); do
@@ -75,33 +76,32 @@ __driver_context() { # [separator: NUL if none]
   done
 }
 
-# Tells how the invocation ended: the mark, the kind, the status, the details, the mark.
-# bash reads this line, and the mark in it, only when the handler has ended: nothing that a
-# handler writes can hold the mark.
-,,() { # <status> <mark>
+# Reports how the handler ended: nonce, kind, status, details, nonce. bash reads the line with the nonce when the
+# handler has ended, so nothing that a handler writes can contain it.
+,,() { # <status> <nonce>
   builtin trap -p EXIT
   builtin printf '%s\0' "$2" "$__driver_kind" "${__driver_status:-$1}" "${__driver_details[@]}" "$2" || builtin exit "$1"
 }
 
-# Keeps a function `builtin` of the file's for the handler alone. In POSIX mode, which this assignment
-# switches on, special builtins come before functions.
-__driver_hide_builtin() { # [lives-on: there are no forks that could be given it]
+# Hides a function `builtin` of the file from the driver, and keeps it for the handler. Assigning to POSIXLY_CORRECT
+# switches POSIX mode on, in which special builtins such as `unset` come before functions.
+__driver_hide_builtin() { # [no-forks, if the function cannot be given to a fork]
   if ! __driver_builtin=$(\declare -f builtin); then
     __driver_builtin=''
     \return 0
   fi
-  __driver_lives_on=${1-}
+  __driver_no_forks=${1-}
   POSIXLY_CORRECT=1
   \unset -f builtin
   \set +o posix
   if [[ $BASHOPTS == *expand_aliases* ]]; then builtin shopt -s expand_aliases; fi
 }
 
-# Tells that the file is sourced, and whether the handler is there. First it takes away what the file
-# has set to watch its commands, before that sees more of ours: the traps, which it leaves in the file
-# of the state, and the options, which are given to the handler alone. It is traced (declare -t), because
-# others do not see the traps.
-__driver_loaded() { # <mark> <status of sourcing>
+# Reports that bash has sourced the file, and whether it defines the handler.
+#
+# Before that it removes what the file has set to watch commands: the traps, which it writes to the state pipe, and the
+# options, which only the handler gets from now on. The function is traced (declare -t); others do not see these traps.
+__driver_loaded() { # <nonce> <status of sourcing>
   if [[ $- == *r* ]]; then
     builtin printf '%s unusable %s\0' "$1" 'it restricts its shell (set -r)' >&63
     builtin return 0
@@ -109,12 +109,13 @@ __driver_loaded() { # <mark> <status of sourcing>
     builtin printf '%s unusable %s\0' "$1" 'it ends its shell after a command (set -t)' >&63
     builtin return 0
   fi
-  # The builtins that the file has switched off; the host knows which are needed.
+  # Lists the builtins that the file has switched off. The host knows which ones the driver needs.
   builtin enable -n >&63
   builtin trap -p DEBUG RETURN ERR >&66
   builtin trap - DEBUG RETURN
   builtin trap '\__driver_on_error "$?" "$LINENO" "$BASH_COMMAND" "${PIPESTATUS[@]}" && \builtin return 0' ERR
-  # Where functions do not decide on that themselves it is ours. A pattern might not tell E from e.
+  # Unless the file names the ERR trap, -E is the driver's, and the handler does not get it. It is switched off here,
+  # because the pattern below may not distinguish E from e (nocasematch).
   if [[ ! ${__driver_own_errors-} ]]; then builtin set +E; fi
   __driver_options=${-//[!euxkvET]/}
   builtin set +euxkvT -E
@@ -122,10 +123,10 @@ __driver_loaded() { # <mark> <status of sourcing>
   __driver_options=${__driver_options:+-$__driver_options}
   __driver_options=${__driver_options:-+e}
   builtin readonly __driver_options
-  if [[ ${__driver_lives_on-} ]]; then
+  if [[ ${__driver_no_forks-} ]]; then
     builtin printf '%s unusable %s\0' "$1" 'it defines a function builtin, for which COSHELL_ISOLATION has to be restore or subshell' >&63
   elif [[ ${FUNCNEST-} == [1-9] ]]; then
-    builtin printf '%s unusable %s\0' "$1" 'it allows too few functions within each other (FUNCNEST)' >&63
+    builtin printf '%s unusable %s\0' "$1" 'it sets FUNCNEST too low' >&63
   elif [[ ${LAMBDA_RUNTIME_AWS_REQUEST_ID@a}${LAMBDA_RUNTIME_DEADLINE_MS@a}${LAMBDA_RUNTIME_TRACE_ID@a}${_X_AMZN_TRACE_ID@a} == *r* ]]; then
     builtin printf '%s unusable %s\0' "$1" 'it makes a variable readonly that coshell sets for each event' >&63
   elif [[ $__driver_function != @(,|,[dlt,]|,[dt]l|,,,|exit|__driver_*|lambda_log|lambda_keep|lambda_@(http|stream)_response) ]] && builtin declare -F -- "$__driver_function" >/dev/null; then
@@ -136,9 +137,9 @@ __driver_loaded() { # <mark> <status of sourcing>
   fi
 }
 
-# Calls a function of seldom.bash, which is read when it is first needed: reading it at each
-# start would cost half a millisecond.
-__driver_seldom() { # <function> [its arguments...]
+# Calls a function of seldom.bash, and reads the file before the first call. Reading it at every start would cost half a
+# millisecond.
+__driver_seldom() { # <function> [argument...]
   if [[ ${__driver_builtin-} ]] && \declare -F builtin >/dev/null; then
     __driver_hide_builtin
     "$@"
@@ -146,52 +147,54 @@ __driver_seldom() { # <function> [its arguments...]
     \eval "$__driver_builtin"
     \return "$__driver_exit"
   fi
-  # The last one that is defined there.
+  # This function is the last one in what the file defines.
   builtin declare -F __driver_run_in_subshells >/dev/null || __driver_read_seldom
   "$@"
 }
 
-# Whatever options the handler has set: `set -a` would export what is defined here, POSIX mode
-# does not take its names, and aliases would change what it says.
+# Reads seldom.bash, whatever options the handler has set. `set -a` would export its functions, POSIX mode rejects
+# their names, and aliases would change their commands.
 __driver_read_seldom() {
   builtin local - __driver_aliases=-u
-  # To leave POSIX mode switches aliases off, too.
+  # Leaving POSIX mode also switches aliases off.
   if builtin shopt -q expand_aliases; then __driver_aliases=-s; fi
   builtin set +aeux +o posix
   builtin shopt -u expand_aliases
-  # A trap that runs meanwhile reads it too; what it has made readonly cannot be defined again, which need not be said.
+  # A trap that runs meanwhile may read the file too. Then bash complains here that the functions are readonly.
   # shellcheck disable=SC1091 # a file without a name
   builtin . /dev/fd/65 2>/dev/null
   builtin shopt "$__driver_aliases" expand_aliases
 }
 
-# For handler authors: a record of the log, whatever lines its message has.
+# For handlers: writes a message to the log as one record, even if it has several lines.
 lambda_log() { # [TRACE|DEBUG|INFO|WARN|ERROR|FATAL] <message...>
   { builtin local - && builtin set +xT; } 2>/dev/null
   __driver_seldom __driver_log "$@"
 }
-# What they ask of their response. `||` keeps `set -e` out of what is ours.
-lambda_http_response() {
+# For handlers: requests an HTTP response. `||` keeps `set -e` out of the driver.
+lambda_http_response() { # [--stream] [--cookie <cookie>]... <status> [header...]
   { builtin local - && builtin set +xT; } 2>/dev/null
   __driver_seldom __driver_http_response "$@" || builtin return
 }
-lambda_stream_response() {
+# For handlers: requests that the response is streamed.
+lambda_stream_response() { # [content type]
   { builtin local - && builtin set +xT; } 2>/dev/null
   __driver_seldom __driver_stream_response "$@" || builtin return
 }
-# What lives on from one event to the next.
-lambda_keep() {
+# For handlers: keeps variables from one event to the next.
+lambda_keep() { # <name...>
   { builtin local - && builtin set +xT; } 2>/dev/null
   __driver_seldom __driver_keep "$@" || builtin return
 }
 
-# `exec` with redirections, for good, and whatever function of the file's has that name: in POSIX mode
-# a special builtin comes before it.
+# Redirects descriptors of the shell permanently, with `exec`. In POSIX mode that builtin comes before a function
+# `exec` of the file.
 __driver_redirect() { # <redirections>
   __driver_in_posix_mode builtin eval "\exec $1"
 }
 
-# To leave POSIX mode switches aliases off, and does not say so; to enter it changes inherit_errexit.
+# Runs a command in POSIX mode. Leaving POSIX mode silently switches aliases off, and entering it changes
+# inherit_errexit; so both are restored.
 __driver_in_posix_mode() { # <command...>
   builtin local __driver_aliases=-u __driver_errexit=-u
   if [[ -o posix ]]; then
@@ -207,14 +210,15 @@ __driver_in_posix_mode() { # <command...>
   builtin shopt "$__driver_errexit" inherit_errexit
 }
 
-# The ERR trap: only where `set -e` is about to end the shell there is something to do. bash runs
-# command_not_found_handle in a process that has another id and no other depth. Where a variable that
-# bash computes is none any more, bash ends as it does without us.
+# The ERR trap. It acts only where `set -e` is about to end the shell.
+#
+# It does nothing in the process in which bash runs command_not_found_handle: that has another id, but the same
+# subshell level. It does nothing either if bash no longer computes a variable such as FUNCNAME.
 __driver_on_error() { # <status> <line> <command> <statuses of the parts of the pipeline...>
   [[ -o errexit && ${BASH_SUBSHELL-} == "${__driver_depth-0}" && (${__driver_depth-0} != 0 || ${BASHPID-} == "$$") && ${FUNCNAME-} == __driver_on_error ]] && __driver_seldom __driver_leave_on_error "$@"
 }
 
-# `exit` in a handler ends the invocation and not the shell.
+# Defines `exit` so that it ends the handler, and not the shell.
 __driver_guard_exit() {
   exit() {
     builtin local "__driver_exit=${1-$?}"
@@ -227,8 +231,8 @@ if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 404)); then
   builtin printf 'this is bash %s, and coshell needs 4.4 or later\n' "$BASH_VERSION" >&2
   exit 1
 elif ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 502)); then
-  # Here bash reads a file that is separated by NUL a byte at a time: so an event without
-  # newlines comes separated by newlines, and the lines are `,l`, `,tl` and `,dl`.
+  # These versions read a file with NULs a byte at a time. So the fields of an event without newlines end in newlines,
+  # and `,l`, `,tl` and `,dl` read them.
   for __driver_name in ',' ',t' ',d'; do
     __driver_text=$(\builtin declare -f "$__driver_name")
     __driver_text=${__driver_text#"$__driver_name"}
@@ -236,13 +240,12 @@ elif ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 502)); then
   done
 fi
 
-# What __driver_adopt does, for all seven at once: bash sets them aside at 10 and up, where
-# nothing is yet.
+# Moves the inherited descriptors, as __driver_adopt does, but all seven at once. bash sets them aside
+# at 10 to 16, which are still free.
 { exec 60>&10 61>&11 62>&12 63>&13 64>&14 65>&15 66>&16; } 70>&- 71>&- 72>&- 73>&- 74>&- 75>&- 76>&-
 exec 70>&- 71>&- 72>&- 73>&- 74>&- 75>&- 76>&-
 exec >&63
-# As under POSIX mode, which the tutorial's bootstrap has on Amazon Linux: `set -e` holds in
-# $(...) as well.
+# `set -e` holds inside $(...) too, as it does in the tutorial's bootstrap: on Amazon Linux that runs in POSIX mode.
 builtin shopt -s inherit_errexit
 builtin set -E
 builtin trap '\__driver_on_error "$?" "$LINENO" "$BASH_COMMAND" "${PIPESTATUS[@]}" && \builtin return 0' ERR

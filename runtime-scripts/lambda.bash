@@ -1,13 +1,14 @@
 # shellcheck shell=bash
-# What handlers may ask for: lambda_http_response, lambda_stream_response and lambda_keep.
+# What lambda_http_response, lambda_stream_response and lambda_keep do.
 #
-# Read with seldom.bash, at the first call. What they ask of a response is written to descriptor 63, from wherever in the handler it is
-# called: the host says no more than that, for it has to look at everything that comes from there.
+# bash reads this file together with seldom.bash. Requests for the response go to the control pipe. Any process of the
+# handler can write there, so the host checks each request again.
 
+# Checks the arguments of lambda_http_response, and writes the request.
 __driver_http_response() { # [--stream] [--cookie COOKIE]... STATUS [HEADER...]
-  builtin local - LC_ALL=C __driver_mode=http __driver_words __driver_lines __driver_line
+  builtin local - LC_ALL=C __driver_mode=http __driver_operands __driver_lines __driver_line
   builtin set +eux
-  __driver_words=() __driver_lines=()
+  __driver_operands=() __driver_lines=()
   while (($#)); do
     case $1 in
       --stream) __driver_mode=http-stream ;;
@@ -17,15 +18,15 @@ __driver_http_response() { # [--stream] [--cookie COOKIE]... STATUS [HEADER...]
         builtin shift
         ;;
       -*) __driver_refuse use "$1" 'expected --stream or --cookie' || builtin return ;;
-      *) __driver_words+=("$1") ;;
+      *) __driver_operands+=("$1") ;;
     esac
     builtin shift
   done
-  if [[ ! ${__driver_words[0]-} =~ ^[1-5][0-9][0-9]$ ]]; then
-    __driver_refuse use "status ${__driver_words[0]-}" 'expected 100 to 599' || builtin return
+  if [[ ! ${__driver_operands[0]-} =~ ^[1-5][0-9][0-9]$ ]]; then
+    __driver_refuse use "status ${__driver_operands[0]-}" 'expected 100 to 599' || builtin return
   fi
-  __driver_lines=("${__driver_words[@]:1}" "${__driver_lines[@]}")
-  # More than this the host does not take, nor would Lambda.
+  __driver_lines=("${__driver_operands[@]:1}" "${__driver_lines[@]}")
+  # The host does not accept more, and neither does Lambda.
   __driver_line="${__driver_lines[*]}"
   if ((${#__driver_lines[@]} > 4000 || ${#__driver_line} > 262144)); then
     __driver_refuse use "${#__driver_lines[@]} headers of ${#__driver_line} bytes" 'expected at most 4000 of 262144 bytes together' || builtin return
@@ -37,9 +38,10 @@ __driver_http_response() { # [--stream] [--cookie COOKIE]... STATUS [HEADER...]
       __driver_refuse use "header ${__driver_line%%:*}" 'its value is not visible ASCII' || builtin return
     fi
   done
-  __driver_ask "$__driver_mode" "${__driver_words[0]}" "${__driver_lines[@]}"
+  __driver_ask "$__driver_mode" "${__driver_operands[0]}" "${__driver_lines[@]}"
 }
 
+# Checks the argument of lambda_stream_response, and writes the request.
 __driver_stream_response() { # [CONTENT-TYPE]
   builtin local - LC_ALL=C
   builtin set +eux
@@ -51,7 +53,8 @@ __driver_stream_response() { # [CONTENT-TYPE]
   __driver_ask stream "$@"
 }
 
-# Lets variables live on. `fd:NAME` keeps the open descriptors that the variable NAME holds, too.
+# Adds the arguments of lambda_keep to the kept variables. `fd:NAME` also keeps the descriptors whose numbers NAME
+# holds.
 __driver_keep() { # NAME...
   builtin local - __driver_name __driver_known
   builtin set +eux
@@ -69,21 +72,24 @@ __driver_keep() { # NAME...
     done
     __driver_kept+=("$__driver_name")
   done
-  # A fork tells the host which they are, even if it ends without another word.
+  # A fork shows its kept variables now, in case it is killed.
   # shellcheck disable=SC2154 # the driver sets it
   if ((__driver_depth)); then __driver_show_kept 0; fi
 }
 
-# All have three frames of ours around them: their own, __driver_seldom's, and that of the function
-# which the handler calls.
+# Prints why an argument cannot be used, and where. The frames are: this function, its caller, __driver_seldom, the
+# function that the handler called, and the handler.
 __driver_refuse() { # <verb> <what> <cause>
   builtin printf '%s: line %s: %s: cannot %s %s: %s\n' "${BASH_SOURCE[4]}" "${BASH_LINENO[3]}" "${FUNCNAME[3]}" "$1" "$2" "$3" >&2
-  # What an error document names: bash has the last command of the function instead.
+  # The error document names this command. bash would name the last command of the function.
   __driver_refused=${FUNCNAME[3]}
   builtin return 2
 }
 
-__driver_ask() { # <kind> [its words...]
+# Writes a request for the response to the control pipe. The frames are those of __driver_refuse.
+__driver_ask() { # <kind> [field...]
+  # The request id is the first argument of an invocation, but the second in a fork (depth 1), where the event comes
+  # first.
   # shellcheck disable=SC2154 # the driver has it
   builtin local "__driver_id=${__driver_arguments[__driver_depth]-}"
   if [[ ! $__driver_id ]]; then

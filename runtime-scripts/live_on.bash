@@ -1,17 +1,17 @@
 # shellcheck shell=bash
-# How the shell shows its state where variables and functions live on, or where there is nothing
-# to put back: COSHELL_ISOLATION=none, subshell or process.
+# Shows the state of a shell that keeps its variables and functions, or that serves no second event:
+# COSHELL_ISOLATION=none, subshell or process.
 #
-# Read after driver.bash; src/bootstrap/shell/state.rs reads what it writes.
+# bash reads this file together with driver.bash. src/bootstrap/shell/state.rs reads the state.
 
-# Forgets the invocation and shows what is put back all the same, in the form that restore.bash
-# has; of the variables those that lambda_keep names.
-,,,() { # <mark> [first]
+# Forgets the invocation, and shows the few things that are restored here too, in the form of restore.bash. Of the
+# variables it shows only the kept ones.
+,,,() { # <nonce> [first]
   __driver_kind=idle __driver_status='' __driver_details=() __driver_arguments=()
   # shellcheck disable=SC2034 # they get their values when an invocation comes
   builtin declare -gx +iuln LAMBDA_RUNTIME_AWS_REQUEST_ID LAMBDA_RUNTIME_DEADLINE_MS LAMBDA_RUNTIME_TRACE_ID _X_AMZN_TRACE_ID
   builtin disown -a
-  # With fewer the next event could call no function.
+  # With such a limit, the next event could not call any function.
   if [[ ${FUNCNEST-} == [1-9] ]]; then builtin exit 1; fi
   {
     builtin printf '%s\0' state "${__driver_kept[@]}" '' '' "$0" "$-" "${IFS-unset}" '' "${LAMBDA_RUNTIME_DEADLINE_MS+set}|${_X_AMZN_TRACE_ID+set}|${LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN-}|${LAMBDA_RUNTIME_CLIENT_CONTEXT-}|${LAMBDA_RUNTIME_COGNITO_IDENTITY-}|${LAMBDA_RUNTIME_AWS_TENANT_ID-}"
@@ -22,7 +22,7 @@
     builtin printf '\0'
     builtin declare -f exit
     builtin printf '\0\0'
-    # What the file's functions watch is looked for once.
+    # The host looks through the functions of the file once.
     if [[ ${2-} == first ]]; then builtin declare -f; fi
   } >&66
   builtin printf '%s\0' "$1"
@@ -30,7 +30,7 @@
 builtin declare -ft ,,,
 
 # Shows the kept variables of a shell that is about to be replaced.
-__driver_show_all_kept() { # <mark>
+__driver_show_all_kept() { # <nonce>
   if [[ ${__driver_kept-} ]]; then __driver_seldom __driver_show_kept 0; fi
   builtin printf '%s\0' "$1"
 }

@@ -1,17 +1,18 @@
 # shellcheck shell=bash
-# How the shell shows its state where everything is put back: COSHELL_ISOLATION=restore.
+# Shows the state of a shell that is fully restored after each event: COSHELL_ISOLATION=restore.
 #
-# Read after driver.bash; src/bootstrap/shell/state.rs reads what it writes. The state goes through a pipe of its
-# own, which the host looks at last: each line is a write, and would wake it up.
+# bash reads this file together with driver.bash. src/bootstrap/shell/state.rs reads the state. It has a pipe of its
+# own, which the host reads last: bash writes each line with a call of its own, which would wake the host up.
 
-# Forgets the invocation and shows what the handler may have changed; nobody waits for it, since
-# the answer is on its way. The first time it shows everything. After that the host defines
-# __driver_show and __driver_reset, because what no function of the file can change need not be
-# looked at. The mark is a number to base 32, too. Fields end in NUL: the word state; the kept variables and an empty field; the last job;
-# $0; the options; IFS; values that bash computes; the context. Then what bash prints of variables
-# and so on. The function is traced (declare -t), because others do not see DEBUG and RETURN traps.
+# Forgets the invocation, and shows what the handler may have changed. This happens after the answer.
+#
+# The first time it shows everything. After that the host defines __driver_show and __driver_reset, which leave out
+# what no function of the file can change. The nonce is also a random number to base 32. The fields, with a NUL behind
+# each: the word `state`; the kept names and an empty field; $!; $0; $-; IFS; values that bash computes; the context;
+# then what bash prints of variables and so on. The function is traced (declare -t), because others do not see DEBUG
+# and RETURN traps.
 # shellcheck disable=SC2154 # the driver sets its variables
-,,,() { # <mark> [first|reset]
+,,,() { # <nonce> [first|reset]
   __driver_kind=idle __driver_status='' __driver_details=() __driver_arguments=()
   if [[ ${2-} == reset ]]; then __driver_reset "$((32#$1))"; fi
   {
@@ -23,14 +24,17 @@
 }
 builtin declare -ft ,,,
 
+# Resets what is cheaper to reset than to compare. The host defines it for each file.
 __driver_reset() { # <random number>
   builtin :
 }
 
+# Shows what the functions of the file can change, besides variables. The host defines it for each file.
 __driver_show() {
   builtin :
 }
 
+# Shows everything, besides variables.
 __driver_show_first() {
   builtin umask
   builtin trap -p
@@ -44,7 +48,7 @@ __driver_show_first() {
   builtin hash -l
   builtin printf '\0'
   builtin dirs -p -l
-  # A bash without readline has neither of these.
+  # A bash without readline has neither completions nor a history.
   builtin printf '\0'
   builtin complete -p 2>/dev/null
   builtin printf '\0'

@@ -1,8 +1,9 @@
 # shellcheck shell=bash
-# Tells where a script was that ends with a status other than 0, or is stopped by the host:
-# the command, the line if bash knows it and the statuses of the parts of the pipeline, then names,
-# files and lines of the frames, an empty field after each. The first frame is this file's. Read in the
-# traps of script.bash; a fork that has inherited one of them says nothing.
-if [[ ${BASHPID-} == "$$" ]]; then # <the file for the words> <line, or 0> <statuses...> <any word>
+# Writes the exit trace of a script that fails, or that the host stops. The traps of script.bash source this file.
+#
+# The fields: the command; the line, if bash knows it; the statuses of the parts of the pipeline; an empty field; then
+# names, files and lines of the frames, with an empty field behind each list. The first frame is that of this file. A
+# fork that has inherited one of the traps writes nothing.
+if [[ ${BASHPID-} == "$$" ]]; then # <file to append to> <line, or 0> <status...> <any word>
   builtin printf '%s\0' "$BASH_COMMAND" "${@:2:$#-2}" '' "${FUNCNAME[@]}" '' "${BASH_SOURCE[@]}" '' "${BASH_LINENO[@]}" '' >>"$1"
 fi

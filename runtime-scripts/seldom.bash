@@ -1,21 +1,21 @@
 # shellcheck shell=bash
-# What few invocations need: how a handler that does not simply return is left, and told of.
+# The functions that few invocations need, mostly for handlers that do not simply return.
 #
-# The other half of driver.bash, which reads it when one of these is first called, by way of
-# __driver_seldom. So each has frames of ours below it: its own, __driver_seldom's, and for
-# `exit` and the ERR trap another one.
+# bash reads this half of the driver when __driver_seldom first calls a function of it. So each function here has
+# frames of the driver around it: its own, that of __driver_seldom, and for `exit` and the ERR trap one more. Numbers
+# such as BASH_LINENO[2] count them.
 
-__driver_adopt() { # <inherited descriptor> <ours>
-  # Children inherit every descriptor but those that bash sets aside itself, and a
-  # duplicate of such a one is closed for them too: so let bash set it aside.
+# Moves a descriptor to another number, and makes it close-on-exec.
+__driver_adopt() { # <number> <new number>
+  # bash has no command that makes a descriptor close-on-exec. But bash does so when it sets a descriptor aside for a
+  # redirection, and also with a duplicate of such a descriptor.
   builtin local __driver_aside=10
   while [[ -e /dev/fd/$__driver_aside ]]; do __driver_aside=$((__driver_aside + 1)); done
   __driver_in_posix_mode builtin eval "{ \exec $2>&$__driver_aside; } $1>&-; \exec $1>&-"
 }
 
-# A process that an event left has what is ours open: the next one gets other files and pipes, which are
-# descriptors of the host's. The state is appended to its file, since the host cannot rewind what bash opens.
-__driver_renew() { # <the host's folder in /proc> <its numbers of arguments, event, response, control, log, state> [turn]
+# Opens other files and pipes, descriptors of the host, because a process of an earlier event has the present ones.
+__driver_renew() { # <the host's /proc/PID/fd> <its numbers of arguments, event, response, control, log, state> [turn]
   __driver_redirect "60<&- 61<&- 62>&- 63>&- 64>&- 66>&- 70<$1/$2 71<$1/$3 72>$1/$4 73>$1/$5 74>$1/$6 76>>$1/$7"
   __driver_adopt 70 60
   __driver_adopt 71 61
@@ -30,7 +30,7 @@ __driver_renew() { # <the host's folder in /proc> <its numbers of arguments, eve
   __driver_redirect '2>&64 >&63'
 }
 
-# Opens arguments and event anew, to be read from their start.
+# Opens arguments and event anew, to read them from their start.
 __driver_reopen() {
   __driver_redirect '70</dev/fd/60 71</dev/fd/61'
   __driver_redirect '60<&- 61<&-'
@@ -38,7 +38,7 @@ __driver_reopen() {
   __driver_adopt 71 61
 }
 
-# Runs the EXIT trap that the handler set, as the end of a subshell would have.
+# Runs the EXIT trap of the handler, as bash does at the end of a subshell.
 __driver_exit_trap() { # <status of the handler>
   builtin local - __driver_trap __driver_base=3
   # shellcheck disable=SC2154 # the driver sets it
@@ -55,18 +55,19 @@ __driver_exit_trap() { # <status of the handler>
   if [[ $__driver_kind == return ]]; then __driver_status=$1; fi
 }
 
-# A frame of its own, so that `exit` in the trap leaves the rest of it.
+# Runs a trap in a function of its own, so that `exit` in it skips the rest.
 __driver_run_trap() { # <commands>
   builtin eval "$1"
 }
 
-__driver_ended_with() { # <status>: makes it $?
+# Sets $?.
+__driver_ended_with() { # <status>
   builtin return "$1"
 }
 
-# `exit` in a handler. In a subshell, and while the file is sourced, it means what it always
-# means.
-__driver_exit() { # <status> [the arguments of exit...]
+# What the function `exit` does: ends the handler. In subshells, and while the file is sourced, it acts like the
+# builtin.
+__driver_exit() { # <status> [argument of exit...]
   builtin local "__driver_exit=$1"
   builtin shift
   if [[ ${BASH_SUBSHELL-} != 0 || ${__driver_kind-return} != return ]]; then
@@ -96,8 +97,8 @@ __driver_exit() { # <status> [the arguments of exit...]
   fi
 }
 
-# Whether bash has to end by itself, since the handler has set an EXIT trap, which runs where that is.
-# The host says whether the file may: it takes a process to see.
+# True if the handler has set an EXIT trap. Then bash has to end here, so that the trap runs in its place. To see that
+# takes a process, so the host sets __driver_may_trap if the file contains such a trap.
 __driver_traps_exit() {
   builtin local __driver_trap
   if [[ ! ${__driver_may_trap-} ]]; then builtin return 1; fi
@@ -105,26 +106,26 @@ __driver_traps_exit() {
   [[ $__driver_trap && $__driver_trap != *__driver_died* ]]
 }
 
-# Ends bash in the function that called `exit`: before its next command, or when it returns.
+# Ends bash in the function that called `exit`: before the next command there, or when that function returns.
 __driver_exit_there() {
   builtin set +eT
-  # That many functions are the handler's: the last four are ours.
+  # The number of functions of the handler: the innermost four belong to the driver.
   __driver_floor=$((${#FUNCNAME[@]} - 4))
   builtin trap 'if ((${#FUNCNAME[@]} <= __driver_floor)); then \builtin trap - DEBUG RETURN; \builtin exit "$__driver_status"; fi' DEBUG RETURN
 }
 
-# Leaves the handler where `set -e` would end the shell. True if the handler itself returned the
-# status: the trap then returns from `,`, and there is no other command to blame.
+# Leaves the handler where `set -e` would end the shell. True if the handler itself returned the status: then no
+# command of it failed, and the trap returns from `,`.
 __driver_leave_on_error() { # <status> <line> <command> <statuses...>
   builtin local __driver_parts
   builtin printf -v __driver_parts '%s ' "${@:4}"
   case $__driver_kind in
     return) ;;
     load)
-      # The command in the file, and not the line of ours that sources it.
+      # Only the first time: after the command in the file, the line of ours that sources the file fails too.
       if [[ ! $__driver_failed_at ]]; then
         __driver_failed_at=${BASH_SOURCE[3]}:$2 __driver_command=$3
-        # Here and not in the EXIT trap, which may be the file's own, and does not know the line.
+        # The EXIT trap would not know the line, and the file may have set one of its own.
         __driver_note 4 "$3" "$2"
         __driver_tell "$1"
       fi
@@ -133,12 +134,13 @@ __driver_leave_on_error() { # <status> <line> <command> <statuses...>
     *) builtin return 1 ;;
   esac
   __driver_status=$1
+  # No function of the handler is left: it returned the status itself. In a fork (depth 1) the trap must not return.
   # shellcheck disable=SC2154 # the driver sets it
   if ((${#FUNCNAME[@]} <= ${__driver_base-2} + 3)); then builtin return "${__driver_depth-0}"; fi
   __driver_kind=errexit
   if [[ $3 == 'builtin return' ]]; then builtin set -- "$1" "$2" "${__driver_refused-$3}"; fi
   if ((${__driver_depth-0})) || __driver_traps_exit; then
-    # A fork ends by itself, as a subshell does.
+    # bash ends by itself here: a fork like any subshell, and a shell so that the handler's EXIT trap runs here.
     __driver_note 4 "$3" "$2"
     __driver_tell "$1"
     builtin return 1
@@ -148,9 +150,9 @@ __driver_leave_on_error() { # <status> <line> <command> <statuses...>
   builtin return 1
 }
 
-# What lambda_log does. Where the host takes the log apart it gave us a mark, which tells it the
-# level and the lines that belong together; else the message goes through as it is. A log that
-# cannot be written to is no failure of the handler's: bash says so.
+# What lambda_log does. If the host cuts the log into records, it has set a nonce. Then the message goes on one line,
+# with the nonce and the level before it; otherwise it is written unchanged. If the log cannot be written, bash prints
+# an error and the handler goes on.
 __driver_log() { # [level] <message...>
   builtin local -
   builtin set +eux
@@ -165,7 +167,8 @@ __driver_log() { # [level] <message...>
   builtin printf '%s\n' "$__driver_text" >&64 || builtin :
 }
 
-__driver_note() { # <frames of ours> <command> [line]: remembers where the handler was
+# Records where the handler is, for the report or the exit trace: command, statuses of the pipeline, frames.
+__driver_note() { # <number of the driver's frames> <command> [line]
   builtin local __driver_i __driver_line
   __driver_details=("${2:0:1024}" "${__driver_parts-}")
   # The host keeps 100.
@@ -177,10 +180,11 @@ __driver_note() { # <frames of ours> <command> [line]: remembers where the handl
   done
 }
 
-# A DEBUG trap that ends with 2 under extdebug returns from the function around it: so the
-# handler is left frame by frame, on every version of bash, and the shell lives on. Outside of
-# the handler the trap takes itself away; in a function of ours that would be undone. How deep it is
-# tells what is the handler's.
+# Leaves the handler frame by frame, so that the shell goes on. It works in every version of bash.
+#
+# Under extdebug, a DEBUG trap that ends with status 2 makes bash return from the function around it. The depth shows
+# which functions belong to the handler. The trap removes itself outside of functions, since bash would undo that in
+# `,`.
 __driver_unwind() {
   builtin set +e
   builtin shopt -s extdebug
@@ -191,61 +195,62 @@ __driver_unwind() {
     fi' DEBUG
 }
 
-# The EXIT trap: bash is about to end. The host believes the end itself, not this line;
-# it takes from it only where the shell was.
+# The EXIT trap: writes the exit trace, since bash is about to end. The host believes it only about where the shell was.
 __driver_died() { # <status>
   builtin set +eu
-  # A fork that has reported why it ends has nothing to add.
+  # The ERR trap of a fork has written the exit trace already.
   if [[ $BASH_SUBSHELL -gt ${__driver_depth-0} || ($__driver_kind == errexit && $BASH_SUBSHELL != 0) ]]; then builtin return; fi
-  # While the file is sourced the ERR trap and `exit` have reported it, unless only bash noticed.
+  # While the file is sourced, the ERR trap or `exit` has written the exit trace, unless only bash noticed the error.
   if [[ $__driver_kind == exited || $__driver_failed_at ]]; then builtin return; fi
-  # bash does not know the line here.
+  # bash does not know the line in this trap.
   __driver_note 3 "${__driver_command:-$BASH_COMMAND}" 0
   __driver_tell "$1"
 }
 
-# The host stops the handler, which may have set an EXIT trap. bash comes here when what it waited for has
-# ended, and before it does anything else: what the handler has for SIGTERM comes after this.
+# The RTMAX trap, by which the host stops the handler: writes the exit trace, and ends bash with SIGTERM. bash runs it
+# as soon as the command that it waited for has ended. Traps of the handler for EXIT and SIGTERM run after it.
 __driver_stopped() {
   builtin local -
   builtin set +eu
   __driver_note 3 "$BASH_COMMAND" 0
   __driver_tell 143
-  # All is said; and the host sees by the trap that it is.
+  # So the EXIT trap writes nothing more. The host sees from the removed trap that the exit trace is written.
   __driver_kind=exited
   builtin trap - RTMAX
   builtin kill -s TERM "$BASHPID"
 }
 
-__driver_tell() { # <status>: the last words
+# Writes the exit trace.
+__driver_tell() { # <status>
   {
     builtin printf '%s\0' died "$__driver_kind" "$1" "$__driver_failed_at" "${__driver_details[@]}" died
   } >&63
 }
 
-# Runs a function of the file's that belongs to no invocation, such as `lambda_shutdown`; if there
-# is none the kind stays idle.
+# Runs a hook, such as `lambda_shutdown`. If the file does not define it, the kind stays idle.
 __driver_hook() { # <function>
   builtin declare -F -- "$1" >/dev/null || builtin return 0
-  # It is in no fork, wherever handlers are.
+  # A hook runs in the shell itself, even if handlers run in forks.
   builtin local - __driver_depth=0 __driver_base=3
   builtin set "$__driver_options"
   __driver_kind='return'
   "$1" </dev/null >&64
 }
 
-# Starts RANDOM anew: after the restore from a snapshot all its copies would give the same numbers.
+# Seeds RANDOM: otherwise all copies of a snapshot would give the same numbers.
 __driver_reseed() { # <number>
-  # It never gives a number twice in a row. If it does, the file has made a variable like any other of it.
+  # bash never gives the same number twice in a row. If RANDOM does, the file has made it an ordinary variable.
   if [[ ${RANDOM-} != "${RANDOM-}" ]]; then RANDOM=$1; fi
 }
 
-__driver_refuse_options() { # `set` did not take what COSHELL_SHELL_OPTIONS says
+# Ends bash because `set` rejected COSHELL_SHELL_OPTIONS.
+__driver_refuse_options() {
   __driver_kind=options
   builtin exit 2
 }
 
-__driver_undefined() { # <mark>: tells that the handler's function is not there, and which are
+# Reports that the file does not define the handler, and which functions it defines.
+__driver_undefined() { # <nonce>
   builtin local __driver_name __driver_names
   __driver_names=$(\builtin compgen -A function | while \builtin read -r __driver_name; do
     case $__driver_name in , | ,[dlt,] | ,[dt]l | ,,, | exit | __driver_* | lambda_log | lambda_keep | lambda_http_response | lambda_stream_response) ;; *) \builtin printf '%s ' "$__driver_name" ;; esac

@@ -1,22 +1,22 @@
 # shellcheck shell=bash
-# Events that run in forks of the shell: COSHELL_ISOLATION=subshell, and what `restore` falls back
-# to for a handler that bash cannot undo.
+# Runs events in forks of the shell: with COSHELL_ISOLATION=subshell, and with `restore` for handlers that bash cannot
+# undo.
 #
-# The fork takes all that the handler changed with it. It is made ahead, while nobody waits, and
-# stops at `read` until there is an event. `exit`, `set -e` and traps mean in a subshell what they
-# always mean, so nothing has to be undone or unwound. What is said of a handler that fails comes
-# from the fork, by our EXIT and ERR traps; the host believes the status alone, which the shell
-# reports. A part of seldom.bash.
+# Whatever the handler changes ends with the fork. The fork is made after an answer and waits at `read` for its event.
+# `exit`, `set -e` and traps mean in a fork what they mean in any subshell, so nothing has to be undone or unwound. If
+# the handler fails, the traps of the fork write where it was; the status comes from the shell, which the handler
+# cannot imitate. bash reads this file together with seldom.bash.
 
-# The host calls this function, or hands its body to `eval`, so that the handler is called at the top level, as
-# in any shell. Makes a fork, which says its process id and waits for a word: `newlines` is for an event that is
-# separated by newlines, an empty word for any other, and any other word ends the fork. Before it
-# waits it does once what an event makes it do, since the first time costs it a copy of the memory.
+# Makes a fork, which writes its process id and waits for its event. The line that it waits for is `nul NONCE` or
+# `newlines NONCE`, by what separates the fields of the event; any other line ends it.
+#
+# The host calls this function, or hands its body to `eval`, so that the handler is called at the top level, as in any
+# shell. Before the fork waits, it runs `mapfile` and the assignments once, since the first time copies memory.
 # shellcheck disable=SC2030,SC2034 # the variables are for the fork, and exported
-__driver_fork() { # __driver_keeps is the word keep if the file uses lambda_keep
+__driver_fork() { # __driver_keeps=keep if lambda_keep was called
   __driver_kind='return'
-  # bash has no stderr while it waits: it would print our text if a signal ends the fork. And the
-  # event is led in out here: a job of a subshell that has a stdin of its own would inherit it.
+  # The shell has no stderr while it waits for the fork: it would print our text if a signal ended the fork. The event
+  # is redirected out here, because a job of a subshell that redirects its own stdin would inherit it.
   {
     (
       builtin trap '{ \__driver_fork_end "$?" || [[ 1 ]]; } 2>/dev/null' EXIT
@@ -34,17 +34,17 @@ __driver_fork() { # __driver_keeps is the word keep if the file uses lambda_keep
       LAMBDA_RUNTIME_AWS_REQUEST_ID=${__driver_arguments[1]} LAMBDA_RUNTIME_DEADLINE_MS=${__driver_arguments[2]} LAMBDA_RUNTIME_TRACE_ID=${__driver_arguments[3]} _X_AMZN_TRACE_ID=${__driver_arguments[3]}
       if [[ ! ${__driver_arguments[3]} ]]; then builtin unset -v LAMBDA_RUNTIME_TRACE_ID _X_AMZN_TRACE_ID; fi
       if [[ ! ${__driver_arguments[2]} ]]; then builtin unset -v LAMBDA_RUNTIME_DEADLINE_MS; fi
-      # Those that seldom change, as name=value.
+      # The context, as name=value.
       if [[ ${__driver_arguments[4]-} ]]; then builtin export "${__driver_arguments[@]:4}"; fi
       __driver_word=${__driver_keeps-}${__driver_watches+watches}
       builtin set -- "${__driver_arguments[0]}"
-      # A handler that watches its commands finds what the file has set, and nothing of ours around it:
-      # __driver_sees_commands is the word EXIT if it sees those that do not fail.
+      # A handler that watches its commands finds the traps of the file, and nothing of the driver around it.
+      # __driver_sees_commands is EXIT if it sees every command, and not only those that fail.
       # shellcheck disable=SC2154 # the driver sets its options and the function, the host the others
       case $__driver_word$__driver_options in
         *watches*) builtin trap - ERR "${__driver_sees_commands-ERR}" ;;&
         watches*x*)
-          # The call itself is not shown.
+          # `set -x` does not show the call itself.
           {
             builtin set +E "$__driver_options"
             builtin eval "$__driver_watches"
@@ -76,10 +76,12 @@ __driver_fork() { # __driver_keeps is the word keep if the file uses lambda_keep
   } <&61 69>&2 2>/dev/null
 }
 
-# What the EXIT trap of a fork does. A handler that has returned, as the functions around this
-# show, and has started no job, is reported before the fork ends, which takes a while. Of any other
-# end the shell knows more: a signal leaves 0 as the status here. Descriptor 60 is empty where the host stops the handler; the
-# handler may have closed it.
+# The EXIT trap of a fork.
+#
+# It reports a handler that has returned 0 and started no job, because a fork takes a while to end. The number of
+# functions around the trap shows that the handler has returned. Any other end is reported by the shell, which knows
+# more: after a signal, for example, the status here is 0. If the handler failed, or the host is stopping it, the trap
+# writes an exit trace. The host empties file 60 before it stops a fork. The handler may have closed 60.
 # shellcheck disable=SC2031 # it runs in the fork
 __driver_fork_end() { # <status>
   builtin set +eu
@@ -92,9 +94,8 @@ __driver_fork_end() { # <status>
   fi
 }
 
-# Shows the host the variables that live on: they are set again in the shell that the next fork
-# is made of. Ends with the status that it is given.
-__driver_show_kept() { # <status>
+# Shows the kept variables. The host sets them in the shell, from which the next fork is made.
+__driver_show_kept() { # <status to return>
   if [[ ${__driver_kept-} ]]; then
     {
       builtin printf '%s\0' kept "${__driver_kept[@]}" ''
@@ -105,8 +106,8 @@ __driver_show_kept() { # <status>
   builtin return "$1"
 }
 
-# The handler may have set an EXIT trap of its own, which runs in place of ours: what it assigns is
-# kept, too.
+# Shows the kept variables when the handler has returned, and again after an EXIT trap of the handler, which replaces
+# ours and may assign to them.
 __driver_keep_at_exit() { # <status>
   builtin local __driver_trap
   __driver_trap=$(builtin trap -p EXIT)
@@ -117,9 +118,8 @@ __driver_keep_at_exit() { # <status>
   __driver_show_kept "$1"
 }
 
-# Makes a shell that is ready for events into one whose forks take them: `exit` is the builtin there,
-# if the file does not define it.
-__driver_run_in_subshells() { # [own: the function is the file's]
+# Prepares the shell for making forks. In forks, `exit` is the builtin, unless the file defines it.
+__driver_run_in_subshells() { # [own, if the function exit belongs to the file]
   __driver_depth=1
   if [[ ! ${1-} ]]; then builtin unset -f exit; fi
 }

@@ -1,6 +1,6 @@
-//! The descriptors and the folder that bash has by rights, and those that a handler left it with.
+//! The initial descriptors and directory of bash, and how the present ones differ from them.
 //!
-//! Read from /proc after the answer, when nobody waits.
+//! Read from /proc after an answer. bash itself need not be involved.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -12,12 +12,15 @@ use nix::fcntl::{readlink, readlinkat};
 use nix::sys::stat::fstat;
 use nix::unistd::Pid;
 
-/// The control pipe's copy, the log's, the seldom half of the driver, the state, bash's own script: closing
-/// one changes the number of descriptors, and nobody opens another file in its place by chance.
-const COUNTED: [i32; 5] = [63, 64, 65, 66, 255];
+use super::protocol::{CONTROL, LOG, STATE};
 
-/// Whether the descriptor `fd` of the process `bash` is `file`, be it the other end of the pipe; also where that is
-/// not shown.
+/// Descriptors that are only counted, to save reading their links: control pipe, log, the rarely needed half of the
+/// driver, state pipe, bash's script. A handler that closes one changes the number of descriptors; it is unlikely to
+/// open another file under the same number.
+const COUNTED: [i32; 5] = [CONTROL, LOG, 65, STATE, 255];
+
+/// Whether the descriptor `fd` of the process `bash` is `file`, or the other end of the same pipe. Also true where
+/// /proc does not show descriptors.
 pub(crate) fn leads_to(bash: Pid, fd: i32, file: impl AsFd) -> bool {
     let Ok(open) = fs::metadata(format!("/proc/{bash}/fd/{fd}")) else {
         return !Path::new(&format!("/proc/{bash}/fd")).exists();
@@ -26,34 +29,34 @@ pub(crate) fn leads_to(bash: Pid, fd: i32, file: impl AsFd) -> bool {
     wanted.is_ok_and(|wanted| (wanted.st_dev, wanted.st_ino) == (open.dev(), open.ino()))
 }
 
-/// How far the process `bash` has read what it has open as `number`; `proc_pid_fdinfo(5)`. `None` where that is not shown.
-pub(crate) fn position(bash: Pid, number: i32) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{bash}/fdinfo/{number}")).ok()?;
-    let position = text.lines().find_map(|line| line.strip_prefix("pos:"))?;
-    position.trim().parse().ok()
+/// The offset of the descriptor `fd` of the process `bash`; `proc_pid_fdinfo(5)`. `None` where /proc does not show it.
+pub(crate) fn offset(bash: Pid, fd: i32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{bash}/fdinfo/{fd}")).ok()?;
+    let offset = text.lines().find_map(|line| line.strip_prefix("pos:"))?;
+    offset.trim().parse().ok()
 }
 
-/// What /proc shows of bash, kept open: an open file costs a fourth of what opening it does.
+/// The descriptors and the directory that bash had initially. The folder in /proc stays open: reading it again then
+/// takes a quarter of the time.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) struct ProcBaseline {
     bash: Pid,
     descriptors: File,
-    /// How many descriptors bash has, as the kernel counts them from 6.2 on; 0 before.
+    /// The number of descriptors, which the kernel shows from 6.2 on; 0 before.
     count: u64,
-    /// Where its stderr leads to.
+    /// Where stderr leads.
     log: Option<OsString>,
-    /// The directory that it is in.
     directory: Option<OsString>,
-    /// Those of [`COUNTED`] that bash has.
+    /// The descriptors of [`COUNTED`] that bash has.
     counted: Vec<i32>,
-    /// Each other descriptor that bash has by rights, but 0 and 1, and where it leads to.
+    /// Every other descriptor from 3 on, and where it leads.
     links: Vec<(i32, OsString)>,
 }
 
-impl Watch {
-    /// Starts from what the process `bash` has now. `None` where /proc does not show it.
-    pub(crate) fn start(bash: Pid) -> Option<Self> {
-        let mut watch = Self {
+impl ProcBaseline {
+    /// Records what the process `bash` has now. `None` where /proc does not show it.
+    pub(crate) fn record(bash: Pid) -> Option<Self> {
+        let mut baseline = Self {
             bash,
             descriptors: File::open(format!("/proc/{bash}/fd")).ok()?,
             count: 0,
@@ -62,17 +65,17 @@ impl Watch {
             counted: Vec::new(),
             links: Vec::new(),
         };
-        watch.renew();
-        Some(watch)
+        baseline.update();
+        Some(baseline)
     }
 
-    /// Takes what bash has now for what it has by rights.
-    pub(crate) fn renew(&mut self) {
-        self.directory = self.directory_now();
+    /// Records what bash has now.
+    pub(crate) fn update(&mut self) {
+        self.directory = self.present_directory();
         self.log = self.link(2);
-        self.count = self.descriptors.metadata().map_or(0, |folder| folder.len());
+        self.count = self.present_count();
         let numbers = self
-            .numbers()
+            .present_numbers()
             .unwrap_or_default()
             .into_iter()
             .filter(|fd| *fd > 2);
@@ -82,7 +85,11 @@ impl Watch {
         self.links = linked.into_iter().map(link).collect();
     }
 
-    fn numbers(&self) -> Option<Vec<i32>> {
+    fn present_count(&self) -> u64 {
+        self.descriptors.metadata().map_or(0, |folder| folder.len())
+    }
+
+    fn present_numbers(&self) -> Option<Vec<i32>> {
         let entries = fs::read_dir(format!("/proc/{}/fd", self.bash)).ok()?;
         let names = entries.flatten().map(|entry| entry.file_name());
         Some(
@@ -96,23 +103,23 @@ impl Watch {
         readlinkat(&self.descriptors, fd.to_string().as_str()).ok()
     }
 
-    fn directory_now(&self) -> Option<OsString> {
+    fn present_directory(&self) -> Option<OsString> {
         readlink(format!("/proc/{}/cwd", self.bash).as_str()).ok()
     }
 
-    /// The directory that bash was in, if it has left it.
+    /// The initial directory, if bash is in another one now.
     pub(crate) fn left_directory(&self) -> Option<&OsStr> {
-        let was = self.directory.as_deref()?;
-        (self.directory_now()? != was).then_some(was)
+        let initial = self.directory.as_deref()?;
+        (self.present_directory()? != initial).then_some(initial)
     }
 
-    /// Whether the stderr of bash leads to where it did.
+    /// Whether stderr leads where it did initially.
     pub(crate) fn has_log(&self) -> bool {
         self.link(2) == self.log
     }
 
-    /// The descriptors that bash has beyond those that it has by rights: they can be closed.
-    /// `None` if one of the others is closed, or leads elsewhere: that cannot be mended.
+    /// The descriptors that were added, which can be closed. `None` if one of the initial ones is closed or leads
+    /// elsewhere, which cannot be undone.
     pub(crate) fn added_descriptors(&self) -> Option<Vec<i32>> {
         if self
             .links
@@ -121,16 +128,16 @@ impl Watch {
         {
             return None;
         }
-        let count = self.descriptors.metadata().map_or(0, |folder| folder.len());
+        let count = self.present_count();
         if count == self.count && count > 0 {
             return Some(Vec::new());
         }
-        let mut numbers = self.numbers()?;
+        let mut numbers = self.present_numbers()?;
         if self.counted.iter().any(|fd| !numbers.contains(fd)) {
             return None;
         }
-        let linked = |fd: i32| self.links.iter().any(|(known, _)| *known == fd);
-        numbers.retain(|fd| *fd > 2 && !self.counted.contains(fd) && !linked(*fd));
+        let is_linked = |fd: i32| self.links.iter().any(|(known, _)| *known == fd);
+        numbers.retain(|fd| *fd > 2 && !self.counted.contains(fd) && !is_linked(*fd));
         Some(numbers)
     }
 }

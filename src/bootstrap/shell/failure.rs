@@ -1,8 +1,8 @@
-//! Why a function failed, or could not be loaded, in words.
+//! Words the failures of a function: of a handler, of its shell, and of loading its file.
 
 use nix::sys::wait::WaitStatus;
 
-use super::protocol::{Ended, ExitTrace, Report};
+use super::report::{ExitTrace, Report, ReportKind};
 use crate::child::LaneContext;
 use crate::config::Config;
 use crate::error::Error;
@@ -14,19 +14,19 @@ use coshell_handler::Failure;
 use coshell_handler::{Frame, Handler, shape};
 use coshell_handler::{quoted, syntax_error};
 
-/// The handler ended, and the shell lives on.
+/// The handler failed, and the shell goes on.
 pub(crate) fn handler_failed(function: &str, report: &Report, tail: &str) -> Failure {
     let status = status_text(report.status);
-    let (error_type, what) = match report.ended {
-        Ended::Return => (
+    let (error_type, what) = match report.kind {
+        ReportKind::Return => (
             "Function.HandlerFailed",
             format!("{function} returned {status}"),
         ),
-        Ended::Exit => (
+        ReportKind::Exit => (
             "Function.HandlerExited",
             format!("{function} exited with {status}"),
         ),
-        Ended::ErrExit => {
+        ReportKind::ErrExit => {
             let command = report.command.as_deref();
             let part = describe_failed_part(&report.parts, report.stack.first(), command);
             let failed = part.unwrap_or_else(|| format!("`{}`", command.unwrap_or("a command")));
@@ -35,7 +35,7 @@ pub(crate) fn handler_failed(function: &str, report: &Report, tail: &str) -> Fai
                 format!("{failed} ended with {status}"),
             )
         }
-        Ended::NotCalled => (
+        ReportKind::NotCalled => (
             "Function.ShellLost",
             format!("shell cannot call {function} any more"),
         ),
@@ -49,12 +49,12 @@ pub(crate) fn handler_failed(function: &str, report: &Report, tail: &str) -> Fai
 pub(crate) fn shell_ended(
     function: &str,
     end: WaitStatus,
-    words: ExitTrace,
+    trace: ExitTrace,
     tail: &str,
 ) -> Failure {
-    let mut stack = words.stack;
-    fill_in_line(&mut stack, words.command.as_deref());
-    let running = words
+    let mut stack = trace.stack;
+    fill_in_line(&mut stack, trace.command.as_deref());
+    let running = trace
         .command
         .map_or_else(|| function.to_owned(), |command| format!("`{command}`"));
     let (error_type, what) = match end {
@@ -77,31 +77,31 @@ pub(crate) fn shell_ended(
     failure_with_log(error_type, &what, stack, tail)
 }
 
-/// The handler was stopped while the programs `running` ran. An EXIT trap of its own takes the words from the shell.
+/// The handler was stopped while the programs `running` ran. If it has an EXIT trap of its own, there is no exit trace.
 pub(crate) fn handler_stopped(
     cx: LaneContext,
     overrun: Overrun,
-    mut words: ExitTrace,
+    mut trace: ExitTrace,
     running: &[String],
 ) -> Failure {
-    let command = words.command.as_deref();
-    fill_in_line(&mut words.stack, command);
+    let command = trace.command.as_deref();
+    fill_in_line(&mut trace.stack, command);
     limit_exceeded(
         cx.handler,
         overrun,
         cx.config.deadline_margin,
         command,
-        words.stack,
+        trace.stack,
         running,
         &cx.logs.tail(),
     )
 }
 
-/// The shell runs, but tells nothing any more.
+/// The shell runs, but does not report.
 pub(crate) fn shell_lost(function: &str, tail: &str) -> Failure {
     let what = format!(
-        "shell does not report after {function}: a function or a setting of the handler's hinders \
-         the builtin commands that coshell needs"
+        "shell does not report after {function}: \
+         a function or a setting of the handler's hinders the builtin commands that coshell needs"
     );
     failure_with_log("Function.ShellLost", &what, Vec::new(), tail)
 }
@@ -111,10 +111,10 @@ pub(crate) fn load_failed(
     config: &Config,
     handler: &Handler,
     end: Option<WaitStatus>,
-    words: Option<ExitTrace>,
+    trace: Option<ExitTrace>,
     tail: &str,
 ) -> Error {
-    let Some(words) = words else {
+    let Some(trace) = trace else {
         let cause = match end {
             Some(WaitStatus::Signaled(_, signal, _)) => {
                 format!("killed by {signal} when it started")
@@ -126,7 +126,7 @@ pub(crate) fn load_failed(
             cause,
         };
     };
-    if words.kind == "options" {
+    if trace.kind == "options" {
         return Error::ReadConfig {
             variable: "COSHELL_SHELL_OPTIONS",
             cause: match tail.split_once(": set: ") {
@@ -144,29 +144,29 @@ pub(crate) fn load_failed(
         Some(WaitStatus::Exited(_, status)) => status_text(status),
         _ => "no status".to_owned(),
     };
-    let command = words.command.unwrap_or_default();
-    if words.kind == "exited" && !matches!(end, Some(WaitStatus::Signaled(..))) {
-        let call = call_on_the_way(handler, &words.stack);
+    let command = trace.command.unwrap_or_default();
+    if trace.kind == "exited" && !matches!(end, Some(WaitStatus::Signaled(..))) {
+        let call = explain_call(handler, &trace.stack);
         let cause = format!("{file} exited with {status} while it was sourced{call}");
         return handler
-            .fault_at("Runtime.HandlerFileExited", &cause, words.stack, tail)
+            .fault_at("Runtime.HandlerFileExited", &cause, trace.stack, tail)
             .into();
     }
-    let place = words
+    let place = trace
         .failed_at
         .filter(|place| !place.starts_with("/dev/fd/"));
-    let call = call_on_the_way(handler, &words.stack);
+    let call = explain_call(handler, &trace.stack);
     let cause = match place {
         Some(place) => format!("`{command}` ended with {status} at {place}{call}"),
         None => format!("{file} ended with {status} while it was sourced{call}"),
     };
     handler
-        .fault_at("Runtime.HandlerFileFailed", &cause, words.stack, tail)
+        .fault_at("Runtime.HandlerFileFailed", &cause, trace.stack, tail)
         .into()
 }
 
-/// What is wrong, if the file failed in a function that it calls at its end, as a script does that is run by hand.
-fn call_on_the_way(handler: &Handler, stack: &[Frame]) -> String {
+/// Explains the failure if the file calls its handler on its last line, as a script for the command line does.
+fn explain_call(handler: &Handler, stack: &[Frame]) -> String {
     let text = std::fs::read(&handler.file).unwrap_or_default();
     match (stack, shape::call_at_end(&text, handler.label())) {
         ([_, .., outermost], Some(call)) if outermost.line == call.line => format!(

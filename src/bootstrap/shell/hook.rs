@@ -1,13 +1,13 @@
-//! The functions of the handler's file that run outside of invocations.
+//! Runs hooks: functions of the handler's file that belong to no invocation.
 //!
-//! `lambda_before_snapshot` and `lambda_after_restore` are part of the init: what they change in the shell, open or start is
-//! what invocations find, and what is restored after each. `lambda_shutdown` is the last thing that runs, and has little
-//! time.
+//! `lambda_before_snapshot` and `lambda_after_restore` belong to the init. Whatever they change, open or start is
+//! there for every event, and is restored after each one. `lambda_shutdown` runs last, and has little time.
 
 use std::time::{Duration, Instant};
 
-use super::channel::WaitOutcome;
-use super::protocol::{self, Ended};
+use super::protocol;
+use super::report::ReportKind;
+use super::report_wait::WaitOutcome;
 use super::{Shell, failure};
 use crate::child::leftovers::Leftovers;
 use crate::config::STOP_GRACE;
@@ -22,16 +22,14 @@ use coshell_process::processes;
 const SHUTDOWN_LIMIT: Duration = Duration::from_millis(200);
 
 impl Shell<'_> {
-    /// Runs `function`, if the file defines it, without a time limit. Its standard input is empty, and what it prints goes to
-    /// the log. Returns why it failed, if it did. A shell that has ended before is replaced.
+    /// Runs `function`, if the file defines it, without a time limit. Returns why it failed, if it did.
     ///
-    /// # Errors
-    /// [`Error::Stopped`] if we are stopped meanwhile; [`Error::StartShell`] or [`Error::LoadHandler`] if the shell has to be
-    /// replaced, and cannot be.
+    /// Its standard input is empty, and its output goes to the log. If the shell has ended before, a fresh one runs the
+    /// function. Fails with [`Error::Stopped`] if SIGTERM comes meanwhile, and if no fresh shell starts.
     pub(crate) fn run_hook(&mut self, function: &str) -> Result<Option<Failure>> {
-        if !self.is_in_order() {
+        if !self.is_usable() {
             self.replace()?;
-            if !self.is_in_order() {
+            if !self.is_usable() {
                 return Ok(Some(failure::shell_lost(function, &self.cx.logs.tail())));
             }
         }
@@ -45,21 +43,21 @@ impl Shell<'_> {
         self.cx.logs.drain();
         let tail = self.cx.logs.tail();
         let failure = match outcome {
-            WaitOutcome::Report(report) if report.ended == Ended::NotCalled => return Ok(None),
+            WaitOutcome::Report(report) if report.kind == ReportKind::NotCalled => return Ok(None),
             WaitOutcome::Report(report) if report.status == 0 => {
-                self.adopt_current_state();
+                self.make_current_state_initial();
                 return Ok(None);
             }
             WaitOutcome::Report(report) => failure::handler_failed(function, &report, &tail),
             WaitOutcome::Ended(status) => {
-                let trace = self.channel.exit_trace().unwrap_or_default();
+                let trace = self.channel.find_exit_trace().unwrap_or_default();
                 failure::shell_ended(function, status, trace, &tail)
             }
             WaitOutcome::LastReport(_) | WaitOutcome::Lost | WaitOutcome::Overrun(_) => {
                 failure::shell_lost(function, &tail)
             }
         };
-        // A signal that stops us may have gone to bash as well.
+        // The signal that stops us may have gone to bash too, so that its end is no failure of the function.
         if self.cx.signals.is_stop_requested() {
             return Err(Error::Stopped);
         }
@@ -71,7 +69,7 @@ impl Shell<'_> {
         self.has_shutdown
     }
 
-    /// Runs `lambda_shutdown`, if the file defines it, and lets bash end by itself. Takes a quarter of a second at most.
+    /// Runs `lambda_shutdown`, if the file defines it, and lets bash end by itself: in at most a quarter of a second.
     pub(crate) fn shut_down(&mut self) {
         self.cx.logs.begin_invocation(Origin::default());
         self.end_fork();
@@ -81,13 +79,13 @@ impl Shell<'_> {
             let log = self.cx.config.log;
             log.warn(format_args!("lambda_shutdown {cause}"));
         }
-        // If this fails bash has ended, and there is nothing to wait for.
+        // If this fails, bash has ended, and the wait returns at once.
         let _ = self.channel.write_lines(protocol::END_LINES);
         let _ = wait_readable([Some(self.channel.process.child.ended())], Some(STOP_GRACE));
     }
 
     fn run_shutdown(&mut self) -> std::result::Result<(), String> {
-        if !self.is_in_order() {
+        if !self.is_usable() {
             return Err("does not run: its shell has ended".to_owned());
         }
         self.guard_exit();
@@ -104,7 +102,7 @@ impl Shell<'_> {
 
     fn call_hook(&mut self, function: &str, limit: &mut Limit) -> WaitOutcome {
         let nonce = self.channel.new_nonce();
-        // If this fails bash has ended, and the wait reports that.
+        // If this fails, bash has ended, and the wait below reports that.
         let _ = self
             .channel
             .write_lines(&protocol::hook_lines(function, &nonce));
@@ -112,25 +110,28 @@ impl Shell<'_> {
             .wait_for_report(&nonce, &mut Response::discarded(""), limit)
     }
 
-    /// Reseeds what would be the same in every copy of a snapshot: bash's RANDOM, and our nonces.
+    /// Reseeds bash's RANDOM and our nonces, which would be the same in every copy of a snapshot.
     pub(crate) fn renew_random(&mut self) {
         let seed = self.channel.renew_nonces();
-        // A shell that has ended is replaced when it is needed, by one with a seed of its own.
         self.end_fork();
+        // If this fails, bash has ended. The shell that replaces it has a seed of its own.
         let _ = self.channel.write_lines(&protocol::reseed_line(seed));
     }
 
-    fn is_in_order(&mut self) -> bool {
+    /// Whether the shell can run a hook. Ends a waiting fork, so that the shell itself reads its script.
+    fn is_usable(&mut self) -> bool {
         self.end_fork();
-        self.channel.process.child.status().is_none() && !self.is_damaged && self.is_in_base_state()
+        self.channel.process.child.status().is_none()
+            && !self.is_damaged
+            && self.is_in_initial_state()
     }
 
-    /// What a hook changed is not undone: invocations start from it.
-    fn adopt_current_state(&mut self) {
-        self.state = None;
-        // A shell that has ended is replaced when it is needed.
-        self.is_damaged = self.channel.ask_for_first_state().is_err();
-        self.watch_descriptors();
+    /// Makes the changes of a hook permanent: every event starts from the state that the shell has now.
+    fn make_current_state_initial(&mut self) {
+        self.initial_state = None;
+        // A shell that has ended is replaced before the next call.
+        self.is_damaged = self.channel.request_first_state().is_err();
+        self.update_proc_baseline();
         let shell = self.channel.process.child.pid();
         self.leftovers = Some(Leftovers::watch(self.cx, Some(shell)));
     }

@@ -1,39 +1,49 @@
-//! Keeps the bash coprocess: start, invoke, settle, replace, shut down.
+//! The shell: the bash process that runs a handler which is a function.
 //!
-//! bash is started once and sources the handler's file once. An invocation is two lines on its
-//! script (see `protocol.rs`): bash calls the function, and reports. No process is started for it,
-//! unless `COSHELL_ISOLATION` asks for one. Whatever a handler does to the shell is either put back
-//! in [`Shell::clean_up`] or costs a new shell there, never an invocation. Neighbours: `process.rs`
-//! starts bash, `channel.rs`, `control.rs` and `idle.rs` talk and wait, `response_request.rs` is what handlers want of their
-//! responses, `clean_up.rs` puts the shell in order with what `state.rs`, `file_traits.rs`, `restore.rs`, `limits.rs` and
-//! `descriptors.rs` know, `kept.rs` has the variables that live on, `forks.rs` makes forks ahead, `hook.rs` runs what belongs to
-//! no invocation, `failure.rs` puts failures into words; processes are `child/`.
+//! bash starts once and sources the handler's file once. For each invocation we write two lines to bash's script: the
+//! first calls the function, the second reports how it ended. This starts no process, unless events run in forks.
+//! After the answer, [`Shell::clean_up`] undoes what the handler changed; if bash cannot undo it, a fresh shell takes
+//! over before the next event. So no invocation pays for what the one before it did.
+//!
+//! `start.rs` and `process.rs` start bash. `channel.rs` talks to bash while a handler runs, `maintenance.rs` between
+//! two invocations; `protocol.rs`, `startup_script.rs` and `maintenance_lines.rs` are the texts of that talk.
+//! `clean_up.rs` decides what happens after an answer, with what `state.rs`, `file_traits.rs`, `restore.rs`,
+//! `process_limits.rs` and `descriptors.rs` know.
 
 mod channel;
 mod clean_up;
-mod control;
+mod code_text;
+mod command_list;
+mod context;
+mod control_buffer;
 mod descriptors;
 mod failure;
+mod file_code;
 mod file_traits;
 mod forks;
 mod hook;
-mod idle;
-mod idle_lines;
-mod kept;
-mod limits;
+mod kept_variables;
+mod load_report;
+mod maintenance;
+mod maintenance_lines;
 mod nonces;
 mod observers;
 mod process;
-pub(crate) mod protocol;
+mod process_limits;
+mod protocol;
 mod renew;
+mod replacement;
+mod report;
+mod report_wait;
 mod response_request;
 mod restore;
+mod restore_variables;
 mod start;
-mod start_lines;
+mod startup_script;
 mod state;
 mod state_pipe;
+mod state_text;
 
-use std::io;
 use std::time::{Duration, Instant};
 
 use nix::sys::wait::WaitStatus;
@@ -46,74 +56,80 @@ use crate::error::Result;
 use crate::invocation::{Invocation, Outcome};
 use crate::response::Response;
 use crate::wait::{Limit, Overrun};
-use channel::{Channel, WaitOutcome};
+use channel::Channel;
+use context::Context;
 use coshell_process::processes;
-use descriptors::Watch;
+use descriptors::ProcBaseline;
 use forks::Forks;
-use kept::Kept;
-use limits::Limits;
-use protocol::{Context, Ended, Report};
+use kept_variables::KeptVariables;
+use process_limits::ProcessLimits;
+use report::{Report, ReportKind};
+use report_wait::WaitOutcome;
 pub(crate) use start::{Loading, Starting};
-use state::State;
+use state::ShellState;
 
-/// How long a shell whose fork was stopped may take to report that.
+/// How long a shell may take to report that its fork was stopped.
 const REPORT_LIMIT: Duration = Duration::from_millis(500);
 
-/// A live bash with a handler loaded.
+/// A live bash that has loaded a handler.
 #[derive(Debug)]
 pub(crate) struct Shell<'a> {
     cx: LaneContext<'a>,
     channel: Channel,
     /// bash's version, major and minor.
     version: (u32, u32),
-    /// What the shell was like when the file was sourced; `None` until the first invocation, which
-    /// reads it, so that the init need not wait for it.
-    state: Option<State>,
-    /// What /proc shows of bash; `None` until it has shown its state, and where /proc shows nothing.
-    watch: Option<Watch>,
-    /// What the system holds of bash when the file has been sourced.
-    limits: Option<Limits>,
-    /// The variables that live on.
-    kept: Kept,
-    /// The descriptors that live on.
+    /// The state just after bash has sourced the file. `None` until the first invocation reads it, so that the init
+    /// does not wait for it.
+    initial_state: Option<ShellState>,
+    /// The initial descriptors and directory. `None` before the first state, and where /proc does not show bash.
+    proc_baseline: Option<ProcBaseline>,
+    /// The initial limits of the bash process.
+    initial_limits: Option<ProcessLimits>,
+    /// The variables that `lambda_keep` carries from one event to the next.
+    kept_variables: KeptVariables,
+    /// The descriptors that `lambda_keep` leaves open.
     kept_descriptors: Vec<i32>,
-    /// Whether events run in forks, and the one that waits.
     forks: Forks,
-    /// A process that the last invocation left can write to the pipe of its response.
-    shares_response: bool,
-    /// What the variables that seldom change hold in bash; `None` if that is not known.
+    /// A process of the last invocation is still running and can write to the response's pipe.
+    leftover_holds_response: bool,
+    /// The values that bash's context variables have now; `None` if they are unknown.
     context: Option<Context>,
-    /// The processes that it left running; `None` until it is loaded.
+    /// The processes that handlers left running; `None` until the handler is loaded.
     leftovers: Option<Leftovers<'a>>,
     /// The shell has ended, or cannot be used again.
     is_damaged: bool,
-    /// How many invocations it has served.
+    /// How many invocations the shell has served.
     served: u64,
     /// The file defines `lambda_shutdown`.
     has_shutdown: bool,
-    /// The next one, up to where the file is sourced.
+    /// The shell that takes over if this one has to be replaced. It has read the driver, but not the handler's file.
     standby: Option<Box<Starting<'a>>>,
 }
 
+/// An invocation that was written to bash.
+struct SentInvocation {
+    /// The nonce of its report.
+    nonce: String,
+    /// False if bash had closed a pipe before it took all of the lines.
+    is_complete: bool,
+}
+
 impl Shell<'_> {
-    /// Runs one invocation to its end, or to that of `limit`. The response is drained, and so is
-    /// the log.
+    /// Runs one invocation until it ends or `limit` is reached, and drains its response and its log.
     ///
-    /// # Errors
-    /// [`Error::StartShell`] or [`Error::LoadHandler`] when the shell has to be replaced before the
-    /// handler can run, and cannot be.
+    /// Fails only if the shell must be replaced before the handler can run, and no new shell starts.
     pub(crate) fn invoke(
         &mut self,
         invocation: &Invocation,
         response: &mut Response,
         limit: &mut Limit,
     ) -> Result<Outcome> {
-        if self.is_in_base_state()
+        if self.is_in_initial_state()
             && let Some(outcome) = self.try_invoke(invocation, response, limit)
         {
             return Ok(outcome);
         }
-        // The handler was not called, so that it can be called now.
+        // The handler was not called, so a second try cannot run it twice.
         self.replace()?;
         self.prime(invocation);
         let outcome = self.try_invoke(invocation, response, limit);
@@ -123,7 +139,7 @@ impl Shell<'_> {
         }))
     }
 
-    /// `None`: bash did not take the invocation, and the handler was not called.
+    /// Runs one invocation. Returns `None` if bash did not call the handler.
     fn try_invoke(
         &mut self,
         invocation: &Invocation,
@@ -131,44 +147,45 @@ impl Shell<'_> {
         limit: &mut Limit,
     ) -> Option<Outcome> {
         self.cx.logs.begin_invocation(invocation.origin());
-        let (nonce, sent) = self.send(invocation)?;
-        let mut told = self.channel.wait_for_report(&nonce, response, limit);
-        if !matches!(told, WaitOutcome::Report(_)) {
+        let sent = self.send(invocation)?;
+        let mut waited = self.channel.wait_for_report(&sent.nonce, response, limit);
+        if !matches!(waited, WaitOutcome::Report(_)) {
             self.is_damaged = true;
-            let is_overrun = matches!(told, WaitOutcome::Overrun(_));
-            if !is_overrun && (sent.is_err() || !self.channel.has_begun()) {
+            let is_overrun = matches!(waited, WaitOutcome::Overrun(_));
+            if !is_overrun && (!sent.is_complete || !self.channel.has_begun()) {
                 return None;
             }
         }
-        // A variable that is readonly by now kept the driver from calling the handler; or the fork that
-        // was to call it is gone.
-        if let WaitOutcome::Report(report) = &told
-            && (report.ended == Ended::NotCalled || self.is_forked() && !self.channel.has_begun())
+        // Either a variable that the driver sets is readonly by now, so that the driver did not call the handler; or
+        // the fork that was to call it has died.
+        if let WaitOutcome::Report(report) = &waited
+            && (report.kind == ReportKind::NotCalled
+                || self.is_forked() && !self.channel.has_begun())
         {
             return None;
         }
-        if let WaitOutcome::Report(report) = &told
+        if let WaitOutcome::Report(report) = &waited
             && report.has_exit_trap
         {
-            told = self.run_exit_trap(report.clone(), response, limit);
+            waited = self.run_exit_trap(report.clone(), response, limit);
         }
-        if !matches!(told, WaitOutcome::Overrun(_) | WaitOutcome::Lost)
+        if !matches!(waited, WaitOutcome::Overrun(_) | WaitOutcome::Lost)
             && let Err(overrun) = self.take_late_output(response, limit)
         {
             self.is_damaged = true;
-            told = WaitOutcome::Overrun(overrun);
+            waited = WaitOutcome::Overrun(overrun);
         }
         let mut running = Vec::new();
-        if let WaitOutcome::Overrun(overrun) = told {
-            running = self.stop_handler(overrun, &nonce);
-            // What it has printed is no log.
+        if let WaitOutcome::Overrun(overrun) = waited {
+            running = self.stop_handler(overrun, &sent.nonce);
+            // The output of a handler that was stopped is neither a response nor a log.
             self.channel.drop_output();
         }
         self.cx.logs.drain();
-        Some(self.outcome(told, &running, response, limit))
+        Some(self.outcome(waited, &running, response, limit))
     }
 
-    /// Takes what the filters that the handler started still write.
+    /// Reads what filters of the handler still write to the response.
     fn take_late_output(
         &mut self,
         response: &mut Response,
@@ -178,14 +195,14 @@ impl Shell<'_> {
             return Ok(());
         };
         if !self.is_forked() && !leftovers.new_processes().is_empty() {
-            // A filter may wait for the end of what the handler left open.
+            // A filter does not end before the last descriptor that leads to it is closed.
             self.close_descriptors();
         }
         let Some(leftovers) = &self.leftovers else {
             return Ok(());
         };
         let channel = &self.channel;
-        self.shares_response = take_late_output(
+        self.leftover_holds_response = take_late_output(
             EndedHandler {
                 response: &channel.process.response,
                 event: &channel.process.event,
@@ -202,28 +219,29 @@ impl Shell<'_> {
         Ok(())
     }
 
-    /// Hands the invocation to bash: the mark of its report, and whether bash has taken the lines.
-    fn send(&mut self, invocation: &Invocation) -> Option<(String, io::Result<()>)> {
+    /// Writes the invocation to bash. Returns `None` if there is no memory for it or no fork.
+    fn send(&mut self, invocation: &Invocation) -> Option<SentInvocation> {
         if self.is_forked() {
             return self.send_to_fork(invocation);
         }
         let separator = Separator::fastest_for(self.version, invocation);
         let nonce = self.channel.new_nonce();
         let known = self.context.as_ref();
-        let with_context = !known.is_some_and(|known| known.fits(invocation));
+        let with_context = !known.is_some_and(|known| known.matches(invocation));
         if with_context {
             self.context = Some(Context::of(invocation));
         }
         let context = self.context.as_ref().filter(|_| with_context);
-        let arguments = protocol::arguments(invocation, context, separator);
+        let arguments = context::arguments(invocation, context, separator);
         let lines = protocol::invocation_lines(invocation, with_context, separator, &nonce);
         self.channel
             .put(&arguments, invocation.stdin_bytes())
             .ok()?;
-        Some((nonce, self.channel.write_lines(&lines)))
+        let is_complete = self.channel.write_lines(&lines).is_ok();
+        Some(SentInvocation { nonce, is_complete })
     }
 
-    fn send_to_fork(&mut self, invocation: &Invocation) -> Option<(String, io::Result<()>)> {
+    fn send_to_fork(&mut self, invocation: &Invocation) -> Option<SentInvocation> {
         if !self.make_fork() {
             return None;
         }
@@ -234,18 +252,19 @@ impl Shell<'_> {
             .put(&arguments, invocation.stdin_bytes())
             .ok()?;
         self.channel.cut_arguments(&arguments).ok()?;
-        // The shell reads this when the fork has ended.
-        let end = self.channel.new_nonce();
-        let sent = self.channel.write_lines(&idle_lines::report_line(&end));
-        self.channel.expect_fork_end(end);
+        // The shell reads this line when its fork has ended.
+        let end_nonce = self.channel.new_nonce();
+        let written = self.channel.write_lines(&protocol::report_line(&end_nonce));
+        self.channel.expect_fork_end(end_nonce);
         self.take_fork();
-        let go_ahead = idle_lines::go_ahead(separator, &nonce);
+        let go_ahead = maintenance_lines::go_ahead(separator, &nonce);
         let taken = self.channel.send_go_ahead(go_ahead.as_bytes());
-        Some((nonce, sent.and(taken)))
+        let is_complete = written.is_ok() && taken.is_ok();
+        Some(SentInvocation { nonce, is_complete })
     }
 
-    /// An EXIT trap that the handler set runs at the end of its invocation, as it would at the
-    /// end of the tutorial's subshell; once, even if it sets another one.
+    /// Runs the EXIT trap that the handler set, as the end of the tutorial's subshell would: once, even if it sets
+    /// another one.
     fn run_exit_trap(
         &mut self,
         report: Report,
@@ -253,24 +272,26 @@ impl Shell<'_> {
         limit: &mut Limit,
     ) -> WaitOutcome {
         let nonce = self.channel.new_nonce();
-        // If bash has ended the wait tells.
+        // If bash has ended, the wait below reports that.
         let _ = self
             .channel
             .write_lines(&protocol::exit_trap_lines(report.status, &nonce));
         match self.channel.wait_for_report(&nonce, response, limit) {
-            // The trap went through: the handler's own end counts.
-            WaitOutcome::Report(after) if after.ended == Ended::Return => {
+            // The trap succeeded, so the way in which the handler itself ended counts.
+            WaitOutcome::Report(after) if after.kind == ReportKind::Return => {
                 WaitOutcome::Report(report)
             }
-            told => {
-                self.is_damaged = !matches!(told, WaitOutcome::Report(_));
-                told
+            waited => {
+                self.is_damaged = !matches!(waited, WaitOutcome::Report(_));
+                waited
             }
         }
     }
 
-    /// Ends the handler, wherever it is, with all that it started: bash too, which tells in its EXIT
-    /// trap where it was, unless the handler runs in a fork of it. The programs that ran.
+    /// Stops the handler and every process that it started, and returns the names of the programs that ran.
+    ///
+    /// A handler in the live shell takes bash with it, whose exit trace reports where it was. A handler in a fork
+    /// takes only the fork.
     fn stop_handler(&mut self, overrun: Overrun, nonce: &str) -> Vec<String> {
         let mut running = Vec::new();
         let shell = (!self.is_forked()).then(|| self.channel.process.child.pid());
@@ -285,9 +306,11 @@ impl Shell<'_> {
         }
         if self.is_forked() {
             let mut limit = Limit::until(Instant::now() + REPORT_LIMIT);
-            let mut rest = Response::discarded("");
-            let told = self.channel.wait_for_report(nonce, &mut rest, &mut limit);
-            self.is_damaged = !matches!(told, WaitOutcome::Report(_));
+            let mut discarded = Response::discarded("");
+            let waited = self
+                .channel
+                .wait_for_report(nonce, &mut discarded, &mut limit);
+            self.is_damaged = !matches!(waited, WaitOutcome::Report(_));
         } else {
             self.channel.process.child.kill();
             while self.channel.read_control_now() {}
@@ -297,21 +320,21 @@ impl Shell<'_> {
 
     fn outcome(
         &mut self,
-        told: WaitOutcome,
+        waited: WaitOutcome,
         running: &[String],
         response: &mut Response,
         limit: &mut Limit,
     ) -> Outcome {
         let (handler, logs) = (self.cx.handler, self.cx.logs);
         let config = self.cx.config;
-        let mut words = || self.channel.exit_trace().unwrap_or_default();
-        Outcome::Failure(match told {
+        let mut exit_trace = || self.channel.find_exit_trace().unwrap_or_default();
+        Outcome::Failure(match waited {
             WaitOutcome::Report(report) | WaitOutcome::LastReport(report) => {
-                if report.status == 0 && report.ended != Ended::NotCalled {
+                if report.status == 0 && report.kind != ReportKind::NotCalled {
                     return response.finish(limit, config.keep_trailing_newlines);
                 }
                 let report = if self.is_forked() {
-                    report.with_trace_of_fork(self.channel.exit_trace())
+                    report.with_trace_of_fork(self.channel.find_exit_trace())
                 } else {
                     report
                 };
@@ -321,16 +344,16 @@ impl Shell<'_> {
                 return response.finish(limit, config.keep_trailing_newlines);
             }
             WaitOutcome::Ended(end) => {
-                let words = words();
-                match Report::of_end(end, &words) {
-                    // Its EXIT trap ran where it was, and ended the shell.
+                let trace = exit_trace();
+                match Report::from_exit_trace(end, &trace) {
+                    // The handler's EXIT trap ran in the place where the handler ended, and bash ended with it.
                     Some(report) => failure::handler_failed(handler.label(), &report, &logs.tail()),
-                    None => failure::shell_ended(handler.label(), end, words, &logs.tail()),
+                    None => failure::shell_ended(handler.label(), end, trace, &logs.tail()),
                 }
             }
             WaitOutcome::Lost => failure::shell_lost(handler.label(), &logs.tail()),
             WaitOutcome::Overrun(overrun) => {
-                failure::handler_stopped(self.cx, overrun, words(), running)
+                failure::handler_stopped(self.cx, overrun, exit_trace(), running)
             }
         })
     }

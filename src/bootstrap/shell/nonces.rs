@@ -1,42 +1,40 @@
-//! The marks by which a report is told from what a handler writes.
+//! Nonces: the random characters that distinguish a report from what a handler writes.
 //!
-//! A mark goes to bash in the line that asks for the report, so nothing that ran before can hold it.
+//! A nonce goes to bash in the line that requests the report. bash reads that line when the handler has returned, so
+//! nothing that ran before can know it.
 
 use std::io;
 
 use coshell_process::sys;
 
-/// Marks that no handler can guess: 30 random bits each, and told to nobody before they are
-/// used. Short, since bash reads its script a byte at a time. To bash it is a number as well, to base 32.
+/// Makes nonces of 30 random bits each. They are short, since bash reads its script a byte at a time. bash can also
+/// read a nonce as a number to base 32.
 #[derive(Debug)]
 pub(crate) struct Nonces {
-    /// Random ones, read ahead.
+    /// Random bytes that were read ahead.
     bytes: Vec<u8>,
 }
 
 impl Nonces {
     const LETTERS: usize = 6;
 
-    /// Reads the first ones ahead.
-    ///
-    /// # Errors
-    /// The system's, when it gives no random bytes.
+    /// Reads random bytes ahead. Fails if the system gives none.
     pub(crate) fn open() -> io::Result<Self> {
         let mut bytes = vec![0; Self::LETTERS * 128];
         sys::fill_random(&mut bytes)?;
         Ok(Self { bytes })
     }
 
-    /// Forgets what was read ahead, which a copy of this process has too; a random number.
+    /// Drops the bytes that were read ahead, which every copy of a snapshot has. Returns a fresh random number.
     pub(crate) fn renew(&mut self) -> u32 {
         self.bytes.clear();
         let mut seed = [0; 4];
-        // A source that has given some does not run dry or break.
+        // A system that has given random bytes before gives more.
         let _ = sys::fill_random(&mut seed);
         u32::from_ne_bytes(seed)
     }
 
-    /// One that was not used before.
+    /// The next nonce; never the same twice, as far as 30 bits allow.
     pub(crate) fn next(&mut self) -> String {
         const ALPHABET: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
         if self.bytes.len() < Self::LETTERS {
@@ -56,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn marks_of_two_copies_differ_once_they_are_renewed() -> io::Result<()> {
+    fn nonces_of_two_copies_differ_after_renewal() -> io::Result<()> {
         let mut copies = [Nonces::open()?, Nonces::open()?];
         for nonces in &mut copies {
             nonces.bytes = vec![7; 60];

@@ -1,4 +1,4 @@
-//! The bash coprocess: a child with the descriptors that lead to it.
+//! The bash process, and our ends of its files and pipes.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -11,69 +11,66 @@ use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
 use super::state_pipe::StatePipe;
-use super::{protocol, start_lines};
+use super::{protocol, startup_script};
 use crate::child::LaneContext;
 use coshell_process::sys;
 use coshell_process::{Child, memory_file, response_pipe, text_file};
 
-/// A running bash and our ends of what leads to it.
+/// A running bash. The numbers are those of the descriptors in bash.
 #[derive(Debug)]
 pub(crate) struct Process {
-    /// bash itself.
     pub child: Child,
-    /// Our end of its script.
+    /// The pipe from which bash reads its script.
     pub script: Arc<File>,
-    /// What the driver tells us.
+    /// 63: the pipe of the driver's reports.
     pub control: File,
-    /// The handler's standard output; not blocking.
+    /// 62: the pipe of the handler's standard output. Reading does not block.
     pub response: File,
-    /// Descriptor 60: what an invocation brings.
+    /// 60: what an invocation brings, or commands.
     pub arguments: File,
-    /// Descriptor 61: the event, as the handler's standard input.
+    /// 61: the event, which is the handler's standard input.
     pub event: File,
-    /// Where it shows its state.
+    /// 66: the pipe through which bash shows its state.
     pub state: StatePipe,
-    /// It has opened its files itself: where it is in them we cannot set.
+    /// bash has opened 60 and 61 itself. Then it has an offset of its own in them, which we cannot set.
     pub is_reopened: bool,
 }
 
-/// What bash reads of ours: the same files for every bash, which nobody can change, and each opens them anew.
+/// The two halves of the driver, in sealed memory files, which all shells of this process share.
 #[derive(Debug)]
-struct Scripts {
+struct DriverFiles {
     driver: OwnedFd,
     rare: OwnedFd,
 }
 
-impl Scripts {
-    fn of(cx: LaneContext) -> io::Result<&'static Self> {
-        static MADE: OnceLock<Scripts> = OnceLock::new();
-        if let Some(made) = MADE.get() {
-            return Ok(made);
+impl DriverFiles {
+    /// Makes the files for the first shell. Settings and handler, which decide their text, are the same for all shells.
+    fn get(cx: LaneContext) -> io::Result<&'static Self> {
+        static FILES: OnceLock<DriverFiles> = OnceLock::new();
+        if let Some(files) = FILES.get() {
+            return Ok(files);
         }
         let (isolation, function) = (cx.config.isolation, cx.handler.label());
         let delivery = cx.delivery();
-        let scripts = Self {
-            driver: text_file(c"driver", &start_lines::driver(isolation, delivery))?,
-            rare: text_file(c"seldom", &start_lines::rare(function, delivery))?,
+        let files = Self {
+            driver: text_file(c"driver", &startup_script::driver_text(isolation, delivery))?,
+            rare: text_file(c"seldom", &startup_script::rare_text(function, delivery))?,
         };
-        // Another thread may have been faster: one of the two is closed again.
-        Ok(MADE.get_or_init(|| scripts))
+        // If another thread was faster, ours are closed.
+        Ok(FILES.get_or_init(|| files))
     }
 }
 
 impl Process {
-    /// Starts bash, which reads the driver when the first lines are written to its script.
-    ///
-    /// # Errors
-    /// The system's, when there is no such program, or no descriptor or process left.
+    /// Starts bash, which waits for the first lines of its script.
     pub(crate) fn start(cx: LaneContext) -> io::Result<Self> {
         let arguments = memory_file(c"arguments")?;
         let event = memory_file(c"event")?;
-        let (state, state_in) = StatePipe::open()?;
-        let scripts = Scripts::of(cx)?;
-        let (script_out, script) = pipe2(OFlag::O_CLOEXEC)?;
-        let (control, control_in) = pipe2(OFlag::O_CLOEXEC)?;
-        let (response, response_in) = response_pipe()?;
+        let (state, state_writer) = StatePipe::open()?;
+        let driver_files = DriverFiles::get(cx)?;
+        let (script_reader, script) = pipe2(OFlag::O_CLOEXEC)?;
+        let (control, control_writer) = pipe2(OFlag::O_CLOEXEC)?;
+        let (response, response_writer) = response_pipe()?;
         let nothing = File::open("/dev/null")?;
         let log = cx.logs.pipe();
         let log = log.as_fd();
@@ -83,20 +80,20 @@ impl Process {
             (log, 2),
             (arguments.as_fd(), protocol::INHERITED_ARGUMENTS),
             (event.as_fd(), protocol::INHERITED_EVENT),
-            (response_in.as_fd(), protocol::INHERITED_RESPONSE),
-            (control_in.as_fd(), protocol::INHERITED_CONTROL),
+            (response_writer.as_fd(), protocol::INHERITED_RESPONSE),
+            (control_writer.as_fd(), protocol::INHERITED_CONTROL),
             (log, protocol::INHERITED_LOG),
-            (scripts.rare.as_fd(), protocol::INHERITED_RARE),
-            (state_in.as_fd(), protocol::INHERITED_STATE),
-            (scripts.driver.as_fd(), protocol::INHERITED_DRIVER),
-            (script_out.as_fd(), protocol::INHERITED_SCRIPT),
+            (driver_files.rare.as_fd(), protocol::INHERITED_RARE),
+            (state_writer.as_fd(), protocol::INHERITED_STATE),
+            (driver_files.driver.as_fd(), protocol::INHERITED_DRIVER),
+            (script_reader.as_fd(), protocol::INHERITED_SCRIPT),
         ];
-        let words = [
+        let argv = [
             CString::new(cx.config.bash.as_os_str().as_bytes())?,
             CString::new(format!("/dev/fd/{}", protocol::INHERITED_SCRIPT))?,
         ];
         Ok(Self {
-            child: Child::start(&words, &cx.environment(), &descriptors)?,
+            child: Child::start(&argv, &cx.environment(), &descriptors)?,
             script: Arc::new(sys::file(script)),
             control: sys::file(control),
             response,

@@ -1,10 +1,10 @@
-//! Other channels for a shell whose last event left a process that has them.
+//! Replaces all files and pipes of a shell, because a process of its last event has them too.
 //!
-//! What the handler forks off without another program has all that its shell has: it could read the next event out of the
-//! files, answer it, or say how it ended. So the shell is given other files and pipes, when nobody waits. It opens
-//! them by our folder in `/proc`. What it opens has a place of its own in the file, which we cannot set: from then on
-//! it opens arguments and event anew before each event. A shell from which no such process
-//! is left pays for nothing of this.
+//! A background job that runs no other program, such as `(sleep 9; :) &`, is a fork of the shell and inherits
+//! everything that the shell has open. It could read the next event, answer it, or report how it ended. So the shell
+//! gets new files and pipes, which it opens through our folder in `/proc`. A file that bash opens has an offset of
+//! its own, which we cannot set: from then on bash opens 60 and 61 anew before every event. A shell without such a
+//! process does none of this.
 
 use std::fs::File;
 use std::io;
@@ -15,81 +15,85 @@ use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
 use super::Shell;
-use super::channel::Channel;
-use super::control::ControlBuffer;
+use super::channel::{Channel, GoAheadPipe};
+use super::control_buffer::ControlBuffer;
 use super::descriptors::leads_to;
 use super::protocol::{ARGUMENTS, CONTROL, EVENT, LOG, RESPONSE, STATE};
 use super::state_pipe::StatePipe;
 use coshell_process::sys;
 use coshell_process::{memory_file, response_pipe};
 
-/// The line that makes bash open arguments and event anew.
+/// The line that makes bash open 60 and 61 anew, to read them from their start.
 pub(crate) const REOPEN_LINE: &str = "\\__driver_seldom __driver_reopen\n";
 
+/// Our ends of the pipes that a shell had before.
+pub(crate) struct OldPipes {
+    pub response: File,
+    pub control: File,
+}
+
 impl Channel {
-    /// Gives bash other files and pipes for all that it has of us but its script, and `log` for its stderr; the ends
-    /// of the old pipes, of the response and of control.
-    ///
-    /// # Errors
-    /// The system's, or `EPIPE` when bash has ended or does not take them.
-    pub(crate) fn renew(&mut self, log: &Arc<OwnedFd>) -> io::Result<(File, File)> {
+    /// Gives bash other files and pipes for everything but its script, and `log` for its stderr. Fails with `EPIPE`
+    /// if bash has ended or does not open them.
+    pub(crate) fn renew(&mut self, log: &Arc<OwnedFd>) -> io::Result<OldPipes> {
         if self.is_state_pending() {
-            // It comes through what bash has now.
+            // It comes through the old pipes.
             self.wait_for_state().ok_or(io::ErrorKind::BrokenPipe)?;
         }
         let (arguments, event) = (memory_file(c"arguments")?, memory_file(c"event")?);
-        let (state, state_in) = StatePipe::open()?;
-        let (response, response_in) = response_pipe()?;
-        let (control, control_in) = pipe2(OFlag::O_CLOEXEC)?;
+        let (state, state_writer) = StatePipe::open()?;
+        let (response, response_writer) = response_pipe()?;
+        let (control, control_writer) = pipe2(OFlag::O_CLOEXEC)?;
         let go_ahead = match &self.go_ahead {
             Some(_) => Some(pipe2(OFlag::O_CLOEXEC)?),
             None => None,
         };
-        let mut opened = vec![
+        let mut renewed = vec![
             (ARGUMENTS, arguments.as_fd()),
             (EVENT, event.as_fd()),
-            (RESPONSE, response_in.as_fd()),
-            (CONTROL, control_in.as_fd()),
+            (RESPONSE, response_writer.as_fd()),
+            (CONTROL, control_writer.as_fd()),
             (LOG, log.as_fd()),
-            (STATE, state_in.as_fd()),
+            (STATE, state_writer.as_fd()),
         ];
-        let turn_out = go_ahead.as_ref().map(|(go_ahead, _)| go_ahead.as_fd());
-        let numbers = opened.iter().map(|(_, fd)| *fd).chain(turn_out);
+        let go_ahead_reader = go_ahead.as_ref().map(|(reader, _)| reader.as_fd());
+        let numbers = renewed.iter().map(|(_, fd)| *fd).chain(go_ahead_reader);
         let numbers: Vec<_> = numbers.map(|fd| fd.as_raw_fd().to_string()).collect();
         let (host, numbers) = (std::process::id(), numbers.join(" "));
         let line = format!("\\__driver_seldom __driver_renew /proc/{host}/fd {numbers}\n");
         self.write_lines(&line)?;
-        // What else is in the old pipe is of nobody who runs.
-        let control = sys::file(control);
-        let old_control = std::mem::replace(&mut self.process.control, control);
+        // Everything that was read from the old control pipe belongs to the event that has ended.
+        let old_control = std::mem::replace(&mut self.process.control, sys::file(control));
         self.control_buffer = ControlBuffer::default();
-        self.ask_for_state_after(b"", b"")?;
+        self.request_state_after(b"", b"")?;
         self.process.is_reopened = true;
         self.process.state = state;
-        // When bash has shown its state it has opened all: we may close our ends of it.
+        // A bash that shows its state has opened all of them, so that we may close its ends.
         self.wait_for_state().ok_or(io::ErrorKind::BrokenPipe)?;
         let bash = self.process.child.pid();
-        opened.push((2, log.as_fd()));
-        if !opened
+        renewed.push((2, log.as_fd()));
+        if !renewed
             .iter()
             .all(|(number, file)| leads_to(bash, *number, file))
         {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        drop(opened);
+        drop(renewed);
         self.process.arguments = arguments;
         self.process.event = event;
-        if let Some((_, ours)) = go_ahead {
-            self.go_ahead = Some((sys::file(ours), None));
+        if let Some((_, writer)) = go_ahead {
+            self.go_ahead = Some(GoAheadPipe {
+                writer: sys::file(writer),
+                reader: None,
+            });
         }
-        let old_response = std::mem::replace(&mut self.process.response, response);
-        Ok((old_response, old_control))
+        Ok(OldPipes {
+            response: std::mem::replace(&mut self.process.response, response),
+            control: old_control,
+        })
     }
 
-    /// Makes bash read the next event from its start.
-    ///
-    /// # Errors
-    /// `EPIPE` when bash has ended.
+    /// Makes a bash that has opened 60 and 61 itself read them from their start. Fails with `EPIPE` if bash has ended.
     pub(crate) fn reopen(&mut self) -> io::Result<()> {
         if self.process.is_reopened {
             self.write_lines(REOPEN_LINE)?;
@@ -99,21 +103,21 @@ impl Channel {
 }
 
 impl Shell<'_> {
-    /// Takes other files and pipes for all that the shell has, and another log.
+    /// Gives the shell other files and pipes for everything that it has, and a new log. Returns false if that fails.
     pub(super) fn renew_channels(&mut self) -> bool {
         let logs = self.cx.logs;
         if logs.open_new_pipe().is_err() {
             return false;
         }
-        // It would write to the log that was.
+        // The standby shell has the old log pipe.
         self.standby = None;
-        let Ok((response, control)) = self.channel.renew(&logs.pipe()) else {
+        let Ok(old) = self.channel.renew(&logs.pipe()) else {
             return false;
         };
-        logs.forward_leftover(response);
-        logs.discard_leftover(control);
-        self.shares_response = false;
-        self.watch_descriptors();
+        logs.forward_leftover(old.response);
+        logs.discard_leftover(old.control);
+        self.leftover_holds_response = false;
+        self.update_proc_baseline();
         true
     }
 }

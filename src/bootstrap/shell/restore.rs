@@ -1,88 +1,60 @@
-//! What leads a shell back from the state after an event to the state that the file left.
+//! Plans how to restore a shell: compares its state after an event with its initial state.
 //!
-//! The result is a text of commands for bash, or the reason why bash cannot undo it: a variable that
-//! has been made readonly stays so, a special variable that has been unset is an ordinary one for good,
-//! a function that has been redefined could be made again but not at its place in its file, by which
-//! `BASH_SOURCE` and line numbers are known. Then another shell has to take the place of this one.
-//! Neighbours: `state.rs` reads states, `clean_up.rs` asks for them and runs the commands.
+//! The plan is a list of commands for bash, or the reason why bash cannot undo a change. A readonly variable stays
+//! readonly. A special variable that was unset is an ordinary variable for good. A function that was redefined could
+//! be made again, but not at its place in its file, on which `BASH_SOURCE` and line numbers depend. Then a fresh
+//! shell is needed. `clean_up.rs` runs the commands.
 
 use std::collections::BTreeMap;
 
 use memchr::memmem;
 
+use super::command_list::{CommandList, expands_aliases, quoted, without_aliases};
 use super::protocol::is_own_function;
-use super::state::{Shown, State};
-use crate::invocation::variable;
+use super::restore_variables::{lossy, restore_computed, restore_variables};
+use super::state::{ShellFunction, ShellState};
 
-/// Variables that bash computes when they are read, or sets itself: their values are no state. If one is
-/// unset it is an ordinary variable for good.
-const COMPUTED: [&[u8]; 22] = [
-    b"BASHPID",
-    b"BASH_ALIASES",
-    b"BASH_ARGC",
-    b"BASH_ARGV",
-    b"BASH_ARGV0",
-    b"BASH_CMDS",
-    b"BASH_COMMAND",
-    b"BASH_LINENO",
-    b"BASH_MONOSECONDS",
-    b"BASH_SOURCE",
-    b"BASH_SUBSHELL",
-    b"BASH_TRAPSIG",
-    b"DIRSTACK",
-    b"EPOCHREALTIME",
-    b"EPOCHSECONDS",
-    b"FUNCNAME",
-    b"GROUPS",
-    b"HISTCMD",
-    b"LINENO",
-    b"RANDOM",
-    b"SECONDS",
-    b"SRANDOM",
-];
-/// Variables that every command sets.
-const PASSING: [&[u8]; 3] = [b"_", b"PIPESTATUS", b"OPTIND"];
-
-/// What a shell has to do to be what it was.
+/// How to make a shell what it was initially.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Restoration {
-    /// Nothing.
-    None,
-    /// Run these lines, and then these commands. A file that is sourced has its own DEBUG and RETURN traps, so that
-    /// they cannot be changed in one.
+pub(crate) enum RestorePlan {
+    /// The shell is what it was.
+    Nothing,
+    /// Run `lines` and then `commands`.
     Commands {
-        /// For the script of the shell.
+        /// Lines for bash's script. They change DEBUG and RETURN traps, since a file that is sourced has its own.
         lines: Vec<u8>,
-        /// For a file.
+        /// Commands for a file that bash sources.
         commands: Vec<u8>,
     },
-    /// It cannot be done, because of this.
+    /// bash cannot undo this change.
     Impossible(String),
 }
 
-/// Compares `now` with `base`; `keeps` says of a variable whether it lives on.
-pub(crate) fn restoration(base: &State, now: &State, keeps: impl Fn(&[u8]) -> bool) -> Restoration {
-    if let Some(first) = first_of_all(base, now) {
-        return first;
+/// Plans to restore everything but the variables for which `is_kept` is true.
+pub(crate) fn plan_full_restore(
+    initial: &ShellState,
+    now: &ShellState,
+    is_kept: impl Fn(&[u8]) -> bool,
+) -> RestorePlan {
+    if let Some(plan) = plan_trap_removal(initial, now) {
+        return plan;
     }
-    let mut commands = Commands::default();
-    let result = restore_all(base, now, &keeps, &mut commands);
-    match result {
-        Err(cause) => Restoration::Impossible(cause),
-        Ok(()) => finish(base, now, commands),
+    let mut commands = CommandList::default();
+    match restore_all(initial, now, &is_kept, &mut commands) {
+        Err(cause) => RestorePlan::Impossible(cause),
+        Ok(()) => with_traps(initial, now, commands),
     }
 }
 
-/// The same where variables and functions live on: options of `shopt`, traps, aliases, IFS, umask and the
-/// function `exit` alone.
-pub(crate) fn restoration_of_few(base: &State, now: &State) -> Restoration {
-    if let Some(first) = first_of_all(base, now) {
-        return first;
+/// Plans to restore what every event needs, where variables and functions stay: `COSHELL_ISOLATION=none`.
+pub(crate) fn plan_partial_restore(initial: &ShellState, now: &ShellState) -> RestorePlan {
+    if let Some(plan) = plan_trap_removal(initial, now) {
+        return plan;
     }
-    let mut commands = Commands::default();
-    restore_words(base, now, &mut commands);
-    if base.separators() != now.separators() {
-        match base.separators() {
+    let mut commands = CommandList::default();
+    restore_settings(initial, now, &mut commands);
+    if initial.separators() != now.separators() {
+        match initial.separators() {
             b"unset" => commands.add(&[b"unset -v IFS"]),
             value => {
                 let value = quoted(value);
@@ -90,306 +62,104 @@ pub(crate) fn restoration_of_few(base: &State, now: &State) -> Restoration {
             }
         }
     }
-    if base.exit() != now.exit() {
-        // The one that the file defines, or ours.
-        commands.add(&[b"eval ", &quoted(base.exit())]);
+    if initial.exit_function() != now.exit_function() {
+        // Either the file defines it, or it is the driver's.
+        commands.add(&[b"eval ", &quoted(initial.exit_function())]);
     }
-    finish(base, now, commands)
+    with_traps(initial, now, commands)
 }
 
-/// What a DEBUG trap of the handler's prints stands in the state, which cannot be read then: first the trap has to
-/// go.
-fn first_of_all(base: &State, now: &State) -> Option<Restoration> {
+/// Plans to remove a DEBUG or RETURN trap of the handler, before anything else. Its output stands in the state, which
+/// cannot be compared then.
+fn plan_trap_removal(initial: &ShellState, now: &ShellState) -> Option<RestorePlan> {
     let is_new = |signal: &[u8]| {
         now.trap(signal)
-            .is_some_and(|now| base.trap(signal) != Some(now))
+            .is_some_and(|command| initial.trap(signal) != Some(command))
     };
-    let lines = match base.trap(b"DEBUG") {
+    let lines = match initial.trap(b"DEBUG") {
         None => b"\\builtin trap - DEBUG RETURN\n".to_vec(),
         Some(command) => [b"\\builtin ", command, b"\n"].concat(),
     };
-    (is_new(b"DEBUG") || is_new(b"RETURN")).then_some(Restoration::Commands {
+    (is_new(b"DEBUG") || is_new(b"RETURN")).then_some(RestorePlan::Commands {
         lines,
         commands: Vec::new(),
     })
 }
 
-fn finish(base: &State, now: &State, mut commands: Commands) -> Restoration {
-    let mut lines = Commands::default();
-    restore_traps(base, now, &mut lines, &mut commands);
+/// Adds the traps to `commands`, and makes the plan.
+fn with_traps(initial: &ShellState, now: &ShellState, mut commands: CommandList) -> RestorePlan {
+    let mut lines = CommandList::default();
+    restore_traps(initial, now, &mut lines, &mut commands);
     if commands.text.is_empty() && lines.text.is_empty() {
-        return Restoration::None;
+        return RestorePlan::Nothing;
     }
-    Restoration::Commands {
+    let (before, after) = (expands_aliases(now), expands_aliases(initial));
+    RestorePlan::Commands {
         lines: lines.text,
-        commands: without_aliases(&commands.text, has_aliases(now), has_aliases(base)),
+        commands: without_aliases(&commands.text, before, after),
     }
-}
-
-/// Whether bash expands aliases.
-pub(super) fn has_aliases(state: &State) -> bool {
-    state.shell_options().any(|name| name == b"expand_aliases")
-}
-
-/// `commands` for a shell that expands aliases or not, `before` them and after them: theirs are no aliases.
-pub(super) fn without_aliases(commands: &[u8], before: bool, after: bool) -> Vec<u8> {
-    let switch = |is_on: bool, line: &'static [u8]| if is_on { line } else { b"" };
-    [
-        switch(before, b"\\builtin shopt -u expand_aliases\n"),
-        commands,
-        switch(after, b"\\builtin shopt -s expand_aliases\n"),
-    ]
-    .concat()
-}
-
-/// Commands for bash, a line each.
-#[derive(Debug, Default)]
-struct Commands {
-    text: Vec<u8>,
-}
-
-impl Commands {
-    fn add(&mut self, parts: &[&[u8]]) {
-        // With a backslash bash would not take `declare -a x=(...)`; there are no aliases here.
-        self.text.extend_from_slice(b"builtin ");
-        for part in parts {
-            self.text.extend_from_slice(part);
-        }
-        self.text.push(b'\n');
-    }
-}
-
-pub(super) fn quoted(text: &[u8]) -> Vec<u8> {
-    let mut quoted = vec![b'\''];
-    for byte in text {
-        match byte {
-            b'\'' => quoted.extend_from_slice(b"'\\''"),
-            byte => quoted.push(*byte),
-        }
-    }
-    quoted.push(b'\'');
-    quoted
-}
-
-fn lossy(text: &[u8]) -> String {
-    String::from_utf8_lossy(text).into_owned()
 }
 
 fn restore_all(
-    base: &State,
-    now: &State,
-    keeps: &impl Fn(&[u8]) -> bool,
-    commands: &mut Commands,
+    initial: &ShellState,
+    now: &ShellState,
+    is_kept: &impl Fn(&[u8]) -> bool,
+    commands: &mut CommandList,
 ) -> Result<(), String> {
-    if base.last_job() != now.last_job() {
+    if initial.last_job() != now.last_job() {
         return Err(
             "a background job or process substitution, whose process id stays in $!".to_owned(),
         );
     }
-    if base.options() != now.options() {
+    if initial.options() != now.options() {
         return Err(format!(
             "options that set cannot switch off: $- is {}",
             lossy(now.options())
         ));
     }
-    restore_variables(base, now, keeps, commands)?;
-    restore_computed(base, now, commands)?;
-    restore_functions(base, now, commands)?;
-    restore_words(base, now, commands);
-    if base.argument_zero() != now.argument_zero() {
-        let zero = quoted(base.argument_zero());
+    restore_variables(initial, now, is_kept, commands)?;
+    restore_computed(initial, now, commands)?;
+    restore_functions(initial, now, commands)?;
+    restore_settings(initial, now, commands);
+    if initial.argument_zero() != now.argument_zero() {
+        let zero = quoted(initial.argument_zero());
         commands.add(&[b"eval ", &quoted(&[b"BASH_ARGV0=", &zero[..]].concat())]);
     }
-    for name in base.disabled() {
-        if !now.disabled().any(|known| known == name) {
+    for name in initial.disabled_builtins() {
+        if !now.disabled_builtins().any(|known| known == name) {
             commands.add(&[b"enable -n ", &quoted(name)]);
         }
     }
-    for name in now.disabled() {
-        if !base.disabled().any(|known| known == name) {
+    for name in now.disabled_builtins() {
+        if !initial.disabled_builtins().any(|known| known == name) {
             commands.add(&[b"enable ", &quoted(name)]);
         }
     }
     Ok(())
 }
 
-/// Both lists are in the order of the names.
-fn restore_variables(
-    base: &State,
-    now: &State,
-    keeps: &impl Fn(&[u8]) -> bool,
-    commands: &mut Commands,
+/// Restores the set of functions and their attributes. Fails if a body differs.
+fn restore_functions(
+    initial: &ShellState,
+    now: &ShellState,
+    commands: &mut CommandList,
 ) -> Result<(), String> {
-    let is_compared = |shown: &Shown| {
-        !shown.name.starts_with(b"__driver_")
-            && !PASSING.contains(&shown.name)
-            && shown.name != b"BASHOPTS"
-            && !keeps(shown.name)
-    };
-    let mut old = base.variables().filter(is_compared).peekable();
-    let mut new = now.variables().filter(is_compared).peekable();
-    loop {
-        let (before, after) = match (old.peek(), new.peek()) {
-            (None, None) => return Ok(()),
-            (Some(before), Some(after)) if before.name == after.name => (old.next(), new.next()),
-            (Some(before), Some(after)) if before.name < after.name => (old.next(), None),
-            (Some(_), None) => (old.next(), None),
-            (_, Some(_)) => (None, new.next()),
-        };
-        restore_variable(before, after, commands)?;
-    }
-}
-
-fn restore_variable(
-    before: Option<Shown>,
-    after: Option<Shown>,
-    commands: &mut Commands,
-) -> Result<(), String> {
-    let Some(name) = before.or(after).map(|shown| shown.name) else {
-        return Ok(());
-    };
-    let is_alike = match (before, after) {
-        (Some(before), Some(after)) if COMPUTED.contains(&name) => {
-            before.attributes == after.attributes
-        }
-        (Some(before), Some(after)) if is_context(name) => before.attributes == after.attributes,
-        (None, Some(after)) if is_context(name) => {
-            after.attributes == b"x" && value(after.command) != b"=\"\""
-        }
-        (Some(before), Some(after)) => before.command == after.command,
-        _ => false,
-    };
-    if is_alike {
-        return Ok(());
-    }
-    if COMPUTED.contains(&name) {
-        return match before {
-            Some(_) => Err(format!("the special variable {}", lossy(name))),
-            // Made by being looked at.
-            None => Ok(()),
-        };
-    }
-    let was_readonly = before.is_some_and(|before| before.has(b'r'));
-    let is_readonly = after.is_some_and(|after| after.has(b'r'));
-    if was_readonly && let (Some(before), Some(after)) = (before, after) {
-        // It has been exported, or is exported no more: nothing else can be done to it.
-        let is_exported = before.has(b'x');
-        if value(before.command) == value(after.command) && is_exported != after.has(b'x') {
-            let flag: &[u8] = if is_exported {
-                b"declare -x "
-            } else {
-                b"declare +x "
-            };
-            commands.add(&[flag, name]);
-            return Ok(());
-        }
-        return Err(format!("the readonly variable {}", lossy(name)));
-    }
-    if is_readonly {
-        return Err(format!("readonly {}", lossy(name)));
-    }
-    if let Some(after) = after {
-        // With -n a reference itself, and not what it refers to.
-        let flag: &[u8] = if after.has(b'n') { b"-n " } else { b"-v " };
-        commands.add(&[b"unset ", flag, name]);
-    }
-    if let Some(before) = before {
-        if is_context(name) {
-            // Its value comes with each invocation.
-            commands.add(&[value_less(before.command)]);
-        } else {
-            commands.text.extend_from_slice(&before.lines());
-        }
-    }
-    Ok(())
-}
-
-fn is_context(name: &[u8]) -> bool {
-    let names = variable::CONTEXT.iter().chain(&variable::TRACE);
-    let mut names = names.chain([&variable::REQUEST_ID, &variable::DEADLINE]);
-    names.any(|known| known.as_bytes() == name)
-}
-
-/// What follows the name in a `declare` command.
-pub(super) fn value(command: &[u8]) -> &[u8] {
-    let at = memchr::memchr(b'=', command).unwrap_or(command.len());
-    &command[at..]
-}
-
-fn value_less(command: &[u8]) -> &[u8] {
-    &command[..command.len() - value(command).len()]
-}
-
-/// A special variable that was unset and set again looks as before, and has lost its meaning. Shown are
-/// `$SECONDS`, `$EPOCHSECONDS`, five that are always the same at that place, and `$RANDOM` twice.
-fn restore_computed(base: &State, now: &State, commands: &mut Commands) -> Result<(), String> {
-    const FIXED: [&str; 5] = [
-        "LINENO",
-        "BASHPID",
-        "BASH_SUBSHELL",
-        "FUNCNAME",
-        "BASH_SOURCE",
-    ];
-    let (then, now_shown) = (lossy(base.computed()), lossy(now.computed()));
-    let then: Vec<_> = then.split(' ').collect();
-    let shown: Vec<_> = now_shown.split(' ').collect();
-    let (
-        [
-            then_seconds,
-            then_clock,
-            then_fixed @ ..,
-            then_random,
-            then_other,
-        ],
-        [seconds, clock, fixed @ .., random, other],
-    ) = (&then[..], &shown[..])
-    else {
-        return Ok(());
-    };
-    let mut pairs = FIXED.iter().zip(then_fixed.iter().zip(fixed));
-    if let Some((name, _)) = pairs.find(|(_, (then, now))| then != now) {
-        return Err(format!("the special variable {name}"));
-    }
-    // It never gives a number twice in a row.
-    if random == other && then_random != then_other {
-        return Err("the special variable RANDOM".to_owned());
-    }
-    let elapsed = now.taken.duration_since(base.taken).as_secs();
-    let elapsed = i64::try_from(elapsed).unwrap_or(i64::MAX);
-    let expected = |then: &str| Some(then.parse::<i64>().ok()?.saturating_add(elapsed));
-    let is_off = |then: &str, now: &str| match (expected(then), now.parse::<i64>()) {
-        (Some(expected), Ok(now)) => expected.abs_diff(now) > 1,
-        (expected, now) => expected.is_some() || now.is_ok(),
-    };
-    // Somebody may set the system's clock, but it never stands still.
-    if is_off(then_clock, clock) && elapsed > 1 && then_clock == clock {
-        return Err("the special variable EPOCHSECONDS".to_owned());
-    }
-    if is_off(then_seconds, seconds)
-        && let Some(expected) = expected(then_seconds)
-    {
-        commands.add(&[b"eval ", format!("SECONDS={expected}").as_bytes()]);
-    }
-    Ok(())
-}
-
-fn restore_functions(base: &State, now: &State, commands: &mut Commands) -> Result<(), String> {
-    let is_compared = |(_, name): &(&[u8], &[u8])| !is_own(name);
-    let old: BTreeMap<_, _> = (base.functions().filter(is_compared))
-        .map(|(attributes, name)| (name, attributes))
+    let is_compared = |function: &ShellFunction| !is_driver_function(function.name);
+    let old: BTreeMap<_, _> = (initial.functions().filter(is_compared))
+        .map(|function| (function.name, function.attributes))
         .collect();
     let mut seen = 0;
-    for (attributes, name) in now.functions().filter(is_compared) {
+    for ShellFunction { attributes, name } in now.functions().filter(is_compared) {
         match old.get(name) {
             Some(before) if *before == attributes => seen += 1,
             Some(_) if attributes == b"fx" || attributes == b"f" => {
                 seen += 1;
-                let flag: &[u8] = if attributes == b"fx" {
+                let command: &[u8] = if attributes == b"fx" {
                     b"export -nf "
                 } else {
                     b"export -f "
                 };
-                commands.add(&[flag, &quoted(name)]);
+                commands.add(&[command, &quoted(name)]);
             }
             Some(_) => return Err(format!("the attributes of function {}", lossy(name))),
             None if attributes.contains(&b'r') => {
@@ -398,32 +168,34 @@ fn restore_functions(base: &State, now: &State, commands: &mut Commands) -> Resu
             None => commands.add(&[b"unset -f -- ", &quoted(name)]),
         }
     }
-    let is_ours = memmem::find(base.bodies(), b"__driver_seldom __driver_exit ").is_some();
+    let exit_is_ours = memmem::find(initial.bodies(), b"__driver_seldom __driver_exit ").is_some();
     if seen < old.len() {
-        let left: Vec<_> = now.functions().map(|(_, name)| name).collect();
-        let gone = old.keys().find(|name| !left.contains(name));
-        match gone {
-            Some(name) if *name == b"exit" && is_ours => {}
+        let present: Vec<_> = now.functions().map(|function| function.name).collect();
+        let missing = old.keys().find(|name| !present.contains(name));
+        match missing {
+            Some(name) if *name == b"exit" && exit_is_ours => {}
             Some(name) => return Err(format!("unset -f {}", lossy(name))),
             None => {}
         }
         commands.add(&[b"eval __driver_guard_exit"]);
-    } else if base.bodies() != now.bodies() {
-        match changed(base.bodies(), now.bodies()) {
-            name if name == b"exit" && is_ours => commands.add(&[b"eval __driver_guard_exit"]),
-            name => return Err(format!("a new definition of {}", lossy(&name))),
+    } else if initial.bodies() != now.bodies() {
+        match changed_function(initial.bodies(), now.bodies()) {
+            name if name == b"exit" && exit_is_ours => {
+                commands.add(&[b"eval __driver_guard_exit"]);
+            }
+            name => return Err(format!("a new definition of {}", lossy(name))),
         }
     }
     Ok(())
 }
 
-/// Whether a function of this name is the driver's, and cannot be changed.
-pub(super) fn is_own(name: &[u8]) -> bool {
+/// Whether the driver has a function of this name, which is readonly.
+pub(super) fn is_driver_function(name: &[u8]) -> bool {
     str::from_utf8(name).is_ok_and(is_own_function)
 }
 
-/// The name of the first function that differs; or else it is a builtin.
-fn changed(before: &[u8], after: &[u8]) -> Vec<u8> {
+/// The name of the first function whose body differs, or `a builtin` if one was switched on or off.
+fn changed_function<'a>(before: &'a [u8], after: &[u8]) -> &'a [u8] {
     let same = before.iter().zip(after).take_while(|(a, b)| a == b).count();
     let text = &before[..same];
     let mut lines = text.split(|byte| *byte == b'\n').rev();
@@ -433,64 +205,69 @@ fn changed(before: &[u8], after: &[u8]) -> Vec<u8> {
         }
         line.strip_suffix(b" () ")
     });
-    header.unwrap_or(b"a function").to_vec()
+    header.unwrap_or(b"a function")
 }
 
-fn restore_words(base: &State, now: &State, commands: &mut Commands) {
-    if !base.aliases().eq(now.aliases()) {
+/// Restores aliases, the options of `shopt` and the umask.
+fn restore_settings(initial: &ShellState, now: &ShellState, commands: &mut CommandList) {
+    if !initial.aliases().eq(now.aliases()) {
         commands.add(&[b"unalias -a"]);
-        for alias in base.aliases() {
+        for alias in initial.aliases() {
             commands.add(&[alias]);
         }
     }
-    if !base.shell_options().eq(now.shell_options()) {
-        for name in base.shell_options() {
+    if !initial.shell_options().eq(now.shell_options()) {
+        for name in initial.shell_options() {
             if !now.shell_options().any(|known| known == name) {
                 commands.add(&[b"shopt -s ", &quoted(name)]);
             }
         }
         for name in now.shell_options() {
-            if !base.shell_options().any(|known| known == name) {
+            if !initial.shell_options().any(|known| known == name) {
                 commands.add(&[b"shopt -u ", &quoted(name)]);
             }
         }
-        // `shopt -u extdebug` unsets this one, without which our ERR trap sees nothing.
-        if base.options().contains(&b'E') {
+        // `shopt -u extdebug` switches -E off, and our ERR trap needs it.
+        if initial.options().contains(&b'E') {
             commands.add(&[b"set -E"]);
         }
     }
-    let is_exported = |state: &State| state.variable(b"BASHOPTS").is_some_and(|one| one.has(b'x'));
-    if is_exported(base) != is_exported(now) {
-        let flag: &[u8] = if is_exported(base) {
+    let is_exported = |state: &ShellState| {
+        let variable = state.variable(b"BASHOPTS");
+        variable.is_some_and(|variable| variable.has_attribute(b'x'))
+    };
+    if is_exported(initial) != is_exported(now) {
+        let command: &[u8] = if is_exported(initial) {
             b"declare -x"
         } else {
             b"declare +x"
         };
-        commands.add(&[flag, b" BASHOPTS"]);
+        commands.add(&[command, b" BASHOPTS"]);
     }
-    if base.umask() != now.umask() {
-        commands.add(&[b"umask ", base.umask()]);
+    if initial.umask() != now.umask() {
+        commands.add(&[b"umask ", initial.umask()]);
     }
 }
 
-fn restore_traps(base: &State, now: &State, lines: &mut Commands, commands: &mut Commands) {
-    let mut add = |signal: &[u8], parts: &[&[u8]]| {
-        let is_of_file = matches!(signal, b"DEBUG" | b"RETURN");
-        if is_of_file {
-            &mut *lines
-        } else {
-            &mut *commands
-        }
-        .add(parts);
+/// Restores the traps: in `lines` those that a sourced file has for itself, in `commands` the others.
+fn restore_traps(
+    initial: &ShellState,
+    now: &ShellState,
+    lines: &mut CommandList,
+    commands: &mut CommandList,
+) {
+    let mut add = |signal: &[u8], parts: &[&[u8]]| match signal {
+        b"DEBUG" | b"RETURN" => lines.add(parts),
+        _ => commands.add(parts),
     };
-    for (signal, _) in now.traps() {
-        if base.trap(signal).is_none() {
-            add(signal, &[b"trap - ", signal]);
+    for trap in now.traps() {
+        if initial.trap(trap.signal).is_none() {
+            add(trap.signal, &[b"trap - ", trap.signal]);
         }
     }
-    for (signal, command) in base.traps() {
-        if now.trap(signal) != Some(command) {
-            add(signal, &[command]);
+    for trap in initial.traps() {
+        if now.trap(trap.signal) != Some(trap.command) {
+            add(trap.signal, &[trap.command]);
         }
     }
 }

@@ -1,20 +1,23 @@
-//! Starts a bash, has it source the file, and says why it could not.
+//! Starts a shell: starts bash, makes it load the handler's file, and finds out why that failed.
 //!
-//! Neighbours: `process.rs` is the process, `start_lines.rs` what it is given to read, `failure.rs` has the words.
+//! The three stages are types: [`Starting`] has read the driver and may wait as a standby shell, [`Loading`] is
+//! sourcing the file, and [`Shell`] is ready. `startup_script.rs` has the lines that bash reads.
 
 use std::io;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 
+use super::Shell;
 use super::channel::Channel;
 use super::failure;
 use super::forks::Forks;
-use super::kept::Kept;
-use super::observers::Watching;
+use super::kept_variables::KeptVariables;
+use super::load_report::{LoadReport, find_disabled_builtin, find_load_report};
+use super::observers::TextTraits;
 use super::process::Process;
-use super::protocol::{self, ExitTrace, Loaded};
-use super::{Shell, start_lines};
+use super::report::ExitTrace;
+use super::startup_script::{LoadNonces, load_lines, startup_lines};
 use crate::child::LaneContext;
 use crate::child::leftovers::Leftovers;
 use crate::error::{Error, Result};
@@ -25,51 +28,48 @@ use coshell_handler::{quoted, syntax_error, undefined};
 use coshell_process::processes;
 use coshell_process::sys;
 
-/// How often it is looked whether a bash that loads its handler has anything to do.
-const LOOK_EVERY: Duration = Duration::from_millis(120);
-/// After so many looks at which it had nothing to do it never will.
-const LOOKS: u32 = 4;
+/// How often we check that a bash that sources the file has something to do.
+const CHECK_INTERVAL: Duration = Duration::from_millis(120);
+/// A bash that has nothing to do at this many checks in a row will never report.
+const IDLE_CHECKS: u32 = 4;
 
-/// A shell that is started, up to where the file is sourced.
+/// A bash that reads the driver, and then waits for the lines that load the file.
 #[derive(Debug)]
 pub(crate) struct Starting<'a> {
     shell: Shell<'a>,
 }
 
-/// A shell that loads its handler.
+/// A shell that is sourcing the file.
 #[derive(Debug)]
 pub(crate) struct Loading<'a> {
     shell: Shell<'a>,
+    /// The nonce of the load report.
     nonce: String,
-    /// The file calls its handler while it is sourced.
+    /// The last line of the file, if it calls the handler.
     pub call: Option<Call>,
 }
 
 impl<'a> Starting<'a> {
-    /// Starts bash, which reads the driver meanwhile.
-    ///
-    /// # Errors
-    /// [`Error::StartShell`] when bash cannot be executed.
+    /// Starts bash, and does not wait for it.
     pub(crate) fn start(cx: LaneContext<'a>) -> Result<Self> {
         let start = || -> io::Result<Self> {
             let mut channel = Channel::open(Process::start(cx)?)?;
             let argument_zero = std::env::args().next();
             let argument_zero = argument_zero.unwrap_or_else(|| "bootstrap".to_owned());
-            let (function, nonce) = (cx.handler.label(), cx.logs.nonce());
-            let lines = start_lines::start_lines(&argument_zero, function, nonce);
-            // bash may have ended by now, for a reason that is told when it is waited for.
+            let lines = startup_lines(&argument_zero, cx.handler.label(), cx.logs.nonce());
+            // If bash has ended, the wait for its load report finds out why.
             let _ = channel.write_lines(&lines);
             let shell = Shell {
                 cx,
                 channel,
                 version: (0, 0),
-                state: None,
-                watch: None,
-                limits: None,
-                kept: Kept::default(),
+                initial_state: None,
+                proc_baseline: None,
+                initial_limits: None,
+                kept_variables: KeptVariables::default(),
                 kept_descriptors: Vec::new(),
                 forks: Forks::default(),
-                shares_response: false,
+                leftover_holds_response: false,
                 context: None,
                 leftovers: None,
                 is_damaged: false,
@@ -82,59 +82,62 @@ impl<'a> Starting<'a> {
         start().map_err(|error| Error::start_shell(&cx.config.bash, &error))
     }
 
-    /// Whether bash has not ended; lets it go on if somebody has stopped it.
+    /// Whether bash is alive. A bash that a signal has stopped goes on.
     pub(crate) fn is_alive(&mut self) -> bool {
         let child = &mut self.shell.channel.process.child;
-        // If it has ended there is none.
+        // If this fails, bash has ended.
         let _ = kill(child.pid(), Signal::SIGCONT);
         child.status().is_none()
     }
 
-    /// Has bash source the file, until [`Loading::finish`] waits for it.
+    /// Makes bash source the file. [`Loading::finish`] waits for that.
     pub(crate) fn load(self) -> Loading<'a> {
         let mut shell = self.shell;
-        let (nonce, state_mark) = (shell.channel.new_nonce(), shell.channel.new_nonce());
+        let nonces = LoadNonces {
+            load_report: shell.channel.new_nonce(),
+            first_state: shell.channel.new_nonce(),
+        };
         let (config, handler) = (shell.cx.config, shell.cx.handler);
         let file = handler.file.to_string_lossy();
         let text = std::fs::read(&handler.file).unwrap_or_default();
         let options = &config.shell_options;
-        let nonces = (&*nonce, &*state_mark);
-        let watching = Watching::of(&text, options);
-        let lines = start_lines::load_lines(&file, config.isolation, options, watching, nonces);
-        // If bash has ended the wait tells.
+        let traits = TextTraits::of(&text, options);
+        let lines = load_lines(&file, config.isolation, options, traits, &nonces);
+        // If bash has ended, the wait for its load report finds out why.
         let _ = shell.channel.write_lines(&lines);
-        shell.channel.expect_state(state_mark);
+        shell.channel.expect_state(nonces.first_state);
         let call = shape::call_at_end(&text, handler.label());
-        Loading { shell, nonce, call }
+        Loading {
+            shell,
+            nonce: nonces.load_report,
+            call,
+        }
     }
 }
 
 impl<'a> Loading<'a> {
-    /// Waits until the file is sourced, without a limit, as long as bash has something to do: the platform has one of its
-    /// own.
-    ///
-    /// # Errors
-    /// [`Error::LoadHandler`] with what was the matter with the handler; [`Error::Stopped`].
+    /// Waits until bash has sourced the file. There is no limit as long as bash has something to do: the platform has
+    /// a limit of its own. Fails with the fault of the file, or with [`Error::Stopped`].
     pub(crate) fn finish(self) -> Result<Shell<'a>> {
         let Self {
             mut shell, nonce, ..
         } = self;
         let (config, handler) = (shell.cx.config, shell.cx.handler);
         let mut limit = Limit::new(shell.cx.signals, None);
-        let loaded = match shell.channel.wait_until_loaded(&nonce, &mut limit) {
-            Ok(Waited::Loaded(loaded)) => loaded,
-            Ok(Waited::Ended) => return Err(shell.load_error()),
-            Ok(Waited::Silent) => return Err(shell.silent_error()),
+        let report = match shell.channel.wait_until_loaded(&nonce, &mut limit) {
+            Ok(LoadOutcome::Report(report)) => report,
+            Ok(LoadOutcome::Ended) => return Err(shell.load_error()),
+            Ok(LoadOutcome::Silent) => return Err(shell.silent_error()),
             Err(_) => return Err(Error::Stopped),
         };
         let syntax_error = || syntax_error(&config.bash, handler);
-        match loaded {
-            Loaded::Ready {
+        match report {
+            LoadReport::Ready {
                 status,
                 version,
                 has_shutdown,
             } => {
-                // Without `set -e` bash goes on after a syntax error.
+                // Without `set -e`, bash goes on after a syntax error.
                 if status != 0
                     && let Some(error) = syntax_error()
                 {
@@ -143,12 +146,12 @@ impl<'a> Loading<'a> {
                 shell.version = version;
                 shell.has_shutdown = has_shutdown;
             }
-            Loaded::Undefined(functions) => {
+            LoadReport::Undefined(functions) => {
                 return Err(syntax_error()
                     .unwrap_or_else(|| undefined(handler, &functions))
                     .into());
             }
-            Loaded::Unusable(cause) => return Err(unusable(handler, &cause)),
+            LoadReport::Unusable(cause) => return Err(unusable(handler, &cause)),
         }
         let pid = shell.channel.process.child.pid();
         shell.leftovers = Some(Leftovers::watch(shell.cx, Some(pid)));
@@ -157,13 +160,13 @@ impl<'a> Loading<'a> {
     }
 }
 
-/// What came of waiting for the file to be sourced.
+/// How waiting for the load report ended.
 #[derive(Debug)]
-enum Waited {
-    Loaded(Loaded),
+enum LoadOutcome {
+    Report(LoadReport),
     /// bash ended before.
     Ended,
-    /// bash has read all lines, and says nothing.
+    /// bash has read all lines and does not report.
     Silent,
 }
 
@@ -172,33 +175,33 @@ impl Channel {
         &mut self,
         nonce: &str,
         limit: &mut Limit,
-    ) -> std::result::Result<Waited, Overrun> {
-        let mut looks = 0;
+    ) -> std::result::Result<LoadOutcome, Overrun> {
+        let mut idle_checks = 0;
         loop {
-            let told = self.control_buffer.bytes();
-            if let Some((loaded, end)) = protocol::find_loaded(told, nonce) {
-                self.control_buffer.take(end);
-                return Ok(Waited::Loaded(loaded));
+            let bytes = self.control_buffer.bytes();
+            if let Some(found) = find_load_report(bytes, nonce) {
+                self.control_buffer.take(found.end);
+                return Ok(LoadOutcome::Report(found.record));
             }
-            let [has_words, has_ended] =
-                limit.wait_readable(self.control_or_exit(), Some(LOOK_EVERY))?;
-            if has_words || has_ended {
-                if !has_words || !self.read_control() {
-                    return Ok(Waited::Ended);
+            let [has_control, has_ended] =
+                limit.wait_readable(self.control_or_exit(), Some(CHECK_INTERVAL))?;
+            if has_control || has_ended {
+                if !has_control || !self.read_control() {
+                    return Ok(LoadOutcome::Ended);
                 }
-                looks = 0;
+                idle_checks = 0;
             } else if self.has_nothing_to_do() {
-                looks += 1;
-                if looks == LOOKS {
-                    return Ok(Waited::Silent);
+                idle_checks += 1;
+                if idle_checks == IDLE_CHECKS {
+                    return Ok(LoadOutcome::Silent);
                 }
             } else {
-                looks = 0;
+                idle_checks = 0;
             }
         }
     }
 
-    /// Whether bash waits for another line, or for a signal to go on.
+    /// Whether bash waits for another line, or is stopped and waits for a signal.
     fn has_nothing_to_do(&self) -> bool {
         let bash = self.process.child.pid();
         let has_read_all = sys::bytes_ready(&self.process.script) == 0;
@@ -207,16 +210,16 @@ impl Channel {
 }
 
 impl Shell<'_> {
-    /// bash takes our lines, and does not do what they say.
+    /// Why bash reads our lines but does not run them.
     fn silent_error(&mut self) -> Error {
         self.cx.logs.drain();
         let (config, handler) = (self.cx.config, self.cx.handler);
         let tail = self.cx.logs.tail();
-        let is_off = |word: &String| {
-            word == "noexec"
-                || word.starts_with('-') && !word.starts_with("--") && word.contains('n')
+        let is_noexec = |option: &String| {
+            option == "noexec"
+                || option.starts_with('-') && !option.starts_with("--") && option.contains('n')
         };
-        if config.shell_options.iter().any(is_off) {
+        if config.shell_options.iter().any(is_noexec) {
             return Error::ReadConfig {
                 variable: "COSHELL_SHELL_OPTIONS",
                 cause: "with -n (noexec) bash runs no command".to_owned(),
@@ -224,7 +227,10 @@ impl Shell<'_> {
         }
         if !self.channel.has_started() {
             let cause = reason_in_environment().unwrap_or_else(|| {
-                format!("it does not run what it is given to read{}", quoted(&tail))
+                format!(
+                    "it does not run the lines that coshell writes to it{}",
+                    quoted(&tail)
+                )
             });
             return Error::StartShell {
                 bash: config.bash.clone(),
@@ -238,16 +244,16 @@ impl Shell<'_> {
         let cause = if processes::is_stopped(self.channel.process.child.pid()) {
             format!("bash was stopped by a signal while it sourced {file}")
         } else if tail.is_empty() {
-            format!("bash runs no command after {file}: does it say `set -n`?")
+            format!("bash runs no command after {file}: does the file use `set -n`?")
         } else {
-            format!("bash does not run what it is given to read after {file}")
+            format!("bash runs no command after {file}")
         };
         handler
             .fault_at("Runtime.HandlerFileFailed", &cause, Vec::new(), &tail)
             .into()
     }
 
-    /// What the file has done so that bash cannot do what it is told, by what bash says of that.
+    /// What the file has done to make its shell unusable, if a message of bash in the log shows it.
     fn known_cause(&self, tail: &str) -> Option<String> {
         const CAUSES: [(&str, &str); 4] = [
             (": restricted", "it restricts its shell (set -r)"),
@@ -261,16 +267,18 @@ impl Shell<'_> {
             ),
             (
                 "maximum function nesting level exceeded",
-                "it allows too few functions within each other (FUNCNEST)",
+                "it sets FUNCNEST too low",
             ),
         ];
-        let said = CAUSES
+        // The messages are about our lines and the driver, which bash reads as /dev/fd/77 and /dev/fd/78.
+        let logged = CAUSES
             .iter()
-            .find(|(words, _)| tail.contains("/dev/fd/7") && tail.contains(words));
-        let said = said.map(|(_, cause)| (*cause).to_owned());
-        protocol::disabled(self.channel.control_buffer.bytes()).or(said)
+            .find(|(message, _)| tail.contains("/dev/fd/7") && tail.contains(message));
+        let logged = logged.map(|(_, cause)| (*cause).to_owned());
+        find_disabled_builtin(self.channel.control_buffer.bytes()).or(logged)
     }
 
+    /// Why bash ended while it started or sourced the file.
     fn load_error(&mut self) -> Error {
         let mut limit = Limit::new(self.cx.signals, None);
         let status = self.channel.wait_for_exit(&mut limit);
@@ -284,15 +292,15 @@ impl Shell<'_> {
             let bash = self.cx.config.bash.clone();
             return Error::StartShell { bash, cause };
         }
-        // Killed, or another program by now: then it had no last words.
-        let silent = ExitTrace {
+        // Without an exit trace, bash was killed, or became another program.
+        let no_place = ExitTrace {
             kind: "exited".to_owned(),
             ..ExitTrace::default()
         };
-        let words = self.channel.exit_trace();
-        let words = words.or_else(|| self.channel.has_started().then_some(silent));
+        let trace = self.channel.find_exit_trace();
+        let trace = trace.or_else(|| self.channel.has_started().then_some(no_place));
         let (config, handler) = (self.cx.config, self.cx.handler);
-        failure::load_failed(config, handler, status, words, &self.cx.logs.tail())
+        failure::load_failed(config, handler, status, trace, &self.cx.logs.tail())
     }
 }
 
@@ -303,16 +311,18 @@ fn unusable(handler: &Handler, cause: &str) -> Error {
         .into()
 }
 
-/// What in our environment keeps bash from running what it is given to read.
+/// What in our environment keeps bash from running its script.
 fn reason_in_environment() -> Option<String> {
     std::env::vars_os().find_map(|(name, value)| {
         let (name, value) = (name.to_string_lossy(), value.to_string_lossy());
         if name == "SHELLOPTS" && value.split(':').any(|option| option == "noexec") {
-            return Some("the environment variable SHELLOPTS has noexec: bash runs no command".to_owned());
+            return Some(
+                "the environment variable SHELLOPTS has noexec: bash runs no command".to_owned(),
+            );
         }
         let function = name.strip_prefix("BASH_FUNC_")?.strip_suffix("%%")?;
         Some(format!(
-            "the environment exports a function {function} ({name}), which takes the place of the builtin"
+            "the environment exports a function {function} ({name}), which replaces the builtin"
         ))
     })
 }

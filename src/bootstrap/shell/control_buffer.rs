@@ -1,8 +1,7 @@
-//! What bash wrote to its control pipe, and nobody has taken yet.
+//! The bytes that bash has written to its control pipe, and that have not been used yet.
 //!
-//! Any process that has the pipe can write to it, as much as it likes, and the words that are waited for stand
-//! somewhere among that. So each byte is looked through once for each word, and what is too old to belong to a
-//! word that comes now is dropped.
+//! Any process that has the pipe can write to it, as much as it likes, between the records that we wait for. So each
+//! search looks at a byte only once, and the buffer drops bytes that are too old to belong to a new record.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -11,14 +10,13 @@ use memchr::memmem;
 
 use coshell_process::sys;
 
-/// More than the longest report or request has, the words before it included.
+/// More than the longest report or request, with everything that belongs in front of it.
 const MAX_BYTES: usize = 1024 * 1024;
-/// What is read at once at most, if there is so much.
+/// A read stops after this much, even if the pipe holds more.
 const MAX_READ_BYTES: usize = 64 * 1024;
-/// Words that are looked for at the same time.
+/// How many searches the buffer remembers; the oldest is forgotten first.
 const MAX_SEARCHES: usize = 4;
 
-/// The bytes, and how far they have been looked through.
 #[derive(Debug, Default)]
 pub(crate) struct ControlBuffer {
     bytes: Vec<u8>,
@@ -26,28 +24,25 @@ pub(crate) struct ControlBuffer {
     has_dropped: bool,
 }
 
-/// A word, and where it may begin at the earliest.
+/// How far the buffer has been searched for some bytes.
 #[derive(Debug)]
 struct Search {
-    word: Vec<u8>,
+    needle: Vec<u8>,
+    /// The first index at which they may begin.
     from: usize,
 }
 
 impl ControlBuffer {
-    /// All that is there.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Whether some was dropped because there was too much.
+    /// Whether bytes were dropped because there were too many.
     pub(crate) fn has_dropped(&self) -> bool {
         self.has_dropped
     }
 
-    /// Waits until there is something, and reads it; 0 if the pipe is closed.
-    ///
-    /// # Errors
-    /// The system's.
+    /// Blocks until the pipe has something, and reads it. Returns 0 at the end of the pipe.
     pub(crate) fn read(&mut self, pipe: &mut File) -> io::Result<usize> {
         let mut piece = [0; 4096];
         let mut total = 0;
@@ -67,43 +62,46 @@ impl ControlBuffer {
     fn push(&mut self, piece: &[u8]) {
         self.bytes.extend_from_slice(piece);
         if self.bytes.len() > MAX_BYTES {
-            // Half of it at once: to move the rest each time would cost more than to read it.
+            // Half of the buffer at once: moving the rest for every piece would cost more than reading it.
             self.take(self.bytes.len() - MAX_BYTES / 2);
             self.has_dropped = true;
         }
     }
 
-    /// Where `word` is for the first time.
-    pub(crate) fn find(&mut self, word: &[u8]) -> Option<usize> {
-        let known = self.searches.iter().position(|search| search.word == word);
-        let at = known.unwrap_or_else(|| {
+    /// The index at which `needle` begins for the first time.
+    pub(crate) fn find(&mut self, needle: &[u8]) -> Option<usize> {
+        let known = self
+            .searches
+            .iter()
+            .position(|search| search.needle == needle);
+        let index = known.unwrap_or_else(|| {
             if self.searches.len() == MAX_SEARCHES {
                 self.searches.remove(0);
             }
             self.searches.push(Search {
-                word: word.to_vec(),
+                needle: needle.to_vec(),
                 from: 0,
             });
             self.searches.len() - 1
         });
-        let search = &mut self.searches[at];
-        let found = memmem::find(&self.bytes[search.from..], word);
+        let search = &mut self.searches[index];
+        let found = memmem::find(&self.bytes[search.from..], needle);
         let found = found.map(|found| search.from + found);
-        // The beginning of the word may be there by now.
-        let end = (self.bytes.len() + 1).saturating_sub(word.len());
+        // The last bytes may be the beginning of the needle.
+        let end = (self.bytes.len() + 1).saturating_sub(needle.len());
         search.from = found.unwrap_or(search.from.max(end));
         found
     }
 
-    /// Looks for `word` from `at` on from now on.
-    pub(crate) fn pass(&mut self, word: &[u8], at: usize) {
+    /// Makes further searches for `needle` begin at `index`.
+    pub(crate) fn pass(&mut self, needle: &[u8], index: usize) {
         let mut searches = self.searches.iter_mut();
-        if let Some(search) = searches.find(|search| search.word == word) {
-            search.from = at;
+        if let Some(search) = searches.find(|search| search.needle == needle) {
+            search.from = index;
         }
     }
 
-    /// Takes out the first `count`.
+    /// Removes the first `count` bytes.
     pub(crate) fn take(&mut self, count: usize) -> Vec<u8> {
         for search in &mut self.searches {
             search.from = search.from.saturating_sub(count);
@@ -117,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn word_is_found_however_it_comes() {
+    fn needle_is_found_however_its_bytes_arrive() {
         let text = b"noise word noise";
         for split in 0..text.len() {
             let mut buffer = ControlBuffer::default();
@@ -131,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn word_is_found_behind_what_was_taken_and_passed() {
+    fn needle_is_found_behind_what_was_taken_and_passed() {
         let mut buffer = ControlBuffer::default();
         buffer.push(b"one word, two wo");
         assert_eq!(buffer.find(b"word"), Some(4));
@@ -144,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_has_a_bound_and_the_last_word_is_found() {
+    fn buffer_is_bounded_and_still_finds_what_comes_last() {
         let mut buffer = ControlBuffer::default();
         for _ in 0..20_000 {
             buffer.push(&[b'x'; 4096]);

@@ -1,17 +1,18 @@
-//! What a bash reads when it starts: the driver's two halves, and the lines that source the file.
+//! Builds what bash reads when it starts: the two halves of the driver, and the lines that load the handler's file.
 //!
-//! Pure functions over text. Neighbour: `protocol.rs` has what passes afterwards.
+//! The files in `runtime-scripts` are compiled in. Here they lose their comments, and get the right call of the
+//! handler.
 
 use std::fmt::Write;
 
-use super::observers::Watching;
+use super::observers::TextTraits;
 use super::protocol::{INHERITED_DRIVER, INHERITED_SCRIPT};
 use crate::config::Isolation;
 use coshell_handler::Delivery;
 use coshell_handler::bash::{quote, without_comments};
 
-/// The driver, as bash reads it when it starts. It calls the handler with the event, if that is an argument.
-pub(crate) fn driver(isolation: Isolation, delivery: Delivery) -> String {
+/// The half of the driver that bash reads when it starts. It passes the event to the handler if that is an argument.
+pub(crate) fn driver_text(isolation: Isolation, delivery: Delivery) -> String {
     let state = match isolation {
         Isolation::Restore => include_str!("../../../runtime-scripts/restore.bash"),
         Isolation::None | Isolation::Subshell | Isolation::Process => {
@@ -19,29 +20,29 @@ pub(crate) fn driver(isolation: Isolation, delivery: Delivery) -> String {
         }
     };
     let driver = include_str!("../../../runtime-scripts/driver.bash");
-    // The last line of the driver says that all has been read.
+    // The last line of the driver reports that bash has read everything, so it stays the last one.
     let (most, last) = driver
         .rsplit_once("\nbuiltin printf")
         .unwrap_or((driver, ""));
     let mut text = without_comments(&format!("{most}\n{state}\nbuiltin printf{last}"));
     if !delivery.is_argument() {
-        for at in 1..=3 {
+        for index in 1..=3 {
             let call = |argument: &str| format!("\"$__driver_function\"{argument} <&61");
-            let argument = format!(" \"${{__driver_arguments[{at}]}}\"");
+            let argument = format!(" \"${{__driver_arguments[{index}]}}\"");
             text = text.replace(&call(&argument), &call(""));
         }
     }
     text
 }
 
-/// The driver's other half, which bash reads when it first needs it.
-pub(crate) fn rare(function: &str, delivery: Delivery) -> String {
+/// The half of the driver that bash reads when it first needs it.
+pub(crate) fn rare_text(function: &str, delivery: Delivery) -> String {
     let text = without_comments(concat!(
         include_str!("../../../runtime-scripts/seldom.bash"),
         include_str!("../../../runtime-scripts/lambda.bash"),
         include_str!("../../../runtime-scripts/subshell.bash")
     ));
-    // So that a trap that shows its command shows the one that anybody would have written.
+    // The call looks as a user would write it, for a trap that shows its command.
     let name = if is_plain_name(function) {
         function
     } else {
@@ -57,7 +58,7 @@ pub(crate) fn rare(function: &str, delivery: Delivery) -> String {
     body_to_variable(&text, "__driver_fork")
 }
 
-/// `text` with the body of the function `name` also in a variable of that name, for `eval`.
+/// Adds to `text` a variable `name` with the body of the function `name`, for `eval`.
 fn body_to_variable(text: &str, name: &str) -> String {
     let parts = text
         .split_once(&format!("\n{name}() {{"))
@@ -73,7 +74,7 @@ fn body_to_variable(text: &str, name: &str) -> String {
     format!("{before}{function}builtin readonly {name}={body}\n{after}")
 }
 
-/// Whether bash takes `name` for nothing but the name of a command, wherever it reads it.
+/// Whether `name` needs no quotes where a command begins.
 fn is_plain_name(name: &str) -> bool {
     const RESERVED: [&str; 20] = [
         "if", "then", "elif", "else", "fi", "time", "for", "in", "until", "while", "do", "done",
@@ -83,75 +84,91 @@ fn is_plain_name(name: &str) -> bool {
     name.bytes().all(is_part) && !name.is_empty() && !RESERVED.contains(&name)
 }
 
-/// The lines that start the driver. `argument_zero` is what `$0` is, `log_mark` what `lambda_log` puts
-/// before its messages.
-pub(crate) fn start_lines(argument_zero: &str, function: &str, log_mark: Option<&str>) -> String {
-    // `set -x` is for the file.
+/// The lines that make bash read the driver. `argument_zero` becomes `$0`. `lambda_log` marks messages with
+/// `log_nonce`.
+pub(crate) fn startup_lines(
+    argument_zero: &str,
+    function: &str,
+    log_nonce: Option<&str>,
+) -> String {
+    // `set -x` in SHELLOPTS is for the file, and not for the driver.
     let is_traced = std::env::var("SHELLOPTS").is_ok_and(|names| names.contains("xtrace"));
     let quiet = if is_traced {
         "{ \\builtin set +x; } 2>/dev/null\n"
     } else {
         ""
     };
-    let nonce = log_mark.map(|nonce| format!("__driver_log_mark={nonce} "));
+    let log_nonce = log_nonce.map(|nonce| format!("__driver_log_mark={nonce} "));
     format!(
         "{quiet}{}__driver_function={} BASH_ARGV0={}\n\
          . /dev/fd/{INHERITED_DRIVER}\n\
          exec {INHERITED_DRIVER}<&- {INHERITED_SCRIPT}<&-\n",
-        nonce.unwrap_or_default(),
+        log_nonce.unwrap_or_default(),
         quote(function),
         quote(argument_zero),
     )
 }
 
-/// The lines that set the options, and source the file. If it may set an ERR trap, functions inherit one only if it says so;
-/// if it may watch each command, what it then shows of ours is thrown away. `nonces` are those of what says that it is
-/// loaded, and of the first state.
+/// The nonces of the two records that loading a file brings.
+#[derive(Debug)]
+pub(crate) struct LoadNonces {
+    pub load_report: String,
+    pub first_state: String,
+}
+
+/// The lines that set the options, and load the handler's file.
+///
+/// If the file names the ERR trap, functions inherit one only if the file says so. If the file may show each command,
+/// the output of that is discarded until the file is loaded.
 pub(crate) fn load_lines(
     file: &str,
     isolation: Isolation,
     options: &[String],
-    watching: Watching,
-    nonces: (&str, &str),
+    traits: TextTraits,
+    nonces: &LoadNonces,
 ) -> String {
     let mut lines = String::new();
-    if watching.errors {
+    if traits.names_err_trap {
         lines.push_str("__driver_own_errors=1\nbuiltin set +E\n");
     }
     if !options.is_empty() {
-        let words: Vec<_> = options.iter().map(|word| quote(word)).collect();
+        let options: Vec<_> = options.iter().map(|option| quote(option)).collect();
         let _ = writeln!(
             lines,
             "builtin set {} || __driver_seldom __driver_refuse_options",
-            words.join(" ")
+            options.join(" ")
         );
     }
-    let (nonce, state_mark) = nonces;
-    // On one line with what follows, `set -v` does not show that.
-    let end = if watching.commands { ";" } else { "\n" };
-    // For good: what bash sets aside meanwhile, at 10 and up, the file may close.
+    // `set -v` does not show the rest of the line on which it is switched on.
+    let end = if traits.may_show_commands { ";" } else { "\n" };
+    // A permanent redirection. For a temporary one bash keeps the old descriptor at 10 or above; the file may close
+    // that.
     let _ = write!(lines, "\\exec >&2\n. {}{end}", quote(file));
-    // Functions do not see an ERR trap that they do not inherit.
-    let traps = if watching.errors {
+    // `__driver_loaded` is a function, and would not see an ERR trap that functions do not inherit.
+    let show_traps = if traits.names_err_trap {
         "\\builtin trap -p ERR >&66; "
     } else {
         ""
     };
-    let hidden = match isolation {
-        _ if !watching.builtin => "",
+    let hide_builtin = match isolation {
+        _ if !traits.defines_builtin => "",
         Isolation::Restore | Isolation::Subshell => "\\__driver_hide_builtin; ",
-        Isolation::None | Isolation::Process => "\\__driver_hide_builtin lives-on; ",
+        Isolation::None | Isolation::Process => "\\__driver_hide_builtin no-forks; ",
     };
-    let nowhere = if watching.commands {
+    let discard = if traits.may_show_commands {
         " >/dev/null 2>&1"
     } else {
         ""
     };
+    let LoadNonces {
+        load_report,
+        first_state,
+    } = nonces;
     let _ = writeln!(
         lines,
-        "{{ __driver_exit=$?; {hidden}{traps}\\__driver_loaded {nonce} \"$__driver_exit\"; }}{nowhere}\n\
+        "{{ __driver_exit=$?; {hide_builtin}{show_traps}\\__driver_loaded {load_report} \"$__driver_exit\"; }}{discard}\n\
          \\builtin declare -F exec >/dev/null && \\__driver_redirect '>&63' || \\exec >&63\n\
-         \\,,, {state_mark} first"
+         \\,,, {first_state} first"
     );
     lines
 }

@@ -1,6 +1,6 @@
-//! What the system holds of a process that a handler may have changed: limits, priority, processors.
+//! The limits, the priority and the processors of bash, which a handler may change.
 //!
-//! Read and put back from outside, without bash. What may not be raised again costs a fresh shell.
+//! We read and restore them from outside, without bash. A limit that cannot be raised again costs a fresh shell.
 
 use std::fs;
 
@@ -9,18 +9,18 @@ use nix::unistd::Pid;
 
 use coshell_process::sys;
 
-/// What the system holds of one process; `None` where it does not say.
+/// The limits of one process; `None` for what the system does not show.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Limits {
+pub(crate) struct ProcessLimits {
     resources: [Option<sys::Limit>; sys::LIMITS],
     nice: Option<i32>,
     processors: Option<CpuSet>,
-    /// How readily it is killed when there is no memory left; `proc_pid_oom_score_adj(5)`.
+    /// How likely the system kills the process when memory runs out; `proc_pid_oom_score_adj(5)`.
     oom_score: Option<String>,
 }
 
-impl Limits {
-    /// What the process `pid` has now.
+impl ProcessLimits {
+    /// The limits that the process `pid` has now.
     pub(crate) fn of(pid: Pid) -> Self {
         Self {
             resources: std::array::from_fn(|resource| sys::limit(pid, resource).ok()),
@@ -30,10 +30,7 @@ impl Limits {
         }
     }
 
-    /// Gives the process `pid` these again, where it has others.
-    ///
-    /// # Errors
-    /// Which of them cannot be had any more.
+    /// Gives the process `pid` these limits again. Fails with the one that it cannot get, and the system's words.
     pub(crate) fn restore(&self, pid: Pid) -> Result<(), String> {
         let now = Self::of(pid);
         if *self == now {
@@ -57,13 +54,13 @@ impl Limits {
             && now.processors.as_ref() != Some(processors)
         {
             let set = sched_setaffinity(pid, processors);
-            set.map_err(|error| format!("the processors that it may use: {error}"))?;
+            set.map_err(|error| format!("the CPU affinity: {error}"))?;
         }
         if let Some(score) = &self.oom_score
             && now.oom_score.as_ref() != Some(score)
         {
             let written = fs::write(oom_score_file(pid), score);
-            written.map_err(|error| format!("its oom_score_adj: {error}"))?;
+            written.map_err(|error| format!("oom_score_adj: {error}"))?;
         }
         Ok(())
     }

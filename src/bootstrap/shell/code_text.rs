@@ -1,0 +1,53 @@
+//! Takes apart bash code, from `declare -f` or from a file. The result is just good enough for looking for words.
+
+use memchr::memmem;
+
+/// The words of a text: letters, digits and underscores, whatever stands between them.
+pub(super) fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    text.split(move |byte| !is_part(byte))
+        .filter(|word| !word.is_empty())
+}
+
+/// The places in a text where a statement may begin: lines, and what follows a semicolon or a brace.
+pub(super) fn statements(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let parts = text.split(|byte| matches!(byte, b'\n' | b';' | b'{'));
+    parts.map(<[u8]>::trim_ascii_start)
+}
+
+/// The text that follows each `name` that stands alone and has something behind it.
+pub(super) fn text_after<'a>(
+    text: &'a [u8],
+    name: &'static [u8],
+) -> impl Iterator<Item = &'a [u8]> {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-./".contains(byte);
+    memmem::find_iter(text, name).filter_map(move |index| {
+        let is_whole = !text[..index].last().is_some_and(is_part);
+        let rest = &text[index + name.len()..];
+        (is_whole && matches!(rest.first(), Some(b' ' | b'\t'))).then_some(rest)
+    })
+}
+
+/// The arguments of a command, without quotes, up to the end of the command.
+pub(super) fn arguments(text: &[u8]) -> Vec<Vec<u8>> {
+    let mut found = Vec::new();
+    let mut word: Option<Vec<u8>> = None;
+    let mut quote = None;
+    let mut bytes = text.iter().copied();
+    while let Some(byte) = bytes.next() {
+        match (quote, byte) {
+            (Some(end), byte) if byte == end => quote = None,
+            (Some(b'\''), byte) => word.get_or_insert_default().push(byte),
+            (_, b'\\') => word.get_or_insert_default().extend(bytes.next()),
+            (None, b'\'' | b'"') => {
+                quote = Some(byte);
+                word.get_or_insert_default();
+            }
+            (None, b' ' | b'\t') => found.extend(word.take()),
+            (None, b';' | b'&' | b'|' | b')' | b'\n') => break,
+            (_, byte) => word.get_or_insert_default().push(byte),
+        }
+    }
+    found.extend(word);
+    found
+}

@@ -1,0 +1,103 @@
+//! The variables of an invocation that rarely change, and the content of file 60.
+//!
+//! Setting a variable costs bash time. So the driver sets these only when they have changed.
+
+use crate::child::arguments::{Arguments, Separator, push_field};
+use crate::invocation::{Invocation, variable};
+
+/// The variables of an invocation that rarely change, as bash last got them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Context {
+    /// The values of [`variable::CONTEXT`]; empty if the header was absent.
+    pub values: [String; 4],
+    /// Whether there was a trace header.
+    pub has_trace: bool,
+    /// Whether there was a deadline.
+    pub has_deadline: bool,
+}
+
+impl Context {
+    /// The context that `invocation` needs.
+    pub(crate) fn of(invocation: &Invocation) -> Self {
+        let values = invocation.context_values();
+        Self {
+            values: values.map(|value| value.unwrap_or_default().to_owned()),
+            has_trace: invocation.trace_id.is_some(),
+            has_deadline: invocation.deadline_ms.is_some(),
+        }
+    }
+
+    /// The field of the state that the driver writes if the variables have these values.
+    pub(crate) fn state_field(&self) -> String {
+        let set = |is_set: bool| if is_set { "set" } else { "" };
+        format!(
+            "{}|{}|{}",
+            set(self.has_deadline),
+            set(self.has_trace),
+            self.values.join("|")
+        )
+    }
+
+    /// Whether `invocation` needs the same context, so that it need not be sent. Allocates nothing.
+    pub(crate) fn matches(&self, invocation: &Invocation) -> bool {
+        let headers = invocation.context_values();
+        let same = |(value, header): (&String, Option<&str>)| value == header.unwrap_or_default();
+        self.has_trace == invocation.trace_id.is_some()
+            && self.has_deadline == invocation.deadline_ms.is_some()
+            // `,d` does not set the trace: without a deadline the trace is part of the context.
+            && (self.has_deadline || !self.has_trace)
+            && self.values.iter().zip(headers).all(same)
+    }
+}
+
+/// The content of file 60 for one invocation:
+/// `[name NUL value NUL]... request id NUL [deadline NUL [trace NUL]] event NUL`.
+///
+/// bash reads exactly these fields, so the rest of a longer, earlier invocation behind them does no harm. `context` is
+/// there only if it changed.
+pub(crate) fn arguments<'a>(
+    invocation: &'a Invocation,
+    context: Option<&Context>,
+    separator: Separator,
+) -> Arguments<'a> {
+    let end = separator.byte();
+    let mut head = Vec::with_capacity(256);
+    if let Some(context) = context {
+        push_context(&mut head, context, invocation, end);
+    }
+    push_field(&mut head, &invocation.request_id, end);
+    if let Some(deadline) = &invocation.deadline_ms {
+        push_field(&mut head, deadline, end);
+        if let Some(trace) = &invocation.trace_id {
+            push_field(&mut head, trace, end);
+        }
+    }
+    Arguments {
+        head,
+        event: invocation.argument(),
+        end: vec![end],
+    }
+}
+
+/// The content of file 60 for [`CONTEXT_LINE`](super::protocol::CONTEXT_LINE) alone: `[name NUL value NUL]...`.
+pub(crate) fn context_arguments<'a>(context: &Context, invocation: &Invocation) -> Arguments<'a> {
+    let mut head = Vec::new();
+    push_context(&mut head, context, invocation, Separator::Nul.byte());
+    Arguments {
+        head,
+        event: Vec::new().into(),
+        end: Vec::new(),
+    }
+}
+
+fn push_context(head: &mut Vec<u8>, context: &Context, invocation: &Invocation, end: u8) {
+    let values = context.values.iter().map(String::as_str);
+    let trace = invocation.trace_id.as_deref().unwrap_or_default();
+    let deadline = invocation.deadline_ms.as_deref().unwrap_or_default();
+    let pairs = variable::CONTEXT.into_iter().zip(values);
+    let pairs = pairs.chain(variable::TRACE.map(|name| (name, trace)));
+    for (name, value) in pairs.chain([(variable::DEADLINE, deadline)]) {
+        push_field(head, name, end);
+        push_field(head, value, end);
+    }
+}

@@ -1,0 +1,140 @@
+//! The variables that `lambda_keep` names, with their values: a fresh shell gets them from the shell that it replaces.
+
+use std::collections::BTreeMap;
+
+use super::command_list::{expands_aliases, without_aliases};
+use super::state::ShellState;
+use super::state_text::{Fields, VariableRanges, split_commands};
+use coshell_handler::bash::quote;
+
+/// `fd:NAME` also keeps the open descriptors whose numbers the variable NAME holds.
+const DESCRIPTORS: &str = "fd:";
+
+/// The kept variables, as a shell last showed them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct KeptVariables {
+    /// The arguments of `lambda_keep`.
+    names: Vec<String>,
+    /// The lines that set each variable. A variable without lines is unset.
+    set_lines: BTreeMap<String, Vec<u8>>,
+}
+
+impl KeptVariables {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    pub(crate) fn contains(&self, variable: &[u8]) -> bool {
+        let mut names = self.names.iter();
+        names.any(|name| without_prefix(name).as_bytes() == variable)
+    }
+
+    /// Remembers the values in the state of a live shell.
+    pub(crate) fn remember(&mut self, state: &ShellState) {
+        if state.kept_names.is_empty() && self.names.is_empty() {
+            return;
+        }
+        self.names.clone_from(&state.kept_names);
+        self.set_lines.clear();
+        for name in &self.names {
+            if let Some(variable) = state.variable(name.as_bytes()) {
+                self.set_lines.insert(name.clone(), variable.set_lines());
+            }
+        }
+    }
+
+    /// Remembers the values that a fork showed when it ended, if it did.
+    pub(crate) fn remember_shown(&mut self, shown: &[u8]) {
+        if let Some(kept) = read_last_record(shown) {
+            *self = kept;
+        }
+    }
+
+    /// The numbers of the descriptors that stay open.
+    pub(crate) fn descriptors(&self, state: &ShellState) -> Vec<i32> {
+        let names = self.names.iter();
+        let names = names.filter_map(|name| name.strip_prefix(DESCRIPTORS));
+        names
+            .filter_map(|name| state.variable(name.as_bytes()))
+            .flat_map(|variable| {
+                // `declare -- db="10"`, `declare -a both=([0]="63" [1]="60")`: every second piece stands in quotes.
+                let pieces = variable.declaration.split(|byte| *byte == b'"');
+                let quoted = pieces.skip(1).step_by(2);
+                let texts = quoted.filter_map(|text| str::from_utf8(text).ok());
+                texts.filter_map(|text| text.parse().ok())
+            })
+            .collect()
+    }
+
+    /// The commands that set these variables in another shell, whose initial state is `initial`. A variable that its
+    /// file has made readonly keeps the file's value.
+    pub(crate) fn commands(&self, initial: Option<&ShellState>) -> Vec<u8> {
+        let mut text = Vec::new();
+        for name in self
+            .names
+            .iter()
+            .filter(|name| !name.starts_with(DESCRIPTORS))
+        {
+            let variable = initial.and_then(|state| state.variable(name.as_bytes()));
+            if variable.is_some_and(|variable| variable.has_attribute(b'r')) {
+                continue;
+            }
+            // `unset -n` unsets a reference itself, and not the variable that it refers to.
+            let unset = format!("\\builtin unset -n {name}\n\\builtin unset -v {name}\n");
+            text.extend_from_slice(unset.as_bytes());
+            if let Some(lines) = self.set_lines.get(name) {
+                text.extend_from_slice(lines);
+            }
+        }
+        // The old shell's descriptors are gone. Only the file of the fresh shell can have opened some again.
+        let own = initial.map_or(&[][..], |state| &state.kept_names);
+        let names = self.names.iter();
+        let names = names.filter(|name| !name.starts_with(DESCRIPTORS) && !own.contains(name));
+        let names: Vec<_> = own.iter().chain(names).map(|name| quote(name)).collect();
+        text.extend_from_slice(format!("__driver_kept=({})\n", names.join(" ")).as_bytes());
+        let has_aliases = initial.is_some_and(expands_aliases);
+        without_aliases(&text, has_aliases, has_aliases)
+    }
+}
+
+fn without_prefix(name: &str) -> &str {
+    name.strip_prefix(DESCRIPTORS).unwrap_or(name)
+}
+
+/// Reads the last of the records `kept NUL NAME NUL ... NUL declarations NUL` that a fork wrote.
+fn read_last_record(bytes: &[u8]) -> Option<KeptVariables> {
+    let mut fields = Fields::new(bytes, 0);
+    let mut last = None;
+    while let Some(tag) = fields.next() {
+        if &bytes[tag] != b"kept" {
+            continue;
+        }
+        let names = fields.names()?;
+        let text = &bytes[fields.next()?];
+        let set_lines = split_commands(text).filter_map(|command| {
+            let variable = VariableRanges::find(text, command)?;
+            let variable = variable.of(text);
+            let name = String::from_utf8_lossy(variable.name).into_owned();
+            Some((name, variable.set_lines()))
+        });
+        last = Some(KeptVariables {
+            names,
+            set_lines: set_lines.collect(),
+        });
+    }
+    last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_record_of_a_fork_counts() {
+        let bytes = b"kept\0a\0\0declare -- a=\"1\"\n\0kept\0a\0b\0\0declare -- a=\"2\"\ndeclare -A b=([x]=\"y\" )\n\0";
+        let kept = read_last_record(bytes).unwrap_or_default();
+        assert_eq!(kept.names, ["a", "b"]);
+        assert_eq!(kept.set_lines["a"], b"builtin declare -- a=\"2\"\n");
+        assert_eq!(kept.set_lines.len(), 2);
+    }
+}

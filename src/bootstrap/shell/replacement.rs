@@ -1,0 +1,108 @@
+//! Replaces a shell that has ended or cannot be restored.
+//!
+//! A standby shell shortens this: it is started early and has read the driver, so it only sources the handler's file.
+//! The fresh shell gets the kept variables of the old one; all others start anew.
+
+use super::clean_up::RestoreOutcome;
+use super::context::{Context, context_arguments};
+use super::protocol;
+use super::{Shell, Starting};
+use crate::error::Result;
+use crate::invocation::Invocation;
+use coshell_process::sys;
+
+impl Shell<'_> {
+    /// Ends the shell, and puts a fresh one in its place. Fails if none starts.
+    pub(super) fn replace(&mut self) -> Result<()> {
+        // Leftover processes go on without their shell. What they print belongs to their own invocation.
+        let has_leftovers = self
+            .leftovers
+            .as_ref()
+            .is_some_and(|leftovers| !leftovers.all().is_empty());
+        self.channel.process.child.kill();
+        self.cx.logs.drain();
+        // Output that came after the response was read is from a process that may have ended by now.
+        if (has_leftovers || sys::bytes_ready(&self.channel.process.response) > 0)
+            && let Ok(pipe) = self.channel.process.response.try_clone()
+        {
+            self.cx.logs.forward_leftover(pipe);
+        }
+        if has_leftovers && let Ok(pipe) = self.channel.process.control.try_clone() {
+            self.cx.logs.forward_leftover(pipe);
+        }
+        // With the same log pipe, their lines would count as lines of the next invocation.
+        if has_leftovers && self.cx.logs.open_new_pipe().is_ok() {
+            self.standby = None;
+        }
+        let standby = self.standby.take();
+        let standby = standby.and_then(|mut standby| standby.is_alive().then_some(standby));
+        let starting = match standby {
+            Some(standby) => *standby,
+            None => Starting::start(self.cx)?,
+        };
+        let mut fresh = starting.load().finish()?;
+        fresh.kept_variables = std::mem::take(&mut self.kept_variables);
+        fresh.forks = self.forks.for_another_shell();
+        *self = fresh;
+        Ok(())
+    }
+
+    /// Makes a fresh shell do everything that the next invocation would have to wait for: it shows its state, gets
+    /// the kept variables and those of the context, or makes a fork.
+    pub(super) fn prime(&mut self, invocation: &Invocation) {
+        let is_ready = self.is_in_initial_state() && self.give_kept();
+        if !self.is_forked() && is_ready {
+            let context = Context::of(invocation);
+            let arguments = context_arguments(&context, invocation);
+            let sent = self
+                .channel
+                .put(&arguments, b"")
+                .and_then(|()| self.channel.write_lines(protocol::CONTEXT_LINE))
+                .and_then(|()| self.channel.request_state_after(b"", b""));
+            self.context = sent.ok().map(|()| context);
+        }
+        // A shell that cannot show its state still serves one invocation, and is replaced again.
+        self.is_damaged = !is_ready
+            || if self.is_forked() {
+                !self.make_fork()
+            } else {
+                !matches!(self.restore_state(), RestoreOutcome::Restored)
+            };
+    }
+
+    /// Starts a standby shell. This happens after an answer, so that the init does not pay for it, and never while
+    /// another shell is starting.
+    pub(super) fn start_standby(&mut self) {
+        let config = self.cx.config;
+        if !config.keeps_standby || self.standby.is_some() {
+            return;
+        }
+        match Starting::start(self.cx) {
+            Ok(standby) => self.standby = Some(Box::new(standby)),
+            Err(error) => {
+                config
+                    .log
+                    .warn(format_args!("cannot start the standby shell: {error}"));
+            }
+        }
+    }
+
+    /// Remembers the kept variables of a shell that is about to be replaced.
+    pub(super) fn remember_kept(&mut self) {
+        let is_pending =
+            self.channel.is_state_pending() || self.channel.request_state_after(b"", b"").is_ok();
+        if is_pending && let Some(now) = self.channel.wait_for_state() {
+            self.kept_variables.remember(&now);
+        }
+    }
+
+    /// Gives a fresh shell the kept variables.
+    fn give_kept(&mut self) -> bool {
+        if self.kept_variables.is_empty() {
+            return true;
+        }
+        let commands = self.kept_variables.commands(self.initial_state.as_ref());
+        // A shell that has shown its state has read the commands, so file 60 may be written again.
+        self.channel.request_state_after(b"", &commands).is_ok() && self.is_in_initial_state()
+    }
+}

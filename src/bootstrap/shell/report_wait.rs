@@ -1,0 +1,329 @@
+//! Waits for the report of a running call, and reads its response.
+//!
+//! Each wake-up takes processor time from the handler. So a short response is not read until the report has arrived,
+//! and a long one is read in large pieces. The wait also notices that a report can never arrive, because bash has
+//! ended or cannot run the driver any more.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use nix::sys::wait::WaitStatus;
+
+use super::channel::Channel;
+use super::protocol;
+use super::report::{self, Located, Report, ReportInStdout};
+use super::response_request::{MAX_REQUEST_BYTES, RESPOND, find_response_request};
+use crate::child::RESPONSE_READ_DELAY;
+use crate::response::Response;
+use crate::wait::{Limit, Overrun};
+use coshell_process::sys;
+
+/// How often we check, while a handler runs, that bash still has lines to read.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// At least this much of what `trap -p` prints is searched for its end, ` EXIT\n`.
+const MAX_TRAP_END: usize = 16;
+/// A report in the response may arrive in two pieces. So this much of what came before is searched again.
+const SEARCH_OVERLAP: usize = 4096;
+
+/// How waiting for a report ended.
+#[derive(Debug)]
+pub(crate) enum WaitOutcome {
+    /// The report came, and the shell goes on.
+    Report(Report),
+    /// The report came, but the handler closed the shell's descriptors.
+    LastReport(Report),
+    /// bash ended.
+    Ended(WaitStatus),
+    /// bash has read all lines, and has not reported: the handler broke a builtin that the driver needs.
+    Lost,
+    /// The time is up.
+    Overrun(Overrun),
+}
+
+/// A call of the handler or of a hook that bash is running.
+struct RunningCall<'c, 'r, 'l> {
+    /// The nonce of its report; empty if there will be none.
+    nonce: &'c str,
+    response: &'c mut Response<'r>,
+    limit: &'c mut Limit<'l>,
+}
+
+/// Why a wait returned.
+enum Wake {
+    /// The control pipe is readable, or closed.
+    Control,
+    /// bash has ended.
+    Exit,
+    /// The response's pipe is readable, or closed.
+    Output,
+    /// bash wrote to the state pipe, which has been emptied.
+    State,
+    /// Nothing happened.
+    Timeout,
+}
+
+/// When the response's pipe is read while a handler runs. Reading it rarely saves wake-ups.
+enum OutputReading {
+    /// The call has just begun. Most handlers report before [`RESPONSE_READ_DELAY`] has passed.
+    NotYet(Instant),
+    /// As soon as there is output.
+    WhenReady,
+    /// There has been output since this time. bash writes 4 KiB at a time, so more of it may collect.
+    Collecting(Instant),
+}
+
+impl OutputReading {
+    /// How long to wait before the next step, and whether output ends the wait.
+    fn timeout(&self) -> (Duration, bool) {
+        match self {
+            Self::NotYet(since) | Self::Collecting(since) => {
+                (RESPONSE_READ_DELAY.saturating_sub(since.elapsed()), false)
+            }
+            Self::WhenReady => (CHECK_INTERVAL, true),
+        }
+    }
+}
+
+impl Channel {
+    /// Waits for the report with `nonce`, and reads what the handler writes meanwhile.
+    ///
+    /// A streamed response is read at once. A buffered one is read when its pipe may become full or the handler takes
+    /// long. The response is complete when this returns.
+    pub(crate) fn wait_for_report(
+        &mut self,
+        nonce: &str,
+        response: &mut Response,
+        limit: &mut Limit,
+    ) -> WaitOutcome {
+        let mut call = RunningCall {
+            nonce,
+            response,
+            limit,
+        };
+        self.try_wait_for_report(&mut call)
+            .unwrap_or_else(WaitOutcome::Overrun)
+    }
+
+    fn try_wait_for_report(&mut self, call: &mut RunningCall) -> Result<WaitOutcome, Overrun> {
+        let mut reading = OutputReading::NotYet(Instant::now());
+        let mut was_silent = false;
+        self.response_closed = false;
+        loop {
+            self.apply_response_requests(call)?;
+            if let Some(report) = self.find_report(call.nonce) {
+                return self.finish_call(report, call);
+            }
+            if call.response.is_streamed() {
+                reading = OutputReading::WhenReady;
+            }
+            match self.wait_for_wake(&reading, call.limit)? {
+                Wake::Control if self.read_control() => {}
+                Wake::Control | Wake::Exit => return self.wait_for_end(call),
+                Wake::State => {}
+                Wake::Output if call.response.is_streamed() => {
+                    // The handler requests the form of its response before it writes the output: so read that first.
+                    if !self.read_control_now()
+                        && let Some(report) = self.take_report_in_stdout(call)?
+                    {
+                        return Ok(WaitOutcome::LastReport(report));
+                    }
+                }
+                Wake::Output => reading = OutputReading::Collecting(Instant::now()),
+                Wake::Timeout => match std::mem::replace(&mut reading, OutputReading::WhenReady) {
+                    OutputReading::NotYet(_) => {}
+                    OutputReading::Collecting(_) => {
+                        if let Some(report) = self.take_report_in_stdout(call)? {
+                            return Ok(WaitOutcome::LastReport(report));
+                        }
+                    }
+                    OutputReading::WhenReady => {
+                        if self.stays_silent(&mut was_silent) {
+                            return Ok(WaitOutcome::Lost);
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    /// Waits until something happens that concerns a running call. Empties the state pipe, so that bash does not block.
+    fn wait_for_wake(
+        &mut self,
+        reading: &OutputReading,
+        limit: &mut Limit,
+    ) -> Result<Wake, Overrun> {
+        let (timeout, reads_output) = reading.timeout();
+        let reads_output = reads_output && !self.response_closed;
+        let sources = [
+            Some(self.process.control.as_fd()),
+            Some(self.process.child.ended()),
+            reads_output.then(|| self.process.response.as_fd()),
+            self.process.state.source(),
+        ];
+        let [has_control, has_ended, has_output, has_state] =
+            limit.wait_readable(sources, Some(timeout))?;
+        if has_state {
+            self.process.state.take_more();
+        }
+        Ok(if has_control {
+            Wake::Control
+        } else if has_ended {
+            Wake::Exit
+        } else if has_output {
+            Wake::Output
+        } else if has_state {
+            Wake::State
+        } else {
+            Wake::Timeout
+        })
+    }
+
+    /// Reads what is left of the response when the report has arrived.
+    fn finish_call(
+        &mut self,
+        report: Located<Report>,
+        call: &mut RunningCall,
+    ) -> Result<WaitOutcome, Overrun> {
+        let before = self.control_buffer.take(report.end);
+        let report = report.record;
+        if report.status != 0 {
+            self.fork_exit_trace = report::find_exit_trace(&before);
+        }
+        self.take_response(call)?;
+        // A fork may have killed its shell.
+        if self.fork_end.is_some()
+            && let Some(status) = self.process.child.status()
+        {
+            return Ok(WaitOutcome::Ended(status));
+        }
+        Ok(WaitOutcome::Report(report))
+    }
+
+    /// Finds the report with `nonce`, or the report of the shell if its fork ended without one.
+    fn find_report(&mut self, nonce: &str) -> Option<Located<Report>> {
+        let skips_own_report = self.fork_end.is_some() && self.trusts_fork_end_only;
+        if !skips_own_report && let Some(found) = self.find_report_with(nonce) {
+            return Some(found);
+        }
+        let end_nonce = self.fork_end.take()?;
+        let found = self.find_report_with(&end_nonce);
+        if found.is_none() {
+            self.fork_end = Some(end_nonce);
+        }
+        found
+    }
+
+    fn find_report_with(&mut self, nonce: &str) -> Option<Located<Report>> {
+        // A DEBUG trap of the handler may print our lines, nonce included. No NUL follows the nonce there.
+        let index = self.control_buffer.find(format!("{nonce}\0").as_bytes())?;
+        let start = index.saturating_sub(self.initial_exit_trap.len().max(MAX_TRAP_END));
+        let bytes = &self.control_buffer.bytes()[start..];
+        let found = report::find_report(bytes, nonce, &self.initial_exit_trap)?;
+        Some(Located {
+            record: found.record,
+            end: start + found.end,
+        })
+    }
+
+    /// Waits for the end of a bash that has ended or closed its control descriptor. It closes it when it becomes
+    /// another program (`exec`), or when the handler does so. Either way its exit status is the outcome.
+    fn wait_for_end(&mut self, call: &mut RunningCall) -> Result<WaitOutcome, Overrun> {
+        // If the process is still bash, it reads this line after the handler, and ends with the handler's status.
+        let _ = self.write_lines(protocol::LEAVE_LINE);
+        let mut was_silent = false;
+        loop {
+            if let Some(status) = self.process.child.status() {
+                // Its exit trace may have arrived together with its end.
+                while self.read_control_now() {}
+                self.apply_response_requests(call)?;
+                let report = self.take_report_in_stdout(call)?;
+                return Ok(report.map_or(WaitOutcome::Ended(status), WaitOutcome::LastReport));
+            }
+            let sources = [
+                Some(self.process.child.ended()),
+                (!self.response_closed).then(|| self.process.response.as_fd()),
+                self.process.state.source(),
+            ];
+            let [has_ended, has_output, has_state] =
+                call.limit.wait_readable(sources, Some(CHECK_INTERVAL))?;
+            if has_state {
+                self.process.state.take_more();
+            } else if has_output {
+                self.take_ready_response(call)?;
+            } else if !has_ended && self.stays_silent(&mut was_silent) {
+                return Ok(WaitOutcome::Lost);
+            }
+        }
+    }
+
+    /// Waits until a bash whose control pipe is closed has ended by itself. Returns `None` if it never will.
+    pub(crate) fn wait_for_exit(&mut self, limit: &mut Limit) -> Option<WaitStatus> {
+        let mut call = RunningCall {
+            nonce: "",
+            response: &mut Response::discarded(""),
+            limit,
+        };
+        match self.wait_for_end(&mut call) {
+            Ok(WaitOutcome::Ended(status)) => Some(status),
+            _ => None,
+        }
+    }
+
+    /// Whether bash has read all of its script, now and at the previous check. Then it has passed every line that we
+    /// wrote, and will not report any more.
+    pub(super) fn stays_silent(&self, was_silent: &mut bool) -> bool {
+        let is_silent = sys::bytes_ready(&*self.process.script) == 0;
+        std::mem::replace(was_silent, is_silent) && is_silent
+    }
+
+    /// Applies what the handler has requested for its response so far.
+    fn apply_response_requests(&mut self, call: &mut RunningCall) -> Result<(), Overrun> {
+        while let Some(start) = self.control_buffer.find(RESPOND) {
+            let bytes = &self.control_buffer.bytes()[start..];
+            let Some(found) = find_response_request(bytes, call.nonce) else {
+                // What has become this long is not a request: look behind it.
+                if bytes.len() > MAX_REQUEST_BYTES {
+                    self.control_buffer.pass(RESPOND, start + RESPOND.len());
+                    continue;
+                }
+                break;
+            };
+            self.control_buffer.pass(RESPOND, start + found.end);
+            call.response.apply_request(&found.record, call.limit)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the output of the handler, and finds the report in it. A handler that closes every descriptor also
+    /// closes the one where bash keeps its own standard output; bash then reports into the response.
+    fn take_report_in_stdout(&mut self, call: &mut RunningCall) -> Result<Option<Report>, Overrun> {
+        let before = call.response.unsent_len();
+        self.take_ready_response(call)?;
+        if call.nonce.is_empty() {
+            return Ok(None);
+        }
+        let new = call.response.unsent_len().saturating_sub(before);
+        let end = call.response.unsent_end(new + SEARCH_OVERLAP);
+        let found = report::find_report_in_stdout(end, call.nonce, &self.initial_exit_trap);
+        let length = end.len();
+        Ok(found.map(|ReportInStdout { report, start }| {
+            call.response.remove_end(length - start);
+            report
+        }))
+    }
+
+    /// Reads from the response's pipe after a poll. A pipe that is ready but empty has no writer any more.
+    fn take_ready_response(&mut self, call: &mut RunningCall) -> Result<(), Overrun> {
+        self.response_closed = self.take_response(call)? == 0;
+        Ok(())
+    }
+
+    /// Reads what is in the response's pipe now, and returns the number of bytes.
+    fn take_response(&self, call: &mut RunningCall) -> Result<usize, Overrun> {
+        let pipe = &self.process.response;
+        let nonce = call.nonce;
+        call.response.read_from(pipe, call.limit, |bytes| {
+            report::before_report_in_stdout(bytes, nonce, &self.initial_exit_trap)
+        })
+    }
+}
