@@ -186,7 +186,7 @@ tutorial-image: bootstrap ## the tutorial's image with our bootstrap in it; need
 image-test: test-tools programs tutorial-image ## builds the images and invokes them; needs Docker and the base images
 	bats tests/image/function.bats tests/image/small.bats
 
-deploy-test: bootstrap programs $(DEPLOY_TOOLS) ## docs/deploy.md and what it uses, in front of an AWS of our own; needs Docker
+deploy-test: bootstrap programs $(DEPLOY_TOOLS) ## the commands of docs/deploy.md and docs/deploy, against a stand-in for AWS; needs Docker
 	@$(MAKE) -s packages PACKAGES='$(DEPLOY_PACKAGES)'
 	@# Only bootstrap gets into what is deployed: the coshell of the tests saves the minutes of another.
 	@install -D -t target/deploy-programs $(BOOTSTRAP) $(BUILT)/debug/coshell
