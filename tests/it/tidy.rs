@@ -523,7 +523,10 @@ fn the_protocol_is_drawn() {
         ",,",
         ",,,",
     ] {
-        assert!(drawn.contains(word), "the pages of docs/protocol have no {word}");
+        assert!(
+            drawn.contains(word),
+            "the pages of docs/protocol have no {word}"
+        );
     }
 }
 
