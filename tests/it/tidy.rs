@@ -111,17 +111,36 @@ fn doc_pages() -> Vec<String> {
     files("docs").into_iter().filter(is_page).collect()
 }
 
+/// What people read, but for what earlier programs printed.
+fn all_pages() -> Vec<String> {
+    let top = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+    ];
+    let is_page = |path: &String| Path::new(path).extension().is_some_and(|kind| kind == "md");
+    let folders = ["docs", "examples", "bench"].into_iter().flat_map(files);
+    let found = folders.filter(is_page);
+    let found = found.filter(|path| !path.starts_with("bench/results"));
+    top.map(ToOwned::to_owned)
+        .into_iter()
+        .chain(found)
+        .collect()
+}
+
 /// A reader finds the way in within one screen, and then reads a page about one task.
 #[test]
 fn pages_are_short() {
-    let limits = doc_pages().into_iter().map(|path| (path, 150));
-    let top = [
-        ("README.md", 190),
-        ("ARCHITECTURE.md", 200),
-        ("CONTRIBUTING.md", 70),
-    ];
-    let top = top.map(|(path, limit)| (path.to_owned(), limit));
-    for (path, limit) in limits.chain(top) {
+    for path in all_pages() {
+        let limit = match path.as_str() {
+            "README.md" => 190,
+            "ARCHITECTURE.md" => 200,
+            "CONTRIBUTING.md" => 70,
+            // It grows with each version.
+            "CHANGELOG.md" => continue,
+            _ => 150,
+        };
         let count = text(&path).lines().count();
         assert!(
             count <= limit,
@@ -153,15 +172,7 @@ fn contents_pages_link_every_page() {
 
 #[test]
 fn links_lead_to_files_and_headings() {
-    let pages = [
-        "README.md",
-        "ARCHITECTURE.md",
-        "CONTRIBUTING.md",
-        "CHANGELOG.md",
-        "examples/README.md",
-        "bench/README.md",
-    ];
-    let pages = pages.map(ToOwned::to_owned).into_iter().chain(doc_pages());
+    let pages = all_pages().into_iter();
     let (root, mut wrong) = (repository_file("."), Vec::new());
     for path in pages {
         let page = text(&path);
