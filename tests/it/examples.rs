@@ -47,6 +47,7 @@ fn run_command_of(folder: &str) -> (String, String) {
     let process = Process::start(command);
     let status = process.wait_exit(LIMIT);
     assert!(status.success(), "{line}: {status}\n{}", process.log());
+    process.final_log();
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
     (text(process.stdout()), text(process.stderr()))
 }

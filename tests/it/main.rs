@@ -42,6 +42,7 @@ mod logs_json;
 mod logs_shared;
 mod next_faults;
 mod package;
+mod pages;
 mod payload;
 mod places;
 mod programs;
