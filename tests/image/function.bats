@@ -60,6 +60,7 @@ END
 @test "README's Dockerfile makes an image that answers" {
   local folder=$BATS_TEST_TMPDIR/readme id
   mkdir "$folder"
+  # shellcheck disable=SC2016 # the page's own backquotes
   sed -n '/^```dockerfile$/,/^```$/p' README.md | sed '/^```/d' >"$folder/Dockerfile"
   cp examples/echo/function.sh "$folder"
   id=$(docker create "$(image_of runtime)" any)

@@ -63,7 +63,7 @@ fn commands(page: &str) -> Vec<String> {
     let text = fs::read_to_string(repository_file(page)).expect("the page");
     let blocks = text.split("\n```sh\n").skip(1);
     let blocks = blocks.map(|rest| rest.split("\n```").next().expect("a block"));
-    let whole: String = blocks.map(|block| format!("{block}\n")).collect();
+    let whole = blocks.collect::<Vec<_>>().join("\n");
     let lines = whole.replace("\\\n", "");
     let lines = lines.lines().filter(|line| !line.is_empty());
     let command = |line: &str| {
