@@ -1,20 +1,20 @@
-# The image of a function, as AWS's tutorial makes it, on coshell's bootstrap:
+# An image of a function, as AWS's tutorial makes it, with coshell's bootstrap:
 #   docker build -t my-function .
 #   docker run -p 9000:8080 my-function
 # With --target NAME:
 #   function      the default: AWS's image, bootstrap, and examples/echo as the handler
-#   runtime       the same without a handler, to be used FROM or COPY --from
-#   minimal       Debian with bash and certificates, and coshell: no emulator of AWS's is needed
+#   runtime       the same without a handler, for FROM or COPY --from
+#   minimal       Debian with bash, certificates and coshell; it needs no emulator of AWS's
 #   scratch-like  a static bash and coshell, and nothing else
 #
-# BuildKit builds what a target needs, and sets TARGETARCH. The classic builder (Docker before 23)
-# sets nothing, and builds every stage down to the target: without DEBIAN those of minimal and
-# scratch-like stay empty. To have them:
+# BuildKit builds only the stages that a target needs, and sets TARGETARCH. The classic builder (Docker
+# before 23) does not set it, and builds every stage down to the target: without DEBIAN, the stages of
+# minimal and scratch-like stay empty. This builds them:
 #   docker build --build-arg DEBIAN=debian:bookworm-slim --target minimal .
 ARG TARGETARCH
 ARG DEBIAN=${TARGETARCH:+debian:bookworm-slim}
 
-# The dependencies alone first: an edit of our source does not compile them again.
+# Only the dependencies: an edit of our source does not compile them again.
 FROM rust:1-slim-bookworm AS dependencies
 ARG TARGETARCH
 WORKDIR /build
@@ -37,9 +37,9 @@ COPY tests/fixtures/rust-runtime/Cargo.toml tests/fixtures/rust-runtime/
 RUN for crate in src/*/; do touch "$crate/lib.rs"; done; mkdir -p src/cli tests/support tests/fixtures/rust-runtime/src \
   && touch tests/support/lib.rs && echo 'fn main() {}' \
   | tee src/bootstrap/main.rs src/cli/main.rs >tests/fixtures/rust-runtime/src/main.rs
-# Relative relocations are packed: 70 KB less of bootstrap.
+# Packs relative relocations, which saves 70 KB of bootstrap.
 ENV RUSTFLAGS='-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs'
-# Inlines little, and leaves out the index for unwinding, which nothing uses: a panic aborts. 50 KB less.
+# Inlines little, and leaves out the index for unwinding: a panic aborts, so nothing uses it. Saves 50 KB.
 ENV SMALL='-C llvm-args=--inline-threshold=15 -C link-arg=-Wl,--no-eh-frame-hdr'
 RUN RUSTFLAGS="$RUSTFLAGS $SMALL" cargo build --profile bootstrap --locked -p coshell-bootstrap --target "$(cat rust-target)"
 
@@ -70,7 +70,7 @@ FROM scratch AS scratch-like
 COPY --from=static-bash /for-image /
 COPY --from=coshell /for-image /
 COPY examples/echo/function.sh /var/task/function.sh
-# Without them bash asks for the user's entry in /etc/passwd, and a static one dies of that.
+# Without these, bash looks up the user in /etc/passwd, and a static bash crashes there.
 ENV HOME=/tmp SHELL=/bin/bash
 WORKDIR /var/task
 EXPOSE 8080

@@ -1,5 +1,5 @@
-# Every check that CI runs, under the same names. `make test` is the one to know: what a push needs. `make nightly`
-# runs what takes longer too.
+# Every check that CI runs, under the same names. The one to know is `make test`, which every push has to pass. `make nightly`
+# also runs what takes longer.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -7,41 +7,41 @@ SHELL := /bin/bash
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 BOOTSTRAP := target/$(HOST)/bootstrap/bootstrap
 RELEASE := coshell-$(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)-linux-$(shell uname -m)
-# As Lambda spells it.
+# The architecture, as Lambda spells it.
 LAMBDA_ARCH := $(subst aarch64,arm64,$(shell uname -m))
 TOOLS := target/test-tools
 RIE := $(TOOLS)/aws-lambda-rie
-# Relative relocations are packed: 70 KB less of bootstrap, from glibc 2.36 on.
+# Packs relative relocations, which saves 70 KB of bootstrap, from glibc 2.36 on.
 STATIC := -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs
-# Inlines little, and leaves out the index for unwinding, which nothing uses: a panic aborts. 50 KB less.
+# Inlines little, and leaves out the index for unwinding: a panic aborts, so nothing uses it. Saves 50 KB.
 SMALL := $(STATIC) -C llvm-args=--inline-threshold=15 -C link-arg=-Wl,--no-eh-frame-hdr
-# How many invocations the soak has on a push, and at night.
+# The number of invocations in the soak on a push, and at night.
 SOAK ?= 2000
 LONG_SOAK := 50000
-# The version that carries the emulator which the tests are written against.
+# The version whose emulator the tests are written for.
 SAM_CLI := aws-sam-cli==1.170.0
 VENV := $(TOOLS)/venv
 CLIENTS := $(VENV)/installed
 DEPLOY_VENV := $(TOOLS)/deploy-venv
 DEPLOY_TOOLS := $(DEPLOY_VENV)/installed
 BUILT := $${CARGO_TARGET_DIR:-target}
-# As `cargo clippy` calls it, but compiling in the place of rustc: lints and tests share one build, which saves a third of
-# the time from an empty target.
+# Runs clippy as the compiler, as `cargo clippy` does, but for a real build: lints and tests share it, which saves a third of the
+# time from an empty target.
 LINTING := RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-Dwarnings
-# Most tests wait for something, so that three times as many as there are processors run at a time.
+# Most tests wait for something, so three tests for each processor run at a time.
 NEXTEST := $(LINTING) cargo nextest run --workspace --locked -j $$((3 * $(shell nproc)))
-# What cargo compiled, for tests that cargo does not run: coshell, and the folder of the tests. `make clone` hands both to
+# For tests that cargo does not run: coshell, and the folder of the tests that cargo compiled. `make clone` passes both to
 # a clone, which has none.
 COSHELL = $$(realpath $(BUILT)/debug/coshell)
 TESTS = $$(realpath $(BUILT)/debug/deps)
-# Whoever has Node.js already keeps it.
+# Node.js is installed only where there is none.
 DEPLOY_PACKAGES := docker-registry shellcheck unzip $(if $(shell type -P node),,nodejs)
-PACKAGES := bash-static bats ca-certificates chromium curl gawk groff-base perl procps python3 python3-pip python3-venv \
+PACKAGES := bash-static bats ca-certificates chromium curl gawk groff-base jq perl procps python3 python3-pip python3-venv \
 	shellcheck shfmt unzip util-linux
 SCRIPTS := $(shell git ls-files --cached --others --exclude-standard -- \
 	'*.bash' '*.sh' '*.bats' '.ci/*' tests/image/make-stand-ins tests/near src/bootstrap/shrink bench/run bench/readme bench/aws/measure 'bench/baseline/*/bootstrap' \
 	'examples/deploy/aws-cli/publish-*' 2>/dev/null | sort -u)
-# Fixtures are written as people write them, oddities and all: what they are compared for.
+# These fixtures are written as people write, with their oddities, because tests compare their behaviour.
 CHECKED := $(filter-out tests/fixtures/handlers/% tests/fixtures/idioms/% tests/fixtures/scripts/%,$(SCRIPTS))
 
 .DEFAULT_GOAL := help
@@ -49,10 +49,10 @@ CHECKED := $(filter-out tests/fixtures/handlers/% tests/fixtures/idioms/% tests/
 	programs lint-images static-bash random soak bench bootstrap coshell stand-ins image-test tutorial-image deploy-tools deploy-test \
 	dist clean
 
-help: ## this list
+help: ## prints this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
-test: packages test-tools lint rust clients driver soak failing clone ## what a push needs; installs what the tests use
+test: packages test-tools lint rust clients driver soak failing clone ## what every push has to pass; installs what the tests use
 	@printf '%s\n' 'make test: every check passed'
 
 long: packages test-tools lint-images static-bash random ## what takes longer, and needs no Docker
@@ -61,10 +61,10 @@ long: packages test-tools lint-images static-bash random ## what takes longer, a
 nightly: test long image-test deploy-test ## everything; needs Docker and the base images
 	@printf '%s\n' 'make nightly: every check passed'
 
-check: lint rust driver failing clone ## what needs nothing installed
+check: lint rust driver failing clone ## the checks for which nothing needs to be installed
 
-packages: ## Debian's packages that the tests use
-	@# dpkg-query fails where it has never heard of one of them: then that one is missing.
+packages: ## installs the Debian packages that the tests use
+	@# dpkg-query fails if it does not know one of them: then that package is missing.
 	@missing=$$({ dpkg-query -W -f '$${Package} $${Status}\n' $(PACKAGES) 2>/dev/null || true; } \
 	  | sed -n 's/ install ok installed$$//p' | sort | comm -13 - <(printf '%s\n' $(PACKAGES) | sort)); \
 	if [[ -n $$missing ]]; then \
@@ -93,7 +93,7 @@ $(CLIENTS): tests/clients/requirements.txt
 	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check --only-binary :all: -r $<
 	@touch $@
 
-deploy-tools: $(DEPLOY_TOOLS) ## what deploy-test uses, from PyPI
+deploy-tools: $(DEPLOY_TOOLS) ## the tools of deploy-test, from PyPI
 
 $(DEPLOY_TOOLS): tests/deploy/requirements.txt
 	@echo "make deploy-test: downloading from PyPI:" $$(grep -v '^#' $<)
@@ -101,20 +101,20 @@ $(DEPLOY_TOOLS): tests/deploy/requirements.txt
 	@$(DEPLOY_VENV)/bin/python -m pip install -q --disable-pip-version-check --only-binary :all: -r $<
 	@touch $@
 
-lint: ## formatting and lints of Rust and of scripts
+lint: ## checks formatting and lints of Rust and of scripts
 	cargo fmt --check
 	$(LINTING) cargo test --workspace --locked --no-run
 	shellcheck -x $(CHECKED)
 	shfmt -i 2 -ci -d $(CHECKED)
 
-lint-images: ## lints of coshell as the images have it
+lint-images: ## lints coshell as the images have it
 	cargo clippy --no-default-features --locked -- -D warnings
 
 format: ## formats Rust and scripts
 	cargo fmt
 	shfmt -i 2 -ci -w $(CHECKED)
 
-programs: ## coshell and bootstrap, not optimised, as the tests find them
+programs: ## coshell and bootstrap, not optimised, for the tests
 	$(LINTING) cargo build --workspace --locked
 
 nextest:
@@ -124,38 +124,38 @@ nextest:
 rust: test-tools programs nextest ## unit and integration tests, on the system's bash
 	$(NEXTEST)
 
-near: programs nextest ## the tests that belong to what was changed since the last commit
+near: programs nextest ## the tests for the files that differ from the last commit
 	tests/near $(NEXTEST)
 
-clients: test-tools programs ## AWS's clients and runtimes with coshell serve between them
+clients: test-tools programs ## AWS's clients and runtimes, with coshell serve between them
 	COSHELL=$(BUILT)/debug/coshell RUST_RUNTIME=$(BUILT)/debug/rust-runtime \
 	  $(VENV)/bin/python -B tests/run tests/clients $(TEST)
 
 driver: ## the driver alone
 	bats tests/driver
 
-static-bash: test-tools programs nextest ## what depends on bash again, on Debian's bash-static
+static-bash: test-tools programs nextest ## the tests that depend on bash again, on Debian's bash-static
 	COSHELL_TEST_BASH=/usr/bin/bash-static $(NEXTEST) -E 'test(/^(containment|deadline|errors|init|isolation|scripts|shutdown)/)'
 
-random: test-tools programs nextest ## what is random, as often as at night
+random: test-tools programs nextest ## the random tests, for as long as at night
 	COSHELL_TEST_SEED=clock COSHELL_TEST_MUTATIONS=100000 COSHELL_TEST_LEAK_EVENTS=300 COSHELL_TEST_HANDLERS=10000 \
 	  $(NEXTEST) --profile night -E 'test(/^(state_fuzz|leaks|differential_random)::/)'
 	COSHELL_TEST_SEED=clock COSHELL_TEST_HANDLERS=100000 $(NEXTEST) --profile night -E 'test(/^differential_shell::/)'
 
-smoke: $(RIE) ## README's first command, and the tests that read the repository's own files
+smoke: $(RIE) ## the README's first command, and the tests that read the repository's own files
 	COSHELL=$(COSHELL) TESTS=$(TESTS) RIE=$(abspath $(RIE)) bats tests/smoke
 
-clone: $(RIE) ## proves that a clone of what is committed is enough
+clone: $(RIE) ## proves that a clone has everything it needs
 	COSHELL=$(COSHELL) TESTS=$(TESTS) RIE=$(abspath $(RIE)) bats tests/clone
 
-soak: bootstrap ## mixed invocations, SOAK of them, after which nothing may have grown
+soak: bootstrap ## SOAK mixed invocations, after which no figure may have grown
 	python3 -B bench/cases/soak $(BOOTSTRAP) $(SOAK)
 
-bench: ## measures all that bench/README.md tells of, and the tables of the README and docs/measurements.md; half an hour in which nothing else may run
+bench: ## measures everything in bench/README.md, and updates the tables of the README and docs/measurements.md; half an hour in which nothing else may run
 	bench/run
 
 failing: nextest ## proves that a failing test fails the run
-	@if COSHELL_TEST_FAIL=1 $(NEXTEST) -E 'test(=tidy::fails_when_told_to)' >/dev/null 2>&1; then \
+	@if COSHELL_TEST_FAIL=1 $(NEXTEST) -E 'test(=tidy::fails_on_request)' >/dev/null 2>&1; then \
 	  echo 'make failing: a failing test did not fail the run' >&2; exit 1; \
 	fi
 
@@ -168,7 +168,7 @@ coshell: ## the command line, static and stripped, beside bootstrap
 	RUSTFLAGS='$(STATIC)' cargo build --profile dist --locked -p coshell --target $(HOST)
 	@ls -l target/$(HOST)/dist/coshell
 
-dist: bootstrap coshell ## what a release has for this machine's architecture: programs and layer
+dist: bootstrap coshell ## the files of a release for this machine's architecture: programs and layer
 	@rm -rf target/dist && mkdir -p target/dist/$(RELEASE)
 	@cp -r $(BOOTSTRAP) target/$(HOST)/dist/coshell LICENSE README.md docs target/dist/$(RELEASE)
 	@cd target/dist && $(RELEASE)/coshell package --layer --arch $(LAMBDA_ARCH) -o $(RELEASE)-layer.zip
@@ -176,7 +176,7 @@ dist: bootstrap coshell ## what a release has for this machine's architecture: p
 	@rm -r target/dist/$(RELEASE)
 	@ls -l target/dist
 
-stand-ins: $(RIE) ## local images under the names of the base images, where none can be pulled
+stand-ins: $(RIE) ## local images under the names of the base images, for a machine that can pull none
 	RIE=$(RIE) tests/image/make-stand-ins $(STAND_INS)
 
 tutorial-image: bootstrap ## the tutorial's image with our bootstrap in it; needs Docker and its base image
@@ -186,11 +186,11 @@ tutorial-image: bootstrap ## the tutorial's image with our bootstrap in it; need
 image-test: test-tools programs tutorial-image ## builds the images and invokes them; needs Docker and the base images
 	bats tests/image/function.bats tests/image/small.bats
 
-deploy-test: bootstrap programs $(DEPLOY_TOOLS) ## docs/deploy.md and what it uses, in front of an AWS of our own; needs Docker
+deploy-test: bootstrap programs $(DEPLOY_TOOLS) ## the commands of docs/deploy.md and docs/deploy, against a stand-in for AWS; needs Docker
 	@$(MAKE) -s packages PACKAGES='$(DEPLOY_PACKAGES)'
-	@# Only bootstrap gets into what is deployed: the coshell of the tests saves the minutes of another.
+	@# Only bootstrap is deployed, so the coshell of the tests will do, which saves minutes.
 	@install -D -t target/deploy-programs $(BOOTSTRAP) $(BUILT)/debug/coshell
 	PROGRAMS=target/deploy-programs $(DEPLOY_VENV)/bin/python -B tests/run tests/deploy $(TEST)
 
-clean: ## what was built
+clean: ## removes what was built
 	cargo clean

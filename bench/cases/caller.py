@@ -1,4 +1,4 @@
-"""A caller of a function over HTTP, and what is said of the times that it took; for the cases beside this file."""
+"""A caller of a function over HTTP, and a summary of its times; for the cases beside this file."""
 
 import socket
 
@@ -6,7 +6,7 @@ PATH = "/2015-03-31/functions/function/invocations"
 
 
 class Caller:
-    """A connection that is kept."""
+    """One connection, kept open for all calls."""
 
     def __init__(self, port):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=30)

@@ -1,4 +1,4 @@
-"""The Runtime API for one bootstrap, as far as the cases beside it need it; and what /proc tells of its processes."""
+"""The Runtime API for one bootstrap, as far as the cases beside this file need it; and figures of its processes, from /proc."""
 import os
 import re
 import socket
@@ -11,7 +11,7 @@ REGISTERED = b"HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: 1\r\nContent-Leng
 
 
 class Bootstrap:
-    """One bootstrap with a task root and a TMPDIR of its own; parked in its first next when this is made."""
+    """One bootstrap with its own task root and TMPDIR. It is ready when the bootstrap waits in its first `next`."""
 
     def __init__(self, program, handler, files, **settings):
         self.root, self.scratch = tempfile.TemporaryDirectory(), tempfile.TemporaryDirectory()
@@ -26,8 +26,8 @@ class Bootstrap:
             "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:%d" % self.listener.getsockname()[1],
             "LAMBDA_TASK_ROOT": self.root.name, "_HANDLER": handler, **settings,
         }
-        words = program if isinstance(program, list) else [program]
-        self.process = subprocess.Popen(words, env=environment, cwd=self.root.name, stderr=subprocess.DEVNULL)
+        command = program if isinstance(program, list) else [program]
+        self.process = subprocess.Popen(command, env=environment, cwd=self.root.name, stderr=subprocess.DEVNULL)
         self.accept()
         self.number = 0
         self.request()
@@ -38,7 +38,7 @@ class Bootstrap:
         self.stream = self.connection.makefile("rb")
 
     def request(self):
-        """The path and the body of the next request; waits for it, on a new connection if this one was closed."""
+        """Waits for the next request, on a new connection if this one was closed; returns its path and its body."""
         line = self.stream.readline()
         if not line:
             self.accept()
@@ -50,7 +50,7 @@ class Bootstrap:
         return line.split()[1].decode(), self.stream.read(length)
 
     def invoke(self, event, deadline_ms=9_999_999_999_999):
-        """Whether it was answered with a response, the body, seconds until then, and seconds from there to next."""
+        """Sends an event. Returns: is the answer a response, the body, seconds to the answer, seconds from there to `next`."""
         self.number += 1
         event = event if isinstance(event, bytes) else event.encode()
         head = ("HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: %d\r\nLambda-Runtime-Deadline-Ms: %d\r\n"
@@ -69,7 +69,7 @@ class Bootstrap:
         self.process.wait()
 
     def processes(self):
-        """The pids of it and of its descendants, zombies included."""
+        """The pids of the bootstrap and of its descendants, zombies included."""
         children = {}
         for name in filter(str.isdigit, os.listdir("/proc")):
             try:

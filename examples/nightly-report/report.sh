@@ -6,7 +6,7 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/report.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 
-# Keep what is a line of customer,amount; complain of the rest.
+# Keeps lines of the form customer,amount; logs the others.
 while IFS=, read -r customer amount rest || [[ -n $customer ]]; do
   case $amount in
     '' | *[!0-9.]*) echo "skipped: $customer,$amount${rest:+,$rest}" >&2 ;;

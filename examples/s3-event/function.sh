@@ -1,14 +1,14 @@
 # shellcheck shell=bash
-# Called by S3 when objects arrive: logs each of them, and answers with their number and
-# their bytes. Put your own work where the log line is: `aws s3 cp "s3://$bucket/$key" -`.
-# Needs jq; the check below makes its absence an init error with a reason.
+# S3 calls it when objects arrive: it logs each object, and answers with the number of objects and of their bytes. Put your
+# own work where the log line is: `aws s3 cp "s3://$bucket/$key" -`.
+# Needs jq; the check below turns its absence into an init error with a reason.
 
 if ! type -P jq >/dev/null; then
   echo "s3-event: jq is not installed" >&2
   return 1
 fi
 
-# S3 writes keys as in a URL: a plus for a blank, %28 for a parenthesis.
+# S3 writes keys as in a URL: a plus for a space, %28 for a parenthesis.
 decode_key() { # <key>, result in $key
   key=${1//+/ }
   printf -v key '%b' "${key//%/\\x}"
@@ -20,7 +20,7 @@ handler() {
   local records='.Records[]? | [.s3.bucket.name, .s3.object.size // 0, .s3.object.key] | @tsv'
   records=$(jq -r "$records" <<<"$event")
   while IFS=$'\t' read -r bucket size encoded_key; do
-    [[ $bucket ]] || continue # no records: one empty line
+    [[ $bucket ]] || continue # without records there is one empty line
     decode_key "$encoded_key"
     echo "s3://$bucket/$key: $size bytes" >&2
     count=$((count + 1)) bytes=$((bytes + size))

@@ -1,4 +1,4 @@
-// Posts the name to the handler, and shows what it answers.
+// Posts the name to the handler, and shows the answer.
 const form = document.querySelector("form");
 const greeting = document.querySelector("#greeting");
 

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# A page that is there at once and fills while the handler works; and the same as server-sent events.
-# Streamed, so that nobody waits for the last line to see the first. Needs jq.
+# A page that appears at once and fills while the handler works; and the same as server-sent events. The response is
+# streamed: a caller sees the first line before the last one is ready. Needs jq.
 
 handler() {
   local path
@@ -25,7 +25,7 @@ page() {
   echo '</ol><p id="end">That was all.</p>'
 }
 
-# For JavaScript's EventSource: an empty line ends an event.
+# For EventSource in JavaScript: an empty line ends an event.
 events() {
   lambda_http_response --stream 200 'Content-Type: text/event-stream' 'Cache-Control: no-store'
   local line
@@ -34,7 +34,7 @@ events() {
   done
 }
 
-# The work: a line for each step, when it is done.
+# The work: prints a line when a step is done.
 steps() {
   local step
   for step in orders invoices stock; do

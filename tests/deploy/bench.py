@@ -225,8 +225,8 @@ class Bench(Case):
         for words, text in (
             (["nothing"], "no such step: nothing; see --help"),
             (["--nothing"], "no such option: --nothing"),
-            (["--cold", "0"], "no count, and no memory size: 0; see --help"),
-            (["--memory", "128 MB"], "no count, and no memory size: MB; see --help"),
+            (["--cold", "0"], "expected a positive number: 0; see --help"),
+            (["--memory", "128 MB"], "expected a positive number: MB; see --help"),
             (["--memory", " "], "no memory size; see --help"),
             (["deploy", "--yes"], "nothing was built there"),
             (["report"], "there are no logs of 128 MB"),

@@ -1,4 +1,4 @@
-"""docs/deploy.md: its commands, run as they stand there."""
+"""docs/deploy.md and the pages of docs/deploy: their commands, run as they stand there."""
 
 import platform
 import re
@@ -8,32 +8,35 @@ import stat
 from cloud import ACCOUNT, PREFIX, PROGRAMS, REGION, REPOSITORY, Case, fetch, run
 from policy import refused
 
-PAGE = REPOSITORY / "docs" / "deploy.md"
-# Whose commands are run one after the other, in one shell.
-TOLD = (
-    "Before you start",
-    "A container image",
-    "A zip file",
-    "A layer",
-    "Programs beside bash",
-    "A function URL",
-    "SnapStart",
-    "Lambda Managed Instances",
-    "When one environment is not enough",
+DOCS = REPOSITORY / "docs"
+# The pages whose commands are run one after the other, in one shell.
+IN_ORDER = (
+    "deploy.md",
+    "deploy/image.md",
+    "deploy/zip.md",
+    "deploy/layer.md",
+    "deploy/programs.md",
+    "deploy/function-url.md",
+    "deploy/snapstart.md",
+    "deploy/managed-instances.md",
+    "deploy/scaling.md",
 )
-# Whose first block other tests run.
-ELSEWHERE = ("AWS SAM", "CDK", "Terraform")
-# The rest of all blocks that are for a shell, by their first lines: each with what would be needed.
+# The pages whose first block another test runs: sam.py and templates.py.
+FIRST_BLOCK_ELSEWHERE = ("deploy/sam.md", "deploy/cdk.md", "deploy/terraform.md")
+# The remaining pages: none of their blocks is run here.
+NOT_IN_ORDER = ("deploy/permissions.md", "deploy/elsewhere.md")
+# How each block for a shell begins that no test runs, with the reason.
 NOT_RUN = {
-    "sam deploy --guided --resolve-image-repos": "an account",
-    "cd examples/deploy/cdk\npython3 -m pip install -r requirements.txt\ncdk bootstrap\ncdk deploy": "an account",
-    "cd examples/deploy/terraform\nterraform init\nterraform apply": "an account, and the provider's program",
-    "docker build --build-arg DEBIAN=debian:bookworm-slim --target minimal -t coshell-minimal .": "tests/image does",
-    "docker run --rm -p 8080:8080 -e PORT=8080 my-function": "tests/image does",
-    "kubectl apply -f examples/deploy/knative/service.yaml": "a cluster",
-    '#!/bin/sh\nexec /opt/aws-cli/aws "$@"': "the AWS CLI's installer",
+    "sam deploy --guided --resolve-image-repos": "needs an account",
+    "cd examples/deploy/cdk\npython3 -m pip install -r requirements.txt\ncdk bootstrap\ncdk deploy": "needs an account",
+    "cd examples/deploy/terraform\nterraform init\nterraform apply": "needs an account and the provider's program",
+    "docker build --build-arg DEBIAN=debian:bookworm-slim --target minimal -t coshell-minimal .": "tests/image runs it",
+    "docker run --rm -p 8080:8080 -e PORT=8080 my-function": "tests/image runs it",
+    "kubectl apply -f examples/deploy/knative/service.yaml": "needs a cluster",
+    '#!/bin/sh\nexec /opt/aws-cli/aws "$@"': "needs the AWS CLI's installer",
+    "base=$(apt-cache dumpavail ": "prints sizes that change with Debian's packages",
 }
-# Where the function that is invoked is the image that was pushed before, with coshell as its emulator.
+# Starts the image that was pushed before, with coshell as its emulator: `aws lambda invoke` then reaches it.
 STARTED = r"""
 docker image rm "$registry/$name:1" >/dev/null
 docker pull -q "$registry/$name:1"
@@ -41,7 +44,7 @@ container=$(docker run -d -p 127.0.0.1::8080 -v "$EMULATOR:/usr/local/bin/aws-la
 trap 'docker rm -f "$container" >/dev/null' EXIT
 AWS_ENDPOINT_URL_LAMBDA=http://$(docker port "$container" 8080/tcp)
 export AWS_ENDPOINT_URL_LAMBDA
-# Docker accepts connections before anybody listens, and ends them.
+# Docker accepts connections before the emulator listens, and closes them.
 timeout 30 bash -c 'until curl -sf -o /dev/null "$0" -d 1; do sleep 0.1; done' \
   "$AWS_ENDPOINT_URL_LAMBDA/2015-03-31/functions/any/invocations"
 """
@@ -50,59 +53,72 @@ unset AWS_ENDPOINT_URL_LAMBDA
 """
 
 
-def blocks(section=None, languages=("sh", "bash")):
-    """The blocks of a section, or of the page: their texts."""
+def pages():
+    """All deploy pages, by their paths below docs."""
+    return ["deploy.md", *sorted(str(path.relative_to(DOCS)) for path in (DOCS / "deploy").glob("*.md"))]
+
+
+def blocks(page, languages=("sh", "bash")):
+    """The texts of the blocks of a page in these languages."""
     found = []
-    within = None
     language = None
-    for line in PAGE.read_text().splitlines():
-        if language is None and line.startswith("## "):
-            within = line[3:]
-        elif language is None and line.startswith("```"):
+    for line in (DOCS / page).read_text().splitlines():
+        if language is None and line.startswith("```"):
             language, text = line[3:], []
         elif line == "```":
-            if language in languages and section in (None, within):
+            if language in languages:
                 found.append("\n".join(text))
             language = None
         elif language is not None:
             text.append(line)
-    assert found, f"no block in {section}"
+    return found
+
+
+def all_blocks(*languages):
+    return [block for page in pages() for block in blocks(page, *languages)]
+
+
+def is_run(block):
+    return not block.startswith(tuple(NOT_RUN))
+
+
+def run_in_order():
+    found = [block for page in IN_ORDER for block in blocks(page) if is_run(block)]
+    assert found, "no block is run"
     return found
 
 
 class Guide(Case):
-    """docs/deploy.md."""
+    """The deploy pages."""
 
     def _checkout(self):
-        """A copy of the examples, to run the page's commands beside."""
+        """A folder with a copy of the examples, to run the commands in."""
         folder = self.folder()
         shutil.copytree(REPOSITORY / "examples", folder / "examples")
         return folder
 
-    def commands_do_what_the_page_says(self):
+    def commands_do_what_the_pages_say(self):
         fetch(f"{self.cloud.url}/moto-api/reset", b"")
         name = PREFIX + "guide"
         text = "set -euo pipefail\n"
-        for section in TOLD:
-            for block in blocks(section):
-                if "aws lambda invoke" in block:
-                    block = STARTED + block + STOPPED
-                if not block.startswith(("#!", "base=")):
-                    text += block + "\n"
+        for block in run_in_order():
+            if "aws lambda invoke" in block:
+                block = STARTED + block + STOPPED
+            text += block + "\n"
         self.assertIn("\nname=my-echo\n", text)
         text = text.replace("\nname=my-echo\n", f"\nname={name}\n")
-        if platform.machine() == "aarch64":  # whose bootstrap is
+        if platform.machine() == "aarch64":  # bootstrap is for this machine
             text = text.replace("x86_64", "arm64").replace("linux/amd64", "linux/arm64")
         folder = self._checkout()
-        # What the page leaves to its reader.
+        # What the pages leave to the reader.
         (folder / "jq").write_text("#!/bin/sh\n")
         (folder / "jq").chmod(0o755)
         provider = f"arn:aws:lambda:{REGION}:{ACCOUNT}:capacity-provider:any"
         environment = self.environment(capacity_provider=provider, EMULATOR=str(PROGRAMS / "coshell"))
         self.forget_image(name)
         self.forget_image(f"{self.cloud.registry}/{name}")
-        (folder / "told").write_text(text)
-        printed = run(["bash", "told"], cwd=folder, env=environment)
+        (folder / "commands").write_text(text)
+        printed = run(["bash", "commands"], cwd=folder, env=environment)
         self.assertIn("Echoing request: 'Hello from Container Lambda!'", printed)
 
         made = self.cloud.backend("lambda")
@@ -115,60 +131,53 @@ class Guide(Case):
         self.assertEqual(zipped.run_time, "provided.al2023")
         self.assertEqual(zipped.reserved_concurrency, 10)
         self.assertEqual(zipped.url_config.config["AuthType"], "AWS_IAM")
-        # The script's layer is the one that was there.
+        # publish-layer found the layer that was there.
         layer = f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:coshell:1"
         self.assertEqual([used["Arn"] for used in layered.layers], [layer])
         self.assertEqual(len(made.list_layers()), 2)
         roles = [role.name for role in self.cloud.backend("iam").get_roles()]
         self.assertEqual(roles, [f"coshell-{name}"])
-        # And all of it is the deployer's to do.
+        # The deployer's policy allows every call.
         self.assertEqual(refused(self.calls()), [])
 
+    def every_page_is_run_or_left_out_by_name(self):
+        self.assertEqual(sorted([*IN_ORDER, *FIRST_BLOCK_ELSEWHERE, *NOT_IN_ORDER]), sorted(pages()))
+
     def every_command_is_run_or_has_a_reason(self):
-        run_somewhere = [block for section in TOLD for block in blocks(section)]
-        run_somewhere += [blocks(section)[0] for section in ELSEWHERE]
-        left = [block for block in blocks() if block not in run_somewhere]
-        left += [block for block in run_somewhere if block.startswith("#!")]
-        self.assertEqual(sorted(left), sorted(NOT_RUN))
+        run_somewhere = [*run_in_order(), *(blocks(page)[0] for page in FIRST_BLOCK_ELSEWHERE)]
+        for block in all_blocks():
+            self.assertEqual(block in run_somewhere, is_run(block), block)
+        for start in NOT_RUN:
+            self.assertTrue(any(block.startswith(start) for block in all_blocks()), start)
 
     def commands_are_clean(self):
         folder = self.folder()
-        told = "\n".join(block for section in TOLD for block in blocks(section) if block[:2] != "#!")
-        (folder / "told").write_text(f"#!/bin/bash\nset -e\n{told}\n")
-        for count, block in enumerate(blocks()):
-            if block not in told:
+        together = "\n".join(run_in_order())
+        (folder / "commands").write_text(f"#!/bin/bash\nset -e\n{together}\n")
+        for count, block in enumerate(all_blocks()):
+            if block not in together:
                 (folder / str(count)).write_text(f"#!/bin/bash\nset -e\n{block}\n")
-        # The reader's own.
+        # A variable that the reader sets.
         run(["shellcheck", "-e", "SC2154", *folder.iterdir()])
 
     def dockerfiles_begin_with_targets_of_ours(self):
         dockerfile = (REPOSITORY / "Dockerfile").read_text()
-        files = [*blocks(None, ("dockerfile",))]
+        files = all_blocks(("dockerfile",))
         files.append((REPOSITORY / "examples/deploy/sam/function/Dockerfile").read_text())
         self.assertGreaterEqual(len(files), 4)
-        built = "".join(blocks())
-        for text in files:
-            target = re.search(r"^FROM coshell-(\w+)$", text, re.MULTILINE)[1]
+        text = "".join((DOCS / page).read_text() for page in pages())
+        for file in files:
+            target = re.search(r"^FROM coshell-(\w+)$", file, re.MULTILINE)[1]
             self.assertRegex(dockerfile, rf"(?m)^FROM .* AS {target}$")
-            self.assertRegex(built + PAGE.read_text(), rf"docker build .*--target {target} -t coshell-{target} \.")
+            self.assertRegex(text, rf"docker build .*--target {target} -t coshell-{target} \.")
 
-    def links_lead_somewhere(self):
-        text = PAGE.read_text()
-        heads = {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in re.findall(r"(?m)^#+ (.*)$", text)}
-        links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
-        self.assertGreater(len(links), 15)
-        for link in links:
-            path, _, anchor = link.partition("#")
-            if path:
-                self.assertTrue((PAGE.parent / path).exists(), link)
-            elif anchor:
-                self.assertIn(anchor, heads)
-
-    def programs_of_the_page_can_be_run(self):
-        for path in re.findall(r"(?m)^(?:.*\()?(examples/deploy/aws-cli/[\w-]+)", "\n".join(blocks())):
+    def programs_of_the_pages_can_be_run(self):
+        named = re.findall(r"(?m)^(?:.*\()?(examples/deploy/aws-cli/[\w-]+)", "\n".join(all_blocks()))
+        self.assertGreater(len(named), 3)
+        for path in named:
             self.assertTrue((REPOSITORY / path).stat().st_mode & stat.S_IXOTH, path)
 
     def files_of_examples_are_named(self):
-        text = PAGE.read_text()
+        text = "".join((DOCS / page).read_text() for page in pages())
         for folder in (REPOSITORY / "examples" / "deploy").iterdir():
             self.assertIn(folder.name, text)

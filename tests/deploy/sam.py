@@ -39,7 +39,7 @@ class Sam(Case):
         exchange(project / "function" / "Dockerfile", "\nFROM coshell-", f"\nFROM {PREFIX}")
         exchange(project / "template.yaml", "EchoImage", "CoshellDeployEcho")
         exchange(project / "template.yaml", "Default: x86_64", f"Default: {ARCHITECTURE}")
-        commands = blocks("AWS SAM")[0].replace("EchoImage", "CoshellDeployEcho").splitlines()
+        commands = blocks("deploy/sam.md")[0].replace("EchoImage", "CoshellDeployEcho").splitlines()
         self.assertEqual(commands.pop(0), "docker build --target runtime -t coshell-runtime .")
         # No image can be pulled here.
         commands = [line + " --skip-pull-image" * line.startswith("sam local") for line in commands]

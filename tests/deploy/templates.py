@@ -46,7 +46,7 @@ class Templates(Case):
         environment = self.environment(
             CDK_OUTDIR=str(project / "out"), JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION="1"
         )
-        run(["bash", "-euc", blocks("CDK")[0]], cwd=checkout, env=environment)
+        run(["bash", "-euc", blocks("deploy/cdk.md")[0]], cwd=checkout, env=environment)
         program = json.loads((project / "cdk.json").read_text())["app"]
         self.assertEqual(program, "python3 app.py")
         run([sys.executable, "app.py"], cwd=project, env=environment)
@@ -91,13 +91,13 @@ class Templates(Case):
     def terraform_finds_what_the_guide_packs(self):
         checkout = self.folder()
         shutil.copytree(EXAMPLES.parent, checkout / "examples")
-        run(["bash", "-euc", blocks("Terraform")[0]], cwd=checkout, env=self.environment())
+        run(["bash", "-euc", blocks("deploy/terraform.md")[0]], cwd=checkout, env=self.environment())
         project = checkout / "examples" / "deploy" / "terraform"
         text = (project / "main.tf").read_text()
         files = set(re.findall(r"filename +=.*/([^/\"]+)\"", text))
         self.assertEqual({path.name for path in project.iterdir()}, {"main.tf", *files})
         head = re.findall(r"(?m)^#   (coshell package .*)$", text)
-        self.assertEqual(head, blocks("Terraform")[0].splitlines()[1:])
+        self.assertEqual(head, blocks("deploy/terraform.md")[0].splitlines()[1:])
 
     def knative_service_is_one_container_that_listens(self):
         service = yaml.safe_load((EXAMPLES / "knative" / "service.yaml").read_text())

@@ -111,14 +111,36 @@ fn doc_pages() -> Vec<String> {
     files("docs").into_iter().filter(is_page).collect()
 }
 
+/// What people read, but for what earlier programs printed.
+fn all_pages() -> Vec<String> {
+    let top = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+    ];
+    let is_page = |path: &String| Path::new(path).extension().is_some_and(|kind| kind == "md");
+    let folders = ["docs", "examples", "bench"].into_iter().flat_map(files);
+    let found = folders.filter(is_page);
+    let found = found.filter(|path| !path.starts_with("bench/results"));
+    top.map(ToOwned::to_owned)
+        .into_iter()
+        .chain(found)
+        .collect()
+}
+
 /// A reader finds the way in within one screen, and then reads a page about one task.
 #[test]
 fn pages_are_short() {
-    let long = ["docs/deploy.md", "docs/protocol.md"];
-    let pages = doc_pages().into_iter();
-    let pages = pages.filter(|path| !long.contains(&path.as_str()));
-    let limits = pages.map(|path| (path, 150));
-    for (path, limit) in limits.chain([("README.md".to_owned(), 190)]) {
+    for path in all_pages() {
+        let limit = match path.as_str() {
+            "README.md" => 190,
+            "ARCHITECTURE.md" => 200,
+            "CONTRIBUTING.md" => 70,
+            // It grows with each version.
+            "CHANGELOG.md" => continue,
+            _ => 150,
+        };
         let count = text(&path).lines().count();
         assert!(
             count <= limit,
@@ -128,28 +150,29 @@ fn pages_are_short() {
 }
 
 #[test]
-fn contents_page_links_every_page() {
+fn contents_pages_link_every_page() {
     let linked = relative_links(&text("docs/README.md"));
     for path in doc_pages() {
         let name = path.trim_start_matches("docs/");
+        // docs/deploy.md is the contents page of docs/deploy.
+        let (contents, linked) = match name.split_once('/') {
+            None => ("docs/README.md".to_owned(), linked.clone()),
+            Some((folder, _)) => {
+                let contents = format!("docs/{folder}.md");
+                let linked = relative_links(&text(&contents));
+                (contents, linked)
+            }
+        };
         assert!(
             name == "README.md" || linked.iter().any(|target| target == name),
-            "docs/README.md does not link {name}"
+            "{contents} does not link {name}"
         );
     }
 }
 
 #[test]
 fn links_lead_to_files_and_headings() {
-    let pages = [
-        "README.md",
-        "ARCHITECTURE.md",
-        "CONTRIBUTING.md",
-        "CHANGELOG.md",
-        "examples/README.md",
-        "bench/README.md",
-    ];
-    let pages = pages.map(ToOwned::to_owned).into_iter().chain(doc_pages());
+    let pages = all_pages().into_iter();
     let (root, mut wrong) = (repository_file("."), Vec::new());
     for path in pages {
         let page = text(&path);
@@ -182,8 +205,11 @@ fn links_and_headings_are_found() {
 
 /// CI sets this once: a failing test has to fail the run.
 #[test]
-fn fails_when_told_to() {
-    assert!(std::env::var_os("COSHELL_TEST_FAIL").is_none(), "told to");
+fn fails_on_request() {
+    assert!(
+        std::env::var_os("COSHELL_TEST_FAIL").is_none(),
+        "COSHELL_TEST_FAIL is set"
+    );
 }
 
 #[test]
@@ -493,7 +519,9 @@ fn protocol_and_driver_agree_on_their_words() {
 
 #[test]
 fn the_protocol_is_drawn() {
-    let drawn = text("docs/protocol.md");
+    let pages = doc_pages().into_iter();
+    let pages = pages.filter(|path| path.starts_with("docs/protocol"));
+    let drawn: String = pages.map(|path| text(&path)).collect();
     for word in [
         "ready",
         "undefined",
@@ -509,7 +537,10 @@ fn the_protocol_is_drawn() {
         ",,",
         ",,,",
     ] {
-        assert!(drawn.contains(word), "docs/protocol.md has no {word}");
+        assert!(
+            drawn.contains(word),
+            "the pages of docs/protocol have no {word}"
+        );
     }
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# What a stranger finds first: README's first command, some tests, and no file that names one that is not here.
+# What a newcomer sees first: the README's first command, some tests, and files that name only files of the repository.
 # COSHELL is the program and TESTS the folder of the tests, which may have been compiled elsewhere: see tests/clone.
 # shellcheck disable=SC2154 # the environment has COSHELL, TESTS and RIE
 
@@ -15,7 +15,7 @@ teardown() {
   fi
 }
 
-# A line of a block in README.md that begins with these words.
+# The first line of README.md that has these words.
 line_of_readme() { # <words>
   grep -m 1 -F -- "$1" README.md
 }
@@ -44,7 +44,7 @@ wait_until() { # <command...>
   server=$!
   wait_until serves
   curl=${curl/localhost:9000/$(grep -oE -m 1 '127\.0\.0\.1:[0-9]+' "$greeting")}
-  # It shows its progress on standard error.
+  # curl shows its progress on standard error.
   answer=$(bash -c "$curl" 2>/dev/null)
   [ "$answer" = "$(line_of_readme "Echoing request: 'Hello")" ]
   grep -Fx 'Hello from Container Lambda!' "$BATS_TEST_TMPDIR/log"
@@ -60,26 +60,26 @@ newest() { # <name>
 }
 
 passes() { # <fewest tests> <name> [part of a test's name...]
-  local said
-  said=$(COSHELL_TEST_REPOSITORY=$PWD COSHELL_TEST_RIE=$RIE "$(newest "$2")" "${@:3}") || {
-    echo "$said"
+  local output
+  output=$(COSHELL_TEST_REPOSITORY=$PWD COSHELL_TEST_RIE=$RIE "$(newest "$2")" "${@:3}") || {
+    echo "$output"
     return 1
   }
-  [[ $said =~ test\ result:\ ok\.\ ([0-9]+)\ passed ]]
+  [[ $output =~ test\ result:\ ok\.\ ([0-9]+)\ passed ]]
   ((BASH_REMATCH[1] >= $1))
 }
 
 @test "tests that read files of the repository pass" {
-  passes 15 it tidy:: differential::known streaming_served::
+  passes 20 it tidy:: words:: differential::known streaming_served::
   passes 8 compare emulator_rie::the_tutorials compare::zip_file compare_logs::
 }
 
-# What is run: not pages, which may have a reader change into a folder first.
+# Files that are run. A page is not: its reader may have to change into a folder first.
 what_is_run() {
   git ls-files -- Makefile Dockerfile .ci .github tests bench src examples '*.toml' ':!bench/results' ':!*.md' ':!tests/smoke'
 }
 
-# Whether a file names one of this folder, as seen from the file or from here; what is built is not there yet.
+# True if a file names a file of the repository, relative to itself or to the top. What cargo builds need not exist yet.
 is_inside() { # <file> <name>
   local from there
   for from in "$(dirname "$1")" .; do
@@ -93,9 +93,9 @@ is_inside() { # <file> <name>
   local file name outside=()
   while IFS=: read -r file name; do
     case $file:$name in
-      # The compiler looks after these.
+      # The compiler checks these.
       src/*) continue ;;
-      # In folders that the tests make, and in one that a step of the workflow is in.
+      # Folders that the tests make, and a folder that a step of the workflow changes into.
       tests/it/package.rs:* | tests/it/programs.rs:../bin/tool | tests/it/settings.rs:../function.handler) continue ;;
       .github/workflows/release.yml:../release-notes.md) continue ;;
     esac
@@ -109,10 +109,10 @@ is_inside() { # <file> <name>
   local file name missing=()
   while IFS=: read -r file name; do
     name=${name#[^[:alnum:].]}
-    # A sentence's full stop; a function in a file.
+    # Without the full stop of a sentence. A handler names a function in a file.
     name=${name%.}
     case $file:$name in
-      # Made up by a test.
+      # Tests make these.
       tests/it/package.rs:tests/a.sh | tests/deploy/workflows.py:.ci/place) continue ;;
     esac
     if [[ ! -e $name && ! -e ${name%.handler} && ! -e ${name%.handler}.sh ]] && ! compgen -G "$name*" >/dev/null; then

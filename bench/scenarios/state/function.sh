@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034
-# 60 variables and 30 functions, which a shell shows after each event.
+# 60 variables and 30 functions, which the shell shows after every event.
 setting_1='value number 1 of the configuration'
 setting_2='value number 2 of the configuration'
 setting_3='value number 3 of the configuration'

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What publish-image, publish-zip and publish-layer share. Sourced by them, and by bench/aws/measure.
+# The functions that publish-image, publish-zip and publish-layer share. bench/aws/measure sources this file too.
 
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 
@@ -21,17 +21,17 @@ role=
 registry=${REGISTRY-}
 uri=
 layers=()
-# What stands in front of `--` and is no option, and what stands behind it.
-words=()
+# The arguments before `--` that are not options, and all arguments after it.
+operands=()
 rest=()
-# What create-function is told, update-function-code, and both of create-function and
-# update-function-configuration.
+# The options of create-function, those of update-function-code, and those of both create-function
+# and update-function-configuration.
 creation=()
 code=()
 configuration=()
 
-# Reads the words of the command line: the value of `--name` goes to the variable `name`.
-read_options() { # <names of options with a value, a space around each> <words...>
+# Reads the command line: the value of `--name` goes to the variable `name`.
+read_options() { # <names of options with a value, a space around each> <arguments...>
   local names=$1
   shift
   while (($#)); do
@@ -47,80 +47,80 @@ read_options() { # <names of options with a value, a space around each> <words..
       -*)
         [[ $names == *" ${1#--} "* ]] || die "no such option: $1; see --help"
         (($# > 1)) || die "$1 needs a value"
-        # An option that may be there more than once has a list.
+        # This option may be there more than once.
         if [[ $1 == --layer ]]; then layers+=("$2"); else printf -v "${1#--}" '%s' "$2"; fi
         shift
         ;;
-      *) words+=("$1") ;;
+      *) operands+=("$1") ;;
     esac
     shift
   done
 }
 
-# What every call of AWS needs.
+# Sets the region, and makes a temporary folder.
 prepare() {
   AWS_REGION=${AWS_REGION:-${AWS_DEFAULT_REGION:-$(aws configure get region || true)}}
   [[ $AWS_REGION ]] || die 'no region: set AWS_REGION'
-  # Version 1 of the AWS CLI reads the second name alone.
+  # Version 1 of the AWS CLI reads only the second name.
   export AWS_REGION AWS_DEFAULT_REGION=$AWS_REGION AWS_PAGER=
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT
 }
 
-# Asks AWS for what may be missing. Status 0, and the answer in `found`, if it is there; 1 if it
-# is missing. Whatever else goes wrong ends the program.
-look_up() { # <error code of what is missing> <words for aws...>
+# Asks AWS for something that may be missing. Status 0, with the answer in `found`, if it is there; 1 if
+# it is missing. Any other error ends the program.
+look_up() { # <error code if it is missing> <arguments of aws...>
   if found=$(aws "${@:2}" --output text 2>"$work/errors"); then return; fi
   grep -qF "($1)" "$work/errors" || die "$(<"$work/errors")"
   return 1
 }
 
-# The ARN of a role that Lambda may take for the function, and that may write logs, in `role`.
+# Sets `role` to the ARN of a role that Lambda may assume for the function, and that may write logs.
 ensure_role() { # <name>
   local trust=${BASH_SOURCE[0]%/*}/../iam/trust-policy.json
   if look_up NoSuchEntity iam get-role --role-name "$1" --query Role.Arn; then
     role=$found
   else
-    say "making the role $1"
+    say "creating the role $1"
     role=$(aws iam create-role --role-name "$1" --assume-role-policy-document "file://$trust" \
       --query Role.Arn --output text)
   fi
-  # `aws` of the role's own ARN, or `aws-cn`.
+  # `aws`, or for example `aws-cn`: the role's own.
   local partition=${role#arn:}
   aws iam attach-role-policy --role-name "$1" \
     --policy-arn "arn:${partition%%:*}:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
 }
 
-# Builds an image, and pushes it to `registry`, whose host is AWS's if it is empty. The image, by its
-# digest, in `uri`.
+# Builds an image, and pushes it to the host `registry`, or if that is empty to AWS's. Sets `uri` to the
+# image, by its digest.
 push_image() { # <repository> <folder> <options of docker build...>
   if [[ ! $registry ]]; then
     local account
     account=$(aws sts get-caller-identity --query Account --output text)
     registry=$account.dkr.ecr.$AWS_REGION.amazonaws.com
   fi
-  # A repository's name has no capitals.
+  # The name of a repository may have no capitals.
   local repository=${1,,}
   local image=$registry/$repository platform=linux/amd64
   if [[ $arch == arm64 ]]; then platform=linux/arm64; fi
-  # Lambda takes one image, and no index of an image and of how it was built.
+  # Lambda accepts one image, but no index of an image and its attestations.
   export BUILDX_NO_DEFAULT_ATTESTATIONS=1
   docker build --platform "$platform" --tag "$image" "${@:3}" "$2" >&2
 
   if ! look_up RepositoryNotFoundException ecr describe-repositories --repository-names "$repository"; then
-    say "making the repository $repository"
+    say "creating the repository $repository"
     aws ecr create-repository --repository-name "$repository" >/dev/null
   fi
   aws ecr get-login-password | docker login --username AWS --password-stdin "$registry" >&2
   docker push "$image" >&2
 
-  # By its digest, which names these bytes and no later ones.
+  # A digest names these bytes; a tag may name others later.
   # shellcheck disable=SC2034 # for the script that sources this
   uri=$(docker image inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' "$image" |
     grep -F "$image@" | tail -n 1)
 }
 
-# A role is known everywhere only some seconds after it was made.
+# A new role is known everywhere only after some seconds.
 create_function() { # <options...>
   local attempt
   for ((attempt = 1; ; attempt++)); do
@@ -132,7 +132,7 @@ create_function() { # <options...>
   done
 }
 
-# Makes the function, or gives it new code. Prints its ARN.
+# Creates the function, or gives it new code. Prints its ARN.
 publish_function() { # <name>, with the arrays `creation`, `code` and `configuration`
   local name=$1
   if look_up ResourceNotFoundException lambda get-function-configuration \
@@ -146,7 +146,7 @@ publish_function() { # <name>, with the arrays `creation`, `code` and `configura
     aws lambda wait function-updated-v2 --function-name "$name"
   else
     if [[ ! $role ]]; then ensure_role "coshell-$name"; fi
-    say "making the function $name"
+    say "creating the function $name"
     create_function --function-name "$name" --role "$role" --architectures "$arch" \
       "${creation[@]}" "${configuration[@]}"
     aws lambda wait function-active-v2 --function-name "$name"

@@ -12,7 +12,7 @@ from aws_cdk import aws_lambda as lambda_
 class Echo(cdk.Stack):
     def __init__(self, scope, name, **options):
         super().__init__(scope, name, **options)
-        # Of the bootstrap in the packages.
+        # The architecture of the bootstrap in both packages.
         architecture = lambda_.Architecture.X86_64
         lambda_.Function(
             self,

@@ -1,5 +1,5 @@
-# One function on coshell, as a zip file whose bootstrap is in a layer, or in the zip file; and, if
-# image_uri is given, as an image.
+# One function on coshell as a zip file, with bootstrap in a layer; it could also be in the zip file. If image_uri is
+# given, the function also exists as an image.
 #
 #   coshell package --layer -o layer.zip
 #   coshell package ../../echo --handler function.handler --without-bootstrap -o function.zip
@@ -21,13 +21,13 @@ variable "name" {
 }
 
 variable "architecture" {
-  description = "x86_64 or arm64: that of bootstrap in the layer"
+  description = "x86_64 or arm64, as bootstrap in the layer"
   type        = string
   default     = "x86_64"
 }
 
 variable "image_uri" {
-  description = "REGISTRY/REPOSITORY@sha256:..., as publish-image pushes it; empty: no image function"
+  description = "REGISTRY/REPOSITORY@sha256:..., which publish-image pushes; empty: no image function"
   type        = string
   default     = ""
 }

@@ -1,4 +1,4 @@
-//! The echo service on AWS's own Rust runtime: what bash is compared with.
+//! The echo service on AWS's own Rust runtime: the fast end of the comparison.
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::Value;

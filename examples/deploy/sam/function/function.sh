@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What is deployed here in two ways: answers with its event.
+# The function that is deployed here in two ways. It answers with its event.
 handler() {
   printf 'event of %s characters\n' "${#1}" >&2
   printf '{"event":%s}\n' "${1:-null}"

@@ -1,4 +1,4 @@
-//! A bash for each event, on AWS's own Rust runtime: what one gets without a coprocess.
+//! A new bash for each event, from AWS's own Rust runtime: the simplest way to run bash from a native runtime.
 
 use std::process::Stdio;
 
