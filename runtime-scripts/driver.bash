@@ -14,7 +14,7 @@
 #   62 response: the pipe of the handler's standard output
 #   63 control: the pipe of the reports; outside of the handler, 1 leads there too
 #   64 log: a pipe; 2 leads there too, unless the handler redirects it
-#   65 seldom.bash: the functions that few invocations need
+#   65 rare.bash: the functions that few invocations need
 #   66 state: the pipe through which the shell shows its state
 #   67 turn: the pipe where a fork waits for its event; opened when forks are first made
 
@@ -101,7 +101,7 @@ __driver_hide_builtin() { # [no-forks, if the function cannot be given to a fork
 #
 # Before that it removes what the file has set to watch commands: the traps, which it writes to the state pipe, and the
 # options, which only the handler gets from now on. The function is traced (declare -t); others do not see these traps.
-__driver_loaded() { # <nonce> <status of sourcing>
+__driver_report_load() { # <nonce> <status of sourcing>
   if [[ $- == *r* ]]; then
     builtin printf '%s unusable %s\0' "$1" 'it restricts its shell (set -r)' >&63
     builtin return 0
@@ -116,7 +116,7 @@ __driver_loaded() { # <nonce> <status of sourcing>
   builtin trap '\__driver_on_error "$?" "$LINENO" "$BASH_COMMAND" "${PIPESTATUS[@]}" && \builtin return 0' ERR
   # Unless the file names the ERR trap, -E is the driver's, and the handler does not get it. It is switched off here,
   # because the pattern below may not distinguish E from e (nocasematch).
-  if [[ ! ${__driver_own_errors-} ]]; then builtin set +E; fi
+  if [[ ! ${__driver_names_err_trap-} ]]; then builtin set +E; fi
   __driver_options=${-//[!euxkvET]/}
   builtin set +euxkvT -E
   __driver_kind=idle __driver_command='' __driver_base=2
@@ -133,13 +133,13 @@ __driver_loaded() { # <nonce> <status of sourcing>
     builtin declare -F lambda_shutdown >/dev/null && __driver_shutdown=shutdown
     builtin printf '%s ready %s %s.%s %s\0' "$1" "$2" "${BASH_VERSINFO[0]}" "${BASH_VERSINFO[1]}" "${__driver_shutdown-}" >&63
   else
-    __driver_seldom __driver_undefined "$1"
+    __driver_rare __driver_report_undefined "$1"
   fi
 }
 
-# Calls a function of seldom.bash, and reads the file before the first call. Reading it at every start would cost half a
+# Calls a function of rare.bash, and reads the file before the first call. Reading it at every start would cost half a
 # millisecond.
-__driver_seldom() { # <function> [argument...]
+__driver_rare() { # <function> [argument...]
   if [[ ${__driver_builtin-} ]] && \declare -F builtin >/dev/null; then
     __driver_hide_builtin
     "$@"
@@ -148,13 +148,13 @@ __driver_seldom() { # <function> [argument...]
     \return "$__driver_exit"
   fi
   # This function is the last one in what the file defines.
-  builtin declare -F __driver_run_in_subshells >/dev/null || __driver_read_seldom
+  builtin declare -F __driver_run_in_forks >/dev/null || __driver_read_rare
   "$@"
 }
 
-# Reads seldom.bash, whatever options the handler has set. `set -a` would export its functions, POSIX mode rejects
+# Reads rare.bash, whatever options the handler has set. `set -a` would export its functions, POSIX mode rejects
 # their names, and aliases would change their commands.
-__driver_read_seldom() {
+__driver_read_rare() {
   builtin local - __driver_aliases=-u
   # Leaving POSIX mode also switches aliases off.
   if builtin shopt -q expand_aliases; then __driver_aliases=-s; fi
@@ -169,22 +169,22 @@ __driver_read_seldom() {
 # For handlers: writes a message to the log as one record, even if it has several lines.
 lambda_log() { # [TRACE|DEBUG|INFO|WARN|ERROR|FATAL] <message...>
   { builtin local - && builtin set +xT; } 2>/dev/null
-  __driver_seldom __driver_log "$@"
+  __driver_rare __driver_log "$@"
 }
 # For handlers: requests an HTTP response. `||` keeps `set -e` out of the driver.
 lambda_http_response() { # [--stream] [--cookie <cookie>]... <status> [header...]
   { builtin local - && builtin set +xT; } 2>/dev/null
-  __driver_seldom __driver_http_response "$@" || builtin return
+  __driver_rare __driver_http_response "$@" || builtin return
 }
 # For handlers: requests that the response is streamed.
 lambda_stream_response() { # [content type]
   { builtin local - && builtin set +xT; } 2>/dev/null
-  __driver_seldom __driver_stream_response "$@" || builtin return
+  __driver_rare __driver_stream_response "$@" || builtin return
 }
 # For handlers: keeps variables from one event to the next.
 lambda_keep() { # <name...>
   { builtin local - && builtin set +xT; } 2>/dev/null
-  __driver_seldom __driver_keep "$@" || builtin return
+  __driver_rare __driver_keep "$@" || builtin return
 }
 
 # Redirects descriptors of the shell permanently, with `exec`. In POSIX mode that builtin comes before a function
@@ -215,7 +215,7 @@ __driver_in_posix_mode() { # <command...>
 # It does nothing in the process in which bash runs command_not_found_handle: that has another id, but the same
 # subshell level. It does nothing either if bash no longer computes a variable such as FUNCNAME.
 __driver_on_error() { # <status> <line> <command> <statuses of the parts of the pipeline...>
-  [[ -o errexit && ${BASH_SUBSHELL-} == "${__driver_depth-0}" && (${__driver_depth-0} != 0 || ${BASHPID-} == "$$") && ${FUNCNAME-} == __driver_on_error ]] && __driver_seldom __driver_leave_on_error "$@"
+  [[ -o errexit && ${BASH_SUBSHELL-} == "${__driver_depth-0}" && (${__driver_depth-0} != 0 || ${BASHPID-} == "$$") && ${FUNCNAME-} == __driver_on_error ]] && __driver_rare __driver_leave_on_error "$@"
 }
 
 # Defines `exit` so that it ends the handler, and not the shell.
@@ -223,7 +223,7 @@ __driver_guard_exit() {
   exit() {
     builtin local "__driver_exit=${1-$?}"
     if [[ ${BASH_SUBSHELL-} != 0 || ${BASHPID-} != "$$" || ${FUNCNAME-} != exit ]]; then builtin exit "${@:-$__driver_exit}"; fi
-    __driver_seldom __driver_exit "$__driver_exit" "$@"
+    __driver_rare __driver_exit "$__driver_exit" "$@"
   }
 }
 
@@ -240,7 +240,7 @@ elif ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 502)); then
   done
 fi
 
-# Moves the inherited descriptors, as __driver_adopt does, but all seven at once. bash sets them aside
+# Moves the inherited descriptors, as __driver_take_descriptor does, but all seven at once. bash sets them aside
 # at 10 to 16, which are still free.
 { exec 60>&10 61>&11 62>&12 63>&13 64>&14 65>&15 66>&16; } 70>&- 71>&- 72>&- 73>&- 74>&- 75>&- 76>&-
 exec 70>&- 71>&- 72>&- 73>&- 74>&- 75>&- 76>&-
@@ -249,12 +249,12 @@ exec >&63
 builtin shopt -s inherit_errexit
 builtin set -E
 builtin trap '\__driver_on_error "$?" "$LINENO" "$BASH_COMMAND" "${PIPESTATUS[@]}" && \builtin return 0' ERR
-builtin trap '\__driver_seldom __driver_died "$?"' EXIT
-builtin trap '\__driver_seldom __driver_stopped' RTMAX
+builtin trap '\__driver_rare __driver_on_exit "$?"' EXIT
+builtin trap '\__driver_rare __driver_on_stop' RTMAX
 __driver_guard_exit
 builtin readonly __driver_function
-builtin declare -ft __driver_loaded
-builtin readonly -f , ,t ,d ,, __driver_context __driver_hide_builtin __driver_loaded __driver_seldom __driver_read_seldom __driver_redirect __driver_in_posix_mode __driver_on_error __driver_guard_exit
+builtin declare -ft __driver_report_load
+builtin readonly -f , ,t ,d ,, __driver_context __driver_hide_builtin __driver_report_load __driver_rare __driver_read_rare __driver_redirect __driver_in_posix_mode __driver_on_error __driver_guard_exit
 # shellcheck disable=SC2034 # they get their values when an invocation comes
 builtin export LAMBDA_RUNTIME_AWS_REQUEST_ID LAMBDA_RUNTIME_DEADLINE_MS LAMBDA_RUNTIME_TRACE_ID _X_AMZN_TRACE_ID
 builtin printf 'started\0'

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What lambda_http_response, lambda_stream_response and lambda_keep do.
 #
-# bash reads this file together with seldom.bash. Requests for the response go to the control pipe. Any process of the
+# bash reads this file together with rare.bash. Requests for the response go to the control pipe. Any process of the
 # handler can write there, so the host checks each request again.
 
 # Checks the arguments of lambda_http_response, and writes the request.
@@ -38,7 +38,7 @@ __driver_http_response() { # [--stream] [--cookie COOKIE]... STATUS [HEADER...]
       __driver_refuse use "header ${__driver_line%%:*}" 'its value is not visible ASCII' || builtin return
     fi
   done
-  __driver_ask "$__driver_mode" "${__driver_operands[0]}" "${__driver_lines[@]}"
+  __driver_request_response "$__driver_mode" "${__driver_operands[0]}" "${__driver_lines[@]}"
 }
 
 # Checks the argument of lambda_stream_response, and writes the request.
@@ -46,11 +46,11 @@ __driver_stream_response() { # [CONTENT-TYPE]
   builtin local - LC_ALL=C
   builtin set +eux
   if (($# > 1)); then
-    __driver_refuse use "$2" 'expected a content type alone' || builtin return
+    __driver_refuse use "$2" 'expected one content type' || builtin return
   elif [[ ${1-x} != [!-]* || ${1-x} == *[!\ -~]* ]]; then
     __driver_refuse use "content type $1" 'expected one such as text/plain' || builtin return
   fi
-  __driver_ask stream "$@"
+  __driver_request_response stream "$@"
 }
 
 # Adds the arguments of lambda_keep to the kept variables. `fd:NAME` also keeps the descriptors whose numbers NAME
@@ -77,7 +77,7 @@ __driver_keep() { # NAME...
   if ((__driver_depth)); then __driver_show_kept 0; fi
 }
 
-# Prints why an argument cannot be used, and where. The frames are: this function, its caller, __driver_seldom, the
+# Prints why an argument cannot be used, and where. The frames are: this function, its caller, __driver_rare, the
 # function that the handler called, and the handler.
 __driver_refuse() { # <verb> <what> <cause>
   builtin printf '%s: line %s: %s: cannot %s %s: %s\n' "${BASH_SOURCE[4]}" "${BASH_LINENO[3]}" "${FUNCNAME[3]}" "$1" "$2" "$3" >&2
@@ -87,7 +87,7 @@ __driver_refuse() { # <verb> <what> <cause>
 }
 
 # Writes a request for the response to the control pipe. The frames are those of __driver_refuse.
-__driver_ask() { # <kind> [field...]
+__driver_request_response() { # <kind> [field...]
   # The request id is the first argument of an invocation, but the second in a fork (depth 1), where the event comes
   # first.
   # shellcheck disable=SC2154 # the driver has it
@@ -99,4 +99,4 @@ __driver_ask() { # <kind> [field...]
   builtin printf '%s\0' respond "$(($# + 2))" "$__driver_id" "${BASH_SOURCE[4]}:${BASH_LINENO[3]}" "$@" >&63
 }
 
-builtin readonly -f __driver_http_response __driver_stream_response __driver_keep __driver_refuse __driver_ask
+builtin readonly -f __driver_http_response __driver_stream_response __driver_keep __driver_refuse __driver_request_response

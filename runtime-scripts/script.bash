@@ -28,22 +28,22 @@ if [[ $0 != "$__driver_script" ]]; then
   builtin unset -v __driver_last __driver_word
 fi
 \exec 76<&-
-# Two files of the host: __driver_end is script_end.bash, which appends
-# the exit trace to __driver_words. The EXIT trap does that if the status is not 0, or if the host has put
-# a byte into __driver_words before it stops the script: the status is 0 then.
+# Two files of the host: __driver_exit_trace_script is exit_trace.bash, which appends
+# the exit trace to __driver_exit_trace. The EXIT trap does that if the status is not 0, or if the host has put
+# a byte into __driver_exit_trace before it stops the script: the status is 0 then.
 #
 # The ERR trap does it where `set -e` is about to end the script, since bash knows the line there, and most scripts
 # set an EXIT trap of their own. Its command is the builtin `.` if -e is on, and otherwise a name that does not
 # exist: a test would change PIPESTATUS. Each command ends with the value of `$_`, so that the script finds it
 # unchanged.
 # shellcheck disable=SC2064,SC2154 # from the environment, and to be expanded here
-builtin trap "{ __driver_statuses=(\"\$?\" \"\${PIPESTATUS[@]}\"); [[ \${__driver_statuses[0]} = 0 && ! -s $__driver_words ]] || \\builtin . $__driver_end $__driver_words 0 \"\${__driver_statuses[@]:1}\" ''; } 2>/dev/null" EXIT
+builtin trap "{ __driver_statuses=(\"\$?\" \"\${PIPESTATUS[@]}\"); [[ \${__driver_statuses[0]} = 0 && ! -s $__driver_exit_trace ]] || \\builtin . $__driver_exit_trace_script $__driver_exit_trace 0 \"\${__driver_statuses[@]:1}\" ''; } 2>/dev/null" EXIT
 # shellcheck disable=SC2064,SC2154
-builtin trap "{ \\builtin \"\${-/#*e*/.}\" $__driver_end $__driver_words \"\$LINENO\" \"\${PIPESTATUS[@]}\" \"\$_\" || \\builtin : \"\$_\"; } 2>/dev/null" ERR
+builtin trap "{ \\builtin \"\${-/#*e*/.}\" $__driver_exit_trace_script $__driver_exit_trace \"\$LINENO\" \"\${PIPESTATUS[@]}\" \"\$_\" || \\builtin : \"\$_\"; } 2>/dev/null" ERR
 # The RTMAX trap, by which the host stops the script. Traps of the script for EXIT and SIGTERM run after it.
 # shellcheck disable=SC2064,SC2154
-builtin trap "{ \\builtin . $__driver_end $__driver_words 0 ''; } 2>/dev/null; \\builtin trap - RTMAX; \\builtin kill -s TERM \$\$" RTMAX
-builtin unset -v BASH_ENV __driver_script __driver_words __driver_end
+builtin trap "{ \\builtin . $__driver_exit_trace_script $__driver_exit_trace 0 ''; } 2>/dev/null; \\builtin trap - RTMAX; \\builtin kill -s TERM \$\$" RTMAX
+builtin unset -v BASH_ENV __driver_script __driver_exit_trace __driver_exit_trace_script
 if [[ -v __driver_posix ]]; then
   builtin unset -v __driver_posix
   builtin set -o posix

@@ -5,7 +5,7 @@
 # Whatever the handler changes ends with the fork. The fork is made after an answer and waits at `read` for its event.
 # `exit`, `set -e` and traps mean in a fork what they mean in any subshell, so nothing has to be undone or unwound. If
 # the handler fails, the traps of the fork write where it was; the status comes from the shell, which the handler
-# cannot imitate. bash reads this file together with seldom.bash.
+# cannot imitate. bash reads this file together with rare.bash.
 
 # Makes a fork, which writes its process id and waits for its event. The line that it waits for is `nul NONCE` or
 # `newlines NONCE`, by what separates the fields of the event; any other line ends it.
@@ -19,12 +19,12 @@ __driver_fork() { # __driver_keeps=keep if lambda_keep was called
   # is redirected out here, because a job of a subshell that redirects its own stdin would inherit it.
   {
     (
-      builtin trap '{ \__driver_fork_end "$?" || [[ 1 ]]; } 2>/dev/null' EXIT
-      builtin trap '\__driver_seldom __driver_stopped' RTMAX
+      builtin trap '{ \__driver_on_fork_exit "$?" || [[ 1 ]]; } 2>/dev/null' EXIT
+      builtin trap '\__driver_rare __driver_on_stop' RTMAX
       builtin mapfile -td '' __driver_arguments </dev/null
-      LAMBDA_RUNTIME_AWS_REQUEST_ID='' LAMBDA_RUNTIME_DEADLINE_MS='' LAMBDA_RUNTIME_TRACE_ID='' _X_AMZN_TRACE_ID='' __driver_mark='' __driver_word='' __driver_job=${!-}
+      LAMBDA_RUNTIME_AWS_REQUEST_ID='' LAMBDA_RUNTIME_DEADLINE_MS='' LAMBDA_RUNTIME_TRACE_ID='' _X_AMZN_TRACE_ID='' __driver_nonce='' __driver_word='' __driver_job=${!-}
       builtin printf 'waiting\0%s\0' "$BASHPID" >&63
-      IFS=' ' builtin read -r -u 67 __driver_word __driver_mark || builtin exit 0
+      IFS=' ' builtin read -r -u 67 __driver_word __driver_nonce || builtin exit 0
       case $__driver_word in
         nul) __driver_word='' ;;
         newlines) __driver_word=$'\n' ;;
@@ -83,14 +83,14 @@ __driver_fork() { # __driver_keeps=keep if lambda_keep was called
 # more: after a signal, for example, the status here is 0. If the handler failed, or the host is stopping it, the trap
 # writes an exit trace. The host empties file 60 before it stops a fork. The handler may have closed 60.
 # shellcheck disable=SC2031 # it runs in the fork
-__driver_fork_end() { # <status>
+__driver_on_fork_exit() { # <status>
   builtin set +eu
-  if [[ ! $__driver_mark ]]; then builtin return; fi
+  if [[ ! $__driver_nonce ]]; then builtin return; fi
   if [[ ${__driver_kept-} ]]; then __driver_show_kept 0 || builtin :; fi
   if [[ $1 == 0 && ${#FUNCNAME[@]} -eq $((${__driver_base-1} + 1)) && ${!-} == "$__driver_job" ]]; then
-    builtin printf '%s\0' "$__driver_mark" return 0 "$__driver_mark" >&63
+    builtin printf '%s\0' "$__driver_nonce" return 0 "$__driver_nonce" >&63
   elif [[ $1 != 0 || (-e /dev/fd/60 && ! -s /dev/fd/60) ]]; then
-    __driver_died 1 || builtin :
+    __driver_on_exit 1 || builtin :
   fi
 }
 
@@ -111,7 +111,7 @@ __driver_show_kept() { # <status to return>
 __driver_keep_at_exit() { # <status>
   builtin local __driver_trap
   __driver_trap=$(builtin trap -p EXIT)
-  if [[ $__driver_trap && $__driver_trap != *'\__driver_fork_end '* ]]; then
+  if [[ $__driver_trap && $__driver_trap != *'\__driver_on_fork_exit '* ]]; then
     builtin eval "__driver_trap=(${__driver_trap#trap})"
     builtin trap "${__driver_trap[1]}"$'\n__driver_show_kept 0' EXIT
   fi
@@ -119,9 +119,9 @@ __driver_keep_at_exit() { # <status>
 }
 
 # Prepares the shell for making forks. In forks, `exit` is the builtin, unless the file defines it.
-__driver_run_in_subshells() { # [own, if the function exit belongs to the file]
+__driver_run_in_forks() { # [own, if the function exit belongs to the file]
   __driver_depth=1
   if [[ ! ${1-} ]]; then builtin unset -f exit; fi
 }
 
-builtin readonly -f __driver_fork __driver_fork_end __driver_show_kept __driver_keep_at_exit __driver_run_in_subshells
+builtin readonly -f __driver_fork __driver_on_fork_exit __driver_show_kept __driver_keep_at_exit __driver_run_in_forks

@@ -95,7 +95,7 @@ reported() { # <kind> <status> [details...]: the report is just that, whatever p
   host_start handler
   host_loaded
   host_invoke x
-  [[ ${host_words[0]} == "trap -- '"*__driver_died*"' EXIT"$'\nmark-1' ]]
+  [[ ${host_words[0]} == "trap -- '"*__driver_on_exit*"' EXIT"$'\nmark-1' ]]
 }
 
 @test "return is told with its status" {
@@ -182,12 +182,12 @@ END
   host_start handler -euo pipefail
   host_loaded
   host_invoke 7
-  [[ ${host_words[0]} == *"' EXIT"$'\nmark-1' && ${host_words[0]} != *__driver_died* ]]
+  [[ ${host_words[0]} == *"' EXIT"$'\nmark-1' && ${host_words[0]} != *__driver_on_exit* ]]
   reported return 7
   host_exit_trap 7
   reported return 7
   responded "it's 7"
-  [[ ${host_words[0]} == "trap -- '"*__driver_died*"' EXIT"$'\n'* ]]
+  [[ ${host_words[0]} == "trap -- '"*__driver_on_exit*"' EXIT"$'\n'* ]]
 }
 
 @test "exit in an EXIT trap is the end" {
@@ -236,15 +236,15 @@ END
   function_file <<<'handler() { printf "%s" "$RANDOM $RANDOM"; }'
   host_start handler
   host_loaded
-  host_say '\__driver_seldom __driver_reseed 4000000000'
+  host_say '\__driver_rare __driver_reseed 4000000000'
   host_invoke x
   first=$(response)
   host_state
-  host_say '\__driver_seldom __driver_reseed 4000000000'
+  host_say '\__driver_rare __driver_reseed 4000000000'
   host_invoke x
   responded "$first"
   host_state
-  host_say 'unset RANDOM' 'RANDOM=mine' '\__driver_seldom __driver_reseed 4000000000'
+  host_say 'unset RANDOM' 'RANDOM=mine' '\__driver_rare __driver_reseed 4000000000'
   host_invoke x
   responded 'mine mine'
 }
@@ -429,7 +429,7 @@ END
   function_file <<'END'
 handler() {
   lambda_log ERROR $'a\n& \\n' "$1"
-  __driver_log_mark=mark-
+  __driver_log_nonce=mark-
   lambda_log ERROR $'a\n& \\n' "$1"
   lambda_log ERROR
 }

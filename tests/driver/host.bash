@@ -25,9 +25,9 @@ host_start() { # <function> [what set is given...]
   cd "$BATS_TEST_TMPDIR" || return
   for name in arguments event response control log state; do : >"$name"; done
   # shellcheck disable=SC2094 # they are in two folders
-  cat "$host_scripts"/{seldom,lambda,subshell}.bash >seldom
+  cat "$host_scripts"/{rare,lambda,subshell}.bash >rare
   # shellcheck disable=SC2094
-  cat "$host_scripts"/{driver,live_on}.bash >driver
+  cat "$host_scripts"/{driver,keep}.bash >driver
   mkfifo script
   exec {host_script}<>script
   host_read=0 host_count=0 host_settled=0
@@ -39,15 +39,15 @@ host_start() { # <function> [what set is given...]
       if ((name > 2)); then eval "exec $name>&-"; fi
     done
     exec </dev/null >>log 2>&1 70<>arguments 71<event 72>>response 73>>control 74>>log
-    exec 75<seldom 76>>state 77<driver 78<script
+    exec 75<rare 76>>state 77<driver 78<script
     # Bash could not trap a signal that was ignored when it started, as INT is behind the & of a script.
     exec env --default-signal -i PATH="$PATH" "${COSHELL_TEST_BASH:-/bin/bash}" /dev/fd/78
   ) &
   host_pid=$!
   host_say "__driver_function=$1 BASH_ARGV0=bootstrap" ". /dev/fd/77" 'exec 77<&- 78<&-'
   shift
-  if (($#)); then host_say "builtin set $* || __driver_seldom __driver_refuse_options"; fi
-  host_say '\exec >&2' '. ./function.sh' '{ \__driver_loaded loaded "$?"; } >/dev/null 2>&1' '\exec >&63' '\,,, state'
+  if (($#)); then host_say "builtin set $* || __driver_rare __driver_refuse_options"; fi
+  host_say '\exec >&2' '. ./function.sh' '{ \__driver_report_load loaded "$?"; } >/dev/null 2>&1' '\exec >&63' '\,,, state'
 }
 
 host_say() { # <line...>: onto the script of bash
@@ -101,14 +101,14 @@ host_is_reported() {
 # Lets the driver run the EXIT trap that the report told of.
 host_exit_trap() { # <status>
   host_count=$((host_count + 1))
-  host_say "\\__driver_seldom __driver_exit_trap $1" "\\,, \"\$?\" mark-$host_count"
+  host_say "\\__driver_rare __driver_run_exit_trap $1" "\\,, \"\$?\" mark-$host_count"
   host_report
 }
 
 # Runs a function of the file's that belongs to no invocation.
 host_hook() { # <function>
   host_count=$((host_count + 1))
-  host_say "\\__driver_seldom __driver_hook $1" "\\,, \"\$?\" mark-$host_count"
+  host_say "\\__driver_rare __driver_run_hook $1" "\\,, \"\$?\" mark-$host_count"
   host_report
 }
 

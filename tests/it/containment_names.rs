@@ -68,9 +68,9 @@ fn functions_with_our_names_harm_nothing() {
         ",,,",
         ",l",
         "__driver_context",
-        "__driver_died",
+        "__driver_on_exit",
         "__driver_unwind",
-        "__driver_exit_trap",
+        "__driver_run_exit_trap",
     ] {
         let case = Case::of(&format!(
             "printf on; {name}() {{ echo redefined >&2; }} || :; eval '{name}() {{ echo redefined >&2; }}' || :"
@@ -85,7 +85,7 @@ fn functions_with_our_names_harm_nothing() {
 
 #[test]
 fn names_that_we_use_may_be_unset() {
-    let functions = "unset -f , ,, ,,, ,l exit __driver_context __driver_exit_trap __driver_died __driver_unwind __driver_note __driver_leave_frame __driver_on_error __driver_adopt";
+    let functions = "unset -f , ,, ,,, ,l exit __driver_context __driver_run_exit_trap __driver_on_exit __driver_unwind __driver_record_place __driver_leave_frame __driver_on_error __driver_take_descriptor";
     Case::of(&format!("{functions} || :\nprintf on")).responds("on");
     Case::of(&format!("{functions} || :\nexit 3"))
         .run(|sandbox| fails_with(sandbox, &["status 3"]));
@@ -177,8 +177,8 @@ fn aliases_are_forgotten_and_do_not_touch_our_lines() {
         "builtin",
         "exec",
         "__driver_context",
-        "__driver_exit_trap",
-        "__driver_adopt",
+        "__driver_run_exit_trap",
+        "__driver_take_descriptor",
     ] {
         let case = Case::of(&format!(
             "shopt -s expand_aliases; alias {name}='echo aliased; : '; printf on"

@@ -310,8 +310,8 @@ const KNOWN_DIFFERENCES: &[Difference] = &[
         reason: "our EXIT trap is the driver's, POSIX mode tells of one that is not set",
         tutorial: &[Response("trap -- - EXIT\nx"), Response("trap -- - EXIT\ny")],
         ours: &[
-            Response("trap -- '\\__driver_seldom __driver_died \"$?\"' EXIT\nx"),
-            Response("trap -- '\\__driver_seldom __driver_died \"$?\"' EXIT\ny"),
+            Response("trap -- '\\__driver_rare __driver_on_exit \"$?\"' EXIT\nx"),
+            Response("trap -- '\\__driver_rare __driver_on_exit \"$?\"' EXIT\ny"),
         ],
     },
     Difference {

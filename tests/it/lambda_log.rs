@@ -162,7 +162,7 @@ fn error_quotes_messages_as_they_were_given() {
 /// A handler that prints what it is given logs that, and no record that somebody else made up.
 #[test]
 fn words_of_lambda_log_in_a_line_are_content() {
-    let script = "handler() { printf '%s\\n' \"$1\" >&2; declare -p __driver_log_mark >&2 || :; }";
+    let script = "handler() { printf '%s\\n' \"$1\" >&2; declare -p __driver_log_nonce >&2 || :; }";
     let event = Event::new("x", "0123456789abcdefFATAL evil");
     let found = records_of(json(Sandbox::of(script)), event);
     assert_eq!(found[0]["message"], "0123456789abcdefFATAL evil");

@@ -308,7 +308,7 @@ fn report_of_a_handler_that_closes_everything_is_not_sent() {
 fn handler_that_prints_its_traps_streams_them() {
     let script = "handler() { trap -p EXIT; sleep 0.01; trap -p EXIT; }";
     let sandbox = streaming(script).start();
-    let trap = "trap -- '\\__driver_seldom __driver_died \"$?\"' EXIT\n";
+    let trap = "trap -- '\\__driver_rare __driver_on_exit \"$?\"' EXIT\n";
     let body = streamed(&sandbox, "event").body;
     assert_eq!(String::from_utf8_lossy(&body), trap.repeat(2));
 }

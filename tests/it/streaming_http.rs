@@ -220,7 +220,7 @@ fn bad_arguments_are_refused_where_they_stand() {
         ),
         (
             "lambda_stream_response text/plain x",
-            "cannot use x: expected a content type alone",
+            "cannot use x: expected one content type",
         ),
     ];
     for (call, complaint) in cases {

@@ -368,9 +368,7 @@ fn rust_side() -> String {
 
 /// Both halves of the driver, and what is read with the second.
 fn driver() -> String {
-    let parts = [
-        "driver", "restore", "live_on", "seldom", "lambda", "subshell",
-    ];
+    let parts = ["driver", "restore", "keep", "rare", "lambda", "subshell"];
     parts
         .map(|name| text(&format!("runtime-scripts/{name}.bash")))
         .concat()
@@ -384,7 +382,7 @@ fn protocol_and_driver_agree_on_their_names() {
         .filter_map(|line| line.split_once("() {").map(|(name, _)| name.trim()))
         .collect();
     assert!(
-        functions.contains("__driver_died") && functions.contains(","),
+        functions.contains("__driver_on_exit") && functions.contains(","),
         "{functions:?}"
     );
     for name in names_after(&rust, "__driver_") {
@@ -444,7 +442,7 @@ fn protocol_and_driver_agree_on_their_numbers() {
         "RESPONSE",
         "CONTROL",
         "LOG",
-        "SELDOM",
+        "RARE",
         "STATE",
     ];
     for (at, name) in (0..).zip(ours) {

@@ -92,7 +92,7 @@ impl EventProcess {
     }
 }
 
-/// Reads what `script_end.bash` wrote.
+/// Reads what `exit_trace.bash` wrote.
 fn read_exit_trace(file: &File) -> ExitTrace {
     let mut bytes = vec![0; MAX_TRACE_BYTES];
     let length = file.read_at(&mut bytes, 0).unwrap_or(0);
@@ -107,7 +107,7 @@ fn read_exit_trace(file: &File) -> ExitTrace {
 /// ```text
 /// command NUL line NUL [status NUL]... NUL [function NUL]... NUL [file NUL]... NUL [line NUL]... NUL
 /// ```
-/// The first frame is that of `script_end.bash`. Outside of functions bash gives no function names. A script may write twice;
+/// The first frame is that of `exit_trace.bash`. Outside of functions bash gives no function names. A script may write twice;
 /// only the first trace counts, because bash knows less later.
 fn parse_exit_trace(bytes: &[u8]) -> ExitTrace {
     let text = String::from_utf8_lossy(bytes);

@@ -50,7 +50,7 @@ pub(crate) struct Script<'a> {
     environment: Vec<CString>,
     /// `script.bash`.
     startup_script: OwnedFd,
-    /// `script_end.bash`.
+    /// `exit_trace.bash`.
     exit_script: OwnedFd,
     /// bash's version, major and minor.
     version: (u32, u32),
@@ -79,7 +79,7 @@ impl<'a> Script<'a> {
         let failed = |error: io::Error| Error::start_shell(&config.bash, &error);
         let startup_script = without_comments(include_str!("../../../runtime-scripts/script.bash"));
         let exit_script =
-            without_comments(include_str!("../../../runtime-scripts/script_end.bash"));
+            without_comments(include_str!("../../../runtime-scripts/exit_trace.bash"));
         let argv = || -> io::Result<Vec<CString>> {
             let mut argv = vec![CString::new(config.bash.as_os_str().as_bytes())?];
             for option in &interpreter.start_options {
@@ -96,7 +96,7 @@ impl<'a> Script<'a> {
             argv: argv().map_err(failed)?,
             environment: environment(cx, interpreter),
             startup_script: text_file(c"script", &startup_script).map_err(failed)?,
-            exit_script: text_file(c"script_end", &exit_script).map_err(failed)?,
+            exit_script: text_file(c"exit_trace", &exit_script).map_err(failed)?,
             version: (0, 0),
             standby: None,
         };
@@ -193,13 +193,13 @@ impl<'a> Script<'a> {
         let mut environment = self.environment.clone();
         // bash opens these through our folder in /proc: the script itself gets no descriptor of ours.
         let path = format!("/proc/{}/fd/{}", std::process::id(), exit_trace.as_raw_fd());
-        environment.push(CString::new(format!("__driver_words={path}"))?);
+        environment.push(CString::new(format!("__driver_exit_trace={path}"))?);
         let path = format!(
             "/proc/{}/fd/{}",
             std::process::id(),
             self.exit_script.as_raw_fd()
         );
-        environment.push(CString::new(format!("__driver_end={path}"))?);
+        environment.push(CString::new(format!("__driver_exit_trace_script={path}"))?);
         let mut argv = self.argv.clone();
         if let Some(invocation) = invocation {
             argv.push(CString::new(&*invocation.argument())?);

@@ -101,7 +101,7 @@ pub(crate) fn handler_stopped(
 pub(crate) fn shell_lost(function: &str, tail: &str) -> Failure {
     let what = format!(
         "shell does not report after {function}: \
-         a function or a setting of the handler's hinders the builtin commands that coshell needs"
+         a function or a setting of the handler blocks a builtin that coshell needs"
     );
     failure_with_log("Function.ShellLost", &what, Vec::new(), tail)
 }
@@ -130,8 +130,8 @@ pub(crate) fn load_failed(
         return Error::ReadConfig {
             variable: "COSHELL_SHELL_OPTIONS",
             cause: match tail.split_once(": set: ") {
-                Some((_, reason)) => format!("set does not take it: {}", reason.trim_end()),
-                None => format!("set does not take it{}", quoted(tail)),
+                Some((_, reason)) => format!("set rejects it: {}", reason.trim_end()),
+                None => format!("set rejects it{}", quoted(tail)),
             },
         };
     }

@@ -1,6 +1,6 @@
 //! The lines that bash reads between two invocations: they show its state, make forks, and replace its pipes.
 //!
-//! A change here needs the same change in `restore.bash`, `live_on.bash` or `subshell.bash` in `runtime-scripts`,
+//! A change here needs the same change in `restore.bash`, `keep.bash` or `subshell.bash` in `runtime-scripts`,
 //! just as `protocol.rs` and `driver.bash` change together.
 
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -39,9 +39,9 @@ pub(crate) fn run_in_forks_lines(host: u32, go_ahead: BorrowedFd, has_own_exit: 
     let go_ahead = go_ahead.as_raw_fd();
     let own = if has_own_exit { " own" } else { "" };
     format!(
-        "\\__driver_seldom __driver_run_in_subshells{own}\n\
+        "\\__driver_rare __driver_run_in_forks{own}\n\
          \\__driver_redirect '{OPENED_GO_AHEAD}</proc/{host}/fd/{go_ahead}'\n\
-         \\__driver_seldom __driver_adopt {OPENED_GO_AHEAD} {GO_AHEAD}\n"
+         \\__driver_rare __driver_take_descriptor {OPENED_GO_AHEAD} {GO_AHEAD}\n"
     )
 }
 
@@ -98,8 +98,8 @@ pub(crate) fn renew_output_lines(host: u32, response: &OwnedFd, log: BorrowedFd)
     let (response, log) = (response.as_raw_fd(), log.as_raw_fd());
     format!(
         "\\__driver_redirect '{RESPONSE}>&- {LOG}>&- {INHERITED_RESPONSE}>/proc/{host}/fd/{response} {INHERITED_LOG}>/proc/{host}/fd/{log}'\n\
-         \\__driver_seldom __driver_adopt {INHERITED_RESPONSE} {RESPONSE}\n\
-         \\__driver_seldom __driver_adopt {INHERITED_LOG} {LOG}\n\
+         \\__driver_rare __driver_take_descriptor {INHERITED_RESPONSE} {RESPONSE}\n\
+         \\__driver_rare __driver_take_descriptor {INHERITED_LOG} {LOG}\n\
          {LOG_LINE}"
     )
 }

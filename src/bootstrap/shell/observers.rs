@@ -265,7 +265,7 @@ pub(crate) fn live_commands(first: &ShellState, observers: Observers) -> Vec<u8>
         text.extend_from_slice(b"builtin declare -g __driver_may_trap=1\n");
     }
     if observers.see_errors {
-        text.extend_from_slice(b"builtin declare -g __driver_inherits=+E\nbuiltin set +E\n");
+        text.extend_from_slice(b"builtin declare -g __driver_errtrace=+E\nbuiltin set +E\n");
     }
     text
 }

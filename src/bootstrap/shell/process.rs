@@ -54,7 +54,7 @@ impl DriverFiles {
         let delivery = cx.delivery();
         let files = Self {
             driver: text_file(c"driver", &startup_script::driver_text(isolation, delivery))?,
-            rare: text_file(c"seldom", &startup_script::rare_text(function, delivery))?,
+            rare: text_file(c"rare", &startup_script::rare_text(function, delivery))?,
         };
         // If another thread was faster, ours are closed.
         Ok(FILES.get_or_init(|| files))

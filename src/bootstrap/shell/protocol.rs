@@ -75,12 +75,12 @@ pub(crate) fn report_line(nonce: &str) -> String {
 /// The lines that run and report a hook: a function of the file that belongs to no invocation. The kind is
 /// [`NotCalled`](super::report::ReportKind::NotCalled) if the file does not define it.
 pub(crate) fn hook_lines(function: &str, nonce: &str) -> String {
-    format!("\\__driver_seldom __driver_hook {function}\n\\,, \"$?\" {nonce}\n")
+    format!("\\__driver_rare __driver_run_hook {function}\n\\,, \"$?\" {nonce}\n")
 }
 
 /// The line that seeds bash's RANDOM.
 pub(crate) fn reseed_line(seed: u32) -> String {
-    format!("\\__driver_seldom __driver_reseed {seed}\n")
+    format!("\\__driver_rare __driver_reseed {seed}\n")
 }
 
 /// The lines that end an idle bash. The output of its EXIT trap goes to the log.
@@ -91,7 +91,7 @@ pub(crate) const LEAVE_LINE: &str = "\\builtin exit \"${__driver_status:-$?}\"\n
 
 /// The lines that run the EXIT trap that a handler left, and report how the trap ended. `status` is the handler's.
 pub(crate) fn exit_trap_lines(status: i32, nonce: &str) -> String {
-    format!("\\__driver_seldom __driver_exit_trap {status}\n\\,, \"$?\" {nonce}\n")
+    format!("\\__driver_rare __driver_run_exit_trap {status}\n\\,, \"$?\" {nonce}\n")
 }
 
 /// The line that redirects bash's stderr to the log again.

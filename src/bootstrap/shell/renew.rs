@@ -24,7 +24,7 @@ use coshell_process::sys;
 use coshell_process::{memory_file, response_pipe};
 
 /// The line that makes bash open 60 and 61 anew, to read them from their start.
-pub(crate) const REOPEN_LINE: &str = "\\__driver_seldom __driver_reopen\n";
+pub(crate) const REOPEN_LINE: &str = "\\__driver_rare __driver_reopen\n";
 
 /// Our ends of the pipes that a shell had before.
 pub(crate) struct OldPipes {
@@ -60,7 +60,7 @@ impl Channel {
         let numbers = renewed.iter().map(|(_, fd)| *fd).chain(go_ahead_reader);
         let numbers: Vec<_> = numbers.map(|fd| fd.as_raw_fd().to_string()).collect();
         let (host, numbers) = (std::process::id(), numbers.join(" "));
-        let line = format!("\\__driver_seldom __driver_renew /proc/{host}/fd {numbers}\n");
+        let line = format!("\\__driver_rare __driver_renew /proc/{host}/fd {numbers}\n");
         self.write_lines(&line)?;
         // Everything that was read from the old control pipe belongs to the event that has ended.
         let old_control = std::mem::replace(&mut self.process.control, sys::file(control));

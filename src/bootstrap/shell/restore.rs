@@ -168,7 +168,7 @@ fn restore_functions(
             None => commands.add(&[b"unset -f -- ", &quoted(name)]),
         }
     }
-    let exit_is_ours = memmem::find(initial.bodies(), b"__driver_seldom __driver_exit ").is_some();
+    let exit_is_ours = memmem::find(initial.bodies(), b"__driver_rare __driver_exit ").is_some();
     if seen < old.len() {
         let present: Vec<_> = now.functions().map(|function| function.name).collect();
         let missing = old.keys().find(|name| !present.contains(name));

@@ -16,7 +16,7 @@ pub(crate) fn driver_text(isolation: Isolation, delivery: Delivery) -> String {
     let state = match isolation {
         Isolation::Restore => include_str!("../../../runtime-scripts/restore.bash"),
         Isolation::None | Isolation::Subshell | Isolation::Process => {
-            include_str!("../../../runtime-scripts/live_on.bash")
+            include_str!("../../../runtime-scripts/keep.bash")
         }
     };
     let driver = include_str!("../../../runtime-scripts/driver.bash");
@@ -38,7 +38,7 @@ pub(crate) fn driver_text(isolation: Isolation, delivery: Delivery) -> String {
 /// The half of the driver that bash reads when it first needs it.
 pub(crate) fn rare_text(function: &str, delivery: Delivery) -> String {
     let text = without_comments(concat!(
-        include_str!("../../../runtime-scripts/seldom.bash"),
+        include_str!("../../../runtime-scripts/rare.bash"),
         include_str!("../../../runtime-scripts/lambda.bash"),
         include_str!("../../../runtime-scripts/subshell.bash")
     ));
@@ -98,7 +98,7 @@ pub(crate) fn startup_lines(
     } else {
         ""
     };
-    let log_nonce = log_nonce.map(|nonce| format!("__driver_log_mark={nonce} "));
+    let log_nonce = log_nonce.map(|nonce| format!("__driver_log_nonce={nonce} "));
     format!(
         "{quiet}{}__driver_function={} BASH_ARGV0={}\n\
          . /dev/fd/{INHERITED_DRIVER}\n\
@@ -129,13 +129,13 @@ pub(crate) fn load_lines(
 ) -> String {
     let mut lines = String::new();
     if traits.names_err_trap {
-        lines.push_str("__driver_own_errors=1\nbuiltin set +E\n");
+        lines.push_str("__driver_names_err_trap=1\nbuiltin set +E\n");
     }
     if !options.is_empty() {
         let options: Vec<_> = options.iter().map(|option| quote(option)).collect();
         let _ = writeln!(
             lines,
-            "builtin set {} || __driver_seldom __driver_refuse_options",
+            "builtin set {} || __driver_rare __driver_refuse_options",
             options.join(" ")
         );
     }
@@ -144,7 +144,7 @@ pub(crate) fn load_lines(
     // A permanent redirection. For a temporary one bash keeps the old descriptor at 10 or above; the file may close
     // that.
     let _ = write!(lines, "\\exec >&2\n. {}{end}", quote(file));
-    // `__driver_loaded` is a function, and would not see an ERR trap that functions do not inherit.
+    // `__driver_report_load` is a function, and would not see an ERR trap that functions do not inherit.
     let show_traps = if traits.names_err_trap {
         "\\builtin trap -p ERR >&66; "
     } else {
@@ -166,7 +166,7 @@ pub(crate) fn load_lines(
     } = nonces;
     let _ = writeln!(
         lines,
-        "{{ __driver_exit=$?; {hide_builtin}{show_traps}\\__driver_loaded {load_report} \"$__driver_exit\"; }}{discard}\n\
+        "{{ __driver_exit=$?; {hide_builtin}{show_traps}\\__driver_report_load {load_report} \"$__driver_exit\"; }}{discard}\n\
          \\builtin declare -F exec >/dev/null && \\__driver_redirect '>&63' || \\exec >&63\n\
          \\,,, {first_state} first"
     );

@@ -1,7 +1,7 @@
 //! The state of a shell, as the driver's `,,,` shows it.
 //!
 //! Fields end in NUL. One field holds everything that bash prints as commands: variables, traps and aliases.
-//! `restore.bash` and `live_on.bash` in `runtime-scripts` write the state; `restore.rs` compares two states.
+//! `restore.bash` and `keep.bash` in `runtime-scripts` write the state; `restore.rs` compares two states.
 
 use std::ops::Range;
 use std::time::Instant;

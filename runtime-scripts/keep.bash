@@ -31,7 +31,7 @@ builtin declare -ft ,,,
 
 # Shows the kept variables of a shell that is about to be replaced.
 __driver_show_all_kept() { # <nonce>
-  if [[ ${__driver_kept-} ]]; then __driver_seldom __driver_show_kept 0; fi
+  if [[ ${__driver_kept-} ]]; then __driver_rare __driver_show_kept 0; fi
   builtin printf '%s\0' "$1"
 }
 

@@ -1,12 +1,12 @@
 # shellcheck shell=bash
 # The functions that few invocations need, mostly for handlers that do not simply return.
 #
-# bash reads this half of the driver when __driver_seldom first calls a function of it. So each function here has
-# frames of the driver around it: its own, that of __driver_seldom, and for `exit` and the ERR trap one more. Numbers
+# bash reads this half of the driver when __driver_rare first calls a function of it. So each function here has
+# frames of the driver around it: its own, that of __driver_rare, and for `exit` and the ERR trap one more. Numbers
 # such as BASH_LINENO[2] count them.
 
 # Moves a descriptor to another number, and makes it close-on-exec.
-__driver_adopt() { # <number> <new number>
+__driver_take_descriptor() { # <number> <new number>
   # bash has no command that makes a descriptor close-on-exec. But bash does so when it sets a descriptor aside for a
   # redirection, and also with a duplicate of such a descriptor.
   builtin local __driver_aside=10
@@ -17,15 +17,15 @@ __driver_adopt() { # <number> <new number>
 # Opens other files and pipes, descriptors of the host, because a process of an earlier event has the present ones.
 __driver_renew() { # <the host's /proc/PID/fd> <its numbers of arguments, event, response, control, log, state> [turn]
   __driver_redirect "60<&- 61<&- 62>&- 63>&- 64>&- 66>&- 70<$1/$2 71<$1/$3 72>$1/$4 73>$1/$5 74>$1/$6 76>>$1/$7"
-  __driver_adopt 70 60
-  __driver_adopt 71 61
-  __driver_adopt 72 62
-  __driver_adopt 73 63
-  __driver_adopt 74 64
-  __driver_adopt 76 66
+  __driver_take_descriptor 70 60
+  __driver_take_descriptor 71 61
+  __driver_take_descriptor 72 62
+  __driver_take_descriptor 73 63
+  __driver_take_descriptor 74 64
+  __driver_take_descriptor 76 66
   if [[ ${8-} ]]; then
     __driver_redirect "67<&- 79<$1/$8"
-    __driver_adopt 79 67
+    __driver_take_descriptor 79 67
   fi
   __driver_redirect '2>&64 >&63'
 }
@@ -34,34 +34,34 @@ __driver_renew() { # <the host's /proc/PID/fd> <its numbers of arguments, event,
 __driver_reopen() {
   __driver_redirect '70</dev/fd/60 71</dev/fd/61'
   __driver_redirect '60<&- 61<&-'
-  __driver_adopt 70 60
-  __driver_adopt 71 61
+  __driver_take_descriptor 70 60
+  __driver_take_descriptor 71 61
 }
 
 # Runs the EXIT trap of the handler, as bash does at the end of a subshell.
-__driver_exit_trap() { # <status of the handler>
+__driver_run_exit_trap() { # <status of the handler>
   builtin local - __driver_trap __driver_base=3
   # shellcheck disable=SC2154 # the driver sets it
   builtin set "$__driver_options"
   __driver_trap=$(\builtin trap -p EXIT)
-  builtin trap '\__driver_seldom __driver_died "$?"' EXIT
+  builtin trap '\__driver_rare __driver_on_exit "$?"' EXIT
   builtin eval "__driver_trap=(${__driver_trap#trap})"
   __driver_kind='return'
   if (($1 == 0)); then
-    __driver_run_trap "${__driver_trap[1]}" <&61 >&62
+    __driver_eval_trap "${__driver_trap[1]}" <&61 >&62
   else
-    __driver_ended_with "$1" || __driver_run_trap "${__driver_trap[1]}" <&61 >&62
+    __driver_set_status "$1" || __driver_eval_trap "${__driver_trap[1]}" <&61 >&62
   fi
   if [[ $__driver_kind == return ]]; then __driver_status=$1; fi
 }
 
 # Runs a trap in a function of its own, so that `exit` in it skips the rest.
-__driver_run_trap() { # <commands>
+__driver_eval_trap() { # <commands>
   builtin eval "$1"
 }
 
 # Sets $?.
-__driver_ended_with() { # <status>
+__driver_set_status() { # <status>
   builtin return "$1"
 }
 
@@ -73,8 +73,8 @@ __driver_exit() { # <status> [argument of exit...]
   if [[ ${BASH_SUBSHELL-} != 0 || ${__driver_kind-return} != return ]]; then
     if [[ ${__driver_kind-} == load && ${BASH_SUBSHELL-} == 0 && ${BASHPID-} == "$$" ]]; then
       __driver_kind=exited
-      __driver_note 4 ''
-      __driver_tell "$__driver_exit"
+      __driver_record_place 4 ''
+      __driver_write_exit_trace "$__driver_exit"
     fi
     builtin exit "${@:-$__driver_exit}"
   fi
@@ -88,10 +88,10 @@ __driver_exit() { # <status> [argument of exit...]
   fi
   if [[ $__driver_exit == -* ]]; then __driver_exit=$((256 - (10#${__driver_exit#-} & 255))); fi
   __driver_kind='exit' __driver_status=$((10#${__driver_exit#+} & 255))
-  __driver_note 4 ''
-  if __driver_traps_exit; then
-    __driver_tell "$__driver_status"
-    __driver_exit_there
+  __driver_record_place 4 ''
+  if __driver_has_exit_trap; then
+    __driver_write_exit_trace "$__driver_status"
+    __driver_exit_in_place
   else
     __driver_unwind
   fi
@@ -99,15 +99,15 @@ __driver_exit() { # <status> [argument of exit...]
 
 # True if the handler has set an EXIT trap. Then bash has to end here, so that the trap runs in its place. To see that
 # takes a process, so the host sets __driver_may_trap if the file contains such a trap.
-__driver_traps_exit() {
+__driver_has_exit_trap() {
   builtin local __driver_trap
   if [[ ! ${__driver_may_trap-} ]]; then builtin return 1; fi
   __driver_trap=$(\builtin trap -p EXIT)
-  [[ $__driver_trap && $__driver_trap != *__driver_died* ]]
+  [[ $__driver_trap && $__driver_trap != *__driver_on_exit* ]]
 }
 
 # Ends bash in the function that called `exit`: before the next command there, or when that function returns.
-__driver_exit_there() {
+__driver_exit_in_place() {
   builtin set +eT
   # The number of functions of the handler: the innermost four belong to the driver.
   __driver_floor=$((${#FUNCNAME[@]} - 4))
@@ -126,8 +126,8 @@ __driver_leave_on_error() { # <status> <line> <command> <statuses...>
       if [[ ! $__driver_failed_at ]]; then
         __driver_failed_at=${BASH_SOURCE[3]}:$2 __driver_command=$3
         # The EXIT trap would not know the line, and the file may have set one of its own.
-        __driver_note 4 "$3" "$2"
-        __driver_tell "$1"
+        __driver_record_place 4 "$3" "$2"
+        __driver_write_exit_trace "$1"
       fi
       builtin return 1
       ;;
@@ -139,13 +139,13 @@ __driver_leave_on_error() { # <status> <line> <command> <statuses...>
   if ((${#FUNCNAME[@]} <= ${__driver_base-2} + 3)); then builtin return "${__driver_depth-0}"; fi
   __driver_kind=errexit
   if [[ $3 == 'builtin return' ]]; then builtin set -- "$1" "$2" "${__driver_refused-$3}"; fi
-  if ((${__driver_depth-0})) || __driver_traps_exit; then
+  if ((${__driver_depth-0})) || __driver_has_exit_trap; then
     # bash ends by itself here: a fork like any subshell, and a shell so that the handler's EXIT trap runs here.
-    __driver_note 4 "$3" "$2"
-    __driver_tell "$1"
+    __driver_record_place 4 "$3" "$2"
+    __driver_write_exit_trace "$1"
     builtin return 1
   fi
-  __driver_note 4 "$3" "$2"
+  __driver_record_place 4 "$3" "$2"
   __driver_unwind
   builtin return 1
 }
@@ -159,16 +159,16 @@ __driver_log() { # [level] <message...>
   builtin local IFS=' ' __driver_level=INFO __driver_text __driver_backslash="\\"
   case ${2+$1} in TRACE | DEBUG | INFO | WARN | ERROR | FATAL) __driver_level=$1 && builtin shift ;; esac
   __driver_text=$*
-  if [[ ${__driver_log_mark-} ]]; then
+  if [[ ${__driver_log_nonce-} ]]; then
     __driver_text=${__driver_text//"$__driver_backslash"/"$__driver_backslash$__driver_backslash"}
     __driver_text=${__driver_text//$'\n'/"${__driver_backslash}n"}
-    __driver_text="$__driver_log_mark$__driver_level $__driver_text"
+    __driver_text="$__driver_log_nonce$__driver_level $__driver_text"
   fi
   builtin printf '%s\n' "$__driver_text" >&64 || builtin :
 }
 
 # Records where the handler is, for the report or the exit trace: command, statuses of the pipeline, frames.
-__driver_note() { # <number of the driver's frames> <command> [line]
+__driver_record_place() { # <number of the driver's frames> <command> [line]
   builtin local __driver_i __driver_line
   __driver_details=("${2:0:1024}" "${__driver_parts-}")
   # The host keeps 100.
@@ -190,30 +190,30 @@ __driver_unwind() {
   builtin shopt -s extdebug
   # shellcheck disable=SC2154
   builtin trap '\builtin trap - RETURN; if [[ ${FUNCNAME+set} && ${#FUNCNAME[@]} -gt ${__driver_base-2} ]]; then
-    \__driver_ended_with 2
-    else \builtin trap - DEBUG; \builtin shopt -u extdebug; \builtin set "${__driver_inherits--E}" +T
+    \__driver_set_status 2
+    else \builtin trap - DEBUG; \builtin shopt -u extdebug; \builtin set "${__driver_errtrace--E}" +T
     fi' DEBUG
 }
 
 # The EXIT trap: writes the exit trace, since bash is about to end. The host believes it only about where the shell was.
-__driver_died() { # <status>
+__driver_on_exit() { # <status>
   builtin set +eu
   # The ERR trap of a fork has written the exit trace already.
   if [[ $BASH_SUBSHELL -gt ${__driver_depth-0} || ($__driver_kind == errexit && $BASH_SUBSHELL != 0) ]]; then builtin return; fi
   # While the file is sourced, the ERR trap or `exit` has written the exit trace, unless only bash noticed the error.
   if [[ $__driver_kind == exited || $__driver_failed_at ]]; then builtin return; fi
   # bash does not know the line in this trap.
-  __driver_note 3 "${__driver_command:-$BASH_COMMAND}" 0
-  __driver_tell "$1"
+  __driver_record_place 3 "${__driver_command:-$BASH_COMMAND}" 0
+  __driver_write_exit_trace "$1"
 }
 
 # The RTMAX trap, by which the host stops the handler: writes the exit trace, and ends bash with SIGTERM. bash runs it
 # as soon as the command that it waited for has ended. Traps of the handler for EXIT and SIGTERM run after it.
-__driver_stopped() {
+__driver_on_stop() {
   builtin local -
   builtin set +eu
-  __driver_note 3 "$BASH_COMMAND" 0
-  __driver_tell 143
+  __driver_record_place 3 "$BASH_COMMAND" 0
+  __driver_write_exit_trace 143
   # So the EXIT trap writes nothing more. The host sees from the removed trap that the exit trace is written.
   __driver_kind=exited
   builtin trap - RTMAX
@@ -221,14 +221,14 @@ __driver_stopped() {
 }
 
 # Writes the exit trace.
-__driver_tell() { # <status>
+__driver_write_exit_trace() { # <status>
   {
     builtin printf '%s\0' died "$__driver_kind" "$1" "$__driver_failed_at" "${__driver_details[@]}" died
   } >&63
 }
 
 # Runs a hook, such as `lambda_shutdown`. If the file does not define it, the kind stays idle.
-__driver_hook() { # <function>
+__driver_run_hook() { # <function>
   builtin declare -F -- "$1" >/dev/null || builtin return 0
   # A hook runs in the shell itself, even if handlers run in forks.
   builtin local - __driver_depth=0 __driver_base=3
@@ -250,7 +250,7 @@ __driver_refuse_options() {
 }
 
 # Reports that the file does not define the handler, and which functions it defines.
-__driver_undefined() { # <nonce>
+__driver_report_undefined() { # <nonce>
   builtin local __driver_name __driver_names
   __driver_names=$(\builtin compgen -A function | while \builtin read -r __driver_name; do
     case $__driver_name in , | ,[dlt,] | ,[dt]l | ,,, | exit | __driver_* | lambda_log | lambda_keep | lambda_http_response | lambda_stream_response) ;; *) \builtin printf '%s ' "$__driver_name" ;; esac
@@ -258,6 +258,6 @@ __driver_undefined() { # <nonce>
   builtin printf '%s undefined %s\0' "$1" "$__driver_names" >&63
 }
 
-builtin readonly -f __driver_adopt __driver_renew __driver_reopen __driver_exit __driver_exit_trap __driver_run_trap __driver_ended_with \
-  __driver_leave_on_error __driver_log __driver_note __driver_unwind __driver_died __driver_stopped __driver_tell \
-  __driver_traps_exit __driver_exit_there __driver_hook __driver_reseed __driver_refuse_options __driver_undefined
+builtin readonly -f __driver_take_descriptor __driver_renew __driver_reopen __driver_exit __driver_run_exit_trap __driver_eval_trap __driver_set_status \
+  __driver_leave_on_error __driver_log __driver_record_place __driver_unwind __driver_on_exit __driver_on_stop __driver_write_exit_trace \
+  __driver_has_exit_trap __driver_exit_in_place __driver_run_hook __driver_reseed __driver_refuse_options __driver_report_undefined
