@@ -142,7 +142,7 @@ fn a_connection_that_is_announced_to_close_is_not_used_again() {
             .api
             .calls()
             .into_iter()
-            .rfind(|call| call.is_next() && call.at < answer.at);
+            .rfind(|call| call.is_next() && call.received_at < answer.received_at);
         assert_ne!(next.map(|next| next.connection), Some(answer.connection));
     }
     assert_eq!(sandbox.runs(), 2);

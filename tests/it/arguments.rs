@@ -6,7 +6,7 @@
 use std::process::Command;
 
 use crate::init::fails;
-use support::{Event, Plan, Sandbox};
+use support::{Event, Sandbox, SandboxBuilder};
 
 const SHOWS: &str = "printf '<%s>' \"$#\" \"$@\"; printf '|'; cat\n";
 
@@ -25,10 +25,10 @@ fn by_bash(words: &str) -> String {
 }
 
 /// The kinds of whole files that show their arguments and their standard input, each with its name.
-fn kinds() -> Vec<(&'static str, Plan)> {
+fn kinds() -> Vec<(&'static str, SandboxBuilder)> {
     let of = |name: &'static str, first: &str| {
-        let plan = Sandbox::empty().executable(name, format!("{first}\n{SHOWS}"));
-        (name, plan.env("COSHELL_TRAILING_NEWLINES", "keep"))
+        let builder = Sandbox::empty().executable(name, format!("{first}\n{SHOWS}"));
+        (name, builder.env("COSHELL_TRAILING_NEWLINES", "keep"))
     };
     let python = "#!/usr/bin/env python3\nimport sys\nwords = sys.argv[1:]\n\
         sys.stdout.write(''.join(f'<{word}>' for word in [len(words), *words]) + '|' + sys.stdin.read())\n";
@@ -55,8 +55,8 @@ fn a_file_gets_the_words_of_its_name_as_bash_splits_them() {
         "a#b -- -",
     ] {
         let expected = by_bash(words);
-        for (name, plan) in kinds() {
-            let sandbox = plan.handler(&format!("{name} {words}")).start();
+        for (name, builder) in kinds() {
+            let sandbox = builder.handler(&format!("{name} {words}")).start();
             for event in ["-t 5", "x"] {
                 let got = text(&sandbox.respond(event));
                 assert_eq!(got, format!("{expected}{event}"), "{name} {words}");
@@ -64,20 +64,20 @@ fn a_file_gets_the_words_of_its_name_as_bash_splits_them() {
         }
     }
     // A name with a blank in it, and the name as an argument of bootstrap.
-    let plan = Sandbox::empty().file("my report.sh", SHOWS);
-    let sandbox = plan.handler("'my report.sh' one").start();
+    let builder = Sandbox::empty().file("my report.sh", SHOWS);
+    let sandbox = builder.handler("'my report.sh' one").start();
     assert_eq!(text(&sandbox.respond("x")), "<1><one>|x");
-    let plan = Sandbox::empty()
+    let builder = Sandbox::empty()
         .file("report.sh", SHOWS)
         .argument("report.sh 'a b'");
-    assert_eq!(text(&plan.start().respond("x")), "<1><a b>|x");
+    assert_eq!(text(&builder.start().respond("x")), "<1><a b>|x");
 }
 
 #[test]
 fn nothing_in_the_name_of_a_handler_is_expanded_or_run() {
     let words = "$HOME ${PATH} $(id) `id` * ~ ; id | id & >out";
-    let plan = Sandbox::empty().file("report.sh", SHOWS);
-    let sandbox = plan.handler(&format!("report.sh {words}")).start();
+    let builder = Sandbox::empty().file("report.sh", SHOWS);
+    let sandbox = builder.handler(&format!("report.sh {words}")).start();
     let expected = format!("<{}>", words.replace(' ', "><"));
     let count = words.split(' ').count();
     assert_eq!(
@@ -115,11 +115,11 @@ fn an_event_is_delivered_as_the_setting_says() {
     let kinds_of_functions = ["restore", "none", "subshell", "process", "watching"];
     for setting in ["", "stdin", "argument", "both", "none"] {
         for kind in kinds_of_functions {
-            let plan = match kind {
+            let builder = match kind {
                 "watching" => Sandbox::of(&watching),
                 isolation => Sandbox::of(&function).env("COSHELL_ISOLATION", isolation),
             };
-            let sandbox = plan.env("COSHELL_EVENT", setting).start();
+            let sandbox = builder.env("COSHELL_EVENT", setting).start();
             let expected = match setting {
                 "stdin" => "<0>|an event\n\n",
                 "argument" => "<1><an event>|",
@@ -131,11 +131,11 @@ fn an_event_is_delivered_as_the_setting_says() {
                 assert_eq!(got, expected.trim_end_matches('\n'), "{kind}, {setting}");
             }
         }
-        for (name, plan) in kinds() {
-            let plan = plan
+        for (name, builder) in kinds() {
+            let builder = builder
                 .handler(&format!("{name} -t"))
                 .env("COSHELL_TRAILING_NEWLINES", "keep");
-            let sandbox = plan.env("COSHELL_EVENT", setting).start();
+            let sandbox = builder.env("COSHELL_EVENT", setting).start();
             let expected = match setting {
                 "argument" => "<2><-t><an event>|",
                 "both" => "<2><-t><an event>|an event\n\n",
@@ -164,8 +164,8 @@ fn a_program_that_asks_reads_no_event_where_it_is_an_argument() {
 
 #[test]
 fn an_event_that_is_too_large_for_an_argument_is_answered_with_what_to_do() {
-    let plan = Sandbox::empty().executable("tool", "#!/usr/bin/env python3\nprint('on')\n");
-    let sandbox = plan.handler("tool").event_as_argument().start();
+    let builder = Sandbox::empty().executable("tool", "#!/usr/bin/env python3\nprint('on')\n");
+    let sandbox = builder.handler("tool").event_as_argument().start();
     let document = sandbox.fail("x".repeat(200_000));
     assert_eq!(document["errorType"], "Function.HandlerNotStarted");
     let message = document["errorMessage"].as_str().expect("a message");
@@ -206,9 +206,9 @@ fn a_name_that_means_nothing_is_refused_before_anything_is_sourced() {
         ("function.$(id)", "expected file.function"),
         ("function.sh:handler", "expected file.function"),
     ] {
-        let plan = Sandbox::of(marks).handler(handler);
-        let root = plan.task_root().path().to_owned();
-        let sandbox = plan.start();
+        let builder = Sandbox::of(marks).handler(handler);
+        let root = builder.task_root().path().to_owned();
+        let sandbox = builder.start();
         let document = sandbox.api.wait_init_error().error_document();
         assert_eq!(
             document["errorType"], "Runtime.MalformedHandlerName",
@@ -251,9 +251,9 @@ fn a_file_of_functions_is_no_whole_script() {
         ),
     ] {
         let file = handler.split(' ').next().expect("a file");
-        let plan = Sandbox::empty().file(file, text).handler(handler);
+        let builder = Sandbox::empty().file(file, text).handler(handler);
         fails(
-            plan,
+            builder,
             "Runtime.HandlerNotFound",
             &["defines functions and runs no command", part],
         );
@@ -272,8 +272,8 @@ fn a_file_of_functions_is_no_whole_script() {
         "NAME=1\n",
         "",
     ] {
-        let plan = Sandbox::empty().file("job.sh", text).handler("job.sh");
-        let sandbox = plan.start();
+        let builder = Sandbox::empty().file("job.sh", text).handler("job.sh");
+        let sandbox = builder.start();
         assert!(sandbox.invoke(Event::fresh("x")).is_response(), "{text}");
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use support::{Event, Plan, Sandbox, status_of, wait_until};
+use support::{Event, Sandbox, SandboxBuilder, status_field, wait_until};
 
 /// What the sandbox may need at most, in KiB.
 const MOST_MEMORY: u64 = 16 * 1024;
@@ -12,7 +12,7 @@ const MOST_BYTES: usize = 6_291_556;
 
 /// The most memory that bootstrap ever had, in KiB.
 fn peak_memory(sandbox: &Sandbox) -> u64 {
-    let peak = status_of(sandbox.bootstrap.pid(), "VmHWM").expect("its memory");
+    let peak = status_field(sandbox.bootstrap.pid(), "VmHWM").expect("its memory");
     let number = peak.split(' ').next().unwrap_or_default();
     number.parse().expect("a number")
 }
@@ -22,28 +22,28 @@ fn message(document: &serde_json::Value) -> &str {
 }
 
 /// Handlers of each kind that do what the lines say, with the event as `$1`.
-fn each_kind(body: &str) -> Vec<(String, Plan)> {
+fn each_kind(body: &str) -> Vec<(String, SandboxBuilder)> {
     let mut plans = Vec::new();
     for isolation in ["restore", "none", "subshell", "process"] {
-        let plan = Sandbox::of(&format!("handler() {{\n{body}\n}}"));
+        let builder = Sandbox::of(&format!("handler() {{\n{body}\n}}"));
         plans.push((
             isolation.to_owned(),
-            plan.env("COSHELL_ISOLATION", isolation),
+            builder.env("COSHELL_ISOLATION", isolation),
         ));
     }
     let script = format!("#!/bin/bash\nset -eu\n{body}\n");
-    let plan = Sandbox::empty().file("whole.sh", script);
+    let builder = Sandbox::empty().file("whole.sh", script);
     plans.push((
         "script".to_owned(),
-        plan.handler("whole.sh").event_as_argument(),
+        builder.handler("whole.sh").event_as_argument(),
     ));
     let perl = "#!/usr/bin/env perl\nexec 'bash', \"$ENV{LAMBDA_TASK_ROOT}/body\", <STDIN>;\n";
-    let plan = Sandbox::empty()
+    let builder = Sandbox::empty()
         .executable("program", perl)
         .file("body", format!("set -eu\n{body}\n"));
     plans.push((
         "executable".to_owned(),
-        plan.handler("program").event_as_argument(),
+        builder.handler("program").event_as_argument(),
     ));
     plans
 }
@@ -51,8 +51,8 @@ fn each_kind(body: &str) -> Vec<(String, Plan)> {
 #[test]
 fn a_response_beyond_the_limit_is_counted_and_not_kept() {
     let body = "[[ $1 != large ]] || head -c 300000001 /dev/zero; printf '%s' \"$1\"";
-    for (kind, plan) in each_kind(body) {
-        let sandbox = plan.start();
+    for (kind, builder) in each_kind(body) {
+        let sandbox = builder.start();
         let document = sandbox.fail("large");
         assert_eq!(
             document["errorType"], "Function.ResponseSizeTooLarge",
@@ -70,9 +70,9 @@ fn a_response_beyond_the_limit_is_counted_and_not_kept() {
 
 #[test]
 fn a_handler_that_prints_until_its_deadline_costs_no_memory() {
-    for (kind, plan) in each_kind("[[ $1 != endless ]] || yes; printf '%s' \"$1\"") {
-        let sandbox = plan.env("COSHELL_DEADLINE_MARGIN_MS", "1000").start();
-        let event = Event::fresh("endless").due_in(Duration::from_secs(2));
+    for (kind, builder) in each_kind("[[ $1 != endless ]] || yes; printf '%s' \"$1\"") {
+        let sandbox = builder.env("COSHELL_DEADLINE_MARGIN_MS", "1000").start();
+        let event = Event::fresh("endless").with_deadline_in(Duration::from_secs(2));
         let document = sandbox.invoke(event).error_document();
         assert_eq!(document["errorType"], "Function.Timeout", "{kind}");
         let peak = peak_memory(&sandbox);
@@ -193,13 +193,13 @@ fn processes_that_are_left_cost_no_thread_each() {
     let script =
         "handler() { bash -c 'read -r _ <\"$LAMBDA_TASK_ROOT/gate\"' & printf '%s' \"$1\"; }";
     for lanes in [1, 2] {
-        let mut plan = Sandbox::of(script).env("COSHELL_ISOLATION", "none");
+        let mut builder = Sandbox::of(script).env("COSHELL_ISOLATION", "none");
         if lanes > 1 {
-            plan = plan.lanes(lanes);
+            builder = builder.lanes(lanes);
         }
-        plan.task_root().fifo("gate");
-        let sandbox = plan.start();
-        let threads = || status_of(sandbox.bootstrap.pid(), "Threads");
+        builder.task_root().fifo("gate");
+        let sandbox = builder.start();
+        let threads = || status_field(sandbox.bootstrap.pid(), "Threads");
         sandbox.respond("first");
         sandbox.api.wait_all_parked(lanes);
         let before = threads();
@@ -272,8 +272,8 @@ fn signals_from_a_handler_do_not_end_bootstrap() {
     ];
     let body =
         "[[ $1 == end ]] || kill -s \"$1\" \"$(<\"$LAMBDA_TASK_ROOT/host\")\"; printf '%s' \"$1\"";
-    for (kind, plan) in each_kind(body) {
-        let sandbox = plan.start();
+    for (kind, builder) in each_kind(body) {
+        let sandbox = builder.start();
         let host = sandbox.bootstrap.pid().to_string();
         sandbox.task_root.write("host", host);
         for signal in NAMED {
@@ -288,8 +288,8 @@ fn signals_from_a_handler_do_not_end_bootstrap() {
 #[test]
 fn programs_of_a_handler_are_ended_by_signals_as_always() {
     let body = "for name in HUP QUIT USR1 ALRM RTMIN; do sh -c \"kill -s $name \\$\\$\" 2>/dev/null && echo \"$name passes\"; done; echo done";
-    for (kind, plan) in each_kind(body) {
-        assert_eq!(plan.start().respond("x"), b"done", "{kind}");
+    for (kind, builder) in each_kind(body) {
+        assert_eq!(builder.start().respond("x"), b"done", "{kind}");
     }
 }
 

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use support::{Event, LIMIT, Plan, Sandbox, open_descriptors, wait_until};
+use support::{Event, LIMIT, Sandbox, SandboxBuilder, open_descriptors, wait_until};
 
 /// `a` leaves a spy, and `b-...` waits until that has looked and written everywhere. What it would need to know of the
 /// other event it is given: so nothing but the channel is in its way.
@@ -51,16 +51,16 @@ handler() {
 "#;
 
 /// Each isolation, and a shell whose events run in forks though nothing in the file says that they have to.
-fn plans() -> Vec<(&'static str, Plan)> {
+fn plans() -> Vec<(&'static str, SandboxBuilder)> {
     let isolated = ["restore", "none", "subshell", "process"];
-    let plan = |isolation| Sandbox::of(HANDLER).env("COSHELL_ISOLATION", isolation);
-    let mut plans: Vec<_> = isolated.map(|name| (name, plan(name))).into();
+    let builder = |isolation| Sandbox::of(HANDLER).env("COSHELL_ISOLATION", isolation);
+    let mut plans: Vec<_> = isolated.map(|name| (name, builder(name))).into();
     let hidden = HANDLER.replace("63 & ;;", "63 \"$JOB\" ;;").replace(
         "a-fork) spy 60 61 66 62 63 \"$JOB\"",
         "a-fork) eval \"spy 60 61 66 62 63 $JOB\"",
     );
-    let plan = Sandbox::of(&hidden).env("JOB", "&");
-    plans.push(("restore by eval", plan));
+    let builder = Sandbox::of(&hidden).env("JOB", "&");
+    plans.push(("restore by eval", builder));
     plans
 }
 
@@ -106,8 +106,8 @@ fn check(name: &str, sandbox: &Sandbox, left: &str, end: &str) {
 
 #[test]
 fn what_an_event_left_neither_reads_nor_forges_what_the_next_one_has() {
-    for (name, plan) in plans() {
-        let sandbox = plan.start();
+    for (name, builder) in plans() {
+        let sandbox = builder.start();
         for left in ["a-fork", "a-orphan", "a-program", "a-hidden"] {
             if name == "restore by eval" && left != "a-fork" {
                 continue;
@@ -123,9 +123,9 @@ fn what_an_event_left_neither_reads_nor_forges_what_the_next_one_has() {
 #[test]
 fn a_shell_lives_on_with_other_channels() {
     let script = "count=0\nhandler() { count=$((count + 1)); (read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; :) >/dev/null 2>&1 & printf '%s %s %s' \"$count\" \"$1\" \"$(cat)\"; }";
-    let plan = Sandbox::of(script).env("COSHELL_ISOLATION", "none");
-    plan.task_root().fifo("gate");
-    let sandbox = plan.start();
+    let builder = Sandbox::of(script).env("COSHELL_ISOLATION", "none");
+    builder.task_root().fifo("gate");
+    let sandbox = builder.start();
     for number in 1..=8 {
         let event = format!("event {number} {}", "x".repeat(1 << number));
         let wanted = format!("{number} {event} {event}");
@@ -138,8 +138,8 @@ fn a_shell_lives_on_with_other_channels() {
 fn channels_that_are_renewed_cost_no_descriptor_for_good() {
     let script = "handler() { (until [[ -e $LAMBDA_TASK_ROOT/go ]]; do sleep 0.01; done) >/dev/null 2>&1 & printf '%s' \"$1\"; }";
     for isolation in ["none", "subshell"] {
-        let plan = Sandbox::of(script).env("COSHELL_ISOLATION", isolation);
-        let sandbox = plan.env("COSHELL_SPARE", "off").start();
+        let builder = Sandbox::of(script).env("COSHELL_ISOLATION", isolation);
+        let sandbox = builder.env("COSHELL_SPARE", "off").start();
         let pid = sandbox.bootstrap.pid();
         let go = sandbox.task_root.path().join("go");
         let descriptors_after = |events: usize| {
@@ -182,8 +182,8 @@ fn what_a_process_that_is_left_tells_the_driver_does_not_end_it() {
 }
 ";
     for isolation in ["restore", "none", "subshell", "process"] {
-        let plan = Sandbox::of(script).env("COSHELL_ISOLATION", isolation);
-        let sandbox = plan.start();
+        let builder = Sandbox::of(script).env("COSHELL_ISOLATION", isolation);
+        let sandbox = builder.start();
         assert_eq!(sandbox.respond("leaves"), b"leaves");
         assert_eq!(sandbox.respond("second"), b"second");
         sandbox.task_root.write("go", "");

@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use support::coshell_path;
-use support::{LIMIT, Process, Said, TaskRoot, repository_file};
+use support::{CommandOutput, LIMIT, Process, TaskRoot, repository_file};
 
 fn command(root: &Path, handler: &str) -> Command {
     let mut command = Command::new(coshell_path());
@@ -20,10 +20,10 @@ fn command(root: &Path, handler: &str) -> Command {
 }
 
 #[track_caller]
-pub(crate) fn said(root: &TaskRoot, handler: &str, options: &[&str]) -> Said {
+pub(crate) fn said(root: &TaskRoot, handler: &str, options: &[&str]) -> CommandOutput {
     let mut command = command(root.path(), handler);
     command.args(options);
-    Said::of(command)
+    CommandOutput::of(command)
 }
 
 /// The object for machines. Its counts and the exit status agree with its findings.
@@ -31,7 +31,7 @@ pub(crate) fn said(root: &TaskRoot, handler: &str, options: &[&str]) -> Said {
 pub(crate) fn json_of(root: &Path, handler: &str) -> Value {
     let mut command = command(root, handler);
     command.arg("--json");
-    let said = Said::of(command);
+    let said = CommandOutput::of(command);
     assert_eq!(said.stderr, "");
     let document: Value = serde_json::from_str(&said.stdout).expect("JSON");
     let findings = document["findings"].as_array().expect("findings");
@@ -433,7 +433,7 @@ fn task_roots_are_found_by_every_kind_of_path() {
         command
             .args(["check", "function.handler", "--task-root", path])
             .current_dir(root.path());
-        let said = Said::of(command).stdout;
+        let said = CommandOutput::of(command).stdout;
         let line = "function.sh:1  warning  source  sources gone.sh, which is not in the task root";
         assert!(said.contains(line), "{path}: {said}");
     }
@@ -549,7 +549,7 @@ fn findings_of_shellcheck_are_told_where_it_is_installed() {
         .args(["--json"])
         .env("PATH", root.path())
         .env("COSHELL_BASH", "/bin/bash");
-    let document: Value = serde_json::from_str(&Said::of(without).stdout).expect("JSON");
+    let document: Value = serde_json::from_str(&CommandOutput::of(without).stdout).expect("JSON");
     assert_eq!(document["shellcheck"], false);
 }
 
@@ -574,7 +574,7 @@ fn nothing_of_the_handler_is_run() {
             .env("BASH_ENV", root.path().join("profile"))
             .env("MARKER", root.path().join("marker"))
             .current_dir(root.path());
-        Said::of(command);
+        CommandOutput::of(command);
         assert!(!root.exists("marker"), "{handler} was run");
     }
 }
@@ -642,7 +642,7 @@ fn colour_is_for_terminals_that_do_not_refuse_it() {
         script
             .args(["-qec", &line, "/dev/null"])
             .env_remove("NO_COLOR");
-        Said::of(script).stdout
+        CommandOutput::of(script).stdout
     };
     assert!(
         typescript("").contains("\x1b[33mwarning"),
@@ -677,7 +677,7 @@ fn what_cannot_be_checked_at_all_is_misuse() {
         (no_folder, "coshell: cannot use task root"),
         (no_image, "possible values: al2023, none"),
     ] {
-        let said = Said::of(command);
+        let said = CommandOutput::of(command);
         assert_eq!((said.status, said.stdout.as_str()), (2, ""));
         assert!(said.stderr.contains(words), "{}", said.stderr);
     }
@@ -767,7 +767,7 @@ fn functions_are_those_that_bash_finds() {
         }
         let mut bash = Command::new("bash");
         bash.args(["--pretty-print"]).arg(entry.path());
-        let printed = Said::of(bash).stdout;
+        let printed = CommandOutput::of(bash).stdout;
         let names: Vec<_> = printed
             .lines()
             .filter_map(|line| line.strip_suffix(" () ")?.split_whitespace().last())

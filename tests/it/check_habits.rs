@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::check::{findings, has_none, said, the, with};
 use crate::init::fails;
-use support::{Said, Sandbox, TaskRoot, coshell_path};
+use support::{CommandOutput, Sandbox, TaskRoot, coshell_path};
 
 /// The lines that have a finding of this check.
 #[track_caller]
@@ -70,7 +70,7 @@ fn programs_that_read_the_event_unasked_are_found() {
             .args(["check", "function.handler", "--task-root"])
             .arg(root.path());
         command.env("COSHELL_EVENT", setting);
-        let said = Said::of(command);
+        let said = CommandOutput::of(command);
         let found = said.stdout.matches("reads standard input").count();
         assert_eq!(found, count, "{setting}: {}", said.stdout);
     }
@@ -226,9 +226,9 @@ fn what_an_editor_did_to_a_file_is_found_by_init_and_check_and_can_be_mended() {
     ] {
         for (what, bytes) in damaged(text) {
             println!("the case: {file}, {what}");
-            let plan = Sandbox::empty().executable(file, &bytes).handler(handler);
+            let builder = Sandbox::empty().executable(file, &bytes).handler(handler);
             fails(
-                plan,
+                builder,
                 "Runtime.HandlerFileEncoding",
                 &[file, what, "convert it with: "],
             );
@@ -242,7 +242,7 @@ fn what_an_editor_did_to_a_file_is_found_by_init_and_check_and_can_be_mended() {
             let (_, remedy) = message.split_once("convert it with: ").expect("a command");
             let mut bash = Command::new("bash");
             bash.args(["-ec", remedy]).env("LC_ALL", "C.UTF-8");
-            assert_eq!(Said::of(bash).status, 0, "{remedy}");
+            assert_eq!(CommandOutput::of(bash).status, 0, "{remedy}");
             let mended = std::fs::read(root.path().join(file)).expect("the file");
             assert_eq!(String::from_utf8_lossy(&mended), text);
             let sandbox = Sandbox::empty()
@@ -335,7 +335,7 @@ fn programs_of_a_layer_are_looked_at() {
             "/usr/bin/bash-static",
         ]);
         command.args(more).current_dir(root.path());
-        Said::of(command)
+        CommandOutput::of(command)
     };
     let said = layer(&[]);
     assert_eq!(said.status, 0, "{said:?}");
@@ -393,7 +393,7 @@ fn what_was_not_looked_at_is_said() {
     command
         .env("PATH", root.path())
         .env("COSHELL_BASH", "/bin/bash");
-    let said = Said::of(command);
+    let said = CommandOutput::of(command);
     let expected = "function.handler: function handler in function.sh: nothing found (without shellcheck, which is not installed)\n";
     assert_eq!(said.stdout, expected);
 }
@@ -410,7 +410,7 @@ fn names_reach_no_terminal_as_orders() {
     let coshell = |words: &[&str]| {
         let mut command = Command::new(coshell_path());
         command.args(words).current_dir(root.path());
-        Said::of(command)
+        CommandOutput::of(command)
     };
     let handler = format!("{name}.handler");
     for words in [

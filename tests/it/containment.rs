@@ -83,12 +83,12 @@ impl Case {
             "{PROBE}{}handler() {{\n  case $1 in\n    probe-*) probe \"$@\"; builtin return ;;\n    kept) builtin printf %s \"${{kept-}}\"; builtin return ;;\n  esac\n  kept=yes\n{}\n}}\n",
             self.top_level, self.body
         );
-        let plan = Sandbox::of(&script).file("lib.sh", "lib_exits() {\n  exit \"$@\"\n}\n");
+        let builder = Sandbox::of(&script).file("lib.sh", "lib_exits() {\n  exit \"$@\"\n}\n");
         let environment = self.environment.iter();
-        let plan = environment.fold(plan, |plan, (name, value)| plan.env(name, value));
+        let builder = environment.fold(builder, |builder, (name, value)| builder.env(name, value));
         match isolation {
-            Some(isolation) => plan.env("COSHELL_ISOLATION", isolation).start(),
-            None => plan.start(),
+            Some(isolation) => builder.env("COSHELL_ISOLATION", isolation).start(),
+            None => builder.start(),
         }
     }
 

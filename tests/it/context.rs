@@ -107,7 +107,11 @@ fn header_names_count_in_any_case() {
         alternating,
     ];
     for spelling in spellings {
-        assert_shown(&sandbox, full_event().spelled(spelling), |_| true);
+        assert_shown(
+            &sandbox,
+            full_event().with_header_spelling(spelling),
+            |_| true,
+        );
     }
 }
 

@@ -17,7 +17,8 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::Value;
 
 use support::{
-    Call, Event, Gate, LIMIT, Plan, Reply, Sandbox, children, excerpt, status_of, wait_until,
+    Call, Event, Gate, LIMIT, Reply, Sandbox, SandboxBuilder, children, excerpt, status_field,
+    wait_until,
 };
 
 /// So long before the deadline the handlers are stopped; half of it is for their own traps.
@@ -118,7 +119,7 @@ print "answer 1 to $event";
 
 /// A handler of `kind` that does what `body` says if the event is `stuck`, leaves two processes behind if it is `keep`,
 /// and answers. Without a spare, which would be one more process.
-fn plan(kind: Kind, body: &str) -> Plan {
+fn builder(kind: Kind, body: &str) -> SandboxBuilder {
     let body = body.replace("BEGUN", ": >\"$LAMBDA_TASK_ROOT/begun\"");
     let keep = "bash -c 'sleep 600; :' </dev/null >/dev/null 2>&1 &";
     let script = format!(
@@ -130,7 +131,7 @@ fn plan(kind: Kind, body: &str) -> Plan {
             "echo sourced >>\"$LAMBDA_TASK_ROOT/sourced\"\ncount=0\nhandler() {{\ncount=$((count + 1))\n{script}{answer}\n}}\n"
         ))
     };
-    let plan = match kind {
+    let builder = match kind {
         Restored => function().env("COSHELL_ISOLATION", "restore"),
         Warm => function().env("COSHELL_ISOLATION", "none"),
         Subshell => function().env("COSHELL_ISOLATION", "subshell"),
@@ -139,19 +140,19 @@ fn plan(kind: Kind, body: &str) -> Plan {
         Sh => whole(&format!("#!/bin/sh -eu\ncount=1\n{script}{answer}\n")),
         Program => whole(PERL).file("body", body).file("keep", keep),
     };
-    plan.env("COSHELL_SPARE", "off")
+    builder.env("COSHELL_SPARE", "off")
 }
 
 /// A file that is the handler as a whole.
-fn whole(text: &str) -> Plan {
-    let plan = Sandbox::empty().handler("whole").event_as_argument();
-    let file = plan.task_root().write("whole", text);
+fn whole(text: &str) -> SandboxBuilder {
+    let builder = Sandbox::empty().handler("whole").event_as_argument();
+    let file = builder.task_root().write("whole", text);
     fs::set_permissions(&file, Permissions::from_mode(0o755)).expect("permissions");
-    plan
+    builder
 }
 
-fn with_margin(plan: Plan, margin_ms: u64) -> Plan {
-    plan.env("COSHELL_DEADLINE_MARGIN_MS", margin_ms.to_string())
+fn with_margin(builder: SandboxBuilder, margin_ms: u64) -> SandboxBuilder {
+    builder.env("COSHELL_DEADLINE_MARGIN_MS", margin_ms.to_string())
 }
 
 /// Since the epoch.
@@ -166,7 +167,7 @@ fn due_at(deadline: Duration, body: &str) -> Event {
 }
 
 /// An event whose handler has this time before it is stopped.
-fn due_in(time_ms: u64, body: &str) -> Event {
+fn with_deadline_in(time_ms: u64, body: &str) -> Event {
     due_at(now() + Duration::from_millis(MARGIN_MS + time_ms), body)
 }
 
@@ -184,9 +185,9 @@ struct Stopped {
 
 /// Starts what `plan` makes, and has it answer the event `first`, then get stuck, until it has begun before its time was up.
 #[track_caller]
-fn stop(kind: Kind, margin_ms: u64, plan: impl Fn() -> Plan) -> Stopped {
+fn stop(kind: Kind, margin_ms: u64, builder: impl Fn() -> SandboxBuilder) -> Stopped {
     for time_ms in TIMES_MS {
-        let sandbox = with_margin(plan(), margin_ms).start();
+        let sandbox = with_margin(builder(), margin_ms).start();
         assert_eq!(sandbox.respond("first"), b"answer 1 to first");
         sandbox.api.wait_parked();
         let shell = kind.is_function().then(|| sandbox.bootstrap.shell_pid());
@@ -277,7 +278,7 @@ fn check(kind: Kind, stuck: &Stuck) {
 }
 
 fn check_with(kind: Kind, stuck: &Stuck, margin_ms: u64) {
-    let stopped = stop(kind, margin_ms, || plan(kind, stuck.body));
+    let stopped = stop(kind, margin_ms, || builder(kind, stuck.body));
     let (sandbox, message) = (&stopped.sandbox, message(&stopped.document));
     let stop = format!("was stopped {margin_ms} ms before its deadline");
     let told = excerpt(message.as_bytes());
@@ -297,7 +298,7 @@ fn check_with(kind: Kind, stuck: &Stuck, margin_ms: u64) {
     let expected: &[u32] = if kind.is_forked() { &shell } else { &[] };
     assert_eq!(alive, expected, "{:?}", stopped.left);
     if let Ok(pid) = sandbox.task_root.read("pid").trim().parse() {
-        let state = status_of(pid, "State").unwrap_or_default();
+        let state = status_field(pid, "State").unwrap_or_default();
         assert!(state.is_empty() || state.starts_with('Z'), "{state}");
     }
     assert!(
@@ -386,7 +387,7 @@ fn an_executable_is_stopped_with_all_that_it_started() {
 #[test]
 fn a_subshell_that_does_not_end_is_stopped() {
     for kind in KINDS {
-        let stopped = stop(kind, MARGIN_MS, || plan(kind, "(BEGUN; sleep 600; :)"));
+        let stopped = stop(kind, MARGIN_MS, || builder(kind, "(BEGUN; sleep 600; :)"));
         let message = message(&stopped.document);
         if kind.is_function() {
             assert!(message.contains("during `( : > "), "{kind:?}: {message}");
@@ -433,12 +434,12 @@ fn a_stopped_handler_is_told_with_its_frames() {
             format!("{first}{FRAMES}:\n{answers}")
         };
         let stopped = stop(kind, MARGIN_MS, || {
-            let plan = if kind.is_function() {
+            let builder = if kind.is_function() {
                 Sandbox::of(&text)
             } else {
                 whole(&text)
             };
-            plan.env("COSHELL_ISOLATION", isolation)
+            builder.env("COSHELL_ISOLATION", isolation)
         });
         let file = stopped.sandbox.task_root.path().join(file);
         let frame = |function: &str, line: u32| format!("{function} ({}:{line})", file.display());
@@ -463,7 +464,7 @@ fn a_process_left_by_an_earlier_invocation_is_not_stopped() {
         &KINDS,
         |kind| format!("{kind:?}"),
         |kind| {
-            let sandbox = with_margin(plan(*kind, "sleep 601 & sleep 602"), MARGIN_MS).start();
+            let sandbox = with_margin(builder(*kind, "sleep 601 & sleep 602"), MARGIN_MS).start();
             let left = || {
                 let mut left = others(&sandbox);
                 left.retain(|_, command| command.contains("sleep"));
@@ -474,10 +475,10 @@ fn a_process_left_by_an_earlier_invocation_is_not_stopped() {
             let has_begun = || left().len() == 2 && left().values().any(|one| one == "sleep 600 ");
             wait_until(has_begun, LIMIT);
             let before = left();
-            timeout(&sandbox.invoke(due_in(300, "stuck")), &sandbox);
+            timeout(&sandbox.invoke(with_deadline_in(300, "stuck")), &sandbox);
             assert_eq!(left(), before);
             assert!(sandbox.respond("next").ends_with(b" to next"));
-            timeout(&sandbox.invoke(due_in(300, "stuck")), &sandbox);
+            timeout(&sandbox.invoke(with_deadline_in(300, "stuck")), &sandbox);
             sandbox.api.wait_parked();
             assert_eq!(left(), before);
             let log = sandbox.bootstrap.final_log();
@@ -492,10 +493,10 @@ fn one_timeout_after_the_other_is_answered() {
         &KINDS,
         |kind| format!("{kind:?}"),
         |kind| {
-            let sandbox = with_margin(plan(*kind, "sleep 600 | cat"), MARGIN_MS).start();
+            let sandbox = with_margin(builder(*kind, "sleep 600 | cat"), MARGIN_MS).start();
             for _ in 0..3 {
                 for _ in 0..2 {
-                    timeout(&sandbox.invoke(due_in(100, "stuck")), &sandbox);
+                    timeout(&sandbox.invoke(with_deadline_in(100, "stuck")), &sandbox);
                 }
                 assert_eq!(sandbox.respond("next"), b"answer 1 to next");
             }
@@ -517,7 +518,7 @@ fn the_answer_comes_before_the_deadline() {
         |kind| format!("{kind:?}"),
         |kind| {
             let body = "trap '' TERM; BEGUN; while :; do sleep 0.01 || :; done";
-            let stopped = stop(*kind, 3000, || plan(*kind, body));
+            let stopped = stop(*kind, 3000, || builder(*kind, body));
             assert!(stopped.spared.is_some(), "the deadline has passed");
         },
     );
@@ -531,8 +532,8 @@ fn the_spare_shell_is_not_stopped_and_serves_the_next_event() {
         (Subshell, "subshell"),
     ] {
         let script = "handler() { if [[ $1 == stuck ]]; then sleep 600; fi; printf %s $$; }";
-        let plan = Sandbox::of(script).env("COSHELL_ISOLATION", isolation);
-        let sandbox = with_margin(plan, MARGIN_MS).start();
+        let builder = Sandbox::of(script).env("COSHELL_ISOLATION", isolation);
+        let sandbox = with_margin(builder, MARGIN_MS).start();
         let shell = sandbox.bootstrap.shell_pid();
         assert_eq!(sandbox.respond("first"), shell.to_string().as_bytes());
         sandbox.api.wait_parked();
@@ -541,7 +542,7 @@ fn the_spare_shell_is_not_stopped_and_serves_the_next_event() {
         let &[spare] = shells.as_slice() else {
             panic!("no single spare: {shells:?}");
         };
-        timeout(&sandbox.invoke(due_in(150, "stuck")), &sandbox);
+        timeout(&sandbox.invoke(with_deadline_in(150, "stuck")), &sandbox);
         let next = if kind == Subshell { shell } else { spare };
         assert_eq!(
             sandbox.respond("next"),
@@ -555,7 +556,7 @@ fn the_spare_shell_is_not_stopped_and_serves_the_next_event() {
 #[test]
 fn a_handler_that_suspends_the_shell_around_it_is_answered_for() {
     let stopped = stop(Subshell, MARGIN_MS, || {
-        plan(Subshell, "BEGUN; kill -STOP $$; sleep 600")
+        builder(Subshell, "BEGUN; kill -STOP $$; sleep 600")
     });
     assert_eq!(stopped.sandbox.respond("next"), b"answer 1 to next");
     stopped.sandbox.api.wait_parked();
@@ -573,13 +574,13 @@ fn nothing_is_stopped_without_a_margin() {
             &KINDS,
             |kind| format!("{kind:?}"),
             |kind| {
-                let plan = plan(*kind, GATED);
-                plan.task_root().fifo("gate");
-                let plan = match margin {
-                    Some(margin_ms) => with_margin(plan, margin_ms),
-                    None => plan,
+                let builder = builder(*kind, GATED);
+                builder.task_root().fifo("gate");
+                let builder = match margin {
+                    Some(margin_ms) => with_margin(builder, margin_ms),
+                    None => builder,
                 };
-                let sandbox = plan.start();
+                let sandbox = builder.start();
                 let deadline = now() + Duration::from_millis(50);
                 let event = due_at(deadline, "stuck");
                 let request_id = event.request_id.clone();
@@ -608,9 +609,9 @@ fn nothing_is_stopped_that_has_no_deadline() {
         Some("99999999999999999999999"),
     ];
     for kind in KINDS {
-        let plan = plan(kind, GATED);
-        plan.task_root().fifo("gate");
-        let sandbox = with_margin(plan, 1000).start();
+        let builder = builder(kind, GATED);
+        builder.task_root().fifo("gate");
+        let sandbox = with_margin(builder, 1000).start();
         for deadline in deadlines {
             let event = match deadline {
                 Some(value) => Event::fresh("stuck").header("Lambda-Runtime-Deadline-Ms", value),
@@ -639,8 +640,8 @@ handler() {
   printf 'on %s' "$1"
 }"#;
     for isolation in ["none", "subshell", "process"] {
-        let plan = Sandbox::of(script).env("COSHELL_ISOLATION", isolation);
-        let sandbox = with_margin(plan, 1000).start();
+        let builder = Sandbox::of(script).env("COSHELL_ISOLATION", isolation);
+        let sandbox = with_margin(builder, 1000).start();
         for (event, error_type) in [
             ("fail", "Function.HandlerFailed"),
             ("exit", "Function.HandlerExited"),
@@ -663,7 +664,7 @@ handler() {
 #[test]
 fn a_handler_whose_time_is_up_already_is_not_started() {
     for kind in KINDS {
-        let sandbox = with_margin(plan(kind, "BEGUN"), 30_000).start();
+        let sandbox = with_margin(builder(kind, "BEGUN"), 30_000).start();
         assert_eq!(sandbox.respond("first"), b"answer 1 to first");
         sandbox.api.wait_parked();
         let shell = kind.is_function().then(|| sandbox.bootstrap.shell_pid());

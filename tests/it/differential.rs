@@ -6,8 +6,8 @@
 
 use std::fs;
 
-use support::seeded::complaints;
-use support::{Event, Plan, Sandbox, excerpt, repository_file};
+use support::seeded::find_problems;
+use support::{Event, Sandbox, SandboxBuilder, excerpt, repository_file};
 
 const HANDLERS: &str = "tests/fixtures/handlers";
 
@@ -324,26 +324,26 @@ const KNOWN_DIFFERENCES: &[Difference] = &[
 ];
 
 /// A sandbox with a handler's file as `function.sh`, the library beside it and temporary files out of the way.
-fn plan(handler: &str) -> Plan {
+fn builder(handler: &str) -> SandboxBuilder {
     let read = |name: &str| {
         let file = repository_file(&format!("{HANDLERS}/{name}"));
         fs::read(file).unwrap_or_else(|error| panic!("cannot read {name}: {error}"))
     };
-    let plan = Sandbox::empty()
+    let builder = Sandbox::empty()
         .file("function.sh", read(&format!("{handler}.sh")))
         .file("lib/strings.sh", read("lib/strings.sh"))
         .file("tmp/here", "");
-    let temporary = plan
+    let temporary = builder
         .task_root()
         .path()
         .join("tmp")
         .to_string_lossy()
         .into_owned();
-    plan.env("TMPDIR", temporary)
+    builder.env("TMPDIR", temporary)
 }
 
-fn outcomes(plan: Plan, events: [&str; 2]) -> Vec<Outcome> {
-    let sandbox = plan.start();
+fn outcomes(builder: SandboxBuilder, events: [&str; 2]) -> Vec<Outcome> {
+    let sandbox = builder.start();
     // The tutorial asks for the next event when it has posted a wrong answer, too; it is not on trial here.
     let mut outcomes = Vec::new();
     for event in events {
@@ -372,13 +372,13 @@ fn outcomes(plan: Plan, events: [&str; 2]) -> Vec<Outcome> {
 /// Calls `check` for every item, a few at a time, and fails with all that it complained about.
 #[track_caller]
 fn check_all<T: Sync>(items: &[T], check: impl Fn(&T) -> Option<String> + Sync) {
-    let complaints = complaints(items.len(), 4, |at| check(&items[at]));
+    let problems = find_problems(items.len(), 4, |at| check(&items[at]));
     assert!(
-        complaints.is_empty(),
+        problems.is_empty(),
         "{} of {}:\n{}",
-        complaints.len(),
+        problems.len(),
         items.len(),
-        complaints.join("\n")
+        problems.join("\n")
     );
 }
 
@@ -391,8 +391,8 @@ fn told(outcomes: &[Outcome]) -> String {
 fn handlers_give_the_same_response_bytes() {
     assert!(SAME.len() >= 60, "{} handlers are too few", SAME.len());
     check_all(SAME, |(handler, events)| {
-        let tutorial = outcomes(plan(handler).tutorial(), *events);
-        let ours = outcomes(plan(handler), *events);
+        let tutorial = outcomes(builder(handler).tutorial(), *events);
+        let ours = outcomes(builder(handler), *events);
         let is_response =
             |outcome: &Outcome| matches!(outcome, Outcome::Response(bytes) if !bytes.is_empty());
         // A handler that fails, or says nothing, under the tutorial proves nothing.
@@ -416,12 +416,12 @@ fn known_differences_are_exactly_these() {
             (
                 "tutorial",
                 expected(known.tutorial),
-                outcomes(plan(known.handler).tutorial(), known.events),
+                outcomes(builder(known.handler).tutorial(), known.events),
             ),
             (
                 "ours",
                 expected(known.ours),
-                outcomes(plan(known.handler), known.events),
+                outcomes(builder(known.handler), known.events),
             ),
         ];
         assert!(

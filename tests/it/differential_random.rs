@@ -7,8 +7,8 @@
 //!
 //! `COSHELL_TEST_HANDLERS` sets how many there are, `COSHELL_TEST_SEED` repeats a run.
 
-use support::seeded::{Choices, complaints, count, seed};
-use support::{Event, Plan, Sandbox, excerpt};
+use support::seeded::{Choices, count, find_problems, seed};
+use support::{Event, Sandbox, SandboxBuilder, excerpt};
 
 /// `<s>` is a scalar, `<a>` an array, `<m>` a map, `<i>` a number, `<v>` a value, `<f>` a function, `<o>` an option of
 /// `set`, `<p>` of `shopt`, `<d>` a folder, `<c>` a character, `<w>` words of text, `<u>` a name that no other handler has.
@@ -179,7 +179,7 @@ fn body(choices: &mut Choices, number: usize) -> String {
     let parts = 3 + choices.below(6);
     let mut lines: Vec<_> = (0..parts)
         .map(|_| {
-            let part = choices.of_list(PARTS);
+            let part = choices.choose(PARTS);
             choices.fill(part, "", |choices: &mut Choices, letter| {
                 let list: &[&str] = match letter {
                     's' => &SCALARS,
@@ -196,11 +196,11 @@ fn body(choices: &mut Choices, number: usize) -> String {
                     'u' => return Some(format!("FIXED_{number}_{}", choices.below(10_000))),
                     _ => return None,
                 };
-                Some(choices.of_list(list).to_owned())
+                Some(choices.choose(list).to_owned())
             })
         })
         .collect();
-    lines.push(choices.of_list(&ENDS).to_owned());
+    lines.push(choices.choose(&ENDS).to_owned());
     lines.join("\n")
 }
 
@@ -217,7 +217,7 @@ impl File {
         let bodies = (0..handlers).map(|number| body(choices, number));
         let bodies: Vec<_> = bodies.collect();
         let called = (0..handlers * 3).map(|number| {
-            let event = choices.of_list(&EVENTS);
+            let event = choices.choose(&EVENTS);
             (number / 3, event.to_owned())
         });
         let mut events: Vec<_> = called.collect();
@@ -227,7 +227,7 @@ impl File {
         Self { bodies, events }
     }
 
-    fn plan(&self) -> Plan {
+    fn builder(&self) -> SandboxBuilder {
         let functions = self.bodies.iter().enumerate();
         let functions: Vec<_> = functions
             .map(|(number, body)| format!("handler_{number}() {{\n{body}\n}}\n"))
@@ -240,8 +240,8 @@ impl File {
     }
 
     /// The responses, or how it ended.
-    fn responses(&self, plan: Plan) -> Vec<Result<Vec<u8>, String>> {
-        let sandbox = plan.start();
+    fn responses(&self, builder: SandboxBuilder) -> Vec<Result<Vec<u8>, String>> {
+        let sandbox = builder.start();
         let root = sandbox.task_root.path().to_string_lossy().into_owned();
         let mut found = Vec::new();
         for (handler, event) in &self.events {
@@ -264,8 +264,8 @@ impl File {
 
     /// The first event that is answered otherwise.
     fn difference(&self) -> Option<String> {
-        let tutorial = self.responses(self.plan().tutorial());
-        let ours = self.responses(self.plan());
+        let tutorial = self.responses(self.builder().tutorial());
+        let ours = self.responses(self.builder());
         let pairs = tutorial.iter().zip(&ours).enumerate();
         let mut different =
             pairs.filter(|(_, (tutorial, ours))| tutorial.is_err() || tutorial != ours);
@@ -307,13 +307,13 @@ fn random_handlers_give_the_same_response_bytes() {
     const PARTS_AT_A_TIME: usize = 4;
     let seed = seed();
     let files = count("COSHELL_TEST_HANDLERS", 250).div_ceil(OF_A_FILE);
-    let complaints = complaints(files, PARTS_AT_A_TIME, |number| {
-        File::random(&mut Choices::of_part(seed, number), OF_A_FILE).difference()
+    let problems = find_problems(files, PARTS_AT_A_TIME, |number| {
+        File::random(&mut Choices::for_part(seed, number), OF_A_FILE).difference()
     });
     assert!(
-        complaints.is_empty(),
+        problems.is_empty(),
         "COSHELL_TEST_SEED={seed}: {} of {files} files:\n{}",
-        complaints.len(),
-        complaints.join("\n")
+        problems.len(),
+        problems.join("\n")
     );
 }

@@ -12,9 +12,9 @@
 use std::fmt::Write;
 use std::process::{Command, Stdio};
 
-use support::sandbox::lambda_environment;
-use support::seeded::{Choices, complaints, count, seed};
-use support::{Event, Plan, Sandbox};
+use support::sandbox::set_lambda_environment;
+use support::seeded::{Choices, count, find_problems, seed};
+use support::{Event, Sandbox, SandboxBuilder};
 
 /// `<g>` is a call of a function further down, `<w>` a word, `<n>` a status, `<e>` what leaves a function, `<c>` a
 /// character.
@@ -165,7 +165,7 @@ impl Handler {
     fn random(choices: &mut Choices) -> Self {
         let mut names: Vec<&str> = Vec::new();
         while names.len() < 3 {
-            let name = choices.of_list(&NAMES);
+            let name = choices.choose(&NAMES);
             if !names.contains(&name) {
                 names.push(name);
             }
@@ -174,7 +174,7 @@ impl Handler {
             "EFFECTS=/dev/null\ncount=0\nlog() { builtin printf '%s\\n' \"$1\" >>\"$EFFECTS\"; builtin printf '%s\\n' \"$1\"; }\n"
                 .to_owned();
         if choices.below(4) == 0 {
-            let name = choices.of_list(&WRAPPED);
+            let name = choices.choose(&WRAPPED);
             let is_wrapper = choices.below(2) == 0 || matches!(name, "exit" | "builtin");
             let body = if name == "builtin" {
                 "command builtin \"$@\"".to_owned()
@@ -194,26 +194,26 @@ impl Handler {
         }
         let _ = writeln!(script, "handler() {{\n{}\n}}", body(choices, &names));
         // What sourcing does is no event's.
-        let _ = writeln!(script, "{}\nEFFECTS=$EFFECTS_FILE", choices.of_list(&TOPS));
+        let _ = writeln!(script, "{}\nEFFECTS=$EFFECTS_FILE", choices.choose(&TOPS));
         Self {
             script,
-            events: std::array::from_fn(|_| choices.of_list(&EVENTS).to_owned()),
+            events: std::array::from_fn(|_| choices.choose(&EVENTS).to_owned()),
         }
     }
 
-    fn plan(&self) -> Plan {
+    fn builder(&self) -> SandboxBuilder {
         Sandbox::of(&self.script).file("lib.sh", LIB)
     }
 
     fn difference(&self, isolation: &str) -> Option<String> {
-        let plan = self.plan();
+        let builder = self.builder();
         let expected = self
             .events
             .each_ref()
-            .map(|event| in_plain_bash(&plan, event));
-        let effects = plan.task_root().path().join("effects");
-        plan.task_root().write("effects", "");
-        let sandbox = plan
+            .map(|event| in_plain_bash(&builder, event));
+        let effects = builder.task_root().path().join("effects");
+        builder.task_root().write("effects", "");
+        let sandbox = builder
             .env("EFFECTS_FILE", effects.to_string_lossy())
             .env("COSHELL_ISOLATION", isolation)
             .start();
@@ -278,12 +278,12 @@ fn sorted(text: &str) -> Vec<&str> {
 }
 
 /// What a plain bash prints, whether it succeeds, and what it does.
-fn in_plain_bash(plan: &Plan, event: &str) -> Done {
-    let root = plan.task_root();
+fn in_plain_bash(builder: &SandboxBuilder, event: &str) -> Done {
+    let root = builder.task_root();
     root.write("effects", "");
     let mut command =
         Command::new(std::env::var("COSHELL_TEST_BASH").unwrap_or_else(|_| "bash".to_owned()));
-    lambda_environment(&mut command, root.path());
+    set_lambda_environment(&mut command, root.path());
     let output = command
         .args([
             "-c",
@@ -307,17 +307,17 @@ fn body(choices: &mut Choices, others: &[&str]) -> String {
     let parts = 1 + choices.below(5);
     let mut lines = Vec::new();
     for _ in 0..parts {
-        let mut line = choices.of_list(PARTS).to_owned();
+        let mut line = choices.choose(PARTS).to_owned();
         // What a part is filled with may have parts of its own.
         for _ in 0..3 {
             line = choices.fill(&line, "gwne", |choices: &mut Choices, letter| {
                 let word = match letter {
                     'g' if others.is_empty() => "log",
-                    'g' => choices.of_list(others),
-                    'w' => choices.of_list(&WORDS),
-                    'n' => choices.of_list(&STATUSES),
-                    'e' => choices.of_list(&ENDS),
-                    'c' => choices.of_list(&CHARACTERS),
+                    'g' => choices.choose(others),
+                    'w' => choices.choose(&WORDS),
+                    'n' => choices.choose(&STATUSES),
+                    'e' => choices.choose(&ENDS),
+                    'c' => choices.choose(&CHARACTERS),
                     _ => return None,
                 };
                 Some(word.to_owned())
@@ -331,14 +331,14 @@ fn body(choices: &mut Choices, others: &[&str]) -> String {
 fn compare(handlers: usize, isolation: &str) {
     const PARTS_AT_A_TIME: usize = 3;
     let seed = seed();
-    let complaints = complaints(handlers, PARTS_AT_A_TIME, |number| {
-        Handler::random(&mut Choices::of_part(seed, number)).difference(isolation)
+    let problems = find_problems(handlers, PARTS_AT_A_TIME, |number| {
+        Handler::random(&mut Choices::for_part(seed, number)).difference(isolation)
     });
     assert!(
-        complaints.is_empty(),
+        problems.is_empty(),
         "COSHELL_TEST_SEED={seed}: {} of {handlers} handlers:\n{}",
-        complaints.len(),
-        complaints.join("\n")
+        problems.len(),
+        problems.join("\n")
     );
 }
 

@@ -245,11 +245,11 @@ fn a_failed_command_is_told_with_its_place() {
 
 #[test]
 fn multi_line_commands_and_files_with_odd_names_are_told() {
-    let plan = Sandbox::empty().file(
+    let builder = Sandbox::empty().file(
         "odd name: it's.sh",
         "deep() {\n  sh -c '\n    exit 5\n  ' a \"b c\"\n}\nhandler() { deep; }\n",
     );
-    let sandbox = plan.handler("odd name: it's.handler").start();
+    let sandbox = builder.handler("odd name: it's.handler").start();
     let call = sandbox.invoke(Event::fresh("x"));
     assert!(
         message(&call).contains("exit 5") && message(&call).contains("status 5"),
@@ -418,7 +418,7 @@ fn a_failure_is_one_line_of_log() {
     sandbox.invoke(Event::new("the-id", "x"));
     sandbox.api.wait_parked();
     let log = sandbox.bootstrap.final_log();
-    let ours = Process::own_lines(&log);
+    let ours = Process::bootstrap_lines(&log);
     assert_eq!(ours.len(), 1, "{log}");
     assert!(
         ours[0].starts_with("bootstrap: error: Function.CommandFailed: ")

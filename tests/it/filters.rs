@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::deadline::check_all;
-use support::{Event, Plan, Sandbox};
+use support::{Event, Sandbox, SandboxBuilder};
 
 /// Each kind of handler, which runs `body` for each event.
-fn handlers(top: &str, body: &str) -> Vec<(String, Plan)> {
+fn handlers(top: &str, body: &str) -> Vec<(String, SandboxBuilder)> {
     let function = format!("{top}\nhandler() {{\n{body}\n}}\n");
     let script = format!("#!/bin/bash\n{top}\n{body}\n");
     // Python becomes a bash, so that the lines are the same.
@@ -16,25 +16,25 @@ fn handlers(top: &str, body: &str) -> Vec<(String, Plan)> {
     let mut found = Vec::new();
     for mode in ["buffered", "streaming"] {
         for isolation in ["restore", "none", "subshell", "process"] {
-            let plan = Sandbox::of(&function).env("COSHELL_ISOLATION", isolation);
-            found.push((format!("a function, {isolation}"), plan, mode));
+            let builder = Sandbox::of(&function).env("COSHELL_ISOLATION", isolation);
+            found.push((format!("a function, {isolation}"), builder, mode));
         }
-        let plan = Sandbox::empty().file("legacy.sh", &script);
+        let builder = Sandbox::empty().file("legacy.sh", &script);
         found.push((
             "a script".to_owned(),
-            plan.handler("legacy.sh").event_as_argument(),
+            builder.handler("legacy.sh").event_as_argument(),
             mode,
         ));
-        let plan = Sandbox::empty().executable("tool", &program);
+        let builder = Sandbox::empty().executable("tool", &program);
         found.push((
             "an executable".to_owned(),
-            plan.handler("tool").event_as_argument(),
+            builder.handler("tool").event_as_argument(),
             mode,
         ));
     }
-    let streamed = found.into_iter().map(|(kind, plan, mode)| {
-        let plan = plan.env("COSHELL_RESPONSE_MODE", mode);
-        (format!("{kind}, {mode}"), plan)
+    let streamed = found.into_iter().map(|(kind, builder, mode)| {
+        let builder = builder.env("COSHELL_RESPONSE_MODE", mode);
+        (format!("{kind}, {mode}"), builder)
     });
     streamed.collect()
 }
@@ -58,17 +58,17 @@ fn check_where(
     let names: Vec<_> = kinds.iter().map(|(name, _)| name.clone()).collect();
     let plans: Vec<_> = kinds
         .into_iter()
-        .map(|(_, plan)| std::sync::Mutex::new(Some(plan)))
+        .map(|(_, builder)| std::sync::Mutex::new(Some(builder)))
         .collect();
     let numbers: Vec<usize> = (0..names.len()).collect();
     check_all(
         &numbers,
         |number| names[*number].clone(),
         |number| {
-            let plan = plans[*number].lock().expect("a plan").take();
-            let plan = plan.expect("it is taken once");
-            plan.task_root().fifo("gate");
-            let sandbox = plan.start();
+            let builder = plans[*number].lock().expect("a builder").take();
+            let builder = builder.expect("it is taken once");
+            builder.task_root().fifo("gate");
+            let sandbox = builder.start();
             for event in ["Ada", "Bob", "Eve"] {
                 let response = sandbox.respond(event);
                 let response = String::from_utf8_lossy(&response).into_owned();
@@ -184,7 +184,7 @@ fn filter_without_an_end_is_waited_for_up_to_the_deadline() {
             .env("COSHELL_ISOLATION", isolation)
             .env("COSHELL_DEADLINE_MARGIN_MS", "500")
             .start();
-        let event = Event::new("stuck", "stuck").due_in(Duration::from_millis(1500));
+        let event = Event::new("stuck", "stuck").with_deadline_in(Duration::from_millis(1500));
         // An answer, whichever: before the deadline there is one.
         sandbox.invoke(event);
         assert_eq!(sandbox.respond("next"), b"own next", "{isolation}");

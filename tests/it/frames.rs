@@ -9,7 +9,8 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use support::{
-    Event, Gate, LIMIT, Plan, Reply, Sandbox, bootstrap_path, open_descriptors, wait_until,
+    Event, Gate, LIMIT, Reply, Sandbox, SandboxBuilder, bootstrap_path, open_descriptors,
+    wait_until,
 };
 
 const DEBUG: u32 = 0x08;
@@ -36,26 +37,27 @@ struct Framed {
 }
 
 /// Has `command` start bootstrap, with descriptor 9 led to what `redirection` says.
-fn redirected(plan: Plan, command: &str, redirection: &str) -> Plan {
+fn redirected(builder: SandboxBuilder, command: &str, redirection: &str) -> SandboxBuilder {
     let script = format!("exec {command} \"$@\" {redirection}");
-    plan.program(&["sh", "-c", &script, "sh", &bootstrap_path()])
+    builder
+        .program(&["sh", "-c", &script, "sh", &bootstrap_path()])
         .env("_LAMBDA_TELEMETRY_LOG_FD", "9")
 }
 
 impl Framed {
-    fn start(plan: Plan) -> Self {
-        Self::start_by(plan, "")
+    fn start(builder: SandboxBuilder) -> Self {
+        Self::start_by(builder, "")
     }
 
-    fn start_by(plan: Plan, command: &str) -> Self {
-        let task_root = plan.task_root();
+    fn start_by(builder: SandboxBuilder, command: &str) -> Self {
+        let task_root = builder.task_root();
         task_root.fifo("frames");
         let mut options = File::options();
         let options = options.read(true).custom_flags(libc::O_NONBLOCK);
         let pipe = options.open(task_root.path().join("frames"));
         Self {
             pipe: pipe.expect("a pipe"),
-            sandbox: redirected(plan, command, "9>\"$LAMBDA_TASK_ROOT/frames\"").start(),
+            sandbox: redirected(builder, command, "9>\"$LAMBDA_TASK_ROOT/frames\"").start(),
             bytes: Vec::new(),
         }
     }
@@ -176,11 +178,11 @@ fn each_line_of_a_handler_is_a_frame() {
 
 #[test]
 fn frames_are_written_while_the_handler_runs_and_before_the_answer() {
-    let plan = Sandbox::of(
+    let builder = Sandbox::of(
         "handler() { echo early >&2; read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; echo late >&2; }",
     );
-    plan.task_root().fifo("gate");
-    let mut run = Framed::start(plan);
+    builder.task_root().fifo("gate");
+    let mut run = Framed::start(builder);
     let gate = Gate::new();
     run.sandbox.api.reply(Reply::Late(gate.clone()));
     run.sandbox.api.push(Event::new("x", ""));
@@ -254,10 +256,10 @@ fn init_error_is_one_record() {
 /// bash's own words about a script that it cannot read are on several lines.
 #[test]
 fn syntax_error_of_a_script_is_one_record_of_all_its_lines() {
-    let plan = Sandbox::empty()
+    let builder = Sandbox::empty()
         .executable("broken.sh", "#!/bin/bash\necho one\nif )\n")
         .handler("broken.sh");
-    let frames = Framed::start(plan).finish_failed();
+    let frames = Framed::start(builder).finish_failed();
     let texts = texts(&frames);
     let [(FATAL, text)] = texts.as_slice() else {
         panic!("{texts:#?}");
@@ -282,10 +284,10 @@ fn records_of_json_are_frames_with_their_levels() {
   sleep 600 >/dev/null 2>&1 </dev/null &
   return 3
 }"#;
-    let plan = Sandbox::of(script)
+    let builder = Sandbox::of(script)
         .env("AWS_LAMBDA_LOG_FORMAT", "JSON")
         .env("AWS_LAMBDA_LOG_LEVEL", "DEBUG");
-    let run = Framed::start(plan);
+    let run = Framed::start(builder);
     run.sandbox.invoke(Event::new("the-id", "x"));
     let frames = run.finish();
     let levels: Vec<_> = frames.iter().map(|frame| frame.level).collect();
@@ -306,10 +308,10 @@ fn records_of_json_are_frames_with_their_levels() {
 
 #[test]
 fn level_drops_frames_of_json() {
-    let plan = Sandbox::of("handler() { echo '{\"level\":\"warn\"}' >&2; lambda_log WARN no; lambda_log ERROR yes; return 3; }")
+    let builder = Sandbox::of("handler() { echo '{\"level\":\"warn\"}' >&2; lambda_log WARN no; lambda_log ERROR yes; return 3; }")
         .env("AWS_LAMBDA_LOG_FORMAT", "JSON")
         .env("AWS_LAMBDA_LOG_LEVEL", "ERROR");
-    let run = Framed::start(plan);
+    let run = Framed::start(builder);
     run.sandbox.fail("x");
     let levels: Vec<_> = run.finish().iter().map(|frame| frame.level).collect();
     assert_eq!(levels, [ERROR, ERROR]);
@@ -353,10 +355,10 @@ fn frames_that_a_handler_prints_stay_content() {
 fn nothing_that_is_started_has_the_descriptor() {
     let script = "handler() { printf '%s|%s|' \"${_LAMBDA_TELEMETRY_LOG_FD-unset}\" \"${_LAMBDA_TELEMETRY_LOG_FD_PROVIDER_SOCKET-unset}\"; readlink /proc/$$/fd/* /proc/self/fd/* | grep -c frames || :; }";
     for isolation in ["none", "subshell", "process"] {
-        let plan = Sandbox::of(script)
+        let builder = Sandbox::of(script)
             .env("COSHELL_ISOLATION", isolation)
             .env("_LAMBDA_TELEMETRY_LOG_FD_PROVIDER_SOCKET", "/tmp/socket");
-        let run = Framed::start(plan);
+        let run = Framed::start(builder);
         assert_eq!(run.sandbox.respond("x"), b"unset|unset|0", "{isolation}");
         assert_eq!(run.finish(), [], "{isolation}");
     }
@@ -367,8 +369,8 @@ fn nothing_that_is_started_has_the_descriptor() {
         } else {
             program.to_owned()
         };
-        let plan = Sandbox::empty().executable(name, interpreter).handler(name);
-        let run = Framed::start(plan);
+        let builder = Sandbox::empty().executable(name, interpreter).handler(name);
+        let run = Framed::start(builder);
         assert_eq!(run.sandbox.respond("x"), b"0", "{name}");
     }
 }
@@ -380,8 +382,8 @@ fn scripts_and_programs_log_frames() {
         ("program", "#!/usr/bin/env -S sh"),
     ] {
         let text = format!("{first}\necho logged >&2\nexit 3\n");
-        let plan = Sandbox::empty().executable(name, text).handler(name);
-        let run = Framed::start(plan);
+        let builder = Sandbox::empty().executable(name, text).handler(name);
+        let run = Framed::start(builder);
         run.sandbox.invoke(Event::new("the-id", "x"));
         let frames = run.finish();
         let texts = texts(&frames);
@@ -398,11 +400,11 @@ fn scripts_and_programs_log_frames() {
 
 #[test]
 fn process_that_outlives_its_invocation_logs_frames() {
-    let plan = Sandbox::of(
+    let builder = Sandbox::of(
         "handler() { { read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; seq 1 5000; echo done; } >&2 </dev/null & printf on; }",
     );
-    plan.task_root().fifo("gate");
-    let mut run = Framed::start(plan);
+    builder.task_root().fifo("gate");
+    let mut run = Framed::start(builder);
     assert_eq!(run.sandbox.respond("x"), b"on");
     run.sandbox.api.wait_parked();
     run.sandbox.task_root.release("gate");
@@ -425,8 +427,8 @@ fn frames_of_a_flood_are_whole() {
 
 #[test]
 fn reader_that_has_gone_stops_no_handler() {
-    let plan = Sandbox::of("handler() { seq 1 100000 >&2; printf '%s' \"$1\"; }");
-    let Framed { sandbox, pipe, .. } = Framed::start(plan);
+    let builder = Sandbox::of("handler() { seq 1 100000 >&2; printf '%s' \"$1\"; }");
+    let Framed { sandbox, pipe, .. } = Framed::start(builder);
     sandbox.api.wait_parked();
     drop(pipe);
     for event in ["one", "two"] {
@@ -438,11 +440,11 @@ fn reader_that_has_gone_stops_no_handler() {
 
 #[test]
 fn descriptor_that_does_not_block_loses_nothing() {
-    let plan = Sandbox::of("handler() { seq 1 50000 >&2; printf on; }").file(
+    let builder = Sandbox::of("handler() { seq 1 50000 >&2; printf on; }").file(
         "start.py",
         "import os, sys\nos.set_blocking(9, False)\nos.execv(sys.argv[1], sys.argv[1:])\n",
     );
-    let run = Framed::start_by(plan, "python3 \"$LAMBDA_TASK_ROOT/start.py\"");
+    let run = Framed::start_by(builder, "python3 \"$LAMBDA_TASK_ROOT/start.py\"");
     let frames = run.frames_of_one_event();
     let expected = (1..=50_000).map(|number: u32| number.to_string());
     assert!(frames.into_iter().map(|frame| frame.record).eq(expected));
@@ -457,8 +459,8 @@ fn number_that_names_no_open_descriptor_is_told_and_not_used() {
         ("nine", ""),
         ("9", "9</dev/null"),
     ] {
-        let plan = Sandbox::of("handler() { echo logged >&2; printf on; }");
-        let sandbox = redirected(plan, "", redirection)
+        let builder = Sandbox::of("handler() { echo logged >&2; printf on; }");
+        let sandbox = redirected(builder, "", redirection)
             .env("_LAMBDA_TELEMETRY_LOG_FD", number)
             .start();
         assert_eq!(sandbox.respond("x"), b"on");

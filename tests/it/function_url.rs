@@ -4,9 +4,9 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
+use support::emulator::{INVOCATIONS, wait_reply};
 use support::http::chunks;
-use support::served::{INVOCATIONS, reply};
-use support::{HttpReply, LIMIT, Served, excerpt, wait_until};
+use support::{Emulator, HttpReply, LIMIT, excerpt, wait_until};
 
 /// Answers with the event itself, in base64: the event has no statusCode, but what is in it may look like one.
 const TELLS: &str =
@@ -18,29 +18,29 @@ const TEXT: (&str, &str) = ("Content-Type", "text/plain");
 
 #[track_caller]
 fn event_of(
-    served: &Served,
+    emulator: &Emulator,
     method: &str,
     path: &str,
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Value {
-    let reply = served.request(method, path, headers, body);
+    let reply = emulator.request(method, path, headers, body);
     assert_eq!(reply.status, 200, "{}", excerpt(&reply.body));
     let event = BASE64_STANDARD.decode(&reply.body).expect("base64");
     serde_json::from_slice(&event).expect("JSON")
 }
 
 #[track_caller]
-fn answered(served: &Served, answer: &str) -> HttpReply {
-    served.request("POST", "/", &[TEXT], answer)
+fn answered(emulator: &Emulator, answer: &str) -> HttpReply {
+    emulator.request("POST", "/", &[TEXT], answer)
 }
 
 /// There is one line of the log about this request: its beginning, milliseconds, the request id, and its end.
 #[track_caller]
-fn assert_logged(served: &Served, start: &str, reply: &HttpReply, end: &str) {
+fn assert_logged(emulator: &Emulator, start: &str, reply: &HttpReply, end: &str) {
     let request_id = reply.header("X-Amzn-RequestId").expect("an id");
-    served.process.wait_log(&format!(" ms {request_id}{end}"));
-    let log = served.stderr();
+    emulator.process.wait_log(&format!(" ms {request_id}{end}"));
+    let log = emulator.stderr();
     let lines: Vec<_> = log
         .lines()
         .filter(|line| line.contains(request_id))
@@ -56,25 +56,25 @@ fn assert_logged(served: &Served, start: &str, reply: &HttpReply, end: &str) {
 #[test]
 fn each_request_is_a_line_of_the_log() {
     let script = "handler() { printf '{\"statusCode\": 404, \"body\": \"none\"}'; }";
-    let served = Served::of(script).word("--function-url").start();
-    let reply = served.request("PUT", "/a%1b[31m/b?secret=word", &[TEXT], "secret event");
-    assert_logged(&served, "PUT /a%1b[31m/b 404", &reply, "\n");
+    let emulator = Emulator::of(script).arg("--function-url").start();
+    let reply = emulator.request("PUT", "/a%1b[31m/b?secret=word", &[TEXT], "secret event");
+    assert_logged(&emulator, "PUT /a%1b[31m/b 404", &reply, "\n");
     let foreign = [
         ("Sec-Fetch-Site", "cross-site"),
         ("Sec-Fetch-Mode", "no-cors"),
     ];
-    let reply = served.request("GET", "/image", &foreign, "");
-    assert_logged(&served, "GET /image 403", &reply, "\n");
+    let reply = emulator.request("GET", "/image", &foreign, "");
+    assert_logged(&emulator, "GET /image 403", &reply, "\n");
     // Calls of the other door have their lines already, and events are never logged.
-    assert_eq!(served.call("secret event").status, 200);
-    let log = served.process.log();
+    assert_eq!(emulator.call("secret event").status, 200);
+    let log = emulator.process.log();
     assert!(
         !log.contains("secret") && log.matches(" ms ").count() >= 2,
         "{log}"
     );
-    assert_eq!(served.stderr().lines().count(), 3, "{log}");
-    let quiet = Served::of(script)
-        .word("--function-url")
+    assert_eq!(emulator.stderr().lines().count(), 3, "{log}");
+    let quiet = Emulator::of(script)
+        .arg("--function-url")
         .env("LOG_LEVEL", "info");
     let quiet = quiet.start();
     assert_eq!(quiet.request("GET", "/", &[], "").status, 404);
@@ -82,9 +82,9 @@ fn each_request_is_a_line_of_the_log() {
 
 #[test]
 fn event_tells_who_called_and_by_what() {
-    let served = Served::of(TELLS).word("--function-url").start();
-    let port = served.address.rsplit_once(':').expect("a port").1;
-    let event = event_of(&served, "GET", "/", &[], b"");
+    let emulator = Emulator::of(TELLS).arg("--function-url").start();
+    let port = emulator.address.rsplit_once(':').expect("a port").1;
+    let event = event_of(&emulator, "GET", "/", &[], b"");
     let headers = &event["headers"];
     assert_eq!(
         headers["x-forwarded-for"],
@@ -101,7 +101,7 @@ fn event_tells_who_called_and_by_what() {
         ("X-Forwarded-Port", "443"),
         ("X-Amzn-Trace-Id", "Root=1-2-3"),
     ];
-    let event = event_of(&served, "GET", "/", &proxied, b"");
+    let event = event_of(&emulator, "GET", "/", &proxied, b"");
     let headers = &event["headers"];
     let callers = headers["x-forwarded-for"].as_str().expect("callers");
     assert!(callers.starts_with("203.0.113.7, 127."), "{callers}");
@@ -120,8 +120,8 @@ fn event_tells_who_called_and_by_what() {
     );
     // The handler's variable is the same.
     let script = "handler() { printf '%s' \"$_X_AMZN_TRACE_ID\" | grep -qF \"$(grep -o 'Root=[^\"]*' <<<\"$1\")\" && printf same; }";
-    let served = Served::of(script).word("--function-url").start();
-    assert_eq!(served.request("GET", "/", &[], "").body, b"same");
+    let emulator = Emulator::of(script).arg("--function-url").start();
+    assert_eq!(emulator.request("GET", "/", &[], "").body, b"same");
 }
 
 #[test]
@@ -130,10 +130,10 @@ fn requests_are_those_of_a_rest_api_or_a_load_balancer_if_it_is_asked_for() {
         ("--function-url=v1", false),
         ("--function-url=only,v1", true),
     ] {
-        let served = Served::of(TELLS).word(word).start();
+        let emulator = Emulator::of(TELLS).arg(word).start();
         let headers = [TEXT, ("X-Many", "1"), ("X-Many", "2")];
         let event = event_of(
-            &served,
+            &emulator,
             "POST",
             "/orders/1?tag=new&tag=gift%20wrap",
             &headers,
@@ -149,17 +149,17 @@ fn requests_are_those_of_a_rest_api_or_a_load_balancer_if_it_is_asked_for() {
         assert_eq!(event["body"], "a body");
         assert_eq!(event["headers"]["X-Forwarded-Proto"], "http");
         let path = "/2015-03-31/functions/function/invocations";
-        assert_eq!(served.request("POST", path, &[], "x").status, 200);
+        assert_eq!(emulator.request("POST", path, &[], "x").status, 200);
         assert_eq!(
-            served
+            emulator
                 .request("POST", path, &[], "x")
                 .header("X-Amz-Executed-Version")
                 .is_none(),
             alone
         );
     }
-    let served = Served::of(TELLS).word("--function-url=alb").start();
-    let event = event_of(&served, "GET", "/orders/1?tag=gift%20wrap", &[], b"");
+    let emulator = Emulator::of(TELLS).arg("--function-url=alb").start();
+    let event = event_of(&emulator, "GET", "/orders/1?tag=gift%20wrap", &[], b"");
     assert_eq!(
         event["queryStringParameters"],
         json!({"tag": "gift%20wrap"})
@@ -188,10 +188,10 @@ fn requests_are_those_of_a_rest_api_or_a_load_balancer_if_it_is_asked_for() {
         ),
         ("alb", "{}", 502),
     ] {
-        let served = Served::of(&format!("handler() {{ printf '%s' '{answer}'; }}"))
-            .word(&format!("--function-url={word}"))
+        let emulator = Emulator::of(&format!("handler() {{ printf '%s' '{answer}'; }}"))
+            .arg(&format!("--function-url={word}"))
             .start();
-        let reply = served.request("GET", "/", &[], "");
+        let reply = emulator.request("GET", "/", &[], "");
         assert_eq!(
             reply.status,
             status,
@@ -206,7 +206,9 @@ fn requests_are_those_of_a_rest_api_or_a_load_balancer_if_it_is_asked_for() {
             _ => assert_eq!(reply.header("X-A"), Some("b")),
         }
     }
-    let (status, said) = Served::of(TELLS).word("--function-url=v3").refusal();
+    let (status, said) = Emulator::of(TELLS)
+        .arg("--function-url=v3")
+        .expect_start_failure();
     assert!(
         status == 2 && said.contains("expected only, v1 or alb"),
         "{said}"
@@ -216,14 +218,14 @@ fn requests_are_those_of_a_rest_api_or_a_load_balancer_if_it_is_asked_for() {
 #[test]
 fn nothing_is_a_proxy() {
     for words in [&["--function-url"][..], &["--function-url=only"], &[]] {
-        let plan = words
+        let builder = words
             .iter()
-            .fold(Served::of(TELLS), |plan, word| plan.word(word));
-        let served = plan.start();
-        let mut stream = std::net::TcpStream::connect(&served.address).expect("a connection");
+            .fold(Emulator::of(TELLS), |builder, word| builder.arg(word));
+        let emulator = builder.start();
+        let mut stream = std::net::TcpStream::connect(&emulator.address).expect("a connection");
         let request = format!(
             "CONNECT example.com:443 HTTP/1.1\r\nHost: {}\r\n\r\n",
-            served.address
+            emulator.address
         );
         std::io::Write::write_all(&mut stream, request.as_bytes()).expect("written");
         stream.set_read_timeout(Some(LIMIT)).expect("a limit");
@@ -236,18 +238,18 @@ fn nothing_is_a_proxy() {
             "HTTP/1.1 405 "
         };
         assert!(line.starts_with(expected), "{words:?}: {line}");
-        assert_eq!(served.process.log().matches("START").count(), 0);
+        assert_eq!(emulator.process.log().matches("START").count(), 0);
     }
 }
 
 #[test]
 fn request_becomes_an_event_in_format_2() {
-    let served = Served::of(TELLS).word("--function-url").start();
+    let emulator = Emulator::of(TELLS).arg("--function-url").start();
     let greeting = format!(
         "coshell: function.handler is served at http://{}\n",
-        served.address
+        emulator.address
     );
-    assert_eq!(served.stderr(), greeting);
+    assert_eq!(emulator.stderr(), greeting);
     let headers = [
         ("X-Many", "1"),
         ("x-many", "2"),
@@ -255,7 +257,7 @@ fn request_becomes_an_event_in_format_2() {
         ("User-Agent", "a test"),
         ("X-Amzn-Trace-Id", "Root=1-2-3"),
     ];
-    let event = event_of(&served, "GET", "/a/b%20c?x=1&y=%C3%A9&x=2", &headers, b"");
+    let event = event_of(&emulator, "GET", "/a/b%20c?x=1&y=%C3%A9&x=2", &headers, b"");
     assert_eq!(event["version"], "2.0");
     assert_eq!(event["routeKey"], "$default");
     assert_eq!(event["rawPath"], "/a/b%20c");
@@ -266,7 +268,7 @@ fn request_becomes_an_event_in_format_2() {
     );
     assert_eq!(event["cookies"], json!(["a=1", "b=2"]));
     assert_eq!(event["headers"]["x-many"], "1,2");
-    assert_eq!(event["headers"]["host"], served.address.as_str());
+    assert_eq!(event["headers"]["host"], emulator.address.as_str());
     assert_eq!(event["headers"]["cookie"], Value::Null);
     assert_eq!(event["isBase64Encoded"], false);
     assert_eq!(event.get("body"), None);
@@ -290,20 +292,20 @@ fn request_becomes_an_event_in_format_2() {
             .as_u64()
             .is_some_and(|ms| ms > 1_700_000_000_000)
     );
-    let plain = event_of(&served, "DELETE", "/", &[], b"");
+    let plain = event_of(&emulator, "DELETE", "/", &[], b"");
     assert_eq!(plain.get("cookies"), None);
     assert_eq!(plain.get("queryStringParameters"), None);
     let request_id = plain["requestContext"]["requestId"]
         .as_str()
         .expect("an id");
-    served
+    emulator
         .process
         .wait_log(&format!("START RequestId: {request_id} "));
 }
 
 #[test]
 fn body_is_text_or_base64() {
-    let served = Served::of(TELLS).word("--function-url").start();
+    let emulator = Emulator::of(TELLS).arg("--function-url").start();
     let form = "application/x-www-form-urlencoded";
     let cases: [(&str, &[u8], bool); 7] = [
         ("application/json", b"{\"a\": \"\xc3\xa9\"}", true),
@@ -321,7 +323,7 @@ fn body_is_text_or_base64() {
         } else {
             &headers
         };
-        let event = event_of(&served, "POST", "/form", headers, body);
+        let event = event_of(&emulator, "POST", "/form", headers, body);
         assert_eq!(event["isBase64Encoded"], !is_text, "{content_type}");
         let told = event["body"].as_str().expect("a body");
         let decoded = if is_text {
@@ -332,19 +334,19 @@ fn body_is_text_or_base64() {
         assert_eq!(decoded, body, "{content_type}");
     }
     let large = vec![b'x'; (6 << 20) + 1];
-    assert_eq!(served.request("POST", "/", &[], large).status, 413);
+    assert_eq!(emulator.request("POST", "/", &[], large).status, 413);
 }
 
 #[test]
 fn object_with_a_status_says_it_all() {
-    let served = Served::of(ANSWERS).word("--function-url").start();
+    let emulator = Emulator::of(ANSWERS).arg("--function-url").start();
     let answer = json!({
         "statusCode": 418,
         "headers": {"X-Tea": "pot", "X-Number": 7, "Content-Type": "text/html", "Content-Length": "1"},
         "cookies": ["a=1; Secure", "b=2"],
         "body": "<b>tea</b>",
     });
-    let reply = answered(&served, &answer.to_string());
+    let reply = answered(&emulator, &answer.to_string());
     assert_eq!(
         (reply.status, reply.body.as_slice()),
         (418, &b"<b>tea</b>"[..])
@@ -362,16 +364,16 @@ fn object_with_a_status_says_it_all() {
     let bytes: Vec<u8> = (0..=u8::MAX).collect();
     let body = BASE64_STANDARD.encode(&bytes);
     let answer = json!({"statusCode": 200, "isBase64Encoded": true, "body": body});
-    assert!(answered(&served, &answer.to_string()).body == bytes);
-    let empty = answered(&served, r#"{"statusCode": 204}"#);
+    assert!(answered(&emulator, &answer.to_string()).body == bytes);
+    let empty = answered(&emulator, r#"{"statusCode": 204}"#);
     assert_eq!((empty.status, empty.body.len()), (204, 0));
 }
 
 #[test]
 fn anything_else_is_the_body() {
-    let served = Served::of(ANSWERS).word("--function-url").start();
+    let emulator = Emulator::of(ANSWERS).arg("--function-url").start();
     for answer in ["Hello", "\"Hello\"", "{\"a\": 1}", "[1]", "{broken"] {
-        let reply = answered(&served, answer);
+        let reply = answered(&emulator, answer);
         assert_eq!(
             (reply.status, reply.body.as_slice()),
             (200, answer.as_bytes())
@@ -382,7 +384,7 @@ fn anything_else_is_the_body() {
 
 #[test]
 fn answer_that_makes_no_sense_is_a_bad_gateway_and_told() {
-    let served = Served::of(ANSWERS).word("--function-url").start();
+    let emulator = Emulator::of(ANSWERS).arg("--function-url").start();
     for (answer, told) in [
         (
             r#"{"statusCode": "x"}"#,
@@ -417,7 +419,7 @@ fn answer_that_makes_no_sense_is_a_bad_gateway_and_told() {
             "its cookies are not an array",
         ),
     ] {
-        let reply = served.request("POST", "/some/path?x=1", &[TEXT], answer);
+        let reply = emulator.request("POST", "/some/path?x=1", &[TEXT], answer);
         assert_eq!(reply.status, 502, "{answer}");
         let body = String::from_utf8_lossy(&reply.body);
         let reason = body.strip_prefix("Internal Server Error\n");
@@ -425,22 +427,27 @@ fn answer_that_makes_no_sense_is_a_bad_gateway_and_told() {
             reason.is_some_and(|reason| reason.starts_with(told)),
             "{body}"
         );
-        assert_logged(&served, "POST /some/path 502", &reply, &format!(": {told}"));
+        assert_logged(
+            &emulator,
+            "POST /some/path 502",
+            &reply,
+            &format!(": {told}"),
+        );
     }
 }
 
 #[test]
 fn failure_is_a_bad_gateway_and_told() {
     let script = "handler() { [[ $1 != *rawPath*die* ]] || { kill -9 $PPID; sleep 600; }; false; }";
-    let served = Served::of(script).word("--function-url").start();
+    let emulator = Emulator::of(script).arg("--function-url").start();
     for path in ["/fails", "/die"] {
-        let reply = served.request("GET", path, &[], "");
+        let reply = emulator.request("GET", path, &[], "");
         assert_eq!(
             (reply.status, reply.body.as_slice()),
             (502, &b"Internal Server Error\nthe function failed\n"[..])
         );
         assert_logged(
-            &served,
+            &emulator,
             &format!("GET {path} 502"),
             &reply,
             ": the function failed",
@@ -450,10 +457,13 @@ fn failure_is_a_bad_gateway_and_told() {
 
 #[test]
 fn api_and_url_are_served_side_by_side() {
-    let served = Served::of("handler() { printf '%s' \"${1:0:9}\"; }");
-    let served = served.word("--function-url").option("--queue", "1").start();
-    assert_eq!(served.text("an event of its own"), "an event ");
-    let page = served.request("GET", "/2015-03-31/functions", &[], "");
+    let emulator = Emulator::of("handler() { printf '%s' \"${1:0:9}\"; }");
+    let emulator = emulator
+        .arg("--function-url")
+        .option("--queue", "1")
+        .start();
+    assert_eq!(emulator.respond_text("an event of its own"), "an event ");
+    let page = emulator.request("GET", "/2015-03-31/functions", &[], "");
     assert_eq!(
         (page.status, page.body.as_slice()),
         (200, &b"{\"headers"[..])
@@ -476,7 +486,7 @@ fn api_and_url_are_served_side_by_side() {
         (&neighbour, 200),
         (&link, 200),
     ] {
-        let status = |path| served.request("GET", path, headers, "").status;
+        let status = |path| emulator.request("GET", path, headers, "").status;
         assert_eq!(
             (status("/"), status(INVOCATIONS)),
             (of_url, 403),
@@ -492,12 +502,14 @@ const STREAMING: [(&str, &str); 2] = [
 
 #[test]
 fn streamed_answer_with_a_prelude_comes_as_it_is_made() {
-    let served = Served::played().word("--function-url").start();
-    let runtime = served.runtime(0);
+    let emulator = Emulator::with_test_as_runtime()
+        .arg("--function-url")
+        .start();
+    let runtime = emulator.runtime_client(0);
     let integration = "application/vnd.awslambda.http-integration-response";
     let mut headers = STREAMING.to_vec();
     headers.push(("Content-Type", integration));
-    let caller = served.begin("GET", "/", &[], "");
+    let caller = emulator.begin("GET", "/", &[], "");
     let (request_id, _) = runtime.next();
     let path = format!("/invocation/{request_id}/response");
     let prelude = json!({"statusCode": 201, "headers": {"X-Tea": "pot"}, "cookies": ["a=1"]});
@@ -510,8 +522,8 @@ fn streamed_answer_with_a_prelude_comes_as_it_is_made() {
     response
         .write(&chunks(b" and last", 100, &[]))
         .expect("written");
-    assert_eq!(reply(response).status, 202);
-    let page = served.finish(caller);
+    assert_eq!(wait_reply(response).status, 202);
+    let page = emulator.finish(caller);
     assert_eq!(
         (page.status, page.body.as_slice()),
         (201, &b"first and last"[..])
@@ -519,22 +531,24 @@ fn streamed_answer_with_a_prelude_comes_as_it_is_made() {
     assert_eq!(page.header("X-Tea"), Some("pot"));
     assert_eq!(page.header("Set-Cookie"), Some("a=1"));
     // A prelude that is none.
-    let caller = served.begin("GET", "/", &[], "");
+    let caller = emulator.begin("GET", "/", &[], "");
     let (request_id, _) = runtime.next();
     let path = format!("/invocation/{request_id}/response");
     let body = chunks(b"no prelude", 100, &[]);
     assert_eq!(runtime.post(&path, &headers, body).status, 202);
-    let page = served.finish(caller);
-    assert_logged(&served, "GET / 502", &page, ": it ended in its prelude");
+    let page = emulator.finish(caller);
+    assert_logged(&emulator, "GET / 502", &page, ": it ended in its prelude");
 }
 
 #[test]
 fn streamed_answer_without_a_prelude_is_the_body_and_a_failure_cuts_it() {
-    let served = Served::played().word("--function-url").start();
-    let runtime = served.runtime(0);
+    let emulator = Emulator::with_test_as_runtime()
+        .arg("--function-url")
+        .start();
+    let runtime = emulator.runtime_client(0);
     let mut headers = STREAMING.to_vec();
     headers.push(("Content-Type", "text/css"));
-    let caller = served.begin("GET", "/", &[], "");
+    let caller = emulator.begin("GET", "/", &[], "");
     let (request_id, _) = runtime.next();
     let path = format!("/invocation/{request_id}/response");
     assert_eq!(
@@ -543,10 +557,10 @@ fn streamed_answer_without_a_prelude_is_the_body_and_a_failure_cuts_it() {
             .status,
         202
     );
-    let page = served.finish(caller);
+    let page = emulator.finish(caller);
     assert_eq!((page.status, page.body.as_slice()), (200, &b"a {}"[..]));
     assert_eq!(page.header("Content-Type"), Some("text/css"));
-    let caller = served.begin("GET", "/", &[], "");
+    let caller = emulator.begin("GET", "/", &[], "");
     let (request_id, _) = runtime.next();
     let path = format!("/invocation/{request_id}/response");
     headers.push(("Trailer", "Lambda-Runtime-Function-Error-Type"));
@@ -557,7 +571,7 @@ fn streamed_answer_without_a_prelude_is_the_body_and_a_failure_cuts_it() {
             .status,
         202
     );
-    let (page, error) = caller.reply_as_far_as_it_comes(LIMIT).expect("a head");
+    let (page, error) = caller.partial_reply(LIMIT).expect("a head");
     assert_eq!((page.status, page.body.as_slice()), (200, &b"half"[..]));
     assert!(error.is_some(), "the body seems to be whole");
 }

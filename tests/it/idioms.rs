@@ -10,9 +10,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use support::sandbox::lambda_environment;
-use support::seeded::complaints;
-use support::{Call, Event, Plan, Process, Sandbox, TaskRoot, bootstrap_path, repository_file};
+use support::sandbox::set_lambda_environment;
+use support::seeded::find_problems;
+use support::{
+    Call, Event, Process, Sandbox, SandboxBuilder, TaskRoot, bootstrap_path, repository_file,
+};
 
 const IDIOMS: &str = "tests/fixtures/idioms";
 const AT_A_TIME: usize = 3;
@@ -142,7 +144,7 @@ fn in_plain_bash(
     let shell = std::env::var("COSHELL_TEST_BASH").unwrap_or_else(|_| "bash".to_owned());
     // An idiom that never ends must not stop the test.
     let mut command = Command::new("timeout");
-    lambda_environment(&mut command, root.path());
+    set_lambda_environment(&mut command, root.path());
     command.args(["60", &shell, "-c", ORACLE, "SHELL"]);
     for (number, (function, idiom, event)) in (1..).zip(calls) {
         fs::create_dir_all(root.path().join(format!("done.{number}/tmp"))).expect("a folder");
@@ -221,10 +223,10 @@ fn files_below(folder: &Path, root: &TaskRoot) -> Vec<(String, String)> {
     found
 }
 
-fn plan(script: &str) -> Plan {
-    let plan = Sandbox::of(script).env("COSHELL_RESPONSE_MODE", "streaming");
-    let temporary = plan.task_root().path().join("tmp");
-    plan.env("TMPDIR", temporary.to_string_lossy())
+fn builder(script: &str) -> SandboxBuilder {
+    let builder = Sandbox::of(script).env("COSHELL_RESPONSE_MODE", "streaming");
+    let temporary = builder.task_root().path().join("tmp");
+    builder.env("TMPDIR", temporary.to_string_lossy())
 }
 
 /// What coshell does of an event.
@@ -255,7 +257,7 @@ fn outcome(answer: &Call) -> (i32, Vec<u8>, String) {
     } else if answer.trailers.is_empty() {
         return (0, answer.body.clone(), String::new());
     } else {
-        (answer.body.clone(), answer.trailing_document())
+        (answer.body.clone(), answer.trailer_error_document())
     };
     let cause = document["errorMessage"].as_str().unwrap_or_default();
     let first = cause.lines().next().unwrap_or_default();
@@ -274,7 +276,7 @@ fn messages(sandbox: &Sandbox) -> String {
     let log = sandbox.bootstrap.log_bytes();
     let mut found = Vec::new();
     for line in log.split_inclusive(|byte| *byte == b'\n') {
-        if Process::own_lines(&String::from_utf8_lossy(line)).is_empty() {
+        if Process::bootstrap_lines(&String::from_utf8_lossy(line)).is_empty() {
             found.extend_from_slice(line);
         }
     }
@@ -301,7 +303,7 @@ fn difference_of_messages(ours: &str, plain: &str) -> Option<String> {
 /// The idioms one by one, and each of the events.
 fn compare_alone(theme: &Theme, idiom: &Idiom, expected: &[(Done, String)]) -> Option<String> {
     let script = theme.with_only(idiom);
-    let sandbox = plan(&script)
+    let sandbox = builder(&script)
         .handler(&format!("function.{}", idiom.name))
         .start();
     let mut found = String::new();
@@ -322,7 +324,7 @@ fn compare_alone(theme: &Theme, idiom: &Idiom, expected: &[(Done, String)]) -> O
 
 /// All of a file in one sandbox, an event each.
 fn compare_together(theme: &Theme, isolation: &str, expected: &[(Done, String)]) -> Option<String> {
-    let sandbox = plan(&theme.with_all())
+    let sandbox = builder(&theme.with_all())
         .env("COSHELL_ISOLATION", isolation)
         .start();
     let mut found = String::new();
@@ -348,7 +350,7 @@ fn compare_together(theme: &Theme, isolation: &str, expected: &[(Done, String)])
 /// What `check` gives for each theme, several at a time.
 fn for_each_theme<T: Send + Sync>(themes: &[Theme], check: impl Fn(&Theme) -> T + Sync) -> Vec<T> {
     let found: Vec<_> = themes.iter().map(|_| OnceLock::new()).collect();
-    complaints(themes.len(), AT_A_TIME, |number| {
+    find_problems(themes.len(), AT_A_TIME, |number| {
         found[number].get_or_init(|| check(&themes[number]));
         None::<String>
     });
@@ -372,23 +374,23 @@ fn each_idiom_does_what_it_does_in_a_plain_bash() {
     });
     let all: Vec<_> = all.collect();
     assert!(all.len() >= 500, "{} idioms", all.len());
-    let complaints = complaints(all.len(), AT_A_TIME, |number| {
+    let problems = find_problems(all.len(), AT_A_TIME, |number| {
         let (theme, idiom, expected) = all[number];
         compare_alone(theme, idiom, expected)
     });
     assert!(
-        complaints.is_empty(),
+        problems.is_empty(),
         "{} of {}:\n{}",
-        complaints.len(),
+        problems.len(),
         all.len(),
-        complaints.join("\n")
+        problems.join("\n")
     );
 }
 
 #[test]
 fn idioms_in_one_shell_do_what_they_do_in_a_plain_bash() {
     let themes = themes();
-    let complaints = for_each_theme(&themes, |theme| {
+    let problems = for_each_theme(&themes, |theme| {
         let idioms = theme.idioms.iter().enumerate();
         let calls = idioms
             .map(|(number, idiom)| ("handler", idiom.name.as_str(), number % theme.events.len()));
@@ -399,5 +401,5 @@ fn idioms_in_one_shell_do_what_they_do_in_a_plain_bash() {
             .filter_map(|isolation| compare_together(theme, isolation, &expected))
             .collect::<String>()
     });
-    assert_eq!(complaints.concat(), "");
+    assert_eq!(problems.concat(), "");
 }

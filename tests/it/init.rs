@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::{Duration, Instant};
 
-use support::{AS_ANOTHER_USER, Call, LIMIT, Plan, Sandbox, bootstrap_path, wait_until};
+use support::{AS_ANOTHER_USER, Call, LIMIT, Sandbox, SandboxBuilder, bootstrap_path, wait_until};
 
 /// An init that failed: what was posted, and what was logged.
 pub(crate) struct Failed {
@@ -14,8 +14,8 @@ pub(crate) struct Failed {
 
 /// Starts `plan`, which has to end with one init error of this type, a message that has all these parts, and status 1.
 #[track_caller]
-pub(crate) fn fails(plan: Plan, error_type: &str, parts: &[&str]) -> Failed {
-    let sandbox = plan.start();
+pub(crate) fn fails(builder: SandboxBuilder, error_type: &str, parts: &[&str]) -> Failed {
+    let sandbox = builder.start();
     let call = sandbox.api.wait_init_error();
     assert_eq!(sandbox.bootstrap.wait_failure(LIMIT), 1, "exit status");
     let document = call.error_document();
@@ -56,7 +56,7 @@ pub(crate) fn fails(plan: Plan, error_type: &str, parts: &[&str]) -> Failed {
     Failed { call, log }
 }
 
-fn with_file(name: &str, text: &str) -> Plan {
+fn with_file(name: &str, text: &str) -> SandboxBuilder {
     Sandbox::empty().file(name, text)
 }
 
@@ -64,12 +64,12 @@ pub(crate) const HEALTHY: &str = "handler() { printf 'healthy %s' \"$1\"; }\n";
 
 #[test]
 fn a_handler_that_is_not_named_is_told() {
-    for plan in [
+    for builder in [
         Sandbox::of(HEALTHY).without_env("_HANDLER"),
         Sandbox::of(HEALTHY).handler(""),
     ] {
         fails(
-            plan,
+            builder,
             "Runtime.MissingHandlerName",
             &["_HANDLER", "argument"],
         );
@@ -98,15 +98,15 @@ fn a_malformed_handler_name_is_told() {
 
 #[test]
 fn a_missing_file_is_told_with_its_path() {
-    let plan = Sandbox::of(HEALTHY).handler("other.handler");
-    let path = plan
+    let builder = Sandbox::of(HEALTHY).handler("other.handler");
+    let path = builder
         .task_root()
         .path()
         .join("other.sh")
         .to_string_lossy()
         .into_owned();
     fails(
-        plan,
+        builder,
         "Runtime.ImportModuleError",
         &["other.handler", &path, "No such file"],
     );
@@ -119,9 +119,10 @@ fn a_missing_file_is_told_with_its_path() {
 
 #[test]
 fn what_was_likely_meant_is_named() {
-    let plan = || {
-        let plan = Sandbox::of("handler() { :; }\ngreet() { :; }\n");
-        plan.file("jobs/nightly.sh", "echo on\n")
+    let builder = || {
+        let builder = Sandbox::of("handler() { :; }\ngreet() { :; }\n");
+        builder
+            .file("jobs/nightly.sh", "echo on\n")
             .executable("report.py", "#!/bin/sh\n")
     };
     for (handler, error_type, meant) in [
@@ -193,7 +194,7 @@ fn what_was_likely_meant_is_named() {
         } else {
             format!("; did you mean {meant}?")
         };
-        let failed = fails(plan().handler(handler), error_type, &[&end]);
+        let failed = fails(builder().handler(handler), error_type, &[&end]);
         let message = failed.call.error_document()["errorMessage"].to_string();
         assert!(message.ends_with(&format!("{end}\"")), "{message}");
         let said = failed.log.matches("cannot load handler").count();
@@ -204,48 +205,48 @@ fn what_was_likely_meant_is_named() {
         "other.handler",
         "no/such/thing",
     ] {
-        let plan = Sandbox::of("handler() { :; }\ngreet() { :; }\n").handler(handler);
+        let builder = Sandbox::of("handler() { :; }\ngreet() { :; }\n").handler(handler);
         let message =
-            plan.start().api.wait_init_error().error_document()["errorMessage"].to_string();
+            builder.start().api.wait_init_error().error_document()["errorMessage"].to_string();
         assert!(!message.contains("did you mean"), "{message}");
     }
 }
 
 #[test]
 fn a_file_that_cannot_be_read_is_told() {
-    let plan = Sandbox::empty().file("function.sh/file", "a folder in its place");
+    let builder = Sandbox::empty().file("function.sh/file", "a folder in its place");
     fails(
-        plan,
+        builder,
         "Runtime.HandlerFileUnreadable",
         &["function.sh", "directory"],
     );
-    let plan = Sandbox::of(HEALTHY);
-    let file = plan.task_root().path().join("function.sh");
+    let builder = Sandbox::of(HEALTHY);
+    let file = builder.task_root().path().join("function.sh");
     fs::set_permissions(&file, Permissions::from_mode(0o200)).expect("permissions");
     fails(
-        as_another_user(plan),
+        as_another_user(builder),
         "Runtime.HandlerFileUnreadable",
         &["function.sh", "Permission denied"],
     );
 }
 
 /// Root may read everything: there bootstrap runs as another user, who may not get to where cargo builds it.
-pub(crate) fn as_another_user(plan: Plan) -> Plan {
+pub(crate) fn as_another_user(builder: SandboxBuilder) -> SandboxBuilder {
     let own = fs::metadata("/proc/self").expect("/proc").uid();
     if own != 0 {
-        return plan;
+        return builder;
     }
-    let program = plan.task_root().path().join("bootstrap");
+    let program = builder.task_root().path().join("bootstrap");
     fs::copy(bootstrap_path(), &program).expect("a copy of bootstrap");
     let program = program.to_string_lossy().into_owned();
-    plan.program(&[&AS_ANOTHER_USER[..], &[&program]].concat())
+    builder.program(&[&AS_ANOTHER_USER[..], &[&program]].concat())
 }
 
 #[test]
 fn line_ends_of_windows_are_told() {
-    let plan = with_file("function.sh", "handler() {\r\n  printf on\r\n}\r\n");
+    let builder = with_file("function.sh", "handler() {\r\n  printf on\r\n}\r\n");
     fails(
-        plan,
+        builder,
         "Runtime.HandlerFileLineEnds",
         &["function.sh", "CR LF"],
     );
@@ -280,19 +281,23 @@ fn a_syntax_error_is_told_with_file_and_line() {
             frames.contains(&format!("function.sh:{}", &line[5..])),
             "{frames}"
         );
-        let plan = with_file("function.sh", text).env("COSHELL_SHELL_OPTIONS", "");
-        fails(plan, "Runtime.UserCodeSyntaxError", &["function.sh", line]);
+        let builder = with_file("function.sh", text).env("COSHELL_SHELL_OPTIONS", "");
+        fails(
+            builder,
+            "Runtime.UserCodeSyntaxError",
+            &["function.sh", line],
+        );
     }
 }
 
 #[test]
 fn a_syntax_error_in_a_sourced_file_names_that_file() {
-    let plan = with_file(
+    let builder = with_file(
         "function.sh",
         "source \"$LAMBDA_TASK_ROOT/lib.sh\"\nhandler() { :; }\n",
     )
     .file("lib.sh", "x() {\n  if\n}\n");
-    let sandbox = plan.start();
+    let sandbox = builder.start();
     let document = sandbox.api.wait_init_error().error_document();
     assert!(
         document["errorMessage"]
@@ -432,8 +437,8 @@ fn a_function_that_is_not_defined_is_told_with_those_that_are() {
 fn builtins_and_functions_of_ours_are_no_handlers() {
     for name in ["printf", "if", "cat", "exit", ",", ",,", "-f", "a:b", "*"] {
         println!("the case: {name}");
-        let plan = Sandbox::of("greet() { :; }\n").handler(&format!("function.{name}"));
-        fails(plan, "Runtime.HandlerNotFound", &["greet"]);
+        let builder = Sandbox::of("greet() { :; }\n").handler(&format!("function.{name}"));
+        fails(builder, "Runtime.HandlerNotFound", &["greet"]);
     }
 }
 

@@ -6,8 +6,8 @@ use std::thread;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use support::served::coshell;
-use support::{LIMIT, Process, Served, TaskRoot, own_address};
+use support::emulator::coshell;
+use support::{Emulator, LIMIT, Process, TaskRoot, unique_address};
 
 /// What it did: its status, its standard output and error.
 struct Run {
@@ -323,11 +323,11 @@ fn object_for_machines_says_it_all() {
 
 #[test]
 fn server_that_runs_can_be_called() {
-    let served = Served::of(COUNTS)
+    let emulator = Emulator::of(COUNTS)
         .option("--env", "COSHELL_ISOLATION=none")
         .start();
     let nowhere = TaskRoot::new();
-    let endpoint = format!("http://{}", served.address);
+    let endpoint = format!("http://{}", emulator.address);
     let run = invoke(&nowhere, &["--endpoint", &endpoint, "--event", "x"]);
     assert_eq!(
         (run.status, run.stdout.as_str(), run.stderr.as_str()),
@@ -368,7 +368,7 @@ fn server_that_runs_can_be_called() {
 #[test]
 fn server_that_does_not_answer_is_told() {
     let nowhere = TaskRoot::new();
-    let address = format!("{}:9", own_address());
+    let address = format!("{}:9", unique_address());
     let endpoint = format!("http://{address}");
     let run = invoke(&nowhere, &["--endpoint", &endpoint, "--event", ""]);
     assert_eq!((run.status, run.stdout.as_str()), (2, ""));
@@ -376,7 +376,7 @@ fn server_that_does_not_answer_is_told() {
     assert!(run.stderr.starts_with(&said), "{}", run.stderr);
     assert!(run.stderr.contains("onnection refused"), "{}", run.stderr);
     // One that is another kind of server.
-    let listener = TcpListener::bind((own_address(), 0)).expect("a port");
+    let listener = TcpListener::bind((unique_address(), 0)).expect("a port");
     let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
     let server = thread::spawn(move || {
         use std::io::{Read, Write};
@@ -451,10 +451,10 @@ fn memory_is_what_coshell_serve_reports() {
             &["function.handler", "--event", "x", "--json"],
         );
         let by_invoke = json(&run)["maxMemoryUsedMb"].as_u64().expect("a number");
-        let served = Served::of(script).start();
-        assert_eq!(served.call("x").status, 200);
-        served.wait_count("Max Memory Used: ", 1);
-        let log = served.stdout();
+        let emulator = Emulator::of(script).start();
+        assert_eq!(emulator.call("x").status, 200);
+        emulator.wait_log_count("Max Memory Used: ", 1);
+        let log = emulator.stdout();
         let (_, figure) = log.split_once("Max Memory Used: ").expect("a figure");
         let by_serve = figure
             .split_once(" MB")

@@ -12,13 +12,14 @@ use nix::unistd::Pid;
 
 use crate::deadline::check_all;
 use support::{
-    CONTEXT, Event, LIMIT, Plan, Sandbox, children, excerpt, repository_file, status_of, wait_until,
+    CONTEXT, Event, LIMIT, Sandbox, SandboxBuilder, children, excerpt, repository_file,
+    status_field, wait_until,
 };
 
 /// The two that show an event nothing of those before.
 const ISOLATED: [&str; 2] = ["subshell", "process"];
 
-fn isolated(isolation: &str, script: &str) -> Plan {
+fn isolated(isolation: &str, script: &str) -> SandboxBuilder {
     Sandbox::of(script).env("COSHELL_ISOLATION", isolation)
 }
 
@@ -357,12 +358,12 @@ fn sourced(sandbox: &Sandbox) -> usize {
 #[test]
 fn a_function_runs_in_the_warm_shell_itself_by_default() {
     let restored = ["1", "1", "1", "1"];
-    for (plan, counts) in [
+    for (builder, counts) in [
         (Sandbox::of(SHOWS_ITSELF), restored),
         (isolated("restore", SHOWS_ITSELF), restored),
         (isolated("none", SHOWS_ITSELF), ["1", "2", "4", "5"]),
     ] {
-        let sandbox = plan.start();
+        let sandbox = builder.start();
         let shown = four_of_five(&sandbox);
         let shell = shell_of(&sandbox, &shown);
         for (shown, count) in shown.iter().zip(counts) {
@@ -392,8 +393,8 @@ fn a_function_runs_in_a_fork_of_the_warm_shell_with_subshells() {
 #[test]
 fn a_function_runs_in_a_shell_of_its_own_with_processes() {
     for spare in ["on", "off"] {
-        let plan = isolated("process", SHOWS_ITSELF).env("COSHELL_SPARE", spare);
-        let sandbox = plan.start();
+        let builder = isolated("process", SHOWS_ITSELF).env("COSHELL_SPARE", spare);
+        let sandbox = builder.start();
         let shown = four_of_five(&sandbox);
         for shown in &shown {
             let [pid, level, itself, count, exit] = shown.as_slice() else {
@@ -482,9 +483,9 @@ handler() {
   fi
   printf '%s' \"$$\"
 }";
-    let plan = isolated("subshell", script);
-    plan.task_root().fifo("gate");
-    let sandbox = plan.start();
+    let builder = isolated("subshell", script);
+    builder.task_root().fifo("gate");
+    let sandbox = builder.start();
     let before = ask(&sandbox, "pid");
     let document = sandbox.fail("kill");
     assert_eq!(document["errorType"], "Function.ShellKilled", "{document}");
@@ -512,9 +513,9 @@ handler() {
 #[test]
 fn a_job_of_an_isolated_handler_delays_no_answer_and_reaches_none() {
     for isolation in ISOLATED {
-        let plan = isolated(isolation, LEAVES_JOB);
-        plan.task_root().fifo("gate");
-        let sandbox = plan.start();
+        let builder = isolated(isolation, LEAVES_JOB);
+        builder.task_root().fifo("gate");
+        let sandbox = builder.start();
         assert_eq!(ask(&sandbox, "job"), "answer to job");
         assert_eq!(ask(&sandbox, "second"), "answer to second");
         sandbox.task_root.release("gate");
@@ -681,11 +682,11 @@ fn answers(isolation: &str, handler: &str, events: [&str; 2]) -> [String; 2] {
         let file = repository_file(&format!("tests/fixtures/handlers/{name}"));
         fs::read_to_string(file).expect("a handler")
     };
-    let plan = isolated(isolation, &read(&format!("{handler}.sh")))
+    let builder = isolated(isolation, &read(&format!("{handler}.sh")))
         .file("lib/strings.sh", read("lib/strings.sh"))
         .file("tmp/here", "");
-    let root = plan.task_root().path().to_string_lossy().into_owned();
-    let sandbox = plan.env("TMPDIR", format!("{root}/tmp")).start();
+    let root = builder.task_root().path().to_string_lossy().into_owned();
+    let sandbox = builder.env("TMPDIR", format!("{root}/tmp")).start();
     events.map(|event| {
         let answer = sandbox.invoke(Event::fresh(event));
         let kind = if answer.is_error() {
@@ -800,9 +801,9 @@ fn a_shell_that_died_gives_the_next_one_its_full_time() {
 
 #[test]
 fn what_a_worn_shell_left_running_goes_on_and_prints_to_the_log() {
-    let plan = isolated("none", LEAVES_JOB).env("COSHELL_RECYCLE_AFTER", "1");
-    plan.task_root().fifo("gate");
-    let sandbox = plan.start();
+    let builder = isolated("none", LEAVES_JOB).env("COSHELL_RECYCLE_AFTER", "1");
+    builder.task_root().fifo("gate");
+    let sandbox = builder.start();
     assert_eq!(ask(&sandbox, "job"), "answer to job");
     assert_eq!(ask(&sandbox, "second"), "answer to second");
     sandbox.task_root.release("gate");
@@ -890,7 +891,7 @@ fn a_spare_shell_that_was_killed_costs_nothing() {
         let spare = spare_of(&sandbox, &serving);
         let pid = Pid::from_raw(i32::try_from(spare).expect("a pid"));
         kill(pid, Signal::SIGKILL).expect("cannot kill the spare");
-        let is_over = || status_of(spare, "State").is_none_or(|state| state.starts_with('Z'));
+        let is_over = || status_field(spare, "State").is_none_or(|state| state.starts_with('Z'));
         wait_until(is_over, LIMIT);
         assert_eq!(counted(&sandbox, "second").0, serving);
         die(&sandbox, isolation);
@@ -906,8 +907,8 @@ fn a_spare_shell_that_was_killed_costs_nothing() {
 #[test]
 fn there_is_one_shell_without_a_spare() {
     for isolation in ["none", "subshell"] {
-        let plan = isolated(isolation, COUNTS).env("COSHELL_SPARE", "off");
-        let sandbox = plan.start();
+        let builder = isolated(isolation, COUNTS).env("COSHELL_SPARE", "off");
+        let sandbox = builder.start();
         for _ in 0..3 {
             let (serving, _) = counted(&sandbox, "x");
             sandbox.api.wait_parked();

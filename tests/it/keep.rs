@@ -1,11 +1,11 @@
 //! `lambda_keep`: variables that live on from event to event, in every isolation, and into a shell that takes another's place.
 
 use crate::deadline::check_all;
-use support::{Event, Plan, Sandbox};
+use support::{Event, Sandbox, SandboxBuilder};
 
 const ISOLATIONS: [&str; 4] = ["restore", "none", "subshell", "process"];
 
-fn keeping(isolation: &str, script: &str) -> Plan {
+fn keeping(isolation: &str, script: &str) -> SandboxBuilder {
     Sandbox::of(script).env("COSHELL_ISOLATION", isolation)
 }
 

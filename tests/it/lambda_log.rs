@@ -3,12 +3,12 @@
 use serde_json::Value;
 
 use crate::logs::{json, messages, records, records_of};
-use support::{Event, LIMIT, Plan, Sandbox};
+use support::{Event, LIMIT, Sandbox, SandboxBuilder};
 
 /// What is logged for one invocation with the event `x`.
 #[track_caller]
-fn log_of(plan: Plan) -> String {
-    let sandbox = plan.start();
+fn log_of(builder: SandboxBuilder) -> String {
+    let sandbox = builder.start();
     sandbox.respond_to(Event::new("the-id", "x"));
     sandbox.api.wait_parked();
     sandbox.bootstrap.final_log()
@@ -75,14 +75,14 @@ fn level_drops_what_is_less_grave_in_json_alone() {
         ("ERROR", 2),
         ("FATAL", 1),
     ] {
-        let plan = json(Sandbox::of(script)).env("AWS_LAMBDA_LOG_LEVEL", least);
-        let found = records_of(plan, Event::fresh("x"));
+        let builder = json(Sandbox::of(script)).env("AWS_LAMBDA_LOG_LEVEL", least);
+        let found = records_of(builder, Event::fresh("x"));
         let all = [
             "is TRACE", "is DEBUG", "is INFO", "is WARN", "is ERROR", "is FATAL",
         ];
         assert_eq!(messages(&found), all[6 - kept..], "{least}");
-        let plan = Sandbox::of(script).env("AWS_LAMBDA_LOG_LEVEL", least);
-        assert_eq!(log_of(plan).lines().count(), 6, "{least}");
+        let builder = Sandbox::of(script).env("AWS_LAMBDA_LOG_LEVEL", least);
+        assert_eq!(log_of(builder).lines().count(), 6, "{least}");
     }
 }
 
@@ -104,8 +104,8 @@ fn handler_goes_on_as_it_was() {
   unset -f lambda_log
 }"#;
     for isolation in ["none", "subshell", "process"] {
-        let plan = json(Sandbox::of(script)).env("COSHELL_ISOLATION", isolation);
-        let sandbox = plan.start();
+        let builder = json(Sandbox::of(script)).env("COSHELL_ISOLATION", isolation);
+        let sandbox = builder.start();
         assert_eq!(sandbox.respond("x"), b"fine, on", "{isolation}");
         sandbox.api.wait_parked();
         let found = records(&sandbox.bootstrap.final_log());

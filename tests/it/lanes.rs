@@ -8,8 +8,8 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use support::{
-    Call, Event, LIMIT, Next, Plan, Reply, Sandbox, Served, children, open_descriptors, status_of,
-    wait_until, zombies,
+    Call, Emulator, Event, LIMIT, Next, Reply, Sandbox, SandboxBuilder, children, open_descriptors,
+    status_field, wait_until, zombies,
 };
 
 /// `wait NAME` waits to be released; whatever else the event says is done by `act`, and then all that the
@@ -31,7 +31,7 @@ handler() {
 act() { :; }
 "#;
 
-fn handler(act: &str) -> Plan {
+fn handler(act: &str) -> SandboxBuilder {
     Sandbox::of(&format!("{HANDLER}\nact() {{ {act}\n}}\n"))
 }
 
@@ -39,7 +39,7 @@ fn handler(act: &str) -> Plan {
 #[track_caller]
 fn begin_waiting(sandbox: &Sandbox, name: &str) {
     sandbox.task_root.fifo(name);
-    let event = Event::new(name, format!("wait {name}")).due_in(Duration::from_secs(600));
+    let event = Event::new(name, format!("wait {name}")).with_deadline_in(Duration::from_secs(600));
     sandbox.api.push(event);
     let begun = format!("begun {name}");
     wait_until(|| sandbox.task_root.exists(&begun), LIMIT);
@@ -144,9 +144,9 @@ handler() { :; }
 [[ $COSHELL_LANE != 2 ]] || exit 3
 [[ $COSHELL_LANE != 1 ]] || read -r _ <"$LAMBDA_TASK_ROOT/never"
 "#;
-    let plan = Sandbox::of(script).lanes(4);
-    plan.task_root().fifo("never");
-    let sandbox = plan.start();
+    let builder = Sandbox::of(script).lanes(4);
+    builder.task_root().fifo("never");
+    let sandbox = builder.start();
     let document = sandbox.api.wait_init_error().error_document();
     assert_eq!(document["errorType"], "Runtime.HandlerFileExited");
     sandbox.bootstrap.wait_failure(LIMIT);
@@ -161,9 +161,9 @@ handler() { :; }
 [[ $COSHELL_LANE != 1 ]] || read -r _ <"$LAMBDA_TASK_ROOT/slow"
 echo >>"$LAMBDA_TASK_ROOT/loaded"
 "#;
-    let plan = Sandbox::of(script).lanes(3);
-    plan.task_root().fifo("slow");
-    let sandbox = plan.start();
+    let builder = Sandbox::of(script).lanes(3);
+    builder.task_root().fifo("slow");
+    let sandbox = builder.start();
     wait_until(|| sandbox.task_root.read("loaded").len() == 2, LIMIT);
     assert_eq!(sandbox.api.next_count(), 0);
     sandbox.task_root.release("slow");
@@ -208,7 +208,7 @@ fn handler_beyond_its_deadline_is_stopped_in_its_lane_alone() {
     let sandbox = handler(act).lanes(2).start();
     begin_waiting(&sandbox, "held");
     sandbox.respond("own");
-    let stuck = Event::fresh("stuck").due_in(Duration::from_millis(900));
+    let stuck = Event::fresh("stuck").with_deadline_in(Duration::from_millis(900));
     let document = sandbox.invoke(stuck).error_document();
     assert_eq!(document["errorType"], "Function.Timeout", "{document}");
     let held = release(&sandbox, "held");
@@ -249,7 +249,7 @@ fn leftovers_are_told_of_and_ended_by_the_lane_that_left_them() {
         // One that has thrown its environment away is known by its parent alone.
         let left: Vec<_> = children(sandbox.bootstrap.pid())
             .into_iter()
-            .filter(|pid| status_of(*pid, "Name").is_some_and(|name| name == "sleep"))
+            .filter(|pid| status_field(*pid, "Name").is_some_and(|name| name == "sleep"))
             .collect();
         for pid in &left {
             kill(as_pid(*pid), Signal::SIGKILL).expect("killed");
@@ -420,10 +420,10 @@ fn scripts_and_executables_run_side_by_side_too() {
         "read -r _ <\"$LAMBDA_TASK_ROOT/$name\"\nprintf '%s in %s' \"$name\" \"$COSHELL_LANE\"\n";
     for handler in ["script.sh", "tool"] {
         let tool = "#!/usr/bin/python3\nimport os, sys\nname = sys.stdin.read()\nopen(os.environ['LAMBDA_TASK_ROOT'] + '/' + name).read()\nprint(name, 'in', os.environ['COSHELL_LANE'], end='')\n";
-        let plan = Sandbox::empty()
+        let builder = Sandbox::empty()
             .file("script.sh", format!("read -r name || :\n{script}"))
             .executable("tool", tool);
-        let sandbox = plan.handler(handler).lanes(2).start();
+        let sandbox = builder.handler(handler).lanes(2).start();
         for name in ["one", "two"] {
             sandbox.task_root.fifo(name);
             sandbox.api.push(Event::new(name, name));
@@ -465,7 +465,7 @@ handler() {
         let begins = format!("{name} begins, ");
         sandbox
             .api
-            .wait_arriving(name, |call| call.body == begins.as_bytes());
+            .wait_partial_answer(name, |call| call.body == begins.as_bytes());
     }
     for name in ["three", "two", "one"] {
         sandbox.task_root.release(name);
@@ -556,16 +556,16 @@ fn shell_killed_from_outside_between_events_is_replaced() {
 #[test]
 fn bash_handler_is_served_as_a_managed_instance() {
     let script = "handler() { sleep 0.0$((RANDOM % 10)); printf '%s for %s' \"$1\" \"$LAMBDA_RUNTIME_AWS_REQUEST_ID\"; }";
-    let served = Served::of(script)
+    let emulator = Emulator::of(script)
         .option("--managed-instances", "8")
         .start();
     std::thread::scope(|scope| {
         for caller in 0..8 {
-            let served = &served;
+            let emulator = &emulator;
             scope.spawn(move || {
                 for number in 0..25 {
                     let event = format!("{caller}/{number}");
-                    let told = served.text(&event);
+                    let told = emulator.respond_text(&event);
                     assert!(told.starts_with(&format!("{event} for ")), "{told}");
                 }
             });

@@ -16,7 +16,7 @@ use base64::prelude::BASE64_STANDARD;
 use crate::deadline::check_all;
 use crate::logs::records;
 use support::seeded::{Choices, count, seed};
-use support::{Call, Event, LIMIT, Plan, Process, Sandbox, Served, wait_until};
+use support::{Call, Emulator, Event, LIMIT, Process, Sandbox, SandboxBuilder, wait_until};
 
 /// Each is called with the name of its event. `gated` leaves a job that logs while the event after it runs: `meets` lets
 /// it, and fails when it has.
@@ -193,12 +193,12 @@ fn events_of_each(default: usize) -> usize {
     count("COSHELL_TEST_LEAK_EVENTS", default)
 }
 
-fn functions() -> Plan {
+fn functions() -> SandboxBuilder {
     Sandbox::of(&format!("{HANDLERS}\nhandler() {{ $1; }}\n"))
 }
 
 /// As a script is one for each event, and a program that is no script of bash's.
-fn script() -> Plan {
+fn script() -> SandboxBuilder {
     let text = format!("#!/bin/bash\n{HANDLERS}\n$1\n");
     Sandbox::empty()
         .file("legacy.sh", text)
@@ -206,7 +206,7 @@ fn script() -> Plan {
         .event_as_argument()
 }
 
-fn executable() -> Plan {
+fn executable() -> SandboxBuilder {
     // Python becomes a bash, so that all shapes are of the same lines.
     let text = format!(
         "#!/usr/bin/env python3\nimport os, sys\nos.execvp('bash', ['bash', '-c', r'''{HANDLERS}\n$1''', 'bash', sys.stdin.read()])\n"
@@ -226,7 +226,7 @@ fn parts(answer: &Call) -> (String, Option<String>) {
         .trailer("Lambda-Runtime-Function-Error-Body")
         .is_some()
     {
-        Some(answer.trailing_document())
+        Some(answer.trailer_error_document())
     } else {
         None
     };
@@ -244,11 +244,11 @@ fn parts(answer: &Call) -> (String, Option<String>) {
 
 /// Sends the events, as many at a time as there are lanes, and looks at every answer and at the log.
 #[track_caller]
-fn check(setting: &str, plan: Plan, events: &[Planned], lanes: usize) {
-    plan.task_root().fifo("gate");
-    plan.task_root().fifo("gone");
-    let sandbox = plan.start();
-    let mut complaints = Vec::new();
+fn check(setting: &str, builder: SandboxBuilder, events: &[Planned], lanes: usize) {
+    builder.task_root().fifo("gate");
+    builder.task_root().fifo("gone");
+    let sandbox = builder.start();
+    let mut problems = Vec::new();
     let mut outstanding = Vec::new();
     for some in events.chunks(lanes * 2) {
         for event in some {
@@ -256,21 +256,21 @@ fn check(setting: &str, plan: Plan, events: &[Planned], lanes: usize) {
         }
         for event in some {
             let (response, message) = parts(&sandbox.api.wait_answer(&event.name));
-            complaints.extend(event.complaint(&response, message.as_deref()));
+            problems.extend(event.complaint(&response, message.as_deref()));
             let late = event.late_line();
             outstanding.extend(late.filter(|late| !response.lines().any(|line| line == late)));
             outstanding.extend(event.log_lines());
         }
-        if complaints.len() > 5 {
+        if problems.len() > 5 {
             break;
         }
     }
     assert!(
-        complaints.is_empty(),
+        problems.is_empty(),
         "{setting}: at least {} of {}:\n{}",
-        complaints.len(),
+        problems.len(),
         events.len(),
-        complaints.join("\n")
+        problems.join("\n")
     );
     check_log(setting, &sandbox, &outstanding, events);
 }
@@ -328,47 +328,52 @@ fn of_isolation(isolation: &str, lanes: usize) -> impl Fn(&str) -> bool {
 
 /// Checks them in every isolation.
 #[track_caller]
-fn check_everywhere(how: &str, default: usize, lanes: usize, change: impl Fn(Plan) -> Plan + Sync) {
+fn check_everywhere(
+    how: &str,
+    default: usize,
+    lanes: usize,
+    change: impl Fn(SandboxBuilder) -> SandboxBuilder + Sync,
+) {
     check_all(
         &ISOLATIONS,
         |isolation| format!("{isolation}, {how}"),
         |isolation| {
-            let plan = functions().env("COSHELL_ISOLATION", isolation);
+            let builder = functions().env("COSHELL_ISOLATION", isolation);
             let events = Planned::all(events_of_each(default), of_isolation(isolation, lanes));
             let setting = format!("{isolation}, {how}");
-            check(&setting, change(plan), &events, lanes);
+            check(&setting, change(builder), &events, lanes);
         },
     );
 }
 
 #[test]
 fn no_event_gets_what_another_one_printed_or_logged() {
-    check_everywhere("buffered", 20, 1, |plan| plan);
+    check_everywhere("buffered", 20, 1, |builder| builder);
 }
 
 #[test]
 fn no_event_gets_what_another_one_streamed() {
-    check_everywhere("streamed", 10, 1, |plan| {
-        plan.env("COSHELL_RESPONSE_MODE", "streaming")
+    check_everywhere("streamed", 10, 1, |builder| {
+        builder.env("COSHELL_RESPONSE_MODE", "streaming")
     });
 }
 
 #[test]
 fn no_record_of_the_log_carries_the_request_id_of_another_event() {
-    check_everywhere("JSON", 10, 1, |plan| {
-        plan.env("AWS_LAMBDA_LOG_FORMAT", "JSON")
+    check_everywhere("JSON", 10, 1, |builder| {
+        builder.env("AWS_LAMBDA_LOG_FORMAT", "JSON")
     });
 }
 
 #[test]
 fn no_lane_gets_what_another_one_printed_or_logged() {
-    check_everywhere("lanes", 9, 3, |plan| plan.lanes(3));
+    check_everywhere("lanes", 9, 3, |builder| builder.lanes(3));
 }
 
 #[test]
 fn no_lane_gets_what_another_one_printed_or_logged_as_text() {
-    check_everywhere("lanes, as text", 9, 3, |plan| {
-        plan.lanes(3).env("AWS_LAMBDA_LOG_FORMAT", "Text")
+    check_everywhere("lanes, as text", 9, 3, |builder| {
+        builder.lanes(3).env("AWS_LAMBDA_LOG_FORMAT", "Text")
     });
 }
 
@@ -384,13 +389,13 @@ fn no_script_and_no_executable_gets_what_another_one_printed_or_logged() {
         &cases,
         |case| format!("{case:?}"),
         |(kind, mode)| {
-            let plan = match *kind {
+            let builder = match *kind {
                 "a script" => script(),
                 _ => executable(),
             };
-            let plan = plan.env("COSHELL_RESPONSE_MODE", mode);
+            let builder = builder.env("COSHELL_RESPONSE_MODE", mode);
             let events = Planned::all(events_of_each(10), |_| true);
-            check(&format!("{kind}, {mode}"), plan, &events, 1);
+            check(&format!("{kind}, {mode}"), builder, &events, 1);
         },
     );
 }
@@ -405,7 +410,7 @@ fn no_event_gets_what_another_one_printed_while_the_machine_is_busy() {
             Process::start(spinner)
         })
         .collect();
-    check_everywhere("busy", 4, 1, |plan| plan);
+    check_everywhere("busy", 4, 1, |builder| builder);
     drop(busy);
 }
 
@@ -424,10 +429,10 @@ fn no_event_gets_what_another_one_printed_in_any_order() {
             for at in (1..events.len()).rev() {
                 events.swap(at, choices.below(at + 1));
             }
-            let plan = functions().env("COSHELL_ISOLATION", isolation);
+            let builder = functions().env("COSHELL_ISOLATION", isolation);
             check(
                 &format!("{isolation}, COSHELL_TEST_SEED={seed}"),
-                plan,
+                builder,
                 &events,
                 1,
             );
@@ -442,37 +447,37 @@ fn no_caller_of_serve_gets_what_another_event_printed_or_logged() {
         &ISOLATIONS,
         |isolation| (*isolation).to_owned(),
         |isolation| {
-            let served = Served::of(&format!("{HANDLERS}\nhandler() {{ $1; }}\n"))
+            let emulator = Emulator::of(&format!("{HANDLERS}\nhandler() {{ $1; }}\n"))
                 .option("--env", &format!("COSHELL_ISOLATION={isolation}"))
                 .start();
-            served.task_root.fifo("gate");
-            served.task_root.fifo("gone");
-            let mut complaints = Vec::new();
+            emulator.task_root.fifo("gate");
+            emulator.task_root.fifo("gone");
+            let mut problems = Vec::new();
             for event in Planned::all(events_of_each(8), of_isolation(isolation, 1)) {
-                let reply = served.call_with(&[("X-Amz-Log-Type", "Tail")], event.text());
+                let reply = emulator.call_with_headers(&[("X-Amz-Log-Type", "Tail")], event.text());
                 let is_error = reply.header("X-Amz-Function-Error").is_some();
                 let body = String::from_utf8_lossy(&reply.body).into_owned();
                 let message = is_error.then(|| {
-                    let document = served.document_of(&reply);
+                    let document = emulator.expect_error(&reply);
                     document["errorMessage"]
                         .as_str()
                         .unwrap_or_default()
                         .to_owned()
                 });
                 let response = if is_error { "" } else { &body };
-                complaints.extend(event.complaint(response, message.as_deref()));
+                problems.extend(event.complaint(response, message.as_deref()));
                 let tail = reply.header("X-Amz-Log-Result").expect("a log");
                 let tail = BASE64_STANDARD.decode(tail).expect("base64");
                 let tail = String::from_utf8_lossy(&tail).into_owned();
                 if names(&tail).iter().any(|name| *name != event.name) {
-                    complaints.push(format!("{}, its log: {tail}", event.text()));
+                    problems.push(format!("{}, its log: {tail}", event.text()));
                 }
             }
             assert!(
-                complaints.is_empty(),
+                problems.is_empty(),
                 "{isolation}, serve: {} events:\n{}",
-                complaints.len(),
-                complaints.join("\n")
+                problems.len(),
+                problems.join("\n")
             );
         },
     );

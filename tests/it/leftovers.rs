@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use support::{Event, LIMIT, Plan, Sandbox, children, wait_until, zombies};
+use support::{Event, LIMIT, Sandbox, SandboxBuilder, children, wait_until, zombies};
 
 /// Starts what `$1` names, and prints the pid of it. All that is left has `sleep 600` in its command line.
 const LEAVE: &str = r#"
@@ -67,7 +67,7 @@ const KINDS: [&str; 8] = [
 ];
 
 /// The kinds of handler, each of which runs `lines` of bash with the event as `$1`.
-fn handlers(lines: &str) -> Vec<(&'static str, Plan)> {
+fn handlers(lines: &str) -> Vec<(&'static str, SandboxBuilder)> {
     let function = |isolation: &str| {
         let script = format!("{lines}\nhandler() {{ run \"$1\"; }}\n");
         Sandbox::of(&script).env("COSHELL_ISOLATION", isolation)
@@ -96,7 +96,7 @@ fn handlers(lines: &str) -> Vec<(&'static str, Plan)> {
     ]
 }
 
-fn leaving() -> Vec<(&'static str, Plan)> {
+fn leaving() -> Vec<(&'static str, SandboxBuilder)> {
     handlers(&format!("{LEAVE}\nrun() {{ leave \"$1\"; }}\n"))
 }
 
@@ -141,8 +141,8 @@ fn warning(pid: u32, kind: &str, setting: &str) -> String {
 
 #[test]
 fn what_is_left_is_ended_before_the_next_event_is_asked_for() {
-    for (handler, plan) in leaving() {
-        let sandbox = plan.env("COSHELL_LEFTOVERS", "kill").start();
+    for (handler, builder) in leaving() {
+        let sandbox = builder.env("COSHELL_LEFTOVERS", "kill").start();
         let mut expected = Vec::new();
         for kind in KINDS {
             println!("the case: {handler}, {kind}");
@@ -227,11 +227,11 @@ fn a_job_that_was_ended_is_told_to_no_later_invocation() {
 #[test]
 fn what_is_left_lives_on_unless_it_is_to_be_ended_and_is_told_of_once() {
     for setting in [None, Some("keep")] {
-        for (handler, plan) in leaving() {
-            let plan = setting
-                .into_iter()
-                .fold(plan, |plan, setting| plan.env("COSHELL_LEFTOVERS", setting));
-            let sandbox = plan.start();
+        for (handler, builder) in leaving() {
+            let builder = setting.into_iter().fold(builder, |builder, setting| {
+                builder.env("COSHELL_LEFTOVERS", setting)
+            });
+            let sandbox = builder.start();
             let mut pids = Vec::new();
             for kind in KINDS {
                 println!("the case: {handler}, {kind}, {setting:?}");
@@ -272,13 +272,13 @@ fn what_a_handler_that_fails_leaves_is_told_of_or_ended_too() {
             "{LEAVE}\nrun() {{ leave \"$1\" >\"$LAMBDA_TASK_ROOT/$1\"; [[ $1 == nothing ]] || {failure}; }}\n"
         );
         for setting in ["keep", "kill"] {
-            for (handler, plan) in handlers(&lines) {
+            for (handler, builder) in handlers(&lines) {
                 // There it is the shell that dies: its fork goes on for a while, and may be told of.
                 let is_forked = matches!(handler, "a function" | "a function in a subshell");
                 if is_forked && failure == "kill -9 $$" {
                     continue;
                 }
-                let sandbox = plan.env("COSHELL_LEFTOVERS", setting).start();
+                let sandbox = builder.env("COSHELL_LEFTOVERS", setting).start();
                 let mut expected = Vec::new();
                 for kind in ["job", "orphan", "stubborn"] {
                     println!("the case: {handler}, {failure}, {kind}, {setting}");
@@ -389,9 +389,9 @@ look() {
 
 #[test]
 fn orphans_that_end_during_an_invocation_are_reaped_after_it() {
-    for (handler, plan) in handlers(ENDS) {
+    for (handler, builder) in handlers(ENDS) {
         println!("the case: {handler}");
-        let sandbox = plan.start();
+        let sandbox = builder.start();
         sandbox.task_root.fifo("gate");
         for _ in 0..3 {
             assert_eq!(sandbox.respond("ends"), b"Z");
@@ -409,9 +409,9 @@ fn orphans_that_end_during_an_invocation_are_reaped_after_it() {
 
 #[test]
 fn orphans_that_end_while_an_event_is_waited_for_are_reaped() {
-    for (handler, plan) in handlers(ENDS) {
+    for (handler, builder) in handlers(ENDS) {
         println!("the case: {handler}");
-        let sandbox = plan.start();
+        let sandbox = builder.start();
         sandbox.task_root.fifo("gate");
         for _ in 0..2 {
             assert_ne!(sandbox.respond("waits"), b"Z");

@@ -5,10 +5,10 @@ use std::time::Instant;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use support::{Event, Gate, LIMIT, Plan, Reply, Sandbox, wait_until};
+use support::{Event, Gate, LIMIT, Reply, Sandbox, SandboxBuilder, wait_until};
 
-pub(crate) fn json(plan: Plan) -> Plan {
-    plan.env("AWS_LAMBDA_LOG_FORMAT", "JSON")
+pub(crate) fn json(builder: SandboxBuilder) -> SandboxBuilder {
+    builder.env("AWS_LAMBDA_LOG_FORMAT", "JSON")
 }
 
 /// Every line of a log that has to be JSON objects.
@@ -25,8 +25,8 @@ pub(crate) fn records(log: &str) -> Vec<Value> {
 
 /// The records of one invocation, after which the process is ended.
 #[track_caller]
-pub(crate) fn records_of(plan: Plan, event: Event) -> Vec<Value> {
-    let sandbox = plan.start();
+pub(crate) fn records_of(builder: SandboxBuilder, event: Event) -> Vec<Value> {
+    let sandbox = builder.start();
     sandbox.invoke(event);
     sandbox.api.wait_parked();
     records(&sandbox.bootstrap.final_log())
@@ -43,11 +43,11 @@ pub(crate) fn messages(records: &[Value]) -> Vec<&str> {
 #[test]
 fn stderr_is_passed_on_while_the_handler_runs() {
     for format in ["Text", "JSON"] {
-        let plan = Sandbox::of(
+        let builder = Sandbox::of(
             "handler() { echo early >&2; read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; echo late >&2; printf on; }",
         );
-        plan.task_root().fifo("gate");
-        let sandbox = plan.env("AWS_LAMBDA_LOG_FORMAT", format).start();
+        builder.task_root().fifo("gate");
+        let sandbox = builder.env("AWS_LAMBDA_LOG_FORMAT", format).start();
         sandbox.api.push(Event::new("x", ""));
         sandbox.bootstrap.wait_log("early");
         assert!(sandbox.api.answers("x").is_empty() && !sandbox.bootstrap.log().contains("late"));
@@ -61,18 +61,18 @@ fn stderr_is_passed_on_while_the_handler_runs() {
 #[test]
 fn a_partial_line_is_passed_on_as_text_and_completed_in_json() {
     let script = "handler() { printf 'one ' >&2; read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; printf 'two\\nthree' >&2; printf on; }";
-    let plan = Sandbox::of(script);
-    plan.task_root().fifo("gate");
-    let sandbox = plan.start();
+    let builder = Sandbox::of(script);
+    builder.task_root().fifo("gate");
+    let sandbox = builder.start();
     sandbox.api.push(Event::new("x", ""));
     sandbox.bootstrap.wait_log("one ");
     sandbox.task_root.release("gate");
     sandbox.api.wait_answer("x");
     assert_eq!(sandbox.bootstrap.final_log(), "one two\nthree");
 
-    let plan = json(Sandbox::of(script));
-    plan.task_root().fifo("gate");
-    let sandbox = plan.start();
+    let builder = json(Sandbox::of(script));
+    builder.task_root().fifo("gate");
+    let sandbox = builder.start();
     sandbox.api.push(Event::new("x", ""));
     sandbox.task_root.release("gate");
     sandbox.api.wait_answer("x");
@@ -121,10 +121,10 @@ fn a_line_of_five_mebibytes_is_passed_on_whole() {
 /// No line is too long: one without an end is cut into records, and every byte of it is there.
 #[test]
 fn a_line_larger_than_any_buffer_is_complete() {
-    let plan = json(Sandbox::of(
+    let builder = json(Sandbox::of(
         "handler() { head -c 30000000 /dev/zero | tr '\\0' x >&2; printf on; }",
     ));
-    let records = records_of(plan, Event::fresh("x"));
+    let records = records_of(builder, Event::fresh("x"));
     assert_eq!(
         messages(&records)
             .iter()

@@ -7,10 +7,10 @@ use support::{Event, LIMIT, Sandbox};
 
 #[test]
 fn no_line_is_lost_at_a_high_rate_in_json() {
-    let plan = json(Sandbox::of(
+    let builder = json(Sandbox::of(
         "handler() { seq -f 'line %.0f' 1 20000 >&2; for i in {1..2000}; do echo \"loop $i\" >&2; done; printf on; }",
     ));
-    let records = records_of(plan, Event::fresh("x"));
+    let records = records_of(builder, Event::fresh("x"));
     let expected = (1..=20_000)
         .map(|number| format!("line {number}"))
         .chain((1..=2000).map(|number| format!("loop {number}")));
@@ -33,11 +33,11 @@ fn is_timestamp(text: &str) -> bool {
 #[test]
 fn json_makes_an_object_of_each_plain_line() {
     for format in ["JSON", "json", "Json"] {
-        let plan = Sandbox::of(
+        let builder = Sandbox::of(
             "echo 'while sourcing' >&2\nhandler() { echo 'plain \"line\" \\ with\ttab' >&2; printf '\\r\\n' >&2; echo '[1]' >&2; echo '{not json' >&2; printf on; }",
         );
         let records = records_of(
-            plan.env("AWS_LAMBDA_LOG_FORMAT", format),
+            builder.env("AWS_LAMBDA_LOG_FORMAT", format),
             Event::new("the-id", "x").header("Lambda-Runtime-Aws-Tenant-Id", "the tenant"),
         );
         assert_eq!(
@@ -170,8 +170,8 @@ fn the_log_level_drops_what_is_less_grave_in_json_alone() {
         ("ERROR", &["error", "FATAL", "Critical"], false, true),
         ("FATAL", &["FATAL", "Critical"], false, false),
     ] {
-        let plan = json(Sandbox::of(script)).env("AWS_LAMBDA_LOG_LEVEL", level);
-        let records = records_of(plan, Event::fresh("x"));
+        let builder = json(Sandbox::of(script)).env("AWS_LAMBDA_LOG_LEVEL", level);
+        let records = records_of(builder, Event::fresh("x"));
         let bare = |record: &&Value| record.get("message").is_none();
         let levels: Vec<_> = records
             .iter()
@@ -204,11 +204,11 @@ fn the_log_level_drops_what_is_less_grave_in_json_alone() {
 
 #[test]
 fn our_own_lines_are_json_too() {
-    let plan = json(Sandbox::of(
+    let builder = json(Sandbox::of(
         "handler() { sleep 600 >/dev/null 2>&1 </dev/null & return 3; }",
     ));
     let event = Event::new("the-id", "x").header("Lambda-Runtime-Aws-Tenant-Id", "the tenant");
-    let records = records_of(plan, event);
+    let records = records_of(builder, event);
     let levels: Vec<_> = records
         .iter()
         .map(|record| record["level"].as_str().unwrap_or_default())
@@ -255,9 +255,9 @@ fn json_replaces_invalid_utf_8_and_escapes_control_characters() {
 #[test]
 fn json_joins_characters_that_arrive_in_pieces() {
     let script = "handler() { printf '\\360\\237' >&2; read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; printf '\\230\\200\\n' >&2; }";
-    let plan = json(Sandbox::of(script));
-    plan.task_root().fifo("gate");
-    let sandbox = plan.start();
+    let builder = json(Sandbox::of(script));
+    builder.task_root().fifo("gate");
+    let sandbox = builder.start();
     sandbox.api.push(Event::new("x", ""));
     sandbox.task_root.release("gate");
     sandbox.api.wait_answer("x");

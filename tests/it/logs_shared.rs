@@ -1,9 +1,9 @@
 //! The log of a process that may serve several events at once: each line says whose it is.
 
 use crate::logs::{messages, records};
-use support::{Event, Plan, Sandbox};
+use support::{Event, Sandbox, SandboxBuilder};
 
-fn shared(script: &str) -> Plan {
+fn shared(script: &str) -> SandboxBuilder {
     Sandbox::of(script).env("AWS_LAMBDA_MAX_CONCURRENCY", "2")
 }
 
@@ -34,11 +34,11 @@ fn lines_of_text_begin_with_their_request_id() {
 /// What is not ended waits for its end, so that nothing of another invocation gets into the line.
 #[test]
 fn lines_are_written_whole() {
-    let plan = shared(
+    let builder = shared(
         "handler() { echo early >&2; printf 'not ' >&2; read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; echo torn >&2; }",
     );
-    plan.task_root().fifo("gate");
-    let sandbox = plan.start();
+    builder.task_root().fifo("gate");
+    let sandbox = builder.start();
     sandbox.api.push(Event::new("x", ""));
     sandbox.bootstrap.wait_log("[x] early\n");
     sandbox.task_root.release("gate");

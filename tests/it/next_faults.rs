@@ -97,10 +97,10 @@ fn next_refused_for_good_is_told_and_ends_the_process() {
 
 #[test]
 fn next_answered_500_ends_the_process_at_once() {
-    let plan = Sandbox::of(COUNTING);
-    plan.api().push(Next::Status(500, String::new()));
-    plan.api().push(event("never"));
-    let sandbox = Silent::start(plan);
+    let builder = Sandbox::of(COUNTING);
+    builder.api().push(Next::Status(500, String::new()));
+    builder.api().push(event("never"));
+    let sandbox = Silent::start(builder);
     assert_gives_up(&sandbox.bootstrap, PROMPTLY, &["500", "next"]);
     assert_eq!((sandbox.api.next_count(), sandbox.runs()), (1, 0));
 }
@@ -108,13 +108,13 @@ fn next_answered_500_ends_the_process_at_once() {
 #[test]
 fn next_that_breaks_is_asked_again() {
     for (what, broken) in broken_nexts() {
-        let plan = Sandbox::of(COUNTING);
-        plan.api().push(broken.clone());
-        plan.api().push(event("first"));
-        plan.api().push(broken.clone());
-        plan.api().push(broken);
-        plan.api().push(event("second"));
-        let sandbox = Silent::start(plan);
+        let builder = Sandbox::of(COUNTING);
+        builder.api().push(broken.clone());
+        builder.api().push(event("first"));
+        builder.api().push(broken.clone());
+        builder.api().push(broken);
+        builder.api().push(event("second"));
+        let sandbox = Silent::start(builder);
         assert_eq!(
             sandbox.api.wait_answer("first").body,
             response_text("first"),
@@ -133,11 +133,11 @@ fn next_that_breaks_is_asked_again() {
 #[test]
 fn next_that_keeps_breaking_ends_the_process_after_a_few_tries() {
     for (what, broken) in broken_nexts() {
-        let plan = Sandbox::of(COUNTING);
+        let builder = Sandbox::of(COUNTING);
         for _ in 0..10_000 {
-            plan.api().push(broken.clone());
+            builder.api().push(broken.clone());
         }
-        let sandbox = Silent::start(plan);
+        let sandbox = Silent::start(builder);
         assert_gives_up(&sandbox.bootstrap, LIMIT, &["next"]);
         let (nexts, connections) = (sandbox.api.next_count(), sandbox.api.connection_count());
         assert!((2..=FEW).contains(&nexts), "{what}: {nexts} times");
@@ -148,10 +148,10 @@ fn next_that_keeps_breaking_ends_the_process_after_a_few_tries() {
 
 #[test]
 fn runtime_api_that_is_not_there_ends_the_process() {
-    let plan = Sandbox::of(COUNTING);
-    plan.api().vanish();
-    let address = plan.api().address();
-    let sandbox = Silent::start(plan);
+    let builder = Sandbox::of(COUNTING);
+    builder.api().shut_down();
+    let address = builder.api().address();
+    let sandbox = Silent::start(builder);
     assert_gives_up(&sandbox.bootstrap, LIMIT, &[&address, "refused"]);
 }
 
@@ -160,7 +160,7 @@ fn runtime_api_that_goes_away_ends_the_process() {
     let sandbox = Silent::counting();
     assert_eq!(sandbox.respond_to(event("before")), response_text("before"));
     sandbox.api.wait_parked();
-    sandbox.api.vanish();
+    sandbox.api.shut_down();
     assert_gives_up(&sandbox.bootstrap, LIMIT, &[&sandbox.api.address()]);
     assert_eq!(sandbox.runs(), 1);
 }
@@ -196,11 +196,11 @@ fn a_part_of_an_event_is_never_run() {
 #[test]
 fn events_that_keep_being_cut_off_end_the_process() {
     for (what, cut) in cut_nexts("cut") {
-        let plan = Sandbox::of(COUNTING);
+        let builder = Sandbox::of(COUNTING);
         for _ in 0..10_000 {
-            plan.api().push(cut.clone());
+            builder.api().push(cut.clone());
         }
-        let sandbox = Silent::start(plan);
+        let sandbox = Silent::start(builder);
         assert_gives_up(&sandbox.bootstrap, LIMIT, &["next"]);
         let nexts = sandbox.api.next_count();
         assert!((2..=FEW).contains(&nexts), "{what}: {nexts} times");
@@ -215,13 +215,14 @@ fn events_that_keep_being_cut_off_end_the_process() {
 /// Without a request id there is nothing to answer to.
 #[test]
 fn an_event_without_a_request_id_is_never_run() {
-    let plan = Sandbox::of(COUNTING);
-    plan.api().allow_violations();
+    let builder = Sandbox::of(COUNTING);
+    builder.api().allow_violations();
     for _ in 0..10_000 {
-        plan.api()
+        builder
+            .api()
             .push(event("nameless").without("Lambda-Runtime-Aws-Request-Id"));
     }
-    let sandbox = Silent::start(plan);
+    let sandbox = Silent::start(builder);
     assert_gives_up(&sandbox.bootstrap, LIMIT, &["next", "request-id"]);
     assert!(
         sandbox.api.next_count() <= FEW,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::deadline::check_all;
-use support::{Event, LIMIT, Plan, Sandbox, wait_until};
+use support::{Event, LIMIT, Sandbox, SandboxBuilder, wait_until};
 
 /// What bash itself would print, of a place that is none.
 const FORGED: &str = "echo \"$LAMBDA_TASK_ROOT/data.csv: line 12: x: unbound variable\" >&2";
@@ -33,8 +33,8 @@ fn fails(sandbox: &Sandbox, event: &str, message: &str, stack: &[&str]) {
 }
 
 fn in_isolation(script: &str, isolation: &str) -> Sandbox {
-    let plan = Sandbox::of(script);
-    plan.env("COSHELL_ISOLATION", isolation).start()
+    let builder = Sandbox::of(script);
+    builder.env("COSHELL_ISOLATION", isolation).start()
 }
 
 #[test]
@@ -156,24 +156,24 @@ fn of_a_pipeline_the_part_that_failed_is_named() {
     ];
     for isolation in ["restore", "subshell"] {
         for (function, message) in cases {
-            let plan = Sandbox::of(PIPELINES).handler(&format!("function.{function}"));
-            let sandbox = plan.env("COSHELL_ISOLATION", isolation).start();
+            let builder = Sandbox::of(PIPELINES).handler(&format!("function.{function}"));
+            let sandbox = builder.env("COSHELL_ISOLATION", isolation).start();
             let (_, place) = message.rsplit_once(" in ").expect("a place");
             fails(&sandbox, "x", message, &[place]);
             fails(&sandbox, "y", message, &[place]);
         }
         // Its text cannot be told for certain.
         for function in ["compound", "twice"] {
-            let plan = Sandbox::of(PIPELINES).handler(&format!("function.{function}"));
-            let sandbox = plan.env("COSHELL_ISOLATION", isolation).start();
+            let builder = Sandbox::of(PIPELINES).handler(&format!("function.{function}"));
+            let sandbox = builder.env("COSHELL_ISOLATION", isolation).start();
             let (first, _) = told(&sandbox, &sandbox.fail("x"));
             let wanted = "part 1 of 2 of a pipeline ended with status 1 in ";
             assert!(first.starts_with(wanted), "{first}");
         }
     }
-    let plan = Sandbox::of(PIPELINES).handler("function.substituted");
+    let builder = Sandbox::of(PIPELINES).handler("function.substituted");
     let (first, _) = {
-        let sandbox = plan.start();
+        let sandbox = builder.start();
         told(&sandbox, &sandbox.fail("x"))
     };
     assert!(
@@ -183,8 +183,8 @@ fn of_a_pipeline_the_part_that_failed_is_named() {
 }
 
 fn whole(text: &str) -> Sandbox {
-    let plan = Sandbox::empty().file("whole.sh", text);
-    plan.handler("whole.sh").event_as_argument().start()
+    let builder = Sandbox::empty().file("whole.sh", text);
+    builder.handler("whole.sh").event_as_argument().start()
 }
 
 #[test]
@@ -245,9 +245,9 @@ fn a_function_with_an_exit_trap_of_its_own_is_told_with_its_place() {
 }
 
 /// The first line of the answer to an event that is stopped when its handler has begun, and the stack.
-fn stop(plan: Plan) -> (String, Vec<String>) {
-    let sandbox = plan.env("COSHELL_DEADLINE_MARGIN_MS", "1000").start();
-    let event = Event::fresh("x").due_in(Duration::from_secs(3));
+fn stop(builder: SandboxBuilder) -> (String, Vec<String>) {
+    let sandbox = builder.env("COSHELL_DEADLINE_MARGIN_MS", "1000").start();
+    let event = Event::fresh("x").with_deadline_in(Duration::from_secs(3));
     let document = sandbox.invoke(event).error_document();
     wait_until(|| sandbox.task_root.exists("begun"), LIMIT);
     assert!(!sandbox.task_root.exists("went-on"));
@@ -278,20 +278,21 @@ fn a_handler_that_is_stopped_is_told_with_its_place_whatever_traps_it_sets() {
             let body = format!(
                 "deep() {{\n  {trap}\n  : >\"$LAMBDA_TASK_ROOT/begun\"\n  {command}\n  echo x >\"$LAMBDA_TASK_ROOT/went-on\"\n}}\n"
             );
-            let (plan, label, file, outer) = if *kind == "script" {
-                let plan = Sandbox::empty().file("whole.sh", format!("#!/bin/bash\n{body}deep\n"));
+            let (builder, label, file, outer) = if *kind == "script" {
+                let builder =
+                    Sandbox::empty().file("whole.sh", format!("#!/bin/bash\n{body}deep\n"));
                 (
-                    plan.handler("whole.sh").event_as_argument(),
+                    builder.handler("whole.sh").event_as_argument(),
                     "whole.sh",
                     "whole.sh",
                     "main (whole.sh:8)",
                 )
             } else {
-                let plan = Sandbox::of(&format!("{body}handler() {{\n  deep\n}}\n"));
-                let plan = plan.env("COSHELL_ISOLATION", kind);
-                (plan, "handler", "function.sh", "handler (function.sh:8)")
+                let builder = Sandbox::of(&format!("{body}handler() {{\n  deep\n}}\n"));
+                let builder = builder.env("COSHELL_ISOLATION", kind);
+                (builder, "handler", "function.sh", "handler (function.sh:8)")
             };
-            let (first, stack) = stop(plan);
+            let (first, stack) = stop(builder);
             let wanted = format!(
                 "{label} was stopped 1000 ms before its deadline during `{line}` in deep ({file}"
             );
@@ -327,9 +328,9 @@ fn a_handler_that_is_stopped_in_a_substitution_does_not_go_on_with_a_part_of_it(
 #[test]
 fn a_program_in_the_place_of_bash_is_ended_by_sigterm() {
     let perl = r#"exec perl -e '$SIG{$_} = sub { open F, ">", "$ENV{LAMBDA_TASK_ROOT}/cleaned"; print F @_; exit } for TERM, "NUM63", "RTMAX"; open F, ">", "$ENV{LAMBDA_TASK_ROOT}/begun"; close F; sleep 600'"#;
-    let plan = Sandbox::of(&format!("handler() {{ {perl}; }}"));
-    let sandbox = plan.env("COSHELL_DEADLINE_MARGIN_MS", "1000").start();
-    let event = Event::fresh("x").due_in(Duration::from_secs(3));
+    let builder = Sandbox::of(&format!("handler() {{ {perl}; }}"));
+    let sandbox = builder.env("COSHELL_DEADLINE_MARGIN_MS", "1000").start();
+    let event = Event::fresh("x").with_deadline_in(Duration::from_secs(3));
     sandbox.invoke(event).error_document();
     wait_until(|| sandbox.task_root.exists("cleaned"), LIMIT);
     assert_eq!(sandbox.task_root.read("cleaned"), "TERM");

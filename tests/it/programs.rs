@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use nix::sys::signal::Signal;
 
 use crate::init::fails;
-use support::{CONTEXT, Event, LIMIT, Plan, Process, Sandbox, excerpt, wait_until};
+use support::{CONTEXT, Event, LIMIT, Process, Sandbox, SandboxBuilder, excerpt, wait_until};
 
 const PYTHON: &str =
     "#!/usr/bin/env python3\nimport os, signal, sys, time\nexec(sys.stdin.read())\n";
@@ -18,17 +18,17 @@ const REPEATS_IN_PYTHON: &str = "#!/usr/bin/python3\nimport shutil, sys\nshutil.
 const REPEATS_IN_PERL: &str = "#!/usr/bin/perl\nlocal $/;\nprint <STDIN>;\n";
 
 /// A sandbox whose handler is the executable `name`.
-fn named(name: &str, content: impl AsRef<[u8]>) -> Plan {
+fn named(name: &str, content: impl AsRef<[u8]>) -> SandboxBuilder {
     Sandbox::empty().executable(name, content).handler(name)
 }
 
 /// Runs its event as Python.
-fn python() -> Plan {
+fn python() -> SandboxBuilder {
     named("python", PYTHON)
 }
 
 /// A program of this machine, as people build one.
-fn binary(name: &str, path: &str) -> Plan {
+fn binary(name: &str, path: &str) -> SandboxBuilder {
     named(name, fs::read(path).expect("a program of the system"))
 }
 
@@ -58,11 +58,11 @@ fn a_program_is_found_by_any_name_and_gets_its_event() {
         }
     }
     for handler in ["/bin/tool", "./bin/../bin/tool", "bin//tool"] {
-        let plan = Sandbox::empty().executable("bin/tool", &cat);
-        let sandbox = plan.handler(handler).start();
+        let builder = Sandbox::empty().executable("bin/tool", &cat);
+        let sandbox = builder.handler(handler).start();
         assert_eq!(sandbox.respond("x"), b"x", "{handler}");
-        let plan = Sandbox::empty().executable("bin/tool", &cat);
-        let sandbox = plan.handler("never.named").argument(handler).start();
+        let builder = Sandbox::empty().executable("bin/tool", &cat);
+        let sandbox = builder.handler("never.named").argument(handler).start();
         assert_eq!(sandbox.respond("x"), b"x", "{handler} as an argument");
     }
 }
@@ -70,8 +70,8 @@ fn a_program_is_found_by_any_name_and_gets_its_event() {
 #[test]
 fn the_name_of_an_executable_wins_over_a_function() {
     let function = "handler() { printf 'the function'; }\n";
-    let plan = Sandbox::of(function).executable("function.handler", REPEATS_IN_PERL);
-    assert_eq!(plan.start().respond("x"), b"x");
+    let builder = Sandbox::of(function).executable("function.handler", REPEATS_IN_PERL);
+    assert_eq!(builder.start().respond("x"), b"x");
 }
 
 #[test]
@@ -92,12 +92,12 @@ fn an_event_of_any_bytes_is_exact() {
         b"short".to_vec(),
         Vec::new(),
     ];
-    for plan in [
+    for builder in [
         binary("tool", "/bin/cat"),
         named("report.py", REPEATS_IN_PYTHON),
         named("report", REPEATS_IN_PERL),
     ] {
-        let sandbox = plan.env("COSHELL_TRAILING_NEWLINES", "keep").start();
+        let sandbox = builder.env("COSHELL_TRAILING_NEWLINES", "keep").start();
         for event in &events {
             let response = sandbox.respond(event);
             assert!(
@@ -117,22 +117,22 @@ fn newlines_at_the_end_of_a_response_are_dropped_unless_kept() {
         ("strip", b"a\n\0"),
         ("keep", b"a\n\0\n\n"),
     ] {
-        let plan = binary("tool", "/bin/cat").env("COSHELL_TRAILING_NEWLINES", setting);
-        assert_eq!(plan.start().respond("a\n\0\n\n"), response, "{setting}");
+        let builder = binary("tool", "/bin/cat").env("COSHELL_TRAILING_NEWLINES", setting);
+        assert_eq!(builder.start().respond("a\n\0\n\n"), response, "{setting}");
     }
 }
 
 #[test]
 fn the_only_argument_of_a_program_is_its_path() {
     let show = "import sys; sys.stdout.write(open('/proc/self/cmdline').read())";
-    let plan = named("bin/python", PYTHON);
-    let path = plan.task_root().path().join("bin/python");
-    let response = plan.start().respond(show);
+    let builder = named("bin/python", PYTHON);
+    let path = builder.task_root().path().join("bin/python");
+    let response = builder.start().respond(show);
     let words = format!("python3\0{}\0", path.display());
     assert_eq!(String::from_utf8_lossy(&response), words);
-    let plan = binary("bin/tool", "/bin/bash");
-    let path = plan.task_root().path().join("bin/tool");
-    let response = plan
+    let builder = binary("bin/tool", "/bin/bash");
+    let path = builder.task_root().path().join("bin/tool");
+    let response = builder
         .start()
         .respond("cat /proc/$$/cmdline; printf '%s' \"$#\"");
     let words = format!("{}\x000", path.display());
@@ -141,12 +141,12 @@ fn the_only_argument_of_a_program_is_its_path() {
 
 #[test]
 fn the_folder_of_a_program_is_the_task_root() {
-    let plan = named("bin/python", PYTHON);
-    let root = plan.task_root().path().to_string_lossy().into_owned();
+    let builder = named("bin/python", PYTHON);
+    let root = builder.task_root().path().to_string_lossy().into_owned();
     // Also when bootstrap is started elsewhere.
     let bootstrap = support::bootstrap_path();
     let elsewhere = ["bash", "-c", "cd / && exec \"$@\"", "bash", &bootstrap];
-    let sandbox = plan.program(&elsewhere).start();
+    let sandbox = builder.program(&elsewhere).start();
     let response = sandbox.respond("sys.stdout.write(os.getcwd()); os.chdir('/')");
     assert_eq!(String::from_utf8_lossy(&response), root);
     let response =
@@ -160,8 +160,8 @@ fn the_descriptors_of_a_program_are_the_standard_three() {
     let wrapper = "exec 5</dev/null 12<>/dev/null 62</dev/null 200</dev/null; exec \"$@\"";
     let bootstrap = support::bootstrap_path();
     let inheriting = python().program(&["bash", "-c", wrapper, "bash", &bootstrap]);
-    for plan in [python(), inheriting] {
-        let sandbox = plan.start();
+    for builder in [python(), inheriting] {
+        let sandbox = builder.start();
         for _ in 0..2 {
             assert_eq!(sandbox.respond(show), b"0 1 2");
         }
@@ -192,15 +192,15 @@ fn signals_and_the_process_group_are_as_a_program_expects_them() {
 fn context_variables_are_in_the_environment_and_those_that_were_not_sent_are_not() {
     let show = "grep -zaE '^(LAMBDA_RUNTIME_[A-Z]+_|_X_AMZN)' /proc/$$/environ | sort -z";
     let value = |header: &str| format!("{{\"of\": \"{header}\", \"it's\": \"$(id) \\\" \u{e9}\"}}");
-    let stale = |plan: Plan| {
+    let stale = |builder: SandboxBuilder| {
         let names = CONTEXT.iter().map(|(name, _)| *name);
-        names.fold(plan, |plan, name| plan.env(name, "stale"))
+        names.fold(builder, |builder, name| builder.env(name, "stale"))
     };
-    for plan in [
+    for builder in [
         binary("tool", "/bin/bash"),
         stale(binary("tool", "/bin/bash")),
     ] {
-        let sandbox = plan.start();
+        let sandbox = builder.start();
         for turn in 0..2 {
             let sent = CONTEXT
                 .iter()
@@ -208,7 +208,7 @@ fn context_variables_are_in_the_environment_and_those_that_were_not_sent_are_not
                     event.header(header, &value(header))
                 });
             let request_id = format!("sent-{turn}");
-            let response = sandbox.respond_to(sent.named(&request_id));
+            let response = sandbox.respond_to(sent.with_request_id(&request_id));
             let mut expected = CONTEXT.map(|(name, header)| format!("{name}={}\0", value(header)));
             expected[0] = format!("{}={request_id}\0", CONTEXT[0].0);
             expected.sort();
@@ -223,14 +223,14 @@ fn context_variables_are_in_the_environment_and_those_that_were_not_sent_are_not
 
 #[test]
 fn the_environment_is_passed_on_but_for_what_is_the_platforms() {
-    let plan = python()
+    let builder = python()
         .env("MINE", "a 'b'\n$(id) \\")
         .env("EMPTY", "")
         .env("BASH_ENV", "/no/such/file")
         .env("POSIXLY_CORRECT", "1")
         .env("_LAMBDA_TELEMETRY_LOG_FD", "5");
     let show = "sys.stdout.write('|'.join(os.environ.get(name, 'unset') for name in ['MINE', 'EMPTY', 'BASH_ENV', 'POSIXLY_CORRECT', '_LAMBDA_TELEMETRY_LOG_FD', '_HANDLER', 'AWS_REGION']))";
-    let response = plan.start().respond(show);
+    let response = builder.start().respond(show);
     assert_eq!(
         String::from_utf8_lossy(&response),
         "a 'b'\n$(id) \\||/no/such/file|1|unset|python|eu-central-1"
@@ -441,7 +441,7 @@ fn a_process_that_is_left_running_delays_no_answer_and_reaches_none() {
     sandbox.bootstrap.wait_log("late error\n");
     assert_eq!(sandbox.respond("print('third')"), b"third");
     let log = sandbox.bootstrap.final_log();
-    let ours = Process::own_lines(&log);
+    let ours = Process::bootstrap_lines(&log);
     assert_eq!(ours.len(), 1, "{log}");
     assert!(
         ours[0].starts_with("bootstrap: warn: process ")
@@ -485,8 +485,8 @@ print('answer')
         .file("legacy.sh", script)
         .handler("legacy.sh")
         .event_as_argument();
-    for plan in [whole, python()] {
-        let sandbox = plan.start();
+    for builder in [whole, python()] {
+        let sandbox = builder.start();
         let answer = sandbox.respond(chatty);
         assert!(
             String::from_utf8_lossy(&answer).contains("answer"),
@@ -508,10 +508,10 @@ fn a_file_that_is_not_executable_is_told_with_what_to_do() {
         ("bin/tool", &cat),
         ("report", b"#!/usr/bin/env python3\n"),
     ] {
-        let plan = Sandbox::empty().file(name, content).handler(name);
-        let path = plan.task_root().path().join(name).display().to_string();
+        let builder = Sandbox::empty().file(name, content).handler(name);
+        let path = builder.task_root().path().join(name).display().to_string();
         let hint = format!("chmod +x {path}");
-        fails(plan, "Runtime.HandlerFileNotExecutable", &[name, &hint]);
+        fails(builder, "Runtime.HandlerFileNotExecutable", &[name, &hint]);
     }
 }
 
@@ -525,9 +525,9 @@ fn an_interpreter_that_is_not_there_is_told() {
         "#!/bin/env no-such-program",
     ] {
         println!("the case: {first}");
-        let plan = named("report.py", format!("{first}\nprint('on')\n"));
+        let builder = named("report.py", format!("{first}\nprint('on')\n"));
         let parts = ["report.py", first.trim_start_matches(['#', '!', ' '])];
-        fails(plan, "Runtime.InterpreterNotFound", &parts);
+        fails(builder, "Runtime.InterpreterNotFound", &parts);
     }
     // What env itself makes of its line is not guessed.
     for first in [
@@ -563,8 +563,12 @@ fn line_ends_of_windows_in_the_first_line_are_told() {
         "#!/usr/bin/env python3\r\nprint('on')\r\n",
         "#!/usr/bin/python3\r\nprint('on')\n",
     ] {
-        let plan = named("report.py", text);
-        fails(plan, "Runtime.HandlerFileLineEnds", &["report.py", "CR LF"]);
+        let builder = named("report.py", text);
+        fails(
+            builder,
+            "Runtime.HandlerFileLineEnds",
+            &["report.py", "CR LF"],
+        );
     }
 }
 
@@ -576,14 +580,14 @@ fn an_option_that_bash_cannot_have_is_told() {
         ("#!/usr/bin/env -S bash --debugger", "--debugger"),
         ("#!/bin/sh -n", "-n"),
     ] {
-        let plan = named("report.sh", format!("{first}\necho on\n"));
-        fails(plan, "Runtime.UnsupportedOption", &["report.sh", option]);
+        let builder = named("report.sh", format!("{first}\necho on\n"));
+        fails(builder, "Runtime.UnsupportedOption", &["report.sh", option]);
     }
 }
 
 #[test]
 fn a_name_that_is_no_file_is_told() {
-    let plan = || Sandbox::empty().file("bin/tool", "").file("lib.d/tool", "");
+    let builder = || Sandbox::empty().file("bin/tool", "").file("lib.d/tool", "");
     let malformed = "Runtime.MalformedHandlerName";
     for (handler, error_type) in [
         ("bin", malformed),
@@ -596,7 +600,7 @@ fn a_name_that_is_no_file_is_told() {
         ("report.py", "Runtime.ImportModuleError"),
     ] {
         println!("the case: {handler}");
-        fails(plan().handler(handler), error_type, &[handler]);
+        fails(builder().handler(handler), error_type, &[handler]);
     }
 }
 
@@ -640,6 +644,6 @@ fn a_program_that_is_gone_is_told_and_started_when_it_is_back() {
             assert_eq!(sandbox.respond("print('on')"), b"on");
         }
         sandbox.bootstrap.signal(Signal::SIGTERM);
-        sandbox.bootstrap.wait_end(LIMIT);
+        sandbox.bootstrap.wait_clean_exit(LIMIT);
     }
 }

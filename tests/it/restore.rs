@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use crate::deadline::check_all;
-use support::{Event, LIMIT, Plan, Sandbox, children, wait_until};
+use support::{Event, LIMIT, Sandbox, SandboxBuilder, children, wait_until};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -21,11 +21,11 @@ fn ask(sandbox: &Sandbox, event: &str) -> String {
 /// The three in which no event sees anything of those before; the first by default.
 const SEPARATE: [Option<&str>; 4] = [None, Some("restore"), Some("subshell"), Some("process")];
 
-fn isolated(isolation: Option<&str>, script: &str) -> Plan {
-    let plan = Sandbox::of(script);
+fn isolated(isolation: Option<&str>, script: &str) -> SandboxBuilder {
+    let builder = Sandbox::of(script);
     match isolation {
-        Some(isolation) => plan.env("COSHELL_ISOLATION", isolation),
-        None => plan,
+        Some(isolation) => builder.env("COSHELL_ISOLATION", isolation),
+        None => builder,
     }
 }
 

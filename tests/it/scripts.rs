@@ -15,8 +15,8 @@ use nix::sys::signal::Signal;
 
 use crate::init::{HEALTHY, fails};
 use support::{
-    CONTEXT, Event, Gate, Plan, Reply, Sandbox, TaskRoot, excerpt, lambda_environment,
-    repository_file,
+    CONTEXT, Event, Gate, Reply, Sandbox, SandboxBuilder, TaskRoot, excerpt, repository_file,
+    set_lambda_environment,
 };
 
 const SCRIPTS: &str = "tests/fixtures/scripts";
@@ -27,24 +27,26 @@ const EVENTS: [&str; 2] = [
 
 /// A sandbox whose handler is the file `name`, with temporary files out of the way, responses in exact bytes, and the
 /// event as an argument, too.
-fn named(name: &str, text: impl AsRef<[u8]>) -> Plan {
-    let plan = Sandbox::empty()
+fn named(name: &str, text: impl AsRef<[u8]>) -> SandboxBuilder {
+    let builder = Sandbox::empty()
         .handler(name)
         .file(name, text)
         .file("tmp/here", "");
-    let temporary = path_of(&plan, "tmp");
-    plan.env("TMPDIR", temporary)
+    let temporary = path_of(&builder, "tmp");
+    builder
+        .env("TMPDIR", temporary)
         .env("COSHELL_TRAILING_NEWLINES", "keep")
         .event_as_argument()
 }
 
 /// As [`named`], for a script whose name is of no interest.
-fn script(text: impl AsRef<[u8]>) -> Plan {
+fn script(text: impl AsRef<[u8]>) -> SandboxBuilder {
     named("legacy.sh", text)
 }
 
-fn path_of(plan: &Plan, name: &str) -> String {
-    plan.task_root()
+fn path_of(builder: &SandboxBuilder, name: &str) -> String {
+    builder
+        .task_root()
         .path()
         .join(name)
         .to_string_lossy()
@@ -53,14 +55,19 @@ fn path_of(plan: &Plan, name: &str) -> String {
 
 /// What bash makes of the script `name` of `plan`, started as its first line says, with more in its environment.
 #[track_caller]
-fn directly(plan: &Plan, name: &str, event: &str, environment: &[(&str, &str)]) -> Output {
+fn directly(
+    builder: &SandboxBuilder,
+    name: &str,
+    event: &str,
+    environment: &[(&str, &str)],
+) -> Output {
     let bash = std::env::var("COSHELL_TEST_BASH").unwrap_or_else(|_| "bash".to_owned());
-    let text = fs::read(plan.task_root().path().join(name)).expect("the script");
+    let text = fs::read(builder.task_root().path().join(name)).expect("the script");
     let mut command = Command::new(bash);
-    lambda_environment(&mut command, plan.task_root().path());
+    set_lambda_environment(&mut command, builder.task_root().path());
     command
         .env("_HANDLER", name)
-        .env("TMPDIR", path_of(plan, "tmp"))
+        .env("TMPDIR", path_of(builder, "tmp"))
         .env("COSHELL_TRAILING_NEWLINES", "keep")
         .env("COSHELL_EVENT", "both")
         .envs(environment.iter().copied());
@@ -68,7 +75,7 @@ fn directly(plan: &Plan, name: &str, event: &str, environment: &[(&str, &str)]) 
     let stdin = File::open(beside.write("event", event)).expect("the event");
     command
         .args(options(&text))
-        .arg(path_of(plan, name))
+        .arg(path_of(builder, name))
         .arg(event.trim_end_matches('\n'))
         .stdin(stdin)
         .process_group(0);
@@ -121,15 +128,15 @@ fn tells_status(message: &str, status: i32) -> bool {
 /// What is wrong with one fixture. Each event comes twice, to see that nothing is carried over.
 fn complaints(fixture: &PathBuf) -> Vec<String> {
     let name = file_name(fixture);
-    let mut plan = named(&name, fs::read(fixture).expect("a fixture"));
+    let mut builder = named(&name, fs::read(fixture).expect("a fixture"));
     for sourced in files(&format!("{SCRIPTS}/sourced")) {
-        plan = plan.file(&file_name(&sourced), fs::read(&sourced).expect("a fixture"));
+        builder = builder.file(&file_name(&sourced), fs::read(&sourced).expect("a fixture"));
     }
     let expected: Vec<_> = EVENTS
         .iter()
-        .map(|event| directly(&plan, &name, event, &[]))
+        .map(|event| directly(&builder, &name, event, &[]))
         .collect();
-    let sandbox = plan.start();
+    let sandbox = builder.start();
     let (mut wrong, mut log) = (Vec::new(), String::new());
     for (event, expected) in EVENTS.iter().zip(&expected) {
         for turn in 1..=2 {
@@ -220,9 +227,9 @@ fn a_script_is_found_by_any_name() {
         "it's.bash",
         "a.b.c",
     ] {
-        let plan = named(name, "printf '%s' \"$0\"\n");
-        let expected = path_of(&plan, name);
-        let sandbox = plan.start();
+        let builder = named(name, "printf '%s' \"$0\"\n");
+        let expected = path_of(&builder, name);
+        let sandbox = builder.start();
         assert_eq!(String::from_utf8_lossy(&sandbox.respond("x")), expected);
     }
 }
@@ -254,14 +261,14 @@ fn a_script_sees_itself_and_the_event_as_under_bash() {
         "#! /bin/sh -f",
         "#!/usr/bin/env bash",
     ] {
-        let plan = script(format!("{first}{SHOWS_ITSELF}"));
+        let builder = script(format!("{first}{SHOWS_ITSELF}"));
         let (path, root) = (
-            path_of(&plan, "legacy.sh"),
-            plan.task_root().path().to_path_buf(),
+            path_of(&builder, "legacy.sh"),
+            builder.task_root().path().to_path_buf(),
         );
-        let expected = directly(&plan, "legacy.sh", event, &[]).stdout;
+        let expected = directly(&builder, "legacy.sh", event, &[]).stdout;
         let expected = String::from_utf8_lossy(&expected);
-        let sandbox = plan.start();
+        let sandbox = builder.start();
         let got = sandbox.respond(event);
         assert_eq!(String::from_utf8_lossy(&got), expected, "{first}");
         let root = root.display();
@@ -342,7 +349,7 @@ fn context_variables_are_exported_and_those_that_were_not_sent_are_unset() {
                 });
             // The request id is a part of paths.
             let (request_id, bare) = (format!("sent-{turn}"), format!("bare-{turn}"));
-            let response = sandbox.respond_to(sent.named(&request_id));
+            let response = sandbox.respond_to(sent.with_request_id(&request_id));
             let others = CONTEXT[1..].iter().map(|(_, header)| value(header));
             let shown = std::iter::once(request_id).chain(others);
             let shown: Vec<_> = shown.map(|value| format!("{value} {value}")).collect();
@@ -452,8 +459,8 @@ fn a_syntax_error_is_an_init_error_that_names_its_line() {
             ("for x in 1; do echo; done done\n", "line 2"),
         ] {
             println!("the case: {first} {text:?}");
-            let plan = script(format!("{first}\n{text}"));
-            let failed = fails(plan, "Runtime.UserCodeSyntaxError", &["legacy.sh", line]);
+            let builder = script(format!("{first}\n{text}"));
+            let failed = fails(builder, "Runtime.UserCodeSyntaxError", &["legacy.sh", line]);
             assert!(
                 !failed.log.contains("\na\n"),
                 "nothing of it was run: {}",
@@ -477,8 +484,12 @@ fn what_lies_behind_the_end_of_a_script_is_no_syntax_error() {
 
 #[test]
 fn line_ends_of_windows_are_told_for_scripts() {
-    let plan = script("#!/bin/bash\r\necho on\r\n");
-    fails(plan, "Runtime.HandlerFileLineEnds", &["legacy.sh", "CR LF"]);
+    let builder = script("#!/bin/bash\r\necho on\r\n");
+    fails(
+        builder,
+        "Runtime.HandlerFileLineEnds",
+        &["legacy.sh", "CR LF"],
+    );
 }
 
 #[test]
@@ -525,9 +536,9 @@ fn a_command_that_fails_under_errexit_is_named_with_its_function() {
     ] {
         let text =
             format!("{first}\nlooks() {{\n  grep -q needle /dev/null\n}}\nlooks\necho never\n");
-        let plan = script(text);
-        let path = path_of(&plan, "legacy.sh");
-        let sandbox = plan.start();
+        let builder = script(text);
+        let path = path_of(&builder, "legacy.sh");
+        let sandbox = builder.start();
         for _ in 0..2 {
             let document = sandbox.fail("x");
             let message = document["errorMessage"].as_str().expect("a message");
@@ -556,9 +567,9 @@ if [[ $1 == leave ]]; then
 fi
 echo "answer to $1"
 "#;
-    let plan = script(text);
-    plan.task_root().fifo("gate");
-    let sandbox = plan.start();
+    let builder = script(text);
+    builder.task_root().fifo("gate");
+    let sandbox = builder.start();
     assert_eq!(sandbox.respond("leave"), b"answer to leave\n");
     sandbox.bootstrap.wait_log("outlives its invocation");
     assert_eq!(sandbox.respond("second"), b"answer to second\n");
@@ -611,16 +622,16 @@ echo "$(umask) $SHLVL $BASH_SUBSHELL $LINENO"
 #[test]
 fn nothing_of_ours_is_visible_in_a_script() {
     for first in ["", "#!/bin/bash -u", "#!/bin/sh", "#! /bin/sh -e"] {
-        let plan = script(format!("{first}{LISTS}"));
-        let address = plan.api().address();
+        let builder = script(format!("{first}{LISTS}"));
+        let address = builder.api().address();
         let environment = [
             ("LAMBDA_RUNTIME_AWS_REQUEST_ID", "the-id"),
             ("AWS_LAMBDA_RUNTIME_API", &address),
             ("COSHELL_TEST_PROCESS", ""),
         ];
-        let expected = directly(&plan, "legacy.sh", "x", &environment);
+        let expected = directly(&builder, "legacy.sh", "x", &environment);
         assert!(expected.status.success(), "{expected:?}");
-        let got = plan.start().respond_to(Event::bare("the-id", "x"));
+        let got = builder.start().respond_to(Event::bare("the-id", "x"));
         let (expected, got) = (
             String::from_utf8_lossy(&expected.stdout),
             String::from_utf8_lossy(&got),
@@ -659,16 +670,16 @@ bash -c 'echo "${sourced-}"'
             Some(""),
         ] {
             println!("the case: {first} {setting:?}");
-            let plan = script(format!("{first}{shows}")).file("env.sh", sourced);
+            let builder = script(format!("{first}{shows}")).file("env.sh", sourced);
             let environment: Vec<_> = setting
                 .map(|setting| ("BASH_ENV", setting))
                 .into_iter()
                 .collect();
-            let expected = directly(&plan, "legacy.sh", "x", &environment).stdout;
-            let plan = environment
+            let expected = directly(&builder, "legacy.sh", "x", &environment).stdout;
+            let builder = environment
                 .iter()
-                .fold(plan, |plan, (name, value)| plan.env(name, value));
-            let got = plan.start().respond("x");
+                .fold(builder, |builder, (name, value)| builder.env(name, value));
+            let got = builder.start().respond("x");
             assert_eq!(
                 String::from_utf8_lossy(&got),
                 String::from_utf8_lossy(&expected)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use support::{HttpReply, LIMIT, Served, wait_until};
+use support::{Emulator, HttpReply, LIMIT, wait_until};
 
 const EVENT: [(&str, &str); 1] = [("X-Amz-Invocation-Type", "Event")];
 
@@ -30,18 +30,18 @@ handler() {
   read -r _ <"$LAMBDA_TASK_ROOT/gate of $1"
   echo "$LAMBDA_RUNTIME_AWS_REQUEST_ID $1" >>"$LAMBDA_TASK_ROOT/ran"
 }"#;
-    let served = Served::of(script).start();
+    let emulator = Emulator::of(script).start();
     let events = ["first", "second", "third"];
     for event in events {
-        served.task_root.fifo(&format!("gate of {event}"));
+        emulator.task_root.fifo(&format!("gate of {event}"));
     }
-    let request_ids = events.map(|event| accepted(&served.call_with(&EVENT, event)));
-    assert_eq!(served.task_root.read("ran"), "");
+    let request_ids = events.map(|event| accepted(&emulator.call_with_headers(&EVENT, event)));
+    assert_eq!(emulator.task_root.read("ran"), "");
     for event in events {
-        served.task_root.release(&format!("gate of {event}"));
+        emulator.task_root.release(&format!("gate of {event}"));
     }
-    served.wait_count("\nREPORT ", 3);
-    let ran = served.task_root.read("ran");
+    emulator.wait_log_count("\nREPORT ", 3);
+    let ran = emulator.task_root.read("ran");
     let ran: BTreeSet<_> = ran.lines().map(ToOwned::to_owned).collect();
     let expected = request_ids.iter().zip(events);
     let expected = expected.map(|(request_id, event)| format!("{request_id} {event}"));
@@ -50,39 +50,39 @@ handler() {
 
 #[test]
 fn event_that_fails_is_tried_three_times_and_told_of() {
-    let served = Served::of(NOTES).option("--retry-delay", "0.05").start();
-    let request_id = accepted(&served.call_with(&EVENT, "note 9"));
+    let emulator = Emulator::of(NOTES).option("--retry-delay", "0.05").start();
+    let request_id = accepted(&emulator.call_with_headers(&EVENT, "note 9"));
     let dropped = format!("coshell: event {request_id} has failed 3 times, and is dropped\n");
-    served.process.wait_log(&dropped);
+    emulator.process.wait_log(&dropped);
     let ids = format!("{request_id}\n").repeat(3);
-    assert_eq!(served.task_root.read("note"), ids);
-    let said = served.stderr();
+    assert_eq!(emulator.task_root.read("note"), ids);
+    let said = emulator.stderr();
     let (_, said) = said.split_once('\n').expect("the greeting");
     let expected = format!(
         "coshell: event {request_id} has failed, attempt 2 of 3 comes in 50ms\n\
          coshell: event {request_id} has failed, attempt 3 of 3 comes in 100ms\n{dropped}"
     );
     assert_eq!(said, expected);
-    served.wait_count(&format!("START RequestId: {request_id} "), 3);
+    emulator.wait_log_count(&format!("START RequestId: {request_id} "), 3);
 }
 
 #[test]
 fn success_ends_the_attempts() {
-    let served = Served::of(NOTES).option("--retry-delay", "0.05").start();
-    let never = accepted(&served.call_with(&EVENT, "never 0"));
-    let once = accepted(&served.call_with(&EVENT, "once 1"));
-    let twice = accepted(&served.call_with(&EVENT, "twice 2"));
+    let emulator = Emulator::of(NOTES).option("--retry-delay", "0.05").start();
+    let never = accepted(&emulator.call_with_headers(&EVENT, "never 0"));
+    let once = accepted(&emulator.call_with_headers(&EVENT, "once 1"));
+    let twice = accepted(&emulator.call_with_headers(&EVENT, "twice 2"));
     // This one takes as long as any could.
-    let always = accepted(&served.call_with(&EVENT, "always 3"));
-    served
+    let always = accepted(&emulator.call_with_headers(&EVENT, "always 3"));
+    emulator
         .process
         .wait_log(&format!("{always} has failed 3 times"));
     let attempts = || {
         let names = ["never", "once", "twice", "always"];
-        names.map(|name| served.task_root.read(name).lines().count())
+        names.map(|name| emulator.task_root.read(name).lines().count())
     };
     wait_until(|| attempts() == [1, 2, 3, 3], LIMIT);
-    let said = served.stderr();
+    let said = emulator.stderr();
     assert_eq!(said.matches(&never).count(), 0, "{said}");
     assert_eq!(said.matches(&once).count(), 1, "{said}");
     assert_eq!(said.matches(&twice).count(), 2, "{said}");
@@ -102,14 +102,17 @@ handler() {
     kill) kill -9 "$PPID"; sleep 600 ;;
   esac
 }"#;
-    let plan = Served::of(script).option("--retry-delay", "0.01");
-    let served = plan.option("--timeout", "1").start();
+    let builder = Emulator::of(script).option("--retry-delay", "0.01");
+    let emulator = builder.option("--timeout", "1").start();
     for event in ["hang", "kill"] {
-        let request_id = accepted(&served.call_with(&EVENT, event));
-        served.wait_count(&format!("\nREPORT RequestId: {request_id}"), 2);
-        assert_eq!(served.task_root.read(event), format!("{event}\n{event}\n"));
+        let request_id = accepted(&emulator.call_with_headers(&EVENT, event));
+        emulator.wait_log_count(&format!("\nREPORT RequestId: {request_id}"), 2);
+        assert_eq!(
+            emulator.task_root.read(event),
+            format!("{event}\n{event}\n")
+        );
     }
-    let said = served.stderr();
+    let said = emulator.stderr();
     assert_eq!(
         said.matches("attempt 2 of 3 comes in 10ms").count(),
         2,
@@ -120,11 +123,11 @@ handler() {
 
 #[test]
 fn event_that_waits_for_its_next_attempt_is_told_of_at_the_end() {
-    let served = Served::of(NOTES).option("--retry-delay", "600").start();
-    accepted(&served.call_with(&EVENT, "note 9"));
-    served.process.wait_log("attempt 2 of 3 comes in 600s\n");
-    assert_eq!(served.respond("other 0"), b"");
-    let log = served.end();
+    let emulator = Emulator::of(NOTES).option("--retry-delay", "600").start();
+    accepted(&emulator.call_with_headers(&EVENT, "note 9"));
+    emulator.process.wait_log("attempt 2 of 3 comes in 600s\n");
+    assert_eq!(emulator.respond("other 0"), b"");
+    let log = emulator.stop();
     let told = "coshell: events of type Event that are not done with, and are dropped: 1\n";
     assert!(log.contains(told), "{log}");
 }

@@ -1,7 +1,7 @@
 //! Every fault that `coshell serve --fault` plays: what the caller gets, what bootstrap says, and that it goes on.
 
-use support::served::{INVOCATIONS, Plan, coshell, error_type};
-use support::{LIMIT, Process, Served, TaskRoot};
+use support::emulator::{EmulatorBuilder, INVOCATIONS, coshell, error_type};
+use support::{Emulator, LIMIT, Process, TaskRoot};
 
 /// What becomes of the invocation that meets a fault.
 enum Meets {
@@ -82,20 +82,20 @@ const CASES: [Case; 9] = [
 /// Says how often it has run in its sandbox, where nothing is put back.
 const COUNTS: &str = "handler() { count=$((${count-0} + 1)); printf '%s: %s' \"$count\" \"$1\"; }";
 
-fn counting() -> Plan {
-    Served::of(COUNTS).option("--env", "COSHELL_ISOLATION=none")
+fn counting() -> EmulatorBuilder {
+    Emulator::of(COUNTS).option("--env", "COSHELL_ISOLATION=none")
 }
 
 #[test]
 fn every_fault_is_survived_and_played_once() {
     for case in CASES {
         println!("the case: {}", case.fault);
-        let served = counting().option("--fault", case.fault).start();
+        let emulator = counting().option("--fault", case.fault).start();
         let event = "an event that is long enough to be cut in its middle";
-        let reply = served.call(event);
+        let reply = emulator.call(event);
         let met = match case.caller {
             Meets::Response(count) => {
-                let response = served.response_of(reply);
+                let response = emulator.expect_response(reply);
                 assert_eq!(
                     String::from_utf8_lossy(&response),
                     format!("{count}: {event}")
@@ -103,7 +103,7 @@ fn every_fault_is_survived_and_played_once() {
                 count
             }
             Meets::Error(expected) => {
-                served.document_of(&reply);
+                emulator.expect_error(&reply);
                 assert_eq!(error_type(&reply.body), expected);
                 1
             }
@@ -112,12 +112,12 @@ fn every_fault_is_survived_and_played_once() {
         let is_new = case.ends && case.fault.starts_with("answer");
         let before = if is_new { 0 } else { met };
         for count in 1..=3 {
-            let text = served.text("after");
+            let text = emulator.respond_text("after");
             assert_eq!(text, format!("{}: after", before + count));
         }
-        served.wait_count("\nREPORT ", 4);
-        let log = served.end();
-        let own = Process::own_lines(&log);
+        emulator.wait_log_count("\nREPORT ", 4);
+        let log = emulator.stop();
+        let own = Process::bootstrap_lines(&log);
         let expected = usize::from(!case.logged.is_empty());
         assert_eq!(own.len(), expected, "{log}");
         assert!(
@@ -144,10 +144,10 @@ fn status_of_next_is_told() {
             "answered 500: ServiceError: Internal service error",
         ),
     ] {
-        let served = Served::of(COUNTS).option("--fault", fault).start();
-        served.process.wait_log(told);
-        served.process.wait_log("INIT_REPORT Init Duration: ");
-        served
+        let emulator = Emulator::of(COUNTS).option("--fault", fault).start();
+        emulator.process.wait_log(told);
+        emulator.process.wait_log("INIT_REPORT Init Duration: ");
+        emulator
             .process
             .wait_log("\tPhase: init\tStatus: error\tError Type: Runtime.ExitError\t\n");
     }
@@ -155,28 +155,28 @@ fn status_of_next_is_told() {
 
 #[test]
 fn faults_that_are_asked_for_twice_are_played_twice_and_in_order() {
-    let plan = counting().option("--fault", "answer-too-large");
-    let plan = plan
+    let builder = counting().option("--fault", "answer-too-large");
+    let builder = builder
         .option("--fault", "answer-mode")
         .option("--fault", "answer-too-large");
-    let served = plan.start();
-    let types = [(); 3].map(|()| error_type(&served.call("{}").body));
+    let emulator = builder.start();
+    let types = [(); 3].map(|()| error_type(&emulator.call("{}").body));
     let expected = [
         "Function.ResponseSizeTooLarge",
         "Runtime.InvalidResponseModeHeader",
         "Function.ResponseSizeTooLarge",
     ];
     assert_eq!(types, expected);
-    assert_eq!(served.text("on"), "4: on");
+    assert_eq!(emulator.respond_text("on"), "4: on");
 }
 
 /// An error of the handler's meets the same as a response.
 #[test]
 fn errors_meet_the_faults_of_answers_too() {
-    let served = Served::of("handler() { false; }").option("--fault", "answer-late");
-    let served = served.start();
-    assert_eq!(error_type(&served.call("{}").body), "Sandbox.Timedout");
-    let next = served.request("POST", INVOCATIONS, &[], "{}");
+    let emulator = Emulator::of("handler() { false; }").option("--fault", "answer-late");
+    let emulator = emulator.start();
+    assert_eq!(error_type(&emulator.call("{}").body), "Sandbox.Timedout");
+    let next = emulator.request("POST", INVOCATIONS, &[], "{}");
     assert_eq!(error_type(&next.body), "Function.CommandFailed");
 }
 
@@ -196,6 +196,8 @@ fn cases_here_are_the_faults_that_the_help_lists() {
         .filter_map(|entry| entry.split(':').next())
         .collect();
     assert_eq!(listed, CASES.map(|case| case.fault));
-    let (status, said) = Served::of(COUNTS).option("--fault", "none").refusal();
+    let (status, said) = Emulator::of(COUNTS)
+        .option("--fault", "none")
+        .expect_start_failure();
     assert_eq!(status, 2, "{said}");
 }

@@ -7,29 +7,29 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 
 use support::coshell_path;
-use support::served::{Plan, coshell};
-use support::{LIMIT, Process, Served, TaskRoot, bootstrap_path, own_address, wait_until};
+use support::emulator::{EmulatorBuilder, coshell};
+use support::{Emulator, LIMIT, Process, TaskRoot, bootstrap_path, unique_address, wait_until};
 
 /// Prints the variables that its event names, `-` for those that are not set.
 const PRINTS: &str =
     "handler() { local name; for name in $1; do printf '%s;' \"${!name--}\"; done; }";
 
 #[track_caller]
-fn assert_variables(plan: Plan, expected: &[(&str, &str)]) {
-    let served = plan.start();
+fn assert_variables(builder: EmulatorBuilder, expected: &[(&str, &str)]) {
+    let emulator = builder.start();
     let names: Vec<_> = expected.iter().map(|(name, _)| *name).collect();
     let values: Vec<_> = expected.iter().map(|(_, value)| *value).collect();
     let values = values.join(";") + ";";
-    assert_eq!(served.text(names.join(" ")), values, "{names:?}");
+    assert_eq!(emulator.respond_text(names.join(" ")), values, "{names:?}");
 }
 
 #[test]
 fn variables_are_those_of_lambda() {
-    let plan = Served::of(PRINTS)
+    let builder = Emulator::of(PRINTS)
         .env("AWS_EXECUTION_ENV", "x")
         .env("_X_AMZN_TRACE_ID", "x")
         .env("HOME", "/home/somebody");
-    let task_root = plan.task_root.path().to_string_lossy().into_owned();
+    let task_root = builder.task_root.path().to_string_lossy().into_owned();
     let libraries = format!(
         "/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:{task_root}:{task_root}/lib:/opt/lib"
     );
@@ -53,12 +53,12 @@ fn variables_are_those_of_lambda() {
         ("AWS_LAMBDA_MAX_CONCURRENCY", "-"),
         ("PWD", task_root.as_str()),
     ];
-    assert_variables(plan, &expected);
+    assert_variables(builder, &expected);
 }
 
 #[test]
 fn variables_of_awss_emulator_describe_the_function() {
-    let plan = Served::of(PRINTS)
+    let builder = Emulator::of(PRINTS)
         .env("AWS_LAMBDA_FUNCTION_NAME", "mine")
         .env("AWS_LAMBDA_FUNCTION_VERSION", "3")
         .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")
@@ -76,9 +76,10 @@ fn variables_of_awss_emulator_describe_the_function() {
             "arn:aws:lambda:eu-north-1:012345678912:function:mine",
         ),
     ];
-    assert_variables(plan, &expected);
-    let plan = Served::of("handler() { sleep 600; }").env("AWS_LAMBDA_FUNCTION_TIMEOUT", "0.3");
-    let document = plan.start().fail("{}");
+    assert_variables(builder, &expected);
+    let builder =
+        Emulator::of("handler() { sleep 600; }").env("AWS_LAMBDA_FUNCTION_TIMEOUT", "0.3");
+    let document = builder.start().fail("{}");
     assert!(
         document
             .to_string()
@@ -89,15 +90,15 @@ fn variables_of_awss_emulator_describe_the_function() {
 
 #[test]
 fn variables_come_from_options_and_files() {
-    let plan = Served::of(PRINTS)
+    let builder = Emulator::of(PRINTS)
         .env("STAGE", "outside")
         .env("KEPT", "kept");
     let file = "# a comment\nSTAGE=file\nTABLE='of orders'\nMONEY=pa$word # no comment\r\n\nEMPTY=\nKEPT\n";
-    let first = plan.task_root.write("first.env", file);
-    let second = plan.task_root.write("second.env", "TABLE=\"second\"\n");
+    let first = builder.task_root.write("first.env", file);
+    let second = builder.task_root.write("second.env", "TABLE=\"second\"\n");
     let dotenv = "export REGION=\"a b\" # a comment\nCOPY=${REGION}!\n";
-    let dotenv = plan.task_root.write("third.env", dotenv);
-    let plan = plan
+    let dotenv = builder.task_root.write("third.env", dotenv);
+    let builder = builder
         .option("--env-file", &first.to_string_lossy())
         .option("--env-file", &second.to_string_lossy())
         .option("--dotenv", &dotenv.to_string_lossy())
@@ -113,12 +114,14 @@ fn variables_come_from_options_and_files() {
         ("KEPT", "kept"),
         ("_HANDLER", "function.handler"),
     ];
-    assert_variables(plan, &expected);
-    let plan = Served::of(PRINTS).option("--env-file", "/no/such/file");
-    let (status, said) = plan.refusal();
+    assert_variables(builder, &expected);
+    let builder = Emulator::of(PRINTS).option("--env-file", "/no/such/file");
+    let (status, said) = builder.expect_start_failure();
     let expected = "coshell: cannot read variables from /no/such/file: No such file or directory";
     assert!(status == 2 && said.contains(expected), "{said}");
-    let (status, said) = Served::of(PRINTS).option("--env", "STAGE").refusal();
+    let (status, said) = Emulator::of(PRINTS)
+        .option("--env", "STAGE")
+        .expect_start_failure();
     assert!(
         status == 2 && said.contains("expected NAME=VALUE"),
         "{said}"
@@ -144,9 +147,11 @@ fn line_that_says_no_variable_is_told_with_its_place() {
             "line 2: cannot make sense of \"d e\"",
         ),
     ] {
-        let plan = Served::of(PRINTS);
-        let path = plan.task_root.write("variables", file);
-        let (status, all) = plan.option(option, &path.to_string_lossy()).refusal();
+        let builder = Emulator::of(PRINTS);
+        let path = builder.task_root.write("variables", file);
+        let (status, all) = builder
+            .option(option, &path.to_string_lossy())
+            .expect_start_failure();
         assert!(status == 2 && all.contains(said), "{said}: {all}");
         assert!(all.contains("/variables: "), "{all}");
     }
@@ -154,7 +159,7 @@ fn line_that_says_no_variable_is_told_with_its_place() {
 
 #[test]
 fn path_that_invokes_nothing_is_told_with_the_one_that_does() {
-    let served = Served::of("handler() { echo hi; }").start();
+    let emulator = Emulator::of("handler() { echo hi; }").start();
     for (path, said) in [
         (
             "/2015-03-31/function/function/invocations",
@@ -162,32 +167,36 @@ fn path_that_invokes_nothing_is_told_with_the_one_that_does() {
         ),
         ("/", "the function is invoked at /2015-03-31/functions/"),
     ] {
-        let reply = served.request("POST", path, &[], "x");
+        let reply = emulator.request("POST", path, &[], "x");
         let body = String::from_utf8_lossy(&reply.body);
         assert_eq!(reply.status, 404, "{body}");
         assert!(body.contains(said), "{body}");
         let line = format!("coshell: cannot answer POST {path:?}: there is no such path\n");
-        served.process.wait_log(&line);
+        emulator.process.wait_log(&line);
     }
 }
 
 #[test]
 fn handler_comes_from_its_variable_too() {
-    let plan = Served::empty().env("_HANDLER", "function.handler");
-    plan.task_root.write("function.sh", PRINTS);
-    assert_variables(plan, &[("_HANDLER", "function.handler")]);
+    let builder = Emulator::empty().env("_HANDLER", "function.handler");
+    builder.task_root.write("function.sh", PRINTS);
+    assert_variables(builder, &[("_HANDLER", "function.handler")]);
 }
 
 #[test]
 fn scripts_and_executables_are_served_too() {
-    let plan = Served::empty().word("legacy.sh");
-    plan.task_root
+    let builder = Emulator::empty().arg("legacy.sh");
+    builder
+        .task_root
         .write("legacy.sh", "#!/bin/bash\nprintf 'script: '\ncat\n");
-    assert_eq!(plan.start().text("an event"), "script: an event");
-    let plan = Served::empty().word("tool");
+    assert_eq!(builder.start().respond_text("an event"), "script: an event");
+    let builder = Emulator::empty().arg("tool");
     let program = "#!/usr/bin/env python3\nimport sys\nprint('program:', sys.stdin.read())\n";
-    plan.task_root.write_program("tool", program);
-    assert_eq!(plan.start().text("an event"), "program: an event");
+    builder.task_root.write_program("tool", program);
+    assert_eq!(
+        builder.start().respond_text("an event"),
+        "program: an event"
+    );
 }
 
 /// The last word of several is the handler, the first the bootstrap.
@@ -200,14 +209,14 @@ while head=$(curl -sS -D - -o /dev/null "$api/next" | tr -d '\r'); do
   curl -sS -o /dev/null -d "$* $_HANDLER" "$api/${BASH_REMATCH[1]}/response"
 done
 "#;
-    let plan = Served::empty();
-    let path = plan.task_root.write_program("boot", bootstrap);
-    let plan = plan.word(&path.to_string_lossy()).word("first").word("a.b");
-    let served = plan.start();
-    assert_eq!(served.text("{}"), "first a.b a.b");
-    assert_eq!(served.text("{}"), "first a.b a.b");
-    let plan = Served::of(PRINTS).option("--bootstrap", &bootstrap_path());
-    assert_variables(plan, &[("_HANDLER", "function.handler")]);
+    let builder = Emulator::empty();
+    let path = builder.task_root.write_program("boot", bootstrap);
+    let builder = builder.arg(&path.to_string_lossy()).arg("first").arg("a.b");
+    let emulator = builder.start();
+    assert_eq!(emulator.respond_text("{}"), "first a.b a.b");
+    assert_eq!(emulator.respond_text("{}"), "first a.b a.b");
+    let builder = Emulator::of(PRINTS).option("--bootstrap", &bootstrap_path());
+    assert_variables(builder, &[("_HANDLER", "function.handler")]);
 }
 
 /// With one word or two.
@@ -217,7 +226,7 @@ fn by_the_name_of_awss_emulator_it_takes_its_place() {
     let program = task_root.path().join("aws-lambda-rie");
     symlink(coshell_path(), &program).expect("a link");
     task_root.write("function.sh", PRINTS);
-    let host = own_address();
+    let host = unique_address();
     let (address, api) = (format!("{host}:8080"), format!("{host}:9001"));
     for form in ["words", "equals", "handler from its variable"] {
         println!("the case: {form}");
@@ -251,33 +260,33 @@ fn by_the_name_of_awss_emulator_it_takes_its_place() {
             || TcpStream::connect(&address).is_ok() || !process.is_running(),
             LIMIT,
         );
-        let served = Served {
+        let emulator = Emulator {
             process,
             task_root: TaskRoot::new(),
             address: address.clone(),
         };
-        let text = served.text("AWS_LAMBDA_RUNTIME_API AWS_LAMBDA_FUNCTION_NAME");
+        let text = emulator.respond_text("AWS_LAMBDA_RUNTIME_API AWS_LAMBDA_FUNCTION_NAME");
         assert_eq!(text, format!("{api};test_function;"));
         let is_silent = form == "equals";
-        let log = served.end();
+        let log = emulator.stop();
         assert_eq!(!log.contains("coshell: "), is_silent, "{log}");
     }
 }
 
 #[test]
 fn runtime_api_address_is_that_of_the_first_sandbox_and_others_are_beside_it() {
-    let host = own_address();
+    let host = unique_address();
     let script = "handler() { printf '%s' \"$AWS_LAMBDA_RUNTIME_API\"; [[ $1 != wait ]] || read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; }";
-    let plan = Served::of(script).option("--concurrency", "2");
-    let served = plan
+    let builder = Emulator::of(script).option("--concurrency", "2");
+    let emulator = builder
         .option("--runtime-api-address", &format!("{host}:9001"))
         .start();
-    served.task_root.fifo("gate");
-    let waiting = served.begin_call("wait");
-    served.wait_count("START ", 1);
-    let other = served.text("{}");
-    served.task_root.release("gate");
-    let waited = served.response_of(served.finish(waiting));
+    emulator.task_root.fifo("gate");
+    let waiting = emulator.begin_call("wait");
+    emulator.wait_log_count("START ", 1);
+    let other = emulator.respond_text("{}");
+    emulator.task_root.release("gate");
+    let waited = emulator.expect_response(emulator.finish(waiting));
     let waited = String::from_utf8(waited).expect("UTF-8");
     let mut both = [other, waited];
     both.sort_by_key(|one| one != &format!("{host}:9001"));
@@ -297,13 +306,13 @@ fn coshell_says_nothing_but_errors_if_it_is_told_so() {
         ("info", "error", false),
         ("", "nonsense", false),
     ] {
-        let address = format!("{}:9000", own_address());
-        let mut plan = Served::of("handler() { :; }").option("--listen", &address);
+        let address = format!("{}:9000", unique_address());
+        let mut builder = Emulator::of("handler() { :; }").option("--listen", &address);
         if !option.is_empty() {
-            plan = plan.option("--log-level", option);
+            builder = builder.option("--log-level", option);
         }
-        let plan = plan.env("LOG_LEVEL", variable);
-        let process = Process::start(plan.command());
+        let builder = builder.env("LOG_LEVEL", variable);
+        let process = Process::start(builder.command());
         wait_until(|| TcpStream::connect(&address).is_ok(), LIMIT);
         // The greeting comes when the init is over, and a call is answered after that.
         let path = "/2015-03-31/functions/function/invocations";
@@ -312,7 +321,7 @@ fn coshell_says_nothing_but_errors_if_it_is_told_so() {
         let log = || process.log();
         wait_until(|| is_silent || log().contains(" is served"), LIMIT);
         process.signal(Signal::SIGTERM);
-        let log = process.wait_end(LIMIT);
+        let log = process.wait_clean_exit(LIMIT);
         assert_eq!(
             !log.contains("function.handler is served: curl "),
             is_silent,

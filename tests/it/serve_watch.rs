@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use support::{LIMIT, Served, wait_until};
+use support::{Emulator, LIMIT, wait_until};
 
 const CHANGED: &str = " has changed, starting anew\n";
 
@@ -13,59 +13,61 @@ fn printing(text: &str) -> String {
 
 /// Calls until the answer is `expected`: whether a call comes before or after the change is seen, nobody knows.
 #[track_caller]
-fn wait_answer(served: &Served, expected: &str) {
-    let answer = || String::from_utf8_lossy(&served.call("x").body).into_owned();
+fn wait_answer(emulator: &Emulator, expected: &str) {
+    let answer = || String::from_utf8_lossy(&emulator.call("x").body).into_owned();
     wait_until(|| answer() == expected, LIMIT);
 }
 
 #[test]
 fn saved_file_is_the_one_that_answers() {
-    let served = Served::of(&printing("old")).word("--watch").start();
-    assert_eq!(served.text("x"), "old x");
+    let emulator = Emulator::of(&printing("old")).arg("--watch").start();
+    assert_eq!(emulator.respond_text("x"), "old x");
     for text in ["new", "newer"] {
-        served.task_root.write("function.sh", printing(text));
-        wait_answer(&served, &format!("{text} x"));
+        emulator.task_root.write("function.sh", printing(text));
+        wait_answer(&emulator, &format!("{text} x"));
     }
     // As many editors save: another file takes its place.
-    let other = served
+    let other = emulator
         .task_root
         .write(".function.sh.swp", printing("newest"));
-    fs::rename(other, served.task_root.path().join("function.sh")).expect("renamed");
-    wait_answer(&served, "newest x");
+    fs::rename(other, emulator.task_root.path().join("function.sh")).expect("renamed");
+    wait_answer(&emulator, "newest x");
     // From now on it is.
     for _ in 0..10 {
-        assert_eq!(served.text("x"), "newest x");
+        assert_eq!(emulator.respond_text("x"), "newest x");
     }
-    served
+    emulator
         .process
         .wait_log(&format!("coshell: function.sh{CHANGED}"));
 }
 
 #[test]
 fn without_watching_a_saved_file_changes_nothing() {
-    let served = Served::of(&printing("old")).start();
-    assert_eq!(served.text("x"), "old x");
-    served.task_root.write("function.sh", printing("new"));
+    let emulator = Emulator::of(&printing("old")).start();
+    assert_eq!(emulator.respond_text("x"), "old x");
+    emulator.task_root.write("function.sh", printing("new"));
     for _ in 0..10 {
-        assert_eq!(served.text("x"), "old x");
+        assert_eq!(emulator.respond_text("x"), "old x");
     }
 }
 
 #[test]
 fn init_that_fails_is_told_and_the_next_save_mends_it() {
-    let served = Served::of(&printing("old")).word("--watch").start();
-    assert_eq!(served.text("x"), "old x");
+    let emulator = Emulator::of(&printing("old")).arg("--watch").start();
+    assert_eq!(emulator.respond_text("x"), "old x");
     for (broken, error_type) in [
         ("handler() { if; }\n", "Runtime.UserCodeSyntaxError"),
         ("other() { :; }\n", "Runtime.HandlerNotFound"),
     ] {
-        served.task_root.write("function.sh", broken);
+        emulator.task_root.write("function.sh", broken);
         let line = format!("\tPhase: init\tStatus: error\tError Type: {error_type}\t\n");
-        served.process.wait_log(&line);
-        let document = served.fail("x");
+        emulator.process.wait_log(&line);
+        let document = emulator.fail("x");
         assert_eq!(document["errorType"], error_type, "{document}");
-        served.task_root.write("function.sh", printing(error_type));
-        wait_answer(&served, &format!("{error_type} x"));
+        emulator
+            .task_root
+            .write("function.sh", printing(error_type));
+        wait_answer(&emulator, &format!("{error_type} x"));
     }
 }
 
@@ -76,26 +78,26 @@ fn invocation_that_runs_ends_undisturbed() {
         format!("handler() {{ {wait}; printf '{text} %s' \"$PPID\"; }}\n")
     };
     for concurrency in ["1", "2"] {
-        let plan = Served::of(&script("old"));
-        plan.task_root.fifo("gate");
-        let served = plan
-            .word("--watch")
+        let builder = Emulator::of(&script("old"));
+        builder.task_root.fifo("gate");
+        let emulator = builder
+            .arg("--watch")
             .option("--concurrency", concurrency)
             .start();
-        let waiting = served.begin_call("wait");
-        served.wait_count("START ", 1);
-        served.task_root.write("function.sh", script("new"));
-        served.process.wait_log(CHANGED);
+        let waiting = emulator.begin_call("wait");
+        emulator.wait_log_count("START ", 1);
+        emulator.task_root.write("function.sh", script("new"));
+        emulator.process.wait_log(CHANGED);
         if concurrency == "2" {
-            wait_until(|| served.text("x").starts_with("new "), LIMIT);
+            wait_until(|| emulator.respond_text("x").starts_with("new "), LIMIT);
         }
         assert!(!waiting.is_answered());
-        served.task_root.release("gate");
-        let answer = served.response_of(served.finish(waiting));
+        emulator.task_root.release("gate");
+        let answer = emulator.expect_response(emulator.finish(waiting));
         let answer = String::from_utf8(answer).expect("UTF-8");
         let (text, pid) = answer.split_once(' ').expect("two parts");
         assert_eq!(text, "old");
-        wait_until(|| served.text("x").starts_with("new "), LIMIT);
+        wait_until(|| emulator.respond_text("x").starts_with("new "), LIMIT);
         // Its sandbox is let go of.
         let path = Path::new("/proc").join(pid);
         wait_until(|| !path.exists(), LIMIT);
@@ -105,42 +107,42 @@ fn invocation_that_runs_ends_undisturbed() {
 /// A sandbox of Managed Instances is let go of when the last of its invocations is over.
 #[test]
 fn sandbox_with_several_invocations_ends_after_all_of_them() {
-    let plan = Served::played().option("--managed-instances", "2");
+    let builder = Emulator::with_test_as_runtime().option("--managed-instances", "2");
     // The runtime that the test plays writes this file, while it is waited for.
-    let plan = plan.option("--watch-ignore", "sandboxes");
-    let served = plan.word("--watch").start();
-    let runtime = served.runtime(0);
-    let callers = ["a", "b"].map(|event| served.begin_call(event));
+    let builder = builder.option("--watch-ignore", "sandboxes");
+    let emulator = builder.arg("--watch").start();
+    let runtime = emulator.runtime_client(0);
+    let callers = ["a", "b"].map(|event| emulator.begin_call(event));
     let request_ids = [(); 2].map(|()| runtime.next().0);
-    served.task_root.write("saved", "");
-    served.process.wait_log(CHANGED);
+    emulator.task_root.write("saved", "");
+    emulator.process.wait_log(CHANGED);
     for request_id in request_ids {
         assert_eq!(runtime.respond(&request_id, "on").status, 202);
     }
     for caller in callers {
-        assert_eq!(served.response_of(served.finish(caller)), b"on");
+        assert_eq!(emulator.expect_response(emulator.finish(caller)), b"on");
     }
     let path = Path::new("/proc").join(runtime.pid.to_string());
     wait_until(|| !path.exists(), LIMIT);
-    let caller = served.begin_call("c");
-    let other = served.runtime(1);
+    let caller = emulator.begin_call("c");
+    let other = emulator.runtime_client(1);
     let (request_id, event) = other.next();
     assert_eq!(event, b"c");
     assert_eq!(other.respond(&request_id, "on").status, 202);
-    assert_eq!(served.response_of(served.finish(caller)), b"on");
+    assert_eq!(emulator.expect_response(emulator.finish(caller)), b"on");
 }
 
 /// Nothing is lost, whichever sandbox takes it.
 #[test]
 fn calls_while_files_are_saved_are_all_answered() {
-    let served = Served::of(&printing("0")).word("--watch").start();
+    let emulator = Emulator::of(&printing("0")).arg("--watch").start();
     for number in 1..=5 {
-        served
+        emulator
             .task_root
             .write("function.sh", printing(&number.to_string()));
         wait_until(
             || {
-                let answer = served.text("x");
+                let answer = emulator.respond_text("x");
                 assert!(answer.ends_with(" x"), "{answer}");
                 answer == format!("{number} x")
             },
@@ -151,17 +153,17 @@ fn calls_while_files_are_saved_are_all_answered() {
 
 #[test]
 fn git_is_not_watched_and_reading_is_no_change() {
-    let plan = Served::of(&printing("old"));
-    plan.task_root.write(".git/index", "");
-    let served = plan.word("--watch").start();
-    assert_eq!(served.text("x"), "old x");
+    let builder = Emulator::of(&printing("old"));
+    builder.task_root.write(".git/index", "");
+    let emulator = builder.arg("--watch").start();
+    assert_eq!(emulator.respond_text("x"), "old x");
     for name in [".git/index", ".git/objects/ab/cd", ".git/HEAD.lock"] {
-        served.task_root.write(name, "changed");
+        emulator.task_root.write(name, "changed");
     }
-    fs::read(served.task_root.path().join("function.sh")).expect("read");
-    served.task_root.write("seen.txt", "changed");
-    served.process.wait_log(CHANGED);
-    let said = served.stderr();
+    fs::read(emulator.task_root.path().join("function.sh")).expect("read");
+    emulator.task_root.write("seen.txt", "changed");
+    emulator.process.wait_log(CHANGED);
+    let said = emulator.stderr();
     assert!(
         said.contains(&format!("coshell: seen.txt{CHANGED}")),
         "{said}"
@@ -171,11 +173,11 @@ fn git_is_not_watched_and_reading_is_no_change() {
 
 /// The names that were said to have changed, as soon as `last` is one of them.
 #[track_caller]
-fn names_until(served: &Served, last: &str) -> Vec<String> {
-    served
+fn names_until(emulator: &Emulator, last: &str) -> Vec<String> {
+    emulator
         .process
         .wait_log(&format!("coshell: {last}{CHANGED}"));
-    let said = served.stderr();
+    let said = emulator.stderr();
     let names = said
         .lines()
         .filter_map(|line| line.strip_suffix(CHANGED.trim_end()));
@@ -186,16 +188,17 @@ fn names_until(served: &Served, last: &str) -> Vec<String> {
 
 #[test]
 fn what_git_ignores_is_not_watched_nor_what_the_user_leaves_out() {
-    let plan = Served::of(&printing("old"));
-    plan.task_root
+    let builder = Emulator::of(&printing("old"));
+    builder
+        .task_root
         .write(".gitignore", "*.log\n/build/\n!kept.log\n");
-    plan.task_root.write("lib/.gitignore", "cache\n");
+    builder.task_root.write("lib/.gitignore", "cache\n");
     for folder in ["build", "lib/cache", "deep"] {
-        plan.task_root.write(&format!("{folder}/file"), "");
+        builder.task_root.write(&format!("{folder}/file"), "");
     }
-    let plan = plan.word("--watch").option("--watch-ignore", "*.tmp");
-    let served = plan.option("--watch-ignore", "/state/").start();
-    assert_eq!(served.text("x"), "old x");
+    let builder = builder.arg("--watch").option("--watch-ignore", "*.tmp");
+    let emulator = builder.option("--watch-ignore", "/state/").start();
+    assert_eq!(emulator.respond_text("x"), "old x");
     for name in [
         "run.log",
         "deep/run.log",
@@ -204,16 +207,16 @@ fn what_git_ignores_is_not_watched_nor_what_the_user_leaves_out() {
         "deep/a.tmp",
         "state/new",
     ] {
-        served.task_root.write(name, "changed");
+        emulator.task_root.write(name, "changed");
     }
-    served.task_root.write("deep/kept.log", "changed");
-    assert_eq!(names_until(&served, "deep/kept.log"), ["deep/kept.log"]);
+    emulator.task_root.write("deep/kept.log", "changed");
+    assert_eq!(names_until(&emulator, "deep/kept.log"), ["deep/kept.log"]);
     // The rules that are saved count from then on.
-    served.task_root.write(".gitignore", "kept.log\n");
-    names_until(&served, ".gitignore");
-    served.task_root.write("deep/kept.log", "again");
-    served.task_root.write("run.log", "again");
-    let names = names_until(&served, "run.log");
+    emulator.task_root.write(".gitignore", "kept.log\n");
+    names_until(&emulator, ".gitignore");
+    emulator.task_root.write("deep/kept.log", "again");
+    emulator.task_root.write("run.log", "again");
+    let names = names_until(&emulator, "run.log");
     assert_eq!(names, ["deep/kept.log", ".gitignore", "run.log"]);
 }
 
@@ -225,59 +228,59 @@ fn what_links_lead_to_is_watched() {
     elsewhere.write("neighbour.sh", "");
     let script =
         "source \"$LAMBDA_TASK_ROOT/lib/words.sh\"\nhandler() { printf '%s' \"$word\"; }\n";
-    let plan = Served::of(script);
-    let root = plan.task_root.path();
+    let builder = Emulator::of(script);
+    let root = builder.task_root.path();
     std::os::unix::fs::symlink(elsewhere.path().join("shared"), root.join("lib")).expect("a link");
     std::os::unix::fs::symlink(elsewhere.path().join("alone.sh"), root.join("alone.sh"))
         .expect("a link");
-    let served = plan.word("--watch").start();
-    assert_eq!(served.text("x"), "first");
+    let emulator = builder.arg("--watch").start();
+    assert_eq!(emulator.respond_text("x"), "first");
     elsewhere.write("shared/words.sh", "word=second\n");
-    wait_answer(&served, "second");
+    wait_answer(&emulator, "second");
     elsewhere.write("neighbour.sh", "# of no function\n");
     elsewhere.write("alone.sh", "# changed\n");
-    let names = names_until(&served, "alone.sh");
+    let names = names_until(&emulator, "alone.sh");
     assert_eq!(names, ["lib/words.sh", "alone.sh"]);
 }
 
 #[test]
 fn file_that_the_user_saved_is_named_and_not_the_editors_copies() {
-    let served = Served::of(&printing("old")).word("--watch").start();
-    assert_eq!(served.text("x"), "old x");
-    let path = |name: &str| served.task_root.path().join(name);
+    let emulator = Emulator::of(&printing("old")).arg("--watch").start();
+    assert_eq!(emulator.respond_text("x"), "old x");
+    let path = |name: &str| emulator.task_root.path().join(name);
     // As vim does with a backup: a number to try, the old file aside, the new one in its place.
-    served.task_root.write("4913", "");
+    emulator.task_root.write("4913", "");
     fs::remove_file(path("4913")).expect("removed");
     fs::rename(path("function.sh"), path("function.sh~")).expect("renamed");
-    served.task_root.write("function.sh", printing("new"));
-    wait_answer(&served, "new x");
-    assert_eq!(names_until(&served, "function.sh"), ["function.sh"]);
+    emulator.task_root.write("function.sh", printing("new"));
+    wait_answer(&emulator, "new x");
+    assert_eq!(names_until(&emulator, "function.sh"), ["function.sh"]);
 }
 
 #[test]
 fn files_in_new_folders_are_seen_and_those_that_go() {
     let script = "source \"$LAMBDA_TASK_ROOT/lib/words.sh\" || word=none\nhandler() { printf '%s' \"$word\"; }\n";
-    let served = Served::of(script).option("--env", "COSHELL_SHELL_OPTIONS=");
-    let served = served.word("--watch").start();
-    assert_eq!(served.text("x"), "none");
-    served.task_root.write("lib/words.sh", "word=first\n");
-    wait_answer(&served, "first");
-    served.task_root.write("lib/words.sh", "word=second\n");
-    wait_answer(&served, "second");
-    served
+    let emulator = Emulator::of(script).option("--env", "COSHELL_SHELL_OPTIONS=");
+    let emulator = emulator.arg("--watch").start();
+    assert_eq!(emulator.respond_text("x"), "none");
+    emulator.task_root.write("lib/words.sh", "word=first\n");
+    wait_answer(&emulator, "first");
+    emulator.task_root.write("lib/words.sh", "word=second\n");
+    wait_answer(&emulator, "second");
+    emulator
         .task_root
         .write("lib/deep/er/words.sh", "word=deep\n");
-    let before = served.stderr().matches(CHANGED).count();
-    served.task_root.write(
+    let before = emulator.stderr().matches(CHANGED).count();
+    emulator.task_root.write(
         "lib/words.sh",
         "source \"$LAMBDA_TASK_ROOT/lib/deep/er/words.sh\"\n",
     );
-    wait_answer(&served, "deep");
-    served
+    wait_answer(&emulator, "deep");
+    emulator
         .task_root
         .write("lib/deep/er/words.sh", "word=deeper\n");
-    wait_answer(&served, "deeper");
-    fs::remove_file(served.task_root.path().join("lib/words.sh")).expect("removed");
-    wait_answer(&served, "none");
-    served.wait_count(CHANGED, before + 1);
+    wait_answer(&emulator, "deeper");
+    fs::remove_file(emulator.task_root.path().join("lib/words.sh")).expect("removed");
+    wait_answer(&emulator, "none");
+    emulator.wait_log_count(CHANGED, before + 1);
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use crate::init::{HEALTHY, fails};
-use support::{Event, LIMIT, Plan, Sandbox, wait_until};
+use support::{Event, LIMIT, Sandbox, SandboxBuilder, wait_until};
 
 #[test]
 fn handlers_are_found_by_every_kind_of_name() {
@@ -77,8 +77,8 @@ const SHOWS_OPTIONS: &str =
 
 #[test]
 fn shell_options_hold_before_the_file_is_sourced() {
-    let options = |plan: Plan| {
-        let sandbox = plan.start();
+    let options = |builder: SandboxBuilder| {
+        let sandbox = builder.start();
         let shown = String::from_utf8_lossy(&sandbox.respond("x")).into_owned();
         let (early, late) = shown.split_once('|').expect("two halves");
         let names = |text: &str| {
@@ -118,13 +118,13 @@ fn shell_options_hold_before_the_file_is_sourced() {
 #[test]
 fn shell_options_that_set_refuses_are_told() {
     for setting in ["-Q", "-o nonsense", "-euo"] {
-        let plan = Sandbox::of(HEALTHY).env("COSHELL_SHELL_OPTIONS", setting);
+        let builder = Sandbox::of(HEALTHY).env("COSHELL_SHELL_OPTIONS", setting);
         if setting == "-euo" {
             // `set -euo` alone lists the options: it is taken.
-            assert_eq!(plan.start().respond("x"), b"healthy x");
+            assert_eq!(builder.start().respond("x"), b"healthy x");
         } else {
             fails(
-                plan,
+                builder,
                 "Runtime.InvalidSetting",
                 &[
                     "COSHELL_SHELL_OPTIONS",
@@ -133,20 +133,22 @@ fn shell_options_that_set_refuses_are_told() {
             );
         }
     }
-    let plan = Sandbox::of("handler() { printf ran; }")
+    let builder = Sandbox::of("handler() { printf ran; }")
         .env("COSHELL_SHELL_OPTIONS", "-- $(kill\u{20}$$) 'x");
-    assert_eq!(plan.start().respond("x"), b"ran", "words, not commands");
+    assert_eq!(builder.start().respond("x"), b"ran", "words, not commands");
 }
 
 #[test]
 fn another_bash_is_used_when_it_is_named() {
-    let plan = Sandbox::of("handler() { printf '%s' \"$BASH ${wrapped-}\"; }\n");
-    let wrapper = plan.task_root().write(
+    let builder = Sandbox::of("handler() { printf '%s' \"$BASH ${wrapped-}\"; }\n");
+    let wrapper = builder.task_root().write(
         "my bash",
         "#!/bin/bash\nexport wrapped=yes\nexec /bin/bash \"$@\"\n",
     );
     fs::set_permissions(&wrapper, Permissions::from_mode(0o755)).expect("permissions");
-    let sandbox = plan.env("COSHELL_BASH", wrapper.to_string_lossy()).start();
+    let sandbox = builder
+        .env("COSHELL_BASH", wrapper.to_string_lossy())
+        .start();
     assert_eq!(sandbox.respond("x"), b"/bin/bash yes");
     // A name without a slash is looked up along PATH.
     assert_eq!(
@@ -160,24 +162,24 @@ fn another_bash_is_used_when_it_is_named() {
 
 #[test]
 fn a_bash_that_does_not_start_is_told() {
-    let plan = || Sandbox::of(HEALTHY);
+    let builder = || Sandbox::of(HEALTHY);
     fails(
-        plan().env("COSHELL_BASH", "/no/such/bash"),
+        builder().env("COSHELL_BASH", "/no/such/bash"),
         "Runtime.ShellNotStarted",
         &["/no/such/bash", "No such file or directory"],
     );
     fails(
-        plan().env("COSHELL_BASH", "/etc/passwd"),
+        builder().env("COSHELL_BASH", "/etc/passwd"),
         "Runtime.ShellNotStarted",
         &["/etc/passwd", "Permission denied"],
     );
     fails(
-        plan().env("COSHELL_BASH", "/bin/false"),
+        builder().env("COSHELL_BASH", "/bin/false"),
         "Runtime.ShellNotStarted",
         &["/bin/false"],
     );
     fails(
-        plan().env("COSHELL_BASH", "/bin/sh"),
+        builder().env("COSHELL_BASH", "/bin/sh"),
         "Runtime.ShellNotStarted",
         &["/bin/sh"],
     );
@@ -247,25 +249,25 @@ fn settings_of_ours_that_mean_nothing_are_init_errors() {
 /// Nothing is ended at the deadline there.
 #[test]
 fn handlers_are_stopped_by_default_on_managed_instances_alone() {
-    let soon = || Event::fresh("x").due_in(Duration::from_millis(700));
+    let soon = || Event::fresh("x").with_deadline_in(Duration::from_millis(700));
     let script = "handler() { read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; printf on; }";
     let stuck = |kind: &str| {
-        let plan = Sandbox::of(script).env("AWS_LAMBDA_INITIALIZATION_TYPE", kind);
-        plan.task_root().fifo("gate");
-        plan
+        let builder = Sandbox::of(script).env("AWS_LAMBDA_INITIALIZATION_TYPE", kind);
+        builder.task_root().fifo("gate");
+        builder
     };
-    for plan in [
+    for builder in [
         stuck("lambda-managed-instances"),
         stuck("on-demand").env("AWS_LAMBDA_MAX_CONCURRENCY", "2"),
     ] {
-        let document = plan.start().invoke(soon()).error_document();
+        let document = builder.start().invoke(soon()).error_document();
         assert_eq!(document["errorType"], "Function.Timeout", "{document}");
     }
-    for plan in [
+    for builder in [
         stuck("on-demand"),
         stuck("lambda-managed-instances").env("COSHELL_DEADLINE_MARGIN_MS", "0"),
     ] {
-        let sandbox = plan.start();
+        let sandbox = builder.start();
         let event = soon();
         let (request_id, deadline) = (
             event.request_id.clone(),

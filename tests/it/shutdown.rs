@@ -10,8 +10,8 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use support::{
-    Call, Event, Gate, LIMIT, Plan, Process, Reply, Sandbox, bootstrap_path, children, wait_until,
-    zombies,
+    Call, Event, Gate, LIMIT, Process, Reply, Sandbox, SandboxBuilder, bootstrap_path, children,
+    wait_until, zombies,
 };
 
 /// Far above the half second that Lambda gives.
@@ -35,7 +35,7 @@ fn end(sandbox: &Sandbox) -> String {
     sandbox.api.wait_parked();
     let answers = posts(sandbox).len();
     sandbox.bootstrap.signal(Signal::SIGTERM);
-    let log = sandbox.bootstrap.wait_end(END_LIMIT);
+    let log = sandbox.bootstrap.wait_clean_exit(END_LIMIT);
     assert_eq!(
         posts(sandbox).len(),
         answers,
@@ -126,13 +126,13 @@ fn an_extension_is_registered_once_however_often_the_shell_is_replaced() {
 fn nothing_is_registered_where_there_is_no_lambda_shutdown() {
     let function = "lambda_shutdown=variable\nhandler() { lambda_shutdown; }\n";
     let script = "lambda_shutdown() { :; }\nprintf 'healthy %s' \"$1\"\n";
-    for plan in [
+    for builder in [
         Sandbox::of("handler() { printf 'healthy %s' \"$1\"; }"),
         Sandbox::of(function),
         whole_script(script),
         executable("print('healthy')"),
     ] {
-        let sandbox = plan.start();
+        let sandbox = builder.start();
         sandbox.invoke(Event::fresh("x"));
         sandbox.api.wait_parked();
         let calls = sandbox.api.calls();
@@ -157,14 +157,14 @@ fn a_registration_that_is_refused_is_a_warning() {
         (Reply::Raw(b"no HTTP\r\n\r\n".to_vec()), ""),
     ] {
         println!("the case: {reply:?}");
-        let plan = Sandbox::of(FUNCTION);
-        plan.api().reply_to_extension(reply);
-        let sandbox = plan.start();
+        let builder = Sandbox::of(FUNCTION);
+        builder.api().reply_to_extension(reply);
+        let sandbox = builder.start();
         assert_eq!(sandbox.respond("x"), b"healthy x");
         assert_eq!(sandbox.respond("y"), b"healthy y");
         // Somebody else may still send the signal.
         let log = end(&sandbox);
-        let ours = Process::own_lines(&log);
+        let ours = Process::bootstrap_lines(&log);
         assert_eq!(ours.len(), 1, "{log}");
         assert!(
             ours[0].starts_with("bootstrap: warn: lambda_shutdown ")
@@ -213,13 +213,13 @@ handler() { printf 'healthy'; }
                     kill(process, signal)
                 };
                 sent.expect("cannot send a signal");
-                let log = sandbox.bootstrap.wait_end(END_LIMIT);
+                let log = sandbox.bootstrap.wait_clean_exit(END_LIMIT);
                 let ended = sandbox.task_root.read("ended");
                 assert_eq!(ended, "shutdown 0\ntrap\n", "{log}");
                 for line in ["on stdout\n", "on stderr\n", "the trap\n"] {
                     assert_eq!(log.matches(line).count(), 1, "{line:?} in:\n{log}");
                 }
-                assert_eq!(Process::own_lines(&log), [""; 0]);
+                assert_eq!(Process::bootstrap_lines(&log), [""; 0]);
                 assert_eq!(posts(&sandbox).len(), served);
             }
         }
@@ -313,7 +313,7 @@ leave() {
 "#;
     let function = format!("{leaves}\nhandler() {{ (leave); }}\n");
     let with_shutdown = format!("{function}\nlambda_shutdown() {{ :; }}\n");
-    for plan in [
+    for builder in [
         Sandbox::of(&function),
         Sandbox::of(&with_shutdown),
         Sandbox::of(&with_shutdown).env("COSHELL_ISOLATION", "subshell"),
@@ -321,7 +321,7 @@ leave() {
         whole_script(&format!("{leaves}\n(leave)")),
         executable(&runs_bash(&format!("{leaves}\n(leave)"))),
     ] {
-        let sandbox = plan.start();
+        let sandbox = builder.start();
         sandbox.respond("x");
         sandbox.api.wait_parked();
         // Those that are about to run another program are still called bash.
@@ -388,7 +388,7 @@ fn lambda_shutdown_that_goes_wrong_ends_bootstrap_in_order() {
             let log = end(&sandbox);
             let ended = sandbox.task_root.read("ended");
             println!("the case: {body}: {ended:?}\n{log}");
-            let ours = Process::own_lines(&log);
+            let ours = Process::bootstrap_lines(&log);
             let is_warning = |line: &&str| line.starts_with("bootstrap: warn: lambda_shutdown ");
             ended == expected && ours.len() == usize::from(is_told) && ours.iter().all(is_warning)
         };
@@ -477,34 +477,34 @@ handler() { :; }
     sandbox.bootstrap.signal(Signal::SIGTERM);
     sandbox.bootstrap.signal(Signal::SIGINT);
     sandbox.task_root.release("gate");
-    let log = sandbox.bootstrap.wait_end(END_LIMIT);
+    let log = sandbox.bootstrap.wait_clean_exit(END_LIMIT);
     assert_eq!(sandbox.task_root.read("ended"), "begun\ndone\n", "{log}");
     let sandbox = Sandbox::of(FUNCTION).start();
     sandbox.api.wait_parked();
     for _ in 0..3 {
         sandbox.bootstrap.signal(Signal::SIGTERM);
     }
-    sandbox.bootstrap.wait_end(END_LIMIT);
+    sandbox.bootstrap.wait_clean_exit(END_LIMIT);
     assert_eq!(sandbox.task_root.read("ended"), "shutdown\n");
 }
 
 /// Both come at once, as when the whole sandbox goes down.
 #[test]
 fn an_end_that_is_asked_for_when_the_runtime_api_is_gone_is_in_order() {
-    for plan in [
+    for builder in [
         Sandbox::of(FUNCTION),
         whole_script("echo on"),
         executable("print('on')"),
     ] {
-        let sandbox = plan.start();
+        let sandbox = builder.start();
         sandbox.respond("x");
         sandbox.api.wait_parked();
         let is_function = sandbox.task_root.exists("function.sh");
         sandbox.bootstrap.signal(Signal::SIGSTOP);
-        sandbox.api.vanish();
+        sandbox.api.shut_down();
         sandbox.bootstrap.signal(Signal::SIGTERM);
         sandbox.bootstrap.signal(Signal::SIGCONT);
-        let log = sandbox.bootstrap.wait_end(END_LIMIT);
+        let log = sandbox.bootstrap.wait_clean_exit(END_LIMIT);
         let expected = if is_function { "shutdown\n" } else { "" };
         assert_eq!(sandbox.task_root.read("ended"), expected, "{log}");
     }
@@ -513,11 +513,11 @@ fn an_end_that_is_asked_for_when_the_runtime_api_is_gone_is_in_order() {
 // While an invocation runs
 
 /// The kinds of handler, each of which runs `lines` of bash for an event; those that are functions have `lambda_shutdown`.
-fn kinds(lines: &str) -> Vec<(String, Plan)> {
+fn kinds(lines: &str) -> Vec<(String, SandboxBuilder)> {
     let function = format!("{FUNCTION}\nhandler() {{\n{lines}\n}}\n");
     let function = |isolation: &str| {
-        let plan = Sandbox::of(&function).env("COSHELL_ISOLATION", isolation);
-        (format!("function, {isolation}"), plan)
+        let builder = Sandbox::of(&function).env("COSHELL_ISOLATION", isolation);
+        (format!("function, {isolation}"), builder)
     };
     let mut kinds: Vec<_> = ISOLATIONS.into_iter().map(function).collect();
     kinds.push(("script".to_owned(), whole_script(lines)));
@@ -530,14 +530,14 @@ fn runs_bash(lines: &str) -> String {
     format!("import os\nos.execvp('bash', ['bash', '-c', r'''{lines}'''])")
 }
 
-fn whole_script(text: &str) -> Plan {
+fn whole_script(text: &str) -> SandboxBuilder {
     Sandbox::empty()
         .file("legacy.sh", format!("#!/bin/bash\n{text}\n"))
         .handler("legacy.sh")
         .event_as_argument()
 }
 
-fn executable(python: &str) -> Plan {
+fn executable(python: &str) -> SandboxBuilder {
     Sandbox::empty()
         .executable("tool", format!("#!/usr/bin/env python3\n{python}\n"))
         .handler("tool")
@@ -551,9 +551,9 @@ fn a_handler_that_is_about_to_end_is_answered_for() {
 read -r _ <"$LAMBDA_TASK_ROOT/gate"
 printf 'in time'
 "#;
-    for (kind, plan) in kinds(lines) {
+    for (kind, builder) in kinds(lines) {
         println!("the case: {kind}");
-        let sandbox = plan.start();
+        let sandbox = builder.start();
         sandbox.task_root.fifo("gate");
         begin(&sandbox, "the-id", "x");
         sandbox.bootstrap.signal(Signal::SIGTERM);
@@ -561,7 +561,7 @@ printf 'in time'
         let answer = sandbox.api.wait_answer("the-id");
         assert!(answer.is_response(), "{}", sandbox.api.transcript());
         assert_eq!(answer.body, b"in time");
-        let log = sandbox.bootstrap.wait_end(END_LIMIT);
+        let log = sandbox.bootstrap.wait_clean_exit(END_LIMIT);
         assert_eq!(sandbox.api.next_count(), 1, "no more is asked for");
         let is_function = kind.starts_with("function");
         let expected = if is_function { "shutdown\n" } else { "" };
@@ -581,9 +581,9 @@ fn a_handler_that_hangs_is_stopped_and_answered_for() {
         "setsid sleep 600 & wait",
     ] {
         let lines = format!("echo 'its log' >&2\n: >\"$LAMBDA_TASK_ROOT/begun\"\n{hang}\n");
-        for (kind, plan) in kinds(&lines) {
+        for (kind, builder) in kinds(&lines) {
             println!("the case: {kind}, {hang}");
-            let sandbox = plan.start();
+            let sandbox = builder.start();
             sandbox.task_root.fifo("gate");
             begin(&sandbox, "the-id", "x");
             sandbox.bootstrap.signal(Signal::SIGTERM);
@@ -596,7 +596,7 @@ fn a_handler_that_hangs_is_stopped_and_answered_for() {
                 message.contains("stopped") && message.contains("\nits log"),
                 "{message}"
             );
-            let log = sandbox.bootstrap.wait_end(END_LIMIT);
+            let log = sandbox.bootstrap.wait_clean_exit(END_LIMIT);
             assert_eq!(sandbox.api.answers("the-id").len(), 1);
             assert_eq!(sandbox.api.next_count(), 1, "no more is asked for");
             assert!(
@@ -624,8 +624,8 @@ fn a_handler_that_hangs_is_stopped_and_answered_for() {
 fn is_in_time(lines: &str, measure: fn(&Sandbox) -> Duration) {
     for number in 0..kinds(lines).len() {
         let mut times = (0..4).map(|_| {
-            let (kind, plan) = kinds(lines).swap_remove(number);
-            let sandbox = plan.env("COSHELL_DEADLINE_MARGIN_MS", "2000").start();
+            let (kind, builder) = kinds(lines).swap_remove(number);
+            let sandbox = builder.env("COSHELL_DEADLINE_MARGIN_MS", "2000").start();
             begin(&sandbox, "the-id", "x");
             let time = measure(&sandbox);
             println!("{kind}: {time:?}");
@@ -649,7 +649,7 @@ fn a_stubborn_handler_is_answered_for_before_lambda_kills_us_whatever_the_margin
         let answer = sandbox.api.wait_answer("the-id");
         let time = asked.elapsed();
         assert_eq!(answer.error_document()["errorType"], "Function.Stopped");
-        sandbox.bootstrap.wait_end(END_LIMIT);
+        sandbox.bootstrap.wait_clean_exit(END_LIMIT);
         time
     });
 }
@@ -665,7 +665,7 @@ fn stubborn_leftovers_are_ended_before_lambda_kills_us_whatever_the_margin() {
         sandbox.api.wait_parked();
         let asked = Instant::now();
         sandbox.bootstrap.signal(Signal::SIGTERM);
-        sandbox.bootstrap.wait_end(END_LIMIT);
+        sandbox.bootstrap.wait_clean_exit(END_LIMIT);
         asked.elapsed()
     });
 }
@@ -679,7 +679,7 @@ fn an_answer_that_is_on_its_way_arrives() {
     sandbox.api.wait_answer("the-id");
     sandbox.bootstrap.signal(Signal::SIGTERM);
     gate.open();
-    let log = sandbox.bootstrap.wait_end(END_LIMIT);
+    let log = sandbox.bootstrap.wait_clean_exit(END_LIMIT);
     assert_eq!(sandbox.api.answers("the-id").len(), 1);
     assert_eq!(sandbox.task_root.read("ended"), "shutdown\n", "{log}");
     assert_eq!(log, "");
@@ -693,15 +693,15 @@ sleep 600 </dev/null >/dev/null 2>&1 &
 : >"$LAMBDA_TASK_ROOT/begun"
 read -r _ <"$LAMBDA_TASK_ROOT/gate"
 "#;
-    for (kind, plan) in kinds(lines) {
+    for (kind, builder) in kinds(lines) {
         println!("the case: {kind}");
-        let sandbox = plan.start();
+        let sandbox = builder.start();
         sandbox.task_root.fifo("gate");
         begin(&sandbox, "the-id", "x");
-        sandbox.api.vanish();
+        sandbox.api.shut_down();
         sandbox.bootstrap.signal(Signal::SIGTERM);
         sandbox.task_root.release("gate");
-        let log = sandbox.bootstrap.wait_end(END_LIMIT);
+        let log = sandbox.bootstrap.wait_clean_exit(END_LIMIT);
         if kind.starts_with("function") {
             assert_eq!(sandbox.task_root.read("ended"), "shutdown\n", "{log}");
         }
@@ -720,18 +720,18 @@ fn an_end_that_is_asked_for_during_the_init_is_no_init_error() {
     ] {
         println!("the case: {body}");
         let script = format!("{FUNCTION}\n: >\"$LAMBDA_TASK_ROOT/begun\"\n{body}\n");
-        let plan = Sandbox::of(&script);
-        plan.task_root().fifo("gate");
-        let sandbox = plan.start();
+        let builder = Sandbox::of(&script);
+        builder.task_root().fifo("gate");
+        let sandbox = builder.start();
         wait_until(|| sandbox.task_root.exists("begun"), LIMIT);
         sandbox.bootstrap.signal(Signal::SIGTERM);
-        let log = sandbox.bootstrap.wait_end(END_LIMIT);
+        let log = sandbox.bootstrap.wait_clean_exit(END_LIMIT);
         assert!(
             sandbox.api.calls().is_empty(),
             "{}",
             sandbox.api.transcript()
         );
-        assert_eq!(Process::own_lines(&log), [""; 0]);
+        assert_eq!(Process::bootstrap_lines(&log), [""; 0]);
     }
 }
 
@@ -740,12 +740,12 @@ fn an_end_that_is_asked_for_during_the_init_is_no_init_error() {
 fn an_end_that_is_asked_for_while_bash_starts_is_no_init_error() {
     // Not in bash, which would read what we have the script's bash read.
     let slow = "#!/bin/sh\n[ \"$1\" != -n ] || exec /bin/bash \"$@\"\n: >\"$LAMBDA_TASK_ROOT/begun\"\nsleep 600\n";
-    for plan in [Sandbox::of(FUNCTION), whole_script("echo on")] {
-        let bash = plan.task_root().write_program("bash", slow);
-        let sandbox = plan.env("COSHELL_BASH", bash.to_string_lossy()).start();
+    for builder in [Sandbox::of(FUNCTION), whole_script("echo on")] {
+        let bash = builder.task_root().write_program("bash", slow);
+        let sandbox = builder.env("COSHELL_BASH", bash.to_string_lossy()).start();
         wait_until(|| sandbox.task_root.exists("begun"), LIMIT);
         sandbox.bootstrap.signal(Signal::SIGTERM);
-        let log = sandbox.bootstrap.wait_end(END_LIMIT);
+        let log = sandbox.bootstrap.wait_clean_exit(END_LIMIT);
         assert!(
             sandbox.api.calls().is_empty(),
             "{}",
@@ -761,13 +761,13 @@ fn an_init_that_ends_in_time_is_ended_in_order() {
     let script = format!(
         "{FUNCTION}\n: >\"$LAMBDA_TASK_ROOT/begun\"\nread -r _ <\"$LAMBDA_TASK_ROOT/gate\"\n"
     );
-    let plan = Sandbox::of(&script);
-    plan.task_root().fifo("gate");
-    let sandbox = plan.start();
+    let builder = Sandbox::of(&script);
+    builder.task_root().fifo("gate");
+    let sandbox = builder.start();
     wait_until(|| sandbox.task_root.exists("begun"), LIMIT);
     sandbox.bootstrap.signal(Signal::SIGTERM);
     sandbox.task_root.release("gate");
-    let log = sandbox.bootstrap.wait_end(END_LIMIT);
+    let log = sandbox.bootstrap.wait_clean_exit(END_LIMIT);
     assert_eq!(posts(&sandbox).len(), 0, "{}", sandbox.api.transcript());
     assert_eq!(log, "");
 }
@@ -782,7 +782,7 @@ fn an_end_that_is_asked_for_while_an_event_arrives_is_in_order() {
         .push(Event::new("the-id", "an event").stall_after(3, &gate));
     wait_until(|| sandbox.api.next_count() == 1, LIMIT);
     sandbox.bootstrap.signal(Signal::SIGTERM);
-    let log = sandbox.bootstrap.wait_end(END_LIMIT);
+    let log = sandbox.bootstrap.wait_clean_exit(END_LIMIT);
     gate.open();
     assert_eq!(sandbox.task_root.read("ended"), "shutdown\n", "{log}");
     assert_eq!(posts(&sandbox).len(), 0);
@@ -801,7 +801,7 @@ handler() { : >"$LAMBDA_TASK_ROOT/again"; kill -9 $$; }
     sandbox.fail("x");
     wait_until(|| sandbox.task_root.exists("begun"), LIMIT);
     sandbox.bootstrap.signal(Signal::SIGTERM);
-    let log = sandbox.bootstrap.wait_end(END_LIMIT);
+    let log = sandbox.bootstrap.wait_clean_exit(END_LIMIT);
     assert_eq!(posts(&sandbox).len(), 1, "{log}");
     assert!(!log.contains("bootstrap: fatal"), "{log}");
 }
@@ -811,8 +811,8 @@ handler() { : >"$LAMBDA_TASK_ROOT/again"; kill -9 $$; }
 #[test]
 fn scripts_and_executables_end_at_once_while_they_wait() {
     for served in [0, 2] {
-        for plan in [whole_script("echo on"), executable("print('on')")] {
-            let sandbox = plan.start();
+        for builder in [whole_script("echo on"), executable("print('on')")] {
+            let sandbox = builder.start();
             for _ in 0..served {
                 assert_eq!(sandbox.respond("x"), b"on");
             }
@@ -824,7 +824,7 @@ fn scripts_and_executables_end_at_once_while_they_wait() {
 // As PID 1
 
 /// bootstrap of `plan` as process 1 of its own, as in a container.
-fn as_first_process(plan: Plan) -> Plan {
+fn as_first_process(builder: SandboxBuilder) -> SandboxBuilder {
     let is_root = fs::metadata("/proc/self").expect("/proc").uid() == 0;
     let mut words = vec!["unshare", "--mount", "--pid", "--fork", "--kill-child"];
     // Who is not root becomes it in a user namespace.
@@ -832,7 +832,7 @@ fn as_first_process(plan: Plan) -> Plan {
     let surround = "mount --make-rprivate / && mount -t proc proc /proc && exec \"$@\"";
     let bootstrap = bootstrap_path();
     words.extend(["bash", "-c", surround, "bash", &bootstrap]);
-    plan.program(&words)
+    builder.program(&words)
 }
 
 /// The process that `unshare` started, which is bootstrap by the time that it asks for an event.
@@ -853,7 +853,7 @@ fn as_the_first_process_it_takes_the_signal() {
         assert_eq!(sandbox.respond("x"), b"1");
         let first = first_process(&sandbox);
         kill(as_pid(first), signal).expect("cannot send a signal");
-        let log = sandbox.bootstrap.wait_end(END_LIMIT);
+        let log = sandbox.bootstrap.wait_clean_exit(END_LIMIT);
         assert_eq!(sandbox.task_root.read("ended"), "shutdown\n", "{log}");
     }
 }

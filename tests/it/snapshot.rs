@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use support::{Call, Event, LIMIT, Plan, Process, Reply, Sandbox, wait_until};
+use support::{Call, Event, LIMIT, Process, Reply, Sandbox, SandboxBuilder, wait_until};
 
 const END_LIMIT: Duration = Duration::from_secs(2);
 const ISOLATIONS: [&str; 3] = ["none", "subshell", "process"];
@@ -22,14 +22,14 @@ lambda_after_restore() { echo after >>"$told"; }
 handler() { printf 'healthy %s' "$1"; }
 "#;
 
-fn snap_start(script: &str) -> Plan {
+fn snap_start(script: &str) -> SandboxBuilder {
     Sandbox::of(script).env("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")
 }
 
 /// One that has been restored.
 #[track_caller]
-fn restored(plan: Plan) -> Sandbox {
-    let sandbox = plan.start();
+fn restored(builder: SandboxBuilder) -> Sandbox {
+    let sandbox = builder.start();
     sandbox.api.wait_snapshot();
     sandbox.api.restore(Reply::restored());
     sandbox
@@ -82,8 +82,8 @@ handler() { printf 'healthy %s' "$1"; }
 #[test]
 fn a_function_without_hooks_waits_for_its_restore_too() {
     for isolation in ISOLATIONS {
-        let plan = snap_start("handler() { printf 'healthy %s' \"$1\"; }");
-        let sandbox = restored(plan.env("COSHELL_ISOLATION", isolation));
+        let builder = snap_start("handler() { printf 'healthy %s' \"$1\"; }");
+        let sandbox = restored(builder.env("COSHELL_ISOLATION", isolation));
         assert_eq!(sandbox.respond("a"), b"healthy a");
         assert_eq!(sandbox.bootstrap.final_log(), "");
     }
@@ -98,10 +98,12 @@ fn there_is_no_snapshot_for_other_kinds_of_function() {
         Some("lambda-managed-instances"),
         Some("any"),
     ] {
-        let plan = Sandbox::of(HOOKS);
+        let builder = Sandbox::of(HOOKS);
         let sandbox = match kind {
-            Some(kind) => plan.env("AWS_LAMBDA_INITIALIZATION_TYPE", kind).start(),
-            None => plan.without_env("AWS_LAMBDA_INITIALIZATION_TYPE").start(),
+            Some(kind) => builder.env("AWS_LAMBDA_INITIALIZATION_TYPE", kind).start(),
+            None => builder
+                .without_env("AWS_LAMBDA_INITIALIZATION_TYPE")
+                .start(),
         };
         assert_eq!(sandbox.respond("a"), b"healthy a");
         assert_eq!(sandbox.task_root.read("told"), "file\n", "{kind:?}");
@@ -113,12 +115,12 @@ fn there_is_no_snapshot_for_other_kinds_of_function() {
 fn scripts_and_executables_have_no_hooks_but_wait_for_their_restore() {
     let script = "lambda_before_snapshot() { echo before >&2; }\nprintf '%s' \"$$\"\n";
     for spare in ["on", "off"] {
-        let plan = snap_start("").file("legacy.sh", script);
-        let plan = plan
+        let builder = snap_start("").file("legacy.sh", script);
+        let builder = builder
             .handler("legacy.sh")
             .event_as_argument()
             .env("COSHELL_SPARE", spare);
-        let sandbox = plan.start();
+        let sandbox = builder.start();
         sandbox.api.wait_snapshot();
         let before = sandbox.bootstrap.shell_pid();
         sandbox.api.restore(Reply::restored());
@@ -130,9 +132,9 @@ fn scripts_and_executables_have_no_hooks_but_wait_for_their_restore() {
         assert_eq!(count(&sandbox, Call::is_restore_next), 1);
         assert_eq!(sandbox.bootstrap.final_log(), "");
     }
-    let plan =
+    let builder =
         snap_start("").executable("program.py", "#!/usr/bin/env python3\nprint('healthy')\n");
-    let sandbox = restored(plan.handler("program.py"));
+    let sandbox = restored(builder.handler("program.py"));
     assert_eq!(sandbox.respond(""), b"healthy");
 }
 
@@ -309,7 +311,7 @@ fn a_restore_whose_connections_are_broken_is_asked_for_again() {
         assert_eq!(sandbox.respond("a"), b"healthy a");
         sandbox.api.wait_parked();
         sandbox.bootstrap.signal(Signal::SIGTERM);
-        assert_eq!(sandbox.bootstrap.wait_end(END_LIMIT), "");
+        assert_eq!(sandbox.bootstrap.wait_clean_exit(END_LIMIT), "");
         let told = "file\nbefore\nafter\nshutdown\n";
         assert_eq!(sandbox.task_root.read("told"), told);
     }
@@ -342,7 +344,7 @@ fn a_restore_that_is_refused_ends_bootstrap() {
         sandbox.api.restore(reply);
         assert_eq!(sandbox.bootstrap.wait_failure(LIMIT), 1);
         let told = format!("bootstrap: fatal: cannot wait for the restore at {api}: {cause}");
-        assert_eq!(Process::own_lines(&sandbox.bootstrap.log()), [told]);
+        assert_eq!(Process::bootstrap_lines(&sandbox.bootstrap.log()), [told]);
         assert_eq!(count(&sandbox, Call::is_next), 0);
         assert_eq!(sandbox.task_root.read("told"), "file\nbefore\n");
     }
@@ -435,7 +437,7 @@ fn a_hook_that_fails_is_told_with_command_and_place_and_ends_bootstrap() {
             let log = sandbox.bootstrap.log();
             let first = message.lines().next().unwrap_or_default();
             let fatal = format!("bootstrap: fatal: {first}");
-            assert_eq!(Process::own_lines(&log), [fatal], "{log}");
+            assert_eq!(Process::bootstrap_lines(&log), [fatal], "{log}");
             assert_eq!(count(&sandbox, Call::is_next), 0);
             let restores = usize::from(status == 65);
             assert_eq!(count(&sandbox, Call::is_restore_next), restores);
@@ -495,7 +497,7 @@ fn an_error_of_a_hook_that_is_not_taken_is_logged() {
     sandbox.api.restore(Reply::restored());
     assert_eq!(sandbox.bootstrap.wait_failure(LIMIT), 65);
     let log = sandbox.bootstrap.log();
-    let lines = Process::own_lines(&log);
+    let lines = Process::bootstrap_lines(&log);
     assert_eq!(lines.len(), 2, "{log}");
     let refused = "bootstrap: error: restore error not taken: the Runtime API answered 403";
     assert!(lines[0].starts_with(refused), "{log}");
@@ -511,11 +513,11 @@ fn an_error_of_a_hook_that_is_not_taken_is_logged() {
 fn a_sandbox_that_waits_for_its_restore_ends_in_order() {
     let script = format!("{HOOKS}\nlambda_shutdown() {{ echo shutdown >>\"$told\"; }}");
     for isolation in ISOLATIONS {
-        let plan = snap_start(&script).env("COSHELL_ISOLATION", isolation);
-        let sandbox = plan.start();
+        let builder = snap_start(&script).env("COSHELL_ISOLATION", isolation);
+        let sandbox = builder.start();
         sandbox.api.wait_snapshot();
         sandbox.bootstrap.signal(Signal::SIGTERM);
-        assert_eq!(sandbox.bootstrap.wait_end(END_LIMIT), "");
+        assert_eq!(sandbox.bootstrap.wait_clean_exit(END_LIMIT), "");
         assert_eq!(sandbox.task_root.read("told"), "file\nbefore\nshutdown\n");
     }
 }
@@ -529,17 +531,17 @@ fn a_hook_that_runs_is_stopped_with_all_that_it_started() {
                 "{HOOKS}\nlambda_shutdown() {{ echo shutdown >>\"$told\"; }}\n\
                  {hook}() {{ sleep 600 & : >\"$LAMBDA_TASK_ROOT/begun\"; sleep 600; }}"
             );
-            let plan = snap_start(&script).env("COSHELL_ISOLATION", isolation);
-            let sandbox = plan.start();
+            let builder = snap_start(&script).env("COSHELL_ISOLATION", isolation);
+            let sandbox = builder.start();
             if hook == "lambda_after_restore" {
                 sandbox.api.wait_snapshot();
                 sandbox.api.restore(Reply::restored());
             }
             wait_until(|| sandbox.task_root.exists("begun"), LIMIT);
             sandbox.bootstrap.signal(Signal::SIGTERM);
-            let log = sandbox.bootstrap.wait_end(END_LIMIT);
+            let log = sandbox.bootstrap.wait_clean_exit(END_LIMIT);
             let ours = "bootstrap: warn: lambda_shutdown is not run: its shell was stopped";
-            assert_eq!(Process::own_lines(&log), [ours], "{log}");
+            assert_eq!(Process::bootstrap_lines(&log), [ours], "{log}");
             let calls = sandbox.api.calls();
             let is_error = |call: &Call| call.is_init_error() || call.is_restore_error();
             assert!(!calls.iter().any(is_error));
@@ -553,13 +555,13 @@ fn a_hook_that_ends_when_it_is_asked_to_is_no_failure() {
         "{HOOKS}\nlambda_shutdown() {{ echo shutdown >>\"$told\"; }}\n\
          lambda_after_restore() {{ : >\"$LAMBDA_TASK_ROOT/begun\"; read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; }}"
     );
-    let plan = snap_start(&script);
-    plan.task_root().fifo("gate");
-    let sandbox = restored(plan);
+    let builder = snap_start(&script);
+    builder.task_root().fifo("gate");
+    let sandbox = restored(builder);
     wait_until(|| sandbox.task_root.exists("begun"), LIMIT);
     sandbox.bootstrap.signal(Signal::SIGTERM);
     sandbox.task_root.release("gate");
-    assert_eq!(sandbox.bootstrap.wait_end(END_LIMIT), "");
+    assert_eq!(sandbox.bootstrap.wait_clean_exit(END_LIMIT), "");
     assert_eq!(sandbox.task_root.read("told"), "file\nbefore\nshutdown\n");
     assert_eq!(count(&sandbox, Call::is_next), 0);
 }
@@ -571,7 +573,7 @@ fn a_function_that_was_restored_ends_as_any_other() {
     sandbox.api.push(Event::fresh("a"));
     sandbox.api.wait_parked();
     sandbox.bootstrap.signal(Signal::SIGTERM);
-    assert_eq!(sandbox.bootstrap.wait_end(END_LIMIT), "");
+    assert_eq!(sandbox.bootstrap.wait_clean_exit(END_LIMIT), "");
     let told = "file\nbefore\nafter\nshutdown\n";
     assert_eq!(sandbox.task_root.read("told"), told);
 }

@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use support::seeded::{Choices, complaints, count, seed};
+use support::seeded::{Choices, count, find_problems, seed};
 use support::{Event, Process, Sandbox, repository_file};
 
 /// What changes a shell. `<n>` is a new name, `<s>` a scalar of the file's, `<l>` one of its lists, `<m>` a map, `<v>` a
@@ -333,7 +333,7 @@ const SHOPTS: [&str; 17] = [
 
 /// One mutation, with its names and values.
 fn mutation(choices: &mut Choices) -> String {
-    let template = choices.of_list(MUTATIONS);
+    let template = choices.choose(MUTATIONS);
     choices.fill(template, "vi", |choices, letter| {
         let list: &[&str] = match letter {
             'n' => &NEW_NAMES,
@@ -352,7 +352,7 @@ fn mutation(choices: &mut Choices) -> String {
             'p' => &SHOPTS,
             _ => return None,
         };
-        Some(choices.of_list(list).to_owned())
+        Some(choices.choose(list).to_owned())
     })
 }
 
@@ -565,7 +565,7 @@ impl Shown {
                 found.push(format!("and {left} more"));
             }
             let log = self.sandbox.bootstrap.log();
-            let own = Process::own_lines(&log);
+            let own = Process::bootstrap_lines(&log);
             let last = own.last().copied().unwrap_or("nothing");
             found.push(format!("at {level}, our last line of the log: {last}"));
         }
@@ -664,8 +664,8 @@ fn run_part(isolation: &str, mut choices: Choices, count: usize) -> Vec<String> 
 fn run(isolation: &str, count: usize) {
     const PARTS: usize = 4;
     let seed = seed();
-    let found = complaints(PARTS, PARTS, |part| {
-        let choices = Choices::of_part(seed, part);
+    let found = find_problems(PARTS, PARTS, |part| {
+        let choices = Choices::for_part(seed, part);
         run_part(isolation, choices, count.div_ceil(PARTS))
     });
     assert!(

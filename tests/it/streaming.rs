@@ -14,10 +14,10 @@ const WAITS: &str = "handler() {
 }
 ";
 
-fn streaming(script: &str) -> support::sandbox::Plan {
-    let plan = Sandbox::of(script).env("COSHELL_RESPONSE_MODE", "streaming");
-    plan.task_root().fifo("gate");
-    plan
+fn streaming(script: &str) -> support::sandbox::SandboxBuilder {
+    let builder = Sandbox::of(script).env("COSHELL_RESPONSE_MODE", "streaming");
+    builder.task_root().fifo("gate");
+    builder
 }
 
 /// The body of a response that has been streamed to a good end.
@@ -42,7 +42,7 @@ fn assert_streamed(answer: &Call, sandbox: &Sandbox) {
 pub(crate) fn broken(sandbox: &Sandbox, event: &str) -> (Vec<u8>, serde_json::Value) {
     let answer = sandbox.invoke(Event::fresh(event));
     assert_streamed(&answer, sandbox);
-    let document = answer.trailing_document();
+    let document = answer.trailer_error_document();
     let error_type = answer.trailer("Lambda-Runtime-Function-Error-Type");
     assert_eq!(error_type, document["errorType"].as_str());
     (answer.body, document)
@@ -55,7 +55,7 @@ fn output_is_sent_while_the_handler_still_runs() {
     sandbox.api.push(event);
     let begun = sandbox
         .api
-        .wait_arriving("early", |call| call.body == b"first\n");
+        .wait_partial_answer("early", |call| call.body == b"first\n");
     assert!(!begun.is_whole);
     sandbox.task_root.release("gate");
     let answer = sandbox.api.wait_answer("early");
@@ -200,7 +200,7 @@ a_function_whose_name_is_as_long_as_names_get_in_scripts_that_have_grown_over_th
         .unwrap()
         .len();
     assert!(length <= 12 * 1024, "{length}");
-    let document = answer.trailing_document();
+    let document = answer.trailer_error_document();
     assert_eq!(document["errorType"], "Function.CommandFailed");
     assert!(
         document["stackTrace"][0]
@@ -219,7 +219,7 @@ fn every_isolation_streams() {
             sandbox.api.push(Event::new(&request_id, ""));
             sandbox
                 .api
-                .wait_arriving(&request_id, |call| call.body == b"first\n");
+                .wait_partial_answer(&request_id, |call| call.body == b"first\n");
             sandbox.task_root.release("gate");
             let answer = sandbox.api.wait_answer(&request_id);
             assert_eq!(answer.body, b"first\nsecond\n\n", "{request_id}");
@@ -231,17 +231,17 @@ fn every_isolation_streams() {
 fn scripts_and_executables_stream() {
     let body = "printf 'first\\n'\nread -r _ <\"$LAMBDA_TASK_ROOT/gate\"\nprintf 'second\\n\\n'\n[ ! -e \"$LAMBDA_TASK_ROOT/fails\" ]\n";
     for first_line in ["#!/bin/bash", "#!/usr/bin/env -S sh -eu"] {
-        let plan = Sandbox::empty()
+        let builder = Sandbox::empty()
             .handler("legacy")
             .event_as_argument()
             .executable("legacy", format!("{first_line}\n{body}"))
             .env("COSHELL_RESPONSE_MODE", "streaming");
-        plan.task_root().fifo("gate");
-        let sandbox = plan.start();
+        builder.task_root().fifo("gate");
+        let sandbox = builder.start();
         sandbox.api.push(Event::new("well", ""));
         sandbox
             .api
-            .wait_arriving("well", |call| call.body == b"first\n");
+            .wait_partial_answer("well", |call| call.body == b"first\n");
         sandbox.task_root.release("gate");
         let answer = sandbox.api.wait_answer("well");
         assert_eq!(answer.body, b"first\nsecond\n\n", "{first_line}");
@@ -250,10 +250,10 @@ fn scripts_and_executables_stream() {
         sandbox.api.push(Event::new("fails", ""));
         sandbox
             .api
-            .wait_arriving("fails", |call| call.body == b"first\n");
+            .wait_partial_answer("fails", |call| call.body == b"first\n");
         sandbox.task_root.release("gate");
         let answer = sandbox.api.wait_answer("fails");
-        let document = answer.trailing_document();
+        let document = answer.trailer_error_document();
         assert_eq!(
             document["errorType"], "Function.HandlerExited",
             "{first_line}"
@@ -331,10 +331,10 @@ fn deadline_in_midstream_is_told_in_trailers() {
             .env("COSHELL_ISOLATION", isolation)
             .env("COSHELL_DEADLINE_MARGIN_MS", "500")
             .start();
-        let event = Event::fresh("").due_in(Duration::from_millis(1500));
+        let event = Event::fresh("").with_deadline_in(Duration::from_millis(1500));
         let answer = sandbox.invoke(event);
         assert_eq!(answer.body, b"before\n", "{isolation}");
-        let document = answer.trailing_document();
+        let document = answer.trailer_error_document();
         assert_eq!(document["errorType"], "Function.Timeout", "{isolation}");
         sandbox.api.wait_parked();
     }
@@ -346,10 +346,10 @@ fn request_to_end_in_midstream_is_told_in_trailers() {
     sandbox.api.push(Event::new("stopped", ""));
     sandbox
         .api
-        .wait_arriving("stopped", |call| call.body == b"before\n");
+        .wait_partial_answer("stopped", |call| call.body == b"before\n");
     sandbox.bootstrap.signal(Signal::SIGTERM);
     let answer = sandbox.api.wait_answer("stopped");
-    let document = answer.trailing_document();
+    let document = answer.trailer_error_document();
     assert_eq!(document["errorType"], "Function.Stopped");
     assert!(sandbox.bootstrap.wait_exit(LIMIT).success());
 }
@@ -380,7 +380,7 @@ fn long_stream_needs_little_memory_and_leaves_nothing() {
     let (small, answer) = (resident_bytes(pid), streamed(&sandbox, "100000000"));
     assert_eq!(answer.body.len(), 100_000_000);
     sandbox.api.wait_parked();
-    let peak = support::status_of(pid, "VmHWM").expect("a peak");
+    let peak = support::status_field(pid, "VmHWM").expect("a peak");
     let peak: u64 = peak.split(' ').next().unwrap().parse().unwrap();
     assert!(
         peak * 1024 < small + 16 * 1024 * 1024,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::next_faults::{PROMPTLY, assert_gives_up};
-use support::{Event, Gate, LIMIT, Midway, Reply, Sandbox, children, status_of, wait_until};
+use support::{Event, Gate, LIMIT, Midway, Reply, Sandbox, children, status_field, wait_until};
 
 /// Writes more than all pipes and sockets between us hold, and leaves a trace when it is through.
 const LONG: &str = "handler() {
@@ -128,7 +128,7 @@ fn handler_waits_for_a_platform_that_reads_slowly() {
     sandbox.api.push(Event::new("slow", "slow"));
     sandbox
         .api
-        .wait_arriving("slow", |call| call.body.len() >= 1_000_000);
+        .wait_partial_answer("slow", |call| call.body.len() >= 1_000_000);
     // `head` is a child of the shell; it waits when it has written no more for many looks.
     let shell = sandbox.bootstrap.shell_pid();
     let written = || {
@@ -149,7 +149,7 @@ fn handler_waits_for_a_platform_that_reads_slowly() {
     );
     assert!(last.is_some_and(|line| line.starts_with("wchar: ")));
     let pid = sandbox.bootstrap.pid();
-    let resident = || status_of(pid, "VmRSS").expect("a size");
+    let resident = || status_field(pid, "VmRSS").expect("a size");
     let resident: u64 = resident().split(' ').next().unwrap().parse().unwrap();
     assert!(resident < 12 * 1024, "{resident} KiB");
     assert!(!sandbox.task_root.exists("through"));
@@ -171,7 +171,7 @@ fn deadline_holds_while_the_platform_does_not_read() {
         .reply(Reply::Midway(1_000_000, Midway::Stop(gate.clone())));
     sandbox
         .api
-        .push(Event::new("stuck", "stuck").due_in(Duration::from_millis(1500)));
+        .push(Event::new("stuck", "stuck").with_deadline_in(Duration::from_millis(1500)));
     sandbox.bootstrap.wait_log("Function.Timeout");
     sandbox.bootstrap.wait_log("no answer in time");
     assert!(!sandbox.task_root.exists("through"));
@@ -191,7 +191,7 @@ fn request_to_end_holds_while_the_platform_does_not_read() {
     sandbox.api.push(Event::new("stuck", "stuck"));
     sandbox
         .api
-        .wait_arriving("stuck", |call| call.body.len() >= 1_000_000);
+        .wait_partial_answer("stuck", |call| call.body.len() >= 1_000_000);
     sandbox.bootstrap.signal(Signal::SIGTERM);
     assert!(sandbox.bootstrap.wait_exit(LIMIT).success());
     gate.open();
@@ -201,12 +201,12 @@ fn request_to_end_holds_while_the_platform_does_not_read() {
 #[test]
 fn runtime_api_that_is_gone_ends_the_process() {
     let script = "handler() { echo >\"$LAMBDA_TASK_ROOT/begun\"; read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; echo text; }";
-    let plan = Sandbox::of(script).env("COSHELL_RESPONSE_MODE", "streaming");
-    plan.task_root().fifo("gate");
-    let sandbox = plan.start();
+    let builder = Sandbox::of(script).env("COSHELL_RESPONSE_MODE", "streaming");
+    builder.task_root().fifo("gate");
+    let sandbox = builder.start();
     sandbox.api.push(Event::new("gone", ""));
     wait_until(|| sandbox.task_root.exists("begun"), LIMIT);
-    sandbox.api.vanish();
+    sandbox.api.shut_down();
     sandbox.task_root.release("gate");
     assert_gives_up(&sandbox.bootstrap, PROMPTLY, &["cannot post response"]);
 }

@@ -93,16 +93,16 @@ as_http() { lambda_http_response --stream 202; }
 as_stream() { lambda_stream_response text/event-stream; }
 as_bytes() { lambda_stream_response; }
 ";
-    let plan = Sandbox::of(script);
-    plan.task_root().fifo("gate");
-    let sandbox = plan.start();
+    let builder = Sandbox::of(script);
+    builder.task_root().fifo("gate");
+    let sandbox = builder.start();
     for (event, content_type) in [
         ("as_http", PRELUDE),
         ("as_stream", "text/event-stream"),
         ("as_bytes", "application/octet-stream"),
     ] {
         sandbox.api.push(Event::new(event, event));
-        let begun = sandbox.api.wait_arriving(event, |call| {
+        let begun = sandbox.api.wait_partial_answer(event, |call| {
             event != "as_http" || call.body.ends_with(&[0; 8])
         });
         assert_eq!(begun.header("Content-Type"), Some(content_type));
@@ -286,17 +286,17 @@ twice() {
   lambda_stream_response text/plain
 }
 ";
-    let plan = Sandbox::of(script).env("COSHELL_RESPONSE_MODE", "streaming");
-    plan.task_root().fifo("gate");
-    let sandbox = plan.start();
+    let builder = Sandbox::of(script).env("COSHELL_RESPONSE_MODE", "streaming");
+    builder.task_root().fifo("gate");
+    let sandbox = builder.start();
     sandbox.api.push(Event::new("late", ""));
     sandbox
         .api
-        .wait_arriving("late", |call| call.body == b"before\n");
+        .wait_partial_answer("late", |call| call.body == b"before\n");
     sandbox.task_root.release("gate");
     let answer = sandbox.api.wait_answer("late");
     assert_eq!(answer.body, b"before\nafter\n");
-    let document = answer.trailing_document();
+    let document = answer.trailer_error_document();
     assert_eq!(document["errorType"], "Function.InvalidResponse");
     let message = document["errorMessage"].as_str().unwrap();
     assert!(message.starts_with("lambda_http_response in "), "{message}");
@@ -336,13 +336,13 @@ fn response_that_is_kept_can_become_a_stream() {
   printf 'two\\n\\n'
 }
 ";
-    let plan = Sandbox::of(script);
-    plan.task_root().fifo("gate");
-    let sandbox = plan.start();
+    let builder = Sandbox::of(script);
+    builder.task_root().fifo("gate");
+    let sandbox = builder.start();
     sandbox.api.push(Event::new("turned", ""));
     sandbox
         .api
-        .wait_arriving("turned", |call| call.body == b"one\n");
+        .wait_partial_answer("turned", |call| call.body == b"one\n");
     sandbox.task_root.release("gate");
     let answer = sandbox.api.wait_answer("turned");
     assert_eq!(answer.body, b"one\ntwo\n\n");
@@ -426,10 +426,10 @@ fn process_left_behind_decides_nothing_for_the_next_invocation() {
   fi
 }
 ";
-    let plan = Sandbox::of(script);
-    plan.task_root().fifo("gate");
-    plan.task_root().fifo("next");
-    let sandbox = plan.start();
+    let builder = Sandbox::of(script);
+    builder.task_root().fifo("gate");
+    builder.task_root().fifo("next");
+    let sandbox = builder.start();
     assert_eq!(sandbox.respond("leaves"), b"");
     sandbox.api.push(Event::new("next", "next"));
     sandbox.bootstrap.wait_log("running");

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use support::{AS_ANOTHER_USER, Event, LIMIT, Plan, Sandbox, bootstrap_path, wait_until};
+use support::{AS_ANOTHER_USER, Event, LIMIT, Sandbox, SandboxBuilder, bootstrap_path, wait_until};
 
 /// Makes the surroundings in a mount namespace of its own, then becomes bootstrap. `$1` is the task root, whose copy under
 /// /mnt is read-only; what follows runs bootstrap.
@@ -33,7 +33,7 @@ exec "$@"
 "#;
 
 /// Runs bootstrap of `plan` in these surroundings.
-fn surrounded(plan: Plan) -> Plan {
+fn surrounded(builder: SandboxBuilder) -> SandboxBuilder {
     let is_root = fs::metadata("/proc/self").expect("/proc").uid() == 0;
     // Who is not root becomes it in a user namespace, where a new /proc needs processes of its own as well.
     let unshare: &[&str] = if is_root {
@@ -60,19 +60,22 @@ fn surrounded(plan: Plan) -> Plan {
     );
     // Debian's bash-static dies of SIGSEGV when it looks up a user that has no entry, which it does without these.
     let is_static = std::env::var_os("COSHELL_TEST_BASH").is_some();
-    let plan = if is_static {
-        plan.env("HOME", "/tmp").env("SHELL", "/bin/sh")
+    let builder = if is_static {
+        builder.env("HOME", "/tmp").env("SHELL", "/bin/sh")
     } else {
-        plan
+        builder
     };
-    let task_root = plan.task_root().path().to_string_lossy().into_owned();
-    fs::copy(bootstrap_path(), plan.task_root().path().join("bootstrap"))
-        .expect("a copy of bootstrap");
+    let task_root = builder.task_root().path().to_string_lossy().into_owned();
+    fs::copy(
+        bootstrap_path(),
+        builder.task_root().path().join("bootstrap"),
+    )
+    .expect("a copy of bootstrap");
     let mut program = unshare.to_vec();
     program.extend(["bash", "-c", SURROUND, "bash", &task_root]);
     program.extend(another_user);
     program.push("/mnt/task/bootstrap");
-    plan.program(&program)
+    builder.program(&program)
 }
 
 const HANDLER: &str = r#"
@@ -155,8 +158,8 @@ fn everything_works_where_next_to_nothing_is_allowed() {
 /// What cannot work there is told at init.
 #[test]
 fn init_errors_are_told_where_next_to_nothing_is_allowed() {
-    let plan = Sandbox::of("handler() { :; }\n: >\"$LAMBDA_TASK_ROOT/file\"\n");
-    let sandbox = surrounded(plan).start();
+    let builder = Sandbox::of("handler() { :; }\n: >\"$LAMBDA_TASK_ROOT/file\"\n");
+    let sandbox = surrounded(builder).start();
     let document: Value = sandbox.api.wait_init_error().error_document();
     let message = document["errorMessage"].as_str().unwrap_or_default();
     assert!(

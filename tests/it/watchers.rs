@@ -10,8 +10,8 @@ const ISOLATIONS: [&str; 4] = ["restore", "none", "subshell", "process"];
 
 fn start(script: &str, isolation: &str) -> Sandbox {
     println!("{isolation}: {script}");
-    let plan = Sandbox::of(script).env("COSHELL_ISOLATION", isolation);
-    plan.file("lib.sh", "exit 3\n").start()
+    let builder = Sandbox::of(script).env("COSHELL_ISOLATION", isolation);
+    builder.file("lib.sh", "exit 3\n").start()
 }
 
 /// The response as text.
@@ -273,11 +273,11 @@ fn functions_may_have_the_names_of_builtins() {
 
 #[test]
 fn a_file_need_not_be_utf_8() {
-    let plan = Sandbox::empty().file(
+    let builder = Sandbox::empty().file(
         "function.sh",
         b"trap 'echo gr\xfc\xdfe' EXIT\nIFS=$'\\xa7'\nalias \xfc=true\nhandler() { printf %s \"$IFS\" | od -An -tx1; IFS=,; trap 'printf \xe4' USR1; }\n",
     );
-    let sandbox = plan.start();
+    let sandbox = builder.start();
     for _ in 0..3 {
         assert_eq!(sandbox.respond("x"), b" a7");
     }

@@ -7,7 +7,9 @@ use std::net::TcpListener;
 use std::ops::Deref;
 use std::thread;
 
-use support::{Call, Event, Gate, LIMIT, Next, Plan, Reply, Sandbox, excerpt, wait_until};
+use support::{
+    Call, Event, Gate, LIMIT, Next, Reply, Sandbox, SandboxBuilder, excerpt, wait_until,
+};
 
 /// In every event and every response of these tests, so that no log can hold them unseen.
 pub(crate) const EVENT_MARK: &str = "bytes-of-an-event";
@@ -28,8 +30,8 @@ fails() {
 pub(crate) struct Silent(Sandbox);
 
 impl Silent {
-    pub(crate) fn start(plan: Plan) -> Self {
-        Self(plan.start())
+    pub(crate) fn start(builder: SandboxBuilder) -> Self {
+        Self(builder.start())
     }
 
     pub(crate) fn counting() -> Self {
@@ -94,7 +96,8 @@ fn events_are_whole_under_both_framings() {
             ("one chunk", plain.chunked(1 << 20)),
         ];
         for (number, (framing, event)) in framings.into_iter().enumerate() {
-            let response = sandbox.respond_to(event.named(&format!("{len_bytes}-{number}")));
+            let response =
+                sandbox.respond_to(event.with_request_id(&format!("{len_bytes}-{number}")));
             assert_eq!(
                 excerpt(&response),
                 excerpt(&body),
@@ -235,10 +238,10 @@ fn init_error_is_the_only_call() {
         Reply::refused(500, "ServiceError"),
         Reply::Close,
     ] {
-        let plan = Sandbox::of("handler() {");
-        plan.api().reply_to_init_error(reply.clone());
-        plan.api().push(event("never"));
-        let sandbox = Silent::start(plan);
+        let builder = Sandbox::of("handler() {");
+        builder.api().reply_to_init_error(reply.clone());
+        builder.api().push(event("never"));
+        let sandbox = Silent::start(builder);
         let document = sandbox.api.wait_init_error().error_document();
         assert_eq!(
             document["errorType"], "Runtime.UserCodeSyntaxError",
@@ -266,10 +269,10 @@ fn proxies_are_ignored_for_the_runtime_api_and_kept_for_the_handler() {
     ];
     let script =
         "handler() { printenv http_proxy HTTP_PROXY https_proxy HTTPS_PROXY all_proxy ALL_PROXY; }";
-    let plan = names
+    let builder = names
         .iter()
-        .fold(Sandbox::of(script), |plan, name| plan.env(name, &url));
-    let sandbox = Silent::start(plan);
+        .fold(Sandbox::of(script), |builder, name| builder.env(name, &url));
+    let sandbox = Silent::start(builder);
     for _ in 0..2 {
         let response = String::from_utf8(sandbox.respond(EVENT_MARK)).expect("UTF-8");
         assert_eq!(response.lines().collect::<Vec<_>>(), [url.as_str(); 6]);
@@ -339,7 +342,7 @@ fn a_late_reply_to_an_answer_is_waited_for() {
     sandbox.api.reply(Reply::Late(gate.clone()));
     sandbox.api.push(event("late"));
     sandbox.api.push(event("after"));
-    let answered = sandbox.api.wait_answer("late").at;
+    let answered = sandbox.api.wait_answer("late").received_at;
     let posted = std::time::Instant::now();
     wait_until(|| posted.elapsed().as_millis() > 1500, LIMIT);
     assert_eq!(
@@ -347,7 +350,7 @@ fn a_late_reply_to_an_answer_is_waited_for() {
         (1, 1)
     );
     gate.open();
-    assert!(sandbox.api.wait_answer("after").at > answered);
+    assert!(sandbox.api.wait_answer("after").received_at > answered);
     assert_eq!(sandbox.api.answers("late").len(), 1);
 }
 
@@ -396,9 +399,9 @@ fn an_error_is_the_one_answer_of_its_invocation() {
 fn without_an_address_of_the_runtime_api_nothing_is_guessed() {
     let unset = Sandbox::of(COUNTING).without_env("AWS_LAMBDA_RUNTIME_API");
     let empty = Sandbox::of(COUNTING).env("AWS_LAMBDA_RUNTIME_API", "");
-    for plan in [unset, empty] {
-        plan.api().push(Next::Event(event("never")));
-        let sandbox = Silent::start(plan);
+    for builder in [unset, empty] {
+        builder.api().push(Next::Event(event("never")));
+        let sandbox = Silent::start(builder);
         sandbox.bootstrap.wait_failure(LIMIT);
         sandbox.bootstrap.wait_log("AWS_LAMBDA_RUNTIME_API");
         assert_eq!(sandbox.api.connection_count(), 0);
