@@ -1,16 +1,16 @@
-//! What goes wrong with an answer: never two answers to one delivery, and none lost. Paths and
-//! headers are spelled as in AWS's documentation.
+//! Faults while bootstrap posts a response or an error: a delivery never gets two answers, and no answer is lost. Paths
+//! and headers are those of AWS's documentation.
 
 use crate::next_faults::{PROMPTLY, assert_gives_up};
 use crate::wire::{COUNTING, Silent, event, event_text, response_text};
 use support::{Event, Reply, Sandbox};
 
-/// Six MiB and 100 bytes: the largest response that Lambda takes.
+/// The largest response that Lambda takes: six MiB and 100 bytes.
 const MAX_RESPONSE_BYTES: usize = 6_291_556;
 
-/// The platform no longer waits for this answer; the next invocation is as good as any.
+/// Lambda no longer waits for this answer, so bootstrap goes on with the next invocation.
 #[test]
-fn an_answer_that_is_refused_is_logged_and_the_next_invocation_served() {
+fn a_rejected_answer_is_logged_and_the_next_invocation_runs() {
     for handler in ["function.handler", "function.fails"] {
         let refusals = [
             (400, "InvalidRequestID"),
@@ -29,10 +29,10 @@ fn an_answer_that_is_refused_is_logged_and_the_next_invocation_served() {
                 .bootstrap
                 .wait_log(&format!("(request id {request_id})\n"));
             let log = sandbox.bootstrap.log();
-            let about = |line: &&str| line.contains(&format!("(request id {request_id})"));
-            let line = log.lines().find(about).unwrap_or_default();
-            let is_told = line.starts_with("bootstrap: ") && line.contains(&status.to_string());
-            assert!(is_told, "{status} is not told in {line:?}");
+            let has_id = |line: &&str| line.contains(&format!("(request id {request_id})"));
+            let line = log.lines().find(has_id).unwrap_or_default();
+            let is_logged = line.starts_with("bootstrap: ") && line.contains(&status.to_string());
+            assert!(is_logged, "no status {status} in {line:?}");
             let after = format!("after-{status}");
             sandbox.api.push(event(&after));
             sandbox.api.wait_answer(&after);
@@ -42,7 +42,7 @@ fn an_answer_that_is_refused_is_logged_and_the_next_invocation_served() {
         assert_eq!(
             sandbox.api.connection_count(),
             1,
-            "a refusal is read to its end"
+            "the reply of a rejected answer is read to its end"
         );
     }
 }
@@ -83,7 +83,7 @@ fn a_connection_closed_while_the_handler_runs_loses_nothing() {
     assert_eq!(counts, (3, 4, 4));
 }
 
-/// However soon after the event the answer comes: the end of the connection is behind the event by then.
+/// The connection ends right behind the event, so a fast handler answers when it is closed already.
 #[test]
 fn a_connection_closed_while_a_fast_handler_runs_loses_nothing() {
     let sandbox = Silent::start(Sandbox::of("handler() { printf '%s' \"$1\"; }"));
@@ -129,7 +129,7 @@ fn a_connection_closed_after_the_answer_loses_nothing() {
 }
 
 #[test]
-fn a_connection_that_is_announced_to_close_is_not_used_again() {
+fn a_connection_with_the_header_connection_close_is_not_used_again() {
     let sandbox = Silent::counting();
     for request_id in ["close-1", "close-2"] {
         assert_eq!(
@@ -148,9 +148,9 @@ fn a_connection_that_is_announced_to_close_is_not_used_again() {
     assert_eq!(sandbox.runs(), 2);
 }
 
-/// Whether the answer arrived is not known: it is not given twice, and not taken for lost.
+/// Nobody knows whether the answer arrived. It is not sent again, and bootstrap goes on.
 #[test]
-fn an_answer_whose_reply_is_lost_is_not_given_twice() {
+fn an_answer_whose_reply_is_lost_is_not_sent_twice() {
     let lost = [
         Reply::Close,
         Reply::Raw(b"HTTP/1.1 2".to_vec()),
@@ -176,9 +176,9 @@ fn an_answer_whose_reply_is_lost_is_not_given_twice() {
     assert_eq!(sandbox.runs(), 8);
 }
 
-/// `next` gives an unanswered event again. It has an answer already, which was lost on the way.
+/// `GET next` returns an unanswered event again. Its answer was lost on the way, but bootstrap still has it.
 #[test]
-fn an_event_that_comes_again_gets_the_answer_it_had() {
+fn an_event_that_comes_again_after_its_answer_was_lost_gets_the_same_answer() {
     for handler in ["function.handler", "function.fails"] {
         let sandbox = Silent::start(Sandbox::of(COUNTING).handler(handler));
         let sent = event("again").header("Lambda-Runtime-Invocation-Id", "attempt-1");
@@ -202,9 +202,9 @@ fn an_event_that_comes_again_gets_the_answer_it_had() {
     }
 }
 
-/// An asynchronous event that failed is tried again under its old request id; its first answer had arrived.
+/// Lambda retries an asynchronous event that failed under the same request id. Its first answer had arrived.
 #[test]
-fn an_event_whose_answer_was_accepted_is_run_again_when_it_comes_again() {
+fn an_event_that_comes_again_after_its_answer_was_accepted_runs_again() {
     let sandbox = Silent::start(Sandbox::of(COUNTING).handler("function.fails"));
     for attempt in 1..=3 {
         sandbox.api.push(event("retried").header(
@@ -219,7 +219,7 @@ fn an_event_whose_answer_was_accepted_is_run_again_when_it_comes_again() {
 }
 
 #[test]
-fn a_large_answer_that_is_reset_on_the_way_is_survived() {
+fn bootstrap_survives_a_reset_while_it_sends_a_large_answer() {
     let sandbox = Silent::start(Sandbox::of(
         "handler() { head -c 5000000 /dev/zero | tr '\\0' x; }",
     ));
@@ -230,9 +230,9 @@ fn a_large_answer_that_is_reset_on_the_way_is_survived() {
     assert!(sandbox.api.answers("reset").len() <= 1);
 }
 
-/// Measured in bytes, before it is sent.
+/// The size is measured in bytes, before anything is sent.
 #[test]
-fn a_response_that_is_too_large_is_an_error_and_nothing_else() {
+fn a_response_that_is_too_large_is_posted_as_an_error_only() {
     let script = "handler() { head -c \"$1\" /dev/zero | tr '\\0' x; [[ $1 != *0 ]] || echo; }";
     let sandbox = Silent::start(Sandbox::of(script));
     // Newlines at the end do not count: they are stripped.
@@ -273,7 +273,7 @@ fn a_response_that_is_too_large_is_an_error_and_nothing_else() {
 }
 
 #[test]
-fn a_response_that_is_too_large_in_bytes_though_not_in_characters_is_an_error() {
+fn the_size_limit_of_a_response_counts_bytes_not_characters() {
     let sandbox = Silent::start(Sandbox::of(
         "handler() { head -c 3200000 /dev/zero | sed 's/\\x0/\u{e9}/g'; }",
     ));
@@ -283,9 +283,9 @@ fn a_response_that_is_too_large_in_bytes_though_not_in_characters_is_an_error() 
     );
 }
 
-/// 413 is told to the caller by the platform; an error after it would be a second answer.
+/// After a 413 Lambda reports the error to the caller itself. An error from bootstrap would be a second answer.
 #[test]
-fn a_response_that_the_platform_finds_too_large_is_not_followed_by_an_error() {
+fn a_response_that_lambda_rejects_as_too_large_is_not_followed_by_an_error() {
     let sandbox = Silent::counting();
     sandbox
         .api
