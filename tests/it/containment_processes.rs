@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -129,12 +128,8 @@ fn a_leftover_process_that_writes_endlessly_reaches_no_other_response() {
 fn a_leftover_process_does_not_delay_the_answer() {
     let sandbox = start_sandbox();
     sandbox.respond("warm");
-    let begun = Instant::now();
+    // The job ends only when the gate is opened, so an answer that waited for it would never come.
     sandbox.respond("job");
-    assert!(
-        begun.elapsed() < Duration::from_secs(5),
-        "waited for a job that never ends"
-    );
     assert!(
         !leftovers(&sandbox.bootstrap).is_empty(),
         "the job has ended already"
