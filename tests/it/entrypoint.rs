@@ -1,4 +1,5 @@
-//! coshell entrypoint, and what containers ask of coshell serve: PORT, one door, time to end.
+//! `coshell entrypoint`, and what containers need from `coshell serve`: the variable PORT, the function URL alone, and a
+//! grace period at the end.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
@@ -10,7 +11,8 @@ use support::{Emulator, LIMIT, Sandbox, excerpt, unique_address, wait_until};
 
 const PRINTS_PATH: &str =
     r#"handler() { local path=${1#*'"rawPath":"'}; echo "the path: ${path%%'"'*}"; }"#;
-/// Says that it has begun, and answers when the test lets it, but later than a sandbox may that is told to end.
+/// Logs that it has begun, and answers half a second after the test opens the gate: later than the 500 ms that a sandbox has
+/// after SIGTERM.
 const WAITS: &str =
     r#"handler() { echo begun >&2; read -r _ <"$LAMBDA_TASK_ROOT/gate"; sleep 0.5; echo done; }"#;
 
@@ -29,7 +31,7 @@ fn get(emulator: &Emulator, path: &str) -> String {
 }
 
 #[test]
-fn entry_point_is_bootstrap_where_there_is_a_runtime_api() {
+fn the_entry_point_runs_bootstrap_if_there_is_a_runtime_api() {
     let builder = Sandbox::of("handler() { echo named; }").env("_HANDLER", "another.one");
     let builder = builder.program(&[coshell_path(), "entrypoint", "function.handler"]);
     let sandbox = builder.env("PORT", "no port").start();
@@ -37,7 +39,7 @@ fn entry_point_is_bootstrap_where_there_is_a_runtime_api() {
 }
 
 #[test]
-fn entry_point_serves_callers_elsewhere() {
+fn the_entry_point_is_the_emulator_if_there_is_no_runtime_api() {
     let emulator = Emulator::of(PRINTS_PATH)
         .entrypoint()
         .env("AWS_LAMBDA_RUNTIME_API", "");
@@ -47,7 +49,7 @@ fn entry_point_serves_callers_elsewhere() {
 }
 
 #[test]
-fn entry_point_has_the_function_url_alone_at_port() {
+fn the_entry_point_serves_only_the_function_url_at_port() {
     let host = unique_address();
     let port = free_port(host);
     let builder = Emulator::of(PRINTS_PATH).entrypoint().env("PORT", &port);
@@ -60,7 +62,7 @@ fn entry_point_has_the_function_url_alone_at_port() {
 }
 
 #[test]
-fn entry_point_keeps_the_doors_that_it_is_given() {
+fn the_entry_point_serves_the_api_too_if_the_option_says_so() {
     let host = unique_address();
     let builder = Emulator::of(PRINTS_PATH)
         .entrypoint()
@@ -74,41 +76,42 @@ fn entry_point_keeps_the_doors_that_it_is_given() {
 }
 
 #[test]
-fn port_is_that_of_a_function_url_unless_another_is_given() {
+fn port_is_used_for_a_function_url_unless_an_option_gives_another() {
     let host = unique_address();
-    let (set, given) = (free_port(host), free_port(host));
+    let (from_variable, from_option) = (free_port(host), free_port(host));
     let serve = || {
         Emulator::of(PRINTS_PATH)
             .arg("--function-url")
-            .env("PORT", &set)
+            .env("PORT", &from_variable)
     };
     let emulator = serve().listen(&host.to_string()).start();
-    assert_eq!(emulator.address, format!("{host}:{set}"));
+    assert_eq!(emulator.address, format!("{host}:{from_variable}"));
     emulator.stop();
     let emulator = serve()
         .listen(&host.to_string())
-        .option("--port", &given)
+        .option("--port", &from_option)
         .start();
-    assert_eq!(emulator.address, format!("{host}:{given}"));
+    assert_eq!(emulator.address, format!("{host}:{from_option}"));
     emulator.stop();
-    let emulator = serve().listen(&format!("{host}:{given}")).start();
-    assert_eq!(emulator.address, format!("{host}:{given}"));
+    let emulator = serve().listen(&format!("{host}:{from_option}")).start();
+    assert_eq!(emulator.address, format!("{host}:{from_option}"));
 }
 
 #[test]
-fn port_that_is_none_is_told_where_it_matters() {
-    let wrong = |builder: support::emulator::EmulatorBuilder| builder.env("PORT", "eighty");
-    let said = "coshell: cannot use PORT eighty: eighty is no port\n";
-    let builder = wrong(Emulator::of(PRINTS_PATH)).arg("--function-url");
-    assert_eq!(builder.expect_start_failure(), (2, said.to_owned()));
-    let builder = wrong(Emulator::of(PRINTS_PATH)).entrypoint();
-    assert_eq!(builder.expect_start_failure(), (2, said.to_owned()));
-    let emulator = wrong(Emulator::of(PRINTS_PATH)).start();
+fn an_invalid_port_is_an_error_only_where_it_is_used() {
+    let with_invalid_port =
+        |builder: support::emulator::EmulatorBuilder| builder.env("PORT", "eighty");
+    let message = "coshell: cannot use PORT eighty: eighty is no port\n";
+    let builder = with_invalid_port(Emulator::of(PRINTS_PATH)).arg("--function-url");
+    assert_eq!(builder.expect_start_failure(), (2, message.to_owned()));
+    let builder = with_invalid_port(Emulator::of(PRINTS_PATH)).entrypoint();
+    assert_eq!(builder.expect_start_failure(), (2, message.to_owned()));
+    let emulator = with_invalid_port(Emulator::of(PRINTS_PATH)).start();
     assert_eq!(emulator.respond_text("none"), "the path: none");
 }
 
 #[test]
-fn invocation_under_way_may_end_before_the_server_does() {
+fn a_running_invocation_may_end_before_the_server_does() {
     for builder in [
         Emulator::of(WAITS).option("--grace", "30"),
         Emulator::of(WAITS).entrypoint(),
@@ -118,7 +121,7 @@ fn invocation_under_way_may_end_before_the_server_does() {
         let pending = emulator.begin_call("{}");
         emulator.process.wait_log("begun\n");
         emulator.process.signal(Signal::SIGTERM);
-        // Nobody is let in any more.
+        // New connections are refused.
         let is_closed = || TcpStream::connect(&emulator.address).is_err();
         wait_until(is_closed, LIMIT);
         assert!(emulator.process.is_running(), "{}", emulator.process.log());
@@ -130,7 +133,7 @@ fn invocation_under_way_may_end_before_the_server_does() {
 }
 
 #[test]
-fn invocation_that_takes_longer_than_its_grace_is_ended() {
+fn an_invocation_that_takes_longer_than_the_grace_period_is_ended() {
     let builder = Emulator::of(WAITS).option("--grace", "0.05");
     builder.task_root.fifo("gate");
     let emulator = builder.start();
@@ -141,9 +144,8 @@ fn invocation_that_takes_longer_than_its_grace_is_ended() {
     assert!(answer.is_err() || answer.is_ok_and(|body| body.starts_with(b"{\"errorMessage\":")));
 }
 
-/// A caller that keeps its connection open has nothing under way.
 #[test]
-fn idle_connection_does_not_delay_the_end() {
+fn an_idle_connection_does_not_delay_the_end() {
     let emulator = Emulator::of(WAITS).option("--grace", "600").start();
     let idle = TcpStream::connect(&emulator.address).expect("a connection");
     emulator.stop();
@@ -151,11 +153,11 @@ fn idle_connection_does_not_delay_the_end() {
 }
 
 #[test]
-fn function_url_alone_leaves_no_path_to_callers() {
+fn with_the_function_url_only_every_path_belongs_to_the_handler() {
     let emulator = Emulator::of(PRINTS_PATH).arg("--function-url=only").start();
     for path in ["/", INVOCATIONS, STREAMING_INVOCATIONS] {
         let reply = emulator.request("POST", path, &[], "{}");
-        let told = String::from_utf8(reply.body).expect("UTF-8");
-        assert_eq!(told, format!("the path: {path}"));
+        let text = String::from_utf8(reply.body).expect("UTF-8");
+        assert_eq!(text, format!("the path: {path}"));
     }
 }

@@ -1,4 +1,5 @@
-//! `coshell serve --function-url`: HTTP becomes an event, and the answer HTTP, as behind a real function URL.
+//! `coshell serve --function-url`: an HTTP request becomes an event, and the answer becomes an HTTP response, as with a real
+//! function URL.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -8,16 +9,17 @@ use support::emulator::{INVOCATIONS, wait_reply};
 use support::http::chunks;
 use support::{Emulator, HttpReply, LIMIT, excerpt, wait_until};
 
-/// Answers with the event itself, in base64: the event has no statusCode, but what is in it may look like one.
-const TELLS: &str =
+/// Responds with the event in base64. A body with plain events could contain something like a statusCode.
+const RETURNS_EVENT: &str =
     "handler() { printf '{\"statusCode\":200,\"body\":\"%s\"}' \"$(base64 -w0)\"; }";
-/// Answers with what the request's body says.
-const ANSWERS: &str =
+/// Responds with the body of the request.
+const RETURNS_BODY: &str =
     r#"handler() { python3 -c 'import json, sys; print(json.load(sys.stdin)["body"])'; }"#;
 const TEXT: (&str, &str) = ("Content-Type", "text/plain");
 
+/// Sends a request to [`RETURNS_EVENT`]. Returns the event that the handler got.
 #[track_caller]
-fn event_of(
+fn request_event(
     emulator: &Emulator,
     method: &str,
     path: &str,
@@ -31,11 +33,12 @@ fn event_of(
 }
 
 #[track_caller]
-fn answered(emulator: &Emulator, answer: &str) -> HttpReply {
+/// Lets [`RETURNS_BODY`] respond with `answer`.
+fn reply_to_answer(emulator: &Emulator, answer: &str) -> HttpReply {
     emulator.request("POST", "/", &[TEXT], answer)
 }
 
-/// There is one line of the log about this request: its beginning, milliseconds, the request id, and its end.
+/// Asserts that the log has one line for this request: `start`, the milliseconds, the request id, and `end`.
 #[track_caller]
 fn assert_logged(emulator: &Emulator, start: &str, reply: &HttpReply, end: &str) {
     let request_id = reply.header("X-Amzn-RequestId").expect("an id");
@@ -54,7 +57,7 @@ fn assert_logged(emulator: &Emulator, start: &str, reply: &HttpReply, end: &str)
 }
 
 #[test]
-fn each_request_is_a_line_of_the_log() {
+fn each_request_is_one_line_in_the_log() {
     let script = "handler() { printf '{\"statusCode\": 404, \"body\": \"none\"}'; }";
     let emulator = Emulator::of(script).arg("--function-url").start();
     let reply = emulator.request("PUT", "/a%1b[31m/b?secret=word", &[TEXT], "secret event");
@@ -65,7 +68,7 @@ fn each_request_is_a_line_of_the_log() {
     ];
     let reply = emulator.request("GET", "/image", &foreign, "");
     assert_logged(&emulator, "GET /image 403", &reply, "\n");
-    // Calls of the other door have their lines already, and events are never logged.
+    // Invocations through the API have their own lines, and events are never logged.
     assert_eq!(emulator.call("secret event").status, 200);
     let log = emulator.process.log();
     assert!(
@@ -81,10 +84,10 @@ fn each_request_is_a_line_of_the_log() {
 }
 
 #[test]
-fn event_tells_who_called_and_by_what() {
-    let emulator = Emulator::of(TELLS).arg("--function-url").start();
+fn the_event_has_headers_about_the_caller() {
+    let emulator = Emulator::of(RETURNS_EVENT).arg("--function-url").start();
     let port = emulator.address.rsplit_once(':').expect("a port").1;
-    let event = event_of(&emulator, "GET", "/", &[], b"");
+    let event = request_event(&emulator, "GET", "/", &[], b"");
     let headers = &event["headers"];
     assert_eq!(
         headers["x-forwarded-for"],
@@ -101,7 +104,7 @@ fn event_tells_who_called_and_by_what() {
         ("X-Forwarded-Port", "443"),
         ("X-Amzn-Trace-Id", "Root=1-2-3"),
     ];
-    let event = event_of(&emulator, "GET", "/", &proxied, b"");
+    let event = request_event(&emulator, "GET", "/", &proxied, b"");
     let headers = &event["headers"];
     let callers = headers["x-forwarded-for"].as_str().expect("callers");
     assert!(callers.starts_with("203.0.113.7, 127."), "{callers}");
@@ -110,7 +113,7 @@ fn event_tells_who_called_and_by_what() {
         ["https", "443"]
     );
     assert_eq!(headers["x-amzn-trace-id"], "Root=1-2-3");
-    // All that AWS documents, those that a function URL has no use for as null.
+    // AWS documents these fields too, and sets those that a function URL does not use to null.
     for name in ["pathParameters", "stageVariables"] {
         assert_eq!(event.get(name), Some(&Value::Null), "{name}");
     }
@@ -118,21 +121,21 @@ fn event_tells_who_called_and_by_what() {
         event["requestContext"].get("authentication"),
         Some(&Value::Null)
     );
-    // The handler's variable is the same.
+    // The variable of the handler has the same trace id.
     let script = "handler() { printf '%s' \"$_X_AMZN_TRACE_ID\" | grep -qF \"$(grep -o 'Root=[^\"]*' <<<\"$1\")\" && printf same; }";
     let emulator = Emulator::of(script).arg("--function-url").start();
     assert_eq!(emulator.request("GET", "/", &[], "").body, b"same");
 }
 
 #[test]
-fn requests_are_those_of_a_rest_api_or_a_load_balancer_if_it_is_asked_for() {
-    for (word, alone) in [
+fn an_option_chooses_the_event_format_of_a_rest_api_or_a_load_balancer() {
+    for (option, is_url_only) in [
         ("--function-url=v1", false),
         ("--function-url=only,v1", true),
     ] {
-        let emulator = Emulator::of(TELLS).arg(word).start();
+        let emulator = Emulator::of(RETURNS_EVENT).arg(option).start();
         let headers = [TEXT, ("X-Many", "1"), ("X-Many", "2")];
-        let event = event_of(
+        let event = request_event(
             &emulator,
             "POST",
             "/orders/1?tag=new&tag=gift%20wrap",
@@ -155,11 +158,13 @@ fn requests_are_those_of_a_rest_api_or_a_load_balancer_if_it_is_asked_for() {
                 .request("POST", path, &[], "x")
                 .header("X-Amz-Executed-Version")
                 .is_none(),
-            alone
+            is_url_only
         );
     }
-    let emulator = Emulator::of(TELLS).arg("--function-url=alb").start();
-    let event = event_of(&emulator, "GET", "/orders/1?tag=gift%20wrap", &[], b"");
+    let emulator = Emulator::of(RETURNS_EVENT)
+        .arg("--function-url=alb")
+        .start();
+    let event = request_event(&emulator, "GET", "/orders/1?tag=gift%20wrap", &[], b"");
     assert_eq!(
         event["queryStringParameters"],
         json!({"tag": "gift%20wrap"})
@@ -168,7 +173,7 @@ fn requests_are_those_of_a_rest_api_or_a_load_balancer_if_it_is_asked_for() {
         event["requestContext"]["elb"]["targetGroupArn"].is_string(),
         "{event}"
     );
-    for (word, answer, status) in [
+    for (format, answer, status) in [
         (
             "v1",
             r#"{"statusCode": 302, "multiValueHeaders": {"Set-Cookie": ["a=1", "b=2"], "Location": ["/x"]}}"#,
@@ -189,13 +194,13 @@ fn requests_are_those_of_a_rest_api_or_a_load_balancer_if_it_is_asked_for() {
         ("alb", "{}", 502),
     ] {
         let emulator = Emulator::of(&format!("handler() {{ printf '%s' '{answer}'; }}"))
-            .arg(&format!("--function-url={word}"))
+            .arg(&format!("--function-url={format}"))
             .start();
         let reply = emulator.request("GET", "/", &[], "");
         assert_eq!(
             reply.status,
             status,
-            "{word} {answer}: {}",
+            "{format} {answer}: {}",
             excerpt(&reply.body)
         );
         let body = String::from_utf8_lossy(&reply.body).into_owned();
@@ -206,21 +211,23 @@ fn requests_are_those_of_a_rest_api_or_a_load_balancer_if_it_is_asked_for() {
             _ => assert_eq!(reply.header("X-A"), Some("b")),
         }
     }
-    let (status, said) = Emulator::of(TELLS)
+    let (status, stderr) = Emulator::of(RETURNS_EVENT)
         .arg("--function-url=v3")
         .expect_start_failure();
     assert!(
-        status == 2 && said.contains("expected only, v1 or alb"),
-        "{said}"
+        status == 2 && stderr.contains("expected only, v1 or alb"),
+        "{stderr}"
     );
 }
 
 #[test]
-fn nothing_is_a_proxy() {
-    for words in [&["--function-url"][..], &["--function-url=only"], &[]] {
-        let builder = words
+fn the_emulator_is_no_proxy() {
+    for options in [&["--function-url"][..], &["--function-url=only"], &[]] {
+        let builder = options
             .iter()
-            .fold(Emulator::of(TELLS), |builder, word| builder.arg(word));
+            .fold(Emulator::of(RETURNS_EVENT), |builder, option| {
+                builder.arg(option)
+            });
         let emulator = builder.start();
         let mut stream = std::net::TcpStream::connect(&emulator.address).expect("a connection");
         let request = format!(
@@ -232,24 +239,24 @@ fn nothing_is_a_proxy() {
         let mut line = String::new();
         let mut reader = std::io::BufReader::new(stream);
         std::io::BufRead::read_line(&mut reader, &mut line).expect("an answer");
-        let expected = if words.is_empty() {
+        let expected = if options.is_empty() {
             "HTTP/1.1 404 "
         } else {
             "HTTP/1.1 405 "
         };
-        assert!(line.starts_with(expected), "{words:?}: {line}");
+        assert!(line.starts_with(expected), "{options:?}: {line}");
         assert_eq!(emulator.process.log().matches("START").count(), 0);
     }
 }
 
 #[test]
-fn request_becomes_an_event_in_format_2() {
-    let emulator = Emulator::of(TELLS).arg("--function-url").start();
-    let greeting = format!(
+fn a_request_becomes_an_event_in_format_2() {
+    let emulator = Emulator::of(RETURNS_EVENT).arg("--function-url").start();
+    let startup_message = format!(
         "coshell: function.handler is served at http://{}\n",
         emulator.address
     );
-    assert_eq!(emulator.stderr(), greeting);
+    assert_eq!(emulator.stderr(), startup_message);
     let headers = [
         ("X-Many", "1"),
         ("x-many", "2"),
@@ -257,7 +264,7 @@ fn request_becomes_an_event_in_format_2() {
         ("User-Agent", "a test"),
         ("X-Amzn-Trace-Id", "Root=1-2-3"),
     ];
-    let event = event_of(&emulator, "GET", "/a/b%20c?x=1&y=%C3%A9&x=2", &headers, b"");
+    let event = request_event(&emulator, "GET", "/a/b%20c?x=1&y=%C3%A9&x=2", &headers, b"");
     assert_eq!(event["version"], "2.0");
     assert_eq!(event["routeKey"], "$default");
     assert_eq!(event["rawPath"], "/a/b%20c");
@@ -292,7 +299,7 @@ fn request_becomes_an_event_in_format_2() {
             .as_u64()
             .is_some_and(|ms| ms > 1_700_000_000_000)
     );
-    let plain = event_of(&emulator, "DELETE", "/", &[], b"");
+    let plain = request_event(&emulator, "DELETE", "/", &[], b"");
     assert_eq!(plain.get("cookies"), None);
     assert_eq!(plain.get("queryStringParameters"), None);
     let request_id = plain["requestContext"]["requestId"]
@@ -304,8 +311,8 @@ fn request_becomes_an_event_in_format_2() {
 }
 
 #[test]
-fn body_is_text_or_base64() {
-    let emulator = Emulator::of(TELLS).arg("--function-url").start();
+fn the_body_of_an_event_is_text_or_base64() {
+    let emulator = Emulator::of(RETURNS_EVENT).arg("--function-url").start();
     let form = "application/x-www-form-urlencoded";
     let cases: [(&str, &[u8], bool); 7] = [
         ("application/json", b"{\"a\": \"\xc3\xa9\"}", true),
@@ -323,13 +330,13 @@ fn body_is_text_or_base64() {
         } else {
             &headers
         };
-        let event = event_of(&emulator, "POST", "/form", headers, body);
+        let event = request_event(&emulator, "POST", "/form", headers, body);
         assert_eq!(event["isBase64Encoded"], !is_text, "{content_type}");
-        let told = event["body"].as_str().expect("a body");
+        let text = event["body"].as_str().expect("a body");
         let decoded = if is_text {
-            told.as_bytes().to_vec()
+            text.as_bytes().to_vec()
         } else {
-            BASE64_STANDARD.decode(told).expect("base64")
+            BASE64_STANDARD.decode(text).expect("base64")
         };
         assert_eq!(decoded, body, "{content_type}");
     }
@@ -338,15 +345,15 @@ fn body_is_text_or_base64() {
 }
 
 #[test]
-fn object_with_a_status_says_it_all() {
-    let emulator = Emulator::of(ANSWERS).arg("--function-url").start();
+fn an_object_with_a_status_code_sets_status_headers_cookies_and_body() {
+    let emulator = Emulator::of(RETURNS_BODY).arg("--function-url").start();
     let answer = json!({
         "statusCode": 418,
         "headers": {"X-Tea": "pot", "X-Number": 7, "Content-Type": "text/html", "Content-Length": "1"},
         "cookies": ["a=1; Secure", "b=2"],
         "body": "<b>tea</b>",
     });
-    let reply = answered(&emulator, &answer.to_string());
+    let reply = reply_to_answer(&emulator, &answer.to_string());
     assert_eq!(
         (reply.status, reply.body.as_slice()),
         (418, &b"<b>tea</b>"[..])
@@ -364,16 +371,16 @@ fn object_with_a_status_says_it_all() {
     let bytes: Vec<u8> = (0..=u8::MAX).collect();
     let body = BASE64_STANDARD.encode(&bytes);
     let answer = json!({"statusCode": 200, "isBase64Encoded": true, "body": body});
-    assert!(answered(&emulator, &answer.to_string()).body == bytes);
-    let empty = answered(&emulator, r#"{"statusCode": 204}"#);
+    assert!(reply_to_answer(&emulator, &answer.to_string()).body == bytes);
+    let empty = reply_to_answer(&emulator, r#"{"statusCode": 204}"#);
     assert_eq!((empty.status, empty.body.len()), (204, 0));
 }
 
 #[test]
-fn anything_else_is_the_body() {
-    let emulator = Emulator::of(ANSWERS).arg("--function-url").start();
+fn any_other_answer_is_the_body_of_the_response() {
+    let emulator = Emulator::of(RETURNS_BODY).arg("--function-url").start();
     for answer in ["Hello", "\"Hello\"", "{\"a\": 1}", "[1]", "{broken"] {
-        let reply = answered(&emulator, answer);
+        let reply = reply_to_answer(&emulator, answer);
         assert_eq!(
             (reply.status, reply.body.as_slice()),
             (200, answer.as_bytes())
@@ -383,9 +390,9 @@ fn anything_else_is_the_body() {
 }
 
 #[test]
-fn answer_that_makes_no_sense_is_a_bad_gateway_and_told() {
-    let emulator = Emulator::of(ANSWERS).arg("--function-url").start();
-    for (answer, told) in [
+fn an_invalid_answer_is_a_bad_gateway_with_the_reason() {
+    let emulator = Emulator::of(RETURNS_BODY).arg("--function-url").start();
+    for (answer, expected) in [
         (
             r#"{"statusCode": "x"}"#,
             "its statusCode is no status of HTTP",
@@ -424,20 +431,20 @@ fn answer_that_makes_no_sense_is_a_bad_gateway_and_told() {
         let body = String::from_utf8_lossy(&reply.body);
         let reason = body.strip_prefix("Internal Server Error\n");
         assert!(
-            reason.is_some_and(|reason| reason.starts_with(told)),
+            reason.is_some_and(|reason| reason.starts_with(expected)),
             "{body}"
         );
         assert_logged(
             &emulator,
             "POST /some/path 502",
             &reply,
-            &format!(": {told}"),
+            &format!(": {expected}"),
         );
     }
 }
 
 #[test]
-fn failure_is_a_bad_gateway_and_told() {
+fn a_failure_is_a_bad_gateway_with_the_reason() {
     let script = "handler() { [[ $1 != *rawPath*die* ]] || { kill -9 $PPID; sleep 600; }; false; }";
     let emulator = Emulator::of(script).arg("--function-url").start();
     for path in ["/fails", "/die"] {
@@ -456,7 +463,7 @@ fn failure_is_a_bad_gateway_and_told() {
 }
 
 #[test]
-fn api_and_url_are_served_side_by_side() {
+fn the_api_and_the_function_url_are_served_side_by_side() {
     let emulator = Emulator::of("handler() { printf '%s' \"${1:0:9}\"; }");
     let emulator = emulator
         .arg("--function-url")
@@ -468,7 +475,7 @@ fn api_and_url_are_served_side_by_side() {
         (page.status, page.body.as_slice()),
         (200, &b"{\"headers"[..])
     );
-    // A function URL is for other pages of this machine too, and for links; the API is not.
+    // Pages of other local servers, and links, may use a function URL but not the API.
     let foreign = [("Origin", "https://example.com")];
     let image = [
         ("Sec-Fetch-Site", "cross-site"),
@@ -480,7 +487,7 @@ fn api_and_url_are_served_side_by_side() {
         ("Sec-Fetch-Mode", "navigate"),
         ("Sec-Fetch-Dest", "document"),
     ];
-    for (headers, of_url) in [
+    for (headers, url_status) in [
         (&foreign[..], 403),
         (&image, 403),
         (&neighbour, 200),
@@ -489,7 +496,7 @@ fn api_and_url_are_served_side_by_side() {
         let status = |path| emulator.request("GET", path, headers, "").status;
         assert_eq!(
             (status("/"), status(INVOCATIONS)),
-            (of_url, 403),
+            (url_status, 403),
             "{headers:?}"
         );
     }
@@ -501,7 +508,7 @@ const STREAMING: [(&str, &str); 2] = [
 ];
 
 #[test]
-fn streamed_answer_with_a_prelude_comes_as_it_is_made() {
+fn a_streamed_response_with_a_prelude_arrives_as_it_is_written() {
     let emulator = Emulator::with_test_as_runtime()
         .arg("--function-url")
         .start();
@@ -514,7 +521,7 @@ fn streamed_answer_with_a_prelude_comes_as_it_is_made() {
     let path = format!("/invocation/{request_id}/response");
     let prelude = json!({"statusCode": 201, "headers": {"X-Tea": "pot"}, "cookies": ["a=1"]});
     let begun = [prelude.to_string().as_bytes(), &[0; 8], b"first"].concat();
-    // The NULs come in two parts.
+    // The NULs between prelude and body arrive in two parts.
     let mut encoded = chunks(&begun, prelude.to_string().len() + 3, &[]);
     encoded.truncate(encoded.len() - b"0\r\n\r\n".len());
     let mut response = runtime.begin("POST", &path, &headers, encoded);
@@ -530,7 +537,7 @@ fn streamed_answer_with_a_prelude_comes_as_it_is_made() {
     );
     assert_eq!(page.header("X-Tea"), Some("pot"));
     assert_eq!(page.header("Set-Cookie"), Some("a=1"));
-    // A prelude that is none.
+    // A response that should have a prelude, but has none.
     let caller = emulator.begin("GET", "/", &[], "");
     let (request_id, _) = runtime.next();
     let path = format!("/invocation/{request_id}/response");
@@ -541,7 +548,7 @@ fn streamed_answer_with_a_prelude_comes_as_it_is_made() {
 }
 
 #[test]
-fn streamed_answer_without_a_prelude_is_the_body_and_a_failure_cuts_it() {
+fn a_streamed_response_without_a_prelude_is_the_body_and_a_failure_cuts_it_off() {
     let emulator = Emulator::with_test_as_runtime()
         .arg("--function-url")
         .start();
@@ -573,5 +580,5 @@ fn streamed_answer_without_a_prelude_is_the_body_and_a_failure_cuts_it() {
     );
     let (page, error) = caller.partial_reply(LIMIT).expect("a head");
     assert_eq!((page.status, page.body.as_slice()), (200, &b"half"[..]));
-    assert!(error.is_some(), "the body seems to be whole");
+    assert!(error.is_some(), "the body seems to be complete");
 }
