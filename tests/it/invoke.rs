@@ -22,8 +22,8 @@ fn start(task_root: &TaskRoot, args: &[&str]) -> Process {
     Process::start(command)
 }
 
-#[track_caller]
 /// Runs `coshell invoke` to its end. Asserts that it left no process behind.
+#[track_caller]
 fn invoke(task_root: &TaskRoot, args: &[&str]) -> CommandOutput {
     let process = start(task_root, args);
     let status = process.wait_exit(LIMIT).code().expect("an exit status");
