@@ -1,4 +1,4 @@
-//! What the handler logs: at once, complete, and before its answer (contract I).
+//! The log of a handler. It is passed on at once, completely, and before the answer.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ pub(crate) fn json(builder: SandboxBuilder) -> SandboxBuilder {
     builder.env("AWS_LAMBDA_LOG_FORMAT", "JSON")
 }
 
-/// Every line of a log that has to be JSON objects.
+/// Parses a log whose lines must all be JSON objects.
 #[track_caller]
 pub(crate) fn records(log: &str) -> Vec<Value> {
     let parse = |line: &str| {
@@ -23,7 +23,7 @@ pub(crate) fn records(log: &str) -> Vec<Value> {
     log.lines().map(parse).collect()
 }
 
-/// The records of one invocation, after which the process is ended.
+/// Runs one invocation and ends the process. Returns the log records.
 #[track_caller]
 pub(crate) fn records_of(builder: SandboxBuilder, event: Event) -> Vec<Value> {
     let sandbox = builder.start();
@@ -41,7 +41,7 @@ pub(crate) fn messages(records: &[Value]) -> Vec<&str> {
 }
 
 #[test]
-fn stderr_is_passed_on_while_the_handler_runs() {
+fn standard_error_is_passed_on_while_the_handler_runs() {
     for format in ["Text", "JSON"] {
         let builder = Sandbox::of(
             "handler() { echo early >&2; read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; echo late >&2; printf on; }",
@@ -57,9 +57,8 @@ fn stderr_is_passed_on_while_the_handler_runs() {
     }
 }
 
-/// A line that is not ended goes through as well; in JSON it waits for its end.
 #[test]
-fn a_partial_line_is_passed_on_as_text_and_completed_in_json() {
+fn a_partial_line_is_passed_on_in_text_format_and_completed_in_json_format() {
     let script = "handler() { printf 'one ' >&2; read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; printf 'two\\nthree' >&2; printf on; }";
     let builder = Sandbox::of(script);
     builder.task_root().fifo("gate");
@@ -95,7 +94,7 @@ fn no_line_is_lost_at_a_high_rate() {
 }
 
 #[test]
-fn a_line_of_five_mebibytes_is_passed_on_whole() {
+fn a_line_of_five_mebibytes_is_passed_on_completely() {
     const LEN_BYTES: usize = 5 * 1024 * 1024;
     let script = "handler() { head -c 5242880 /dev/zero | tr '\\0' x >&2; echo >&2; echo after >&2; printf on; }";
     let sandbox = Sandbox::of(script).start();
@@ -118,7 +117,7 @@ fn a_line_of_five_mebibytes_is_passed_on_whole() {
     );
 }
 
-/// No line is too long: one without an end is cut into records, and every byte of it is there.
+/// A very long line is cut into several records, without losing a byte.
 #[test]
 fn a_line_larger_than_any_buffer_is_complete() {
     let builder = json(Sandbox::of(
@@ -134,8 +133,8 @@ fn a_line_larger_than_any_buffer_is_complete() {
     );
 }
 
-/// The process is stopped as soon as the answer is here: what is not written by then is not drained before the answer.
-/// JSON makes 64 KiB of empty lines, what a pipe holds, work that cannot be done in passing.
+/// SIGSTOP stops bootstrap as soon as the answer has arrived, so a log line that is missing then was not written before the
+/// answer. 60 KB of empty lines, about as much as a pipe holds, are much work in JSON.
 #[test]
 fn the_log_is_drained_before_the_answer() {
     for (format, end) in [
@@ -166,7 +165,7 @@ fn the_log_is_drained_before_the_answer() {
 }
 
 #[test]
-fn a_healthy_invocation_logs_nothing_of_ours() {
+fn bootstrap_itself_logs_nothing_for_a_healthy_invocation() {
     for format in ["Text", "JSON"] {
         let sandbox = Sandbox::of("handler() { printf '%s' \"$1\"; }")
             .env("AWS_LAMBDA_LOG_FORMAT", format)
@@ -205,7 +204,7 @@ fn events_and_responses_are_never_logged() {
 }
 
 #[test]
-fn text_is_passed_on_byte_for_byte() {
+fn in_text_format_the_log_is_passed_on_byte_for_byte() {
     let script =
         r#"handler() { printf 'a\0b\377\376\r\n\033[31m {"level":"debug"}\n\n\n end' >&2; }"#;
     let sandbox = Sandbox::of(script)
@@ -223,7 +222,7 @@ fn text_is_passed_on_byte_for_byte() {
 }
 
 #[test]
-fn lines_of_many_writers_are_all_there() {
+fn no_line_of_several_writers_is_lost() {
     let script = "handler() { local w; for w in {1..8}; do seq -f \"writer $w line %.0f\" 1 2000 >&2 & done; wait; printf on; }";
     for format in ["Text", "JSON"] {
         let sandbox = Sandbox::of(script)
@@ -248,7 +247,7 @@ fn lines_of_many_writers_are_all_there() {
                 (1..=2000).map(move |line| format!("writer {writer} line {line}").len())
             })
             .sum();
-        // seq writes whole buffers, which a pipe may tear apart: not a byte of them is lost.
+        // seq writes whole buffers, which may be interleaved in the pipe. But no byte may be lost.
         let newlines = if format == "Text" {
             log.lines().count()
         } else {
@@ -259,9 +258,8 @@ fn lines_of_many_writers_are_all_there() {
     }
 }
 
-/// A full pipe must never stop a handler, whoever reads our stderr slowly.
 #[test]
-fn what_a_process_left_behind_logs_between_invocations_is_passed_on() {
+fn the_log_of_a_leftover_process_is_passed_on_between_invocations() {
     let sandbox = Sandbox::of(
         "handler() { { read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; seq 1 50000; echo done; } >&2 </dev/null & printf on; }",
     );
@@ -275,9 +273,8 @@ fn what_a_process_left_behind_logs_between_invocations_is_passed_on() {
         .wait_log("\n[the-id] 50000\n[the-id] done\n");
 }
 
-/// The request id that a line is logged under is the one of the invocation that runs.
 #[test]
-fn a_busy_log_does_not_slow_the_answer() {
+fn an_endless_log_does_not_delay_the_answer() {
     let sandbox = Sandbox::of("handler() { { while :; do echo noise || exit; done; } >&2 2>/dev/null </dev/null & printf on; }").start();
     let begun = Instant::now();
     assert_eq!(sandbox.respond("x"), b"on");

@@ -1,5 +1,5 @@
-//! What goes wrong with `GET next`: never a part of an event for the whole, never a loop
-//! without an end. Paths and headers are spelled as in AWS's documentation.
+//! Faults of `GET next`: bootstrap never runs an incomplete event, and never tries again endlessly. Paths and headers are
+//! those of AWS's documentation.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use support::{LIMIT, Next, Process, Sandbox};
 
 /// "Promptly", with room for a busy machine.
 pub(crate) const PROMPTLY: Duration = Duration::from_secs(5);
-/// More tries than these in a row are no longer a few.
+/// The largest number of tries in a row that counts as a few.
 const FEW: usize = 10;
 
-/// `next` answered with no event at all: what the runtime sees is in the name.
+/// Replies to `GET next` without an event. Each has a name for what the runtime sees.
 fn broken_nexts() -> Vec<(&'static str, Next)> {
     vec![
         ("closed without a byte", Next::Close),
@@ -24,7 +24,7 @@ fn broken_nexts() -> Vec<(&'static str, Next)> {
     ]
 }
 
-/// `next` answered with a part of an event.
+/// Replies to `GET next` with a part of an event.
 fn cut_nexts(request_id: &str) -> Vec<(&'static str, Next)> {
     let event = event(request_id);
     let len_bytes = event_text(request_id).len();
@@ -49,7 +49,7 @@ fn cut_nexts(request_id: &str) -> Vec<(&'static str, Next)> {
             ),
         ),
         (
-            "a chunk size that is none",
+            "an invalid chunk size",
             Next::Raw(
                 format!(
                     "HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: {request_id}\r\nTransfer-Encoding: chunked\r\n\r\n\
@@ -62,18 +62,18 @@ fn cut_nexts(request_id: &str) -> Vec<(&'static str, Next)> {
     ]
 }
 
-/// The process ends by itself, bash with it, and the log says all of `words`.
+/// Asserts that the process ends by itself, bash with it, and that the log contains all of `texts`.
 #[track_caller]
-pub(crate) fn assert_gives_up(bootstrap: &Process, limit: Duration, words: &[&str]) {
+pub(crate) fn assert_gives_up(bootstrap: &Process, limit: Duration, texts: &[&str]) {
     bootstrap.wait_failure(limit);
     let log = bootstrap.log();
-    for word in words {
-        assert!(log.contains(word), "no {word:?} in the log:\n{log}");
+    for text in texts {
+        assert!(log.contains(text), "no {text:?} in the log:\n{log}");
     }
 }
 
 #[test]
-fn next_refused_for_good_is_told_and_ends_the_process() {
+fn a_client_error_for_next_is_logged_and_ends_the_process() {
     for (status, error_type) in [
         (403, "InvalidStateTransition"),
         (410, "Gone"),
@@ -96,7 +96,7 @@ fn next_refused_for_good_is_told_and_ends_the_process() {
 }
 
 #[test]
-fn next_answered_500_ends_the_process_at_once() {
+fn status_500_for_next_ends_the_process_at_once() {
     let builder = Sandbox::of(COUNTING);
     builder.api().push(Next::Status(500, String::new()));
     builder.api().push(event("never"));
@@ -106,7 +106,7 @@ fn next_answered_500_ends_the_process_at_once() {
 }
 
 #[test]
-fn next_that_breaks_is_asked_again() {
+fn a_broken_reply_to_next_is_requested_again() {
     for (what, broken) in broken_nexts() {
         let builder = Sandbox::of(COUNTING);
         builder.api().push(broken.clone());
@@ -131,7 +131,7 @@ fn next_that_breaks_is_asked_again() {
 }
 
 #[test]
-fn next_that_keeps_breaking_ends_the_process_after_a_few_tries() {
+fn broken_replies_in_a_row_end_the_process_after_a_few_tries() {
     for (what, broken) in broken_nexts() {
         let builder = Sandbox::of(COUNTING);
         for _ in 0..10_000 {
@@ -147,7 +147,7 @@ fn next_that_keeps_breaking_ends_the_process_after_a_few_tries() {
 }
 
 #[test]
-fn runtime_api_that_is_not_there_ends_the_process() {
+fn a_missing_runtime_api_ends_the_process() {
     let builder = Sandbox::of(COUNTING);
     builder.api().shut_down();
     let address = builder.api().address();
@@ -156,7 +156,7 @@ fn runtime_api_that_is_not_there_ends_the_process() {
 }
 
 #[test]
-fn runtime_api_that_goes_away_ends_the_process() {
+fn a_runtime_api_that_goes_away_ends_the_process() {
     let sandbox = Silent::counting();
     assert_eq!(sandbox.respond_to(event("before")), response_text("before"));
     sandbox.api.wait_parked();
@@ -166,7 +166,7 @@ fn runtime_api_that_goes_away_ends_the_process() {
 }
 
 #[test]
-fn a_part_of_an_event_is_never_run() {
+fn an_incomplete_event_is_never_run() {
     for (number, (what, cut)) in cut_nexts("cut").into_iter().enumerate() {
         let sandbox = Silent::counting();
         let before = format!("before-{number}");
@@ -177,7 +177,7 @@ fn a_part_of_an_event_is_never_run() {
         );
         sandbox.api.wait_parked();
         sandbox.api.push(cut);
-        // What was not answered is delivered again.
+        // The event was not answered, so it is delivered again.
         sandbox.api.push(event("cut"));
         assert_eq!(
             sandbox.api.wait_answer("cut").body,
@@ -194,7 +194,7 @@ fn a_part_of_an_event_is_never_run() {
 }
 
 #[test]
-fn events_that_keep_being_cut_off_end_the_process() {
+fn events_cut_off_again_and_again_end_the_process() {
     for (what, cut) in cut_nexts("cut") {
         let builder = Sandbox::of(COUNTING);
         for _ in 0..10_000 {
@@ -212,7 +212,7 @@ fn events_that_keep_being_cut_off_end_the_process() {
     }
 }
 
-/// Without a request id there is nothing to answer to.
+/// Without a request id no answer can be posted.
 #[test]
 fn an_event_without_a_request_id_is_never_run() {
     let builder = Sandbox::of(COUNTING);

@@ -1,4 +1,4 @@
-//! What a caller of `coshell serve` gets: answers, headers, refusals, as from Lambda itself.
+//! `coshell serve` as its callers see it. They get the same answers, headers and errors as from Lambda.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -14,12 +14,12 @@ use support::{Emulator, HttpReply, LIMIT, excerpt};
 const ECHO: &str = "handler() { cat; }";
 const SIX_MIB: usize = 6 << 20;
 
-/// The refusal's `X-Amzn-ErrorType`, and its document.
+/// The status, the `X-Amzn-ErrorType` and the document of an API error.
 #[track_caller]
-fn refusal(reply: &HttpReply) -> (u16, &str, serde_json::Value) {
+fn api_error(reply: &HttpReply) -> (u16, &str, serde_json::Value) {
     let document = serde_json::from_slice(&reply.body);
     let document: serde_json::Value =
-        document.unwrap_or_else(|_| panic!("no JSON: {}", excerpt(&reply.body)));
+        document.unwrap_or_else(|_| panic!("not JSON: {}", excerpt(&reply.body)));
     assert!(document["message"].is_string(), "{document}");
     let error_type = reply.header("X-Amzn-ErrorType").unwrap_or_default();
     (reply.status, error_type, document)
@@ -57,12 +57,12 @@ fn other_paths_are_not_found() {
             "{path}"
         );
     }
-    let of_get = emulator.request("GET", STREAMING_INVOCATIONS, &[], "");
-    assert_eq!(of_get.status, 405);
+    let get = emulator.request("GET", STREAMING_INVOCATIONS, &[], "");
+    assert_eq!(get.status, 405);
 }
 
 #[test]
-fn answer_has_lambdas_headers_and_an_error_one_more() {
+fn a_response_has_lambdas_headers_and_an_error_has_one_more() {
     let script = "handler() { [[ $1 == good ]]; printf '%s' \"$LAMBDA_RUNTIME_AWS_REQUEST_ID\"; }";
     let emulator = Emulator::of(script)
         .env("AWS_LAMBDA_FUNCTION_VERSION", "7")
@@ -111,9 +111,9 @@ fn events_and_responses_are_exact_up_to_six_mib() {
     }
 }
 
-/// AWS's emulator cuts such events, and says nothing.
+/// AWS's emulator silently cuts off such events.
 #[test]
-fn event_that_is_too_large_is_refused_and_not_run() {
+fn an_event_that_is_too_large_is_rejected_and_not_run() {
     let script = "handler() { : >\"$LAMBDA_TASK_ROOT/ran\"; }";
     let emulator = Emulator::of(script).start();
     let event = vec![b'x'; SIX_MIB + 1];
@@ -124,14 +124,14 @@ fn event_that_is_too_large_is_refused_and_not_run() {
         emulator.request("POST", STREAMING_INVOCATIONS, &[], &event),
     ];
     for reply in replies {
-        let (status, error_type, document) = refusal(&reply);
+        let (status, error_type, document) = api_error(&reply);
         assert_eq!((status, error_type), (413, "RequestTooLargeException"));
         let message = document["message"].as_str().unwrap_or_default();
         assert!(message.contains("RequestResponse") && message.contains("6291456"));
     }
     let asynchronous = [("X-Amz-Invocation-Type", "Event")];
     let reply = emulator.call_with_headers(&asynchronous, &event[..=1 << 20]);
-    let (status, error_type, document) = refusal(&reply);
+    let (status, error_type, document) = api_error(&reply);
     assert_eq!((status, error_type), (413, "RequestTooLargeException"));
     assert!(document.to_string().contains("1048576"), "{document}");
     assert!(!emulator.task_root.exists("ran"));
@@ -142,7 +142,7 @@ fn event_that_is_too_large_is_refused_and_not_run() {
 }
 
 #[test]
-fn dry_run_runs_nothing() {
+fn a_dry_run_runs_nothing() {
     let emulator = Emulator::of("handler() { echo ran >&2; }").start();
     for path in [INVOCATIONS, STREAMING_INVOCATIONS] {
         let headers = [("X-Amz-Invocation-Type", "DryRun")];
@@ -156,11 +156,11 @@ fn dry_run_runs_nothing() {
 }
 
 #[test]
-fn invocation_type_that_there_is_not_is_refused() {
+fn an_unknown_invocation_type_is_rejected() {
     let emulator = Emulator::of("handler() { : >\"$LAMBDA_TASK_ROOT/ran\"; }").start();
     for kind in ["requestresponse", "Sync", ""] {
         let reply = emulator.call_with_headers(&[("X-Amz-Invocation-Type", kind)], "{}");
-        let (status, error_type, _) = refusal(&reply);
+        let (status, error_type, _) = api_error(&reply);
         let expected = (400, "InvalidParameterValueException");
         assert_eq!((status, error_type), expected, "{kind}");
     }
@@ -170,7 +170,7 @@ fn invocation_type_that_there_is_not_is_refused() {
 }
 
 #[test]
-fn log_tail_is_that_of_the_invocation_and_at_most_4_kib() {
+fn the_log_tail_belongs_to_the_invocation_and_has_at_most_4_kib() {
     let script = "handler() { for ((i = 0; i < $1; i++)); do echo \"line $i of $1\" >&2; done; [[ $1 != 3 ]]; }";
     let emulator = Emulator::of(script).start();
     let tail = |event: &str| {
@@ -197,17 +197,17 @@ fn log_tail_is_that_of_the_invocation_and_at_most_4_kib() {
 }
 
 #[test]
-fn client_context_is_as_large_as_lambda_takes_it_and_no_larger() {
+fn the_client_context_has_the_same_size_limit_as_on_lambda() {
     let emulator =
         Emulator::of("handler() { printf '%s' \"${#LAMBDA_RUNTIME_CLIENT_CONTEXT}\"; }").start();
-    let of = |len_bytes: usize| {
+    let context = |len_bytes: usize| {
         BASE64_STANDARD.encode(format!("{{\"a\":\"{}\"}}", "x".repeat(len_bytes - 8)))
     };
-    let largest = of(2685);
+    let largest = context(2685);
     assert_eq!(largest.len(), 3580);
     let reply = emulator.call_with_headers(&[("X-Amz-Client-Context", &largest)], "{}");
     assert_eq!((reply.status, reply.body.as_slice()), (200, &b"2685"[..]));
-    let reply = emulator.call_with_headers(&[("X-Amz-Client-Context", &of(2688))], "{}");
+    let reply = emulator.call_with_headers(&[("X-Amz-Client-Context", &context(2688))], "{}");
     assert_eq!(reply.status, 400);
     let body = String::from_utf8_lossy(&reply.body);
     assert!(
@@ -217,7 +217,7 @@ fn client_context_is_as_large_as_lambda_takes_it_and_no_larger() {
 }
 
 #[test]
-fn client_context_is_decoded_for_the_handler() {
+fn the_client_context_is_decoded_for_the_handler() {
     let emulator =
         Emulator::of("handler() { printf '%s' \"${LAMBDA_RUNTIME_CLIENT_CONTEXT-none}\"; }");
     let emulator = emulator.start();
@@ -227,7 +227,7 @@ fn client_context_is_decoded_for_the_handler() {
     assert_eq!(emulator.expect_response(reply), context.as_bytes());
     for wrong in ["%%%", "{}", &BASE64_STANDARD.encode(b"\xff\xfe")] {
         let reply = emulator.call_with_headers(&[("X-Amz-Client-Context", wrong)], "{}");
-        let (status, error_type, _) = refusal(&reply);
+        let (status, error_type, _) = api_error(&reply);
         let expected = (400, "InvalidRequestContentException");
         assert_eq!((status, error_type), expected, "{wrong}");
     }
@@ -254,23 +254,23 @@ handler() {
             let answer = String::from_utf8(emulator.expect_response(reply)).expect("UTF-8");
             let (_, seen) = answer.split_once(": ").expect("two parts");
             let tenant = if tenant.is_empty() { "none" } else { tenant };
-            let is_pure = seen.split_whitespace().all(|one| one == tenant);
-            assert!(is_pure, "{tenant} is in a sandbox of: {seen}");
+            let is_only_tenant = seen.split_whitespace().all(|one| one == tenant);
+            assert!(is_only_tenant, "{tenant} shares a sandbox with: {seen}");
             answers.push(answer);
         }
         let last = answers.last().map(String::as_str).unwrap_or_default();
         assert!(last.ends_with(": blue blue ") || last.contains(": blue blue blue"));
         if concurrency == "3" {
-            // There is room for all: each has kept its own. Only the first call may have come before the first
-            // sandbox was ready, and got another.
+            // There is a sandbox for each tenant, and each tenant keeps it. But the first call may have come before the
+            // first sandbox was ready, and got another one.
             assert!(last.contains(": blue blue blue "), "{answers:?}");
         }
     }
 }
 
-/// AWS's emulator does not.
+/// AWS's emulator does neither.
 #[test]
-fn trace_header_is_handed_on_or_made() {
+fn the_trace_header_is_passed_on_or_generated() {
     let emulator = Emulator::of("handler() { printf '%s' \"$_X_AMZN_TRACE_ID\"; }").start();
     let trace = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
     let reply = emulator.call_with_headers(&[("X-Amzn-Trace-Id", trace)], "{}");
@@ -281,7 +281,7 @@ fn trace_header_is_handed_on_or_made() {
 }
 
 #[test]
-fn qualifier_is_the_end_of_the_arn() {
+fn the_qualifier_is_appended_to_the_arn() {
     let script = "handler() { printf '%s' \"$LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN\"; }";
     let emulator = Emulator::of(script)
         .env("AWS_LAMBDA_FUNCTION_NAME", "mine")
@@ -300,12 +300,12 @@ fn qualifier_is_the_end_of_the_arn() {
 }
 
 #[test]
-fn web_page_of_another_origin_may_not_invoke() {
+fn a_web_page_of_another_origin_may_not_invoke() {
     let emulator = Emulator::of("handler() { : >\"$LAMBDA_TASK_ROOT/ran\"; }").start();
     for origin in ["https://example.com", "null", "http://localhost:1"] {
         for path in [INVOCATIONS, STREAMING_INVOCATIONS] {
             let reply = emulator.request("POST", path, &[("Origin", origin)], "{}");
-            let (status, error_type, _) = refusal(&reply);
+            let (status, error_type, _) = api_error(&reply);
             assert_eq!((status, error_type), (403, "AccessDeniedException"));
         }
     }
@@ -317,9 +317,9 @@ fn web_page_of_another_origin_may_not_invoke() {
     );
 }
 
-/// What a page gets whose own name is resolved to this machine: it cannot choose the Host header.
+/// A DNS rebinding attack: the name of a web page resolves to this machine. The page cannot change the Host header.
 #[test]
-fn caller_by_a_name_of_another_machine_may_not_invoke() {
+fn a_caller_with_a_foreign_host_name_may_not_invoke() {
     let emulator = Emulator::of("handler() { : >\"$LAMBDA_TASK_ROOT/ran\"; }");
     let emulator = emulator.arg("--function-url").start();
     for path in [INVOCATIONS, "/"] {
@@ -335,7 +335,7 @@ fn caller_by_a_name_of_another_machine_may_not_invoke() {
 }
 
 #[test]
-fn response_that_comes_whole_can_be_streamed_too() {
+fn a_buffered_response_can_be_streamed_to_the_caller() {
     let emulator = Emulator::of("handler() { [[ $1 != bad ]]; cat; }").start();
     let headers = [("X-Amz-Log-Type", "Tail")];
     let stream = |headers: &[(&str, &str)], event: &[u8]| {
