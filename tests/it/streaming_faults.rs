@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::next_faults::{PROMPTLY, assert_gives_up};
+use crate::next_faults::assert_gives_up;
 use support::{Event, Gate, LIMIT, Midway, Reply, Sandbox, children, status_field, wait_until};
 
 /// Writes more than all pipes and sockets between us hold, and leaves a trace when it is through.
@@ -61,7 +61,7 @@ fn early_500_ends_the_process() {
     sandbox.api.reply(Reply::Midway(1, refusal(500)));
     sandbox.api.push(Event::new("last", ""));
     sandbox.task_root.release("gate");
-    assert_gives_up(&sandbox.bootstrap, PROMPTLY, &["500"]);
+    assert_gives_up(&sandbox.bootstrap, &["500"]);
 }
 
 #[test]
@@ -75,11 +75,7 @@ fn refusal_at_the_end_is_that_of_any_answer() {
     assert_eq!(sandbox.invoke(Event::fresh("well")).body, b"well\n");
     sandbox.api.reply(Reply::refused(500, "ServiceError"));
     sandbox.api.push(Event::new("last", ""));
-    assert_gives_up(
-        &sandbox.bootstrap,
-        PROMPTLY,
-        &["cannot post response", "500"],
-    );
+    assert_gives_up(&sandbox.bootstrap, &["cannot post response", "500"]);
 }
 
 #[test]
@@ -208,5 +204,5 @@ fn runtime_api_that_is_gone_ends_the_process() {
     wait_until(|| sandbox.task_root.exists("begun"), LIMIT);
     sandbox.api.shut_down();
     sandbox.task_root.release("gate");
-    assert_gives_up(&sandbox.bootstrap, PROMPTLY, &["cannot post response"]);
+    assert_gives_up(&sandbox.bootstrap, &["cannot post response"]);
 }
