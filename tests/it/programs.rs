@@ -454,7 +454,6 @@ fn a_leftover_process_neither_delays_an_answer_nor_writes_into_one() {
 /// A filter such as in `exec > >(tee log)` may write just after its program has ended.
 #[test]
 fn output_of_a_child_just_after_the_end_is_part_of_the_response() {
-    let sandbox = python().start();
     let event = "
 if os.fork() == 0:
   time.sleep(0.01)
@@ -463,11 +462,17 @@ if os.fork() == 0:
 os.write(1, b'the program')
 os._exit(0)
 ";
-    for _ in 0..3 {
-        assert_eq!(sandbox.respond(event), b"the program and its child");
-    }
-    sandbox.api.wait_parked();
-    assert_eq!(sandbox.bootstrap.final_log(), "");
+    // On a busy machine the child may be too late, so several sandboxes are tried.
+    let is_complete = || {
+        let sandbox = python().start();
+        let responses: Vec<_> = (0..3).map(|_| sandbox.respond(event)).collect();
+        sandbox.api.wait_parked();
+        let is_complete = responses
+            .iter()
+            .all(|response| response == b"the program and its child");
+        is_complete && sandbox.bootstrap.final_log().is_empty()
+    };
+    wait_until(is_complete, LIMIT);
 }
 
 #[test]
