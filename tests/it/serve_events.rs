@@ -1,4 +1,5 @@
-//! Events whose callers do not wait: accepted at once, tried three times, with one request id.
+//! Asynchronous invocations under `coshell serve`. They are accepted at once, and tried up to three times under the same
+//! request id.
 
 use std::collections::BTreeSet;
 
@@ -6,8 +7,9 @@ use support::{Emulator, HttpReply, LIMIT, wait_until};
 
 const EVENT: [(&str, &str); 1] = [("X-Amz-Invocation-Type", "Event")];
 
-/// Notes each attempt in the file that the event names, and fails as often as its second word says.
-const NOTES: &str = r#"
+/// The event is a file name and a number. Each attempt adds a line to the file. The first attempts fail, as many as the number
+/// says.
+const RECORDS_ATTEMPTS: &str = r#"
 handler() {
   local name failures attempts
   read -r name failures <<<"$1"
@@ -17,14 +19,15 @@ handler() {
 }
 "#;
 
+/// Asserts that the event was accepted. Returns its request id.
 #[track_caller]
-fn accepted(reply: &HttpReply) -> String {
+fn expect_accepted(reply: &HttpReply) -> String {
     assert_eq!((reply.status, reply.body.len()), (202, 0), "{reply:?}");
     reply.header("X-Amzn-RequestId").expect("an id").to_owned()
 }
 
 #[test]
-fn event_is_accepted_before_it_is_run() {
+fn an_event_is_accepted_before_it_runs() {
     let script = r#"
 handler() {
   read -r _ <"$LAMBDA_TASK_ROOT/gate of $1"
@@ -35,7 +38,8 @@ handler() {
     for event in events {
         emulator.task_root.fifo(&format!("gate of {event}"));
     }
-    let request_ids = events.map(|event| accepted(&emulator.call_with_headers(&EVENT, event)));
+    let request_ids =
+        events.map(|event| expect_accepted(&emulator.call_with_headers(&EVENT, event)));
     assert_eq!(emulator.task_root.read("ran"), "");
     for event in events {
         emulator.task_root.release(&format!("gate of {event}"));
@@ -49,31 +53,35 @@ handler() {
 }
 
 #[test]
-fn event_that_fails_is_tried_three_times_and_told_of() {
-    let emulator = Emulator::of(NOTES).option("--retry-delay", "0.05").start();
-    let request_id = accepted(&emulator.call_with_headers(&EVENT, "note 9"));
+fn an_event_that_fails_is_tried_three_times_and_reported() {
+    let emulator = Emulator::of(RECORDS_ATTEMPTS)
+        .option("--retry-delay", "0.05")
+        .start();
+    let request_id = expect_accepted(&emulator.call_with_headers(&EVENT, "note 9"));
     let dropped = format!("coshell: event {request_id} has failed 3 times, and is dropped\n");
     emulator.process.wait_log(&dropped);
     let ids = format!("{request_id}\n").repeat(3);
     assert_eq!(emulator.task_root.read("note"), ids);
-    let said = emulator.stderr();
-    let (_, said) = said.split_once('\n').expect("the greeting");
+    let stderr = emulator.stderr();
+    let (_, messages) = stderr.split_once('\n').expect("the startup message");
     let expected = format!(
         "coshell: event {request_id} has failed, attempt 2 of 3 comes in 50ms\n\
          coshell: event {request_id} has failed, attempt 3 of 3 comes in 100ms\n{dropped}"
     );
-    assert_eq!(said, expected);
+    assert_eq!(messages, expected);
     emulator.wait_log_count(&format!("START RequestId: {request_id} "), 3);
 }
 
 #[test]
-fn success_ends_the_attempts() {
-    let emulator = Emulator::of(NOTES).option("--retry-delay", "0.05").start();
-    let never = accepted(&emulator.call_with_headers(&EVENT, "never 0"));
-    let once = accepted(&emulator.call_with_headers(&EVENT, "once 1"));
-    let twice = accepted(&emulator.call_with_headers(&EVENT, "twice 2"));
-    // This one takes as long as any could.
-    let always = accepted(&emulator.call_with_headers(&EVENT, "always 3"));
+fn an_event_is_not_tried_again_after_success() {
+    let emulator = Emulator::of(RECORDS_ATTEMPTS)
+        .option("--retry-delay", "0.05")
+        .start();
+    let never = expect_accepted(&emulator.call_with_headers(&EVENT, "never 0"));
+    let once = expect_accepted(&emulator.call_with_headers(&EVENT, "once 1"));
+    let twice = expect_accepted(&emulator.call_with_headers(&EVENT, "twice 2"));
+    // This event needs the most time of all.
+    let always = expect_accepted(&emulator.call_with_headers(&EVENT, "always 3"));
     emulator
         .process
         .wait_log(&format!("{always} has failed 3 times"));
@@ -82,16 +90,16 @@ fn success_ends_the_attempts() {
         names.map(|name| emulator.task_root.read(name).lines().count())
     };
     wait_until(|| attempts() == [1, 2, 3, 3], LIMIT);
-    let said = emulator.stderr();
-    assert_eq!(said.matches(&never).count(), 0, "{said}");
-    assert_eq!(said.matches(&once).count(), 1, "{said}");
-    assert_eq!(said.matches(&twice).count(), 2, "{said}");
-    assert_eq!(said.matches("dropped").count(), 1, "{said}");
+    let stderr = emulator.stderr();
+    assert_eq!(stderr.matches(&never).count(), 0, "{stderr}");
+    assert_eq!(stderr.matches(&once).count(), 1, "{stderr}");
+    assert_eq!(stderr.matches(&twice).count(), 2, "{stderr}");
+    assert_eq!(stderr.matches("dropped").count(), 1, "{stderr}");
 }
 
-/// Neither the deadline nor a death loses an event.
+/// Neither a timeout nor the death of bootstrap loses an event.
 #[test]
-fn event_whose_sandbox_ends_is_tried_again() {
+fn an_event_whose_sandbox_ends_is_tried_again() {
     let script = r#"
 handler() {
   echo "$1" >>"$LAMBDA_TASK_ROOT/$1"
@@ -105,29 +113,31 @@ handler() {
     let builder = Emulator::of(script).option("--retry-delay", "0.01");
     let emulator = builder.option("--timeout", "1").start();
     for event in ["hang", "kill"] {
-        let request_id = accepted(&emulator.call_with_headers(&EVENT, event));
+        let request_id = expect_accepted(&emulator.call_with_headers(&EVENT, event));
         emulator.wait_log_count(&format!("\nREPORT RequestId: {request_id}"), 2);
         assert_eq!(
             emulator.task_root.read(event),
             format!("{event}\n{event}\n")
         );
     }
-    let said = emulator.stderr();
+    let stderr = emulator.stderr();
     assert_eq!(
-        said.matches("attempt 2 of 3 comes in 10ms").count(),
+        stderr.matches("attempt 2 of 3 comes in 10ms").count(),
         2,
-        "{said}"
+        "{stderr}"
     );
-    assert!(!said.contains("attempt 3 of 3"), "{said}");
+    assert!(!stderr.contains("attempt 3 of 3"), "{stderr}");
 }
 
 #[test]
-fn event_that_waits_for_its_next_attempt_is_told_of_at_the_end() {
-    let emulator = Emulator::of(NOTES).option("--retry-delay", "600").start();
-    accepted(&emulator.call_with_headers(&EVENT, "note 9"));
+fn an_event_that_waits_for_its_next_attempt_is_reported_at_the_end() {
+    let emulator = Emulator::of(RECORDS_ATTEMPTS)
+        .option("--retry-delay", "600")
+        .start();
+    expect_accepted(&emulator.call_with_headers(&EVENT, "note 9"));
     emulator.process.wait_log("attempt 2 of 3 comes in 600s\n");
     assert_eq!(emulator.respond("other 0"), b"");
     let log = emulator.stop();
-    let told = "coshell: events of type Event that are not done with, and are dropped: 1\n";
-    assert!(log.contains(told), "{log}");
+    let message = "coshell: events of type Event that are not done with, and are dropped: 1\n";
+    assert!(log.contains(message), "{log}");
 }

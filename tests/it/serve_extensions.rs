@@ -1,4 +1,4 @@
-//! Extensions under `coshell serve`, internal and external, and the restore of SnapStart. The test is the runtime.
+//! Extensions under `coshell serve`, internal and external, and SnapStart. In most tests the test itself is the runtime.
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -15,46 +15,47 @@ fn register(runtime: &RuntimeClient, name: &str, events: &str) -> HttpReply {
     runtime.post(REGISTER, &[("Lambda-Extension-Name", name)], body)
 }
 
+/// Asserts that the registration succeeded. Returns the identifier of the extension.
 #[track_caller]
-fn identifier(reply: &HttpReply) -> String {
+fn expect_identifier(reply: &HttpReply) -> String {
     assert_eq!(reply.status, 200, "{reply:?}");
     let identifier = reply.header("Lambda-Extension-Identifier");
     identifier.expect("an identifier").to_owned()
 }
 
 #[track_caller]
-fn refused(reply: &HttpReply, status: u16, name: &str) {
-    let told = (reply.status, error_type(&reply.body));
-    assert_eq!(told, (status, format!("Extension.{name}")));
+fn assert_rejected(reply: &HttpReply, status: u16, name: &str) {
+    let actual = (reply.status, error_type(&reply.body));
+    assert_eq!(actual, (status, format!("Extension.{name}")));
 }
 
 #[test]
-fn internal_extension_is_told_of_invocations_and_waited_for() {
+fn an_internal_extension_gets_invoke_events_and_the_emulator_waits_for_it() {
     let emulator = Emulator::with_test_as_runtime().start();
     let runtime = emulator.runtime_client(0);
-    refused(
+    assert_rejected(
         &register(&runtime, "inner", "\"SHUTDOWN\""),
         403,
         "InvalidEventType",
     );
-    refused(
+    assert_rejected(
         &register(&runtime, "", "\"INVOKE\""),
         403,
         "InvalidExtensionName",
     );
-    let inner = identifier(&register(&runtime, "inner", "\"INVOKE\""));
-    refused(
+    let inner = expect_identifier(&register(&runtime, "inner", "\"INVOKE\""));
+    assert_rejected(
         &register(&runtime, "inner", "\"INVOKE\""),
         403,
         "AlreadyRegistered",
     );
     for number in 1..10 {
-        let other = identifier(&register(&runtime, &format!("silent {number}"), ""));
+        let other = expect_identifier(&register(&runtime, &format!("silent {number}"), ""));
         let own = [("Lambda-Extension-Identifier", other.as_str())];
         let gone = runtime.post("/2020-01-01/extension/exit/error", &own, "{}");
         assert_eq!(gone.status, 202);
     }
-    refused(
+    assert_rejected(
         &register(&runtime, "eleventh", ""),
         403,
         "TooManyExtensions",
@@ -67,11 +68,11 @@ fn internal_extension_is_told_of_invocations_and_waited_for() {
         &[("Lambda-Extension-Identifier", "x")],
         "",
     );
-    refused(&wait_reply(stray), 403, "UnknownExtensionIdentifier");
-    // The init is not over before the extension waits too.
+    assert_rejected(&wait_reply(stray), 403, "UnknownExtensionIdentifier");
+    // The init is over only when the extension, too, requests its next event.
     let next = runtime.begin_next();
     let caller = emulator.begin_call("an event");
-    refused(&register(&runtime, "late", ""), 403, "RegistrationClosed");
+    assert_rejected(&register(&runtime, "late", ""), 403, "RegistrationClosed");
     assert!(!next.is_answered());
     let event = wait();
     let next = wait_reply(next);
@@ -90,7 +91,7 @@ fn internal_extension_is_told_of_invocations_and_waited_for() {
         next.header("Lambda-Runtime-Trace-Id")
     );
     assert_eq!(runtime.respond(request_id, "on").status, 202);
-    // The caller has its answer, but the invocation is not over, nor does another begin.
+    // The caller has its answer. But the invocation is not over yet, and the next one does not begin.
     assert_eq!(emulator.expect_response(emulator.finish(caller)), b"on");
     let next = runtime.begin_next();
     let caller = emulator.begin_call("another");
@@ -105,14 +106,14 @@ fn internal_extension_is_told_of_invocations_and_waited_for() {
 }
 
 #[test]
-fn program_in_the_folder_of_extensions_is_told_of_invocations_and_of_the_end() {
+fn an_external_extension_gets_invoke_and_shutdown_events() {
     let extension = r#"#!/bin/bash
 api="http://$AWS_LAMBDA_RUNTIME_API/2020-01-01/extension"
 body='{"events":["INVOKE","SHUTDOWN"]}'
 header=$(curl -s -D - -o /dev/null -d "$body" -H 'Lambda-Extension-Name: outer' "$api/register" |
   tr -d '\r' | grep -i '^lambda-extension-identifier:')
 while event=$(curl -sf -H "$header" "$api/event/next"); do
-  echo "$event" >>"$LAMBDA_TASK_ROOT/told"
+  echo "$event" >>"$LAMBDA_TASK_ROOT/events"
   echo "extension: $event"
   [[ $event != *SHUTDOWN* ]] || exit 0
 done
@@ -128,8 +129,8 @@ done
     let emulator = builder
         .option("--extensions", &folder.to_string_lossy())
         .start();
-    let told = || {
-        let lines = emulator.task_root.read("told");
+    let events = || {
+        let lines = emulator.task_root.read("events");
         let parsed = lines
             .lines()
             .map(|line| serde_json::from_str(line).expect("JSON"));
@@ -141,45 +142,45 @@ done
         request_ids.push(reply.header("X-Amzn-RequestId").expect("an id").to_owned());
         assert_eq!(emulator.expect_response(reply), b"on");
         emulator.wait_log_count("\nREPORT ", count);
-        assert_eq!(told().len(), count);
+        assert_eq!(events().len(), count);
     }
     emulator.process.signal(Signal::SIGTERM);
     let log = emulator.process.wait_clean_exit(LIMIT);
     assert!(log.contains("extension: {"), "{log}");
-    let told = told();
-    let ids: Vec<_> = told
+    let events = events();
+    let ids: Vec<_> = events
         .iter()
         .map(|event| event["requestId"].as_str())
         .collect();
     let mut expected: Vec<_> = request_ids.iter().map(|id| Some(id.as_str())).collect();
     expected.push(None);
     assert_eq!(ids, expected);
-    assert_eq!(told[3]["eventType"], "SHUTDOWN");
-    assert_eq!(told[3]["shutdownReason"], "spindown");
+    assert_eq!(events[3]["eventType"], "SHUTDOWN");
+    assert_eq!(events[3]["shutdownReason"], "spindown");
 }
 
 #[test]
-fn extension_that_cannot_be_started_is_told() {
+fn an_extension_that_cannot_start_is_an_error() {
     let builder = Emulator::of("handler() { :; }");
     let path = builder
         .task_root
         .write_program("extensions/broken", "#!/no/such/program\n");
     let folder = builder.task_root.path().join("extensions");
-    let (status, said) = builder
+    let (status, stderr) = builder
         .option("--extensions", &folder.to_string_lossy())
         .expect_start_failure();
     assert_eq!(status, 2);
     let expected = format!("{}: No such file or directory", path.display());
-    assert!(said.contains(&expected), "{said}");
+    assert!(stderr.contains(&expected), "{stderr}");
 }
 
 #[test]
-fn snapstart_restores_for_the_first_event() {
+fn with_snapstart_the_first_event_restores_the_sandbox() {
     let emulator = Emulator::with_test_as_runtime().arg("--snapstart").start();
     let runtime = emulator.runtime_client(0);
     let kind = runtime.environment_variable("AWS_LAMBDA_INITIALIZATION_TYPE");
     assert_eq!(kind.as_deref(), Some("snap-start"));
-    // An error of a restore that has not come is none.
+    // A restore error before the restore is rejected.
     assert_eq!(runtime.post("/restore/error", &[], "{}").status, 403);
     let restore = runtime.begin("GET", "/restore/next", &[], "");
     assert_eq!(runtime.respond("stray", "").status, 400);
@@ -211,7 +212,7 @@ fn snapstart_restores_for_the_first_event() {
 }
 
 #[test]
-fn restore_that_fails_is_the_callers_answer() {
+fn the_caller_gets_the_error_of_a_restore_that_fails() {
     let emulator = Emulator::with_test_as_runtime().arg("--snapstart").start();
     let runtime = emulator.runtime_client(0);
     let restore = runtime.begin("GET", "/restore/next", &[], "");
@@ -237,7 +238,7 @@ fn restore_that_fails_is_the_callers_answer() {
 }
 
 #[test]
-fn function_is_restored_for_its_first_event_and_the_hook_is_a_part_of_that() {
+fn the_restore_duration_includes_the_hook_after_restore() {
     let script = r#"
 lambda_before_snapshot() { echo "the hook before"; }
 lambda_after_restore() { echo "the hook after"; sleep 0.2; }
@@ -269,7 +270,7 @@ handler() { printf '%s %s' "$AWS_LAMBDA_INITIALIZATION_TYPE" "$1"; }
 }
 
 #[test]
-fn hooks_that_fail_are_the_callers_answer() {
+fn the_caller_gets_the_error_of_a_hook_that_fails() {
     let script = |hook: &str| {
         format!("{hook}() {{\n  [[ -e $LAMBDA_TASK_ROOT/well ]]\n}}\nhandler() {{ printf on; }}\n")
     };
@@ -283,16 +284,16 @@ fn hooks_that_fail_are_the_callers_answer() {
             let document = emulator.expect_error(&failed);
             assert_eq!(document["errorType"], error_type);
             let message = document["errorMessage"].as_str().unwrap_or_default();
-            let told = format!(
+            let start = format!(
                 "{hook}: `[[ -e $LAMBDA_TASK_ROOT/well ]]` ended with status 1 in {hook} ("
             );
-            assert!(message.starts_with(&told), "{message}");
+            assert!(message.starts_with(&start), "{message}");
             emulator.wait_log_count("\nREPORT ", count);
         }
         let log = emulator.process.log();
         let status = format!("\tStatus: error\tError Type: {error_type}");
         assert!(log.contains(&status), "{log}");
-        // The next sandbox is restored as any other.
+        // The next sandbox is restored as usual.
         emulator.task_root.write("well", "");
         for _ in 0..2 {
             assert_eq!(emulator.respond_text("an event"), "on");

@@ -1,4 +1,5 @@
-//! How `coshell serve` is called: AWS's emulator's words and name, variables, what coshell says of itself.
+//! The command line of `coshell serve`: options and variables, the arguments and the name of AWS's emulator, and coshell's own
+//! messages.
 
 use std::net::TcpStream;
 use std::os::unix::fs::symlink;
@@ -10,8 +11,8 @@ use support::coshell_path;
 use support::emulator::{EmulatorBuilder, coshell};
 use support::{Emulator, LIMIT, Process, TaskRoot, bootstrap_path, unique_address, wait_until};
 
-/// Prints the variables that its event names, `-` for those that are not set.
-const PRINTS: &str =
+/// Prints the variables that the event names, and `-` for each one that is not set.
+const PRINTS_VARIABLES: &str =
     "handler() { local name; for name in $1; do printf '%s;' \"${!name--}\"; done; }";
 
 #[track_caller]
@@ -24,8 +25,8 @@ fn assert_variables(builder: EmulatorBuilder, expected: &[(&str, &str)]) {
 }
 
 #[test]
-fn variables_are_those_of_lambda() {
-    let builder = Emulator::of(PRINTS)
+fn the_function_has_lambdas_variables() {
+    let builder = Emulator::of(PRINTS_VARIABLES)
         .env("AWS_EXECUTION_ENV", "x")
         .env("_X_AMZN_TRACE_ID", "x")
         .env("HOME", "/home/somebody");
@@ -58,7 +59,7 @@ fn variables_are_those_of_lambda() {
 
 #[test]
 fn variables_of_awss_emulator_describe_the_function() {
-    let builder = Emulator::of(PRINTS)
+    let builder = Emulator::of(PRINTS_VARIABLES)
         .env("AWS_LAMBDA_FUNCTION_NAME", "mine")
         .env("AWS_LAMBDA_FUNCTION_VERSION", "3")
         .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")
@@ -89,8 +90,8 @@ fn variables_of_awss_emulator_describe_the_function() {
 }
 
 #[test]
-fn variables_come_from_options_and_files() {
-    let builder = Emulator::of(PRINTS)
+fn options_and_files_set_variables() {
+    let builder = Emulator::of(PRINTS_VARIABLES)
         .env("STAGE", "outside")
         .env("KEPT", "kept");
     let file = "# a comment\nSTAGE=file\nTABLE='of orders'\nMONEY=pa$word # no comment\r\n\nEMPTY=\nKEPT\n";
@@ -115,22 +116,22 @@ fn variables_come_from_options_and_files() {
         ("_HANDLER", "function.handler"),
     ];
     assert_variables(builder, &expected);
-    let builder = Emulator::of(PRINTS).option("--env-file", "/no/such/file");
-    let (status, said) = builder.expect_start_failure();
+    let builder = Emulator::of(PRINTS_VARIABLES).option("--env-file", "/no/such/file");
+    let (status, stderr) = builder.expect_start_failure();
     let expected = "coshell: cannot read variables from /no/such/file: No such file or directory";
-    assert!(status == 2 && said.contains(expected), "{said}");
-    let (status, said) = Emulator::of(PRINTS)
+    assert!(status == 2 && stderr.contains(expected), "{stderr}");
+    let (status, stderr) = Emulator::of(PRINTS_VARIABLES)
         .option("--env", "STAGE")
         .expect_start_failure();
     assert!(
-        status == 2 && said.contains("expected NAME=VALUE"),
-        "{said}"
+        status == 2 && stderr.contains("expected NAME=VALUE"),
+        "{stderr}"
     );
 }
 
 #[test]
-fn line_that_says_no_variable_is_told_with_its_place() {
-    for (option, file, said) in [
+fn the_error_of_an_invalid_variable_line_has_its_place() {
+    for (option, file, message) in [
         (
             "--env-file",
             "A=b\n\nexport C=d\n",
@@ -147,20 +148,23 @@ fn line_that_says_no_variable_is_told_with_its_place() {
             "line 2: cannot make sense of \"d e\"",
         ),
     ] {
-        let builder = Emulator::of(PRINTS);
+        let builder = Emulator::of(PRINTS_VARIABLES);
         let path = builder.task_root.write("variables", file);
-        let (status, all) = builder
+        let (status, stderr) = builder
             .option(option, &path.to_string_lossy())
             .expect_start_failure();
-        assert!(status == 2 && all.contains(said), "{said}: {all}");
-        assert!(all.contains("/variables: "), "{all}");
+        assert!(
+            status == 2 && stderr.contains(message),
+            "{message}: {stderr}"
+        );
+        assert!(stderr.contains("/variables: "), "{stderr}");
     }
 }
 
 #[test]
-fn path_that_invokes_nothing_is_told_with_the_one_that_does() {
+fn the_reply_to_a_wrong_path_suggests_the_right_one() {
     let emulator = Emulator::of("handler() { echo hi; }").start();
-    for (path, said) in [
+    for (path, message) in [
         (
             "/2015-03-31/function/function/invocations",
             "did you mean /2015-03-31/functions/function/invocations?",
@@ -170,16 +174,16 @@ fn path_that_invokes_nothing_is_told_with_the_one_that_does() {
         let reply = emulator.request("POST", path, &[], "x");
         let body = String::from_utf8_lossy(&reply.body);
         assert_eq!(reply.status, 404, "{body}");
-        assert!(body.contains(said), "{body}");
+        assert!(body.contains(message), "{body}");
         let line = format!("coshell: cannot answer POST {path:?}: there is no such path\n");
         emulator.process.wait_log(&line);
     }
 }
 
 #[test]
-fn handler_comes_from_its_variable_too() {
+fn the_variable_handler_can_name_the_handler() {
     let builder = Emulator::empty().env("_HANDLER", "function.handler");
-    builder.task_root.write("function.sh", PRINTS);
+    builder.task_root.write("function.sh", PRINTS_VARIABLES);
     assert_variables(builder, &[("_HANDLER", "function.handler")]);
 }
 
@@ -199,9 +203,9 @@ fn scripts_and_executables_are_served_too() {
     );
 }
 
-/// The last word of several is the handler, the first the bootstrap.
+/// With several arguments, the first is the bootstrap and the last is the handler.
 #[test]
-fn bootstrap_with_arguments_and_handler_is_a_command() {
+fn a_bootstrap_may_have_arguments_before_the_handler() {
     let bootstrap = r#"#!/bin/bash
 api="http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime/invocation"
 while head=$(curl -sS -D - -o /dev/null "$api/next" | tr -d '\r'); do
@@ -215,21 +219,21 @@ done
     let emulator = builder.start();
     assert_eq!(emulator.respond_text("{}"), "first a.b a.b");
     assert_eq!(emulator.respond_text("{}"), "first a.b a.b");
-    let builder = Emulator::of(PRINTS).option("--bootstrap", &bootstrap_path());
+    let builder = Emulator::of(PRINTS_VARIABLES).option("--bootstrap", &bootstrap_path());
     assert_variables(builder, &[("_HANDLER", "function.handler")]);
 }
 
-/// With one word or two.
+/// Options of AWS's emulator may have their value behind `=` or as the next argument.
 #[test]
-fn by_the_name_of_awss_emulator_it_takes_its_place() {
+fn a_link_named_like_awss_emulator_behaves_like_it() {
     let task_root = TaskRoot::new();
     let program = task_root.path().join("aws-lambda-rie");
     symlink(coshell_path(), &program).expect("a link");
-    task_root.write("function.sh", PRINTS);
+    task_root.write("function.sh", PRINTS_VARIABLES);
     let host = unique_address();
     let (address, api) = (format!("{host}:8080"), format!("{host}:9001"));
-    for form in ["words", "equals", "handler from its variable"] {
-        println!("the case: {form}");
+    for form in ["arguments", "equals", "handler from its variable"] {
+        println!("case: {form}");
         let mut command = coshell(&task_root);
         let environment: Vec<_> = command
             .get_envs()
@@ -252,7 +256,7 @@ fn by_the_name_of_awss_emulator_it_takes_its_place() {
             command.arg(bootstrap_path());
         }
         match form {
-            "words" => command.arg("function.handler"),
+            "arguments" => command.arg("function.handler"),
             _ => command.env("_HANDLER", "function.handler"),
         };
         let process = Process::start(command);
@@ -274,7 +278,7 @@ fn by_the_name_of_awss_emulator_it_takes_its_place() {
 }
 
 #[test]
-fn runtime_api_address_is_that_of_the_first_sandbox_and_others_are_beside_it() {
+fn the_first_sandbox_gets_the_runtime_api_address_and_others_get_free_ports() {
     let host = unique_address();
     let script = "handler() { printf '%s' \"$AWS_LAMBDA_RUNTIME_API\"; [[ $1 != wait ]] || read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; }";
     let builder = Emulator::of(script).option("--concurrency", "2");
@@ -297,9 +301,9 @@ fn runtime_api_address_is_that_of_the_first_sandbox_and_others_are_beside_it() {
     );
 }
 
-/// Level, and who decides it.
+/// The option wins over the variable.
 #[test]
-fn coshell_says_nothing_but_errors_if_it_is_told_so() {
+fn with_log_level_error_coshell_prints_only_errors() {
     for (option, variable, is_silent) in [
         ("error", "", true),
         ("", "ERROR", true),
@@ -314,7 +318,7 @@ fn coshell_says_nothing_but_errors_if_it_is_told_so() {
         let builder = builder.env("LOG_LEVEL", variable);
         let process = Process::start(builder.command());
         wait_until(|| TcpStream::connect(&address).is_ok(), LIMIT);
-        // The greeting comes when the init is over, and a call is answered after that.
+        // The startup message comes after the init, and a call is answered after that.
         let path = "/2015-03-31/functions/function/invocations";
         let reply = support::post(&address, path, &[], b"x", LIMIT).expect("a reply");
         assert_eq!(reply.status, 200);

@@ -1,4 +1,4 @@
-//! The life of a sandbox under `coshell serve`: init, Lambda's lines, deadlines, deaths, the end.
+//! The lifecycle of a sandbox under `coshell serve`: the init, the START, END and REPORT lines, timeouts, crashes, and the end.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -10,17 +10,17 @@ use nix::unistd::Pid;
 use support::emulator::error_type;
 use support::{Emulator, LIMIT, Process, wait_until};
 
-/// The lines REPORT so far: their parts by name, in the order of the line.
+/// The fields of the REPORT lines so far, in the order of the line.
 fn reports(emulator: &Emulator) -> Vec<Vec<(String, String)>> {
     let log = emulator.stdout();
     let lines = log.lines().filter(|line| line.starts_with("REPORT "));
-    lines.map(parts).collect()
+    lines.map(parse_report).collect()
 }
 
-/// `REPORT RequestId: 1\tDuration: 2 ms\t`.
+/// Parses a line such as `REPORT RequestId: 1\tDuration: 2 ms\t` into names and values.
 #[track_caller]
-fn parts(line: &str) -> Vec<(String, String)> {
-    let (_, rest) = line.split_once(' ').expect("a word before the parts");
+fn parse_report(line: &str) -> Vec<(String, String)> {
+    let (_, rest) = line.split_once(' ').expect("a word before the fields");
     let rest = rest.strip_suffix('\t').expect("a tab at the end");
     let parts = rest.split('\t').map(|part| {
         let (name, value) = part.split_once(": ").expect("a name and a value");
@@ -42,23 +42,21 @@ fn number(report: &[(String, String)], name: &str, unit: &str) -> f64 {
     digits.parse().expect("a number")
 }
 
-/// The pid of the bootstrap, which a handler prints as `$PPID`.
+/// Sends a signal to a bootstrap. A handler prints its pid as `$PPID`.
 fn signal(pid: &str, signal: Signal) {
     let pid = Pid::from_raw(pid.parse().expect("a pid"));
     kill(pid, signal).expect("cannot send a signal");
 }
 
-/// AWS's emulator waits for the first invocation.
-/// What cannot be loaded is not served, and what takes long is not yet.
 #[test]
-fn nothing_is_served_before_its_init_is_over() {
+fn the_startup_message_says_whether_the_handler_is_loaded() {
     let emulator = Emulator::of("handlr() { :; }").start();
     emulator.wait_log_count("INIT_REPORT ", 1);
-    let greeting = format!(
+    let cannot_load = format!(
         "coshell: function.handler cannot be loaded: each call tries again, at http://{}\n",
         emulator.address
     );
-    assert_eq!(emulator.stderr(), greeting);
+    assert_eq!(emulator.stderr(), cannot_load);
     assert!(
         emulator.fail("x")["errorMessage"]
             .to_string()
@@ -84,8 +82,9 @@ fn nothing_is_served_before_its_init_is_over() {
     );
 }
 
+/// AWS's emulator waits for the first invocation.
 #[test]
-fn file_is_sourced_before_the_first_call() {
+fn the_file_is_sourced_before_the_first_call() {
     let script = "echo sourced\necho sourced >\"$LAMBDA_TASK_ROOT/sourced\"\nhandler() { :; }";
     let emulator = Emulator::of(script).start();
     wait_until(|| emulator.task_root.exists("sourced"), LIMIT);
@@ -94,7 +93,7 @@ fn file_is_sourced_before_the_first_call() {
 }
 
 #[test]
-fn lines_have_the_shape_of_lambdas() {
+fn the_log_has_lambdas_start_end_and_report_lines() {
     let script = "handler() { printf 'a line without an end' >&2; printf done; }";
     let emulator = Emulator::of(script).option("--memory", "256").start();
     let mut request_ids = Vec::new();
@@ -116,7 +115,7 @@ fn lines_have_the_shape_of_lambdas() {
         let start = format!("REPORT RequestId: {request_id}\t");
         assert!(lines[3].starts_with(&start), "{log}");
     }
-    for (number_of, report) in reports(&emulator).iter().enumerate() {
+    for (index, report) in reports(&emulator).iter().enumerate() {
         let names: Vec<_> = report.iter().map(|(name, _)| name.as_str()).collect();
         let usual = [
             "Duration",
@@ -124,7 +123,7 @@ fn lines_have_the_shape_of_lambdas() {
             "Memory Size",
             "Max Memory Used",
         ];
-        let init = if number_of == 0 {
+        let init = if index == 0 {
             assert_eq!(names[..2], ["RequestId", "Init Duration"]);
             assert_eq!(names[2..], usual);
             number(report, "Init Duration", " ms")
@@ -136,7 +135,7 @@ fn lines_have_the_shape_of_lambdas() {
         let duration = number(report, "Duration", " ms");
         let billed = number(report, "Billed Duration", " ms");
         assert!(duration > 0.0, "{report:?}");
-        // Two figures that are rounded on their own.
+        // Both values are rounded separately.
         assert!(
             (billed - (init + duration).ceil()).abs() <= 1.0,
             "{report:?}"
@@ -148,7 +147,7 @@ fn lines_have_the_shape_of_lambdas() {
 }
 
 #[test]
-fn memory_is_the_peak_of_the_shell_and_of_its_children() {
+fn the_reported_memory_is_the_peak_of_the_shell_and_its_children() {
     let script = r#"
 handler() {
   case $1 in
@@ -158,7 +157,7 @@ handler() {
       [[ ${#block} == 67108864 ]]
       ;;
     child)
-      # tail keeps all that it has read until its input ends.
+      # tail stores everything that it reads until its input ends.
       { head -c 128M /dev/zero; : >"$LAMBDA_TASK_ROOT/full"; read -r _ <"$LAMBDA_TASK_ROOT/end"; } |
         tail -c 128M >/dev/null &
       read -r _ <"$LAMBDA_TASK_ROOT/gate"
@@ -178,28 +177,28 @@ handler() {
     assert!(small < 60.0, "{small} MB");
     emulator.respond("shell");
     emulator.wait_log_count("REPORT ", 2);
-    let of_shell = last();
-    assert!((64.0..400.0).contains(&of_shell), "{of_shell} MB");
+    let shell_mb = last();
+    assert!((64.0..400.0).contains(&shell_mb), "{shell_mb} MB");
     let pending = emulator.begin_call("child");
     wait_until(|| emulator.task_root.exists("full"), LIMIT);
     emulator.task_root.release("gate");
     emulator.expect_response(emulator.finish(pending));
     emulator.wait_log_count("REPORT ", 3);
     emulator.task_root.release("end");
-    let of_child = last();
-    assert!(of_child >= 128.0 && of_child >= of_shell, "{of_child} MB");
-    // A look that is fresh holds for 100 ms: what comes after those is a new one.
+    let child_mb = last();
+    assert!(child_mb >= 128.0 && child_mb >= shell_mb, "{child_mb} MB");
+    // Coshell measures at most every 100 ms. After that the memory is measured again.
     let begun_at = Instant::now();
-    let is_seen = || {
+    let is_measured_again = || {
         emulator.respond("small");
         begun_at.elapsed() > Duration::from_millis(150)
     };
-    wait_until(is_seen, LIMIT);
-    assert!(last() >= of_child, "{} MB after {of_child} MB", last());
+    wait_until(is_measured_again, LIMIT);
+    assert!(last() >= child_mb, "{} MB after {child_mb} MB", last());
 }
 
 #[test]
-fn invocation_that_overruns_is_answered_and_ended() {
+fn an_invocation_beyond_its_timeout_is_answered_with_an_error_and_ended() {
     let script = r#"
 handler() {
   count=$((${count-0} + 1))
@@ -235,7 +234,7 @@ handler() {
         || !emulator.process.processes().values().any(is_sleep),
         LIMIT,
     );
-    // Its init was a part of the invocation.
+    // The init of the new sandbox was a part of the invocation before.
     emulator.wait_log_count("REPORT ", 3);
     let report = reports(&emulator).pop().expect("a report");
     assert!(
@@ -245,7 +244,7 @@ handler() {
 }
 
 #[test]
-fn bootstrap_that_ends_in_an_invocation_is_told_and_replaced() {
+fn a_bootstrap_that_ends_during_an_invocation_is_reported_and_replaced() {
     let script = r#"
 handler() {
   count=$((${count-0} + 1))
@@ -256,14 +255,14 @@ handler() {
   printf 'call %s' "$count"
 }"#;
     let emulator = Emulator::of(script).start();
-    for (event, told) in [("kill", "signal: killed"), ("abort", "signal: aborted")] {
+    for (event, cause) in [("kill", "signal: killed"), ("abort", "signal: aborted")] {
         assert_eq!(emulator.respond_text("first"), "call 1");
         let reply = emulator.call(event);
         let request_id = reply.header("X-Amzn-RequestId").expect("an id").to_owned();
         let document = emulator.expect_error(&reply);
         assert_eq!(document["errorType"], "Runtime.ExitError");
         let message = document["errorMessage"].as_str().unwrap_or_default();
-        let text = format!("RequestId: {request_id} Error: Runtime exited with error: {told}");
+        let text = format!("RequestId: {request_id} Error: Runtime exited with error: {cause}");
         assert!(message.starts_with(&text), "{document}");
         emulator
             .process
@@ -272,13 +271,13 @@ handler() {
             .process
             .wait_log("\tStatus: error\tError Type: Runtime.ExitError\t\n");
         assert_eq!(emulator.respond_text("after"), "call 1");
-        // In its turn it ends too, so that the next case begins with a fresh one.
+        // This ends the new bootstrap too, so that the next case begins with a new bootstrap.
         emulator.fail("kill");
     }
 }
 
 #[test]
-fn bootstrap_that_dies_while_idle_is_replaced_for_the_next_caller() {
+fn a_bootstrap_that_dies_while_idle_is_replaced_for_the_next_caller() {
     let emulator = Emulator::of("handler() { printf '%s %s' \"$PPID\" \"$1\"; }").start();
     let mut last = String::new();
     for number in 0..20 {
@@ -287,7 +286,7 @@ fn bootstrap_that_dies_while_idle_is_replaced_for_the_next_caller() {
         assert_eq!(event, format!("event {number}"));
         assert_ne!(pid, last);
         signal(pid, Signal::SIGKILL);
-        // Until its parent has taken notice.
+        // Until its parent has waited for it.
         wait_until(|| !Path::new("/proc").join(pid).exists(), LIMIT);
         last = pid.to_owned();
     }
@@ -295,9 +294,9 @@ fn bootstrap_that_dies_while_idle_is_replaced_for_the_next_caller() {
     assert!(!log.contains("Runtime.ExitError"), "{log}");
 }
 
-/// One whose death is not known yet may get the event.
+/// A bootstrap may get an event before the emulator notices that it has died.
 #[test]
-fn caller_in_the_moment_of_a_death_is_answered_all_the_same() {
+fn a_call_at_the_moment_of_a_crash_is_answered() {
     let emulator = Emulator::of("handler() { printf '%s' \"$PPID\"; }").start();
     let mut answers = 0;
     for _ in 0..50 {
@@ -312,7 +311,7 @@ fn caller_in_the_moment_of_a_death_is_answered_all_the_same() {
 }
 
 #[test]
-fn init_error_is_told_at_once_and_repeated_for_every_caller() {
+fn an_init_error_is_logged_at_once_and_returned_to_every_caller() {
     for (script, error_type) in [
         ("other() { :; }", "Runtime.HandlerNotFound"),
         ("handler() { if; }", "Runtime.UserCodeSyntaxError"),
@@ -322,7 +321,7 @@ fn init_error_is_told_at_once_and_repeated_for_every_caller() {
         let line = || {
             let log = emulator.stdout();
             let line = log.lines().find(|line| line.starts_with("INIT_REPORT "));
-            line.map(parts)
+            line.map(parse_report)
         };
         wait_until(|| line().is_some(), LIMIT);
         let line = line().expect("waited for it");
@@ -342,11 +341,11 @@ fn init_error_is_told_at_once_and_repeated_for_every_caller() {
 }
 
 #[test]
-fn one_that_cannot_start_says_why_and_ends_with_status_2() {
-    let misuse = |builder: support::emulator::EmulatorBuilder, said: &str| {
-        let (status, text) = builder.expect_start_failure();
-        assert!(text.contains(said), "{text} is not {said}");
-        assert_eq!(status, 2, "{text}");
+fn an_emulator_that_cannot_start_says_why_and_ends_with_status_2() {
+    let misuse = |builder: support::emulator::EmulatorBuilder, message: &str| {
+        let (status, stderr) = builder.expect_start_failure();
+        assert!(stderr.contains(message), "no {message} in {stderr}");
+        assert_eq!(status, 2, "{stderr}");
     };
     let builder = Emulator::of("handler() { :; }");
     let file = builder.task_root.write("bootstrap", "#!/bin/sh\n");
@@ -379,18 +378,18 @@ fn one_that_cannot_start_says_why_and_ends_with_status_2() {
 }
 
 #[test]
-fn address_that_is_taken_is_told() {
+fn an_address_in_use_is_an_error() {
     let taken = TcpListener::bind((support::unique_address(), 0)).expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
     let builder = Emulator::of("handler() { :; }").option("--listen", &address);
     let process = Process::start(builder.command());
     assert_eq!(process.wait_failure(LIMIT), 2);
-    let said = format!("coshell: cannot listen at {address}: Address already in use");
-    assert!(process.log().contains(&said), "{}", process.log());
+    let message = format!("coshell: cannot listen at {address}: Address already in use");
+    assert!(process.log().contains(&message), "{}", process.log());
 }
 
 #[test]
-fn signals_end_it_in_order_whether_it_is_idle_or_busy() {
+fn a_signal_shuts_down_an_idle_and_a_busy_emulator() {
     let script = r#"
 trap 'echo "the trap" >&2' EXIT
 handler() {
@@ -398,16 +397,16 @@ handler() {
   setsid sleep 602 </dev/null >/dev/null 2>&1 & disown
   [[ $1 != wait ]] || { echo "it waits" >&2; sleep 600; }
 }"#;
-    for one in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         for is_busy in [false, true] {
-            println!("the case: {one} {is_busy}");
+            println!("case: {signal} {is_busy}");
             let emulator = Emulator::of(script).option("--concurrency", "2").start();
             emulator.respond("{}");
             let pending = is_busy.then(|| emulator.begin_call("wait"));
             if is_busy {
                 emulator.process.wait_log("it waits");
             }
-            emulator.process.signal(one);
+            emulator.process.signal(signal);
             let log = emulator.process.wait_clean_exit(LIMIT);
             assert!(log.contains("the trap\n"), "{log}");
             drop(pending);
@@ -416,7 +415,7 @@ handler() {
 }
 
 #[test]
-fn it_ends_at_once_while_the_init_still_runs() {
+fn the_emulator_can_end_during_the_init() {
     let script = "echo begun >&2\nread -r _ <\"$LAMBDA_TASK_ROOT/gate\"\nhandler() { :; }";
     let builder = Emulator::of(script);
     builder.task_root.fifo("gate");

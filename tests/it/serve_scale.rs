@@ -1,4 +1,5 @@
-//! Many callers at once: none is lost, none gets another's answer; sandboxes on demand; Managed Instances.
+//! `coshell serve` with many callers at once: no call is lost, and nobody gets another caller's answer. Also the start of
+//! sandboxes on demand, and Managed Instances.
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -7,15 +8,15 @@ use support::emulator::{error_type, wait_reply};
 use support::http::PendingRequest;
 use support::{Emulator, LIMIT, excerpt, wait_until};
 
-/// The bootstraps that run; and for a moment also what such a one has forked, before it becomes bash.
-fn bootstraps(emulator: &Emulator) -> usize {
+/// The number of running bootstraps. It may include, for a moment, a fork of a bootstrap that is about to become bash.
+fn bootstrap_count(emulator: &Emulator) -> usize {
     let commands = emulator.process.processes();
     let is_bootstrap = |command: &&String| command.starts_with("coshell bootstrap");
     commands.values().filter(is_bootstrap).count()
 }
 
 #[test]
-fn eight_callers_at_once_get_each_their_own_answers() {
+fn each_of_eight_callers_gets_its_own_answers() {
     const CALLERS: usize = 8;
     const CALLS: usize = 400;
     for concurrency in ["1", "4"] {
@@ -41,9 +42,9 @@ fn eight_callers_at_once_get_each_their_own_answers() {
         let request_ids: BTreeSet<_> = starts.map(|line| line.split(' ').nth(2)).collect();
         assert_eq!(request_ids.len(), CALLERS * CALLS);
         assert!(!log.contains("bootstrap: "), "{log}");
-        let most = concurrency.parse().expect("a number");
-        wait_until(|| (1..=most).contains(&bootstraps(&emulator)), LIMIT);
-        assert!(log.matches("Init Duration").count() <= most, "{log}");
+        let max = concurrency.parse().expect("a number");
+        wait_until(|| (1..=max).contains(&bootstrap_count(&emulator)), LIMIT);
+        assert!(log.matches("Init Duration").count() <= max, "{log}");
     }
 }
 
@@ -57,7 +58,7 @@ fn callers_with_large_events_get_their_own_answers_too() {
             scope.spawn(move || {
                 for len_bytes in [3, 1 << 20, 70_000] {
                     let event = vec![caller; len_bytes];
-                    assert!(emulator.respond(&event) == event, "of {caller}");
+                    assert!(emulator.respond(&event) == event, "caller {caller}");
                 }
             });
         }
@@ -84,7 +85,7 @@ handler() {
         pending.push(emulator.begin_call(name));
         emulator.wait_log_count("START ", (number + 1).min(3));
     }
-    // Whichever of the last two waits has not begun before one of the first three is over.
+    // The last two events begin only when one of the first three is over.
     let log = emulator.stdout();
     assert_eq!(log.matches("START ").count(), 3, "{log}");
     for name in names {
@@ -94,12 +95,12 @@ handler() {
     let pids: Vec<_> = answers.map(|one| emulator.expect_response(one)).collect();
     let different: BTreeSet<_> = pids.iter().collect();
     assert_eq!(different.len(), 3, "{pids:?}");
-    wait_until(|| bootstraps(&emulator) == 3, LIMIT);
+    wait_until(|| bootstrap_count(&emulator) == 3, LIMIT);
     assert_eq!(inits(), 3);
 }
 
 #[test]
-fn callers_that_may_not_wait_get_429() {
+fn callers_beyond_the_queue_limit_get_429() {
     let script =
         "handler() { [[ $1 == on ]] || read -r _ <\"$LAMBDA_TASK_ROOT/$1\"; printf done; }";
     for waiting in [0, 2] {
@@ -109,10 +110,10 @@ fn callers_that_may_not_wait_get_429() {
         for name in names {
             emulator.task_root.fifo(name);
         }
-        // One that comes while the first sandbox is started may wait for it, whatever the limit.
+        // While the first sandbox starts, a caller may wait for it whatever the limit is.
         let mut pending = vec![emulator.begin_call(names[0])];
         emulator.wait_log_count("START ", 1);
-        // Their bytes are in the socket before the next one's connection is there.
+        // Their requests are in the sockets before the next connection is opened.
         pending.extend((1..=waiting).map(|number| emulator.begin_call(names[number])));
         let refused = emulator.call("one too many");
         let document: serde_json::Value = serde_json::from_slice(&refused.body).expect("JSON");
@@ -129,7 +130,7 @@ fn callers_that_may_not_wait_get_429() {
 }
 
 #[test]
-fn managed_instance_gets_as_many_events_at_once_as_it_may() {
+fn a_managed_instance_gets_its_maximum_of_events_at_a_time() {
     let emulator = Emulator::with_test_as_runtime()
         .option("--managed-instances", "2")
         .start();
@@ -151,7 +152,7 @@ fn managed_instance_gets_as_many_events_at_once_as_it_may() {
     running.sort_by_key(|(_, event)| event.clone());
     let [(first, _), (second, _)] = &running;
     assert_ne!(first, second);
-    // The third waits until one of them is answered.
+    // The third event waits until one of the first two is answered.
     let third = runtime.begin_next();
     let stray = runtime.respond("stray", "");
     assert_eq!((stray.status, third.is_answered()), (400, false));
@@ -167,8 +168,8 @@ fn managed_instance_gets_as_many_events_at_once_as_it_may() {
     assert_eq!(answer(request_id.expect("an id"), &third.body), 202);
     assert_eq!(answer(first, &running[0].1), 202);
     let twice = runtime.respond(first, "");
-    let told = (twice.status, error_type(&twice.body));
-    assert_eq!(told, (400, "InvalidRequestID".to_owned()));
+    let actual = (twice.status, error_type(&twice.body));
+    assert_eq!(actual, (400, "InvalidRequestID".to_owned()));
     let answers = callers.into_iter().map(|one| emulator.finish(one));
     let answers: Vec<_> = answers.map(|one| emulator.expect_response(one)).collect();
     let expected = ["a", "b", "c"].map(|event| format!("answer to {event}").into_bytes());
@@ -176,9 +177,9 @@ fn managed_instance_gets_as_many_events_at_once_as_it_may() {
     assert_eq!(emulator.task_root.read("sandboxes").lines().count(), 1);
 }
 
-/// Nothing ends, and what comes late is told so.
+/// A timeout does not end the sandbox of a managed instance.
 #[test]
-fn answer_that_comes_late_to_a_managed_instance_gets_410() {
+fn a_late_answer_of_a_managed_instance_gets_410() {
     let builder = Emulator::with_test_as_runtime().option("--managed-instances", "2");
     let emulator = builder.option("--timeout", "0.5").start();
     let runtime = emulator.runtime_client(0);
@@ -191,8 +192,8 @@ fn answer_that_comes_late_to_a_managed_instance_gets_410() {
     assert_eq!(document["errorType"], "Sandbox.Timedout", "{document}");
     emulator.process.wait_log("\tStatus: timeout\t");
     let late = runtime.respond(&request_id, "late");
-    let told = (late.status, error_type(&late.body));
-    assert_eq!(told, (410, "InvokeTimeout".to_owned()));
+    let actual = (late.status, error_type(&late.body));
+    assert_eq!(actual, (410, "InvokeTimeout".to_owned()));
     let caller = emulator.begin_call("next");
     let (request_id, event) = runtime.next();
     assert_eq!(event, b"next");

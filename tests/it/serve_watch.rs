@@ -1,4 +1,4 @@
-//! `coshell serve --watch`: a file that is saved is the one that answers, and nothing else is disturbed.
+//! `coshell serve --watch`: after a file was saved, a new sandbox with that file answers. Running invocations are not disturbed.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ fn printing(text: &str) -> String {
     format!("handler() {{ printf '{text} %s' \"$1\"; }}\n")
 }
 
-/// Calls until the answer is `expected`: whether a call comes before or after the change is seen, nobody knows.
+/// Calls until the answer is `expected`. A call may come before the emulator notices the change.
 #[track_caller]
 fn wait_answer(emulator: &Emulator, expected: &str) {
     let answer = || String::from_utf8_lossy(&emulator.call("x").body).into_owned();
@@ -19,20 +19,20 @@ fn wait_answer(emulator: &Emulator, expected: &str) {
 }
 
 #[test]
-fn saved_file_is_the_one_that_answers() {
+fn a_saved_file_answers_the_next_calls() {
     let emulator = Emulator::of(&printing("old")).arg("--watch").start();
     assert_eq!(emulator.respond_text("x"), "old x");
     for text in ["new", "newer"] {
         emulator.task_root.write("function.sh", printing(text));
         wait_answer(&emulator, &format!("{text} x"));
     }
-    // As many editors save: another file takes its place.
+    // Many editors save like this: a new file replaces the old one.
     let other = emulator
         .task_root
         .write(".function.sh.swp", printing("newest"));
     fs::rename(other, emulator.task_root.path().join("function.sh")).expect("renamed");
     wait_answer(&emulator, "newest x");
-    // From now on it is.
+    // And it stays so.
     for _ in 0..10 {
         assert_eq!(emulator.respond_text("x"), "newest x");
     }
@@ -42,7 +42,7 @@ fn saved_file_is_the_one_that_answers() {
 }
 
 #[test]
-fn without_watching_a_saved_file_changes_nothing() {
+fn without_the_option_a_saved_file_changes_nothing() {
     let emulator = Emulator::of(&printing("old")).start();
     assert_eq!(emulator.respond_text("x"), "old x");
     emulator.task_root.write("function.sh", printing("new"));
@@ -52,7 +52,7 @@ fn without_watching_a_saved_file_changes_nothing() {
 }
 
 #[test]
-fn init_that_fails_is_told_and_the_next_save_mends_it() {
+fn a_failed_init_is_reported_and_the_next_save_can_repair_it() {
     let emulator = Emulator::of(&printing("old")).arg("--watch").start();
     assert_eq!(emulator.respond_text("x"), "old x");
     for (broken, error_type) in [
@@ -72,7 +72,7 @@ fn init_that_fails_is_told_and_the_next_save_mends_it() {
 }
 
 #[test]
-fn invocation_that_runs_ends_undisturbed() {
+fn a_running_invocation_is_not_disturbed() {
     let script = |text: &str| {
         let wait = "[[ $1 != wait ]] || read -r _ <\"$LAMBDA_TASK_ROOT/gate\"";
         format!("handler() {{ {wait}; printf '{text} %s' \"$PPID\"; }}\n")
@@ -98,17 +98,16 @@ fn invocation_that_runs_ends_undisturbed() {
         let (text, pid) = answer.split_once(' ').expect("two parts");
         assert_eq!(text, "old");
         wait_until(|| emulator.respond_text("x").starts_with("new "), LIMIT);
-        // Its sandbox is let go of.
+        // Its sandbox ends.
         let path = Path::new("/proc").join(pid);
         wait_until(|| !path.exists(), LIMIT);
     }
 }
 
-/// A sandbox of Managed Instances is let go of when the last of its invocations is over.
 #[test]
-fn sandbox_with_several_invocations_ends_after_all_of_them() {
+fn a_sandbox_with_several_invocations_ends_after_the_last_of_them() {
     let builder = Emulator::with_test_as_runtime().option("--managed-instances", "2");
-    // The runtime that the test plays writes this file, while it is waited for.
+    // The idle bootstrap of the test writes this file.
     let builder = builder.option("--watch-ignore", "sandboxes");
     let emulator = builder.arg("--watch").start();
     let runtime = emulator.runtime_client(0);
@@ -132,9 +131,8 @@ fn sandbox_with_several_invocations_ends_after_all_of_them() {
     assert_eq!(emulator.expect_response(emulator.finish(caller)), b"on");
 }
 
-/// Nothing is lost, whichever sandbox takes it.
 #[test]
-fn calls_while_files_are_saved_are_all_answered() {
+fn all_calls_are_answered_while_files_are_saved() {
     let emulator = Emulator::of(&printing("0")).arg("--watch").start();
     for number in 1..=5 {
         emulator
@@ -152,7 +150,7 @@ fn calls_while_files_are_saved_are_all_answered() {
 }
 
 #[test]
-fn git_is_not_watched_and_reading_is_no_change() {
+fn the_git_folder_is_not_watched_and_reading_a_file_is_no_change() {
     let builder = Emulator::of(&printing("old"));
     builder.task_root.write(".git/index", "");
     let emulator = builder.arg("--watch").start();
@@ -163,22 +161,22 @@ fn git_is_not_watched_and_reading_is_no_change() {
     fs::read(emulator.task_root.path().join("function.sh")).expect("read");
     emulator.task_root.write("seen.txt", "changed");
     emulator.process.wait_log(CHANGED);
-    let said = emulator.stderr();
+    let stderr = emulator.stderr();
     assert!(
-        said.contains(&format!("coshell: seen.txt{CHANGED}")),
-        "{said}"
+        stderr.contains(&format!("coshell: seen.txt{CHANGED}")),
+        "{stderr}"
     );
-    assert_eq!(said.matches(CHANGED).count(), 1, "{said}");
+    assert_eq!(stderr.matches(CHANGED).count(), 1, "{stderr}");
 }
 
-/// The names that were said to have changed, as soon as `last` is one of them.
+/// Waits until `last` was reported as changed. Returns the names of all changed files so far.
 #[track_caller]
-fn names_until(emulator: &Emulator, last: &str) -> Vec<String> {
+fn wait_changed(emulator: &Emulator, last: &str) -> Vec<String> {
     emulator
         .process
         .wait_log(&format!("coshell: {last}{CHANGED}"));
-    let said = emulator.stderr();
-    let names = said
+    let stderr = emulator.stderr();
+    let names = stderr
         .lines()
         .filter_map(|line| line.strip_suffix(CHANGED.trim_end()));
     names
@@ -187,7 +185,7 @@ fn names_until(emulator: &Emulator, last: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_git_ignores_is_not_watched_nor_what_the_user_leaves_out() {
+fn files_that_git_or_an_option_ignores_are_not_watched() {
     let builder = Emulator::of(&printing("old"));
     builder
         .task_root
@@ -210,18 +208,18 @@ fn what_git_ignores_is_not_watched_nor_what_the_user_leaves_out() {
         emulator.task_root.write(name, "changed");
     }
     emulator.task_root.write("deep/kept.log", "changed");
-    assert_eq!(names_until(&emulator, "deep/kept.log"), ["deep/kept.log"]);
-    // The rules that are saved count from then on.
+    assert_eq!(wait_changed(&emulator, "deep/kept.log"), ["deep/kept.log"]);
+    // A saved .gitignore applies from then on.
     emulator.task_root.write(".gitignore", "kept.log\n");
-    names_until(&emulator, ".gitignore");
+    wait_changed(&emulator, ".gitignore");
     emulator.task_root.write("deep/kept.log", "again");
     emulator.task_root.write("run.log", "again");
-    let names = names_until(&emulator, "run.log");
+    let names = wait_changed(&emulator, "run.log");
     assert_eq!(names, ["deep/kept.log", ".gitignore", "run.log"]);
 }
 
 #[test]
-fn what_links_lead_to_is_watched() {
+fn targets_of_links_are_watched() {
     let elsewhere = support::TaskRoot::new();
     elsewhere.write("shared/words.sh", "word=first\n");
     elsewhere.write("alone.sh", "");
@@ -237,28 +235,28 @@ fn what_links_lead_to_is_watched() {
     assert_eq!(emulator.respond_text("x"), "first");
     elsewhere.write("shared/words.sh", "word=second\n");
     wait_answer(&emulator, "second");
-    elsewhere.write("neighbour.sh", "# of no function\n");
+    elsewhere.write("neighbour.sh", "# not linked\n");
     elsewhere.write("alone.sh", "# changed\n");
-    let names = names_until(&emulator, "alone.sh");
+    let names = wait_changed(&emulator, "alone.sh");
     assert_eq!(names, ["lib/words.sh", "alone.sh"]);
 }
 
 #[test]
-fn file_that_the_user_saved_is_named_and_not_the_editors_copies() {
+fn the_message_names_the_saved_file_and_not_the_editors_copies() {
     let emulator = Emulator::of(&printing("old")).arg("--watch").start();
     assert_eq!(emulator.respond_text("x"), "old x");
     let path = |name: &str| emulator.task_root.path().join(name);
-    // As vim does with a backup: a number to try, the old file aside, the new one in its place.
+    // Vim with a backup does this: it creates and removes a test file, renames the old file, and writes the new one.
     emulator.task_root.write("4913", "");
     fs::remove_file(path("4913")).expect("removed");
     fs::rename(path("function.sh"), path("function.sh~")).expect("renamed");
     emulator.task_root.write("function.sh", printing("new"));
     wait_answer(&emulator, "new x");
-    assert_eq!(names_until(&emulator, "function.sh"), ["function.sh"]);
+    assert_eq!(wait_changed(&emulator, "function.sh"), ["function.sh"]);
 }
 
 #[test]
-fn files_in_new_folders_are_seen_and_those_that_go() {
+fn files_in_new_folders_and_removed_files_are_noticed() {
     let script = "source \"$LAMBDA_TASK_ROOT/lib/words.sh\" || word=none\nhandler() { printf '%s' \"$word\"; }\n";
     let emulator = Emulator::of(script).option("--env", "COSHELL_SHELL_OPTIONS=");
     let emulator = emulator.arg("--watch").start();

@@ -1,4 +1,5 @@
-//! Handlers of ours that stream, behind both doors of `coshell serve`: a caller sees bytes before the handler ends.
+//! Handlers that stream under `coshell serve`, through the function URL and through the API. The caller gets the first bytes
+//! before the handler ends.
 
 use memchr::memmem::find;
 use serde_json::json;
@@ -8,8 +9,8 @@ use support::event_stream::parse_response;
 use support::http::PendingRequest;
 use support::{Emulator, LIMIT, wait_until};
 
-/// Waits for the test in between; the event says how it begins and ends.
-const WAITS: &str = "handler() {
+/// Each function prints `first`, and goes on when the test opens the gate.
+const STREAMS: &str = "handler() {
   lambda_http_response --stream 201 'Content-Type: text/html' --cookie 'a=1; Secure' 'X-Tea: pot'
   stream
 }
@@ -26,14 +27,14 @@ breaks() {
 }
 ";
 
-fn builder(handler: &str) -> EmulatorBuilder {
+fn emulator_of(handler: &str) -> EmulatorBuilder {
     let builder = Emulator::empty().arg(&format!("function.{handler}"));
-    builder.task_root.write("function.sh", WAITS);
+    builder.task_root.write("function.sh", STREAMS);
     builder.task_root.fifo("gate");
     builder
 }
 
-/// Waits until the caller has the first line, lets the handler go on, and takes the rest.
+/// Waits until the caller has the first line, and lets the handler go on.
 #[track_caller]
 fn wait_for_first(emulator: &Emulator, caller: &PendingRequest) {
     wait_until(
@@ -45,8 +46,8 @@ fn wait_for_first(emulator: &Emulator, caller: &PendingRequest) {
 }
 
 #[test]
-fn function_url_shows_the_beginning_while_the_handler_runs() {
-    let emulator = builder("handler").arg("--function-url").start();
+fn the_function_url_sends_the_first_bytes_while_the_handler_runs() {
+    let emulator = emulator_of("handler").arg("--function-url").start();
     for _ in 0..2 {
         let caller = emulator.begin("GET", "/", &[], "");
         wait_for_first(&emulator, &caller);
@@ -62,8 +63,8 @@ fn function_url_shows_the_beginning_while_the_handler_runs() {
 }
 
 #[test]
-fn streaming_invocation_shows_the_beginning_while_the_handler_runs() {
-    let emulator = builder("stream")
+fn a_streaming_invocation_sends_the_first_bytes_while_the_handler_runs() {
+    let emulator = emulator_of("stream")
         .option("--env", "COSHELL_RESPONSE_MODE=streaming")
         .start();
     let caller = emulator.begin("POST", STREAMING_INVOCATIONS, &[], "{}");
@@ -73,7 +74,7 @@ fn streaming_invocation_shows_the_beginning_while_the_handler_runs() {
     assert_eq!(content_type, Some("application/octet-stream"));
     let (body, complete) = parse_response(&reply.body);
     assert_eq!((body, complete), (b"first\nsecond\n".to_vec(), json!({})));
-    // A caller that does not stream gets all of it.
+    // A caller that does not stream gets the complete response.
     let caller = emulator.begin_call("{}");
     emulator.task_root.release("gate");
     assert_eq!(
@@ -83,8 +84,8 @@ fn streaming_invocation_shows_the_beginning_while_the_handler_runs() {
 }
 
 #[test]
-fn failure_in_midstream_reaches_both_kinds_of_callers() {
-    let emulator = builder("breaks")
+fn a_failure_midway_reaches_callers_of_the_url_and_of_the_api() {
+    let emulator = emulator_of("breaks")
         .arg("--function-url")
         .option("--env", "COSHELL_RESPONSE_MODE=streaming")
         .start();
@@ -99,12 +100,11 @@ fn failure_in_midstream_reaches_both_kinds_of_callers() {
     wait_for_first(&emulator, &caller);
     let (page, error) = caller.partial_reply(LIMIT).expect("a head");
     assert_eq!((page.status, page.body.as_slice()), (200, &b"first\n"[..]));
-    assert!(error.is_some(), "the body seems to be whole");
+    assert!(error.is_some(), "the body seems to be complete");
 }
 
-/// The same handler, kept and streamed, is the same HTTP.
 #[test]
-fn document_of_a_kept_response_is_http_again() {
+fn a_buffered_and_a_streamed_response_are_the_same_http() {
     let script = "handler() {
   lambda_http_response 418 'Content-Type: image/png' --cookie a=1
   printf '\\377\\0pot'
@@ -127,7 +127,7 @@ fn document_of_a_kept_response_is_http_again() {
 }
 
 #[test]
-fn example_streams_its_page_and_its_events() {
+fn the_example_streams_its_page_and_its_events() {
     let example = support::repository_file("examples/streaming/function.sh");
     let emulator = Emulator::of(&std::fs::read_to_string(example).expect("the example"))
         .arg("--function-url")

@@ -1,11 +1,12 @@
-//! Extensions of `coshell serve` that are programs, and what the Telemetry API sends them.
+//! The Telemetry API of `coshell serve`: an external extension subscribes and gets records.
 
 use serde_json::Value;
 
 use support::emulator::EmulatorBuilder;
 use support::{Emulator, LIMIT, wait_until};
 
-/// Registers, subscribes, and writes what it is sent to `telemetry`, an array a line; and its events to the log.
+/// An extension. It registers, subscribes, and writes the arrays that it gets to `telemetry`, one on each line. It prints its
+/// own events to the log.
 const WATCHER: &str = r#"#!/usr/bin/env python3
 import http.server, json, os, threading, urllib.request
 
@@ -48,7 +49,7 @@ while True:
         break
 "#;
 
-fn builder(script: &str, program: &str) -> EmulatorBuilder {
+fn emulator_with_extension(script: &str, program: &str) -> EmulatorBuilder {
     let builder = Emulator::of(script);
     builder
         .task_root
@@ -60,7 +61,7 @@ fn builder(script: &str, program: &str) -> EmulatorBuilder {
 fn records(emulator: &Emulator, event_type: &str) -> Vec<Value> {
     let text = std::fs::read_to_string(emulator.task_root.path().join("telemetry"));
     let text = text.unwrap_or_default();
-    // The last line may be in writing.
+    // The last line may be incomplete.
     let arrays = text
         .lines()
         .filter_map(|line| serde_json::from_str::<Vec<Value>>(line).ok());
@@ -69,8 +70,10 @@ fn records(emulator: &Emulator, event_type: &str) -> Vec<Value> {
 }
 
 #[test]
-fn subscriber_is_sent_the_events_of_the_platform_and_the_lines_of_the_function() {
-    let emulator = builder("handler() { echo \"seen $1\" >&2; printf '{}'; }", WATCHER).start();
+fn a_subscriber_gets_platform_events_and_function_log_lines() {
+    let emulator =
+        emulator_with_extension("handler() { echo \"seen $1\" >&2; printf '{}'; }", WATCHER)
+            .start();
     let reply = emulator.call("one");
     let request_id = reply.header("X-Amzn-RequestId").expect("a request id");
     wait_until(|| !records(&emulator, "platform.report").is_empty(), LIMIT);
@@ -94,8 +97,8 @@ fn subscriber_is_sent_the_events_of_the_platform_and_the_lines_of_the_function()
 }
 
 #[test]
-fn extension_is_told_of_invocations_and_of_the_end() {
-    let emulator = builder("handler() { :; }", WATCHER).start();
+fn an_extension_gets_invoke_and_shutdown_events() {
+    let emulator = emulator_with_extension("handler() { :; }", WATCHER).start();
     let reply = emulator.call("");
     let request_id = reply
         .header("X-Amzn-RequestId")
@@ -107,8 +110,8 @@ fn extension_is_told_of_invocations_and_of_the_end() {
 }
 
 #[test]
-fn extension_that_ends_before_it_registers_is_the_end_of_the_init() {
-    let emulator = builder("handler() { :; }", "#!/bin/sh\nexit 3\n").start();
+fn an_extension_that_ends_before_it_registers_fails_the_init() {
+    let emulator = emulator_with_extension("handler() { :; }", "#!/bin/sh\nexit 3\n").start();
     emulator.wait_log_count("\tError Type: Extension.Crash\t", 1);
     let reply = emulator.call("");
     let document: Value = serde_json::from_slice(&reply.body).expect("a document");
