@@ -111,7 +111,7 @@ handler() {
   esac
 }"#;
     let builder = Emulator::of(script).option("--retry-delay", "0.01");
-    let emulator = builder.option("--timeout", "1").start();
+    let emulator = builder.option("--timeout", "3").start();
     for event in ["hang", "kill"] {
         let request_id = expect_accepted(&emulator.call_with_headers(&EVENT, event));
         emulator.wait_log_count(&format!("\nREPORT RequestId: {request_id}"), 2);

@@ -205,12 +205,12 @@ handler() {
   [[ $1 != hang ]] || { setsid sleep 601 & sleep 600; }
   printf 'call %s of %s' "$count" "$PPID"
 }"#;
-    let emulator = Emulator::of(script).option("--timeout", "1.5").start();
+    let emulator = Emulator::of(script).option("--timeout", "3.5").start();
     let first = emulator.respond_text("{}");
     let reply = emulator.call("hang");
     let request_id = reply.header("X-Amzn-RequestId").expect("an id").to_owned();
     let document = emulator.expect_error(&reply);
-    let text = "Task timed out after 1.50 seconds";
+    let text = "Task timed out after 3.50 seconds";
     let expected = serde_json::json!({
         "errorType": "Sandbox.Timedout",
         "errorMessage": format!("RequestId: {request_id} Error: {text}"),
@@ -221,7 +221,7 @@ handler() {
         .wait_log(&format!("Z {request_id} {text}\n"));
     emulator.wait_log_count("REPORT ", 2);
     let report = reports(&emulator).pop().expect("a report");
-    assert_eq!(value(&report, "Duration"), "1500.00 ms");
+    assert_eq!(value(&report, "Duration"), "3500.00 ms");
     let status = ("Status".to_owned(), "timeout".to_owned());
     assert_eq!(report.last(), Some(&status));
     let next = emulator.respond_text("{}");

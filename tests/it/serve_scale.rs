@@ -194,10 +194,16 @@ fn a_late_answer_of_a_managed_instance_gets_410() {
     let late = runtime.respond(&request_id, "late");
     let actual = (late.status, error_type(&late.body));
     assert_eq!(actual, (410, "InvokeTimeout".to_owned()));
-    let caller = emulator.begin_call("next");
-    let (request_id, event) = runtime.next();
-    assert_eq!(event, b"next");
-    assert_eq!(runtime.respond(&request_id, "on").status, 202);
-    assert_eq!(emulator.expect_response(emulator.finish(caller)), b"on");
+    // On a busy machine this answer may be late too.
+    let is_answered = || {
+        let caller = emulator.begin_call("next");
+        let (request_id, event) = runtime.next();
+        assert_eq!(event, b"next");
+        let is_accepted = runtime.respond(&request_id, "on").status == 202;
+        let reply = emulator.finish(caller);
+        assert!(!is_accepted || emulator.expect_response(reply) == b"on");
+        is_accepted
+    };
+    wait_until(is_answered, LIMIT);
     assert_eq!(emulator.task_root.read("sandboxes").lines().count(), 1);
 }
