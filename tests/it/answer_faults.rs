@@ -2,7 +2,7 @@
 //! and headers are those of AWS's documentation.
 
 use crate::next_faults::assert_gives_up;
-use crate::wire::{COUNTING, Silent, event, event_text, response_text};
+use crate::wire::{COUNTING, SilentSandbox, event, event_text, response_text};
 use support::{Event, Reply, Sandbox};
 
 /// The largest response that Lambda takes: six MiB and 100 bytes.
@@ -18,7 +18,7 @@ fn a_rejected_answer_is_logged_and_the_next_invocation_runs() {
             (410, "InvokeTimeout"),
             (413, "RequestEntityTooLarge"),
         ];
-        let sandbox = Silent::start(Sandbox::of(COUNTING).handler(handler));
+        let sandbox = SilentSandbox::start(Sandbox::of(COUNTING).handler(handler));
         for (status, error_type) in refusals {
             let request_id = format!("refused-{status}");
             sandbox.api.reply(Reply::refused(status, error_type));
@@ -50,7 +50,7 @@ fn a_rejected_answer_is_logged_and_the_next_invocation_runs() {
 #[test]
 fn an_answer_that_gets_500_ends_the_process() {
     for handler in ["function.handler", "function.fails"] {
-        let sandbox = Silent::start(Sandbox::of(COUNTING).handler(handler));
+        let sandbox = SilentSandbox::start(Sandbox::of(COUNTING).handler(handler));
         sandbox.api.reply(Reply::refused(500, "ServiceError"));
         sandbox.api.push(event("last"));
         sandbox.api.push(event("never"));
@@ -68,7 +68,7 @@ fn an_answer_that_gets_500_ends_the_process() {
 #[test]
 fn a_connection_closed_while_the_handler_runs_loses_nothing() {
     let script = format!("{COUNTING}\nwaits() {{ sleep 0.05; handler \"$1\"; }}");
-    let sandbox = Silent::start(Sandbox::of(&script).handler("function.waits"));
+    let sandbox = SilentSandbox::start(Sandbox::of(&script).handler("function.waits"));
     for request_id in ["closed-1", "closed-2", "closed-3"] {
         let response = sandbox.respond_to(event(request_id).then_close());
         assert_eq!(response, response_text(request_id));
@@ -86,7 +86,7 @@ fn a_connection_closed_while_the_handler_runs_loses_nothing() {
 /// The connection ends right behind the event, so a fast handler answers when it is closed already.
 #[test]
 fn a_connection_closed_while_a_fast_handler_runs_loses_nothing() {
-    let sandbox = Silent::start(Sandbox::of("handler() { printf '%s' \"$1\"; }"));
+    let sandbox = SilentSandbox::start(Sandbox::of("handler() { printf '%s' \"$1\"; }"));
     for number in 0..30 {
         let request_id = format!("fast-{number}");
         assert_eq!(
@@ -104,7 +104,7 @@ fn a_connection_closed_while_a_fast_handler_runs_loses_nothing() {
 
 #[test]
 fn a_connection_closed_after_the_answer_loses_nothing() {
-    let sandbox = Silent::counting();
+    let sandbox = SilentSandbox::counting();
     for number in 0..10 {
         let request_id = format!("closed-{number}");
         sandbox.api.reply(Reply::StatusThenClose(
@@ -130,7 +130,7 @@ fn a_connection_closed_after_the_answer_loses_nothing() {
 
 #[test]
 fn a_connection_with_the_header_connection_close_is_not_used_again() {
-    let sandbox = Silent::counting();
+    let sandbox = SilentSandbox::counting();
     for request_id in ["close-1", "close-2"] {
         assert_eq!(
             sandbox.respond_to(event(request_id).header("Connection", "close")),
@@ -157,7 +157,7 @@ fn an_answer_whose_reply_is_lost_is_not_sent_twice() {
         Reply::Raw(b"HTTP/1.1 202 Accepted\r\nContent-Length: 16\r\n\r\n{\"sta".to_vec()),
         Reply::Raw(b"this is not HTTP\r\n\r\n".to_vec()),
     ];
-    let sandbox = Silent::counting();
+    let sandbox = SilentSandbox::counting();
     for (number, reply) in lost.into_iter().enumerate() {
         let (request_id, after) = (format!("lost-{number}"), format!("after-{number}"));
         sandbox.api.reply(reply);
@@ -180,7 +180,7 @@ fn an_answer_whose_reply_is_lost_is_not_sent_twice() {
 #[test]
 fn an_event_that_comes_again_after_its_answer_was_lost_gets_the_same_answer() {
     for handler in ["function.handler", "function.fails"] {
-        let sandbox = Silent::start(Sandbox::of(COUNTING).handler(handler));
+        let sandbox = SilentSandbox::start(Sandbox::of(COUNTING).handler(handler));
         let sent = event("again").header("Lambda-Runtime-Invocation-Id", "attempt-1");
         sandbox.api.reply(Reply::Close);
         sandbox.api.push(sent.clone());
@@ -205,7 +205,7 @@ fn an_event_that_comes_again_after_its_answer_was_lost_gets_the_same_answer() {
 /// Lambda retries an asynchronous event that failed under the same request id. Its first answer had arrived.
 #[test]
 fn an_event_that_comes_again_after_its_answer_was_accepted_runs_again() {
-    let sandbox = Silent::start(Sandbox::of(COUNTING).handler("function.fails"));
+    let sandbox = SilentSandbox::start(Sandbox::of(COUNTING).handler("function.fails"));
     for attempt in 1..=3 {
         sandbox.api.push(event("retried").header(
             "Lambda-Runtime-Invocation-Id",
@@ -220,7 +220,7 @@ fn an_event_that_comes_again_after_its_answer_was_accepted_runs_again() {
 
 #[test]
 fn bootstrap_survives_a_reset_while_it_sends_a_large_answer() {
-    let sandbox = Silent::start(Sandbox::of(
+    let sandbox = SilentSandbox::start(Sandbox::of(
         "handler() { head -c 5000000 /dev/zero | tr '\\0' x; }",
     ));
     sandbox.api.reply(Reply::Unread);
@@ -234,7 +234,7 @@ fn bootstrap_survives_a_reset_while_it_sends_a_large_answer() {
 #[test]
 fn a_response_that_is_too_large_is_posted_as_an_error_only() {
     let script = "handler() { head -c \"$1\" /dev/zero | tr '\\0' x; [[ $1 != *0 ]] || echo; }";
-    let sandbox = Silent::start(Sandbox::of(script));
+    let sandbox = SilentSandbox::start(Sandbox::of(script));
     // Newlines at the end do not count: they are stripped.
     for len_bytes in [MAX_RESPONSE_BYTES - 1, MAX_RESPONSE_BYTES, 6_291_550] {
         assert_eq!(sandbox.respond(len_bytes.to_string()).len(), len_bytes);
@@ -274,7 +274,7 @@ fn a_response_that_is_too_large_is_posted_as_an_error_only() {
 
 #[test]
 fn the_size_limit_of_a_response_counts_bytes_not_characters() {
-    let sandbox = Silent::start(Sandbox::of(
+    let sandbox = SilentSandbox::start(Sandbox::of(
         "handler() { head -c 3200000 /dev/zero | sed 's/\\x0/\u{e9}/g'; }",
     ));
     assert_eq!(
@@ -286,7 +286,7 @@ fn the_size_limit_of_a_response_counts_bytes_not_characters() {
 /// After a 413 Lambda reports the error to the caller itself. An error from bootstrap would be a second answer.
 #[test]
 fn a_response_that_lambda_rejects_as_too_large_is_not_followed_by_an_error() {
-    let sandbox = Silent::counting();
+    let sandbox = SilentSandbox::counting();
     sandbox
         .api
         .reply(Reply::refused(413, "RequestEntityTooLarge"));

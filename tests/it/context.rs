@@ -1,6 +1,6 @@
 //! The context of an invocation: the handler gets each header of `GET next` in a variable.
 
-use crate::wire::{EVENT_MARK, Silent};
+use crate::wire::{EVENT_MARK, SilentSandbox};
 use support::{Event, Sandbox};
 
 /// Every header of `GET next` for the handler, with its variable and a value. The request id, which is always there, is
@@ -87,7 +87,7 @@ fn assert_context(sandbox: &Sandbox, event: Event, is_sent: impl Fn(&str) -> boo
 
 #[test]
 fn header_names_match_in_any_case() {
-    let sandbox = Silent::start(Sandbox::of(PRINTS_CONTEXT));
+    let sandbox = SilentSandbox::start(Sandbox::of(PRINTS_CONTEXT));
     let alternating = |name: &str| {
         let letters = name.chars().enumerate();
         letters
@@ -117,7 +117,7 @@ fn header_names_match_in_any_case() {
 
 #[test]
 fn context_variables_are_unset_when_their_header_is_absent() {
-    let sandbox = Silent::start(Sandbox::of(PRINTS_CONTEXT));
+    let sandbox = SilentSandbox::start(Sandbox::of(PRINTS_CONTEXT));
     assert_context(&sandbox, full_event(), |_| true);
     let bare = Event::bare("bare", EVENT_MARK);
     assert_context(&sandbox, bare, |_| false);
@@ -133,6 +133,6 @@ fn context_variables_are_unset_when_their_header_is_absent() {
 fn context_variables_are_unset_before_the_first_invocation() {
     let script =
         "early=${LAMBDA_RUNTIME_AWS_REQUEST_ID-unset}\nhandler() { printf '%s' \"$early\"; }";
-    let sandbox = Silent::start(Sandbox::of(script));
+    let sandbox = SilentSandbox::start(Sandbox::of(script));
     assert_eq!(sandbox.respond_to(full_event()), b"unset");
 }

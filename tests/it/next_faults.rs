@@ -1,7 +1,7 @@
 //! Faults of `GET next`: bootstrap never runs an incomplete event, and never tries again endlessly. Paths and headers are
 //! those of AWS's documentation.
 
-use crate::wire::{COUNTING, Silent, event, event_text, response_text};
+use crate::wire::{COUNTING, SilentSandbox, event, event_text, response_text};
 use support::{LIMIT, Next, Process, Sandbox};
 
 /// The largest number of tries in a row that counts as a few.
@@ -76,7 +76,7 @@ fn a_client_error_for_next_is_logged_and_ends_the_process() {
         (400, "BadRequest"),
         (404, "NotFound"),
     ] {
-        let sandbox = Silent::counting();
+        let sandbox = SilentSandbox::counting();
         assert_eq!(sandbox.respond_to(event("before")), response_text("before"));
         sandbox.api.push(Next::Status(
             status,
@@ -96,7 +96,7 @@ fn status_500_for_next_ends_the_process_at_once() {
     let builder = Sandbox::of(COUNTING);
     builder.api().push(Next::Status(500, String::new()));
     builder.api().push(event("never"));
-    let sandbox = Silent::start(builder);
+    let sandbox = SilentSandbox::start(builder);
     assert_gives_up(&sandbox.bootstrap, &["500", "next"]);
     assert_eq!((sandbox.api.next_count(), sandbox.runs()), (1, 0));
 }
@@ -110,7 +110,7 @@ fn a_broken_reply_to_next_is_requested_again() {
         builder.api().push(broken.clone());
         builder.api().push(broken);
         builder.api().push(event("second"));
-        let sandbox = Silent::start(builder);
+        let sandbox = SilentSandbox::start(builder);
         assert_eq!(
             sandbox.api.wait_answer("first").body,
             response_text("first"),
@@ -133,7 +133,7 @@ fn broken_replies_in_a_row_end_the_process_after_a_few_tries() {
         for _ in 0..10_000 {
             builder.api().push(broken.clone());
         }
-        let sandbox = Silent::start(builder);
+        let sandbox = SilentSandbox::start(builder);
         assert_gives_up(&sandbox.bootstrap, &["next"]);
         let (nexts, connections) = (sandbox.api.next_count(), sandbox.api.connection_count());
         assert!((2..=FEW).contains(&nexts), "{what}: {nexts} times");
@@ -147,13 +147,13 @@ fn a_missing_runtime_api_ends_the_process() {
     let builder = Sandbox::of(COUNTING);
     builder.api().shut_down();
     let address = builder.api().address();
-    let sandbox = Silent::start(builder);
+    let sandbox = SilentSandbox::start(builder);
     assert_gives_up(&sandbox.bootstrap, &[&address, "refused"]);
 }
 
 #[test]
 fn a_runtime_api_that_goes_away_ends_the_process() {
-    let sandbox = Silent::counting();
+    let sandbox = SilentSandbox::counting();
     assert_eq!(sandbox.respond_to(event("before")), response_text("before"));
     sandbox.api.wait_parked();
     sandbox.api.shut_down();
@@ -164,7 +164,7 @@ fn a_runtime_api_that_goes_away_ends_the_process() {
 #[test]
 fn an_incomplete_event_is_never_run() {
     for (number, (what, cut)) in cut_nexts("cut").into_iter().enumerate() {
-        let sandbox = Silent::counting();
+        let sandbox = SilentSandbox::counting();
         let before = format!("before-{number}");
         assert_eq!(
             sandbox.respond_to(event(&before)),
@@ -196,7 +196,7 @@ fn events_cut_off_again_and_again_end_the_process() {
         for _ in 0..10_000 {
             builder.api().push(cut.clone());
         }
-        let sandbox = Silent::start(builder);
+        let sandbox = SilentSandbox::start(builder);
         assert_gives_up(&sandbox.bootstrap, &["next"]);
         let nexts = sandbox.api.next_count();
         assert!((2..=FEW).contains(&nexts), "{what}: {nexts} times");
@@ -218,7 +218,7 @@ fn an_event_without_a_request_id_is_never_run() {
             .api()
             .push(event("nameless").without("Lambda-Runtime-Aws-Request-Id"));
     }
-    let sandbox = Silent::start(builder);
+    let sandbox = SilentSandbox::start(builder);
     assert_gives_up(&sandbox.bootstrap, &["next", "request-id"]);
     assert!(
         sandbox.api.next_count() <= FEW,

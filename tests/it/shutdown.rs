@@ -1,6 +1,6 @@
-//! How bootstrap ends when it is asked to: the invocation that runs is answered, `lambda_shutdown` runs, nothing is left.
+//! Shutdown: after SIGTERM the running invocation is answered, `lambda_shutdown` runs, and no process is left.
 //!
-//! Lambda asks those alone who have registered as an extension, and gives them half a second.
+//! Lambda sends SIGTERM only to sandboxes with a registered extension, and kills everything half a second later.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -16,22 +16,22 @@ use support::{
 
 /// Far above the half second that Lambda gives.
 const END_LIMIT: Duration = Duration::from_secs(10);
-/// How often that is tried what has to be done within it: a busy machine may need longer for reasons of its own.
+/// How often a test tries something with a time limit, which may be too short on a busy machine.
 const TRIES: usize = 5;
-/// What it gives.
+/// The time between Lambda's SIGTERM and SIGKILL.
 const LAMBDA_LIMIT: Duration = Duration::from_millis(500);
 const ISOLATIONS: [&str; 3] = ["none", "subshell", "process"];
 
-/// `ended` in the task root tells what ran at the end.
+/// The hook writes to the file `ended`.
 const FUNCTION: &str = r#"
 ended=$LAMBDA_TASK_ROOT/ended
 lambda_shutdown() { echo shutdown >>"$ended"; }
 handler() { printf 'healthy %s' "$1"; }
 "#;
 
-/// Asks bootstrap to end while it waits for an event, which has to be in order; its log.
+/// Sends SIGTERM to an idle bootstrap, which must end cleanly and post nothing. Returns its log.
 #[track_caller]
-fn end(sandbox: &Sandbox) -> String {
+fn terminate_idle(sandbox: &Sandbox) -> String {
     sandbox.api.wait_parked();
     let answers = posts(sandbox).len();
     sandbox.bootstrap.signal(Signal::SIGTERM);
@@ -45,7 +45,7 @@ fn end(sandbox: &Sandbox) -> String {
     log
 }
 
-/// All that was posted but the registration.
+/// All requests except `GET next` and those of the extension.
 fn posts(sandbox: &Sandbox) -> Vec<Call> {
     let mut calls = sandbox.api.calls();
     calls.retain(|call| {
@@ -62,7 +62,7 @@ fn as_pid(pid: u32) -> Pid {
     Pid::from_raw(i32::try_from(pid).expect("a pid"))
 }
 
-/// Starts `event`, and waits until its handler has made the file `begun`.
+/// Starts an invocation, and waits until its handler has created the file `begun`.
 #[track_caller]
 fn begin(sandbox: &Sandbox, request_id: &str, event: &str) {
     sandbox.api.push(Event::new(request_id, event));
@@ -72,18 +72,18 @@ fn begin(sandbox: &Sandbox, request_id: &str, event: &str) {
 // Registration
 
 #[test]
-fn a_file_that_defines_lambda_shutdown_is_registered_before_the_first_next() {
+fn an_extension_is_registered_before_the_first_next_if_the_file_defines_lambda_shutdown() {
     for isolation in ISOLATIONS {
         let sandbox = Sandbox::of(FUNCTION)
             .env("COSHELL_ISOLATION", isolation)
             .start();
-        // The event that the extension asks for never comes.
+        // The extension requests an event that never comes.
         assert_eq!(sandbox.respond("x"), b"healthy x");
-        let has_asked = || sandbox.api.calls().iter().any(Call::is_extension_next);
-        wait_until(has_asked, LIMIT);
+        let has_requested = || sandbox.api.calls().iter().any(Call::is_extension_next);
+        wait_until(has_requested, LIMIT);
         let calls = sandbox.api.calls();
         let find = |is: fn(&Call) -> bool| calls.iter().position(is).expect("a call");
-        let (register, asks) = (
+        let (register, next) = (
             find(Call::is_extension_register),
             find(Call::is_extension_next),
         );
@@ -92,24 +92,24 @@ fn a_file_that_defines_lambda_shutdown_is_registered_before_the_first_next() {
             "{}",
             sandbox.api.transcript()
         );
-        let (register, asks) = (&calls[register], &calls[asks]);
+        let (register, next) = (&calls[register], &calls[next]);
         let name = register.header("Lambda-Extension-Name").unwrap_or_default();
         assert!(!name.is_empty(), "{register:?}");
         let body: serde_json::Value = serde_json::from_slice(&register.body).expect("JSON");
         assert_eq!(body, serde_json::json!({"events": []}));
         assert_eq!(
-            asks.header("Lambda-Extension-Identifier"),
+            next.header("Lambda-Extension-Identifier"),
             Some("an-identifier")
         );
         let on_its_connection = calls
             .iter()
-            .filter(|call| call.connection == asks.connection);
+            .filter(|call| call.connection == next.connection);
         assert_eq!(on_its_connection.count(), 1, "{}", sandbox.api.transcript());
     }
 }
 
 #[test]
-fn an_extension_is_registered_once_however_often_the_shell_is_replaced() {
+fn the_extension_is_registered_once_even_if_the_shell_is_replaced() {
     let script = format!("{FUNCTION}\nhandler() {{ [[ $1 != die ]] || kill -9 $$; }}");
     let sandbox = Sandbox::of(&script).start();
     for _ in 0..2 {
@@ -118,12 +118,12 @@ fn an_extension_is_registered_once_however_often_the_shell_is_replaced() {
     }
     let calls = sandbox.api.calls();
     assert_eq!(count(&calls, Call::is_extension_register), 1);
-    end(&sandbox);
+    terminate_idle(&sandbox);
     assert_eq!(sandbox.task_root.read("ended"), "shutdown\n");
 }
 
 #[test]
-fn nothing_is_registered_where_there_is_no_lambda_shutdown() {
+fn no_extension_is_registered_without_lambda_shutdown() {
     let function = "lambda_shutdown=variable\nhandler() { lambda_shutdown; }\n";
     let script = "lambda_shutdown() { :; }\nprintf 'healthy %s' \"$1\"\n";
     for builder in [
@@ -136,14 +136,18 @@ fn nothing_is_registered_where_there_is_no_lambda_shutdown() {
         sandbox.invoke(Event::fresh("x"));
         sandbox.api.wait_parked();
         let calls = sandbox.api.calls();
-        let told = sandbox.api.transcript();
-        assert_eq!(count(&calls, Call::is_extension_register), 0, "{told}");
-        assert_eq!(count(&calls, Call::is_extension_next), 0, "{told}");
+        let transcript = sandbox.api.transcript();
+        assert_eq!(
+            count(&calls, Call::is_extension_register),
+            0,
+            "{transcript}"
+        );
+        assert_eq!(count(&calls, Call::is_extension_next), 0, "{transcript}");
     }
 }
 
 #[test]
-fn a_registration_that_is_refused_is_a_warning() {
+fn a_rejected_registration_is_a_warning() {
     let refused = r#"{"errorMessage":"Too late","errorType":"Extension.RegistrationClosed"}"#;
     for (reply, cause) in [
         (Reply::Status(403, refused.to_owned()), "registrationclosed"),
@@ -156,19 +160,19 @@ fn a_registration_that_is_refused_is_a_warning() {
         (Reply::Close, ""),
         (Reply::Raw(b"no HTTP\r\n\r\n".to_vec()), ""),
     ] {
-        println!("the case: {reply:?}");
+        println!("case: {reply:?}");
         let builder = Sandbox::of(FUNCTION);
         builder.api().reply_to_extension(reply);
         let sandbox = builder.start();
         assert_eq!(sandbox.respond("x"), b"healthy x");
         assert_eq!(sandbox.respond("y"), b"healthy y");
-        // Somebody else may still send the signal.
-        let log = end(&sandbox);
-        let ours = Process::bootstrap_lines(&log);
-        assert_eq!(ours.len(), 1, "{log}");
+        // The signal may still come, from something other than Lambda.
+        let log = terminate_idle(&sandbox);
+        let lines = Process::bootstrap_lines(&log);
+        assert_eq!(lines.len(), 1, "{log}");
         assert!(
-            ours[0].starts_with("bootstrap: warn: lambda_shutdown ")
-                && ours[0].to_lowercase().contains(cause),
+            lines[0].starts_with("bootstrap: warn: lambda_shutdown ")
+                && lines[0].to_lowercase().contains(cause),
             "{log}"
         );
         assert_eq!(count(&sandbox.api.calls(), Call::is_extension_next), 0);
@@ -176,7 +180,7 @@ fn a_registration_that_is_refused_is_a_warning() {
     }
 }
 
-// While it waits for an event
+// Between events
 
 #[test]
 fn lambda_shutdown_runs_once_and_then_the_exit_trap_of_the_file() {
@@ -197,12 +201,12 @@ handler() { printf 'healthy'; }
             (Signal::SIGINT, false),
             (Signal::SIGTERM, true),
         ] {
-            for served in [0, 2] {
-                println!("the case: {isolation}, {signal}, {to_group}, after {served}");
+            for event_count in [0, 2] {
+                println!("case: {isolation}, {signal}, {to_group}, after {event_count}");
                 let sandbox = Sandbox::of(script)
                     .env("COSHELL_ISOLATION", isolation)
                     .start();
-                for _ in 0..served {
+                for _ in 0..event_count {
                     sandbox.respond("an event");
                 }
                 sandbox.api.wait_parked();
@@ -220,32 +224,32 @@ handler() { printf 'healthy'; }
                     assert_eq!(log.matches(line).count(), 1, "{line:?} in:\n{log}");
                 }
                 assert_eq!(Process::bootstrap_lines(&log), [""; 0]);
-                assert_eq!(posts(&sandbox).len(), served);
+                assert_eq!(posts(&sandbox).len(), event_count);
             }
         }
     }
 }
 
 #[test]
-fn what_the_exit_trap_of_the_file_prints_is_logged() {
+fn the_output_of_the_exit_trap_of_the_file_is_logged() {
     let script = "trap 'echo \"trap on stdout\"' EXIT\nhandler() { :; }\n";
     for isolation in ISOLATIONS {
         let sandbox = Sandbox::of(script)
             .env("COSHELL_ISOLATION", isolation)
             .start();
         sandbox.respond("x");
-        assert_eq!(end(&sandbox), "trap on stdout\n", "{isolation}");
+        assert_eq!(terminate_idle(&sandbox), "trap on stdout\n", "{isolation}");
     }
 }
 
 #[test]
-fn what_lambda_shutdown_logs_is_of_no_invocation() {
+fn log_records_of_lambda_shutdown_have_no_request_id() {
     let script = "lambda_shutdown() { echo 'at the end' >&2; return 3; }\nhandler() { :; }\n";
     let sandbox = Sandbox::of(script)
         .env("AWS_LAMBDA_LOG_FORMAT", "JSON")
         .start();
     sandbox.respond("x");
-    let log = end(&sandbox);
+    let log = terminate_idle(&sandbox);
     let records: Vec<serde_json::Value> = log
         .lines()
         .map(|line| serde_json::from_str(line).expect("JSON"))
@@ -264,21 +268,21 @@ fn what_lambda_shutdown_logs_is_of_no_invocation() {
 }
 
 #[test]
-fn without_lambda_shutdown_the_exit_trap_of_the_file_runs_all_the_same() {
+fn the_exit_trap_of_the_file_runs_without_lambda_shutdown_too() {
     for isolation in ISOLATIONS {
         let script = "trap 'echo trap >>\"$LAMBDA_TASK_ROOT/ended\"' EXIT\nhandler() { :; }\n";
         let sandbox = Sandbox::of(script)
             .env("COSHELL_ISOLATION", isolation)
             .start();
         sandbox.respond("x");
-        let log = end(&sandbox);
+        let log = terminate_idle(&sandbox);
         assert_eq!(sandbox.task_root.read("ended"), "trap\n", "{isolation}");
         assert_eq!(log, "");
     }
 }
 
 #[test]
-fn a_trap_of_the_files_for_sigterm_is_not_in_the_way() {
+fn lambda_shutdown_runs_even_if_the_file_traps_sigterm() {
     for trap in [
         "''",
         "'echo term >>\"$ended\"'",
@@ -286,7 +290,7 @@ fn a_trap_of_the_files_for_sigterm_is_not_in_the_way() {
     ] {
         let sandbox = Sandbox::of(&format!("{FUNCTION}\ntrap {trap} TERM\n")).start();
         sandbox.respond("x");
-        end(&sandbox);
+        terminate_idle(&sandbox);
         assert!(
             sandbox.task_root.read("ended").starts_with("shutdown\n"),
             "{trap}"
@@ -294,10 +298,10 @@ fn a_trap_of_the_files_for_sigterm_is_not_in_the_way() {
     }
 }
 
-/// What it is about to leave behind: each ends, also one that takes no notice of SIGTERM.
+/// Even a process that ignores SIGTERM is ended.
 #[test]
-fn nothing_that_invocations_left_running_survives() {
-    let leaves = r#"
+fn no_leftover_process_survives_the_shutdown() {
+    let leave = r#"
 leave() {
   exec </dev/null >/dev/null 2>&1
   sleep 600 &
@@ -311,20 +315,20 @@ leave() {
   kill -STOP $!
 }
 "#;
-    let function = format!("{leaves}\nhandler() {{ (leave); }}\n");
+    let function = format!("{leave}\nhandler() {{ (leave); }}\n");
     let with_shutdown = format!("{function}\nlambda_shutdown() {{ :; }}\n");
     for builder in [
         Sandbox::of(&function),
         Sandbox::of(&with_shutdown),
         Sandbox::of(&with_shutdown).env("COSHELL_ISOLATION", "subshell"),
         Sandbox::of(&with_shutdown).env("COSHELL_ISOLATION", "process"),
-        whole_script(&format!("{leaves}\n(leave)")),
-        executable(&runs_bash(&format!("{leaves}\n(leave)"))),
+        whole_script(&format!("{leave}\n(leave)")),
+        executable(&python_that_runs_bash(&format!("{leave}\n(leave)"))),
     ] {
         let sandbox = builder.start();
         sandbox.respond("x");
         sandbox.api.wait_parked();
-        // Those that are about to run another program are still called bash.
+        // Before execve a process is still called bash.
         let is_sleep = |command: &&String| command.starts_with("sleep 600");
         let sleeping = || {
             sandbox
@@ -335,13 +339,13 @@ leave() {
                 .count()
         };
         wait_until(|| sleeping() == 6, LIMIT);
-        end(&sandbox);
+        terminate_idle(&sandbox);
     }
 }
 
 #[test]
-fn lambda_shutdown_that_goes_wrong_ends_bootstrap_in_order() {
-    for (body, is_told, has_trap) in [
+fn bootstrap_ends_cleanly_whatever_lambda_shutdown_does() {
+    for (body, has_warning, has_trap) in [
         ("return 3", true, true),
         ("false", true, true),
         (
@@ -382,22 +386,24 @@ fn lambda_shutdown_that_goes_wrong_ends_bootstrap_in_order() {
         } else {
             "shutdown\n"
         };
-        let is_in_order = |_| {
+        let is_clean = |_| {
             let sandbox = Sandbox::of(&script).start();
             assert_eq!(sandbox.respond("x"), b"on");
-            let log = end(&sandbox);
+            let log = terminate_idle(&sandbox);
             let ended = sandbox.task_root.read("ended");
-            println!("the case: {body}: {ended:?}\n{log}");
-            let ours = Process::bootstrap_lines(&log);
+            println!("case: {body}: {ended:?}\n{log}");
+            let lines = Process::bootstrap_lines(&log);
             let is_warning = |line: &&str| line.starts_with("bootstrap: warn: lambda_shutdown ");
-            ended == expected && ours.len() == usize::from(is_told) && ours.iter().all(is_warning)
+            ended == expected
+                && lines.len() == usize::from(has_warning)
+                && lines.iter().all(is_warning)
         };
-        assert!((0..TRIES).any(is_in_order), "{body}");
+        assert!((0..TRIES).any(is_clean), "{body}");
     }
 }
 
 #[test]
-fn lambda_shutdown_sees_what_handlers_made_of_variables_where_they_live_on() {
+fn lambda_shutdown_sees_variables_of_handlers_only_without_isolation() {
     let script = r#"
 count=0
 lambda_shutdown() { echo "$count" >"$LAMBDA_TASK_ROOT/ended"; }
@@ -414,14 +420,14 @@ handler() { count=$((count + 1)); }
             .start();
         sandbox.respond("x");
         sandbox.respond("x");
-        end(&sandbox);
+        terminate_idle(&sandbox);
         assert_eq!(sandbox.task_root.read("ended"), count, "{isolation}");
     }
 }
 
-/// Whatever else a handler changed is put back before the next invocation, and so it is before the end.
+/// The state of the shell is restored before the end, as it is before the next invocation.
 #[test]
-fn lambda_shutdown_finds_the_shell_as_the_file_left_it() {
+fn lambda_shutdown_finds_the_state_that_the_file_set_up() {
     let script = r#"
 trap 'echo "trap of the file" >>"$ended"' EXIT
 ended=$LAMBDA_TASK_ROOT/ended
@@ -449,7 +455,7 @@ handler() {
         let log = {
             sandbox.respond("x");
             assert_eq!(sandbox.respond("change"), b"trap of the handler");
-            end(&sandbox)
+            terminate_idle(&sandbox)
         };
         let ended = sandbox.task_root.read("ended");
         assert_eq!(ended, "$' \\t\\n'  0022 u\ntrap of the file\n", "{log}");
@@ -488,9 +494,9 @@ handler() { :; }
     assert_eq!(sandbox.task_root.read("ended"), "shutdown\n");
 }
 
-/// Both come at once, as when the whole sandbox goes down.
+/// Both may happen at once, when the whole sandbox goes down.
 #[test]
-fn an_end_that_is_asked_for_when_the_runtime_api_is_gone_is_in_order() {
+fn bootstrap_ends_cleanly_if_the_runtime_api_is_gone_at_the_signal() {
     for builder in [
         Sandbox::of(FUNCTION),
         whole_script("echo on"),
@@ -510,10 +516,10 @@ fn an_end_that_is_asked_for_when_the_runtime_api_is_gone_is_in_order() {
     }
 }
 
-// While an invocation runs
+// During an invocation
 
-/// The kinds of handler, each of which runs `lines` of bash for an event; those that are functions have `lambda_shutdown`.
-fn kinds(lines: &str) -> Vec<(String, SandboxBuilder)> {
+/// A handler of each kind that runs `lines` in bash. The functions have `lambda_shutdown`.
+fn handlers(lines: &str) -> Vec<(String, SandboxBuilder)> {
     let function = format!("{FUNCTION}\nhandler() {{\n{lines}\n}}\n");
     let function = |isolation: &str| {
         let builder = Sandbox::of(&function).env("COSHELL_ISOLATION", isolation);
@@ -521,12 +527,15 @@ fn kinds(lines: &str) -> Vec<(String, SandboxBuilder)> {
     };
     let mut kinds: Vec<_> = ISOLATIONS.into_iter().map(function).collect();
     kinds.push(("script".to_owned(), whole_script(lines)));
-    kinds.push(("executable".to_owned(), executable(&runs_bash(lines))));
+    kinds.push((
+        "executable".to_owned(),
+        executable(&python_that_runs_bash(lines)),
+    ));
     kinds
 }
 
-/// Lines of Python that become a bash which runs `lines`.
-fn runs_bash(lines: &str) -> String {
+/// Python code that runs `lines` in bash.
+fn python_that_runs_bash(lines: &str) -> String {
     format!("import os\nos.execvp('bash', ['bash', '-c', r'''{lines}'''])")
 }
 
@@ -545,14 +554,14 @@ fn executable(python: &str) -> SandboxBuilder {
 }
 
 #[test]
-fn a_handler_that_is_about_to_end_is_answered_for() {
+fn a_handler_that_ends_soon_after_the_signal_is_answered_with_its_response() {
     let lines = r#"
 : >"$LAMBDA_TASK_ROOT/begun"
 read -r _ <"$LAMBDA_TASK_ROOT/gate"
 printf 'in time'
 "#;
-    for (kind, builder) in kinds(lines) {
-        println!("the case: {kind}");
+    for (kind, builder) in handlers(lines) {
+        println!("case: {kind}");
         let sandbox = builder.start();
         sandbox.task_root.fifo("gate");
         begin(&sandbox, "the-id", "x");
@@ -562,7 +571,7 @@ printf 'in time'
         assert!(answer.is_response(), "{}", sandbox.api.transcript());
         assert_eq!(answer.body, b"in time");
         let log = sandbox.bootstrap.wait_clean_exit(END_LIMIT);
-        assert_eq!(sandbox.api.next_count(), 1, "no more is asked for");
+        assert_eq!(sandbox.api.next_count(), 1, "another event was requested");
         let is_function = kind.starts_with("function");
         let expected = if is_function { "shutdown\n" } else { "" };
         assert_eq!(sandbox.task_root.read("ended"), expected, "{log}");
@@ -571,7 +580,7 @@ printf 'in time'
 }
 
 #[test]
-fn a_handler_that_hangs_is_stopped_and_answered_for() {
+fn a_handler_that_hangs_at_the_signal_is_stopped_and_answered_with_an_error() {
     for hang in [
         "read -r _ <\"$LAMBDA_TASK_ROOT/gate\"",
         "sleep 600",
@@ -581,8 +590,8 @@ fn a_handler_that_hangs_is_stopped_and_answered_for() {
         "setsid sleep 600 & wait",
     ] {
         let lines = format!("echo 'its log' >&2\n: >\"$LAMBDA_TASK_ROOT/begun\"\n{hang}\n");
-        for (kind, builder) in kinds(&lines) {
-            println!("the case: {kind}, {hang}");
+        for (kind, builder) in handlers(&lines) {
+            println!("case: {kind}, {hang}");
             let sandbox = builder.start();
             sandbox.task_root.fifo("gate");
             begin(&sandbox, "the-id", "x");
@@ -598,33 +607,33 @@ fn a_handler_that_hangs_is_stopped_and_answered_for() {
             );
             let log = sandbox.bootstrap.wait_clean_exit(END_LIMIT);
             assert_eq!(sandbox.api.answers("the-id").len(), 1);
-            assert_eq!(sandbox.api.next_count(), 1, "no more is asked for");
+            assert_eq!(sandbox.api.next_count(), 1, "another event was requested");
             assert!(
                 log.contains("bootstrap: error: Function.Stopped: "),
                 "{log}"
             );
-            // A shell that was stopped has nothing left that could run it: that is told.
-            let runs = kind == "function, subshell";
-            let tells = kind.starts_with("function") && !runs;
+            // If the shell itself was stopped, it cannot run lambda_shutdown. Then a warning says so.
+            let runs_hook = kind == "function, subshell";
+            let has_warning = kind.starts_with("function") && !runs_hook;
             assert_eq!(
                 sandbox.task_root.read("ended"),
-                if runs { "shutdown\n" } else { "" },
+                if runs_hook { "shutdown\n" } else { "" },
                 "{log}"
             );
             let warnings = log
                 .matches("bootstrap: warn: lambda_shutdown is not run")
                 .count();
-            assert_eq!(warnings, usize::from(tells), "{log}");
+            assert_eq!(warnings, usize::from(has_warning), "{log}");
         }
     }
 }
 
-/// Whatever the margin before the deadline is, `measure` takes less than Lambda leaves us, for a handler of each kind that
-/// does what `lines` say and has begun; in the quickest of four tries, for the machine may be busy.
-fn is_in_time(lines: &str, measure: fn(&Sandbox) -> Duration) {
-    for number in 0..kinds(lines).len() {
+/// Starts a handler of each kind that runs `lines`, with a long margin before the deadline. Asserts that the time that
+/// `measure` returns is less than Lambda's limit. On a busy machine several tries may be needed.
+fn assert_in_time(lines: &str, measure: fn(&Sandbox) -> Duration) {
+    for number in 0..handlers(lines).len() {
         let mut times = (0..4).map(|_| {
-            let (kind, builder) = kinds(lines).swap_remove(number);
+            let (kind, builder) = handlers(lines).swap_remove(number);
             let sandbox = builder.env("COSHELL_DEADLINE_MARGIN_MS", "2000").start();
             begin(&sandbox, "the-id", "x");
             let time = measure(&sandbox);
@@ -634,44 +643,42 @@ fn is_in_time(lines: &str, measure: fn(&Sandbox) -> Duration) {
         assert!(
             times.any(|time| time < LAMBDA_LIMIT),
             "{}",
-            kinds(lines)[number].0
+            handlers(lines)[number].0
         );
     }
 }
 
-/// Lambda kills everything half a second after it has asked.
 #[test]
-fn a_stubborn_handler_is_answered_for_before_lambda_kills_us_whatever_the_margin() {
+fn a_stubborn_handler_is_answered_before_lambda_kills_the_sandbox() {
     let lines = "trap '' TERM\n: >\"$LAMBDA_TASK_ROOT/begun\"\nwhile :; do sleep 600; done\n";
-    is_in_time(lines, |sandbox| {
-        let asked = Instant::now();
+    assert_in_time(lines, |sandbox| {
+        let signalled = Instant::now();
         sandbox.bootstrap.signal(Signal::SIGTERM);
         let answer = sandbox.api.wait_answer("the-id");
-        let time = asked.elapsed();
+        let time = signalled.elapsed();
         assert_eq!(answer.error_document()["errorType"], "Function.Stopped");
         sandbox.bootstrap.wait_clean_exit(END_LIMIT);
         time
     });
 }
 
-/// As above, for what was left running before.
 #[test]
-fn stubborn_leftovers_are_ended_before_lambda_kills_us_whatever_the_margin() {
+fn stubborn_leftover_processes_are_ended_before_lambda_kills_the_sandbox() {
     let lines = r#"
 (bash -c 'trap "" TERM; : >"$LAMBDA_TASK_ROOT/begun"; while :; do sleep 600; done' </dev/null >/dev/null 2>&1 &)
 "#;
-    is_in_time(lines, |sandbox| {
+    assert_in_time(lines, |sandbox| {
         sandbox.api.wait_answer("the-id");
         sandbox.api.wait_parked();
-        let asked = Instant::now();
+        let signalled = Instant::now();
         sandbox.bootstrap.signal(Signal::SIGTERM);
         sandbox.bootstrap.wait_clean_exit(END_LIMIT);
-        asked.elapsed()
+        signalled.elapsed()
     });
 }
 
 #[test]
-fn an_answer_that_is_on_its_way_arrives() {
+fn an_answer_that_is_being_posted_at_the_signal_arrives() {
     let sandbox = Sandbox::of(FUNCTION).start();
     let gate = Gate::new();
     sandbox.api.reply(Reply::Late(gate.clone()));
@@ -685,16 +692,15 @@ fn an_answer_that_is_on_its_way_arrives() {
     assert_eq!(log, "");
 }
 
-/// Nobody takes the answer any more: that does not change how we end.
 #[test]
-fn an_end_that_is_asked_for_in_an_invocation_whose_runtime_api_is_gone_is_in_order() {
+fn bootstrap_ends_cleanly_if_the_runtime_api_is_gone_during_an_invocation() {
     let lines = r#"
 sleep 600 </dev/null >/dev/null 2>&1 &
 : >"$LAMBDA_TASK_ROOT/begun"
 read -r _ <"$LAMBDA_TASK_ROOT/gate"
 "#;
-    for (kind, builder) in kinds(lines) {
-        println!("the case: {kind}");
+    for (kind, builder) in handlers(lines) {
+        println!("case: {kind}");
         let sandbox = builder.start();
         sandbox.task_root.fifo("gate");
         begin(&sandbox, "the-id", "x");
@@ -708,17 +714,17 @@ read -r _ <"$LAMBDA_TASK_ROOT/gate"
     }
 }
 
-// While the handler is loaded
+// During the init
 
 #[test]
-fn an_end_that_is_asked_for_during_the_init_is_no_init_error() {
+fn a_signal_during_the_init_causes_no_init_error() {
     for body in [
         "sleep 600",
         "read -r _ <\"$LAMBDA_TASK_ROOT/gate\"",
         "while :; do :; done",
         "setsid bash -c 'trap \"\" TERM; sleep 600' & wait",
     ] {
-        println!("the case: {body}");
+        println!("case: {body}");
         let script = format!("{FUNCTION}\n: >\"$LAMBDA_TASK_ROOT/begun\"\n{body}\n");
         let builder = Sandbox::of(&script);
         builder.task_root().fifo("gate");
@@ -735,10 +741,10 @@ fn an_end_that_is_asked_for_during_the_init_is_no_init_error() {
     }
 }
 
-/// A bash that does not come up is waited for without a limit: by Lambda's own, or until we are asked to end.
+/// Bootstrap has no limit of its own for the start of bash.
 #[test]
-fn an_end_that_is_asked_for_while_bash_starts_is_no_init_error() {
-    // Not in bash, which would read what we have the script's bash read.
+fn a_signal_while_bash_starts_causes_no_init_error() {
+    // This wrapper must not be bash, which would read the commands for the real bash.
     let slow = "#!/bin/sh\n[ \"$1\" != -n ] || exec /bin/bash \"$@\"\n: >\"$LAMBDA_TASK_ROOT/begun\"\nsleep 600\n";
     for builder in [Sandbox::of(FUNCTION), whole_script("echo on")] {
         let bash = builder.task_root().write_program("bash", slow);
@@ -755,9 +761,8 @@ fn an_end_that_is_asked_for_while_bash_starts_is_no_init_error() {
     }
 }
 
-/// An init that is about to end is waited for.
 #[test]
-fn an_init_that_ends_in_time_is_ended_in_order() {
+fn an_init_that_ends_soon_after_the_signal_is_completed() {
     let script = format!(
         "{FUNCTION}\n: >\"$LAMBDA_TASK_ROOT/begun\"\nread -r _ <\"$LAMBDA_TASK_ROOT/gate\"\n"
     );
@@ -772,9 +777,9 @@ fn an_init_that_ends_in_time_is_ended_in_order() {
     assert_eq!(log, "");
 }
 
-/// The event is not lost: Lambda gives it to another sandbox.
+/// Lambda gives the event to another sandbox.
 #[test]
-fn an_end_that_is_asked_for_while_an_event_arrives_is_in_order() {
+fn bootstrap_ends_cleanly_while_an_event_arrives() {
     let sandbox = Sandbox::of(FUNCTION).start();
     let gate = Gate::new();
     sandbox
@@ -789,7 +794,7 @@ fn an_end_that_is_asked_for_while_an_event_arrives_is_in_order() {
 }
 
 #[test]
-fn an_end_that_is_asked_for_while_a_shell_is_replaced_is_in_order() {
+fn bootstrap_ends_cleanly_while_a_shell_is_replaced() {
     let script = r#"
 if [[ -e $LAMBDA_TASK_ROOT/again ]]; then
   : >"$LAMBDA_TASK_ROOT/begun"
@@ -806,36 +811,36 @@ handler() { : >"$LAMBDA_TASK_ROOT/again"; kill -9 $$; }
     assert!(!log.contains("bootstrap: fatal"), "{log}");
 }
 
-// Other kinds of handler
+// Scripts and executables
 
 #[test]
-fn scripts_and_executables_end_at_once_while_they_wait() {
-    for served in [0, 2] {
+fn bootstrap_ends_cleanly_between_events_of_scripts_and_executables() {
+    for event_count in [0, 2] {
         for builder in [whole_script("echo on"), executable("print('on')")] {
             let sandbox = builder.start();
-            for _ in 0..served {
+            for _ in 0..event_count {
                 assert_eq!(sandbox.respond("x"), b"on");
             }
-            assert_eq!(end(&sandbox), "");
+            assert_eq!(terminate_idle(&sandbox), "");
         }
     }
 }
 
-// As PID 1
+// As process 1
 
-/// bootstrap of `plan` as process 1 of its own, as in a container.
+/// Runs bootstrap as process 1 of a new pid namespace, as in a container.
 fn as_first_process(builder: SandboxBuilder) -> SandboxBuilder {
     let is_root = fs::metadata("/proc/self").expect("/proc").uid() == 0;
-    let mut words = vec!["unshare", "--mount", "--pid", "--fork", "--kill-child"];
-    // Who is not root becomes it in a user namespace.
-    words.extend((!is_root).then_some("--map-root-user"));
-    let surround = "mount --make-rprivate / && mount -t proc proc /proc && exec \"$@\"";
+    let mut argv = vec!["unshare", "--mount", "--pid", "--fork", "--kill-child"];
+    // Other users become root in a user namespace.
+    argv.extend((!is_root).then_some("--map-root-user"));
+    let setup = "mount --make-rprivate / && mount -t proc proc /proc && exec \"$@\"";
     let bootstrap = bootstrap_path();
-    words.extend(["bash", "-c", surround, "bash", &bootstrap]);
-    builder.program(&words)
+    argv.extend(["bash", "-c", setup, "bash", &bootstrap]);
+    builder.program(&argv)
 }
 
-/// The process that `unshare` started, which is bootstrap by the time that it asks for an event.
+/// The pid of the process that `unshare` started, which is bootstrap by the time that it requests an event.
 fn first_process(sandbox: &Sandbox) -> u32 {
     sandbox.api.wait_parked();
     let [first] = children(sandbox.bootstrap.pid())[..] else {
@@ -845,7 +850,7 @@ fn first_process(sandbox: &Sandbox) -> u32 {
 }
 
 #[test]
-fn as_the_first_process_it_takes_the_signal() {
+fn bootstrap_handles_the_signal_as_process_1() {
     let script =
         format!("{FUNCTION}\nhandler() {{ printf '%s' \"$PPID\"; (setsid sleep 600 &) >&2; }}");
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
@@ -859,14 +864,14 @@ fn as_the_first_process_it_takes_the_signal() {
 }
 
 #[test]
-fn as_the_first_process_it_reaps_orphans_while_it_waits() {
+fn bootstrap_reaps_orphans_as_process_1() {
     let script = r#"handler() { ({ read -r _ <"$LAMBDA_TASK_ROOT/gate"; } </dev/null >&2 &); }"#;
     let sandbox = as_first_process(Sandbox::of(script)).start();
     sandbox.task_root.fifo("gate");
     let first = first_process(&sandbox);
     let before = children(first).len();
     sandbox.respond("x");
-    // The spare, and the orphan.
+    // The spare shell and the orphan.
     wait_until(|| children(first).len() == before + 2, LIMIT);
     sandbox.api.wait_parked();
     sandbox.task_root.release("gate");
