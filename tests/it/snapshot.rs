@@ -3,14 +3,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use support::{Call, Event, LIMIT, Process, Reply, Sandbox, SandboxBuilder, wait_until};
 
-const END_LIMIT: Duration = Duration::from_secs(2);
 const ISOLATIONS: [&str; 3] = ["none", "subshell", "process"];
 
 /// The file and its hooks write to the file `ran`.
@@ -314,7 +312,7 @@ fn a_restore_over_a_broken_connection_is_requested_again() {
         assert_eq!(sandbox.respond("a"), b"healthy a");
         sandbox.api.wait_parked();
         sandbox.bootstrap.signal(Signal::SIGTERM);
-        assert_eq!(sandbox.bootstrap.wait_clean_exit(END_LIMIT), "");
+        assert_eq!(sandbox.bootstrap.wait_clean_exit(LIMIT), "");
         let expected = "file\nbefore\nafter\nshutdown\n";
         assert_eq!(sandbox.task_root.read("ran"), expected);
     }
@@ -520,7 +518,7 @@ fn a_sandbox_that_waits_for_its_restore_ends_cleanly() {
         let sandbox = builder.start();
         sandbox.api.wait_snapshot();
         sandbox.bootstrap.signal(Signal::SIGTERM);
-        assert_eq!(sandbox.bootstrap.wait_clean_exit(END_LIMIT), "");
+        assert_eq!(sandbox.bootstrap.wait_clean_exit(LIMIT), "");
         assert_eq!(sandbox.task_root.read("ran"), "file\nbefore\nshutdown\n");
     }
 }
@@ -542,7 +540,7 @@ fn a_running_hook_is_stopped_with_everything_it_started() {
             }
             wait_until(|| sandbox.task_root.exists("begun"), LIMIT);
             sandbox.bootstrap.signal(Signal::SIGTERM);
-            let log = sandbox.bootstrap.wait_clean_exit(END_LIMIT);
+            let log = sandbox.bootstrap.wait_clean_exit(LIMIT);
             let warning = "bootstrap: warn: lambda_shutdown is not run: its shell was stopped";
             assert_eq!(Process::bootstrap_lines(&log), [warning], "{log}");
             let calls = sandbox.api.calls();
@@ -564,7 +562,7 @@ fn a_hook_that_ends_soon_after_the_signal_is_no_failure() {
     wait_until(|| sandbox.task_root.exists("begun"), LIMIT);
     sandbox.bootstrap.signal(Signal::SIGTERM);
     sandbox.task_root.release("gate");
-    assert_eq!(sandbox.bootstrap.wait_clean_exit(END_LIMIT), "");
+    assert_eq!(sandbox.bootstrap.wait_clean_exit(LIMIT), "");
     assert_eq!(sandbox.task_root.read("ran"), "file\nbefore\nshutdown\n");
     assert_eq!(count(&sandbox, Call::is_next), 0);
 }
@@ -576,7 +574,7 @@ fn a_restored_function_ends_cleanly() {
     sandbox.api.push(Event::fresh("a"));
     sandbox.api.wait_parked();
     sandbox.bootstrap.signal(Signal::SIGTERM);
-    assert_eq!(sandbox.bootstrap.wait_clean_exit(END_LIMIT), "");
+    assert_eq!(sandbox.bootstrap.wait_clean_exit(LIMIT), "");
     let expected = "file\nbefore\nafter\nshutdown\n";
     assert_eq!(sandbox.task_root.read("ran"), expected);
 }

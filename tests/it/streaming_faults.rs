@@ -170,7 +170,7 @@ fn the_handler_is_stopped_before_its_deadline_even_if_the_runtime_api_does_not_r
         .reply(Reply::Midway(1_000_000, Midway::Stop(gate.clone())));
     sandbox
         .api
-        .push(Event::new("stuck", "stuck").with_deadline_in(Duration::from_millis(1500)));
+        .push(Event::new("stuck", "stuck").with_deadline_in(Duration::from_secs(4)));
     sandbox.bootstrap.wait_log("Function.Timeout");
     sandbox.bootstrap.wait_log("no answer in time");
     assert!(!sandbox.task_root.exists("through"));
