@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# In which lane an event was served.
+# Responds with the lane in which the event ran.
 handler() {
-  # So long that all four are under way at once.
+  # Long enough for all four to run at the same time.
   [[ $1 == first ]] || sleep 1
   printf '%s in %s' "$1" "$COSHELL_LANE"
 }
