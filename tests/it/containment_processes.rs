@@ -301,8 +301,8 @@ fn nothing_grows_over_many_failures() {
         state()
     };
     let before = settle();
-    // Other tests have folders of theirs there, all with one name.
-    let ours_in_tmp = || -> BTreeSet<String> {
+    // The folders of other tests and of coshell package begin with coshell-.
+    let bootstrap_files_in_tmp = || -> BTreeSet<String> {
         let names = fs::read_dir("/tmp")
             .expect("/tmp")
             .flatten()
@@ -310,11 +310,11 @@ fn nothing_grows_over_many_failures() {
         names
             .filter(|name| {
                 (name.contains("bootstrap") || name.contains("coshell"))
-                    && !name.starts_with("coshell-test-")
+                    && !name.starts_with("coshell-")
             })
             .collect()
     };
-    let in_tmp_before = ours_in_tmp();
+    let in_tmp_before = bootstrap_files_in_tmp();
     for number in 0..300 {
         if number % 10 == 5 {
             sandbox.fail((number / 10 % KINDS).to_string());
@@ -325,8 +325,11 @@ fn nothing_grows_over_many_failures() {
     }
     assert_eq!(settle(), before);
     assert_eq!(files(&folder), 0, "files left in TMPDIR");
-    let new: Vec<_> = ours_in_tmp().difference(&in_tmp_before).cloned().collect();
-    assert!(new.is_empty(), "files of ours in /tmp: {new:?}");
+    let new: Vec<_> = bootstrap_files_in_tmp()
+        .difference(&in_tmp_before)
+        .cloned()
+        .collect();
+    assert!(new.is_empty(), "new files in /tmp: {new:?}");
 }
 
 #[test]
