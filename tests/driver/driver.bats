@@ -239,7 +239,7 @@ END
   host_wait_loaded
   host_send_lines '\__driver_seldom __driver_reseed 4000000000'
   host_invoke x
-   first=$(read_response)
+  first=$(read_response)
   host_read_state
   host_send_lines '\__driver_seldom __driver_reseed 4000000000'
   host_invoke x
@@ -325,7 +325,7 @@ END
   host_wait_loaded
   host_invoke first
   expect_report return 0
-   first=$(read_response)
+  first=$(read_response)
   [[ $first == *e* && $first == *nounset* && $first == *pipefail* && $first != *noglob* ]]
   host_invoke second
   expect_report return 0

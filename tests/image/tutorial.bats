@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# The tutorial's own image, with its bootstrap and with ours, which is compiled already: BOOTSTRAP.
-# shellcheck disable=SC2030,SC2031,SC2154 # each test has its own container; containers.bash has the names
+# Tests of the image of the tutorial with the bootstrap of coshell. BOOTSTRAP is the path of the compiled bootstrap.
+# shellcheck disable=SC2030,SC2031,SC2154 # each test has its own container; containers.bash sets the variables
 
 load containers.bash
 
@@ -15,7 +15,7 @@ setup_file() {
   docker build -q -t coshell-test-tutorial-swapped "$folder" >&2
 }
 
-@test "tutorial's image answers its curl line with our bootstrap in it" {
+@test "the image of the tutorial answers its curl line with coshell's bootstrap" {
   local line
   start coshell-test-tutorial-swapped
   assert_echoes "$HELLO"
@@ -25,7 +25,7 @@ setup_file() {
   done
 }
 
-@test "tutorial's image answers the same with either bootstrap" {
+@test "the image of the tutorial answers the same with either bootstrap" {
   local event events=("$HELLO" 'a   b' '* ?' '{"name": "Ada", "list": [1, 2]}' "it's") name answers
   for name in own swapped; do
     start "coshell-test-tutorial-$name"
@@ -41,16 +41,16 @@ setup_file() {
   [ "$(wc -l <"$answers")" -eq "${#events[@]}" ]
 }
 
-@test "tutorial's image with our bootstrap works for a user without rights on a read-only file system" {
+@test "the image of the tutorial with coshell's bootstrap works for an unprivileged user on a read-only file system" {
   start coshell-test-tutorial-swapped --read-only --tmpfs /tmp --user 993:990
   assert_echoes 'Hello'
   assert_echoes 'again'
 }
 
-@test "tutorial's image with our bootstrap stops on request" {
+@test "the image of the tutorial with coshell's bootstrap stops on SIGTERM" {
   start coshell-test-tutorial-swapped
   assert_echoes 'Hello'
   local status
   status=$(stop)
-  [ "$status" -ne 137 ] # killed, as it did not stop
+  [ "$status" -ne 137 ] # the status after SIGKILL
 }
