@@ -20,9 +20,10 @@ teardown() {
   if [[ $container ]]; then docker rm -f "$container" >/dev/null; fi
 }
 
-# The name of the image of a target of the Dockerfile.
-image_of() { # <target>
-  echo "coshell-test-$1"
+# The name of the image of a target of the Dockerfile, or of a test. Its tag is a checksum of the path of this
+# folder, so that clones of the repository on one machine have different images.
+image_of() { # <target or name>
+  echo "coshell-test-$1:$(cksum <<<"$BATS_TEST_DIRNAME" | cut -d ' ' -f 1)"
 }
 
 build() { # <target>...

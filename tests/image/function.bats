@@ -21,8 +21,8 @@ setup_file() {
 }
 
 @test "function is the default target of the Dockerfile" {
-  docker build -q -t coshell-test-default . >&2
-  [ "$(docker image inspect -f '{{.RootFS}}' coshell-test-default)" = \
+  docker build -q -t "$(image_of default)" . >&2
+  [ "$(docker image inspect -f '{{.RootFS}}' "$(image_of default)")" = \
     "$(docker image inspect -f '{{.RootFS}}' "$(image_of function)")" ]
 }
 
@@ -48,23 +48,23 @@ setup_file() {
 }
 
 @test "a Dockerfile of three lines is enough for a function" {
-  build_from coshell-test-own examples/echo <<END
+  build_from "$(image_of own)" examples/echo <<END
 FROM $(image_of runtime)
 COPY function.sh /var/task/echo.sh
 CMD ["echo.handler"]
 END
-  start coshell-test-own
+  start "$(image_of own)"
   assert_echoes "$HELLO"
 }
 
 @test "bootstrap of the runtime image works in AWS's image" {
-  build_from coshell-test-copied tests/image/task <<END
+  build_from "$(image_of copied)" tests/image/task <<END
 FROM public.ecr.aws/lambda/provided:al2023
 COPY --from=$(image_of runtime) /var/runtime/bootstrap /var/runtime/bootstrap
 COPY copied.sh /var/task/
 CMD ["copied.handler"]
 END
-  start coshell-test-copied
+  start "$(image_of copied)"
   invoke '{}'
   [ "$answer" = 'copied: {}' ]
 }
@@ -76,8 +76,8 @@ END
   id=$(docker create "$(image_of runtime)" any)
   docker cp "$id:/var/runtime/bootstrap" "$folder/bootstrap"
   docker rm "$id" >/dev/null
-  docker build -q -t coshell-test-tutorial "$folder" >&2
-  start coshell-test-tutorial
+  docker build -q -t "$(image_of tutorial)" "$folder" >&2
+  start "$(image_of tutorial)"
   assert_echoes "$HELLO"
 }
 
@@ -85,12 +85,12 @@ END
 # its own bash.
 @test "the function image serves four events at the same time" {
   local number answers=$BATS_TEST_TMPDIR/answers clients=()
-  build_from coshell-test-lanes tests/image/task <<END
+  build_from "$(image_of lanes)" tests/image/task <<END
 FROM $(image_of runtime)
 COPY lanes.sh /var/task/
 CMD ["lanes.handler"]
 END
-  start coshell-test-lanes -e AWS_LAMBDA_MAX_CONCURRENCY=4
+  start "$(image_of lanes)" -e AWS_LAMBDA_MAX_CONCURRENCY=4
   wait_until curl -sf -o "$BATS_TEST_TMPDIR/first" -d first "http://$address$INVOCATIONS"
   for number in 1 2 3 4; do
     curl -s -m 60 -d "event $number" "http://$address$INVOCATIONS" >"$answers.$number" &
@@ -107,7 +107,7 @@ END
   "${CARGO_TARGET_DIR:-target}/debug/coshell" compare --runtime "ours=image:$(image_of function)" --handler function.handler \
     --sizes 32 --repeats 2 --rounds 1 --invocations 5 -o "$BATS_TEST_TMPDIR/report"
   grep -F '"isComplete": true' "$BATS_TEST_TMPDIR/report/results.json"
-  [ -z "$(docker ps -aq --filter "ancestor=$(image_of function)")" ]
+  [ "$(docker ps -a --format '{{.Image}}' | grep -cFx "$(image_of function)")" -eq 0 ]
 }
 
 @test "an edit of the source compiles no dependency again" {

@@ -130,13 +130,13 @@ expect_end_of_invocation() { # <image>
   docker cp "$container:/etc/ssl/certs/ca-certificates.crt" - | tar -xO | grep -c 'BEGIN CERTIFICATE'
   docker rm "$container" >/dev/null
   container=
-  build_from coshell-test-tools tests/image/task <<END
+  build_from "$(image_of tools)" tests/image/task <<END
 FROM $(image_of minimal)
 RUN apt-get -qq update && apt-get -qq install -y --no-install-recommends jq
 COPY name.sh /var/task/
 CMD ["name.handler"]
 END
-  start coshell-test-tools
+  start "$(image_of tools)"
   invoke '{"name":"Ada"}'
   [ "$answer" = Ada ]
 }

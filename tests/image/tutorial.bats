@@ -9,15 +9,15 @@ TUTORIAL=bench/baseline/tutorial
 setup_file() {
   cd "$BATS_TEST_DIRNAME/../.." || return
   local folder=$BATS_FILE_TMPDIR/swapped
-  docker build -q -t coshell-test-tutorial-own "$TUTORIAL" >&2
+  docker build -q -t "$(image_of tutorial-own)" "$TUTORIAL" >&2
   cp -r "$TUTORIAL" "$folder"
   install "$BOOTSTRAP" "$folder/bootstrap"
-  docker build -q -t coshell-test-tutorial-swapped "$folder" >&2
+  docker build -q -t "$(image_of tutorial-swapped)" "$folder" >&2
 }
 
 @test "the image of the tutorial answers its curl line with coshell's bootstrap" {
   local line
-  start coshell-test-tutorial-swapped
+  start "$(image_of tutorial-swapped)"
   assert_echoes "$HELLO"
   logs | grep -Fx "$HELLO"
   for line in 'START RequestId: ' 'END RequestId: ' 'REPORT RequestId: '; do
@@ -28,7 +28,7 @@ setup_file() {
 @test "the image of the tutorial answers the same with either bootstrap" {
   local event events=("$HELLO" 'a   b' '* ?' '{"name": "Ada", "list": [1, 2]}' "it's") name answers
   for name in own swapped; do
-    start "coshell-test-tutorial-$name"
+    start "$(image_of "tutorial-$name")"
     answers=$BATS_TEST_TMPDIR/$name
     for event in "${events[@]}"; do
       invoke "$event"
@@ -42,13 +42,13 @@ setup_file() {
 }
 
 @test "the image of the tutorial with coshell's bootstrap works for an unprivileged user on a read-only file system" {
-  start coshell-test-tutorial-swapped --read-only --tmpfs /tmp --user 993:990
+  start "$(image_of tutorial-swapped)" --read-only --tmpfs /tmp --user 993:990
   assert_echoes 'Hello'
   assert_echoes 'again'
 }
 
 @test "the image of the tutorial with coshell's bootstrap stops on SIGTERM" {
-  start coshell-test-tutorial-swapped
+  start "$(image_of tutorial-swapped)"
   assert_echoes 'Hello'
   local status
   status=$(stop)
