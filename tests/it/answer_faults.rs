@@ -148,7 +148,7 @@ fn a_connection_with_the_header_connection_close_is_not_used_again() {
     assert_eq!(sandbox.runs(), 2);
 }
 
-/// Nobody knows whether the answer arrived. It is not sent again, and bootstrap goes on.
+/// It is unknown whether the answer arrived. It is not sent again, and bootstrap goes on.
 #[test]
 fn an_answer_whose_reply_is_lost_is_not_sent_twice() {
     let lost = [

@@ -2,7 +2,7 @@
 //! the next event runs as usual.
 //!
 //! A [`StuckHandler`] would not end for ten minutes. Each one runs in every [`Kind`] of handler. It creates the file `begun`
-//! at `BEGUN`, to show that it got there before it was stopped. A handler that was stopped earlier, on a busy machine, is
+//! at `BEGUN`, to show that it ran that line before it was stopped. A handler that was stopped earlier, on a busy machine, is
 //! tried again with more time.
 
 use std::collections::BTreeMap;
@@ -209,7 +209,7 @@ fn stop(kind: Kind, margin_ms: u64, builder: impl Fn() -> SandboxBuilder) -> Sto
             };
         }
     }
-    panic!("the handler never got to BEGUN");
+    panic!("the handler never reached BEGUN");
 }
 
 fn processes_without_bootstrap(sandbox: &Sandbox) -> BTreeMap<u32, String> {

@@ -220,7 +220,7 @@ fn a_handler_whose_shell_sometimes_cannot_be_restored_does_not_run_in_forks() {
 /// Prints the pid that the kernel assigned last, on the whole machine, and the ids of the shell.
 const LAST_PROCESS: &str = "handler() { local last; read -r _ _ _ _ last </proc/loadavg; echo \"$last $$ $BASHPID $BASH_SUBSHELL\"; new=1; list+=(x); }";
 
-/// Other programs start processes too. So the test waits for two events between which nobody started one.
+/// Other programs start processes too. So the test waits for two events between which none was started.
 #[test]
 fn an_event_starts_no_process() {
     for isolation in ["restore", "none"] {

@@ -1,4 +1,4 @@
-//! `coshell serve` with many callers at once: no call is lost, and nobody gets another caller's answer. Also the start of
+//! `coshell serve` with many callers at once: no call is lost, and no caller gets the answer to another. Also the start of
 //! sandboxes on demand, and Managed Instances.
 
 use std::collections::BTreeSet;
