@@ -1,4 +1,4 @@
-"""The AWS CLI, version 1, as a caller."""
+"""Calls `coshell serve` with the AWS CLI, version 1."""
 
 import base64
 import json
@@ -13,7 +13,7 @@ AWS = pathlib.Path(sys.executable).parent / "aws"
 
 FUNCTION = r"""
 handler() {
-  printf 'handler says hello\n' >&2
+  printf 'the handler logs hello\n' >&2
   printf '%s' "$1"
 }
 context() { printf '%s %s' "$LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN" "$LAMBDA_RUNTIME_CLIENT_CONTEXT"; }
@@ -26,7 +26,7 @@ class AwsCli(Case):
     """`aws lambda invoke`."""
 
     def _serve(self, handler):
-        self.served = self.serve({"function.sh": FUNCTION}, f"function.{handler}")
+        self.emulator = self.serve({"function.sh": FUNCTION}, f"function.{handler}")
         self.out = self.folder() / "out.json"
 
     def _aws(self, *options, file=None, environment=None):
@@ -40,18 +40,18 @@ class AwsCli(Case):
         )
 
     def _invoke(self, *options, **settings):
-        """What it prints; it has to succeed."""
-        ended = self._aws("--endpoint-url", self.served.url, "--no-sign-request", *options, **settings)
+        """Runs `aws lambda invoke`, which must succeed. Returns its output."""
+        ended = self._aws("--endpoint-url", self.emulator.url, "--no-sign-request", *options, **settings)
         self.assertEqual((ended.returncode, ended.stderr), (0, b""))
         return ended.stdout
 
-    def response_is_in_the_file_and_status_on_standard_output(self):
+    def the_response_is_in_the_file_and_the_status_on_standard_output(self):
         self._serve("handler")
         printed = json.loads(self._invoke("--payload", '{"name": "Ada"}'))
         self.assertEqual(printed, {"StatusCode": 200, "ExecutedVersion": "$LATEST"})
         self.assertEqual(self.out.read_text(), '{"name": "Ada"}')
 
-    def event_of_a_file_arrives_byte_for_byte(self):
+    def an_event_from_a_file_arrives_byte_for_byte(self):
         self._serve("handler")
         event = bytes(range(1, 256)) * 4096 + b"end"
         source = self.folder() / "event"
@@ -59,20 +59,20 @@ class AwsCli(Case):
         self._invoke("--payload", f"fileb://{source}")
         self.assertEqual(self.out.read_bytes(), event)
 
-    def keys_that_mean_nothing_are_taken_at_an_address_of_the_environment(self):
+    def any_keys_work_with_an_endpoint_from_the_environment(self):
         self._serve("handler")
-        keys = {**KEYS, "AWS_ENDPOINT_URL_LAMBDA": self.served.url}
+        keys = {**KEYS, "AWS_ENDPOINT_URL_LAMBDA": self.emulator.url}
         ended = self._aws("--payload", "1", environment=keys)
         self.assertEqual((ended.returncode, ended.stderr), (0, b""))
         self.assertEqual(self.out.read_text(), "1")
 
-    def log_is_printed_as_readmes_show_it(self):
+    def the_log_can_be_printed_with_the_usual_options(self):
         self._serve("handler")
         options = ["--log-type", "Tail", "--query", "LogResult", "--output", "text"]
         log = base64.b64decode(self._invoke(*options, file="/dev/null")).decode()
-        self.assertRegex(log, r"^START RequestId: .*\nhandler says hello\nEND RequestId: .*\nREPORT ")
+        self.assertRegex(log, r"^START RequestId: .*\nthe handler logs hello\nEND RequestId: .*\nREPORT ")
 
-    def function_error_is_told_and_the_document_is_in_the_file(self):
+    def a_function_error_is_printed_and_the_document_is_in_the_file(self):
         self._serve("fails")
         printed = json.loads(self._invoke())
         self.assertEqual(printed["FunctionError"], "Unhandled")
@@ -87,17 +87,17 @@ class AwsCli(Case):
         self.assertRegex(arn, r"^arn:aws:lambda:.*:live$")
         self.assertEqual(context, '{"custom":{}}')
 
-    def event_of_type_event_is_accepted(self):
+    def an_asynchronous_invocation_is_accepted(self):
         self._serve("handler")
         printed = json.loads(self._invoke("--invocation-type", "Event", "--payload", "{}"))
         self.assertEqual(printed, {"StatusCode": 202})
-        self.served.wait_log("handler says hello\nEND RequestId")
+        self.emulator.wait_log("the handler logs hello\nEND RequestId")
 
-    def event_above_the_limit_is_an_error_of_the_service(self):
+    def an_event_above_the_limit_is_an_error_of_the_service(self):
         self._serve("handler")
         source = self.folder() / "event"
         source.write_bytes(b"x" * (6 * 1024 * 1024 + 1))
-        where = ["--endpoint-url", self.served.url, "--no-sign-request"]
+        where = ["--endpoint-url", self.emulator.url, "--no-sign-request"]
         ended = self._aws(*where, "--payload", f"fileb://{source}")
         self.assertIn(b"(RequestTooLargeException)", ended.stderr)
         self.assertNotEqual(ended.returncode, 0)

@@ -1,4 +1,4 @@
-"""Chromium, in front of the site of examples/site, and of a page that is streamed."""
+"""Chromium loads the site of examples/site, and a page that is streamed."""
 
 import os
 import pathlib
@@ -11,8 +11,8 @@ from urllib.request import urlopen
 
 from emulator import LIMIT, REPOSITORY, Case
 
-# Tells in the page itself what became of stylesheet, image and cookie.
-LOOK = """
+# Writes into the page itself which stylesheet, image and cookie it has.
+INSPECT = """
 addEventListener("load", () => {
   const image = document.querySelector("img");
   document.body.dataset.colour = getComputedStyle(document.querySelector("h1")).color;
@@ -27,7 +27,8 @@ addEventListener("load", async () => {
   form.querySelector("button").click();
 });
 """
-# A page that goes on when its own script, at work in its first half, has called: the browser has measured that half.
+# A page in two halves. The script in the first half calls the function when the browser has laid that half out. Then the
+# second half is sent.
 PAGE_IN_HALVES = r"""
 handler() {
   case $1 in
@@ -49,24 +50,24 @@ handler() {
 
 
 class Browser(Case):
-    """The page, and what it fetches."""
+    """The page and what it loads."""
 
     def _serve(self, script=""):
-        """The site, with more at the end of its script."""
+        """Serves the site, with `script` at the end of its script file."""
         site = self.folder()
         shutil.copytree(REPOSITORY / "examples/site", site, dirs_exist_ok=True)
         with open(site / "script.js", "a") as file:
             file.write(script)
-        self.served = self.serve(site, "function.handler", "--function-url")
+        self.emulator = self.serve(site, "function.handler", "--function-url")
 
     def _page(self):
-        """The page as it is when its scripts have run."""
+        """The HTML of the page after its scripts have run."""
         home = self.folder()
         command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
         command += ["--disable-background-networking", "--disable-component-update", "--disable-breakpad"]
         command += ["--no-first-run", f"--user-data-dir={home}", "--virtual-time-budget=10000"]
         browser = subprocess.Popen(
-            [*command, "--dump-dom", self.served.url],
+            [*command, "--dump-dom", self.emulator.url],
             env={**os.environ, "HOME": str(home)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -74,14 +75,14 @@ class Browser(Case):
             start_new_session=True,
             text=True,
         )
-        # Its processes outlive it a little, and write to the folder.
+        # Processes of the browser outlive it for a moment, and write to the folder.
         self.addCleanup(self._end_group, browser.pid)
-        page, complaints = browser.communicate(timeout=4 * LIMIT)
-        self.assertEqual(browser.returncode, 0, complaints)
+        page, errors = browser.communicate(timeout=4 * LIMIT)
+        self.assertEqual(browser.returncode, 0, errors)
         return page
 
     def _end_group(self, group):
-        """Kills what is left of a process group, and waits until all are gone."""
+        """Kills the rest of a process group, and waits until all its processes have ended."""
 
         def is_alive(folder):
             try:
@@ -92,27 +93,27 @@ class Browser(Case):
 
         deadline = time.monotonic() + LIMIT
         while left := [folder.name for folder in pathlib.Path("/proc").glob("[0-9]*") if is_alive(folder)]:
-            assert time.monotonic() < deadline, f"these do not end: {left}"
+            assert time.monotonic() < deadline, f"still running: {left}"
             os.killpg(group, signal.SIGKILL)
             time.sleep(0.01)
 
-    def page_shows_what_its_script_fetched(self):
+    def the_page_shows_what_its_script_fetched(self):
         self._serve()
         self.assertIn('<p id="greeting">Hello Ada "the Countess" \u2713! Visits: 1.</p>', self._page())
 
-    def stylesheet_and_image_are_used(self):
-        self._serve(LOOK)
+    def the_stylesheet_and_the_image_are_used(self):
+        self._serve(INSPECT)
         page = self._page()
         self.assertIn('data-colour="rgb(20, 90, 50)"', page)
         self.assertIn('data-image="40x36"', page)
-        # A script does not see a cookie that is for HTTP only.
+        # Scripts do not see an HttpOnly cookie.
         self.assertIn('data-cookie=""', page)
 
-    def cookie_comes_back_and_is_replaced(self):
+    def the_cookie_comes_back_and_is_replaced(self):
         self._serve(VISIT_AGAIN)
         self.assertIn('<p id="greeting">Hello once more! Visits: 2.</p>', self._page())
 
-    def files_have_their_types_and_bytes(self):
+    def files_have_the_right_types_and_bytes(self):
         self._serve()
         for path, content_type in {
             "page.html": "text/html; charset=utf-8",
@@ -120,7 +121,7 @@ class Browser(Case):
             "script.js": "text/javascript; charset=utf-8",
             "prompt.png": "image/png",
         }.items():
-            url = f"{self.served.url}/{path.replace('page.html', '')}"
+            url = f"{self.emulator.url}/{path.replace('page.html', '')}"
             with urlopen(url, timeout=LIMIT) as response:
                 self.assertEqual(response.headers["Content-Type"], content_type)
                 wanted = (REPOSITORY / "examples/site" / path).read_bytes()
@@ -128,16 +129,16 @@ class Browser(Case):
                     wanted = wanted.rstrip(b"\n")  # as bash reads a file
                 self.assertEqual(response.read(), wanted)
 
-    def beginning_of_a_page_is_shown_while_bash_still_streams_it(self):
-        words = ("function.handler", "--function-url", "--concurrency", "2", "--env", f"GATE={self.gate()}")
-        self.served = self.serve({"function.sh": PAGE_IN_HALVES}, *words)
+    def the_browser_shows_the_beginning_of_a_page_while_bash_streams_it(self):
+        arguments = ("function.handler", "--function-url", "--concurrency", "2", "--env", f"GATE={self.gate()}")
+        self.emulator = self.serve({"function.sh": PAGE_IN_HALVES}, *arguments)
         page = self._page()
         self.assertIn('<p id="first">first half</p>', page)
         self.assertIn('<p id="second">second half, seen</p>', page)
 
-    def page_that_is_not_there_is_404(self):
+    def a_missing_page_is_404(self):
         self._serve()
-        with self.assertRaises(HTTPError) as refused:
-            urlopen(f"{self.served.url}/nowhere?path=/", timeout=LIMIT)
-        self.assertEqual(refused.exception.code, 404)
-        refused.exception.close()
+        with self.assertRaises(HTTPError) as raised:
+            urlopen(f"{self.emulator.url}/nowhere?path=/", timeout=LIMIT)
+        self.assertEqual(raised.exception.code, 404)
+        raised.exception.close()

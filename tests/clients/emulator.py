@@ -1,4 +1,4 @@
-"""A `coshell serve` under test, and what the tests share."""
+"""A `coshell serve` under test, and the base class of the tests."""
 
 import os
 import pathlib
@@ -13,24 +13,24 @@ import uuid
 
 COSHELL = str(pathlib.Path(os.environ["COSHELL"]).resolve())
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
-# For whatever should happen at once: ample, for a machine that is busy.
+# How long a test waits, in seconds. Far longer than anything takes on a busy machine.
 LIMIT = 30
-# In the environment of all that a test starts.
-MARK = "CLIENTS_TEST"
+# An environment variable that every process of a test inherits.
+ENVIRONMENT_TAG = "CLIENTS_TEST"
 
 
-class Served:
-    """A running `coshell serve`, at a free port of loopback."""
+class Emulator:
+    """A running `coshell serve`, at a free port on the loopback interface."""
 
-    def __init__(self, task_root, words):
-        self.mark = uuid.uuid4().hex
+    def __init__(self, task_root, arguments):
+        self.tag = uuid.uuid4().hex
         self.text = ""
         self.open_streams = 2
         self.changed = threading.Condition()
         self.process = subprocess.Popen(
-            [COSHELL, "serve", "--listen", "127.0.0.1:0", "--extensions", "/nonexistent", *words],
+            [COSHELL, "serve", "--listen", "127.0.0.1:0", "--extensions", "/nonexistent", *arguments],
             cwd=task_root,
-            env={**os.environ, MARK: self.mark},
+            env={**os.environ, ENVIRONMENT_TAG: self.tag},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -55,7 +55,7 @@ class Served:
             return self.text
 
     def wait_log(self, pattern, count=1):
-        """Waits until `pattern` is in the log so many times; the last of its matches."""
+        """Waits until `pattern` is in the log `count` times. Returns its last match."""
         found = []
 
         def is_there():
@@ -64,21 +64,21 @@ class Served:
 
         with self.changed:
             self.changed.wait_for(is_there, LIMIT)
-            assert len(found) >= count, f"not {count} times {pattern!r} in the log:\n{self.text}"
+            assert len(found) >= count, f"{pattern!r} is not in the log {count} times:\n{self.text}"
         return found[-1]
 
     def processes(self):
-        """All that live of it and of what it started."""
-        entry = f"{MARK}={self.mark}".encode()
+        """The pids of the emulator and of its running descendants."""
+        entry = f"{ENVIRONMENT_TAG}={self.tag}".encode()
         for folder in pathlib.Path("/proc").iterdir():
             try:
                 if folder.name.isdigit() and entry in (folder / "environ").read_bytes().split(b"\0"):
                     yield int(folder.name)
             except OSError:
-                pass  # it has ended, or is another user's
+                pass  # it has ended, or belongs to another user
 
-    def end(self):
-        """Asks it to end, which has to be in order, with nothing left."""
+    def stop(self):
+        """Sends SIGTERM. The emulator must end with status 0 and leave no process behind."""
         try:
             self.process.send_signal(signal.SIGTERM)
             status = self.process.wait(LIMIT)
@@ -92,12 +92,12 @@ class Served:
 
 
 class Case(unittest.TestCase):
-    """What every test may use. All of it is gone after the test."""
+    """What every test may use. Everything is removed after the test."""
 
     maxDiff = None
 
     def folder(self, files=None):
-        """A temporary folder with these files: their texts by their names."""
+        """A temporary folder with these files: a dictionary from names to texts."""
         folder = pathlib.Path(tempfile.mkdtemp(prefix="coshell-clients-"))
         self.addCleanup(shutil.rmtree, folder)
         for name, text in (files or {}).items():
@@ -106,35 +106,35 @@ class Case(unittest.TestCase):
                 (folder / name).chmod(0o755)
         return folder
 
-    def serve(self, task_root, *words):
-        """`coshell serve WORDS` in a folder, or in one with these files."""
+    def serve(self, task_root, *arguments):
+        """Starts `coshell serve` with these arguments, in a folder or in a new folder with these files."""
         if isinstance(task_root, dict):
             task_root = self.folder(task_root)
-        served = Served(task_root, words)
-        self.addCleanup(served.end)
-        return served
+        emulator = Emulator(task_root, arguments)
+        self.addCleanup(emulator.stop)
+        return emulator
 
     def gate(self):
-        """A FIFO: who opens it waits until the other side does."""
+        """A FIFO. Opening it waits until the other side opens it too."""
         path = self.folder() / "gate"
         os.mkfifo(path)
         return path
 
     def open_gate(self, path):
-        """Lets through who waits at the gate, or will wait there in a moment."""
-        # For both sides, so that it does not wait for one who never comes.
+        """Lets a process pass that waits at the gate, or that will wait there soon."""
+        # Opened for reading and writing, so that this does not wait for the other side.
         opened = os.open(path, os.O_RDWR)
         self.addCleanup(os.close, opened)
         os.write(opened, b"open\n")
 
     def meanwhile(self, call, *arguments, **options):
-        """Calls it in a thread; a function that waits for what it returns."""
+        """Calls `call` in a thread. Returns a function that waits for the result."""
         results = []
 
         def run():
             try:
                 results.append((call(*arguments, **options), None))
-            except BaseException as error:  # for the one who waits
+            except BaseException as error:  # wait() raises it
                 results.append((None, error))
 
         thread = threading.Thread(target=run, daemon=True)
@@ -142,7 +142,7 @@ class Case(unittest.TestCase):
 
         def wait():
             thread.join(LIMIT)
-            assert results, "still under way"
+            assert results, "still running"
             value, error = results[0]
             if error:
                 raise error

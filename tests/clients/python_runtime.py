@@ -1,4 +1,4 @@
-"""awslambdaric, AWS's runtime client for Python, as the bootstrap."""
+"""Runs awslambdaric, AWS's runtime client for Python, as the bootstrap under `coshell serve`."""
 
 import json
 import sys
@@ -75,7 +75,7 @@ def dies(event, context):
 
 
 def waits(event, context):
-    # A FIFO's two sides wait for each other, here in two processes.
+    # The two sides of a FIFO wait for each other, here in two processes.
     with open(os.environ["GATE"], event) as gate:
         return [os.getpid(), gate.read(4) if event == "r" else gate.write("open")]
 
@@ -88,14 +88,14 @@ RUNTIME = [sys.executable, "-m", "awslambdaric"]
 
 
 class PythonRuntime(Case):
-    """Called as AWS's emulator is: the client, and the handler as its argument."""
+    """Started like AWS's emulator: with the client, and the handler as its argument."""
 
     def _serve(self, handler, *options, app=APP):
-        self.served = self.serve({"app.py": app}, *options, "--", *RUNTIME, f"app.{handler}")
+        self.emulator = self.serve({"app.py": app}, *options, "--", *RUNTIME, f"app.{handler}")
 
     def _invoke(self, event=None, headers=None):
-        """The response, with its headers."""
-        request = Request(self.served.url + PATH, json.dumps(event).encode(), headers or {})
+        """The response and its headers."""
+        request = Request(self.emulator.url + PATH, json.dumps(event).encode(), headers or {})
         with urlopen(request, timeout=LIMIT) as response:
             return json.loads(response.read()), response.headers
 
@@ -105,15 +105,15 @@ class PythonRuntime(Case):
         self.assertEqual(headers["X-Amz-Function-Error"], "Unhandled", document)
         return document
 
-    def response_is_what_the_handler_returns(self):
+    def the_response_is_what_the_handler_returns(self):
         self._serve("echo")
         for event in [{"name": "Größe \u2713"}, [1, 2.5, None, True], "text", None]:
             response, headers = self._invoke(event)
             self.assertEqual(response, event)
             self.assertNotIn("X-Amz-Function-Error", headers)
-        self.served.wait_log("REPORT RequestId", count=4)
+        self.emulator.wait_log("REPORT RequestId", count=4)
 
-    def context_is_that_of_lambda(self):
+    def the_context_is_that_of_lambda(self):
         options = ["--timeout", "7", "--memory", "512"]
         self._serve("context", *options)
         before_ms = time.time() * 1000
@@ -130,7 +130,7 @@ class PythonRuntime(Case):
         self.assertRegex(context["trace"], r"^Root=1-[0-9a-f]{8}-[0-9a-f]{24};")
         self.assertEqual([context[name] for name in ("tenant", "client", "identity")], [None] * 3)
 
-    def headers_of_the_caller_are_in_the_context(self):
+    def the_context_has_the_headers_of_the_caller(self):
         self._serve("context")
         trace = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
         headers = {
@@ -144,70 +144,70 @@ class PythonRuntime(Case):
         self.assertEqual(context["tenant"], "blue")
         self.assertEqual(context["trace"], trace)
 
-    def all_that_it_logs_is_within_the_invocation(self):
+    def everything_that_the_handler_logs_is_between_start_and_end(self):
         self._serve("logs")
         self._invoke("this")
-        self.served.wait_log("REPORT RequestId")
-        lines = self.served.log().splitlines()
-        start = next(at for at, line in enumerate(lines) if line.startswith("START"))
-        end = next(at for at, line in enumerate(lines) if line.startswith("END"))
+        self.emulator.wait_log("REPORT RequestId")
+        lines = self.emulator.log().splitlines()
+        start = next(index for index, line in enumerate(lines) if line.startswith("START"))
+        end = next(index for index, line in enumerate(lines) if line.startswith("END"))
         logged = lines[start + 1 : end]
         self.assertIn("printed this", logged)
         self.assertIn("complained this", logged)
         self.assertTrue(any(line.endswith("\twarned of this") for line in logged), logged)
 
-    def exception_is_a_function_error_and_the_next_event_is_served(self):
+    def an_exception_is_a_function_error_and_the_next_event_runs(self):
         self._serve("fails")
         for event in ("socks", "shoes"):
             error = self._fail(event)
             self.assertEqual(error["errorType"], "ValueError")
             self.assertEqual(error["errorMessage"], f"no such thing: {event}")
             self.assertIn("in fails", error["stackTrace"][0])
-        self.served.wait_log("REPORT RequestId", count=2)
-        self.assertEqual(self.served.log().count("\tInit Duration"), 1)
+        self.emulator.wait_log("REPORT RequestId", count=2)
+        self.assertEqual(self.emulator.log().count("\tInit Duration"), 1)
 
-    def response_that_is_no_json_is_a_function_error(self):
+    def a_response_that_is_not_json_is_a_function_error(self):
         self._serve("not_json")
         self.assertEqual(self._fail()["errorType"], "Runtime.MarshalError")
 
-    def response_above_the_limit_is_a_function_error(self):
+    def a_response_above_the_limit_is_a_function_error(self):
         self._serve("size")
         response, _ = self._invoke(6291556)
         self.assertEqual(len(response), 6291554)
         self.assertEqual(self._fail(6291557)["errorType"], "Function.ResponseSizeTooLarge")
         self.assertEqual(self._invoke(2)[0], "")
 
-    def import_error_is_told_to_the_caller_and_in_the_log(self):
+    def an_import_error_reaches_the_caller_and_the_log(self):
         self._serve("handler", app="import no_such_module\n")
         for _ in range(2):
             error = self._fail()
             self.assertEqual(error["errorType"], "Runtime.ImportModuleError")
             self.assertIn("No module named 'no_such_module'", error["errorMessage"])
-        self.served.wait_log(r"INIT_REPORT .*\tStatus: error\tError Type: Runtime\.ImportModuleError")
+        self.emulator.wait_log(r"INIT_REPORT .*\tStatus: error\tError Type: Runtime\.ImportModuleError")
 
-    def handler_that_is_not_there_is_told_to_the_caller(self):
+    def the_caller_gets_the_error_of_a_missing_handler(self):
         self._serve("nowhere")
         error = self._fail()
         self.assertEqual(error["errorType"], "Runtime.HandlerNotFound")
         self.assertIn("Handler 'nowhere' missing on module 'app'", error["errorMessage"])
 
-    def syntax_error_is_told_to_the_caller(self):
+    def the_caller_gets_a_syntax_error(self):
         self._serve("handler", app="def handler(:\n")
         self.assertEqual(self._fail()["errorType"], "Runtime.UserCodeSyntaxError")
 
-    def process_that_exits_is_told_and_replaced(self):
+    def the_caller_gets_the_error_of_a_process_that_exits_and_it_is_replaced(self):
         self._serve("dies")
         first, _ = self._invoke("live")
         for status in ("1", "0"):
             error = self._fail(status)
             self.assertEqual(error["errorType"], "Runtime.ExitError")
-            told = "with error: exit status 1" if status == "1" else "without providing a reason"
-            self.assertRegex(error["errorMessage"], f"^RequestId: .* Error: Runtime exited {told}$")
+            cause = "with error: exit status 1" if status == "1" else "without providing a reason"
+            self.assertRegex(error["errorMessage"], f"^RequestId: .* Error: Runtime exited {cause}$")
         second, headers = self._invoke("live")
         self.assertNotIn("X-Amz-Function-Error", headers)
         self.assertNotEqual(first, second)
 
-    def handler_is_stopped_at_the_timeout_and_replaced(self):
+    def a_handler_is_stopped_at_the_timeout_and_replaced(self):
         gate = self.gate()
         self._serve("waits", "--timeout", "3", "--env", f"GATE={gate}")
         error = self._fail("r")
@@ -218,19 +218,19 @@ class PythonRuntime(Case):
         self.assertEqual(text, "open")
         self.assertNotIn("X-Amz-Function-Error", headers)
 
-    def snapstart_runs_the_hooks_around_the_snapshot(self):
+    def snapstart_runs_the_hooks_before_and_after_the_snapshot(self):
         self._serve("history", "--snapstart")
         history, _ = self._invoke()
         self.assertEqual(history, ["loaded", "before snapshot", "after restore"])
         self.assertEqual(self._invoke()[0], history)
-        self.served.wait_log(r"REPORT RequestId: .*\tRestore Duration: ")
+        self.emulator.wait_log(r"REPORT RequestId: .*\tRestore Duration: ")
 
-    def snapstart_tells_of_a_hook_that_fails_before_the_snapshot(self):
+    def the_caller_gets_the_error_of_a_hook_before_the_snapshot(self):
         app = APP.replace('loads.append("before snapshot")', 'raise ValueError("no snapshot")')
         self._serve("history", "--snapstart", app=app)
         self.assertIn("no snapshot", self._fail()["errorMessage"])
 
-    def snapstart_tells_of_a_hook_that_fails_after_the_restore(self):
+    def the_caller_gets_the_error_of_a_hook_after_the_restore(self):
         app = APP.replace('loads.append("after restore")', 'raise ValueError("no restore")')
         self._serve("history", "--snapstart", app=app)
         self.assertIn("no restore", self._fail()["errorMessage"])
@@ -239,18 +239,18 @@ class PythonRuntime(Case):
         self._serve("history")
         self.assertEqual(self._invoke()[0], ["loaded"])
 
-    def managed_instance_serves_invocations_side_by_side(self):
+    def a_managed_instance_runs_invocations_side_by_side(self):
         gate = self.gate()
         self._serve("waits", "--managed-instances", "2", "--env", f"GATE={gate}")
-        # Neither side of the FIFO can go on before the other is there.
+        # Each side of the FIFO waits for the other one.
         reader, writer = (self.meanwhile(self._invoke, side) for side in "rw")
         (first, text), _ = reader()
         (second, _), _ = writer()
         self.assertEqual(text, "open")
         self.assertNotEqual(first, second)
 
-    def handler_is_named_by_the_variable_for_another_bootstrap(self):
+    def another_bootstrap_gets_the_handler_in_its_variable(self):
         bootstrap = "#!/bin/sh\nexec %s \"$_HANDLER\"\n" % " ".join(RUNTIME)
         files = {"app.py": APP, "bootstrap": bootstrap}
-        self.served = self.serve(files, "app.echo", "--bootstrap", "./bootstrap")
+        self.emulator = self.serve(files, "app.echo", "--bootstrap", "./bootstrap")
         self.assertEqual(self._invoke("a")[0], "a")

@@ -1,10 +1,10 @@
 #!/usr/bin/env bats
-# A clone is enough: what is committed is all that the tests, the scripts and CI need.
-# shellcheck disable=SC2154 # the environment has COSHELL, TESTS and RIE
+# A fresh clone must contain every file that the tests, the scripts and CI need.
+# shellcheck disable=SC2154 # COSHELL, TESTS and RIE come from the environment
 
 setup_file() {
   cd "$BATS_TEST_DIRNAME/../.." || return
-  # Nothing is beside it, so what is looked for there is missed.
+  # The clone is alone in its folder, so a path to a sibling of the repository fails.
   git clone -q "$PWD" "$BATS_FILE_TMPDIR/alone/clone"
 }
 
@@ -12,15 +12,15 @@ setup() {
   cd "$BATS_FILE_TMPDIR/alone/clone" || return
 }
 
-@test "clone passes the smoke tests" {
-  # Programs that are compiled already, of these very sources: a clone has none yet.
+@test "a clone passes the smoke tests" {
+  # A clone has no programs yet, so it uses those that are already compiled from the same sources.
   make -s smoke COSHELL="$COSHELL" TESTS="$TESTS" RIE="$RIE"
   [ "$(ls -A ..)" = clone ]
 }
 
-# Beside every program the compiler lists what it read: what include_str! names is in it too. A list of an older build may
-# have files that are nowhere any more.
-@test "clone has every file that the programs and their tests are compiled from" {
+# The compiler writes the files that it read into a .d file beside each program, including those of include_str!. The .d
+# file of an older build may list files that no longer exist in the source either.
+@test "a clone has every file that the programs and their tests are compiled from" {
   local source file missing=() count=0
   source=$(git remote get-url origin)
   while read -r file; do
@@ -32,7 +32,7 @@ setup() {
   ((count > 200 && ${#missing[@]} == 0))
 }
 
-@test "clone has what every target of the Makefile is made from" {
-  # Tools that are downloaded are there by then.
+@test "a clone has the prerequisites of the targets of the Makefile" {
+  # RIE is downloaded by then.
   make -n test nightly check dist RIE="$RIE" >/dev/null
 }

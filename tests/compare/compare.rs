@@ -12,7 +12,9 @@ use coshell_compare::results::{Metric, Problem, ProblemKind, Results};
 use nix::sys::signal::Signal;
 
 use support::coshell_path;
-use support::{LIMIT, Process, Said, TaskRoot, bootstrap_path, repository_file, wait_until};
+use support::{
+    CommandOutput, LIMIT, Process, TaskRoot, bootstrap_path, repository_file, wait_until,
+};
 
 /// A comparison waits many times for what may take LIMIT on a busy machine.
 const RUN_LIMIT: Duration = Duration::from_secs(120);
@@ -70,14 +72,14 @@ impl Comparison {
 
     /// Compares: what it said, and the results. Nothing is left running, and nothing is left in the temporary folder.
     #[track_caller]
-    fn run(&self) -> (Said, Results) {
+    fn run(&self) -> (CommandOutput, Results) {
         let process = Process::start(self.command());
         let status = process.wait_exit(RUN_LIMIT);
         let status = status.code().expect("an exit status");
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
         self.assert_nothing_is_left(&process);
         process.final_log();
-        let said = Said {
+        let said = CommandOutput {
             status,
             stdout: text(process.stdout()),
             stderr: text(process.stderr()),
@@ -475,7 +477,7 @@ fn tutorial_and_ours_are_compared_from_the_command_line() {
             "logs",
         ])
         .current_dir(folder.path());
-    let said = Said::of(command);
+    let said = CommandOutput::of(command);
     assert_eq!(said.status, 0, "{said:?}");
     let results = fs::read(folder.path().join("out/results.json")).expect("results");
     let results: Results = serde_json::from_slice(&results).expect("results");
@@ -541,7 +543,7 @@ fn zip_file_is_unpacked_and_its_bootstrap_started() {
     let without = comparison.runtime("without", "zip = \"empty.zip\"\n");
     let path = without.path().join("empty.zip").display().to_string();
     let words = format!("coshell: cannot use zip {path} of runtime without: it has no bootstrap\n");
-    Said::of(without.command()).assert_failed(2, &words);
+    CommandOutput::of(without.command()).assert_failed(2, &words);
 }
 
 #[test]
@@ -594,7 +596,7 @@ fn scenarios_that_make_no_sense_are_refused() {
         let comparison = Comparison::of(text);
         let folder = comparison.path().display().to_string();
         let words = format!("coshell: {}\n", words.replace("{folder}", &folder));
-        Said::of(comparison.command()).assert_failed(2, &words);
+        CommandOutput::of(comparison.command()).assert_failed(2, &words);
         assert!(!comparison.path().join("out").exists(), "{text}");
     };
     refused("", "cannot compare scenario: there is no runtime");
@@ -654,7 +656,7 @@ fn scenarios_that_make_no_sense_are_refused() {
     let words = |arguments: &[&str]| {
         let mut command = Command::new(coshell_path());
         command.arg("compare").args(arguments);
-        Said::of(command)
+        CommandOutput::of(command)
     };
     words(&[]).assert_failed(
         2,
@@ -680,7 +682,7 @@ fn several_scenarios_have_a_folder_each() {
     .expect("a copy");
     let mut command = comparison.command();
     command.arg("other.toml");
-    assert_eq!(Said::of(command).status, 0);
+    assert_eq!(CommandOutput::of(command).status, 0);
     for name in ["scenario", "other"] {
         assert!(
             comparison
@@ -698,7 +700,7 @@ fn several_scenarios_have_a_folder_each() {
 fn folder_that_cannot_be_written_is_told_before_anything_runs() {
     let comparison = Comparison::of(FEW).fake("one", &[]);
     comparison.folder.write("out", "a file");
-    let said = Said::of(comparison.command());
+    let said = CommandOutput::of(comparison.command());
     said.assert_failed(2, "coshell: cannot make folder out: ");
     assert_eq!(said.stdout, "");
 }

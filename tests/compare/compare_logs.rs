@@ -10,19 +10,19 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use support::coshell_path;
-use support::{Said, Served, TaskRoot, repository_file};
+use support::{CommandOutput, Emulator, TaskRoot, repository_file};
 
 const FIXTURES: &str = "tests/fixtures/lambda-logs";
 
 /// `coshell compare` of these logs, in a folder that has them all.
-fn compare(folder: &TaskRoot, logs: &[&str], more: &[&str]) -> Said {
+fn compare(folder: &TaskRoot, logs: &[&str], more: &[&str]) -> CommandOutput {
     let mut command = Command::new(coshell_path());
     command.current_dir(folder.path()).arg("compare");
     for log in logs {
         command.args(["--from-logs", log]);
     }
     command.args(more);
-    Said::of(command)
+    CommandOutput::of(command)
 }
 
 /// The report of a comparison that ends with this status.
@@ -222,7 +222,7 @@ fn report_that_cannot_be_written_is_told() {
 /// The real thing: what `coshell serve` logs, with a handler that tries to be counted.
 #[test]
 fn log_of_serve_is_read_with_its_cold_and_its_failed_invocations() {
-    let served = Served::of(
+    let emulator = Emulator::of(
         r#"handler() {
   case $1 in
     exit) kill -9 $PPID ;;
@@ -234,13 +234,13 @@ fn log_of_serve_is_read_with_its_cold_and_its_failed_invocations() {
     )
     .start();
     for event in ["one", "two", "fake", "three"] {
-        assert_eq!(served.text(event), event);
+        assert_eq!(emulator.respond_text(event), event);
     }
-    let error = served.call("exit");
+    let error = emulator.call("exit");
     assert!(error.header("X-Amz-Function-Error").is_some(), "{error:?}");
-    assert_eq!(served.text("four"), "four");
+    assert_eq!(emulator.respond_text("four"), "four");
     let folder = TaskRoot::new();
-    folder.write("serve.log", served.end());
+    folder.write("serve.log", emulator.stop());
     let results = report(&folder, &["serve.log"], &["--baseline", "serve"], 1);
     assert_eq!(names(&results), ["serve"]);
     // The start after the death is a part of the invocation that waited for it, as on Lambda.

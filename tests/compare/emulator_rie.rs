@@ -14,10 +14,10 @@ use coshell_compare::results::{Metric, Results};
 use nix::sys::signal::Signal;
 
 use support::coshell_path;
-use support::http::Pending;
+use support::http::PendingRequest;
 use support::{
-    HttpReply, LIMIT, Process, Said, TaskRoot, bootstrap_path, excerpt, lambda_environment,
-    own_address, post, repository, repository_file, wait_until,
+    CommandOutput, HttpReply, LIMIT, Process, TaskRoot, bootstrap_path, excerpt, post, repository,
+    repository_file, set_lambda_environment, unique_address, wait_until,
 };
 
 const INVOCATIONS: &str = "/2015-03-31/functions/function/invocations";
@@ -57,7 +57,7 @@ impl Emulator {
         options: &[&str],
     ) -> Self {
         let mut command = Command::new(emulator_path());
-        lambda_environment(&mut command, task_root.path());
+        set_lambda_environment(&mut command, task_root.path());
         command.envs(environment.iter().copied());
         let bootstrap = bootstrap_path();
         let words = [options, &[&bootstrap, handler]].concat();
@@ -74,7 +74,7 @@ mount -t tmpfs none /var && mkdir /var/task /var/runtime && mount --bind "$1" /v
         let task_root = TaskRoot::new();
         task_root.write("function.sh", function);
         let mut command = Command::new("unshare");
-        lambda_environment(&mut command, task_root.path());
+        set_lambda_environment(&mut command, task_root.path());
         command.env("AWS_LAMBDA_MAX_CONCURRENCY", count.to_string());
         if std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() != 0) {
             command.args(["--user", "--map-root-user"]);
@@ -88,8 +88,8 @@ mount -t tmpfs none /var && mkdir /var/task /var/runtime && mount --bind "$1" /v
 
     fn run(task_root: TaskRoot, mut command: Command, words: &[&str]) -> Self {
         let (address, runtime_api) = (
-            format!("{}:8080", own_address()),
-            format!("{}:9001", own_address()),
+            format!("{}:8080", unique_address()),
+            format!("{}:9001", unique_address()),
         );
         command.args(["--runtime-api-address", &runtime_api]);
         command.args(["--runtime-interface-emulator-address", &address]);
@@ -480,7 +480,7 @@ fn its_log_is_read_by_compare() {
     command
         .args(["compare", "-o", "report", "--from-logs"])
         .arg(log);
-    let said = Said::of(command);
+    let said = CommandOutput::of(command);
     assert_eq!(said.status, 0, "{said:?}");
     let json = emulator.task_root.read("report/results.json");
     let results: Results = serde_json::from_str(&json).expect("results");
@@ -500,14 +500,14 @@ fn waiting_for_the_restore_is_the_end_of_the_init() {
          lambda_after_restore() { echo 'the hook after'; }\n\
          handler() { :; }\n",
     );
-    let _caller = Pending::open(&emulator.address, "POST", INVOCATIONS, &[], b"{}");
+    let _caller = PendingRequest::send(&emulator.address, "POST", INVOCATIONS, &[], b"{}");
     emulator.process.wait_log("the hook after\n");
     let log = emulator.process.final_log();
     // The emulator carries what a runtime logs in its own time: where that stands tells nothing.
     let found = ["INIT RTDONE(status: success)", "INVOKE START"].map(|text| log.find(text));
     assert!(found.is_sorted() && found[0].is_some(), "{log}");
     assert!(log.contains("the hook before\n"), "{log}");
-    assert_eq!(Process::own_lines(&log), [""; 0]);
+    assert_eq!(Process::bootstrap_lines(&log), [""; 0]);
 }
 
 #[test]
@@ -515,12 +515,12 @@ fn errors_of_both_hooks_are_taken() {
     for hook in ["lambda_before_snapshot", "lambda_after_restore"] {
         let function = format!("{hook}() {{ return 3; }}\nhandler() {{ :; }}\n");
         let emulator = Emulator::start_for_restore(&function);
-        let _caller = Pending::open(&emulator.address, "POST", INVOCATIONS, &[], b"{}");
+        let _caller = PendingRequest::send(&emulator.address, "POST", INVOCATIONS, &[], b"{}");
         let fatal = format!("bootstrap: fatal: {hook} returned status 3");
         emulator.process.wait_log(&format!("{fatal}\n"));
         let log = emulator.process.final_log();
-        assert!(!log.contains("rejected"), "{log}");
-        assert_eq!(Process::own_lines(&log)[0], fatal);
+        assert!(!log.contains("not taken"), "{log}");
+        assert_eq!(Process::bootstrap_lines(&log)[0], fatal);
     }
 }
 

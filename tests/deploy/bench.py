@@ -1,4 +1,4 @@
-"""bench/aws, unchanged, in front of an AWS of our own: what it deploys is run by coshell serve."""
+"""Runs bench/aws, unchanged, against a fake AWS. `coshell serve` runs the functions that it deploys."""
 
 import base64
 import functools
@@ -21,15 +21,14 @@ KINDS = ["tutorial-zip", "tutorial-image", "ours-zip", "ours-image"]
 
 
 class Lambda(http.server.ThreadingHTTPServer):
-    """The door where functions are invoked. What moto has of a function says what is started; what changes in it, that
-    it is started anew: as Lambda does it."""
+    """The Invoke API. It starts an emulator for each function in moto, and starts it again when the function changes."""
 
     daemon_threads = True
 
     def __init__(self, case, spoil):
-        super().__init__(("127.0.0.1", 0), Door)
+        super().__init__(("127.0.0.1", 0), InvokeHandler)
         self.case = case
-        # The answers of functions of this name are spoiled.
+        # Functions whose name contains this text answer wrongly.
         self.spoil = spoil
         self.started = {}
         threading.Thread(target=self.serve_forever, daemon=True).start()
@@ -59,11 +58,11 @@ class Lambda(http.server.ThreadingHTTPServer):
     def start(self, function):
         task_root, bootstrap, handler = self.case._unpacked(function)
         log = self.case.folder() / "log"
-        words = [handler, "--task-root", task_root, "--bootstrap", bootstrap, "--listen", "127.0.0.1:0"]
+        arguments = [handler, "--task-root", task_root, "--bootstrap", bootstrap, "--listen", "127.0.0.1:0"]
         with log.open("wb") as output:
             process = subprocess.Popen(
-                ["coshell", "serve", *words, "--memory", str(function.memory_size)],
-                env={**self.case.surroundings, **function.environment_vars},
+                ["coshell", "serve", *arguments, "--memory", str(function.memory_size)],
+                env={**self.case.user_environment, **function.environment_vars},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -73,8 +72,8 @@ class Lambda(http.server.ThreadingHTTPServer):
         return process, found[1]
 
 
-class Door(http.server.BaseHTTPRequestHandler):
-    """One call of Invoke, handed on."""
+class InvokeHandler(http.server.BaseHTTPRequestHandler):
+    """Passes one call of Invoke on to an emulator."""
 
     def do_POST(self):
         event = self.rfile.read(int(self.headers["Content-Length"]))
@@ -102,28 +101,28 @@ class Bench(Case):
 
     def setUp(self):
         fetch(f"{self.cloud.url}/moto-api/reset", b"")
-        self.surroundings = self.environment()
+        self.user_environment = self.environment()
         self.output = self.folder() / "aws"
 
-    def _measure(self, *words, status=0, answer="", **environment):
-        """What it says to standard error, and to standard output."""
+    def _measure(self, *arguments, status=0, answer="", **environment):
+        """Runs `measure`. Returns its standard error and standard output."""
         ended = subprocess.run(
-            [MEASURE, *words, "--output", self.output],
-            env={**self.surroundings, **environment},
+            [MEASURE, *arguments, "--output", self.output],
+            env={**self.user_environment, **environment},
             input=answer,
             capture_output=True,
             text=True,
             timeout=10 * LIMIT,
         )
-        told = f"status {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
-        self.assertEqual(ended.returncode, status, told)
+        result = f"status {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
+        self.assertEqual(ended.returncode, status, result)
         return ended.stderr, ended.stdout
 
     @functools.cache
     def _unpacked(self, function):
-        """A function's code on the disk: task root, bootstrap, handler."""
+        """Unpacks the code of a function. Returns the task root, the bootstrap and the handler."""
         folder = self.folder()
-        # moto forgets the package type of what a stack has.
+        # moto does not store the package type of functions from a stack.
         if "ImageUri" not in function.code:
             archive = self.folder() / "code.zip"
             archive.write_bytes(function.code_bytes)
@@ -154,9 +153,9 @@ class Bench(Case):
         found = [one for one in results["series"] if (one["runtime"], one["metric"]) == (runtime, metric)]
         return found[0]["summary"]["count"] if found else 0
 
-    def four_functions_are_deployed_invoked_reported_and_removed(self):
+    def measure_deploys_invokes_reports_and_removes_four_functions(self):
         self._forget_images()
-        # One of the four sizes, for the time that sixteen functions would take.
+        # Only one of the four memory sizes, because sixteen functions would take too long.
         sizes = [1769]
         counts = ["--cold", "1", "--warm", "1", "--memory", "1769"]
         plan, _ = self._measure("--yes", *counts, "--endpoint", self._lambda())
@@ -186,18 +185,18 @@ class Bench(Case):
         self.assertEqual(dict(self.cloud.backend("logs").groups), {})
         self.assertEqual(list(self.cloud.backend("iam").get_roles()), [])
         self.assertEqual(dict(self.cloud.backend("ecr").repositories), {})
-        buckets = json.loads(run([TOOLS / "aws", "s3api", "list-buckets"], env=self.surroundings))
+        buckets = json.loads(run([TOOLS / "aws", "s3api", "list-buckets"], env=self.user_environment))
         self.assertEqual(buckets["Buckets"], [])
-        # Once more, with nothing there.
+        # Once more, with nothing left to remove.
         self._measure("destroy", "--yes")
 
-    def answers_that_are_wrong_are_told_and_not_among_the_samples(self):
+    def wrong_answers_are_reported_and_are_not_samples(self):
         self._forget_images()
         counts = ["--cold", "2", "--warm", "1", "--memory", "128", "--yes"]
         self._measure("build", "deploy", *counts)
-        told, _ = self._measure("invoke", *counts, "--endpoint", self._lambda("ours-zip"), status=1)
-        self.assertIn("coshell-bench-ours-zip-128 answered wrongly: 14 bytes", told)
-        self.assertIn("4 failures", told)
+        stderr, _ = self._measure("invoke", *counts, "--endpoint", self._lambda("ours-zip"), status=1)
+        self.assertIn("coshell-bench-ours-zip-128 answered wrongly: 14 bytes", stderr)
+        self.assertIn("4 failures", stderr)
         logs = {path.name for path in (self.output / "logs").iterdir()}
         self.assertEqual(logs, {f"{kind}-128.log" for kind in KINDS if kind != "ours-zip"})
         line = (self.output / "logs" / "ours-image-128.log").read_text().splitlines()[0]
@@ -205,24 +204,24 @@ class Bench(Case):
         self._measure("report", "--memory", "128")
         results = self._results("128")
         self.assertEqual(len(results["runtimes"]), 3)
-        # What changes a function starts it anew.
+        # A change of a function starts its emulator again.
         self.assertEqual(self._count(results, "tutorial image", "initDuration"), 2)
         self.assertEqual(self._count(results, "tutorial image", "duration"), 2)
-        # What was measured is not mixed with what is measured anew.
-        told, _ = self._measure("invoke", *counts, status=1)
-        self.assertIn("has logs already; name another --output", told)
+        # New measurements are not mixed with old ones.
+        stderr, _ = self._measure("invoke", *counts, status=1)
+        self.assertIn("has logs already; name another --output", stderr)
 
-    def nothing_is_made_before_somebody_agrees(self):
+    def nothing_is_made_without_confirmation(self):
         for answer in ("", "n\n"):
-            told, _ = self._measure(answer=answer, status=1)
-            self.assertIn("account 123456789012, region eu-north-1", told)
-            self.assertIn("1760 invocations, 110 of each function, 10 of them cold", told)
-            self.assertIn("nothing was done", told)
+            stderr, _ = self._measure(answer=answer, status=1)
+            self.assertIn("account 123456789012, region eu-north-1", stderr)
+            self.assertIn("1760 invocations, 110 of each function, 10 of them cold", stderr)
+            self.assertIn("nothing was done", stderr)
         self.assertEqual([operation for _, operation, _ in self.calls()], ["GetCallerIdentity"] * 2)
         self.assertFalse(self.output.exists())
 
-    def wrong_words_are_refused(self):
-        for words, text in (
+    def wrong_arguments_are_errors(self):
+        for arguments, text in (
             (["nothing"], "no such step: nothing; see --help"),
             (["--nothing"], "no such option: --nothing"),
             (["--cold", "0"], "expected a positive number: 0; see --help"),
@@ -231,8 +230,8 @@ class Bench(Case):
             (["deploy", "--yes"], "nothing was built there"),
             (["report"], "there are no logs of 128 MB"),
         ):
-            with self.subTest(words):
-                self.assertIn(text, self._measure(*words, status=1)[0])
+            with self.subTest(arguments):
+                self.assertIn(text, self._measure(*arguments, status=1)[0])
         self.assertIn("Usage: ", run([MEASURE, "--help"]))
 
     def cfn_lint_finds_nothing_in_the_template(self):

@@ -1,6 +1,6 @@
-"""An AWS of our own: moto on loopback, a registry for images, and what the tests share.
+"""A fake AWS: moto on the loopback interface and an image registry. Also the base class of the tests.
 
-moto keeps what it is told, and runs nothing: what was published is run by the tests themselves.
+moto stores what it gets, and runs nothing: the tests themselves run what was published.
 """
 
 import atexit
@@ -19,7 +19,7 @@ import unittest
 import urllib.error
 import urllib.request
 
-# Before moto reads them. AWS's own policies are there to be attached to roles.
+# Set before moto reads it. With it AWS's managed policies exist, to be attached to roles.
 os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"
 
 from moto.backends import get_backend
@@ -27,49 +27,49 @@ from moto.server import ThreadedMotoServer
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 EXAMPLES = REPOSITORY / "examples" / "deploy"
-# Where coshell and bootstrap are, both static.
+# The folder with coshell and bootstrap, both static.
 PROGRAMS = pathlib.Path(os.environ["PROGRAMS"]).resolve()
 TOOLS = pathlib.Path(sys.executable).parent
-# The handler's base image; where no image can be pulled, a stand-in of that name.
+# The base image of the handlers. On a machine that cannot pull images it is a stand-in of that name.
 BASE = "public.ecr.aws/lambda/provided:al2023"
 ACCOUNT = "123456789012"
 REGION = "eu-north-1"
-# For whatever should happen at once: ample, for a machine that is busy.
+# How long a test waits, in seconds. Far longer than anything takes on a busy machine.
 LIMIT = 60
-# In front of whatever is Docker's, so that it is known as ours.
+# The beginning of the names of all images, containers and folders that the tests make.
 PREFIX = "coshell-deploy-"
-# moto's server tells of every call.
+# moto's server logs every call.
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 
 
 def run(command, **options):
-    """Runs it to its end, which has to be a good one; what it printed."""
+    """Runs a command that must succeed. Returns its output."""
     options = {"input": "", "timeout": 5 * LIMIT, "text": True, **options}
     ended = subprocess.run(command, capture_output=True, **options)
-    told = f"{command}: status {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
-    assert ended.returncode == 0, told
+    result = f"{command}: status {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
+    assert ended.returncode == 0, result
     return ended.stdout
 
 
 def fetch(url, data=None, headers=None):
-    """An answer's body."""
+    """The body of a reply."""
     request = urllib.request.Request(url, data=data, headers=headers or {})
     with urllib.request.urlopen(request, timeout=LIMIT) as answer:
         return answer.read()
 
 
-def wait_until(condition, what):
-    """Asks until it says something that is true, LIMIT seconds long; what it said."""
+def wait_until(condition, description):
+    """Calls `condition` until it returns something true, at most LIMIT seconds long. Returns that."""
     end = time.monotonic() + LIMIT
     while time.monotonic() < end:
-        if answer := condition():
-            return answer
+        if result := condition():
+            return result
         time.sleep(0.05)
-    raise AssertionError(f"not within {LIMIT} s: {what}")
+    raise AssertionError(f"not within {LIMIT} s: {description}")
 
 
-def answers(url, data=None):
-    """What is answered there, or nothing while nobody does."""
+def try_fetch(url, data=None):
+    """The body of a reply, or None while nothing listens there."""
     try:
         return fetch(url, data)
     except (urllib.error.URLError, OSError):
@@ -77,7 +77,7 @@ def answers(url, data=None):
 
 
 def start_registry():
-    """Debian's registry for images, on loopback; its host, and how to end it."""
+    """Starts Debian's image registry on the loopback interface. Returns its host and port."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix=PREFIX))
     with socket.create_server(("127.0.0.1", 0)) as found:
         host = f"127.0.0.1:{found.getsockname()[1]}"
@@ -101,12 +101,12 @@ def start_registry():
         shutil.rmtree(folder)
 
     atexit.register(end)
-    wait_until(lambda: answers(f"http://{host}/v2/") is not None, "the registry answers")
+    wait_until(lambda: try_fetch(f"http://{host}/v2/") is not None, "the registry replies")
     return host
 
 
 class Cloud:
-    """What all tests have in common: started by the first that needs it."""
+    """The fake AWS that all tests share. The first test that needs it starts it."""
 
     def __init__(self):
         self.server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -117,13 +117,13 @@ class Cloud:
 
     @staticmethod
     def backend(service):
-        """What moto was told."""
+        """moto's data about a service."""
         where = "aws" if service == "iam" else REGION
         return get_backend(service)[ACCOUNT][where]
 
 
 class Case(unittest.TestCase):
-    """What every test may use. All of it is gone after the test."""
+    """What every test may use. Everything is removed after the test."""
 
     maxDiff = None
     _cloud = None
@@ -135,7 +135,7 @@ class Case(unittest.TestCase):
         return Case._cloud
 
     def folder(self, files=None):
-        """A temporary folder with these files: their texts by their names."""
+        """A temporary folder with these files: a dictionary from names to texts."""
         folder = pathlib.Path(tempfile.mkdtemp(prefix=PREFIX))
         self.addCleanup(shutil.rmtree, folder)
         for name, text in (files or {}).items():
@@ -144,12 +144,12 @@ class Case(unittest.TestCase):
             path.write_text(text)
             if text.startswith("#!"):
                 path.chmod(0o755)
-        # Whoever the function runs as has to reach its files.
+        # The user that runs the function must be able to reach its files.
         folder.chmod(0o755)
         return folder
 
     def environment(self, **more):
-        """That of a user with an account, programs, and no settings."""
+        """The environment of a user with an account and programs, and without other settings."""
         home = self.folder({"aws": "[default]\ncli_history = enabled\n"})
         self.history = home / "history.db"
         return {
@@ -169,7 +169,7 @@ class Case(unittest.TestCase):
         }
 
     def calls(self):
-        """What the AWS CLI asked of AWS in the last environment: service, operation, parameters."""
+        """The calls of the AWS CLI in the last environment: service, operation, parameters."""
         with sqlite3.connect(self.history) as history:
             found = history.execute(
                 "select payload from records where event_type = 'API_CALL' order by timestamp"
@@ -178,29 +178,29 @@ class Case(unittest.TestCase):
         history.close()
         return [(call["service"], call["operation"], call["params"]) for call in calls]
 
-    def docker(self, *words):
-        return run(["docker", *words]).strip()
+    def docker(self, *arguments):
+        return run(["docker", *arguments]).strip()
 
     def forget_image(self, name):
-        """Removes an image after the test, if it is there then."""
+        """Removes an image after the test, if it exists then."""
 
         def forget():
             shape = "{{.Repository}} {{.Tag}} {{.Digest}}"
             for line in run(["docker", "image", "ls", "--digests", "--format", shape, name]).splitlines():
                 repository, tag, digest = line.split(" ")
-                named = f"@{digest}" if tag == "<none>" else f":{tag}"
-                self.docker("image", "rm", "-f", repository + named)
+                suffix = f"@{digest}" if tag == "<none>" else f":{tag}"
+                self.docker("image", "rm", "-f", repository + suffix)
 
         self.addCleanup(forget)
 
-    def container(self, *words):
-        """A container in the background, whose port 8080 is at the address that comes back."""
-        container = self.docker("run", "-d", "-p", "127.0.0.1::8080", *words)
+    def container(self, *arguments):
+        """Starts a container in the background. Returns the address of its port 8080."""
+        container = self.docker("run", "-d", "-p", "127.0.0.1::8080", *arguments)
         self.addCleanup(self.docker, "rm", "-f", container)
         return self.docker("port", container, "8080/tcp").splitlines()[0]
 
     def invoke(self, address, event):
-        """What a function answers at an address, once it does."""
+        """Invokes a function at an address, once it replies. Returns the response."""
         url = f"http://{address}/2015-03-31/functions/function/invocations"
-        # Docker accepts connections before the emulator listens, and ends them.
-        return wait_until(lambda: answers(url, event.encode()), f"{url} answers").decode()
+        # Docker accepts connections before the emulator listens, and closes them.
+        return wait_until(lambda: try_fetch(url, event.encode()), f"{url} replies").decode()

@@ -1,26 +1,26 @@
-"""What examples/deploy/iam/deployer-policy.json allows: as far as its words go, IAM by hand."""
+"""Checks calls against examples/deploy/iam/deployer-policy.json, with a simple implementation of IAM."""
 
 import fnmatch
 import json
 
 from cloud import ACCOUNT, EXAMPLES, REGION
 
-# What a push asks of ECR, which no AWS command shows: the Docker client does.
+# The ECR actions that the Docker client needs for a push. No AWS command shows them.
 # https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html
 PUSH = (
     "BatchCheckLayerAvailability BatchGetImage CompleteLayerUpload InitiateLayerUpload PutImage UploadLayerPart"
 ).split()
-# What Lambda asks of ECR in the name of whoever makes a function of an image.
+# The ECR actions that Lambda needs, with the rights of the user who makes a function from an image.
 # https://docs.aws.amazon.com/lambda/latest/dg/images-create.html
 PULL = "BatchGetImage GetDownloadUrlForLayer GetRepositoryPolicy SetRepositoryPolicy".split()
 
 
-def listed(value):
+def as_list(value):
     return value if isinstance(value, list) else [value]
 
 
 def needs(service, operation, parameters):
-    """What a call needs to be allowed: actions, each with its resource and its conditions' values."""
+    """The rights that a call needs: actions, each with its resource and the values of its conditions."""
     partition = f"arn:aws:{service}:{REGION}:{ACCOUNT}"
     action = f"{service}:{operation}"
     if service == "lambda":
@@ -30,7 +30,7 @@ def needs(service, operation, parameters):
             version = parameters.get("VersionNumber")
             suffix = f":{version}" if version else ""
             resource = f"{partition}:layer:{parameters['LayerName']}{suffix}"
-        # The one that has another name.
+        # Only this action has another name than its operation.
         action = action.replace("lambda:Invoke", "lambda:InvokeFunction")
         yield action, resource, {}
         if "Role" in parameters:
@@ -51,7 +51,7 @@ def needs(service, operation, parameters):
         names = [parameters.get("repositoryName"), *parameters.get("repositoryNames", [])]
         for name in filter(None, names):
             yield action, f"{partition}:repository/{name}", {}
-    elif action != "sts:GetCallerIdentity":  # which everybody may ask
+    elif action != "sts:GetCallerIdentity":  # which needs no right
         yield action, "*", {}
 
 
@@ -61,17 +61,17 @@ def is_allowed(action, resource, values):
         assert statement["Effect"] == "Allow", statement
         conditions = statement.get("Condition", {})
         assert set(conditions) <= {"ArnEquals", "StringEquals"}, conditions
-        wanted = {name: listed(value) for test in conditions.values() for name, value in test.items()}
+        wanted = {name: as_list(value) for test in conditions.values() for name, value in test.items()}
         if (
-            any(fnmatch.fnmatchcase(action, pattern) for pattern in listed(statement["Action"]))
-            and any(fnmatch.fnmatchcase(resource, pattern) for pattern in listed(statement["Resource"]))
+            any(fnmatch.fnmatchcase(action, pattern) for pattern in as_list(statement["Action"]))
+            and any(fnmatch.fnmatchcase(resource, pattern) for pattern in as_list(statement["Resource"]))
             and all(values.get(name) in value for name, value in wanted.items())
         ):
             return True
     return False
 
 
-def refused(calls):
-    """Those needs of the calls that the policy does not allow."""
+def denied_needs(calls):
+    """The needs of the calls that the policy does not allow."""
     needed = [need for call in calls for need in needs(*call)]
     return [need for need in needed if not is_allowed(*need)]

@@ -1,4 +1,4 @@
-"""AWS SAM on examples/deploy/sam: built, and invoked as `sam local` does, in Docker."""
+"""Runs AWS SAM on examples/deploy/sam: builds the functions, and invokes them in Docker with `sam local`."""
 
 import json
 import platform
@@ -15,7 +15,7 @@ class Sam(Case):
     """`sam build`, `sam local invoke`."""
 
     def _base_image(self):
-        """What the Dockerfile's target `runtime` is: the base image, with bootstrap in its place."""
+        """Builds an image like the Dockerfile's target `runtime`: the base image with bootstrap."""
         folder = self.folder(
             {"Dockerfile": f"FROM {BASE}\nCOPY bootstrap /var/runtime/bootstrap\n"}
         )
@@ -23,7 +23,7 @@ class Sam(Case):
         self.forget_image(PREFIX + "runtime")
         self.docker("build", "-q", "-t", PREFIX + "runtime", folder)
 
-    def commands_of_the_guide_build_both_functions_and_they_answer(self):
+    def the_commands_of_the_guide_build_both_functions_and_they_answer(self):
         checkout = self.folder()
         shutil.copytree(EXAMPLES.parent, checkout / "examples")
         project = checkout / "examples" / "deploy" / "sam"
@@ -35,17 +35,17 @@ class Sam(Case):
             self.assertIn(old, text)
             path.write_text(text.replace(old, new))
 
-        # The base image has a name of ours, and SAM names its own after the function.
+        # The base image gets a name for tests. SAM names its image after the function.
         exchange(project / "function" / "Dockerfile", "\nFROM coshell-", f"\nFROM {PREFIX}")
         exchange(project / "template.yaml", "EchoImage", "CoshellDeployEcho")
         exchange(project / "template.yaml", "Default: x86_64", f"Default: {ARCHITECTURE}")
         commands = blocks("deploy/sam.md")[0].replace("EchoImage", "CoshellDeployEcho").splitlines()
         self.assertEqual(commands.pop(0), "docker build --target runtime -t coshell-runtime .")
-        # No image can be pulled here.
+        # This machine may be unable to pull images.
         commands = [line + " --skip-pull-image" * line.startswith("sam local") for line in commands]
         script = "\n".join(["set -euo pipefail", *commands])
         printed = run(["bash", "-c", script], cwd=checkout, env=self.environment())
-        # What the functions answered, one behind the other.
+        # The answers of the functions, one after the other.
         first = printed.index('{"event":')
         answer, end = json.JSONDecoder().raw_decode(printed, first)
         self.assertEqual(answer, {"event": EVENT})

@@ -1,4 +1,4 @@
-"""examples/deploy/aws-cli, unchanged, in front of an AWS of our own."""
+"""Runs examples/deploy/aws-cli, unchanged, against a fake AWS."""
 
 import base64
 import hashlib
@@ -8,7 +8,7 @@ import subprocess
 import zipfile
 
 from cloud import ACCOUNT, BASE, EXAMPLES, LIMIT, PREFIX, PROGRAMS, REGION, Case, fetch, run
-from policy import refused
+from policy import denied_needs
 
 ECHO = EXAMPLES.parent / "echo"
 ARCHITECTURE = "arm64" if platform.machine() == "aarch64" else "x86_64"
@@ -18,12 +18,12 @@ ANSWER = f"Echoing request: '{EVENT}'"
 
 
 def sha256(path):
-    """As Lambda spells it."""
+    """The checksum in Lambda's form, base64."""
     return base64.b64encode(hashlib.sha256(path.read_bytes()).digest()).decode()
 
 
 def unpack(archive, folder):
-    """As Lambda does it: with the rights that the archive has."""
+    """Unpacks like Lambda, with the permissions in the archive."""
     with zipfile.ZipFile(archive) as opened:
         for entry in opened.infolist():
             if not entry.is_dir():
@@ -38,42 +38,42 @@ class Scripts(Case):
 
     def setUp(self):
         fetch(f"{self.cloud.url}/moto-api/reset", b"")
-        self.surroundings = self.environment()
-        self.refused = []
+        self.user_environment = self.environment()
+        self.expected_denials = []
 
     def tearDown(self):
-        # Whatever a script called, the policy that the guide hands out has to allow.
-        self.assertEqual([action for action, *_ in refused(self.calls())], self.refused)
+        # The policy in the guide must allow every call of a script.
+        self.assertEqual([action for action, *_ in denied_needs(self.calls())], self.expected_denials)
 
-    def _publish(self, script, *words, **options):
-        """What it prints: an ARN."""
+    def _publish(self, script, *arguments, **options):
+        """Runs a script that must succeed. Returns its output, an ARN."""
         program = EXAMPLES / "aws-cli" / f"publish-{script}"
-        return run([program, *words], env=self.surroundings, **options).strip()
+        return run([program, *arguments], env=self.user_environment, **options).strip()
 
     def _function(self, name):
-        """What Lambda has of the function now."""
+        """The function as moto has it now."""
         return self.cloud.backend("lambda").get_function(name)
 
     def _image(self, name):
-        """A function's name for an image that this machine does not keep."""
+        """Makes sure that the image of this function is removed after the test. Returns the name."""
         self.forget_image(f"{self.cloud.registry}/{name}")
         return name
 
     def _image_folder(self, response):
-        """What `publish-image` builds."""
+        """A build context for `publish-image`."""
         folder = self.folder({"function.sh": f"handler() {{ printf '%s' {response}; }}\n"})
-        words = ["coshell", "package", folder / "function.sh", "--handler", "function.handler"]
-        run([*words, "--image-context", folder / "image"], env=self.surroundings)
+        arguments = ["coshell", "package", folder / "function.sh", "--handler", "function.handler"]
+        run([*arguments, "--image-context", folder / "image"], env=self.user_environment)
         return folder / "image"
 
     def _answer_of_image(self, name, event):
-        """What the pushed image answers when it comes back from the registry."""
+        """Pulls the pushed image from the registry and invokes it. Returns the response."""
         image = self._function(name).code["ImageUri"]
         self.docker("image", "rm", "-f", image.split("@")[0])
         self.docker("pull", "-q", image)
         return self.invoke(self.container(image), event)
 
-    def image_is_pushed_and_what_the_function_names_answers(self):
+    def an_image_is_pushed_and_the_image_of_the_function_answers(self):
         name = self._image(PREFIX + "echo")
         folder = self._image_folder('"got $1"')
         arn = self._publish("image", name, folder, "--", "--label", "of=ours")
@@ -85,10 +85,10 @@ class Scripts(Case):
         self.assertRegex(image, f"^{self.cloud.registry}/{name}@sha256:[0-9a-f]{{64}}$")
         self.assertIn(name, self.cloud.backend("ecr").repositories)
         self.assertEqual(self._answer_of_image(name, EVENT), f"got {EVENT}")
-        # What stands behind two dashes is Docker's.
+        # Arguments behind two dashes go to Docker.
         self.assertEqual(self.docker("image", "inspect", "-f", "{{.Config.Labels.of}}", image), "ours")
 
-    def image_that_is_published_again_takes_the_place_of_the_first(self):
+    def an_image_that_is_published_again_replaces_the_first(self):
         name = self._image(PREFIX + "again")
         folder = self.folder()
         images = []
@@ -104,7 +104,7 @@ class Scripts(Case):
         self.assertEqual(self.docker("run", "--rm", "--entrypoint", "cat", images[2], "/trial"), "second")
 
     def _answer_of_zip(self, archive, handler, event, layer=None):
-        """What the zip file answers where Lambda unpacks it, with the layer in /opt."""
+        """Unpacks the zip file, and the layer in /opt, like Lambda, and invokes the function. Returns the response."""
         task, opt = self.folder(), self.folder()
         unpack(archive, task)
         mounts = ["-v", f"{task}:/var/task:ro"]
@@ -116,7 +116,7 @@ class Scripts(Case):
         entry = ["--entrypoint", "/usr/local/bin/aws-lambda-rie", BASE, bootstrap, handler]
         return self.invoke(self.container("--user", "993:990", "--read-only", *mounts, *entry), event)
 
-    def zip_file_is_the_functions_code_and_answers(self):
+    def a_zip_file_becomes_the_code_of_the_function_and_answers(self):
         out = self.folder() / "function.zip"
         arn = self._publish("zip", "zipped", ECHO, "--output", out)
         self.assertEqual(arn, f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:zipped")
@@ -133,7 +133,7 @@ class Scripts(Case):
         self.assertEqual(list(role.managed_policies), [logs])
         self.assertEqual(self._answer_of_zip(out, function.handler, EVENT), ANSWER)
 
-    def zip_file_that_is_published_again_brings_code_and_handler(self):
+    def a_zip_file_that_is_published_again_changes_code_and_handler(self):
         self._publish("zip", "zipped", ECHO)
         first = self._function("zipped").code_sha_256
         files = self.folder({"other.sh": "greet() { printf 'second'; }\n"})
@@ -145,20 +145,20 @@ class Scripts(Case):
         self.assertNotEqual(function.code_sha_256, first)
         self.assertEqual(self._answer_of_zip(out, function.handler, "{}"), "second")
 
-    def architecture_is_the_one_that_was_asked_for(self):
+    def an_option_chooses_the_architecture(self):
         other = {"x86_64": "arm64", "arm64": "x86_64"}[ARCHITECTURE]
-        # Another machine's, as far as its head tells: ELF's e_machine.
+        # Made to look like a program of another architecture, by the field e_machine of its ELF header.
         program = bytearray((PROGRAMS / "bootstrap").read_bytes())
         program[18:20] = {"x86_64": b"\x3e\x00", "arm64": b"\xb7\x00"}[other]
         bootstrap = self.folder() / "bootstrap"
         bootstrap.write_bytes(program)
         bootstrap.chmod(0o755)
-        words = ["--arch", other, "other", ECHO]
-        self.assertIn(other, self._fails("zip", *words))
-        self._publish("zip", *words, "--", "--bootstrap", bootstrap)
+        arguments = ["--arch", other, "other", ECHO]
+        self.assertIn(other, self._fails("zip", *arguments))
+        self._publish("zip", *arguments, "--", "--bootstrap", bootstrap)
         self.assertEqual(self._function("other").architectures, [other])
 
-    def layer_is_published_once_and_again_when_it_changes(self):
+    def a_layer_is_published_again_only_when_it_changes(self):
         tool = self.folder({"greet": "#!/bin/sh\nprintf 'tool says %s' \"$1\"\n"}) / "greet"
         arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:bash"
         out = self.folder() / "layer.zip"
@@ -171,7 +171,7 @@ class Scripts(Case):
         tool.write_text("#!/bin/sh\necho changed\n")
         self.assertEqual(self._publish("layer", "bash", tool), f"{arn}:2")
 
-    def function_with_the_layer_has_bootstrap_and_programs_from_it(self):
+    def a_function_uses_bootstrap_and_programs_of_its_layer(self):
         files = self.folder(
             {
                 "tool/greet": "#!/bin/sh\nprintf 'tool says %s' \"$1\"\n",
@@ -190,18 +190,18 @@ class Scripts(Case):
         answer = self._answer_of_zip(code, function.handler, "hello", layer)
         self.assertEqual(answer, "tool says hello")
 
-    def role_that_is_named_is_used(self):
+    def an_option_chooses_the_role(self):
         role = f"arn:aws:iam::{ACCOUNT}:role/of-the-company"
         iam = self.cloud.backend("iam")
         iam.create_role("of-the-company", "{}", "/", None, None, [], None)
         self._publish("zip", "zipped", ECHO, "--role", role)
-        # Which the policy's reader has to add.
-        self.refused = ["iam:PassRole"]
+        # The deployer must add this right to the policy.
+        self.expected_denials = ["iam:PassRole"]
         self.assertEqual(self._function("zipped").role, role)
         self.assertEqual([made.name for made in iam.get_roles()], ["of-the-company"])
 
-    def role_that_is_not_known_everywhere_yet_is_waited_for(self):
-        # AWS says this for some seconds after a role was made; moto never does.
+    def the_script_tries_again_while_a_new_role_cannot_be_assumed(self):
+        # AWS fails like this for some seconds after a role was made. moto never does.
         folder = self.folder(
             {
                 "aws": f"""#!/usr/bin/env bash
@@ -215,21 +215,21 @@ class Scripts(Case):
                 """
             }
         )
-        path = f"{folder}:{self.surroundings['PATH']}"
-        self.surroundings.update(PATH=path, REFUSED=str(folder / "refused"))
+        path = f"{folder}:{self.user_environment['PATH']}"
+        self.user_environment.update(PATH=path, REFUSED=str(folder / "refused"))
         self._publish("zip", "zipped", ECHO)
         self.assertTrue((folder / "refused").exists())
         self.assertEqual(self._function("zipped").handler, "function.handler")
 
     def _aws(self):
-        return run(["bash", "-c", "type -P aws"], env=self.surroundings).strip()
+        return run(["bash", "-c", "type -P aws"], env=self.user_environment).strip()
 
-    def _fails(self, script, *words):
-        """What it says when it fails."""
+    def _fails(self, script, *arguments):
+        """Runs a script that must fail. Returns its standard error."""
         program = EXAMPLES / "aws-cli" / f"publish-{script}"
         ended = subprocess.run(
-            [program, *words],
-            env=self.surroundings,
+            [program, *arguments],
+            env=self.user_environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -239,20 +239,20 @@ class Scripts(Case):
         self.assertEqual(ended.stdout, "")
         return ended.stderr
 
-    def what_aws_refuses_is_told_and_nothing_is_made(self):
-        self.surroundings["AWS_ENDPOINT_URL"] = "http://127.0.0.1:1"
+    def an_error_of_aws_is_printed_and_nothing_is_made(self):
+        self.user_environment["AWS_ENDPOINT_URL"] = "http://127.0.0.1:1"
         self.assertIn("Could not connect to the endpoint URL", self._fails("zip", "zipped", ECHO))
         self.assertEqual([operation for _, operation, _ in self.calls()], ["GetFunctionConfiguration"])
-        self.surroundings["AWS_ENDPOINT_URL"] = self.cloud.url
-        self.refused = ["iam:PassRole"]
+        self.user_environment["AWS_ENDPOINT_URL"] = self.cloud.url
+        self.expected_denials = ["iam:PassRole"]
         self.assertIn("ValidationException", self._fails("zip", "zipped", ECHO, "--role", "mine"))
 
-    def wrong_words_are_refused(self):
+    def wrong_arguments_are_errors(self):
         for script in ("image", "zip", "layer"):
             with self.subTest(script):
                 self.assertIn("see --help", self._fails(script))
                 self.assertIn("no such option: --nothing", self._fails(script, "--nothing"))
                 self.assertIn("--arch needs a value", self._fails(script, "--arch"))
                 self.assertIn("Usage: ", self._publish(script, "--help"))
-        del self.surroundings["AWS_REGION"]
+        del self.user_environment["AWS_REGION"]
         self.assertIn("no region", self._fails("zip", "zipped", ECHO))

@@ -1,4 +1,4 @@
-"""What examples/deploy declares: read by the tools that it is written for, as far as they run here."""
+"""Checks the files in examples/deploy with the tools for which they are written, as far as those run here."""
 
 import json
 import re
@@ -12,15 +12,15 @@ from cloud import EXAMPLES, REPOSITORY, TOOLS, Case, run
 from guide import blocks
 from policy import is_allowed
 
-# What cfn-lint, yamllint and others say that we do not follow: each with its reason.
+# The rules of yamllint that do not apply here, each with its reason.
 YAML = {
     "extends": "default",
     "rules": {
-        # Lines that are one URL or one command.
+        # Some lines are one URL or one command.
         "line-length": {"max": 120},
-        # Documents are one a file.
+        # Each file is one document.
         "document-start": "disable",
-        # `on:` is GitHub's word.
+        # `on:` is a key in GitHub's workflows.
         "truthy": {"check-keys": False},
     },
 }
@@ -29,7 +29,7 @@ YAML = {
 class Templates(Case):
     """Templates, policies and manifests."""
 
-    def yaml_is_tidy(self):
+    def yamllint_finds_nothing(self):
         folders = (EXAMPLES, REPOSITORY / "bench")
         files = [path for folder in folders for path in folder.rglob("*.yaml")]
         files += (REPOSITORY / ".github").rglob("*.yml")
@@ -39,7 +39,7 @@ class Templates(Case):
     def cfn_lint_finds_nothing_in_the_sam_template(self):
         run([TOOLS / "cfn-lint", "--non-zero-exit-code", "informational", EXAMPLES / "sam" / "template.yaml"])
 
-    def cdk_stack_is_synthesised(self):
+    def the_cdk_stack_can_be_synthesised(self):
         checkout = self.folder()
         shutil.copytree(EXAMPLES.parent, checkout / "examples")
         project = checkout / "examples" / "deploy" / "cdk"
@@ -58,13 +58,13 @@ class Templates(Case):
         self.assertEqual(zipped["Architectures"], ["x86_64"])
         self.assertEqual((image["PackageType"], image["Architectures"]), ("Image", ["x86_64"]))
         self.assertIn("ImageUri", image["Code"])
-        # CDK says what follows from a reference already.
+        # CDK declares dependencies that follow from references already.
         run([TOOLS / "cfn-lint", "--ignore-checks", "W3005", "--", template])
         pinned = (EXAMPLES / "cdk" / "requirements.txt").read_text().split()
-        ours = (REPOSITORY / "tests" / "deploy" / "requirements.txt").read_text().split()
-        self.assertLessEqual(set(pinned), set(ours))
+        tested = (REPOSITORY / "tests" / "deploy" / "requirements.txt").read_text().split()
+        self.assertLessEqual(set(pinned), set(tested))
 
-    def terraform_refers_to_what_it_declares(self):
+    def terraform_uses_only_what_it_declares(self):
         path = EXAMPLES / "terraform" / "main.tf"
         text = path.read_text()
         parsed = hcl2.loads(text)
@@ -85,10 +85,10 @@ class Templates(Case):
         for name in re.findall(r"file\(\"\$\{path\.module\}/([^\"]+)\"\)", text):
             self.assertTrue((path.parent / name).is_file(), name)
         if terraform := shutil.which("terraform"):
-            # Its own settings are this machine's.
+            # Without the settings of this machine.
             run([terraform, "fmt", "-check", "-diff", path], env=self.environment(TF_CLI_CONFIG_FILE="/dev/null"))
 
-    def terraform_finds_what_the_guide_packs(self):
+    def the_guide_packs_the_files_that_terraform_needs(self):
         checkout = self.folder()
         shutil.copytree(EXAMPLES.parent, checkout / "examples")
         run(["bash", "-euc", blocks("deploy/terraform.md")[0]], cwd=checkout, env=self.environment())
@@ -99,7 +99,7 @@ class Templates(Case):
         head = re.findall(r"(?m)^#   (coshell package .*)$", text)
         self.assertEqual(head, blocks("deploy/terraform.md")[0].splitlines()[1:])
 
-    def knative_service_is_one_container_that_listens(self):
+    def the_knative_service_is_one_container_that_listens(self):
         service = yaml.safe_load((EXAMPLES / "knative" / "service.yaml").read_text())
         self.assertEqual((service["apiVersion"], service["kind"]), ("serving.knative.dev/v1", "Service"))
         revision = service["spec"]["template"]["spec"]
@@ -109,7 +109,7 @@ class Templates(Case):
         mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
         self.assertEqual(mounts, {volume["name"]: "/tmp" for volume in revision["volumes"]})
 
-    def policies_are_whole(self):
+    def policies_are_complete_and_sorted(self):
         for path in (EXAMPLES / "iam").glob("*.json"):
             policy = json.loads(path.read_text())
             self.assertEqual(policy["Version"], "2012-10-17")
@@ -121,7 +121,7 @@ class Templates(Case):
                 for action in actions:
                     self.assertRegex(action, r"^(ecr|iam|lambda|sts):[A-Z][A-Za-z]+$")
 
-    def deployer_cannot_make_itself_more_than_a_deployer(self):
+    def the_deployer_cannot_get_more_rights(self):
         def allowed(action, resource, values=None):
             return is_allowed(action, resource, values or {})
 

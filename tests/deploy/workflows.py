@@ -1,4 +1,4 @@
-"""The workflows of .github, and what decides whether a tag is released."""
+"""Checks the workflows in .github, and the program that decides whether a tag is released."""
 
 import re
 import shutil
@@ -25,7 +25,7 @@ CHANGELOG = """# Changelog
 
 
 def read(path):
-    """With `on` as a word, which YAML takes for true."""
+    """Parses YAML with `on` as a string, not as true."""
     return yaml.load(path.read_text(), yaml.BaseLoader)
 
 
@@ -33,7 +33,7 @@ class Workflows(Case):
     """ci.yml, release.yml."""
 
     def _steps(self):
-        """Every step: its file's name, its job's, and itself."""
+        """Every step, with the names of its file and its job."""
         found = [
             (path.name, name, step)
             for path in WORKFLOWS
@@ -43,16 +43,16 @@ class Workflows(Case):
         self.assertGreater(len(found), 10)
         return found
 
-    def schema_of_github_is_kept(self):
+    def workflows_match_githubs_schema(self):
         self.assertEqual([path.name for path in WORKFLOWS], ["ci.yml", "release.yml"])
         run([TOOLS / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", *WORKFLOWS])
 
-    def shell_of_the_steps_is_clean(self):
+    def shell_code_of_the_steps_passes_shellcheck(self):
         folder = self.folder()
         files = []
         for workflow, job, step in self._steps():
             if "run" in step:
-                # What GitHub puts in would be taken for code; the environment is not.
+                # GitHub would insert the value as code. Variables of the environment are safe.
                 self.assertNotIn("${{", step["run"], (workflow, job))
                 path = folder / f"{workflow}-{job}-{len(files)}"
                 path.write_text(f"#!/usr/bin/env bash\nset -eo pipefail\n{step['run']}\n")
@@ -61,13 +61,13 @@ class Workflows(Case):
         for path in WORKFLOWS:
             self.assertEqual(read(path)["defaults"], {"run": {"shell": "bash"}})
 
-    def actions_are_githubs_and_dockers_own(self):
+    def only_actions_of_github_and_docker_are_used(self):
         used = {step["uses"] for _, _, step in self._steps() if "uses" in step}
         for action in used:
             self.assertRegex(action, r"^(actions|docker)/[a-z-]+@v\d+$")
         self.assertIn("actions/checkout@v5", used)
 
-    def jobs_may_do_what_they_do_and_no_more(self):
+    def jobs_have_only_the_permissions_they_need(self):
         writes = {}
         for path in WORKFLOWS:
             workflow = read(path)
@@ -89,13 +89,13 @@ class Workflows(Case):
             if step.get("uses", "").startswith("actions/checkout"):
                 self.assertEqual(step["with"], {"persist-credentials": "false"})
 
-    def images_go_to_the_repositorys_own_registry(self):
+    def images_go_to_the_registry_of_the_repository(self):
         text = "".join(path.read_text() for path in WORKFLOWS)
         hosts = set(re.findall(r"\b[\w-]+(?:\.[\w-]+)*\.(?:io|com|org|aws)\b", text))
         self.assertEqual(hosts - {"public.ecr.aws"}, {"ghcr.io"})
         self.assertNotRegex(text, r"ghcr\.io/(?!\$\{GITHUB_REPOSITORY,,\}/)")
 
-    def targets_are_the_makefiles(self):
+    def workflows_call_targets_of_the_makefile(self):
         makefile = (REPOSITORY / "Makefile").read_text()
         called = {
             target
@@ -107,7 +107,7 @@ class Workflows(Case):
         for target in called:
             self.assertRegex(makefile, rf"(?m)^{target}:")
 
-    def night_runs_what_a_push_does_not(self):
+    def the_nightly_run_has_the_jobs_that_a_push_skips(self):
         workflow = read(WORKFLOWS[0])
         self.assertEqual(set(workflow["on"]), {"push", "pull_request", "schedule"})
         at_night = {name for name, job in workflow["jobs"].items() if "if" in job}
@@ -115,7 +115,7 @@ class Workflows(Case):
         for name in at_night:
             self.assertEqual(workflow["jobs"][name]["if"], "github.event_name == 'schedule'")
 
-    def targets_of_images_are_the_dockerfiles(self):
+    def image_targets_are_in_the_dockerfile(self):
         dockerfile = (REPOSITORY / "Dockerfile").read_text()
         for job in ("images", "manifests"):
             matrix = read(WORKFLOWS[1])["jobs"][job]["strategy"]["matrix"]
@@ -126,20 +126,20 @@ class Workflows(Case):
     def nothing_is_published_before_the_tests_have_passed(self):
         jobs = read(WORKFLOWS[1])["jobs"]
 
-        def behind(name):
+        def dependencies(name):
             needs = jobs[name].get("needs", [])
             needs = needs if isinstance(needs, list) else [needs]
-            return set(needs).union(*map(behind, needs))
+            return set(needs).union(*map(dependencies, needs))
 
         for job in ("images", "manifests", "publish"):
-            self.assertLessEqual({"check", "test"}, behind(job))
+            self.assertLessEqual({"check", "test"}, dependencies(job))
 
 
 class ReleaseNotes(Case):
-    """`.ci/release-notes`, which lets a tag through or not."""
+    """`.ci/release-notes`, which accepts or rejects a tag."""
 
-    def _ends(self, tag="v1.2.3", changelog=CHANGELOG, version="1.2.3"):
-        """Status and words."""
+    def _run(self, tag="v1.2.3", changelog=CHANGELOG, version="1.2.3"):
+        """Runs the program. Returns its status and output."""
         folder = self.folder(
             {".ci/place": "", "CHANGELOG.md": changelog, "Cargo.toml": f'version = "{version}"\n'}
         )
@@ -147,23 +147,23 @@ class ReleaseNotes(Case):
         ended = subprocess.run([program, tag], capture_output=True, text=True, timeout=60)
         return ended.returncode, ended.stdout, ended.stderr
 
-    def notes_are_the_versions_own(self):
-        self.assertEqual(self._ends(), (0, "- Is better.\n- Is faster.\n\n", ""))
+    def the_notes_are_those_of_the_version(self):
+        self.assertEqual(self._run(), (0, "- Is better.\n- Is faster.\n\n", ""))
 
-    def tag_has_to_be_the_packages_version(self):
+    def the_tag_must_be_the_version_of_the_package(self):
         self.assertEqual(
-            self._ends(version="1.2.2"), (1, "", "release-notes: Cargo.toml is not of version 1.2.3\n")
+            self._run(version="1.2.2"), (1, "", "release-notes: Cargo.toml is not of version 1.2.3\n")
         )
         for tag in ("1.2.3", "v1.2", "v1.2.3-rc1", "vv1.2.3"):
-            self.assertEqual(self._ends(tag), (1, "", f"release-notes: tag {tag} is not v1.2.3\n"))
+            self.assertEqual(self._run(tag), (1, "", f"release-notes: tag {tag} is not v1.2.3\n"))
 
-    def changelog_has_to_begin_with_the_version(self):
+    def the_changelog_must_begin_with_the_version(self):
         old = CHANGELOG.replace("1.2.3", "1.2.1")
-        told = "release-notes: CHANGELOG.md has 1.2.1 in the place of 1.2.3\n"
-        self.assertEqual(self._ends(changelog=old), (1, "", told))
+        message = "release-notes: CHANGELOG.md has 1.2.1 in the place of 1.2.3\n"
+        self.assertEqual(self._run(changelog=old), (1, "", message))
         none = CHANGELOG.replace("- Is better.\n- Is faster.\n", "")
-        self.assertEqual(self._ends(changelog=none)[:2], (1, ""))
+        self.assertEqual(self._run(changelog=none)[:2], (1, ""))
         more = CHANGELOG.replace("Unreleased\n", "Unreleased\n\n- Is new.\n")
-        status, printed, told = self._ends(changelog=more)
+        status, printed, message = self._run(changelog=more)
         self.assertEqual((status, printed), (1, ""))
-        self.assertIn("entries that are unreleased", told)
+        self.assertIn("entries that are unreleased", message)

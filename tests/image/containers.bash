@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# Images and containers under test, for the bats files beside this one. A container that a test
-# starts is removed after it.
+# Functions of the bats files in this folder that build images and start containers. The container of
+# a test is removed at its end.
 
 bats_require_minimum_version 1.5.0
 
-# Docker's classic builder, which Debian's docker is by itself, has to be told.
+# Docker's classic builder (the docker package of Debian has no other) needs DEBIAN as a build argument.
 DEBIAN='debian:bookworm-slim'
 # shellcheck disable=SC2034 # for the tests
 HELLO='Hello from Container Lambda!'
@@ -20,9 +20,10 @@ teardown() {
   if [[ $container ]]; then docker rm -f "$container" >/dev/null; fi
 }
 
-# The image of a target of our Dockerfile.
-image_of() { # <target>
-  echo "coshell-test-$1"
+# The name of the image of a target of the Dockerfile, or of a test. Its tag is a checksum of the path of this
+# folder, so that clones of the repository on one machine have different images.
+image_of() { # <target or name>
+  echo "coshell-test-$1:$(cksum <<<"$BATS_TEST_DIRNAME" | cut -d ' ' -f 1)"
 }
 
 build() { # <target>...
@@ -34,12 +35,12 @@ build() { # <target>...
 }
 
 # Builds an image from a Dockerfile on standard input and the files of the task root.
-build_own() { # <name> <task root>
+build_from() { # <name> <task root>
   docker build -q -t "$1" -f - "$2" >&2
 }
 
-# Starts a container of an image, on a free port of this machine.
-start() { # <image> [docker's options...] [-- words...]
+# Starts a container and publishes its port on a free port of this machine. Sets container and address.
+start() { # <image> [options of docker run...] [-- arguments of the container...]
   local options=() image=$1
   shift
   while (($#)) && [[ $1 != -- ]]; do
@@ -52,32 +53,33 @@ start() { # <image> [docker's options...] [-- words...]
 
 wait_until() { # <command...>
   local attempt
-  for ((attempt = 0; attempt < 100; attempt++)); do
+  for ((attempt = 0; attempt < 600; attempt++)); do
     if "$@"; then return; fi
     sleep 0.1
   done
-  echo "not within 10 s: $*" >&2
+  echo "failed $attempt times: $*" >&2
   return 1
 }
 
-# Docker accepts connections before anything listens: so ask until there is an answer.
-ask() { # <path> [curl's options...]
+# Docker accepts connections before the program in the container listens, so this retries until there is
+# an answer, and sets it.
+request() { # <path> [options of curl...]
   # shellcheck disable=SC2034 # for the tests
-  if wait_until fetch "$@"; then answer=$fetched; else
+  if wait_until request_once "$@"; then answer=$body; else
     logs >&2
     return 1
   fi
 }
 
-fetch() { # <path> [curl's options...]
-  # A newline at the end counts.
-  fetched=$(curl -sf -m 10 "${@:2}" "http://$address$1" && printf .) || return
-  fetched=${fetched%.}
-  [[ $fetched ]]
+request_once() { # <path> [options of curl...]
+  # The final dot keeps a newline at the end of the answer.
+  body=$(curl -sf -m 10 "${@:2}" "http://$address$1" && printf .) || return
+  body=${body%.}
+  [[ $body ]]
 }
 
 invoke() { # <event, or @file>
-  ask "$INVOCATIONS" -XPOST --data-binary "$1"
+  request "$INVOCATIONS" -XPOST --data-binary "$1"
 }
 
 assert_echoes() { # <event>
@@ -89,7 +91,7 @@ logs() {
   docker logs "$container" 2>&1
 }
 
-# Its exit status, when it has been asked to end.
+# Stops the container with SIGTERM and prints its exit status.
 stop() {
   docker stop -t 30 "$container" >/dev/null
   docker inspect -f '{{.State.ExitCode}}' "$container"

@@ -1,183 +1,168 @@
 #!/usr/bin/env bats
-# AWS's image with our bootstrap: behind AWS's emulator, and behind coshell in its place.
-# shellcheck disable=SC2030,SC2031,SC2154 # each test has its own container; containers.bash has the names
+# Tests of the images on AWS's base image: with AWS's emulator, and with coshell instead of it.
+# shellcheck disable=SC2030,SC2031,SC2154 # each test has its own container; containers.bash sets the variables
 
 load containers.bash
 
 setup_file() {
   build function runtime minimal
-  # A static coshell, as it is published.
+  # coshell is statically linked, as it is published.
   local id
   id=$(docker create "$(image_of minimal)")
   docker cp "$id:/usr/local/bin/coshell" "$BATS_FILE_TMPDIR/coshell"
   docker rm "$id" >/dev/null
 }
 
-@test "function image answers the tutorial's curl line" {
+@test "the function image answers the curl line of the tutorial" {
   start "$(image_of function)"
   assert_echoes "$HELLO"
   logs | grep -Fx "$HELLO"
   logs | grep -F 'REPORT RequestId:'
 }
 
-@test "function is the target that is built if none is named" {
-  docker build -q -t coshell-test-default . >&2
-  [ "$(docker image inspect -f '{{.RootFS}}' coshell-test-default)" = \
+@test "function is the default target of the Dockerfile" {
+  docker build -q -t "$(image_of default)" . >&2
+  [ "$(docker image inspect -f '{{.RootFS}}' "$(image_of default)")" = \
     "$(docker image inspect -f '{{.RootFS}}' "$(image_of function)")" ]
 }
 
-@test "function image works for a user without rights on a read-only file system" {
+@test "the function image works for an unprivileged user on a read-only file system" {
   start "$(image_of function)" --read-only --tmpfs /tmp --user 993:990
   assert_echoes 'Hello'
   assert_echoes 'again'
 }
 
-@test "function image stops on request" {
+@test "the function image stops on SIGTERM" {
   start "$(image_of function)"
   assert_echoes 'Hello'
   local status
   status=$(stop)
-  [ "$status" -ne 137 ] # killed, as it did not stop
+  [ "$status" -ne 137 ] # the status after SIGKILL
 }
 
-@test "bootstrap adds at most 2 MiB to AWS's image" {
+@test "the runtime image adds at most 2 MiB to AWS's image" {
   local added
   added=$(($(size_of "$(image_of runtime)") - $(size_of public.ecr.aws/lambda/provided:al2023)))
   echo "$added bytes"
   ((added > 0 && added <= 2 * 1024 * 1024))
 }
 
-@test "three lines make an image of one's own" {
-  build_own coshell-test-own examples/echo <<END
+@test "a Dockerfile of three lines is enough for a function" {
+  build_from "$(image_of own)" examples/echo <<END
 FROM $(image_of runtime)
 COPY function.sh /var/task/echo.sh
 CMD ["echo.handler"]
 END
-  start coshell-test-own
+  start "$(image_of own)"
   assert_echoes "$HELLO"
 }
 
-@test "README's Dockerfile makes an image that answers" {
-  local folder=$BATS_TEST_TMPDIR/readme id
-  mkdir "$folder"
-  # shellcheck disable=SC2016 # the page's own backquotes
-  sed -n '/^```dockerfile$/,/^```$/p' README.md | sed '/^```/d' >"$folder/Dockerfile"
-  cp examples/echo/function.sh "$folder"
-  id=$(docker create "$(image_of runtime)" any)
-  docker cp "$id:/var/runtime/bootstrap" "$folder/bootstrap"
-  docker rm "$id" >/dev/null
-  docker build -q -t coshell-test-readme "$folder" >&2
-  start coshell-test-readme
-  assert_echoes "$HELLO"
-}
-
-@test "runtime image lends its bootstrap to another" {
-  build_own coshell-test-other tests/image/task <<END
+@test "bootstrap of the runtime image works in AWS's image" {
+  build_from "$(image_of copied)" tests/image/task <<END
 FROM public.ecr.aws/lambda/provided:al2023
 COPY --from=$(image_of runtime) /var/runtime/bootstrap /var/runtime/bootstrap
-COPY lent.sh /var/task/
-CMD ["lent.handler"]
+COPY copied.sh /var/task/
+CMD ["copied.handler"]
 END
-  start coshell-test-other
+  start "$(image_of copied)"
   invoke '{}'
-  [ "$answer" = 'lent: {}' ]
+  [ "$answer" = 'copied: {}' ]
 }
 
-@test "tutorial's own image answers the same with only bootstrap exchanged" {
+@test "the image of the tutorial answers its curl line with bootstrap of the runtime image" {
   local tutorial=bench/baseline/tutorial folder=$BATS_TEST_TMPDIR/tutorial id
   mkdir "$folder"
   cp "$tutorial/Dockerfile" "$tutorial/function.sh" "$folder"
   id=$(docker create "$(image_of runtime)" any)
   docker cp "$id:/var/runtime/bootstrap" "$folder/bootstrap"
   docker rm "$id" >/dev/null
-  docker build -q -t coshell-test-tutorial "$folder" >&2
-  start coshell-test-tutorial
+  docker build -q -t "$(image_of tutorial)" "$folder" >&2
+  start "$(image_of tutorial)"
   assert_echoes "$HELLO"
 }
 
-# AWS's emulator in its mode of Managed Instances, with a bash for each of four lanes.
-@test "function image serves several events at once" {
-  local number answers=$BATS_TEST_TMPDIR/answers callers=()
-  build_own coshell-test-lanes tests/image/task <<END
+# AWS_LAMBDA_MAX_CONCURRENCY makes AWS's emulator behave as Lambda Managed Instances do. Each of the four lanes has
+# its own bash.
+@test "the function image serves four events at the same time" {
+  local number answers=$BATS_TEST_TMPDIR/answers clients=()
+  build_from "$(image_of lanes)" tests/image/task <<END
 FROM $(image_of runtime)
 COPY lanes.sh /var/task/
 CMD ["lanes.handler"]
 END
-  start coshell-test-lanes -e AWS_LAMBDA_MAX_CONCURRENCY=4
+  start "$(image_of lanes)" -e AWS_LAMBDA_MAX_CONCURRENCY=4
   wait_until curl -sf -o "$BATS_TEST_TMPDIR/first" -d first "http://$address$INVOCATIONS"
   for number in 1 2 3 4; do
-    curl -s -d "event $number" "http://$address$INVOCATIONS" >"$answers.$number" &
-    callers+=($!)
+    curl -s -m 60 -d "event $number" "http://$address$INVOCATIONS" >"$answers.$number" &
+    clients+=($!)
   done
-  wait "${callers[@]}"
+  wait "${clients[@]}"
   for number in 1 2 3 4; do
     grep -ox "event $number in [0-3]" "$answers.$number"
   done | sort -u -k4 >"$answers"
   [ "$(wc -l <"$answers")" -eq 4 ]
 }
 
-@test "coshell compare starts an image as a runtime, and leaves no container" {
-  local before
-  before=$(docker ps -aq | sort)
+@test "coshell compare starts an image as a runtime, and removes its containers" {
   "${CARGO_TARGET_DIR:-target}/debug/coshell" compare --runtime "ours=image:$(image_of function)" --handler function.handler \
     --sizes 32 --repeats 2 --rounds 1 --invocations 5 -o "$BATS_TEST_TMPDIR/report"
   grep -F '"isComplete": true' "$BATS_TEST_TMPDIR/report/results.json"
-  [ "$(docker ps -aq | sort)" = "$before" ]
+  [ "$(docker ps -a --format '{{.Image}}' | grep -cFx "$(image_of function)")" -eq 0 ]
 }
 
 @test "an edit of the source compiles no dependency again" {
-  local folder=$BATS_TEST_TMPDIR/edited said
+  local folder=$BATS_TEST_TMPDIR/edited output
   mkdir "$folder"
   git ls-files -z --cached --others --exclude-standard -- Cargo.toml Cargo.lock bootstrap.toml Dockerfile .dockerignore src runtime-scripts examples |
     xargs -0 cp --parents -t "$folder"
   echo "// edited at $EPOCHREALTIME" >>"$folder/src/lib.rs"
-  # The classic builder colours each piece of output that it gets, in the middle of a line too.
-  said=$(docker build --target function "$folder" 2>&1 | sed $'s/\e\\[[0-9;]*m//g')
-  grep -F 'Compiling coshell ' <<<"$said"
-  [ "$(grep -c 'Compiling ' <<<"$said")" -eq 1 ]
+  # The classic builder colours each piece of the output, also in the middle of a line.
+  output=$(docker build --target function "$folder" 2>&1 | sed $'s/\e\\[[0-9;]*m//g')
+  grep -F 'Compiling coshell ' <<<"$output"
+  [ "$(grep -c 'Compiling ' <<<"$output")" -eq 1 ]
 }
 
-@test "an architecture that Lambda has not is refused" {
+@test "the build fails for an architecture that Lambda does not have" {
   run docker build --build-arg TARGETARCH=riscv64 --target dependencies .
   ((status))
   [[ $output == *'cannot build coshell for riscv64: Lambda has amd64 and arm64'* ]]
 }
 
-# The image with coshell in the place of AWS's emulator.
-start_with_coshell() { # [docker's options...]
+# Starts the function image with coshell instead of AWS's emulator.
+start_with_coshell() { # [options of docker run...]
   start "$(image_of function)" -v "$BATS_FILE_TMPDIR/coshell:/usr/local/bin/aws-lambda-rie:ro" "$@"
 }
 
-@test "coshell takes the place of AWS's emulator" {
+@test "coshell works instead of AWS's emulator" {
   start_with_coshell
   assert_echoes "$HELLO"
   logs | grep -F 'Init Duration: '
   [ "$(stop)" -eq 0 ]
 }
 
-@test "coshell serves a user without rights on a read-only file system" {
+@test "coshell works for an unprivileged user on a read-only file system" {
   start_with_coshell --read-only --user 993:990
   assert_echoes 'Hello'
 }
 
 @test "coshell serve listens on all addresses in a container" {
-  # shellcheck disable=SC2034 # for start
+  # shellcheck disable=SC2034 # start reads it
   port=9000
   start "$(image_of function)" -v "$BATS_FILE_TMPDIR/coshell:/usr/local/bin/coshell:ro" \
     --entrypoint coshell -- serve function.handler
   assert_echoes 'Hello'
 }
 
-has_no_dead_process() { # reads /proc, as the image has no ps
+has_no_zombie() { # reads /proc because the image has no ps
   local statuses
   statuses=$(docker exec "$container" bash -c 'cat /proc/[0-9]*/stat 2>/dev/null; :')
   [[ $statuses == *') S '* && $statuses != *') Z '* ]]
 }
 
-# Orphans are children of the first process: whoever kills them has to take notice of their end.
-@test "coshell leaves no dead process in its container" {
+# Orphans become children of the first process, which is coshell, so it must collect their status.
+@test "coshell leaves no zombie in its container" {
   start_with_coshell -v "$PWD/tests/image/task:/var/task:ro" -- leaves.handler
   for _ in 1 2 3; do invoke '{}'; done
   [[ $answer == *Runtime.ExitError* ]]
-  wait_until has_no_dead_process
+  wait_until has_no_zombie
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# Our own images, without anything of AWS's: minimal and scratch-like.
-# shellcheck disable=SC2030,SC2031,SC2154 # each test has its own container; containers.bash has the names
+# Tests of the images that do not build on AWS's image: minimal and scratch-like.
+# shellcheck disable=SC2030,SC2031,SC2154 # each test has its own container; containers.bash sets the variables
 
 load containers.bash
 
@@ -10,7 +10,7 @@ setup_file() {
   build minimal scratch-like
 }
 
-for_each_image() { # <function>
+for_each_image() { # <function>: called with the name of the image
   local target
   for target in minimal scratch-like; do
     echo "the image: $target"
@@ -20,12 +20,12 @@ for_each_image() { # <function>
   done
 }
 
-# With the functions beside this file.
-start_task() { # <image> <handler> [docker's options...]
+# Starts the image with the functions in the folder task.
+start_task() { # <image> <handler> [options of docker run...]
   start "$1" -v "$PWD/tests/image/task:/var/task:ro" "${@:3}" -- "$2"
 }
 
-answers_and_stops() { # <image> [docker's options...]
+expect_answers_and_stop() { # <image> [options of docker run...]
   start "$@"
   assert_echoes "$HELLO"
   assert_echoes 'again'
@@ -34,20 +34,20 @@ answers_and_stops() { # <image> [docker's options...]
   [ "$(stop)" -eq 0 ]
 }
 
-@test "small images answer the tutorial's curl line, and stop on request" {
-  for_each_image answers_and_stops
+@test "small images answer the curl line of the tutorial, and stop on SIGTERM" {
+  for_each_image expect_answers_and_stop
 }
 
-as_nobody() { # <image>
-  answers_and_stops "$1" --read-only --tmpfs /tmp --user 993:990
+expect_work_unprivileged() { # <image>
+  expect_answers_and_stop "$1" --read-only --tmpfs /tmp --user 993:990
 }
 
-@test "small images work for a user without rights on a read-only file system" {
-  for_each_image as_nobody
+@test "small images work for an unprivileged user on a read-only file system" {
+  for_each_image expect_work_unprivileged
 }
 
-# A MiB of every byte but NUL, which no argument of a handler can have.
-every_byte() { # <image>
+# A MiB with every byte but NUL, which an argument of a handler cannot contain.
+expect_every_byte() { # <image>
   local event=$BATS_TEST_TMPDIR/event
   perl -e 'print map { chr } (1 .. 255) x 4112' >"$event"
   start_task "$1" bytes.handler
@@ -56,35 +56,35 @@ every_byte() { # <image>
   cmp "$event" "$event.answer"
 }
 
-@test "small images give back every byte" {
-  for_each_image every_byte
+@test "small images respond with every byte of the event" {
+  for_each_image expect_every_byte
 }
 
-# AWS's own emulator stands for Lambda: it sets AWS_LAMBDA_RUNTIME_API.
-on_lambda() { # <image>
+# AWS's emulator sets AWS_LAMBDA_RUNTIME_API, as Lambda does.
+expect_bootstrap_on_lambda() { # <image>
   start "$1" -v "$PWD/$RIE:/rie:ro" --entrypoint /rie -- \
     /usr/local/bin/coshell entrypoint function.sh.handler
   assert_echoes "$HELLO"
   [ "$(logs | grep -c 'serving ')" -eq 0 ]
 }
 
-@test "entry point of small images is bootstrap on Lambda" {
-  for_each_image on_lambda
+@test "the entry point of small images starts bootstrap on Lambda" {
+  for_each_image expect_bootstrap_on_lambda
 }
 
-url_alone() { # <image>
+expect_only_function_url() { # <image>
   start_task "$1" path.handler -e PORT=8080
-  ask /a/path -w ' %{http_code}'
+  request /a/path -w ' %{http_code}'
   [ "$answer" = '/a/path 201' ]
   invoke '{"forged":true}'
   [ "$answer" = "$INVOCATIONS" ]
 }
 
-@test "small images serve the function URL alone where PORT is set" {
-  for_each_image url_alone
+@test "small images serve only the function URL if PORT is set" {
+  for_each_image expect_only_function_url
 }
 
-inside() { # <line for bash>
+run_inside() { # <script of bash>
   docker exec "$container" bash -c "$1"
 }
 
@@ -92,51 +92,51 @@ has_begun() {
   logs | grep -qFx begun
 }
 
-refuses() {
-  ! inside 'exec 3<>/dev/tcp/127.0.0.1/8080' 2>/dev/null
+refuses_connections() {
+  ! run_inside 'exec 3<>/dev/tcp/127.0.0.1/8080' 2>/dev/null
 }
 
-ends_what_it_began() { # <image>
+expect_end_of_invocation() { # <image>
   local status=$BATS_TEST_TMPDIR/status stopping
   start_task "$1" gate.handler --tmpfs /tmp
   curl -s --retry 100 --retry-all-errors --retry-delay 0 -o "$BATS_TEST_TMPDIR/answer" \
     -d '{}' "http://$address$INVOCATIONS" &
-  local asking=$!
+  local client=$!
   wait_until has_begun
   stop >"$status" &
   stopping=$!
-  wait_until refuses
-  inside '>/tmp/gate'
-  wait "$asking" "$stopping"
+  wait_until refuses_connections
+  run_inside '>/tmp/gate'
+  wait "$client" "$stopping"
   [ "$(<"$BATS_TEST_TMPDIR/answer")" = 'done' ]
   [ "$(<"$status")" -eq 0 ]
 }
 
-@test "small images let an invocation end that is under way when they are stopped" {
-  for_each_image ends_what_it_began
+@test "small images finish the running invocation when they are stopped" {
+  for_each_image expect_end_of_invocation
 }
 
 @test "small images add at most 8 MiB" {
   local minimal scratch
   minimal=$(($(size_of "$(image_of minimal)") - $(size_of "$DEBIAN")))
   scratch=$(size_of "$(image_of scratch-like)")
-  echo "minimal adds $minimal bytes, scratch-like has $scratch"
+  echo "minimal adds $minimal bytes, scratch-like has $scratch bytes"
   ((minimal > 0 && minimal <= 8 * 1024 * 1024))
   ((scratch > 0 && scratch <= 8 * 1024 * 1024))
 }
 
-@test "minimal image has certificates, and takes packages" {
+@test "the minimal image has certificates, and apt-get can install packages in it" {
   container=$(docker create "$(image_of minimal)")
   docker cp "$container:/etc/ssl/certs/ca-certificates.crt" - | tar -xO | grep -c 'BEGIN CERTIFICATE'
   docker rm "$container" >/dev/null
   container=
-  build_own coshell-test-tools tests/image/task <<END
+  build_from "$(image_of tools)" tests/image/task <<END
 FROM $(image_of minimal)
 RUN apt-get -qq update && apt-get -qq install -y --no-install-recommends jq
 COPY name.sh /var/task/
 CMD ["name.handler"]
 END
-  start coshell-test-tools
+  start "$(image_of tools)"
   invoke '{"name":"Ada"}'
   [ "$answer" = Ada ]
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# The tutorial's own image, with its bootstrap and with ours, which is compiled already: BOOTSTRAP.
-# shellcheck disable=SC2030,SC2031,SC2154 # each test has its own container; containers.bash has the names
+# Tests of the image of the tutorial with the bootstrap of coshell. BOOTSTRAP is the path of the compiled bootstrap.
+# shellcheck disable=SC2030,SC2031,SC2154 # each test has its own container; containers.bash sets the variables
 
 load containers.bash
 
@@ -9,15 +9,15 @@ TUTORIAL=bench/baseline/tutorial
 setup_file() {
   cd "$BATS_TEST_DIRNAME/../.." || return
   local folder=$BATS_FILE_TMPDIR/swapped
-  docker build -q -t coshell-test-tutorial-own "$TUTORIAL" >&2
+  docker build -q -t "$(image_of tutorial-own)" "$TUTORIAL" >&2
   cp -r "$TUTORIAL" "$folder"
   install "$BOOTSTRAP" "$folder/bootstrap"
-  docker build -q -t coshell-test-tutorial-swapped "$folder" >&2
+  docker build -q -t "$(image_of tutorial-swapped)" "$folder" >&2
 }
 
-@test "tutorial's image answers its curl line with our bootstrap in it" {
+@test "the image of the tutorial answers its curl line with coshell's bootstrap" {
   local line
-  start coshell-test-tutorial-swapped
+  start "$(image_of tutorial-swapped)"
   assert_echoes "$HELLO"
   logs | grep -Fx "$HELLO"
   for line in 'START RequestId: ' 'END RequestId: ' 'REPORT RequestId: '; do
@@ -25,10 +25,10 @@ setup_file() {
   done
 }
 
-@test "tutorial's image answers the same with either bootstrap" {
+@test "the image of the tutorial answers the same with either bootstrap" {
   local event events=("$HELLO" 'a   b' '* ?' '{"name": "Ada", "list": [1, 2]}' "it's") name answers
   for name in own swapped; do
-    start "coshell-test-tutorial-$name"
+    start "$(image_of "tutorial-$name")"
     answers=$BATS_TEST_TMPDIR/$name
     for event in "${events[@]}"; do
       invoke "$event"
@@ -41,16 +41,16 @@ setup_file() {
   [ "$(wc -l <"$answers")" -eq "${#events[@]}" ]
 }
 
-@test "tutorial's image with our bootstrap works for a user without rights on a read-only file system" {
-  start coshell-test-tutorial-swapped --read-only --tmpfs /tmp --user 993:990
+@test "the image of the tutorial with coshell's bootstrap works for an unprivileged user on a read-only file system" {
+  start "$(image_of tutorial-swapped)" --read-only --tmpfs /tmp --user 993:990
   assert_echoes 'Hello'
   assert_echoes 'again'
 }
 
-@test "tutorial's image with our bootstrap stops on request" {
-  start coshell-test-tutorial-swapped
+@test "the image of the tutorial with coshell's bootstrap stops on SIGTERM" {
+  start "$(image_of tutorial-swapped)"
   assert_echoes 'Hello'
   local status
   status=$(stop)
-  [ "$status" -ne 137 ] # killed, as it did not stop
+  [ "$status" -ne 137 ] # the status after SIGKILL
 }

@@ -1,16 +1,16 @@
-//! What goes wrong with an answer: never two answers to one delivery, and none lost. Paths and
-//! headers are spelled as in AWS's documentation.
+//! Faults while bootstrap posts a response or an error: a delivery never gets two answers, and no answer is lost. Paths
+//! and headers are those of AWS's documentation.
 
-use crate::next_faults::{PROMPTLY, assert_gives_up};
-use crate::wire::{COUNTING, Silent, event, event_text, response_text};
+use crate::next_faults::assert_gives_up;
+use crate::wire::{COUNTING, SilentSandbox, event, event_text, response_text};
 use support::{Event, Reply, Sandbox};
 
-/// Six MiB and 100 bytes: the largest response that Lambda takes.
+/// The largest response that Lambda takes: six MiB and 100 bytes.
 const MAX_RESPONSE_BYTES: usize = 6_291_556;
 
-/// The platform no longer waits for this answer; the next invocation is as good as any.
+/// Lambda no longer waits for this answer, so bootstrap goes on with the next invocation.
 #[test]
-fn an_answer_that_is_refused_is_logged_and_the_next_invocation_served() {
+fn a_rejected_answer_is_logged_and_the_next_invocation_runs() {
     for handler in ["function.handler", "function.fails"] {
         let refusals = [
             (400, "InvalidRequestID"),
@@ -18,7 +18,7 @@ fn an_answer_that_is_refused_is_logged_and_the_next_invocation_served() {
             (410, "InvokeTimeout"),
             (413, "RequestEntityTooLarge"),
         ];
-        let sandbox = Silent::start(Sandbox::of(COUNTING).handler(handler));
+        let sandbox = SilentSandbox::start(Sandbox::of(COUNTING).handler(handler));
         for (status, error_type) in refusals {
             let request_id = format!("refused-{status}");
             sandbox.api.reply(Reply::refused(status, error_type));
@@ -29,10 +29,10 @@ fn an_answer_that_is_refused_is_logged_and_the_next_invocation_served() {
                 .bootstrap
                 .wait_log(&format!("(request id {request_id})\n"));
             let log = sandbox.bootstrap.log();
-            let about = |line: &&str| line.contains(&format!("(request id {request_id})"));
-            let line = log.lines().find(about).unwrap_or_default();
-            let is_told = line.starts_with("bootstrap: ") && line.contains(&status.to_string());
-            assert!(is_told, "{status} is not told in {line:?}");
+            let has_id = |line: &&str| line.contains(&format!("(request id {request_id})"));
+            let line = log.lines().find(has_id).unwrap_or_default();
+            let is_logged = line.starts_with("bootstrap: ") && line.contains(&status.to_string());
+            assert!(is_logged, "no status {status} in {line:?}");
             let after = format!("after-{status}");
             sandbox.api.push(event(&after));
             sandbox.api.wait_answer(&after);
@@ -42,7 +42,7 @@ fn an_answer_that_is_refused_is_logged_and_the_next_invocation_served() {
         assert_eq!(
             sandbox.api.connection_count(),
             1,
-            "a refusal is read to its end"
+            "the reply of a rejected answer is read to its end"
         );
     }
 }
@@ -50,12 +50,12 @@ fn an_answer_that_is_refused_is_logged_and_the_next_invocation_served() {
 #[test]
 fn an_answer_that_gets_500_ends_the_process() {
     for handler in ["function.handler", "function.fails"] {
-        let sandbox = Silent::start(Sandbox::of(COUNTING).handler(handler));
+        let sandbox = SilentSandbox::start(Sandbox::of(COUNTING).handler(handler));
         sandbox.api.reply(Reply::refused(500, "ServiceError"));
         sandbox.api.push(event("last"));
         sandbox.api.push(event("never"));
         sandbox.api.wait_answer("last");
-        assert_gives_up(&sandbox.bootstrap, PROMPTLY, &["500"]);
+        assert_gives_up(&sandbox.bootstrap, &["500"]);
         assert_eq!(
             (sandbox.runs(), sandbox.api.next_count()),
             (1, 1),
@@ -68,7 +68,7 @@ fn an_answer_that_gets_500_ends_the_process() {
 #[test]
 fn a_connection_closed_while_the_handler_runs_loses_nothing() {
     let script = format!("{COUNTING}\nwaits() {{ sleep 0.05; handler \"$1\"; }}");
-    let sandbox = Silent::start(Sandbox::of(&script).handler("function.waits"));
+    let sandbox = SilentSandbox::start(Sandbox::of(&script).handler("function.waits"));
     for request_id in ["closed-1", "closed-2", "closed-3"] {
         let response = sandbox.respond_to(event(request_id).then_close());
         assert_eq!(response, response_text(request_id));
@@ -83,10 +83,10 @@ fn a_connection_closed_while_the_handler_runs_loses_nothing() {
     assert_eq!(counts, (3, 4, 4));
 }
 
-/// However soon after the event the answer comes: the end of the connection is behind the event by then.
+/// The connection ends right behind the event, so a fast handler answers when it is closed already.
 #[test]
 fn a_connection_closed_while_a_fast_handler_runs_loses_nothing() {
-    let sandbox = Silent::start(Sandbox::of("handler() { printf '%s' \"$1\"; }"));
+    let sandbox = SilentSandbox::start(Sandbox::of("handler() { printf '%s' \"$1\"; }"));
     for number in 0..30 {
         let request_id = format!("fast-{number}");
         assert_eq!(
@@ -104,7 +104,7 @@ fn a_connection_closed_while_a_fast_handler_runs_loses_nothing() {
 
 #[test]
 fn a_connection_closed_after_the_answer_loses_nothing() {
-    let sandbox = Silent::counting();
+    let sandbox = SilentSandbox::counting();
     for number in 0..10 {
         let request_id = format!("closed-{number}");
         sandbox.api.reply(Reply::StatusThenClose(
@@ -129,8 +129,8 @@ fn a_connection_closed_after_the_answer_loses_nothing() {
 }
 
 #[test]
-fn a_connection_that_is_announced_to_close_is_not_used_again() {
-    let sandbox = Silent::counting();
+fn a_connection_with_the_header_connection_close_is_not_used_again() {
+    let sandbox = SilentSandbox::counting();
     for request_id in ["close-1", "close-2"] {
         assert_eq!(
             sandbox.respond_to(event(request_id).header("Connection", "close")),
@@ -142,22 +142,22 @@ fn a_connection_that_is_announced_to_close_is_not_used_again() {
             .api
             .calls()
             .into_iter()
-            .rfind(|call| call.is_next() && call.at < answer.at);
+            .rfind(|call| call.is_next() && call.received_at < answer.received_at);
         assert_ne!(next.map(|next| next.connection), Some(answer.connection));
     }
     assert_eq!(sandbox.runs(), 2);
 }
 
-/// Whether the answer arrived is not known: it is not given twice, and not taken for lost.
+/// It is unknown whether the answer arrived. It is not sent again, and bootstrap goes on.
 #[test]
-fn an_answer_whose_reply_is_lost_is_not_given_twice() {
+fn an_answer_whose_reply_is_lost_is_not_sent_twice() {
     let lost = [
         Reply::Close,
         Reply::Raw(b"HTTP/1.1 2".to_vec()),
         Reply::Raw(b"HTTP/1.1 202 Accepted\r\nContent-Length: 16\r\n\r\n{\"sta".to_vec()),
         Reply::Raw(b"this is not HTTP\r\n\r\n".to_vec()),
     ];
-    let sandbox = Silent::counting();
+    let sandbox = SilentSandbox::counting();
     for (number, reply) in lost.into_iter().enumerate() {
         let (request_id, after) = (format!("lost-{number}"), format!("after-{number}"));
         sandbox.api.reply(reply);
@@ -176,11 +176,11 @@ fn an_answer_whose_reply_is_lost_is_not_given_twice() {
     assert_eq!(sandbox.runs(), 8);
 }
 
-/// `next` gives an unanswered event again. It has an answer already, which was lost on the way.
+/// `GET next` returns an unanswered event again. Its answer was lost on the way, but bootstrap still has it.
 #[test]
-fn an_event_that_comes_again_gets_the_answer_it_had() {
+fn an_event_that_comes_again_after_its_answer_was_lost_gets_the_same_answer() {
     for handler in ["function.handler", "function.fails"] {
-        let sandbox = Silent::start(Sandbox::of(COUNTING).handler(handler));
+        let sandbox = SilentSandbox::start(Sandbox::of(COUNTING).handler(handler));
         let sent = event("again").header("Lambda-Runtime-Invocation-Id", "attempt-1");
         sandbox.api.reply(Reply::Close);
         sandbox.api.push(sent.clone());
@@ -202,10 +202,10 @@ fn an_event_that_comes_again_gets_the_answer_it_had() {
     }
 }
 
-/// An asynchronous event that failed is tried again under its old request id; its first answer had arrived.
+/// Lambda retries an asynchronous event that failed under the same request id. Its first answer had arrived.
 #[test]
-fn an_event_whose_answer_was_accepted_is_run_again_when_it_comes_again() {
-    let sandbox = Silent::start(Sandbox::of(COUNTING).handler("function.fails"));
+fn an_event_that_comes_again_after_its_answer_was_accepted_runs_again() {
+    let sandbox = SilentSandbox::start(Sandbox::of(COUNTING).handler("function.fails"));
     for attempt in 1..=3 {
         sandbox.api.push(event("retried").header(
             "Lambda-Runtime-Invocation-Id",
@@ -219,8 +219,8 @@ fn an_event_whose_answer_was_accepted_is_run_again_when_it_comes_again() {
 }
 
 #[test]
-fn a_large_answer_that_is_reset_on_the_way_is_survived() {
-    let sandbox = Silent::start(Sandbox::of(
+fn bootstrap_survives_a_reset_while_it_sends_a_large_answer() {
+    let sandbox = SilentSandbox::start(Sandbox::of(
         "handler() { head -c 5000000 /dev/zero | tr '\\0' x; }",
     ));
     sandbox.api.reply(Reply::Unread);
@@ -230,11 +230,11 @@ fn a_large_answer_that_is_reset_on_the_way_is_survived() {
     assert!(sandbox.api.answers("reset").len() <= 1);
 }
 
-/// Measured in bytes, before it is sent.
+/// The size is measured in bytes, before anything is sent.
 #[test]
-fn a_response_that_is_too_large_is_an_error_and_nothing_else() {
+fn a_response_that_is_too_large_is_posted_as_an_error_only() {
     let script = "handler() { head -c \"$1\" /dev/zero | tr '\\0' x; [[ $1 != *0 ]] || echo; }";
-    let sandbox = Silent::start(Sandbox::of(script));
+    let sandbox = SilentSandbox::start(Sandbox::of(script));
     // Newlines at the end do not count: they are stripped.
     for len_bytes in [MAX_RESPONSE_BYTES - 1, MAX_RESPONSE_BYTES, 6_291_550] {
         assert_eq!(sandbox.respond(len_bytes.to_string()).len(), len_bytes);
@@ -273,8 +273,8 @@ fn a_response_that_is_too_large_is_an_error_and_nothing_else() {
 }
 
 #[test]
-fn a_response_that_is_too_large_in_bytes_though_not_in_characters_is_an_error() {
-    let sandbox = Silent::start(Sandbox::of(
+fn the_size_limit_of_a_response_counts_bytes_not_characters() {
+    let sandbox = SilentSandbox::start(Sandbox::of(
         "handler() { head -c 3200000 /dev/zero | sed 's/\\x0/\u{e9}/g'; }",
     ));
     assert_eq!(
@@ -283,10 +283,10 @@ fn a_response_that_is_too_large_in_bytes_though_not_in_characters_is_an_error() 
     );
 }
 
-/// 413 is told to the caller by the platform; an error after it would be a second answer.
+/// After a 413 Lambda reports the error to the caller itself. An error from bootstrap would be a second answer.
 #[test]
-fn a_response_that_the_platform_finds_too_large_is_not_followed_by_an_error() {
-    let sandbox = Silent::counting();
+fn a_response_that_lambda_rejects_as_too_large_is_not_followed_by_an_error() {
+    let sandbox = SilentSandbox::counting();
     sandbox
         .api
         .reply(Reply::refused(413, "RequestEntityTooLarge"));

@@ -1,22 +1,24 @@
-//! What a handler gets: the arguments that its name gives, and its event by the way that `COSHELL_EVENT` says.
+//! What a handler gets: the arguments in its name, and its event on standard input or as an argument, as `COSHELL_EVENT`
+//! says.
 //!
-//! The words of a name are compared with those that bash makes of them. Names and files that cannot be meant are refused
-//! before anything of them runs.
+//! Bash itself splits the same names, for comparison. Names and files that make no sense as a handler are rejected before
+//! any of their code runs.
 
 use std::process::Command;
 
 use crate::init::fails;
-use support::{Event, Plan, Sandbox};
+use support::{Event, Sandbox, SandboxBuilder};
 
-const SHOWS: &str = "printf '<%s>' \"$#\" \"$@\"; printf '|'; cat\n";
+/// Prints the number of arguments, the arguments, and standard input.
+const SHOW_INPUT: &str = "printf '<%s>' \"$#\" \"$@\"; printf '|'; cat\n";
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// What bash makes of the words, as [`SHOWS`] shows them, for an empty standard input.
-fn by_bash(words: &str) -> String {
-    let script = format!("set -f; set -- {words}\n{SHOWS}");
+/// How bash splits `arguments`, as [`SHOW_INPUT`] prints them, with empty standard input.
+fn split_by_bash(arguments: &str) -> String {
+    let script = format!("set -f; set -- {arguments}\n{SHOW_INPUT}");
     let mut command = Command::new("bash");
     let output = command
         .args(["-c", &script])
@@ -24,18 +26,18 @@ fn by_bash(words: &str) -> String {
     text(&output.output().expect("bash").stdout)
 }
 
-/// The kinds of whole files that show their arguments and their standard input, each with its name.
-fn kinds() -> Vec<(&'static str, Plan)> {
-    let of = |name: &'static str, first: &str| {
-        let plan = Sandbox::empty().executable(name, format!("{first}\n{SHOWS}"));
-        (name, plan.env("COSHELL_TRAILING_NEWLINES", "keep"))
+/// Whole scripts and an executable that print their input, with their names.
+fn whole_files() -> Vec<(&'static str, SandboxBuilder)> {
+    let script = |name: &'static str, first_line: &str| {
+        let builder = Sandbox::empty().executable(name, format!("{first_line}\n{SHOW_INPUT}"));
+        (name, builder.env("COSHELL_TRAILING_NEWLINES", "keep"))
     };
     let python = "#!/usr/bin/env python3\nimport sys\nwords = sys.argv[1:]\n\
         sys.stdout.write(''.join(f'<{word}>' for word in [len(words), *words]) + '|' + sys.stdin.read())\n";
     vec![
-        of("plain.sh", ""),
-        of("report.sh", "#!/bin/bash -eu"),
-        of("posix.sh", "#!/bin/sh"),
+        script("plain.sh", ""),
+        script("report.sh", "#!/bin/bash -eu"),
+        script("posix.sh", "#!/bin/sh"),
         (
             "bin/report.py",
             Sandbox::empty().executable("bin/report.py", python),
@@ -44,8 +46,8 @@ fn kinds() -> Vec<(&'static str, Plan)> {
 }
 
 #[test]
-fn a_file_gets_the_words_of_its_name_as_bash_splits_them() {
-    for words in [
+fn the_arguments_in_a_handler_name_are_split_as_bash_splits_them() {
+    for arguments in [
         "",
         "-t 80",
         "  -x\t'two words'  \"and \\\"more\\\"\"  ",
@@ -54,32 +56,32 @@ fn a_file_gets_the_words_of_its_name_as_bash_splits_them() {
         "--name='Ada L' caf\u{e9} \u{6f22}",
         "a#b -- -",
     ] {
-        let expected = by_bash(words);
-        for (name, plan) in kinds() {
-            let sandbox = plan.handler(&format!("{name} {words}")).start();
+        let expected = split_by_bash(arguments);
+        for (name, builder) in whole_files() {
+            let sandbox = builder.handler(&format!("{name} {arguments}")).start();
             for event in ["-t 5", "x"] {
-                let got = text(&sandbox.respond(event));
-                assert_eq!(got, format!("{expected}{event}"), "{name} {words}");
+                let printed = text(&sandbox.respond(event));
+                assert_eq!(printed, format!("{expected}{event}"), "{name} {arguments}");
             }
         }
     }
-    // A name with a blank in it, and the name as an argument of bootstrap.
-    let plan = Sandbox::empty().file("my report.sh", SHOWS);
-    let sandbox = plan.handler("'my report.sh' one").start();
+    // A file name with a blank in it, and the handler name as an argument of bootstrap.
+    let builder = Sandbox::empty().file("my report.sh", SHOW_INPUT);
+    let sandbox = builder.handler("'my report.sh' one").start();
     assert_eq!(text(&sandbox.respond("x")), "<1><one>|x");
-    let plan = Sandbox::empty()
-        .file("report.sh", SHOWS)
+    let builder = Sandbox::empty()
+        .file("report.sh", SHOW_INPUT)
         .argument("report.sh 'a b'");
-    assert_eq!(text(&plan.start().respond("x")), "<1><a b>|x");
+    assert_eq!(text(&builder.start().respond("x")), "<1><a b>|x");
 }
 
 #[test]
-fn nothing_in_the_name_of_a_handler_is_expanded_or_run() {
-    let words = "$HOME ${PATH} $(id) `id` * ~ ; id | id & >out";
-    let plan = Sandbox::empty().file("report.sh", SHOWS);
-    let sandbox = plan.handler(&format!("report.sh {words}")).start();
-    let expected = format!("<{}>", words.replace(' ', "><"));
-    let count = words.split(' ').count();
+fn nothing_in_a_handler_name_is_expanded_or_run() {
+    let arguments = "$HOME ${PATH} $(id) `id` * ~ ; id | id & >out";
+    let builder = Sandbox::empty().file("report.sh", SHOW_INPUT);
+    let sandbox = builder.handler(&format!("report.sh {arguments}")).start();
+    let expected = format!("<{}>", arguments.replace(' ', "><"));
+    let count = arguments.split(' ').count();
     assert_eq!(
         text(&sandbox.respond("x")),
         format!("<{count}>{expected}|x")
@@ -87,7 +89,7 @@ fn nothing_in_the_name_of_a_handler_is_expanded_or_run() {
 }
 
 #[test]
-fn an_event_never_decides_on_the_options_of_a_script() {
+fn an_event_is_never_read_as_options_of_a_script() {
     let options = "while getopts t: option; do t=$OPTARG; done\necho \"t=${t-10}\"\n";
     for (handler, answer) in [("report.sh", "t=10"), ("report.sh -t 80", "t=80")] {
         let sandbox = Sandbox::empty()
@@ -108,18 +110,18 @@ fn an_event_never_decides_on_the_options_of_a_script() {
 }
 
 #[test]
-fn an_event_is_delivered_as_the_setting_says() {
-    let function = format!("handler() {{ {} }}\n", SHOWS.replace('\n', ";"));
-    // What watches the shell makes forks of another kind.
+fn the_event_arrives_as_coshell_event_says() {
+    let function = format!("handler() {{ {} }}\n", SHOW_INPUT.replace('\n', ";"));
+    // Traps that watch the shell need forks of another kind.
     let watching = format!("lambda_keep kept\ntrap 'echo end >&2' EXIT\n{function}");
     let kinds_of_functions = ["restore", "none", "subshell", "process", "watching"];
     for setting in ["", "stdin", "argument", "both", "none"] {
         for kind in kinds_of_functions {
-            let plan = match kind {
+            let builder = match kind {
                 "watching" => Sandbox::of(&watching),
                 isolation => Sandbox::of(&function).env("COSHELL_ISOLATION", isolation),
             };
-            let sandbox = plan.env("COSHELL_EVENT", setting).start();
+            let sandbox = builder.env("COSHELL_EVENT", setting).start();
             let expected = match setting {
                 "stdin" => "<0>|an event\n\n",
                 "argument" => "<1><an event>|",
@@ -127,15 +129,19 @@ fn an_event_is_delivered_as_the_setting_says() {
                 _ => "<1><an event>|an event\n\n",
             };
             for _ in 0..2 {
-                let got = text(&sandbox.respond("an event\n\n"));
-                assert_eq!(got, expected.trim_end_matches('\n'), "{kind}, {setting}");
+                let printed = text(&sandbox.respond("an event\n\n"));
+                assert_eq!(
+                    printed,
+                    expected.trim_end_matches('\n'),
+                    "{kind}, {setting}"
+                );
             }
         }
-        for (name, plan) in kinds() {
-            let plan = plan
+        for (name, builder) in whole_files() {
+            let builder = builder
                 .handler(&format!("{name} -t"))
                 .env("COSHELL_TRAILING_NEWLINES", "keep");
-            let sandbox = plan.env("COSHELL_EVENT", setting).start();
+            let sandbox = builder.env("COSHELL_EVENT", setting).start();
             let expected = match setting {
                 "argument" => "<2><-t><an event>|",
                 "both" => "<2><-t><an event>|an event\n\n",
@@ -143,29 +149,31 @@ fn an_event_is_delivered_as_the_setting_says() {
                 _ => "<1><-t>|an event\n\n",
             };
             for _ in 0..2 {
-                let got = text(&sandbox.respond("an event\n\n"));
-                assert_eq!(got, expected, "{name}, {setting}");
+                let printed = text(&sandbox.respond("an event\n\n"));
+                assert_eq!(printed, expected, "{name}, {setting}");
             }
         }
     }
 }
 
 #[test]
-fn a_program_that_asks_reads_no_event_where_it_is_an_argument() {
-    let asks =
+fn standard_input_is_empty_when_the_event_is_an_argument() {
+    let reads_answer =
         "handler() { local answer=; read -r answer || :; echo \"${answer:-no answer} to $1\"; }\n";
-    let sandbox = Sandbox::of(asks).env("COSHELL_EVENT", "argument").start();
+    let sandbox = Sandbox::of(reads_answer)
+        .env("COSHELL_EVENT", "argument")
+        .start();
     assert_eq!(text(&sandbox.respond("one")), "no answer to one");
     assert_eq!(
-        text(&Sandbox::of(asks).start().respond("one")),
+        text(&Sandbox::of(reads_answer).start().respond("one")),
         "one to one"
     );
 }
 
 #[test]
-fn an_event_that_is_too_large_for_an_argument_is_answered_with_what_to_do() {
-    let plan = Sandbox::empty().executable("tool", "#!/usr/bin/env python3\nprint('on')\n");
-    let sandbox = plan.handler("tool").event_as_argument().start();
+fn an_event_that_is_too_large_for_an_argument_is_an_error_that_says_what_to_do() {
+    let builder = Sandbox::empty().executable("tool", "#!/usr/bin/env python3\nprint('on')\n");
+    let sandbox = builder.handler("tool").event_as_argument().start();
     let document = sandbox.fail("x".repeat(200_000));
     assert_eq!(document["errorType"], "Function.HandlerNotStarted");
     let message = document["errorMessage"].as_str().expect("a message");
@@ -175,7 +183,7 @@ fn an_event_that_is_too_large_for_an_argument_is_answered_with_what_to_do() {
         "{message}"
     );
     assert_eq!(sandbox.respond("x".repeat(131_071)), b"on");
-    // A script is given it by bash, which has no such limit.
+    // Bash itself passes the event to a script, which has no such limit.
     let script = Sandbox::empty()
         .file("report.sh", "echo \"${#1}\"\n")
         .handler("report.sh");
@@ -189,8 +197,8 @@ fn an_event_that_is_too_large_for_an_argument_is_answered_with_what_to_do() {
 }
 
 #[test]
-fn a_name_that_means_nothing_is_refused_before_anything_is_sourced() {
-    let marks = ": >\"$LAMBDA_TASK_ROOT/sourced\"\nhandler() { :; }\n";
+fn an_invalid_handler_name_is_an_init_error_before_anything_is_sourced() {
+    let writes_marker = ": >\"$LAMBDA_TASK_ROOT/sourced\"\nhandler() { :; }\n";
     for (handler, part) in [
         ("missing.sh -t 95", "there is no file missing.sh in "),
         ("missing.sh -t 0.5", "there is no file missing.sh in "),
@@ -206,9 +214,9 @@ fn a_name_that_means_nothing_is_refused_before_anything_is_sourced() {
         ("function.$(id)", "expected file.function"),
         ("function.sh:handler", "expected file.function"),
     ] {
-        let plan = Sandbox::of(marks).handler(handler);
-        let root = plan.task_root().path().to_owned();
-        let sandbox = plan.start();
+        let builder = Sandbox::of(writes_marker).handler(handler);
+        let root = builder.task_root().path().to_owned();
+        let sandbox = builder.start();
         let document = sandbox.api.wait_init_error().error_document();
         assert_eq!(
             document["errorType"], "Runtime.MalformedHandlerName",
@@ -224,7 +232,7 @@ fn a_name_that_means_nothing_is_refused_before_anything_is_sourced() {
 }
 
 #[test]
-fn a_file_of_functions_is_no_whole_script() {
+fn a_file_that_only_defines_functions_is_rejected_as_a_whole_script() {
     let functions = "#!/bin/bash\nset -euo pipefail\nreadonly GREETING=hello\ndeclare -A seen=()\n\
         usage() {\n  cat <<END\nusage: run\nEND\n}\nhandler() {\n  echo \"$GREETING $1\"\n}\n# the end\n";
     for (handler, text, part) in [
@@ -251,14 +259,14 @@ fn a_file_of_functions_is_no_whole_script() {
         ),
     ] {
         let file = handler.split(' ').next().expect("a file");
-        let plan = Sandbox::empty().file(file, text).handler(handler);
+        let builder = Sandbox::empty().file(file, text).handler(handler);
         fails(
-            plan,
+            builder,
             "Runtime.HandlerNotFound",
             &["defines functions and runs no command", part],
         );
     }
-    // What looks like one, and runs something.
+    // These look similar, but run a command.
     for text in [
         "greet() { echo hi; }\ngreet\n",
         "greet() { echo hi; }\n{ greet; }\n",
@@ -272,14 +280,14 @@ fn a_file_of_functions_is_no_whole_script() {
         "NAME=1\n",
         "",
     ] {
-        let plan = Sandbox::empty().file("job.sh", text).handler("job.sh");
-        let sandbox = plan.start();
+        let builder = Sandbox::empty().file("job.sh", text).handler("job.sh");
+        let sandbox = builder.start();
         assert!(sandbox.invoke(Event::fresh("x")).is_response(), "{text}");
     }
 }
 
 #[test]
-fn a_call_of_the_handler_at_the_end_of_its_file_is_named() {
+fn a_call_of_the_handler_at_the_end_of_its_file_is_reported() {
     let fails_at_end =
         "set -u\nhandler() {\n  local name\n  name=$1\n  echo \"hello $name\"\n}\nhandler \"$@\"\n";
     let exits_at_end = "main() {\n  [[ ${1-} ]] || { echo usage >&2; exit 2; }\n}\nhandler() { main; }\n\nmain \"$@\"\n\n# by hand\n";
@@ -309,7 +317,7 @@ fn a_call_of_the_handler_at_the_end_of_its_file_is_named() {
         log.contains("function.sh:2: `handler \"$@\"` ran while the file was sourced"),
         "{log}"
     );
-    // Guarded as the message says, and what only looks like a call.
+    // The call with the guard that the message suggests, and lines that only look like such a call.
     for text in [
         "handler() { printf 'hello %s' \"$1\"; }\n[[ $0 != \"$BASH_SOURCE\" ]] || handler \"$@\"\n",
         "connect() { :; }\nhandler() { printf 'hello %s' \"$1\"; }\nconnect\n",

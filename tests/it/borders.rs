@@ -1,4 +1,4 @@
-//! Borders between the parts: those that crates draw, and those within a crate.
+//! Checks which crates, and which modules within a crate, may use each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use support::repository;
 
-/// What each crate may use of ours.
+/// Each crate of the workspace, with the other crates of the workspace that it may use.
 const CRATES: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("process", &[]),
@@ -18,7 +18,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("compare", &["wire", "process"]),
 ];
 
-/// What `bootstrap` is made of. Another crate costs start-up time and memory on Lambda: it has to be worth that.
+/// All external crates in `bootstrap`. Each one costs start-up time and memory on Lambda, so a new one needs a good reason.
 const BOOTSTRAP: &[&str] = &[
     "base64",
     "humantime",
@@ -45,7 +45,7 @@ fn dependencies(krate: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn each_crate_uses_those_below_it_alone() {
+fn each_crate_uses_only_the_crates_below_it() {
     for (krate, allowed) in CRATES {
         let names = dependencies(krate);
         let ours = names
@@ -55,7 +55,7 @@ fn each_crate_uses_those_below_it_alone() {
             assert!(allowed.contains(&other), "src/{krate} uses src/{other}");
         }
     }
-    // Those of the crates below it are in it, too.
+    // The dependencies of the crates below bootstrap are in it, too.
     let all = ["bootstrap", "wire", "process", "handler"].map(dependencies);
     let others: BTreeSet<_> = all
         .iter()
@@ -65,7 +65,7 @@ fn each_crate_uses_those_below_it_alone() {
     assert_eq!(others.into_iter().collect::<Vec<_>>(), BOOTSTRAP);
 }
 
-/// The files of a crate that make up the program, by the path of their module.
+/// The source files of a crate without its tests, by module path.
 fn modules(krate: &str) -> BTreeMap<Vec<String>, PathBuf> {
     let root = repository().join("src").join(krate);
     let mut found = BTreeMap::new();
@@ -80,7 +80,7 @@ fn modules(krate: &str) -> BTreeMap<Vec<String>, PathBuf> {
             {
                 let place = path
                     .strip_prefix(&root)
-                    .expect("it lies there")
+                    .expect("the file lies in the crate")
                     .with_extension("");
                 let mut module: Vec<_> = place
                     .iter()
@@ -92,7 +92,7 @@ fn modules(krate: &str) -> BTreeMap<Vec<String>, PathBuf> {
                 ) {
                     module.pop();
                 }
-                // Beside a library main.rs has but a line.
+                // The main.rs of a crate with a library has only a line.
                 if path.ends_with("main.rs") && root.join("lib.rs").exists() {
                     continue;
                 }
@@ -103,7 +103,7 @@ fn modules(krate: &str) -> BTreeMap<Vec<String>, PathBuf> {
     found
 }
 
-/// Every path that a `use` declaration of `text` names, and every `crate::...` and `super::...` in it, as words.
+/// Every path in a `use` declaration of `text`, and every `crate::...` and `super::...` in it, split at `::`.
 fn paths(text: &str) -> Vec<Vec<String>> {
     let program = text.split("#[cfg(test)]").next().unwrap_or_default();
     let code: Vec<_> = program
@@ -117,9 +117,9 @@ fn paths(text: &str) -> Vec<Vec<String>> {
         expand(&[], tree, &mut found);
     }
     for start in ["crate::", "super::"] {
-        for (at, _) in code.match_indices(start) {
+        for (index, _) in code.match_indices(start) {
             let is_name = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == ':';
-            let rest: String = code[at..]
+            let rest: String = code[index..]
                 .chars()
                 .take_while(|letter| is_name(*letter))
                 .collect();
@@ -129,33 +129,34 @@ fn paths(text: &str) -> Vec<Vec<String>> {
     found
 }
 
-fn expand(before: &[String], tree: &str, found: &mut Vec<Vec<String>>) {
+/// Adds every path of the `use` tree `tree`, such as `a::{b, c}`, to `found`; `prefix` comes before each of them.
+fn expand(prefix: &[String], tree: &str, found: &mut Vec<Vec<String>>) {
     let tree = tree.trim();
     if let Some(list) = tree
         .strip_prefix('{')
         .and_then(|list| list.strip_suffix('}'))
     {
         let (mut depth, mut start) = (0, 0);
-        for (at, letter) in list.char_indices().chain([(list.len(), ',')]) {
+        for (index, letter) in list.char_indices().chain([(list.len(), ',')]) {
             match letter {
                 '{' => depth += 1,
                 '}' => depth -= 1,
                 ',' if depth == 0 => {
-                    expand(before, &list[start..at.min(list.len())], found);
-                    start = at + 1;
+                    expand(prefix, &list[start..index.min(list.len())], found);
+                    start = index + 1;
                 }
                 _ => {}
             }
         }
     } else if let Some((first, rest)) = tree.split_once("::") {
-        expand(&[before, &[first.trim().to_owned()]].concat(), rest, found);
+        expand(&[prefix, &[first.trim().to_owned()]].concat(), rest, found);
     } else if !tree.is_empty() {
         let name = tree.split(" as ").next().unwrap_or_default();
-        found.push([before, &[name.trim().to_owned()]].concat());
+        found.push([prefix, &[name.trim().to_owned()]].concat());
     }
 }
 
-/// Which files of the crate each of its files uses.
+/// The modules of a crate, each with the modules of the same crate that it uses.
 fn uses(krate: &str) -> BTreeMap<Vec<String>, BTreeSet<Vec<String>>> {
     let modules = modules(krate);
     let target = |module: &[String], path: &[String]| {
@@ -182,7 +183,7 @@ fn uses(krate: &str) -> BTreeMap<Vec<String>, BTreeSet<Vec<String>>> {
         }
         (place != module && modules.contains_key(&place)).then_some(place)
     };
-    let of = |module: &Vec<String>, file: &Path| {
+    let used_modules = |module: &Vec<String>, file: &Path| {
         let text = fs::read_to_string(file).expect("a file");
         let paths = paths(&text);
         let found = paths.iter().filter_map(|path| target(module, path));
@@ -190,17 +191,17 @@ fn uses(krate: &str) -> BTreeMap<Vec<String>, BTreeSet<Vec<String>>> {
     };
     let all = modules
         .iter()
-        .map(|(module, file)| (module.clone(), of(module, file)));
+        .map(|(module, file)| (module.clone(), used_modules(module, file)));
     all.collect()
 }
 
-/// A folder's own file and the files beside it may use each other: they are one part that was cut.
-fn is_one_part(module: &[String], other: &[String]) -> bool {
+/// True for a folder's `mod.rs` and the files in the folder: they are one part in several files, and may use each other.
+fn is_same_part(module: &[String], other: &[String]) -> bool {
     module.starts_with(other) || other.starts_with(module)
 }
 
 #[test]
-fn no_two_files_use_each_other_in_a_circle() {
+fn modules_do_not_use_each_other_in_a_circle() {
     for (krate, _) in CRATES.iter().chain(&[("cli", &[] as &[&str])]) {
         let uses = uses(krate);
         assert!(!uses.is_empty());
@@ -209,12 +210,12 @@ fn no_two_files_use_each_other_in_a_circle() {
             let mut next = vec![start];
             while let Some(module) = next.pop() {
                 for used in uses.get(module).into_iter().flatten() {
-                    if is_one_part(module, used) {
+                    if is_same_part(module, used) {
                         continue;
                     }
                     assert_ne!(
                         used, start,
-                        "src/{krate}: {start:?} uses itself by way of {module:?}"
+                        "src/{krate}: {start:?} uses itself through {module:?}"
                     );
                     if seen.insert(used) {
                         next.push(used);
@@ -226,18 +227,23 @@ fn no_two_files_use_each_other_in_a_circle() {
 }
 
 #[test]
-fn what_runs_a_handler_and_what_speaks_to_lambda_never_meet() {
+fn modules_that_run_handlers_and_the_runtime_api_client_do_not_use_each_other() {
     let uses = uses("bootstrap");
-    let apart = ["shell", "program", "runtime_api"];
+    let separate = ["shell", "program", "runtime_api"];
     for (module, used) in &uses {
         let part = module.first().map(String::as_str).unwrap_or_default();
         for other in used.iter().filter_map(|used| used.first()) {
-            let meets = apart.contains(&part) && apart.contains(&other.as_str()) && part != other;
-            assert!(!meets, "src/bootstrap/{} uses {other}", module.join("/"));
+            let is_forbidden =
+                part != other && separate.contains(&part) && separate.contains(&other.as_str());
+            assert!(
+                !is_forbidden,
+                "src/bootstrap/{} uses {other}",
+                module.join("/")
+            );
         }
     }
     assert!(
         uses[&vec!["runtime".to_owned()]].len() > 5,
-        "uses are not read"
+        "no use declarations were found"
     );
 }

@@ -1,18 +1,17 @@
-//! However much a handler prints, writes to our own descriptors, leaves running or sends: it costs no memory, no thread
-//! and no life of `bootstrap`, and the next event is answered.
+//! A handler can print without end, flood coshell's own descriptors, leave processes running, and send signals. `bootstrap`
+//! then needs no more memory or threads, stays alive, and answers the next event.
 
 use std::time::Duration;
 
-use support::{Event, Plan, Sandbox, status_of, wait_until};
+use support::{Event, Sandbox, SandboxBuilder, status_field, wait_until};
 
-/// What the sandbox may need at most, in KiB.
-const MOST_MEMORY: u64 = 16 * 1024;
-/// What Lambda takes.
-const MOST_BYTES: usize = 6_291_556;
+const MAX_MEMORY_KIB: u64 = 16 * 1024;
+/// The largest response that Lambda takes.
+const MAX_RESPONSE_BYTES: usize = 6_291_556;
 
-/// The most memory that bootstrap ever had, in KiB.
+/// The peak memory of bootstrap, in KiB.
 fn peak_memory(sandbox: &Sandbox) -> u64 {
-    let peak = status_of(sandbox.bootstrap.pid(), "VmHWM").expect("its memory");
+    let peak = status_field(sandbox.bootstrap.pid(), "VmHWM").expect("its memory");
     let number = peak.split(' ').next().unwrap_or_default();
     number.parse().expect("a number")
 }
@@ -21,68 +20,68 @@ fn message(document: &serde_json::Value) -> &str {
     document["errorMessage"].as_str().expect("a message")
 }
 
-/// Handlers of each kind that do what the lines say, with the event as `$1`.
-fn each_kind(body: &str) -> Vec<(String, Plan)> {
-    let mut plans = Vec::new();
+/// A handler of each kind that runs `body`, with the event as `$1`. Each comes with the name of its kind.
+fn handlers_of_each_kind(body: &str) -> Vec<(String, SandboxBuilder)> {
+    let mut builders = Vec::new();
     for isolation in ["restore", "none", "subshell", "process"] {
-        let plan = Sandbox::of(&format!("handler() {{\n{body}\n}}"));
-        plans.push((
+        let builder = Sandbox::of(&format!("handler() {{\n{body}\n}}"));
+        builders.push((
             isolation.to_owned(),
-            plan.env("COSHELL_ISOLATION", isolation),
+            builder.env("COSHELL_ISOLATION", isolation),
         ));
     }
     let script = format!("#!/bin/bash\nset -eu\n{body}\n");
-    let plan = Sandbox::empty().file("whole.sh", script);
-    plans.push((
+    let builder = Sandbox::empty().file("whole.sh", script);
+    builders.push((
         "script".to_owned(),
-        plan.handler("whole.sh").event_as_argument(),
+        builder.handler("whole.sh").event_as_argument(),
     ));
     let perl = "#!/usr/bin/env perl\nexec 'bash', \"$ENV{LAMBDA_TASK_ROOT}/body\", <STDIN>;\n";
-    let plan = Sandbox::empty()
+    let builder = Sandbox::empty()
         .executable("program", perl)
         .file("body", format!("set -eu\n{body}\n"));
-    plans.push((
+    builders.push((
         "executable".to_owned(),
-        plan.handler("program").event_as_argument(),
+        builder.handler("program").event_as_argument(),
     ));
-    plans
+    builders
 }
 
 #[test]
-fn a_response_beyond_the_limit_is_counted_and_not_kept() {
+fn a_response_beyond_the_limit_is_counted_but_not_stored() {
     let body = "[[ $1 != large ]] || head -c 300000001 /dev/zero; printf '%s' \"$1\"";
-    for (kind, plan) in each_kind(body) {
-        let sandbox = plan.start();
+    for (kind, builder) in handlers_of_each_kind(body) {
+        let sandbox = builder.start();
         let document = sandbox.fail("large");
         assert_eq!(
             document["errorType"], "Function.ResponseSizeTooLarge",
             "{kind}"
         );
         let wanted = format!(
-            "response of 300000006 bytes is larger than the {MOST_BYTES} bytes that Lambda accepts"
+            "response of 300000006 bytes is larger than the {MAX_RESPONSE_BYTES} bytes that Lambda accepts"
         );
         assert_eq!(message(&document), wanted, "{kind}");
         let peak = peak_memory(&sandbox);
-        assert!(peak < MOST_MEMORY, "{kind}: {peak} KiB");
+        assert!(peak < MAX_MEMORY_KIB, "{kind}: {peak} KiB");
         assert_eq!(sandbox.respond("small"), b"small", "{kind}");
     }
 }
 
 #[test]
-fn a_handler_that_prints_until_its_deadline_costs_no_memory() {
-    for (kind, plan) in each_kind("[[ $1 != endless ]] || yes; printf '%s' \"$1\"") {
-        let sandbox = plan.env("COSHELL_DEADLINE_MARGIN_MS", "1000").start();
-        let event = Event::fresh("endless").due_in(Duration::from_secs(2));
+fn a_handler_that_prints_until_its_deadline_needs_no_more_memory() {
+    for (kind, builder) in handlers_of_each_kind("[[ $1 != endless ]] || yes; printf '%s' \"$1\"") {
+        let sandbox = builder.env("COSHELL_DEADLINE_MARGIN_MS", "1000").start();
+        let event = Event::fresh("endless").with_deadline_in(Duration::from_secs(2));
         let document = sandbox.invoke(event).error_document();
         assert_eq!(document["errorType"], "Function.Timeout", "{kind}");
         let peak = peak_memory(&sandbox);
-        assert!(peak < MOST_MEMORY, "{kind}: {peak} KiB");
+        assert!(peak < MAX_MEMORY_KIB, "{kind}: {peak} KiB");
         assert_eq!(sandbox.respond("small"), b"small", "{kind}");
     }
 }
 
 #[test]
-fn the_largest_document_over_http_costs_no_more_memory_than_its_bytes() {
+fn the_largest_http_response_document_needs_little_memory() {
     let script =
         "handler() { lambda_http_response 200; head -c \"$1\" /dev/zero | tr '\\0' \"${2-x}\"; }
 binary() { lambda_http_response 200; head -c \"$1\" /dev/zero | tr '\\0' '\\377'; }";
@@ -100,15 +99,15 @@ binary() { lambda_http_response 200; head -c \"$1\" /dev/zero | tr '\\0' '\\377'
         };
         assert_eq!(length, wanted);
         let peak = peak_memory(&sandbox);
-        assert!(peak < MOST_MEMORY, "{function}: {peak} KiB");
+        assert!(peak < MAX_MEMORY_KIB, "{function}: {peak} KiB");
         let document = sandbox.fail("6291556");
         assert_eq!(document["errorType"], "Function.ResponseSizeTooLarge");
     }
 }
 
-/// `$(...)` would drop them.
+/// Newlines at the end are stripped, as `$(...)` does it.
 #[test]
-fn newlines_that_do_not_count_are_no_reason_for_an_error() {
+fn newlines_at_the_end_do_not_count_towards_the_size_limit() {
     let body = "printf a; head -c 9000000 /dev/zero | tr '\\0' '\\n'; [[ $1 != more ]] || printf b";
     let sandbox = Sandbox::of(&format!("handler() {{ {body}; }}")).start();
     assert_eq!(sandbox.respond("none"), b"a");
@@ -128,16 +127,16 @@ fn newlines_that_do_not_count_are_no_reason_for_an_error() {
 }
 
 #[test]
-fn a_response_that_was_too_large_already_cannot_be_streamed() {
+fn a_response_that_is_too_large_already_cannot_be_streamed() {
     let script = "handler() { head -c 9000000 /dev/zero; lambda_stream_response; echo end; }";
     let sandbox = Sandbox::of(script).start();
     let document = sandbox.fail("x");
     assert_eq!(document["errorType"], "Function.ResponseSizeTooLarge");
 }
 
-/// Megabytes of everything that the driver could say, to the descriptor where it does.
+/// The handler floods the descriptor on which the driver reports, also with forged records.
 #[test]
-fn what_is_written_to_the_control_descriptor_costs_no_memory_and_hides_no_report() {
+fn a_flood_on_the_control_descriptor_needs_no_memory_and_hides_no_report() {
     let floods = [
         "head -c 20000000 /dev/zero >&63",
         "yes | head -c 20000000 >&63",
@@ -150,7 +149,7 @@ fn what_is_written_to_the_control_descriptor_costs_no_memory_and_hides_no_report
         let cases: Vec<_> = floods
             .iter()
             .enumerate()
-            .map(|(at, flood)| format!("{at}) {flood} || : ;;\n"))
+            .map(|(number, flood)| format!("{number}) {flood} || : ;;\n"))
             .collect();
         let cases = cases.concat();
         let script = format!(
@@ -159,8 +158,9 @@ fn what_is_written_to_the_control_descriptor_costs_no_memory_and_hides_no_report
         let sandbox = Sandbox::of(&script)
             .env("COSHELL_ISOLATION", isolation)
             .start();
-        for at in 0..5 {
-            assert_eq!(sandbox.respond(at.to_string()), at.to_string().as_bytes());
+        for number in 0..5 {
+            let event = number.to_string();
+            assert_eq!(sandbox.respond(&event), event.as_bytes());
         }
         let document = sandbox.fail("5");
         assert_eq!(
@@ -170,12 +170,12 @@ fn what_is_written_to_the_control_descriptor_costs_no_memory_and_hides_no_report
         );
         assert_eq!(sandbox.respond("end"), b"end", "{isolation}");
         let peak = peak_memory(&sandbox);
-        assert!(peak < MOST_MEMORY, "{isolation}: {peak} KiB");
+        assert!(peak < MAX_MEMORY_KIB, "{isolation}: {peak} KiB");
     }
 }
 
 #[test]
-fn a_deep_stack_is_told_by_its_innermost_frames() {
+fn a_stack_trace_has_the_innermost_frames_of_a_deep_stack() {
     let script = "deeper() { if (($1 == 0)); then false; fi; deeper $(($1 - 1)); }
 handler() { deeper 3000; }";
     let sandbox = Sandbox::of(script).start();
@@ -189,17 +189,17 @@ handler() { deeper 3000; }";
 }
 
 #[test]
-fn processes_that_are_left_cost_no_thread_each() {
+fn leftover_processes_need_no_thread_each() {
     let script =
         "handler() { bash -c 'read -r _ <\"$LAMBDA_TASK_ROOT/gate\"' & printf '%s' \"$1\"; }";
     for lanes in [1, 2] {
-        let mut plan = Sandbox::of(script).env("COSHELL_ISOLATION", "none");
+        let mut builder = Sandbox::of(script).env("COSHELL_ISOLATION", "none");
         if lanes > 1 {
-            plan = plan.lanes(lanes);
+            builder = builder.lanes(lanes);
         }
-        plan.task_root().fifo("gate");
-        let sandbox = plan.start();
-        let threads = || status_of(sandbox.bootstrap.pid(), "Threads");
+        builder.task_root().fifo("gate");
+        let sandbox = builder.start();
+        let threads = || status_field(sandbox.bootstrap.pid(), "Threads");
         sandbox.respond("first");
         sandbox.api.wait_all_parked(lanes);
         let before = threads();
@@ -245,7 +245,7 @@ ignoring() {
         message(&document).contains("lambda_http_response: cannot use 4001 headers"),
         "{document}"
     );
-    // Whoever does not use the function is no better off.
+    // A handler that writes to the control descriptor itself meets the same limit.
     let sandbox = Sandbox::of(script).handler("function.ignoring").start();
     let document = sandbox.fail("4094");
     assert_eq!(document["errorType"], "Function.InvalidResponse");
@@ -263,20 +263,20 @@ ignoring() {
     );
 }
 
-/// Those that end a program which does not expect them. A handler knows who started it.
+/// These signals end a program that does not handle them. A handler can find the pid of bootstrap.
 #[test]
 fn signals_from_a_handler_do_not_end_bootstrap() {
-    const NAMED: [&str; 12] = [
+    const SIGNALS: [&str; 12] = [
         "HUP", "QUIT", "USR1", "USR2", "ALRM", "VTALRM", "PROF", "IO", "PWR", "XCPU", "RTMIN",
         "RTMAX",
     ];
     let body =
         "[[ $1 == end ]] || kill -s \"$1\" \"$(<\"$LAMBDA_TASK_ROOT/host\")\"; printf '%s' \"$1\"";
-    for (kind, plan) in each_kind(body) {
-        let sandbox = plan.start();
+    for (kind, builder) in handlers_of_each_kind(body) {
+        let sandbox = builder.start();
         let host = sandbox.bootstrap.pid().to_string();
         sandbox.task_root.write("host", host);
-        for signal in NAMED {
+        for signal in SIGNALS {
             assert_eq!(sandbox.respond(signal), signal.as_bytes(), "{kind}");
         }
         assert_eq!(sandbox.respond("end"), b"end", "{kind}");
@@ -284,16 +284,14 @@ fn signals_from_a_handler_do_not_end_bootstrap() {
     }
 }
 
-/// What is started has them as every program has.
 #[test]
-fn programs_of_a_handler_are_ended_by_signals_as_always() {
+fn signals_end_the_programs_of_a_handler_as_usual() {
     let body = "for name in HUP QUIT USR1 ALRM RTMIN; do sh -c \"kill -s $name \\$\\$\" 2>/dev/null && echo \"$name passes\"; done; echo done";
-    for (kind, plan) in each_kind(body) {
-        assert_eq!(plan.start().respond("x"), b"done", "{kind}");
+    for (kind, builder) in handlers_of_each_kind(body) {
+        assert_eq!(builder.start().respond("x"), b"done", "{kind}");
     }
 }
 
-/// While no handler runs.
 #[test]
 fn signals_between_events_do_not_end_bootstrap() {
     let script = "handler() { (until [[ -e $LAMBDA_TASK_ROOT/go ]]; do sleep 0.01; done; kill -HUP $PPID; kill -USR1 $PPID; : >\"$LAMBDA_TASK_ROOT/sent\") >/dev/null 2>&1 & printf '%s' \"$1\"; }";

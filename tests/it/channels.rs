@@ -1,15 +1,14 @@
-//! A process that an event left running has the channels of its shell open: files with the event, the pipes of the response
-//! and of the reports and of the state. What the next event brings, answers and reports is not to be had from there, nor
-//! to be forged.
+//! A process that an event left running still has the channels of its shell open: the files with the event, and the pipes
+//! for the response, the reports and the state. Through them it must neither read nor forge anything of the next event.
 
 use serde_json::Value;
 
-use support::{Event, LIMIT, Plan, Sandbox, open_descriptors, wait_until};
+use support::{Event, LIMIT, Sandbox, SandboxBuilder, open_descriptors, wait_until};
 
-/// `a` leaves a spy, and `b-...` waits until that has looked and written everywhere. What it would need to know of the
-/// other event it is given: so nothing but the channel is in its way.
+/// An event `a-...` leaves a spy running. An event `b-...` waits until the spy has read and written every channel. The spy
+/// also gets the request id, so that it lacks only access to the channels.
 const HANDLER: &str = r#"
-look() {
+spy_channels() {
   local fd id
   set +e
   until [[ -e $LAMBDA_TASK_ROOT/runs ]]; do sleep 0.01; done
@@ -25,20 +24,20 @@ look() {
     printf '%s\0' died return 1 '' 'forged command' '' 'forged /forged.sh:9' died >&"$5"
     printf 'state\0forged state\0' >&"$3"
   } 2>/dev/null
-  : >"$LAMBDA_TASK_ROOT/looked"
+  : >"$LAMBDA_TASK_ROOT/spied"
 }
-export -f look
-spy() { trap '' PIPE; look "$@"; }
+export -f spy_channels
+spy() { trap '' PIPE; spy_channels "$@"; }
 handler() {
   case $1 in
     a-fork) spy 60 61 66 62 63 & ;;
     a-orphan) (spy 60 61 66 62 63 &) ;;
-    a-program) bash -c 'trap "" PIPE; look 5 6 7 8 9' 5<&60 6<&61 7>&66 8>&62 9>&63 & ;;
+    a-program) bash -c 'trap "" PIPE; spy_channels 5 6 7 8 9' 5<&60 6<&61 7>&66 8>&62 9>&63 & ;;
     a-hidden) (exec </dev/null >/dev/null 2>&1 64>&- 62>/dev/null; spy 60 61 66 62 63) & ;;
     b-*)
       printf '%s' "$LAMBDA_RUNTIME_AWS_REQUEST_ID" >"$LAMBDA_TASK_ROOT/id"
       : >"$LAMBDA_TASK_ROOT/runs"
-      until [[ -e $LAMBDA_TASK_ROOT/looked ]]; do sleep 0.01; done
+      until [[ -e $LAMBDA_TASK_ROOT/spied ]]; do sleep 0.01; done
       case $1 in
         *fails) false ;;
         *exits) exit 9 ;;
@@ -50,23 +49,23 @@ handler() {
 }
 "#;
 
-/// Each isolation, and a shell whose events run in forks though nothing in the file says that they have to.
-fn plans() -> Vec<(&'static str, Plan)> {
+/// A sandbox of each isolation, and one whose events need forks although the file does not show that.
+fn sandboxes() -> Vec<(&'static str, SandboxBuilder)> {
     let isolated = ["restore", "none", "subshell", "process"];
-    let plan = |isolation| Sandbox::of(HANDLER).env("COSHELL_ISOLATION", isolation);
-    let mut plans: Vec<_> = isolated.map(|name| (name, plan(name))).into();
+    let builder = |isolation| Sandbox::of(HANDLER).env("COSHELL_ISOLATION", isolation);
+    let mut builders: Vec<_> = isolated.map(|name| (name, builder(name))).into();
     let hidden = HANDLER.replace("63 & ;;", "63 \"$JOB\" ;;").replace(
         "a-fork) spy 60 61 66 62 63 \"$JOB\"",
         "a-fork) eval \"spy 60 61 66 62 63 $JOB\"",
     );
-    let plan = Sandbox::of(&hidden).env("JOB", "&");
-    plans.push(("restore by eval", plan));
-    plans
+    let builder = Sandbox::of(&hidden).env("JOB", "&");
+    builders.push(("restore by eval", builder));
+    builders
 }
 
 fn check(name: &str, sandbox: &Sandbox, left: &str, end: &str) {
     let case = format!("{name}, {left}, {end}");
-    for file in ["runs", "looked", "seen", "id"] {
+    for file in ["runs", "spied", "seen", "id"] {
         let _ = std::fs::remove_file(sandbox.task_root.path().join(file));
     }
     assert_eq!(
@@ -76,9 +75,9 @@ fn check(name: &str, sandbox: &Sandbox, left: &str, end: &str) {
     );
     let event = format!("b-secret-{end}");
     let answer = sandbox.invoke(Event::fresh(&event));
-    wait_until(|| sandbox.task_root.exists("looked"), LIMIT);
+    wait_until(|| sandbox.task_root.exists("spied"), LIMIT);
     let seen = sandbox.task_root.path().join("seen");
-    let seen = std::fs::read(seen).expect("it has looked");
+    let seen = std::fs::read(seen).expect("the spy has finished");
     let seen = String::from_utf8_lossy(&seen).into_owned();
     assert!(!seen.contains("b-secret"), "{case}: {seen:?}");
     let text = String::from_utf8_lossy(&answer.body).into_owned();
@@ -105,9 +104,9 @@ fn check(name: &str, sandbox: &Sandbox, left: &str, end: &str) {
 }
 
 #[test]
-fn what_an_event_left_neither_reads_nor_forges_what_the_next_one_has() {
-    for (name, plan) in plans() {
-        let sandbox = plan.start();
+fn a_leftover_process_neither_reads_nor_forges_the_next_event() {
+    for (name, builder) in sandboxes() {
+        let sandbox = builder.start();
         for left in ["a-fork", "a-orphan", "a-program", "a-hidden"] {
             if name == "restore by eval" && left != "a-fork" {
                 continue;
@@ -119,13 +118,13 @@ fn what_an_event_left_neither_reads_nor_forges_what_the_next_one_has() {
     }
 }
 
-/// A shell that lives on keeps its variables, however often its channels are other ones.
+/// The channels are replaced each time a process is left over, but the shell keeps its variables.
 #[test]
-fn a_shell_lives_on_with_other_channels() {
+fn a_shell_lives_on_with_new_channels() {
     let script = "count=0\nhandler() { count=$((count + 1)); (read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; :) >/dev/null 2>&1 & printf '%s %s %s' \"$count\" \"$1\" \"$(cat)\"; }";
-    let plan = Sandbox::of(script).env("COSHELL_ISOLATION", "none");
-    plan.task_root().fifo("gate");
-    let sandbox = plan.start();
+    let builder = Sandbox::of(script).env("COSHELL_ISOLATION", "none");
+    builder.task_root().fifo("gate");
+    let sandbox = builder.start();
     for number in 1..=8 {
         let event = format!("event {number} {}", "x".repeat(1 << number));
         let wanted = format!("{number} {event} {event}");
@@ -135,11 +134,11 @@ fn a_shell_lives_on_with_other_channels() {
 }
 
 #[test]
-fn channels_that_are_renewed_cost_no_descriptor_for_good() {
+fn renewed_channels_leak_no_descriptors() {
     let script = "handler() { (until [[ -e $LAMBDA_TASK_ROOT/go ]]; do sleep 0.01; done) >/dev/null 2>&1 & printf '%s' \"$1\"; }";
     for isolation in ["none", "subshell"] {
-        let plan = Sandbox::of(script).env("COSHELL_ISOLATION", isolation);
-        let sandbox = plan.env("COSHELL_SPARE", "off").start();
+        let builder = Sandbox::of(script).env("COSHELL_ISOLATION", isolation);
+        let sandbox = builder.env("COSHELL_SPARE", "off").start();
         let pid = sandbox.bootstrap.pid();
         let go = sandbox.task_root.path().join("go");
         let descriptors_after = |events: usize| {
@@ -149,30 +148,30 @@ fn channels_that_are_renewed_cost_no_descriptor_for_good() {
             sandbox.api.wait_parked();
             sandbox.task_root.write("go", "");
             // bash, and the fork that waits.
-            let most = if isolation == "subshell" { 2 } else { 1 };
-            wait_until(|| sandbox.bootstrap.processes().len() <= most + 1, LIMIT);
-            std::fs::remove_file(&go).expect("it was there");
-            // The thread of the log closes the pipes that nobody holds any more.
-            let mut least = usize::MAX;
+            let max = if isolation == "subshell" { 2 } else { 1 };
+            wait_until(|| sandbox.bootstrap.processes().len() <= max + 1, LIMIT);
+            std::fs::remove_file(&go).expect("the file exists");
+            // The log thread closes the pipes whose last writer has ended.
+            let mut last_count = usize::MAX;
             wait_until(
                 || {
                     let count = open_descriptors(pid).len();
-                    let is_settled = count == least;
-                    least = count;
+                    let is_settled = count == last_count;
+                    last_count = count;
                     is_settled
                 },
                 LIMIT,
             );
-            least
+            last_count
         };
         let before = descriptors_after(3);
         wait_until(|| descriptors_after(12) <= before, LIMIT);
     }
 }
 
-/// It goes on, as it would beside a shell that is still there.
+/// The process goes on, as if its shell were still there.
 #[test]
-fn what_a_process_that_is_left_tells_the_driver_does_not_end_it() {
+fn a_leftover_process_can_call_driver_functions_and_goes_on() {
     let script = "handler() {
   if [[ $1 == leaves ]]; then
     { until [[ -e $LAMBDA_TASK_ROOT/go ]]; do sleep 0.01; done
@@ -182,8 +181,8 @@ fn what_a_process_that_is_left_tells_the_driver_does_not_end_it() {
 }
 ";
     for isolation in ["restore", "none", "subshell", "process"] {
-        let plan = Sandbox::of(script).env("COSHELL_ISOLATION", isolation);
-        let sandbox = plan.start();
+        let builder = Sandbox::of(script).env("COSHELL_ISOLATION", isolation);
+        let sandbox = builder.start();
         assert_eq!(sandbox.respond("leaves"), b"leaves");
         assert_eq!(sandbox.respond("second"), b"second");
         sandbox.task_root.write("go", "");

@@ -1,4 +1,5 @@
-//! `coshell check`: each finding seen where it should be and not where it should not; nothing of the handler's is run.
+//! `coshell check`: each finding is reported where it applies, and not where the code only looks similar. No code of the
+//! handler is run.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -8,7 +9,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use support::coshell_path;
-use support::{LIMIT, Process, Said, TaskRoot, repository_file};
+use support::{CommandOutput, LIMIT, Process, TaskRoot, repository_file};
 
 fn command(root: &Path, handler: &str) -> Command {
     let mut command = Command::new(coshell_path());
@@ -20,20 +21,20 @@ fn command(root: &Path, handler: &str) -> Command {
 }
 
 #[track_caller]
-pub(crate) fn said(root: &TaskRoot, handler: &str, options: &[&str]) -> Said {
+pub(crate) fn run_check(root: &TaskRoot, handler: &str, options: &[&str]) -> CommandOutput {
     let mut command = command(root.path(), handler);
     command.args(options);
-    Said::of(command)
+    CommandOutput::of(command)
 }
 
-/// The object for machines. Its counts and the exit status agree with its findings.
+/// The JSON report. Asserts that its counts and the exit status agree with its findings.
 #[track_caller]
-pub(crate) fn json_of(root: &Path, handler: &str) -> Value {
+pub(crate) fn check_json(root: &Path, handler: &str) -> Value {
     let mut command = command(root, handler);
     command.arg("--json");
-    let said = Said::of(command);
-    assert_eq!(said.stderr, "");
-    let document: Value = serde_json::from_str(&said.stdout).expect("JSON");
+    let output = CommandOutput::of(command);
+    assert_eq!(output.stderr, "");
+    let document: Value = serde_json::from_str(&output.stdout).expect("JSON");
     let findings = document["findings"].as_array().expect("findings");
     let mut errors = 0;
     for (severity, count) in [
@@ -41,34 +42,35 @@ pub(crate) fn json_of(root: &Path, handler: &str) -> Value {
         ("warning", "warnings"),
         ("note", "notes"),
     ] {
-        let alike = findings.iter().filter(|one| one["severity"] == severity);
-        let alike = alike.count();
-        assert_eq!(document[count], alike, "{document}");
-        errors += if severity == "error" { alike } else { 0 };
+        let same = findings.iter().filter(|one| one["severity"] == severity);
+        let same = same.count();
+        assert_eq!(document[count], same, "{document}");
+        errors += if severity == "error" { same } else { 0 };
     }
-    assert_eq!(said.status, i32::from(errors > 0), "{document}");
+    assert_eq!(output.status, i32::from(errors > 0), "{document}");
     document
 }
 
 #[track_caller]
 pub(crate) fn findings(root: &TaskRoot, handler: &str) -> Vec<Value> {
-    let document = json_of(root.path(), handler);
+    let document = check_json(root.path(), handler);
     document["findings"].as_array().expect("findings").clone()
 }
 
-/// The one finding of this check that mentions `text`.
+/// The finding of `check` whose message contains `text`. Asserts that there is exactly one.
 #[track_caller]
-pub(crate) fn the<'a>(findings: &'a [Value], check: &str, text: &str) -> &'a Value {
-    let is_it = |one: &&Value| {
-        one["check"] == check && one["message"].as_str().is_some_and(|it| it.contains(text))
+pub(crate) fn single_finding<'a>(findings: &'a [Value], check: &str, text: &str) -> &'a Value {
+    let matches = |one: &&Value| {
+        let message = one["message"].as_str();
+        one["check"] == check && message.is_some_and(|message| message.contains(text))
     };
-    let found: Vec<_> = findings.iter().filter(is_it).collect();
+    let found: Vec<_> = findings.iter().filter(matches).collect();
     assert_eq!(found.len(), 1, "{check}, {text:?} in {findings:#?}");
     found[0]
 }
 
 #[track_caller]
-pub(crate) fn has_none(findings: &[Value], check: &str) {
+pub(crate) fn assert_no_finding(findings: &[Value], check: &str) {
     let found: Vec<_> = findings
         .iter()
         .filter(|one| one["check"] == check)
@@ -77,7 +79,7 @@ pub(crate) fn has_none(findings: &[Value], check: &str) {
 }
 
 /// A task root with a `function.sh`.
-pub(crate) fn with(script: &str) -> TaskRoot {
+pub(crate) fn task_root_with(script: &str) -> TaskRoot {
     let root = TaskRoot::new();
     root.write("function.sh", script);
     root
@@ -86,8 +88,8 @@ pub(crate) fn with(script: &str) -> TaskRoot {
 const HEALTHY: &str = "# shellcheck shell=bash\nhandler() {\n  printf '%s' \"$1\"\n}\n";
 
 #[test]
-fn a_clean_handler_is_one_quiet_line() {
-    let root = with(HEALTHY);
+fn a_handler_without_findings_is_reported_in_one_line() {
+    let root = task_root_with(HEALTHY);
     root.write("jobs/nightly.sh", "#!/bin/bash\ncat\n");
     root.write_program("report", "#!/usr/bin/awk -f\n{ print }\n");
     for (handler, line) in [
@@ -105,17 +107,21 @@ fn a_clean_handler_is_one_quiet_line() {
         ),
         ("report", "report: an executable: nothing found\n"),
     ] {
-        let said = said(&root, handler, &[]);
+        let output = run_check(&root, handler, &[]);
         assert_eq!(
-            (said.status, said.stdout.as_str(), said.stderr.as_str()),
+            (
+                output.status,
+                output.stdout.as_str(),
+                output.stderr.as_str()
+            ),
             (0, line, "")
         );
     }
 }
 
 #[test]
-fn names_that_mean_nothing_are_told_with_what_was_likely_meant() {
-    let root = with(HEALTHY);
+fn a_wrong_handler_name_is_reported_with_a_suggestion() {
+    let root = task_root_with(HEALTHY);
     root.write("lib/orders.sh", "total() { :; }\n");
     root.write("bare", "handler() { :; }\n");
     for (handler, error_type, suggestion) in [
@@ -187,50 +193,51 @@ fn names_that_mean_nothing_are_told_with_what_was_likely_meant() {
             .unwrap_or_else(|| panic!("nothing for {handler:?}"));
         assert_eq!(error["severity"], "error", "{handler}");
         assert_eq!(error["errorType"], error_type, "{handler}");
-        let told = error["suggestion"].as_str().unwrap_or_default();
-        assert!(told.contains(suggestion), "{handler}: {told:?}");
+        let actual = error["suggestion"].as_str().unwrap_or_default();
+        assert!(actual.contains(suggestion), "{handler}: {actual:?}");
     }
     let error = &findings(&root, "nothing.like_it")[0];
     assert_eq!(error["suggestion"], Value::Null, "{error}");
 }
 
 #[test]
-fn errors_have_the_words_of_the_init_error() {
-    let root = with("greet() { :; }\nbye() { :; }\n");
-    let said = said(&root, "function.handler", &[]);
+fn errors_have_the_same_message_as_the_init_error() {
+    let root = task_root_with("greet() { :; }\nbye() { :; }\n");
+    let output = run_check(&root, "function.handler", &[]);
     let path = root.path().join("function.sh");
-    let words = format!(
+    let message = format!(
         "cannot load handler function.handler: {} defines no function handler; it defines greet, bye",
         path.display()
     );
-    assert!(said.stdout.contains(&words), "{}", said.stdout);
-    assert_eq!(said.status, 1);
+    assert!(output.stdout.contains(&message), "{}", output.stdout);
+    assert_eq!(output.status, 1);
 }
 
 #[test]
 fn syntax_errors_have_their_line() {
-    let root = with("handler() {\n  echo \"$1\n}\n");
+    let root = task_root_with("handler() {\n  echo \"$1\n}\n");
     let found = findings(&root, "function.handler");
-    let error = the(&found, "syntax", "unexpected EOF");
+    let error = single_finding(&found, "syntax", "unexpected EOF");
     assert_eq!(error["errorType"], "Runtime.UserCodeSyntaxError");
     assert_eq!(error["line"], 2, "{error}");
-    // What bash understands when it runs is no error.
-    let root =
-        with("shopt -s extglob\nhandler() {\n  case $1 in +([0-9])) echo \"n\" ;; esac\n}\n");
-    has_none(&findings(&root, "function.handler"), "syntax");
+    // Bash understands these files when it runs them, so they are no errors.
+    let root = task_root_with(
+        "shopt -s extglob\nhandler() {\n  case $1 in +([0-9])) echo \"n\" ;; esac\n}\n",
+    );
+    assert_no_finding(&findings(&root, "function.handler"), "syntax");
     root.write("archive.sh", "#!/bin/bash\ncat\nexit 0\n)) (\" if\n");
     assert!(findings(&root, "archive.sh").is_empty());
 }
 
 #[test]
-fn line_ends_of_windows_are_told() {
-    let root = with(&HEALTHY.replace('\n', "\r\n"));
+fn windows_line_ends_are_reported() {
+    let root = task_root_with(&HEALTHY.replace('\n', "\r\n"));
     let found = findings(&root, "function.handler");
-    let error = the(&found, "line-ends", "CR LF");
+    let error = single_finding(&found, "line-ends", "CR LF");
     assert_eq!(error["errorType"], "Runtime.HandlerFileLineEnds");
-    let root = with(&HEALTHY.replace("\"$1\"\n", "\"$1\"\r\n"));
+    let root = task_root_with(&HEALTHY.replace("\"$1\"\n", "\"$1\"\r\n"));
     let found = findings(&root, "function.handler");
-    let warning = the(&found, "line-ends", "1 of 4 lines");
+    let warning = single_finding(&found, "line-ends", "1 of 4 lines");
     assert_eq!(
         (&warning["severity"], &warning["line"]),
         (&"warning".into(), &3.into())
@@ -238,11 +245,11 @@ fn line_ends_of_windows_are_told() {
 }
 
 #[test]
-fn files_that_another_user_cannot_read_are_told() {
-    let root = with(HEALTHY);
+fn files_that_another_user_cannot_read_are_reported() {
+    let root = task_root_with(HEALTHY);
     root.write("lib/deep/job.sh", "#!/bin/bash\necho\n");
     root.write_program("program", "#!/usr/bin/awk -f\n");
-    has_none(&findings(&root, "lib/deep/job.sh"), "permissions");
+    assert_no_finding(&findings(&root, "lib/deep/job.sh"), "permissions");
     let set = |name: &str, mode: u32| {
         fs::set_permissions(root.path().join(name), Permissions::from_mode(mode)).expect("a mode");
     };
@@ -270,7 +277,7 @@ fn files_that_another_user_cannot_read_are_told() {
         ),
     ] {
         let found = findings(&root, handler);
-        let error = the(&found, "permissions", text);
+        let error = single_finding(&found, "permissions", text);
         assert_eq!(
             (&error["suggestion"], &error["errorType"]),
             (&suggestion.into(), &error_type.into())
@@ -286,22 +293,22 @@ fn files_that_another_user_cannot_read_are_told() {
 }
 
 #[test]
-fn links_that_lead_out_of_the_task_root_are_told() {
-    let (root, other) = (with(HEALTHY), with(HEALTHY));
+fn links_that_lead_out_of_the_task_root_are_reported() {
+    let (root, other) = (task_root_with(HEALTHY), task_root_with(HEALTHY));
     symlink(other.path().join("function.sh"), root.path().join("out.sh")).expect("a link");
     symlink("function.sh", root.path().join("in.sh")).expect("a link");
     let found = findings(&root, "out.handler");
-    the(&found, "permissions", "leads out of the task root");
-    has_none(&findings(&root, "in.handler"), "permissions");
+    single_finding(&found, "permissions", "leads out of the task root");
+    assert_no_finding(&findings(&root, "in.handler"), "permissions");
 }
 
 #[test]
-fn commands_that_the_image_lacks_are_told_with_their_lines_and_packages() {
-    let root = with(
+fn commands_that_the_image_lacks_are_reported_with_line_and_package() {
+    let root = task_root_with(
         "# shellcheck shell=bash\nhandler() {\n  jq . <<<\"$1\" | sort\n  x=$(mytool)\n  timeout 3 jq \"$x\"\n  own\n}\nown() { curl \"$1\"; }\n",
     );
     let found = findings(&root, "function.handler");
-    let jq = the(
+    let jq = single_finding(
         &found,
         "command",
         "jq is not in the image al2023, and is called in 2 places",
@@ -315,12 +322,15 @@ fn commands_that_the_image_lacks_are_told_with_their_lines_and_packages() {
             .as_str()
             .is_some_and(|it| it.contains("dnf install -y jq"))
     );
-    assert_eq!(the(&found, "command", "mytool is not known")["line"], 4);
+    assert_eq!(
+        single_finding(&found, "command", "mytool is not known")["line"],
+        4
+    );
     let all = found.iter().filter(|one| one["check"] == "command");
     assert_eq!(all.count(), 2, "{found:#?}");
-    let none = said(&root, "function.handler", &["--image", "none"]);
+    let none = run_check(&root, "function.handler", &["--image", "none"]);
     assert!(!none.stdout.contains("jq is not"), "{}", none.stdout);
-    let with_one = said(&root, "function.handler", &["--with", "jq"]);
+    let with_one = run_check(&root, "function.handler", &["--with", "jq"]);
     assert!(
         !with_one.stdout.contains("jq is not"),
         "{}",
@@ -331,17 +341,17 @@ fn commands_that_the_image_lacks_are_told_with_their_lines_and_packages() {
         "{}",
         with_one.stdout
     );
-    let with_both = said(&root, "function.handler", &["--with", "jq,mytool"]);
+    let with_both = run_check(&root, "function.handler", &["--with", "jq,mytool"]);
     assert!(!with_both.stdout.contains("is not"), "{}", with_both.stdout);
 }
 
 #[test]
-fn functions_of_coshell_are_known_to_functions_alone() {
+fn coshell_functions_are_known_in_functions_but_not_in_whole_scripts() {
     let call = "lambda_http_response 200 'X-A: b'\nlambda_stream_response\nlambda_log x\n";
-    let root = with(&format!(
+    let root = task_root_with(&format!(
         "# shellcheck shell=bash\nhandler() {{\n{call}}}\n"
     ));
-    has_none(&findings(&root, "function.handler"), "command");
+    assert_no_finding(&findings(&root, "function.handler"), "command");
     root.write("legacy.sh", format!("#!/bin/bash\n{call}"));
     let found = findings(&root, "legacy.sh");
     let lines = [
@@ -350,28 +360,32 @@ fn functions_of_coshell_are_known_to_functions_alone() {
         "lambda_log is not known",
     ];
     for (line, text) in (2..).zip(lines) {
-        assert_eq!(the(&found, "command", text)["line"], line);
+        assert_eq!(single_finding(&found, "command", text)["line"], line);
     }
 }
 
 #[test]
-fn commands_that_the_script_asks_for_are_a_note() {
-    let root =
-        with("if ! command -v jq >/dev/null; then return 1; fi\nhandler() { jq . <<<\"$1\"; }\n");
+fn commands_that_the_script_tests_for_are_a_note() {
+    let root = task_root_with(
+        "if ! command -v jq >/dev/null; then return 1; fi\nhandler() { jq . <<<\"$1\"; }\n",
+    );
     let found = findings(&root, "function.handler");
-    assert_eq!(the(&found, "command", "jq")["severity"], "note");
+    assert_eq!(single_finding(&found, "command", "jq")["severity"], "note");
 }
 
 #[test]
-fn interpreters_that_the_image_lacks_are_told() {
+fn interpreters_that_the_image_lacks_are_reported() {
     let root = TaskRoot::new();
     root.write_program("here.py", "#!/usr/bin/env python3\n");
     root.write_program("gone.x", "#!/no/such/interpreter\n");
     let found = findings(&root, "here.py");
-    the(&found, "command", "python3 is not in the image al2023");
+    single_finding(&found, "command", "python3 is not in the image al2023");
     let found = findings(&root, "gone.x");
-    assert_eq!(the(&found, "handler", "not there")["severity"], "warning");
-    the(
+    assert_eq!(
+        single_finding(&found, "handler", "not there")["severity"],
+        "warning"
+    );
+    single_finding(
         &found,
         "command",
         "interpreter is not known to be in the image",
@@ -379,17 +393,18 @@ fn interpreters_that_the_image_lacks_are_told() {
 }
 
 #[test]
-fn programs_of_the_package_are_looked_for_by_their_paths() {
-    let root =
-        with("handler() {\n  \"$LAMBDA_TASK_ROOT/bin/tool\" a\n  bin/gone\n  ./bin/plain\n}\n");
+fn programs_in_the_task_root_are_found_by_their_paths() {
+    let root = task_root_with(
+        "handler() {\n  \"$LAMBDA_TASK_ROOT/bin/tool\" a\n  bin/gone\n  ./bin/plain\n}\n",
+    );
     root.write_program("bin/tool", "#!/bin/bash\n");
     root.write("bin/plain", "#!/bin/bash\n");
     let found = findings(&root, "function.handler");
     assert_eq!(
-        the(&found, "command", "bin/gone, which is not in the task root")["line"],
+        single_finding(&found, "command", "bin/gone, which is not in the task root")["line"],
         3
     );
-    the(&found, "permissions", "bin/plain cannot be run");
+    single_finding(&found, "permissions", "bin/plain cannot be run");
     assert!(!found.iter().any(|one| {
         one["message"]
             .as_str()
@@ -399,16 +414,16 @@ fn programs_of_the_package_are_looked_for_by_their_paths() {
 
 #[test]
 fn files_that_are_sourced_are_checked_too() {
-    let root = with(
+    let root = task_root_with(
         ". \"$LAMBDA_TASK_ROOT/lib/a.sh\"\n. ./gone.sh\n[[ -r ./maybe.sh ]] && . ./maybe.sh\n",
     );
     root.write("lib/a.sh", ". \"${BASH_SOURCE%/*}/b.sh\"\n");
     root.write("lib/b.sh", "handler() {\n  zip a b\n}\n");
     let found = findings(&root, "function.handler");
-    has_none(&found, "function");
-    let gone = the(&found, "source", "gone.sh");
+    assert_no_finding(&found, "function");
+    let gone = single_finding(&found, "source", "gone.sh");
     assert_eq!(gone["line"], 2, "{gone}");
-    let zip = the(&found, "command", "zip");
+    let zip = single_finding(&found, "command", "zip");
     assert!(
         zip["file"]
             .as_str()
@@ -418,7 +433,7 @@ fn files_that_are_sourced_are_checked_too() {
     root.write("lib/b.sh", "handler() {\n");
     let found = findings(&root, "function.handler");
     assert!(
-        the(&found, "syntax", "unexpected end of file")["file"]
+        single_finding(&found, "syntax", "unexpected end of file")["file"]
             .as_str()
             .is_some_and(|it| it.ends_with("lib/b.sh"))
     );
@@ -426,44 +441,50 @@ fn files_that_are_sourced_are_checked_too() {
 
 #[test]
 fn task_roots_are_found_by_every_kind_of_path() {
-    let root = with(". ./gone.sh\nhandler() { :; }\n");
+    let root = task_root_with(". ./gone.sh\nhandler() { :; }\n");
     root.write("below/file", "");
     for path in ["below/..", "./below/../", "."] {
         let mut command = Command::new(coshell_path());
         command
             .args(["check", "function.handler", "--task-root", path])
             .current_dir(root.path());
-        let said = Said::of(command).stdout;
+        let stdout = CommandOutput::of(command).stdout;
         let line = "function.sh:1  warning  source  sources gone.sh, which is not in the task root";
-        assert!(said.contains(line), "{path}: {said}");
+        assert!(stdout.contains(line), "{path}: {stdout}");
     }
 }
 
 #[test]
-fn functions_that_cannot_be_seen_are_no_errors() {
+fn functions_that_the_check_cannot_see_are_no_errors() {
     for script in [
         "eval \"$(printf 'handler() { :; }')\"\n",
         ". /opt/lib.sh\n",
         ". \"$SOMEWHERE\"\n",
     ] {
-        let found = findings(&with(script), "function.handler");
-        assert_eq!(the(&found, "function", "cannot see")["severity"], "warning");
+        let found = findings(&task_root_with(script), "function.handler");
+        assert_eq!(
+            single_finding(&found, "function", "cannot see")["severity"],
+            "warning"
+        );
     }
     for script in [
         "eval 'handler() { :; }'\n",
         "if true; then\n  function handler {\n    :\n  }\nfi\n",
     ] {
-        has_none(&findings(&with(script), "function.handler"), "function");
+        assert_no_finding(
+            &findings(&task_root_with(script), "function.handler"),
+            "function",
+        );
     }
-    // What only looks like one.
+    // Text that only looks like a function definition.
     for script in [
         "cat <<X\nhandler() { :; }\nX\n",
         "# handler() { :; }\nother() { :; }\n",
         "echo 'handler() { :; }'\n",
     ] {
-        let found = findings(&with(script), "function.handler");
+        let found = findings(&task_root_with(script), "function.handler");
         assert_eq!(
-            the(&found, "function", "defines no function")["severity"],
+            single_finding(&found, "function", "defines no function")["severity"],
             "error",
             "{script}"
         );
@@ -471,14 +492,14 @@ fn functions_that_cannot_be_seen_are_no_errors() {
 }
 
 #[test]
-fn exported_values_that_are_too_large_are_told() {
-    let root = with(
+fn exported_values_that_are_too_large_are_reported() {
+    let root = task_root_with(
         "export TABLE=$(<table.json)\nexport SMALL=$(cat small.json)\nKEPT=$(<table.json)\nhandler() { :; }\n",
     );
     root.write("table.json", "x".repeat(131_072));
     root.write("small.json", "x".repeat(131_072 - "SMALL".len() - 2));
     let found = findings(&root, "function.handler");
-    let error = the(
+    let error = single_finding(
         &found,
         "environment",
         "131072 bytes, the size of table.json",
@@ -494,7 +515,7 @@ fn exported_values_that_are_too_large_are_told() {
             .count(),
         1
     );
-    // bash exports it, and no program starts.
+    // Bash exports a value that is too large, and then cannot start any program.
     let mut bash = Command::new("bash");
     bash.args(["-c", "cd \"$1\" && export SMALL=$(cat small.json) && /bin/true && export TABLE=$(<table.json) && ! /bin/true", "bash"]).arg(root.path());
     let process = Process::start(bash);
@@ -507,7 +528,7 @@ fn exported_values_that_are_too_large_are_told() {
 }
 
 #[test]
-fn exporting_the_event_is_told() {
+fn exporting_the_event_is_reported() {
     for body in [
         "export EVENT=$1",
         "export EVENT=\"$1\"",
@@ -515,9 +536,9 @@ fn exporting_the_event_is_told() {
         "EVENT=$1; export EVENT",
         "EVENT=$1 curl x",
     ] {
-        let root = with(&format!("handler() {{\n  {body}\n}}\n"));
+        let root = task_root_with(&format!("handler() {{\n  {body}\n}}\n"));
         let found = findings(&root, "function.handler");
-        the(&found, "environment", "exports the event as EVENT");
+        single_finding(&found, "environment", "exports the event as EVENT");
     }
     for body in [
         "local event=$1",
@@ -525,38 +546,41 @@ fn exporting_the_event_is_told() {
         "export ID=$(cut -c1 <<<\"$1\")",
         "export ID=1",
     ] {
-        let root = with(&format!(
+        let root = task_root_with(&format!(
             "handler() {{\n  {body}\n}}\nother() {{\n  export EVENT=$1\n}}\n"
         ));
-        has_none(&findings(&root, "function.handler"), "environment");
+        assert_no_finding(&findings(&root, "function.handler"), "environment");
     }
 }
 
 #[test]
-fn findings_of_shellcheck_are_told_where_it_is_installed() {
-    let root = with("handler() {\n  local x=$(date)\n  echo $x\n}\n");
-    let document = json_of(root.path(), "function.handler");
+fn findings_of_shellcheck_are_reported_if_it_is_installed() {
+    let root = task_root_with("handler() {\n  local x=$(date)\n  echo $x\n}\n");
+    let document = check_json(root.path(), "function.handler");
     assert_eq!(document["shellcheck"], true, "shellcheck is not installed");
     let found = document["findings"].as_array().expect("findings");
-    let warning = the(found, "SC2155", "Declare and assign");
+    let warning = single_finding(found, "SC2155", "Declare and assign");
     assert_eq!(
         (&warning["severity"], &warning["line"]),
         (&"warning".into(), &2.into())
     );
-    assert_eq!(the(found, "SC2086", "Double quote")["severity"], "note");
+    assert_eq!(
+        single_finding(found, "SC2086", "Double quote")["severity"],
+        "note"
+    );
     let mut without = command(root.path(), "function.handler");
     without
         .args(["--json"])
         .env("PATH", root.path())
         .env("COSHELL_BASH", "/bin/bash");
-    let document: Value = serde_json::from_str(&Said::of(without).stdout).expect("JSON");
+    let document: Value = serde_json::from_str(&CommandOutput::of(without).stdout).expect("JSON");
     assert_eq!(document["shellcheck"], false);
 }
 
 #[test]
-fn nothing_of_the_handler_is_run() {
+fn no_code_of_the_handler_is_run() {
     let script = "touch \"$LAMBDA_TASK_ROOT/marker\" marker\n$(touch marker)\nexec >marker\nhandler() { touch marker; }\nexit 3\n";
-    let root = with(script);
+    let root = task_root_with(script);
     root.write("script.sh", format!("#!/bin/bash\n{script}"));
     root.write_program(
         "program",
@@ -574,15 +598,15 @@ fn nothing_of_the_handler_is_run() {
             .env("BASH_ENV", root.path().join("profile"))
             .env("MARKER", root.path().join("marker"))
             .current_dir(root.path());
-        Said::of(command);
+        CommandOutput::of(command);
         assert!(!root.exists("marker"), "{handler} was run");
     }
 }
 
 #[test]
-fn the_object_for_machines_says_what_the_name_means() {
-    let root = with(HEALTHY);
-    let document = json_of(root.path(), "function.sh.handler");
+fn the_json_report_says_what_the_handler_name_means() {
+    let root = task_root_with(HEALTHY);
+    let document = check_json(root.path(), "function.sh.handler");
     let path = root.path().join("function.sh");
     assert_eq!(document["handler"], "function.sh.handler");
     assert_eq!(document["taskRoot"], root.path().to_string_lossy().as_ref());
@@ -593,7 +617,7 @@ fn the_object_for_machines_says_what_the_name_means() {
     );
     assert_eq!(document["file"], path.to_string_lossy().as_ref());
     assert_eq!(document["findings"], Value::Array(Vec::new()));
-    let document = json_of(root.path(), "function.sh");
+    let document = check_json(root.path(), "function.sh");
     assert_eq!(
         (&document["kind"], &document["function"]),
         (&"script".into(), &Value::Null)
@@ -601,27 +625,28 @@ fn the_object_for_machines_says_what_the_name_means() {
 }
 
 #[test]
-fn text_has_columns_and_no_colour_in_a_pipe() {
-    let root =
-        with("# shellcheck shell=bash\nhandler() {\n  jq . <<<\"$1\"\n  export EVENT=$1\n}\n");
-    let said = said(&root, "function.handler", &[]);
-    assert_eq!(said.status, 0);
-    assert!(!said.stdout.contains('\x1b'), "{}", said.stdout);
-    let lines: Vec<_> = said.stdout.lines().collect();
+fn the_text_report_has_columns_and_no_colour_in_a_pipe() {
+    let root = task_root_with(
+        "# shellcheck shell=bash\nhandler() {\n  jq . <<<\"$1\"\n  export EVENT=$1\n}\n",
+    );
+    let output = run_check(&root, "function.handler", &[]);
+    assert_eq!(output.status, 0);
+    assert!(!output.stdout.contains('\x1b'), "{}", output.stdout);
+    let lines: Vec<_> = output.stdout.lines().collect();
     assert!(
         lines[0].starts_with("function.sh:3  warning  command      jq is not"),
         "{}",
-        said.stdout
+        output.stdout
     );
     assert!(
         lines[1].starts_with(&format!("{}try: ", " ".repeat(37))),
         "{}",
-        said.stdout
+        output.stdout
     );
     assert!(
         lines[2].starts_with("function.sh:4  warning  environment  exports"),
         "{}",
-        said.stdout
+        output.stdout
     );
     assert_eq!(
         lines.last(),
@@ -630,8 +655,8 @@ fn text_has_columns_and_no_colour_in_a_pipe() {
 }
 
 #[test]
-fn colour_is_for_terminals_that_do_not_refuse_it() {
-    let root = with("handler() {\n  jq . <<<\"$1\"\n}\n");
+fn a_terminal_gets_colour_unless_no_color_is_set() {
+    let root = task_root_with("handler() {\n  jq . <<<\"$1\"\n}\n");
     let typescript = |setting: &str| {
         let mut script = Command::new("script");
         let line = format!(
@@ -642,7 +667,7 @@ fn colour_is_for_terminals_that_do_not_refuse_it() {
         script
             .args(["-qec", &line, "/dev/null"])
             .env_remove("NO_COLOR");
-        Said::of(script).stdout
+        CommandOutput::of(script).stdout
     };
     assert!(
         typescript("").contains("\x1b[33mwarning"),
@@ -653,23 +678,29 @@ fn colour_is_for_terminals_that_do_not_refuse_it() {
 }
 
 #[test]
-fn warnings_count_as_errors_if_they_are_told_to() {
-    let root = with("handler() {\n  jq . <<<\"$1\"\n}\n");
-    assert_eq!(said(&root, "function.handler", &[]).status, 0);
-    assert_eq!(said(&root, "function.handler", &["--strict"]).status, 1);
-    let clean = with(HEALTHY);
-    assert_eq!(said(&clean, "function.handler", &["--strict"]).status, 0);
+fn the_option_strict_makes_warnings_count_as_errors() {
+    let root = task_root_with("handler() {\n  jq . <<<\"$1\"\n}\n");
+    assert_eq!(run_check(&root, "function.handler", &[]).status, 0);
+    assert_eq!(
+        run_check(&root, "function.handler", &["--strict"]).status,
+        1
+    );
+    let clean = task_root_with(HEALTHY);
+    assert_eq!(
+        run_check(&clean, "function.handler", &["--strict"]).status,
+        0
+    );
 }
 
 #[test]
-fn what_cannot_be_checked_at_all_is_misuse() {
-    let root = with(HEALTHY);
+fn a_check_that_cannot_start_ends_with_status_2() {
+    let root = task_root_with(HEALTHY);
     let mut no_bash = command(root.path(), "function.handler");
     no_bash.env("COSHELL_BASH", "/no/such/bash");
     let no_folder = command(&root.path().join("gone"), "function.handler");
     let mut no_image = command(root.path(), "function.handler");
     no_image.args(["--image", "al2"]);
-    for (command, words) in [
+    for (command, message) in [
         (
             no_bash,
             "coshell: cannot start shell /no/such/bash: No such file",
@@ -677,14 +708,14 @@ fn what_cannot_be_checked_at_all_is_misuse() {
         (no_folder, "coshell: cannot use task root"),
         (no_image, "possible values: al2023, none"),
     ] {
-        let said = Said::of(command);
-        assert_eq!((said.status, said.stdout.as_str()), (2, ""));
-        assert!(said.stderr.contains(words), "{}", said.stderr);
+        let output = CommandOutput::of(command);
+        assert_eq!((output.status, output.stdout.as_str()), (2, ""));
+        assert!(output.stderr.contains(message), "{}", output.stderr);
     }
 }
 
 #[test]
-fn odd_files_neither_hang_nor_crash_it() {
+fn odd_files_neither_hang_nor_crash_the_check() {
     let root = TaskRoot::new();
     root.fifo("fifo.sh");
     root.write("folder.sh/file", "");
@@ -708,17 +739,17 @@ fn odd_files_neither_hang_nor_crash_it() {
         "binary.handler",
         "binary.sh",
     ] {
-        let said = said(&root, handler, &[]);
-        assert_eq!(said.stderr, "", "{handler}");
-        assert!(!said.stdout.contains('\x1b'), "{handler}");
+        let output = run_check(&root, handler, &[]);
+        assert_eq!(output.stderr, "", "{handler}");
+        assert!(!output.stdout.contains('\x1b'), "{handler}");
     }
-    assert_eq!(said(&root, "fifo.handler", &[]).status, 1);
-    assert_eq!(said(&root, "empty.handler", &[]).status, 1);
+    assert_eq!(run_check(&root, "fifo.handler", &[]).status, 1);
+    assert_eq!(run_check(&root, "empty.handler", &[]).status, 1);
     for handler in ["deep.handler", "itself.handler", "escape.handler"] {
-        let said = said(&root, handler, &[]);
+        let output = run_check(&root, handler, &[]);
         assert!(
-            !said.stdout.contains('\x1b') && said.status < 2,
-            "{handler}: {said:?}"
+            !output.stdout.contains('\x1b') && output.status < 2,
+            "{handler}: {output:?}"
         );
     }
 }
@@ -738,7 +769,7 @@ fn examples_and_fixtures_have_no_errors() {
         "executable/wordcount",
         "cleanup/function.handler",
     ] {
-        assert_eq!(json_of(&examples, handler)["errors"], 0, "{handler}");
+        assert_eq!(check_json(&examples, handler)["errors"], 0, "{handler}");
     }
     for (folder, suffix) in [
         ("tests/fixtures/handlers", ".handler"),
@@ -748,34 +779,34 @@ fn examples_and_fixtures_have_no_errors() {
         for entry in fs::read_dir(&folder).expect("fixtures").flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             if is_script(&name) {
-                let document = json_of(&folder, &format!("{name}{suffix}"));
+                let document = check_json(&folder, &format!("{name}{suffix}"));
                 assert_eq!(document["errors"], 0, "{name}: {document:#}");
             }
         }
     }
 }
 
-/// The grammar that reads scripts here sees the functions that bash sees.
+/// The parser of the check sees the same functions as bash.
 #[test]
-fn functions_are_those_that_bash_finds() {
+fn the_check_finds_the_functions_that_bash_finds() {
     let folder = repository_file("tests/fixtures/handlers");
     for entry in fs::read_dir(&folder).expect("fixtures").flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        // Without running the shopt, bash does not take this one.
+        // Bash rejects this file unless its shopt has run.
         if !is_script(&name) || name == "matches_extended_globs.sh" {
             continue;
         }
         let mut bash = Command::new("bash");
         bash.args(["--pretty-print"]).arg(entry.path());
-        let printed = Said::of(bash).stdout;
+        let printed = CommandOutput::of(bash).stdout;
         let names: Vec<_> = printed
             .lines()
             .filter_map(|line| line.strip_suffix(" () ")?.split_whitespace().last())
             .collect();
         assert!(!names.is_empty(), "{name}: {printed}");
         for function in names {
-            has_none(
-                json_of(&folder, &format!("{name}.{function}"))["findings"]
+            assert_no_finding(
+                check_json(&folder, &format!("{name}.{function}"))["findings"]
                     .as_array()
                     .expect("findings"),
                 "function",

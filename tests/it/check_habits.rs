@@ -1,41 +1,45 @@
-//! coshell check: what works in a terminal and not on Lambda, seen where it is and not where it only looks like it.
+//! `coshell check`: habits that work in a terminal but not on Lambda. Each is found where it applies, and not where the
+//! code only looks similar.
 
 use std::process::Command;
 
-use crate::check::{findings, has_none, said, the, with};
+use crate::check::{assert_no_finding, findings, run_check, single_finding, task_root_with};
 use crate::init::fails;
-use support::{Said, Sandbox, TaskRoot, coshell_path};
+use support::{CommandOutput, Sandbox, TaskRoot, coshell_path};
 
-/// The lines that have a finding of this check.
+/// The numbers of the lines that have a finding of `check`.
 #[track_caller]
-fn lines(script: &str, check: &str) -> Vec<u64> {
-    let found = findings(&with(script), "function.handler");
-    let alike = found.iter().filter(|one| one["check"] == check);
-    let mut lines: Vec<_> = alike.filter_map(|one| one["line"].as_u64()).collect();
+fn finding_lines(script: &str, check: &str) -> Vec<u64> {
+    let found = findings(&task_root_with(script), "function.handler");
+    let same = found.iter().filter(|one| one["check"] == check);
+    let mut lines: Vec<_> = same.filter_map(|one| one["line"].as_u64()).collect();
     lines.dedup();
     lines
 }
 
 #[test]
 fn a_call_of_the_handler_at_the_end_of_its_file_is_found() {
-    let root = with("handler() {\n  printf '%s' \"$1\"\n}\n\nhandler \"$@\"\n");
+    let root = task_root_with("handler() {\n  printf '%s' \"$1\"\n}\n\nhandler \"$@\"\n");
     let found = findings(&root, "function.handler");
-    let finding = the(&found, "function", "runs while the file is sourced");
+    let finding = single_finding(&found, "function", "runs while the file is sourced");
     assert_eq!(
         (&finding["severity"], &finding["line"]),
         (&"warning".into(), &5.into())
     );
     let guarded =
         "handler() {\n  printf '%s' \"$1\"\n}\n[[ $0 != \"$BASH_SOURCE\" ]] || handler \"$@\"\n";
-    has_none(&findings(&with(guarded), "function.handler"), "function");
+    assert_no_finding(
+        &findings(&task_root_with(guarded), "function.handler"),
+        "function",
+    );
 }
 
 #[test]
-fn a_file_of_functions_is_found_to_be_no_whole_script() {
-    let root = with("set -eu\nhandler() {\n  printf '%s' \"$1\"\n}\n");
+fn a_whole_script_that_only_defines_functions_is_found() {
+    let root = task_root_with("set -eu\nhandler() {\n  printf '%s' \"$1\"\n}\n");
     for handler in ["function.sh", "function.sh -t 80"] {
         let found = findings(&root, handler);
-        let finding = the(&found, "function", "defines functions and runs no command");
+        let finding = single_finding(&found, "function", "defines functions and runs no command");
         assert_eq!(finding["suggestion"], "did you mean function.handler?");
         assert_eq!(finding["severity"], "error");
         assert_eq!(finding["errorType"], "Runtime.HandlerNotFound");
@@ -43,7 +47,7 @@ fn a_file_of_functions_is_found_to_be_no_whole_script() {
 }
 
 #[test]
-fn programs_that_read_the_event_unasked_are_found() {
+fn programs_that_read_the_event_by_accident_are_found() {
     let script = "handler() {\n\
         ffmpeg -i \"$1\" out\n\
         ssh host uptime\n\
@@ -62,17 +66,17 @@ fn programs_that_read_the_event_unasked_are_found() {
         while read -r line; do ssh host \"$line\"; done <list\n\
         ssh host uptime &\n\
         echo \"$result\"\n}\n";
-    assert_eq!(lines(script, "input"), [2, 3, 4, 5, 6]);
-    let root = with(script);
+    assert_eq!(finding_lines(script, "input"), [2, 3, 4, 5, 6]);
+    let root = task_root_with(script);
     for (setting, count) in [("argument", 0), ("none", 0), ("both", 5), ("stdin", 5)] {
         let mut command = Command::new(coshell_path());
         command
             .args(["check", "function.handler", "--task-root"])
             .arg(root.path());
         command.env("COSHELL_EVENT", setting);
-        let said = Said::of(command);
-        let found = said.stdout.matches("reads standard input").count();
-        assert_eq!(found, count, "{setting}: {}", said.stdout);
+        let output = CommandOutput::of(command);
+        let found = output.stdout.matches("reads standard input").count();
+        assert_eq!(found, count, "{setting}: {}", output.stdout);
     }
 }
 
@@ -81,15 +85,15 @@ fn arguments_that_a_whole_script_does_not_get_are_found() {
     let root = TaskRoot::new();
     root.write("report.sh", "#!/bin/bash\necho \"$1\"\necho \"$2\"\n");
     let found = findings(&root, "report.sh");
-    assert_eq!(the(&found, "input", "uses $1")["line"], 2);
-    has_none(&findings(&root, "report.sh one two"), "input");
+    assert_eq!(single_finding(&found, "input", "uses $1")["line"], 2);
+    assert_no_finding(&findings(&root, "report.sh one two"), "input");
     for script in [
         "main() { echo \"$1\"; }\nmain \"$@\"\n",
         "cat \"${1:-/dev/stdin}\"\n",
         "set -- a\necho \"$1\"\n",
     ] {
         root.write("report.sh", format!("#!/bin/bash\n{script}"));
-        has_none(&findings(&root, "report.sh"), "input");
+        assert_no_finding(&findings(&root, "report.sh"), "input");
     }
 }
 
@@ -110,27 +114,30 @@ fn writes_that_fail_on_lambda_are_found() {
         echo a >&2 >\"$1\" >$(mktemp) > >(cat >&2)\n\
         cp out /tmp/a; touch /mnt/efs/a; tee -a /tmp/x <&0; cat <in.txt\n\
         [[ a > b ]] && ((1 > 0))\n}\n";
-    assert_eq!(lines(script, "write"), [2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
     assert_eq!(
-        lines("handler() { cd /tmp; echo a >out; }\n", "write"),
+        finding_lines(script, "write"),
+        [2, 3, 4, 5, 6, 7, 8, 9, 10, 11]
+    );
+    assert_eq!(
+        finding_lines("handler() { cd /tmp; echo a >out; }\n", "write"),
         [0; 0]
     );
     assert_eq!(
-        lines(
+        finding_lines(
             "export HOME=/tmp\nhandler() { echo a >$HOME/x; }\n",
             "write"
         ),
         [0; 0]
     );
     assert_eq!(
-        lines(
+        finding_lines(
             "handler() {\n  git config --file \"$HOME/x\"\n  ls ~\n}\n",
             "write"
         ),
         [2]
     );
     assert_eq!(
-        lines("handler() { ls \"${HOME:-/tmp}\" \"$HOMES\"; }\n", "write"),
+        finding_lines("handler() { ls \"${HOME:-/tmp}\" \"$HOMES\"; }\n", "write"),
         [0; 0]
     );
 }
@@ -151,17 +158,17 @@ fn commands_that_end_a_handler_under_errexit_are_found() {
         [[ $x ]] && grep a b >&2 || echo \"$n\"\n\
         ((n += 1, n > 0))\n\
         echo \"$n\"\n}\nhas() {\n  grep -q \"$1\" list\n}\n";
-    assert_eq!(lines(body, "errexit"), [3, 4, 5, 6, 7]);
-    assert_eq!(lines(&format!("set +e\n{body}"), "errexit"), [0; 0]);
-    // shellcheck, if it is there, has words of its own for this.
+    assert_eq!(finding_lines(body, "errexit"), [3, 4, 5, 6, 7]);
+    assert_eq!(finding_lines(&format!("set +e\n{body}"), "errexit"), [0; 0]);
+    // If shellcheck is installed, it reports this itself.
     let hides = findings(
-        &with("handler() {\n  local a=$(date)\n  echo \"$a\"\n}\n"),
+        &task_root_with("handler() {\n  local a=$(date)\n  echo \"$a\"\n}\n"),
         "function.handler",
     );
-    let alike = hides
+    let same = hides
         .iter()
         .filter(|one| one["check"] == "SC2155" || one["check"] == "errexit");
-    assert_eq!(alike.count(), 1, "{hides:#?}");
+    assert_eq!(same.count(), 1, "{hides:#?}");
     let root = TaskRoot::new();
     for (first, count) in [
         ("#!/bin/bash -eu", 1),
@@ -169,17 +176,17 @@ fn commands_that_end_a_handler_under_errexit_are_found() {
         ("#!/bin/bash", 0),
     ] {
         root.write("report.sh", format!("{first}\ngrep -q a b\n"));
-        let said = said(&root, "report.sh", &[]);
+        let output = run_check(&root, "report.sh", &[]);
         assert_eq!(
-            said.stdout.matches("without a match").count(),
+            output.stdout.matches("without a match").count(),
             count,
             "{first}"
         );
     }
 }
 
-/// `text` as editors save it: with a byte order mark, or in UTF-16 of either kind.
-fn damaged(text: &str) -> [(&'static str, Vec<u8>); 3] {
+/// `text` as some editors save it: with a byte order mark, or in UTF-16 of either byte order.
+fn with_other_encodings(text: &str) -> [(&'static str, Vec<u8>); 3] {
     let units = || text.encode_utf16();
     [
         (
@@ -203,9 +210,9 @@ fn damaged(text: &str) -> [(&'static str, Vec<u8>); 3] {
     ]
 }
 
-/// The command that is proposed is run, and then nothing is wrong any more.
+/// The command that the message suggests converts the file, and then the handler works.
 #[test]
-fn what_an_editor_did_to_a_file_is_found_by_init_and_check_and_can_be_mended() {
+fn a_wrong_encoding_is_found_by_init_and_check_with_a_command_that_repairs_it() {
     for (handler, file, text) in [
         (
             "function.handler",
@@ -224,52 +231,52 @@ fn what_an_editor_did_to_a_file_is_found_by_init_and_check_and_can_be_mended() {
             "#!/usr/bin/env python3\nimport sys\nprint('on ' + sys.stdin.read())\n",
         ),
     ] {
-        for (what, bytes) in damaged(text) {
+        for (what, bytes) in with_other_encodings(text) {
             println!("the case: {file}, {what}");
-            let plan = Sandbox::empty().executable(file, &bytes).handler(handler);
+            let builder = Sandbox::empty().executable(file, &bytes).handler(handler);
             fails(
-                plan,
+                builder,
                 "Runtime.HandlerFileEncoding",
                 &[file, what, "convert it with: "],
             );
             let root = TaskRoot::new();
             root.write_program(file, &bytes);
             let found = findings(&root, handler);
-            let finding = the(&found, "encoding", what);
+            let finding = single_finding(&found, "encoding", what);
             assert_eq!(finding["severity"], "error");
             assert_eq!(finding["errorType"], "Runtime.HandlerFileEncoding");
             let message = finding["message"].as_str().expect("a message");
             let (_, remedy) = message.split_once("convert it with: ").expect("a command");
             let mut bash = Command::new("bash");
             bash.args(["-ec", remedy]).env("LC_ALL", "C.UTF-8");
-            assert_eq!(Said::of(bash).status, 0, "{remedy}");
-            let mended = std::fs::read(root.path().join(file)).expect("the file");
-            assert_eq!(String::from_utf8_lossy(&mended), text);
+            assert_eq!(CommandOutput::of(bash).status, 0, "{remedy}");
+            let repaired = std::fs::read(root.path().join(file)).expect("the file");
+            assert_eq!(String::from_utf8_lossy(&repaired), text);
             let sandbox = Sandbox::empty()
-                .executable(file, &mended)
+                .executable(file, &repaired)
                 .handler(handler)
                 .start();
             assert_eq!(sandbox.respond("x"), b"on x");
         }
     }
-    // A file that is sourced, and a program beside it.
-    let root = with(". ./lib.sh\nhandler() { bin/tool \"$1\"; }\n");
+    // A file that is sourced, and a program.
+    let root = task_root_with(". ./lib.sh\nhandler() { bin/tool \"$1\"; }\n");
     root.write("lib.sh", b"\xef\xbb\xbfgreet() { :; }\n");
     root.write_program("bin/tool", b"\xef\xbb\xbf#!/bin/sh\n");
     let found = findings(&root, "function.handler");
-    the(
+    single_finding(
         &found,
         "encoding",
         "lib.sh: it begins with a byte order mark",
     );
-    the(
+    single_finding(
         &found,
         "encoding",
         "bin/tool: it begins with a byte order mark",
     );
 }
 
-/// An ELF header for a machine, as much of it as anybody looks at.
+/// The beginning of an ELF header for a machine.
 fn elf(machine: u8) -> Vec<u8> {
     let mut header = b"\x7fELF\x02\x01\x01".to_vec();
     header.resize(18, 0);
@@ -279,8 +286,8 @@ fn elf(machine: u8) -> Vec<u8> {
 }
 
 #[test]
-fn programs_that_nobody_names_are_looked_at_too() {
-    let root = with("handler() { \"$1\"; }\n");
+fn programs_that_the_handler_does_not_mention_are_checked_too() {
+    let root = task_root_with("handler() { \"$1\"; }\n");
     root.write_program("bin/fine", "#!/bin/sh\n");
     root.write_program("bin/crlf", "#!/bin/sh\r\necho\r\n");
     root.write_program("bin/old", "#!/usr/bin/python3.99\n");
@@ -297,21 +304,24 @@ fn programs_that_nobody_names_are_looked_at_too() {
     root.write_program("bin/other", elf(other));
     let found = findings(&root, "function.handler");
     assert_eq!(
-        the(&found, "line-ends", "first line of bin/crlf")["severity"],
+        single_finding(&found, "line-ends", "first line of bin/crlf")["severity"],
         "error"
     );
-    assert_eq!(the(&found, "command", "python3.99 is not known")["line"], 1);
-    the(&found, "command", "no-such-interpreter is not known");
-    the(
+    assert_eq!(
+        single_finding(&found, "command", "python3.99 is not known")["line"],
+        1
+    );
+    single_finding(&found, "command", "no-such-interpreter is not known");
+    single_finding(
         &found,
         "permissions",
         "bin/forgotten is a program in a folder bin",
     );
-    the(&found, "architecture", "bin/other is a program for ");
+    single_finding(&found, "architecture", "bin/other is a program for ");
     assert_eq!(found.len(), 5, "{found:#?}");
-    // Where there is a bootstrap, that decides.
+    // If the task root has a bootstrap, its architecture is the right one.
     root.write_program("bootstrap", elf(other));
-    the(
+    single_finding(
         &findings(&root, "function.handler"),
         "architecture",
         "bin/ours is a program for ",
@@ -319,7 +329,7 @@ fn programs_that_nobody_names_are_looked_at_too() {
 }
 
 #[test]
-fn programs_of_a_layer_are_looked_at() {
+fn programs_of_a_layer_are_checked() {
     let root = TaskRoot::new();
     root.write_program("layer/bin/aws", "#!/usr/bin/python3.99\n");
     root.write("layer/bin/hello", "#!/bin/sh\n");
@@ -335,57 +345,60 @@ fn programs_of_a_layer_are_looked_at() {
             "/usr/bin/bash-static",
         ]);
         command.args(more).current_dir(root.path());
-        Said::of(command)
+        CommandOutput::of(command)
     };
-    let said = layer(&[]);
-    assert_eq!(said.status, 0, "{said:?}");
+    let output = layer(&[]);
+    assert_eq!(output.status, 0, "{output:?}");
     assert!(
-        said.stderr
+        output
+            .stderr
             .contains("python3.99 is not known to be in the image"),
-        "{said:?}"
+        "{output:?}"
     );
     assert!(
-        said.stderr
+        output
+            .stderr
             .contains("bin/hello is a program in a folder bin, and cannot be run"),
-        "{said:?}"
+        "{output:?}"
     );
     root.write_program("layer/bin/bom", b"\xef\xbb\xbf#!/bin/sh\n");
     std::fs::remove_file(root.path().join("layer.zip")).expect("a layer");
-    let said = layer(&[]);
-    assert_eq!(said.status, 1, "{said:?}");
+    let output = layer(&[]);
+    assert_eq!(output.status, 1, "{output:?}");
     assert!(
-        said.stderr
+        output
+            .stderr
             .contains("bin/bom: it begins with a byte order mark"),
-        "{said:?}"
+        "{output:?}"
     );
     assert!(!root.path().join("layer.zip").exists());
 }
 
 #[test]
-fn what_was_not_looked_at_is_said() {
-    let root = with("handler() { :; }\n. \"$where/lib.sh\"\neval \"$1\"\n. ./here.sh\n");
+fn the_report_lists_what_was_not_checked() {
+    let root = task_root_with("handler() { :; }\n. \"$where/lib.sh\"\neval \"$1\"\n. ./here.sh\n");
     root.write("here.sh", "here() { :; }\n");
-    let said = said(&root, "function.handler", &[]);
+    let output = run_check(&root, "function.handler", &[]);
     for line in [
         "not checked: function.sh:2: the file that is sourced as $where/lib.sh\n",
         "not checked: function.sh:3: what eval runs\n",
     ] {
-        assert!(said.stdout.contains(line), "{}", said.stdout);
+        assert!(output.stdout.contains(line), "{}", output.stdout);
     }
     assert_eq!(
-        said.stdout.matches("not checked").count(),
+        output.stdout.matches("not checked").count(),
         2,
         "{}",
-        said.stdout
+        output.stdout
     );
-    let document = crate::check::json_of(root.path(), "function.handler");
+    let document = crate::check::check_json(root.path(), "function.handler");
     assert_eq!(
         document["notLookedAt"].as_array().map(Vec::len),
         Some(2),
         "{document}"
     );
-    // Without shellcheck, which is along PATH otherwise.
-    let root = with("handler() {\n  printf '%s' \"$1\"\n}\n");
+    // With a PATH that has no shellcheck.
+    let root = task_root_with("handler() {\n  printf '%s' \"$1\"\n}\n");
     let mut command = Command::new(coshell_path());
     command
         .args(["check", "function.handler", "--task-root"])
@@ -393,13 +406,13 @@ fn what_was_not_looked_at_is_said() {
     command
         .env("PATH", root.path())
         .env("COSHELL_BASH", "/bin/bash");
-    let said = Said::of(command);
+    let output = CommandOutput::of(command);
     let expected = "function.handler: function handler in function.sh: nothing found (without shellcheck, which is not installed)\n";
-    assert_eq!(said.stdout, expected);
+    assert_eq!(output.stdout, expected);
 }
 
 #[test]
-fn names_reach_no_terminal_as_orders() {
+fn file_names_never_reach_the_terminal_as_escape_sequences() {
     let name = "a\u{1b}[31mred\u{9b}31m";
     let root = TaskRoot::new();
     root.write(
@@ -407,13 +420,13 @@ fn names_reach_no_terminal_as_orders() {
         "handler() { missing-command; }\n. ./none.sh\n",
     );
     root.write_program(&format!("bin/{name}"), "#!/no/such\u{1b}[31m\n");
-    let coshell = |words: &[&str]| {
+    let coshell = |args: &[&str]| {
         let mut command = Command::new(coshell_path());
-        command.args(words).current_dir(root.path());
-        Said::of(command)
+        command.args(args).current_dir(root.path());
+        CommandOutput::of(command)
     };
     let handler = format!("{name}.handler");
-    for words in [
+    for args in [
         &["check", &handler][..],
         &["check", &format!("{name}.missing")],
         &["check", "x", "--task-root", name],
@@ -440,12 +453,12 @@ fn names_reach_no_terminal_as_orders() {
         ],
         &["invoke", "x", "--event-file", name],
     ] {
-        let said = coshell(words);
-        let text = format!("{}{}", said.stdout, said.stderr);
-        assert!(text.contains("red"), "{words:?}: {text:?}");
-        let orders = text
+        let output = coshell(args);
+        let text = format!("{}{}", output.stdout, output.stderr);
+        assert!(text.contains("red"), "{args:?}: {text:?}");
+        let control = text
             .chars()
             .filter(|letter| letter.is_control() && *letter != '\n');
-        assert_eq!(orders.count(), 0, "{words:?}: {text:?}");
+        assert_eq!(control.count(), 0, "{args:?}: {text:?}");
     }
 }

@@ -3,60 +3,43 @@
 use std::io;
 use std::process::Command;
 
-use support::coshell_path;
-use support::{LIMIT, Process};
-
-/// What a program did: its status, its standard output and error.
-#[derive(Debug)]
-struct Run {
-    status: i32,
-    stdout: String,
-    stderr: String,
-}
+use support::{CommandOutput, coshell_path};
 
 #[track_caller]
-fn run(command: Command) -> Run {
-    let process = Process::start(command);
-    let status = process.wait_exit(LIMIT).code();
-    process.final_log();
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    Run {
-        status: status.expect("an exit status"),
-        stdout: text(process.stdout()),
-        stderr: text(process.stderr()),
-    }
-}
-
-#[track_caller]
-fn coshell(arguments: &[&str]) -> Run {
+fn coshell(arguments: &[&str]) -> CommandOutput {
     let mut command = Command::new(coshell_path());
     command.args(arguments);
-    run(command)
+    CommandOutput::of(command)
 }
 
-/// Standard output of a program that succeeds and says nothing else.
+/// Standard output of a command that must succeed and write nothing to standard error.
 #[track_caller]
-fn printed(run: Run) -> String {
-    assert_eq!((run.status, run.stderr.as_str()), (0, ""), "{}", run.stdout);
-    run.stdout
+fn expect_stdout(output: CommandOutput) -> String {
+    assert_eq!(
+        (output.status, output.stderr.as_str()),
+        (0, ""),
+        "{}",
+        output.stdout
+    );
+    output.stdout
 }
 
-/// What bash prints for `script`, in which `$1` is coshell.
+/// Runs `script` in bash, with the path of coshell as `$1`. Returns its standard output.
 #[track_caller]
 fn bash(script: &str) -> String {
     let mut command = Command::new("bash");
     command.args(["-o", "pipefail", "-c", script, "bash", coshell_path()]);
-    printed(run(command))
+    expect_stdout(CommandOutput::of(command))
 }
 
-/// The subcommands that `coshell --help` lists; clap's own `help` is not ours to describe.
+/// The subcommands that `coshell --help` lists, except clap's own `help`.
 fn subcommands() -> Vec<String> {
-    let help = printed(coshell(&["--help"]));
+    let help = expect_stdout(coshell(&["--help"]));
     let (_, list) = help.split_once("\nCommands:\n").expect("a list");
     let lines = list.lines().take_while(|line| !line.is_empty());
-    let words = lines.filter_map(|line| line.split_whitespace().next());
-    let names: Vec<_> = words
-        .filter(|word| *word != "help")
+    let names = lines.filter_map(|line| line.split_whitespace().next());
+    let names: Vec<_> = names
+        .filter(|name| *name != "help")
         .map(ToOwned::to_owned)
         .collect();
     for name in ["completions", "invoke", "man"] {
@@ -70,15 +53,15 @@ fn bash_completes_subcommands_options_and_names() {
     let script = r#"
         source <("$1" completions bash)
         complete -p coshell
-        answers() { # <words>...
+        complete_words() { # <words>...
           COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=()
           _coshell coshell "${@: -1}" "${@: -2:1}"
           echo "${COMPREPLY[*]}"
         }
-        answers coshell inv
-        answers coshell invoke --task
-        answers coshell completions fi
-        answers coshell man inv
+        complete_words coshell inv
+        complete_words coshell invoke --task
+        complete_words coshell completions fi
+        complete_words coshell man inv
     "#;
     let printed = bash(script);
     let lines: Vec<_> = printed.lines().collect();
@@ -87,17 +70,17 @@ fn bash_completes_subcommands_options_and_names() {
 }
 
 #[test]
-fn every_shell_has_a_script_with_every_subcommand() {
+fn the_completions_of_every_shell_have_every_subcommand() {
     let names = subcommands();
-    for (shell, words) in [
+    for (shell, start) in [
         ("bash", "complete -F _coshell"),
         ("elvish", "set edit:completion:arg-completer[coshell]"),
         ("fish", "complete -c coshell"),
         ("powershell", "Register-ArgumentCompleter"),
         ("zsh", "#compdef coshell"),
     ] {
-        let script = printed(coshell(&["completions", shell]));
-        assert!(script.contains(words), "{shell}:\n{script}");
+        let script = expect_stdout(coshell(&["completions", shell]));
+        assert!(script.contains(start), "{shell}:\n{script}");
         for name in &names {
             assert!(script.contains(name), "{shell}, {name}:\n{script}");
         }
@@ -105,7 +88,7 @@ fn every_shell_has_a_script_with_every_subcommand() {
 }
 
 #[test]
-fn manual_pages_are_without_fault_and_whole() {
+fn manual_pages_are_complete_and_groff_has_no_warnings() {
     let pages = subcommands().into_iter().map(Some).chain([None]);
     for name in pages {
         let argument = name.as_deref().unwrap_or_default();
@@ -120,19 +103,19 @@ fn manual_pages_are_without_fault_and_whole() {
         );
         assert!(page.starts_with(&head), "{page}");
 
-        // groff tells its warnings on standard error, which has to be empty. -c: no colours.
+        // groff writes its warnings to standard error, which must be empty. -c: no colours.
         let text = bash(&format!(
             "\"$1\" man {argument} | groff -ww -man -Tutf8 -P-cbou"
         ));
         for heading in ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXAMPLES"] {
             assert!(text.lines().any(|line| line == heading), "{title}:\n{text}");
         }
-        // An example keeps its line.
+        // An example stays on one line.
         let help = match &name {
             Some(name) => coshell(&[name, "--help"]),
             None => coshell(&["--help"]),
         };
-        let help = printed(help);
+        let help = expect_stdout(help);
         let (_, examples) = help.split_once("\nExamples:\n").expect("examples");
         let first = examples.lines().next().expect("an example").trim();
         assert!(
@@ -143,12 +126,12 @@ fn manual_pages_are_without_fault_and_whole() {
 }
 
 #[test]
-fn help_of_every_subcommand_has_examples_and_is_not_wide() {
+fn the_help_of_every_subcommand_has_examples_and_short_lines() {
     for name in subcommands() {
         for option in ["-h", "--help"] {
             let mut command = Command::new(coshell_path());
             command.args([&name, option]).env("COLUMNS", "300");
-            let help = printed(run(command));
+            let help = expect_stdout(CommandOutput::of(command));
             assert!(help.contains("\nExamples:\n  "), "{name}:\n{help}");
             for line in help.lines() {
                 assert!(line.chars().count() <= 100, "{name}: {line}");
@@ -158,21 +141,25 @@ fn help_of_every_subcommand_has_examples_and_is_not_wide() {
 }
 
 #[test]
-fn name_that_is_almost_right_is_answered_with_a_suggestion() {
+fn a_misspelled_name_gets_a_suggestion() {
     for (arguments, suggestion) in [
         (&["invok"][..], "a similar subcommand exists: 'invoke'"),
         (&["man", "invok"], "a similar value exists: 'invoke'"),
         (&["completions", "bas"], "a similar value exists: 'bash'"),
     ] {
-        let run = coshell(arguments);
-        assert_eq!((run.status, run.stdout.as_str()), (2, ""), "{arguments:?}");
-        assert!(run.stderr.starts_with("error: "), "{run:?}");
-        assert!(run.stderr.contains(suggestion), "{run:?}");
+        let output = coshell(arguments);
+        assert_eq!(
+            (output.status, output.stdout.as_str()),
+            (2, ""),
+            "{arguments:?}"
+        );
+        assert!(output.stderr.starts_with("error: "), "{output:?}");
+        assert!(output.stderr.contains(suggestion), "{output:?}");
     }
 }
 
 #[test]
-fn reader_that_has_seen_enough_is_no_failure() {
+fn a_reader_that_closes_the_pipe_early_is_no_failure() {
     for arguments in [&["man"][..], &["man", "invoke"], &["completions", "zsh"]] {
         let (reader, writer) = io::pipe().expect("a pipe");
         drop(reader);
@@ -185,13 +172,13 @@ fn reader_that_has_seen_enough_is_no_failure() {
 }
 
 #[test]
-fn output_that_cannot_be_written_is_told() {
+fn output_that_cannot_be_written_is_an_error() {
     let mut command = Command::new("bash");
     command.args(["-c", "\"$1\" man >/dev/full", "bash", coshell_path()]);
-    let run = run(command);
-    assert_eq!(run.status, 2, "{run:?}");
+    let output = CommandOutput::of(command);
+    assert_eq!(output.status, 2, "{output:?}");
     assert_eq!(
-        run.stderr,
+        output.stderr,
         "coshell: cannot write to standard output: No space left on device (os error 28)\n"
     );
 }

@@ -1,14 +1,14 @@
-//! Whatever a handler does to the shell: its own invocation gets the right answer, and the next one is unharmed.
+//! A handler may do anything to its shell. Its own invocation still gets the right answer, and the next one is unharmed.
 //!
-//! A [`Case`] is a handler with a body that misbehaves. It is probed before and after: a probe shows all of the shell that a
-//! handler can change, what it gets, and its response in exact bytes. Here is what lives on; the other files named
-//! `containment_` have the cases.
+//! A [`Case`] is a handler that misbehaves. Before and after, a probe prints all shell state that a handler can change, and
+//! everything that a handler gets. The two must be equal, byte for byte. The files named `containment_` have the cases;
+//! this one has the tests for what lives on from one invocation to the next.
 
 use serde_json::Value;
 
 use support::{Event, LIMIT, Sandbox, wait_until};
 
-/// Shows, under the request id `probe-<n>`, what a handler gets and can change; forks only for the event.
+/// Prints what a handler gets and can change. The request id is `probe-<n>`.
 const PROBE: &str = r#"
 probe() {
   builtin local probe_fd probe_fds='' probe_stdin
@@ -36,10 +36,10 @@ pub(crate) struct Case {
     top_level: String,
     body: String,
     environment: Vec<(String, String)>,
-    may_log: bool,
+    may_log_later: bool,
 }
 
-/// What a [`Case`] is for once it was answered and the next invocations were found unharmed.
+/// The sandbox of a [`Case`] that was answered, and whose next invocations were unharmed.
 pub(crate) struct Aftermath {
     pub sandbox: Sandbox,
     /// The error document; null after a response.
@@ -48,61 +48,61 @@ pub(crate) struct Aftermath {
 }
 
 impl Case {
-    /// `body` is the handler's, after which the variable `kept` is set.
+    /// A handler that sets the variable `kept` and then runs `body`.
     pub(crate) fn of(body: &str) -> Self {
         Self {
             top_level: String::new(),
             body: body.to_owned(),
             environment: Vec::new(),
-            may_log: false,
+            may_log_later: false,
         }
     }
 
-    /// What stands before the handler in its file.
-    pub(crate) fn with(mut self, top_level: &str) -> Self {
+    /// Puts code before the handler in its file.
+    pub(crate) fn with_top_level(mut self, top_level: &str) -> Self {
         self.top_level = format!("{top_level}\n");
         self
     }
 
-    /// What `set` is given, in the place of `-euo pipefail`.
+    /// Sets these shell options instead of `-euo pipefail`.
     pub(crate) fn options(mut self, options: &str) -> Self {
         self.environment
             .push(("COSHELL_SHELL_OPTIONS".to_owned(), options.to_owned()));
         self
     }
 
-    /// What it leaves running may log while the healthy invocations run, and bash may complain of what it is made to read.
+    /// Allows log lines while the healthy invocations run, from leftover processes or from bash itself.
     pub(crate) fn logs_later(mut self) -> Self {
-        self.may_log = true;
+        self.may_log_later = true;
         self
     }
 
-    /// In the isolation that holds by default, or in another one.
+    /// Starts with the default isolation, or with another one.
     fn start(&self, isolation: Option<&str>) -> Sandbox {
         let script = format!(
             "{PROBE}{}handler() {{\n  case $1 in\n    probe-*) probe \"$@\"; builtin return ;;\n    kept) builtin printf %s \"${{kept-}}\"; builtin return ;;\n  esac\n  kept=yes\n{}\n}}\n",
             self.top_level, self.body
         );
-        let plan = Sandbox::of(&script).file("lib.sh", "lib_exits() {\n  exit \"$@\"\n}\n");
+        let builder = Sandbox::of(&script).file("lib.sh", "lib_exits() {\n  exit \"$@\"\n}\n");
         let environment = self.environment.iter();
-        let plan = environment.fold(plan, |plan, (name, value)| plan.env(name, value));
+        let builder = environment.fold(builder, |builder, (name, value)| builder.env(name, value));
         match isolation {
-            Some(isolation) => plan.env("COSHELL_ISOLATION", isolation).start(),
-            None => plan.start(),
+            Some(isolation) => builder.env("COSHELL_ISOLATION", isolation).start(),
+            None => builder.start(),
         }
     }
 
-    /// The bad invocation succeeds with this response.
+    /// The misbehaving invocation must succeed with this response.
     #[track_caller]
     pub(crate) fn responds(self, response: &str) -> Aftermath {
         self.run(|sandbox| {
-            let got = sandbox.respond("bad");
-            assert_eq!(String::from_utf8_lossy(&got), response);
+            let actual = sandbox.respond("bad");
+            assert_eq!(String::from_utf8_lossy(&actual), response);
             Value::Null
         })
     }
 
-    /// The bad invocation fails with this errorType, and a message that has all these parts.
+    /// The misbehaving invocation must fail with this errorType, and with a message that contains all of `parts`.
     #[track_caller]
     pub(crate) fn fails(self, error_type: &str, parts: &[&str]) -> Aftermath {
         self.run(|sandbox| {
@@ -116,7 +116,8 @@ impl Case {
         })
     }
 
-    /// With the isolation that holds by default, and then without one: there it shows whether the shell lives on.
+    /// Runs the case with the default isolation, and then without isolation, where variables show whether the shell lives
+    /// on.
     #[track_caller]
     pub(crate) fn run(self, misbehave: impl Fn(&Sandbox) -> Value) -> Aftermath {
         let aftermath = self.run_isolated(None, &misbehave);
@@ -130,7 +131,7 @@ impl Case {
         isolation: Option<&str>,
         misbehave: &impl Fn(&Sandbox) -> Value,
     ) -> Aftermath {
-        println!("the case: {}, {isolation:?}", self.body);
+        println!("case: {}, {isolation:?}", self.body);
         let sandbox = self.start(isolation);
         let before = probe(&sandbox, 1);
         let shell_pid_before = sandbox.bootstrap.shell_pid();
@@ -151,8 +152,8 @@ impl Case {
             log.starts_with("begin probe-1\nend probe-1\n"),
             "a healthy invocation logs nothing: {log}"
         );
-        // What we log ourselves names nothing of ours, unless the handler has meddled with that.
-        let meddles = [
+        // The log must not show internals of coshell, unless the handler meddles with them.
+        let meddling = [
             "set -x",
             "__driver_",
             "for fd in",
@@ -161,15 +162,18 @@ impl Case {
             "readonly",
             "builtin",
         ];
-        let is_ours = |text: &&str| log.contains(text) && !self.body.contains(text);
-        let ours = ["__driver_", "`builtin", "/dev/fd/"]
+        let is_shown = |text: &&str| log.contains(text) && !self.body.contains(text);
+        let internal = ["__driver_", "`builtin", "/dev/fd/"]
             .into_iter()
-            .find(is_ours);
-        let may_log = self.may_log || meddles.iter().any(|text| self.body.contains(text));
-        assert!(may_log || ours.is_none(), "{ours:?} in the log: {log}");
+            .find(is_shown);
+        let is_allowed = self.may_log_later || meddling.iter().any(|text| self.body.contains(text));
+        assert!(
+            is_allowed || internal.is_none(),
+            "{internal:?} in the log: {log}"
+        );
         let after = "begin probe-2\nend probe-2\nbegin probe-3\nend probe-3\n";
         assert!(
-            self.may_log || log.contains(after),
+            self.may_log_later || log.contains(after),
             "a healthy invocation logs nothing: {log}"
         );
         Aftermath {
@@ -184,16 +188,16 @@ impl Case {
 fn probe(sandbox: &Sandbox, number: usize) -> String {
     let name = format!("probe-{number}");
     let response = sandbox.respond_to(Event::new(&name, &name));
-    let text = String::from_utf8(response).expect("a probe is text");
+    let text = String::from_utf8(response).expect("a probe is UTF-8");
     assert!(
         text.ends_with(&format!("end of {name}")),
-        "a whole probe, without newlines at its end: {text}"
+        "the probe was cut off, or ends in newlines: {text}"
     );
     text
 }
 
 impl Aftermath {
-    /// The shell is the one of before, and has the handler's variables.
+    /// Asserts that the shell is still the same, with the handler's variables.
     #[track_caller]
     pub(crate) fn lives_on(self) -> Self {
         assert_eq!(
@@ -206,7 +210,7 @@ impl Aftermath {
         self
     }
 
-    /// The shell is another one, for which the file was sourced anew.
+    /// Asserts that the shell was replaced by a new one, which sourced the file again.
     #[track_caller]
     pub(crate) fn replaces_the_shell(self) -> Self {
         assert_ne!(self.sandbox.bootstrap.shell_pid(), self.shell_pid_before);
@@ -228,6 +232,7 @@ impl Aftermath {
     }
 }
 
+/// Runs an invocation that must fail, with a message that contains all of `parts`. Returns the error document.
 #[track_caller]
 pub(crate) fn fails_with(sandbox: &Sandbox, parts: &[&str]) -> Value {
     let document = sandbox.fail("bad");
@@ -239,28 +244,26 @@ pub(crate) fn fails_with(sandbox: &Sandbox, parts: &[&str]) -> Value {
 }
 
 #[test]
-fn a_shell_is_fresh_before_the_next_invocation_is_asked_for() {
+fn a_new_shell_is_ready_before_the_next_invocation_is_requested() {
     let sandbox = Sandbox::of(
         "printf 'sourced %s\\n' $$ >>\"$LAMBDA_TASK_ROOT/sourced\"\nhandler() { case $1 in die) kill -9 $$ ;; *) printf %s $$ ;; esac; }",
     )
     .file("sourced", "")
     .start();
     let first = sandbox.respond("pid");
-    let asked = sandbox.api.next_count();
+    let next_count = sandbox.api.next_count();
     let answer = sandbox.invoke(Event::new("dies", "die"));
     assert!(answer.is_error());
-    wait_until(|| sandbox.api.next_count() > asked, LIMIT);
+    wait_until(|| sandbox.api.next_count() > next_count, LIMIT);
     sandbox.api.wait_parked();
-    // Sourced by the time of the next `next`, and the answer came before that `next`.
+    // The file was sourced again before the next `GET next`, and the answer was posted before that.
     assert_eq!(sandbox.task_root.read("sourced").lines().count(), 2);
     let calls = sandbox.api.calls();
-    let answered = calls
+    let answer = calls
         .iter()
         .position(|call| call.request_id() == Some("dies"));
-    assert!(
-        calls[answered.expect("an answer") + 1].is_next()
-            && calls.len() == answered.expect("an answer") + 2
-    );
+    let answer = answer.expect("an answer");
+    assert!(calls[answer + 1].is_next() && calls.len() == answer + 2);
     let second = sandbox.respond("pid");
     assert_ne!(first, second);
     assert_eq!(
@@ -273,7 +276,6 @@ fn a_shell_is_fresh_before_the_next_invocation_is_asked_for() {
     );
 }
 
-/// The answer must not wait for the fresh shell: the host answers first.
 #[test]
 fn the_answer_is_posted_before_the_file_is_sourced_again() {
     let sandbox = Sandbox::of(
@@ -283,10 +285,10 @@ fn the_answer_is_posted_before_the_file_is_sourced_again() {
     sandbox.task_root.fifo("gate");
     assert_eq!(sandbox.respond("x"), b"on");
     sandbox.api.wait_parked();
-    let asked = sandbox.api.next_count();
-    // While sourcing waits at the gate, the answer is here and no next invocation is asked for.
+    let next_count = sandbox.api.next_count();
+    // While sourcing waits at the gate, the answer has been posted and no next invocation is requested.
     assert_eq!(sandbox.fail("die")["errorType"], "Function.ShellKilled");
-    assert_eq!(sandbox.api.next_count(), asked);
+    assert_eq!(sandbox.api.next_count(), next_count);
     sandbox.task_root.release("gate");
     assert_eq!(sandbox.respond("x"), b"on");
 }

@@ -1,13 +1,12 @@
-//! What a handler does to descriptors: closes ours, leads its own elsewhere, leaves some open.
-//!
-//! Each case is probed before and after, see `containment.rs`.
+//! Handlers that close coshell's descriptors, redirect their own, or leave some open. Each case is probed before and after;
+//! see `containment.rs`.
 
 use serde_json::Value;
 
 use crate::containment::{Case, fails_with};
 
 #[test]
-fn closing_every_descriptor_answers_and_costs_at_most_the_shell() {
+fn a_handler_that_closes_every_descriptor_is_answered_and_costs_at_most_the_shell() {
     let close = "printf 'a response'\nfor fd in /proc/$$/fd/*; do fd=${fd##*/}; eval \"exec $fd>&-\"; done 2>/dev/null";
     Case::of(close).responds("a response").replaces_the_shell();
     Case::of(&format!("{close}\nfalse"))
@@ -25,7 +24,7 @@ fn closing_every_descriptor_answers_and_costs_at_most_the_shell() {
 }
 
 #[test]
-fn each_descriptor_of_ours_may_be_closed_or_lead_elsewhere() {
+fn a_handler_may_close_or_redirect_each_descriptor_of_coshell() {
     for fd in 60..65 {
         Case::of(&format!("printf on; exec {fd}>&-")).responds("on");
         Case::of(&format!("printf on; exec {fd}</dev/null")).responds("on");
@@ -35,7 +34,7 @@ fn each_descriptor_of_ours_may_be_closed_or_lead_elsewhere() {
 }
 
 #[test]
-fn standard_descriptors_that_are_led_elsewhere_come_back() {
+fn redirected_standard_descriptors_are_restored() {
     Case::of("printf before; exec 1>&-")
         .responds("before")
         .lives_on();
@@ -89,7 +88,7 @@ fn descriptors_that_the_handler_opens_are_closed() {
 }
 
 #[test]
-fn what_reads_little_or_much_of_the_event_harms_nothing() {
+fn a_handler_may_read_any_part_of_the_event() {
     Case::of("read -r -n 1 x; printf '%s' \"$x\"")
         .responds("b")
         .lives_on();

@@ -1,13 +1,12 @@
-//! What ends a handler: `return`, `exit`, `set -e`, unset variables, `exec`, signals, and errors of bash itself.
-//!
-//! Each case is probed before and after, see `containment.rs`.
+//! Everything that can end a handler: `return`, `exit`, `set -e`, unset variables, `exec`, signals, and errors of bash
+//! itself. Each case is probed before and after; see `containment.rs`.
 
 use serde_json::Value;
 
 use crate::containment::{Case, fails_with};
 
 #[test]
-fn return_with_a_status_fails_the_invocation_alone() {
+fn return_with_a_status_fails_only_the_invocation() {
     let case = Case::of("printf out; return 7");
     case.fails("Function.HandlerFailed", &["handler", "status 7"])
         .lives_on();
@@ -27,14 +26,14 @@ fn return_without_failure_is_a_response() {
 }
 
 #[test]
-fn status_of_the_last_command_is_the_handlers_without_errexit() {
+fn without_errexit_the_last_command_gives_the_status_of_the_handler() {
     let case = Case::of("false\n printf out\n (exit 5)").options("");
     case.fails("Function.HandlerFailed", &["status 5"])
         .lives_on();
 }
 
 #[test]
-fn exit_in_the_handler_fails_the_invocation_alone() {
+fn exit_in_the_handler_fails_only_the_invocation() {
     let exited = "Function.HandlerExited";
     Case::of("exit 3; printf never")
         .fails(exited, &["status 3", "handler"])
@@ -58,7 +57,7 @@ fn exit_in_the_handler_fails_the_invocation_alone() {
 }
 
 #[test]
-fn exit_0_is_success_with_what_was_printed() {
+fn exit_0_is_success_with_the_output_so_far() {
     Case::of("printf 'so far'; exit 0; printf never")
         .responds("so far")
         .lives_on();
@@ -68,7 +67,7 @@ fn exit_0_is_success_with_what_was_printed() {
 }
 
 #[test]
-fn exit_without_argument_has_the_status_of_the_last_command() {
+fn exit_without_an_argument_has_the_status_of_the_last_command() {
     Case::of("false || exit")
         .fails("Function.HandlerExited", &["status 1"])
         .lives_on();
@@ -78,7 +77,7 @@ fn exit_without_argument_has_the_status_of_the_last_command() {
 }
 
 #[test]
-fn exit_with_no_number_is_a_failure_as_bash_has_it() {
+fn exit_with_an_argument_that_is_no_number_fails_as_in_bash() {
     let case = Case::of("exit abc; printf never");
     case.run(|sandbox| {
         let document = sandbox.fail("bad");
@@ -101,9 +100,10 @@ fn exit_with_no_number_is_a_failure_as_bash_has_it() {
 }
 
 #[test]
-fn exit_deep_in_functions_ends_the_handler_alone() {
-    let case = Case::of("one; printf never")
-        .with("one() { two; printf never; }\ntwo() { three; printf never; }\nthree() { exit 4; }");
+fn exit_deep_in_functions_ends_only_the_handler() {
+    let case = Case::of("one; printf never").with_top_level(
+        "one() { two; printf never; }\ntwo() { three; printf never; }\nthree() { exit 4; }",
+    );
     let aftermath = case
         .fails("Function.HandlerExited", &["status 4"])
         .lives_on();
@@ -117,13 +117,15 @@ fn exit_deep_in_functions_ends_the_handler_alone() {
         "{frames}"
     );
     Case::of("dive 200")
-        .with("dive() { if (($1 == 0)); then exit 6; fi; dive $(($1 - 1)); printf never; }")
+        .with_top_level(
+            "dive() { if (($1 == 0)); then exit 6; fi; dive $(($1 - 1)); printf never; }",
+        )
         .fails("Function.HandlerExited", &["status 6"])
         .lives_on();
 }
 
 #[test]
-fn exit_in_loops_and_conditions_ends_the_handler_alone() {
+fn exit_in_loops_and_conditions_ends_only_the_handler() {
     for body in [
         "for i in 1 2 3; do while true; do until false; do exit 3; done; done; done; printf never",
         "if exit 3; then printf never; fi; printf never",
@@ -145,8 +147,9 @@ fn exit_in_loops_and_conditions_ends_the_handler_alone() {
 }
 
 #[test]
-fn exit_in_a_sourced_file_ends_the_handler_alone() {
-    let case = Case::of("lib_exits 5; printf never").with("source \"$LAMBDA_TASK_ROOT/lib.sh\"");
+fn exit_in_a_sourced_file_ends_only_the_handler() {
+    let case =
+        Case::of("lib_exits 5; printf never").with_top_level("source \"$LAMBDA_TASK_ROOT/lib.sh\"");
     let aftermath = case
         .fails("Function.HandlerExited", &["status 5"])
         .lives_on();
@@ -163,7 +166,7 @@ fn exit_in_a_sourced_file_ends_the_handler_alone() {
 }
 
 #[test]
-fn exit_in_a_subshell_ends_the_subshell_alone() {
+fn exit_in_a_subshell_ends_only_the_subshell() {
     Case::of("printf a; (exit 3) || printf ' subshell %s' $?")
         .responds("a subshell 3")
         .lives_on();
@@ -191,7 +194,7 @@ fn exit_in_a_subshell_ends_the_subshell_alone() {
 }
 
 #[test]
-fn a_command_that_fails_under_errexit_is_named() {
+fn the_error_names_the_command_that_failed_under_errexit() {
     let failed = "Function.CommandFailed";
     Case::of("printf a; false; printf never")
         .fails(failed, &["false", "status 1", "handler"])
@@ -236,9 +239,9 @@ fn a_command_that_fails_under_errexit_is_named() {
 }
 
 #[test]
-fn errexit_deep_in_functions_ends_the_handler_alone() {
+fn errexit_deep_in_functions_ends_only_the_handler() {
     let aftermath = Case::of("one\nprintf never")
-        .with("one() { for i in 1; do two; done; printf never; }\ntwo() {\n  local x=1\n  grep -q needle /dev/null\n  printf never\n}")
+        .with_top_level("one() { for i in 1; do two; done; printf never; }\ntwo() {\n  local x=1\n  grep -q needle /dev/null\n  printf never\n}")
         .fails("Function.CommandFailed", &["grep -q needle /dev/null", "status 1", "two"])
         .lives_on();
     let frames = aftermath.document["stackTrace"].to_string();
@@ -249,7 +252,7 @@ fn errexit_deep_in_functions_ends_the_handler_alone() {
 }
 
 #[test]
-fn errexit_is_off_where_a_status_is_asked_for() {
+fn errexit_is_off_where_bash_tests_a_status() {
     Case::of("if false; then :; fi; false || true; ! true; while false; do :; done; printf on")
         .responds("on")
         .lives_on();
@@ -259,7 +262,7 @@ fn errexit_is_off_where_a_status_is_asked_for() {
 }
 
 #[test]
-fn errexit_that_the_handler_sets_or_clears_is_its_own() {
+fn a_handler_may_set_and_clear_errexit() {
     Case::of("set +e; false; printf on")
         .responds("on")
         .lives_on();
@@ -290,7 +293,7 @@ fn errexit_that_the_handler_sets_or_clears_is_its_own() {
 }
 
 #[test]
-fn unset_variables_are_told_with_their_name() {
+fn the_error_names_an_unset_variable() {
     Case::of("printf a; printf '%s' \"$never_set\"; printf never").run(|sandbox| {
         fails_with(
             sandbox,
@@ -298,7 +301,7 @@ fn unset_variables_are_told_with_their_name() {
         )
     });
     Case::of("deep")
-        .with("deep() {\n  local x=$never_set\n}")
+        .with_top_level("deep() {\n  local x=$never_set\n}")
         .run(|sandbox| fails_with(sandbox, &["never_set"]));
     Case::of(": \"${never_set:?is needed}\"; printf never")
         .run(|sandbox| fails_with(sandbox, &["never_set", "is needed"]));
@@ -308,7 +311,7 @@ fn unset_variables_are_told_with_their_name() {
 }
 
 #[test]
-fn exec_makes_the_commands_output_and_status_the_answer() {
+fn after_exec_the_output_and_status_of_the_command_are_the_answer() {
     Case::of("printf 'before '; exec printf '%s\\n\\n' \"got $1\"")
         .responds("before got bad")
         .replaces_the_shell();
@@ -325,7 +328,7 @@ fn exec_makes_the_commands_output_and_status_the_answer() {
 }
 
 #[test]
-fn exec_of_a_missing_command_is_told() {
+fn exec_of_a_missing_command_is_an_error() {
     Case::of("exec no-such-command-here; printf never")
         .fails(
             "Function.ShellExited",
@@ -338,7 +341,7 @@ fn exec_of_a_missing_command_is_told() {
 }
 
 #[test]
-fn a_shell_that_is_killed_is_told_with_its_signal() {
+fn the_error_names_the_signal_that_killed_the_shell() {
     let killed = "Function.ShellKilled";
     Case::of("printf a; kill -9 $$; printf never")
         .fails(killed, &["SIGKILL", "handler"])
@@ -361,27 +364,27 @@ fn a_shell_that_is_killed_is_told_with_its_signal() {
 }
 
 #[test]
-fn endless_recursion_kills_the_shell_alone() {
-    // With a small stack, since bash takes long for a deep one.
+fn endless_recursion_kills_only_the_shell() {
+    // The stack is small because bash takes long to fill a large one.
     Case::of("ulimit -s 512; forever")
-        .with("forever() { forever; }")
+        .with_top_level("forever() { forever; }")
         .fails("Function.ShellKilled", &["SIGSEGV"])
         .replaces_the_shell();
     Case::of("FUNCNEST=100; forever")
-        .with("forever() { forever; }")
+        .with_top_level("forever() { forever; }")
         .run(|sandbox| fails_with(sandbox, &["maximum function nesting level exceeded"]));
 }
 
-/// These discard the command that bash reads, and the shell goes on.
+/// After these errors bash discards the command that it has read, and the shell goes on.
 #[test]
-fn errors_that_discard_the_command_fail_the_invocation_alone() {
+fn errors_that_discard_the_command_fail_only_the_invocation() {
     Case::of("printf a; echo $((1 / 0)); printf never")
         .run(|sandbox| fails_with(sandbox, &["division by 0", "1"]))
         .lives_on();
     Case::of("readonly R=1; R=2; printf never")
         .run(|sandbox| fails_with(sandbox, &["R: readonly variable"]));
     Case::of("deep; printf never")
-        .with("deep() { for i in 1; do x=$((1 / 0)); done; }")
+        .with_top_level("deep() { for i in 1; do x=$((1 / 0)); done; }")
         .run(|sandbox| fails_with(sandbox, &["division by 0"]))
         .lives_on();
     Case::of("eval 'if true; do'; printf never")

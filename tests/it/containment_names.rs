@@ -1,6 +1,5 @@
-//! What a handler does to names: those of builtins, and those that we use.
-//!
-//! Each case is probed before and after, see `containment.rs`.
+//! Handlers that redefine names: those of builtins, and those that coshell uses. Each case is probed before and after; see
+//! `containment.rs`.
 
 use serde_json::Value;
 
@@ -8,7 +7,7 @@ use crate::containment::{Case, fails_with};
 use support::{Event, Sandbox};
 
 #[test]
-fn functions_with_the_names_of_builtins_harm_nothing() {
+fn functions_named_like_builtins_harm_nothing() {
     for name in [
         "read", "printf", "echo", "local", "trap", "mapfile", "cd", "unset", "export", "declare",
         "readonly", "return", "shopt", "set", "eval", "exec", "umask", "alias", "unalias", "true",
@@ -30,9 +29,9 @@ fn functions_with_the_names_of_builtins_harm_nothing() {
     }
 }
 
-/// A handler may want to do something before it exits.
+/// A handler may define `exit` to do something before it exits.
 #[test]
-fn exit_as_a_function_harms_nothing() {
+fn a_function_named_exit_harms_nothing() {
     Case::of("exit() { builtin exit \"$@\"; }\nprintf on; exit 0").run(|sandbox| {
         let answer = sandbox.invoke(Event::fresh("bad"));
         assert!(answer.is_response() || answer.is_error());
@@ -47,9 +46,9 @@ fn exit_as_a_function_harms_nothing() {
     Case::of("command exit 7").run(|sandbox| fails_with(sandbox, &["status 7"]));
 }
 
-/// All of the driver rests on it: the invocation is answered, if only as an error, and the next one has a shell.
+/// The whole driver depends on `builtin`. The invocation is answered, at least with an error, and the next one has a shell.
 #[test]
-fn builtin_as_a_function_costs_the_shell_at_most() {
+fn a_function_named_builtin_costs_at_most_the_shell() {
     let script =
         "handler() { case $1 in bad) builtin() { return 5; } ;; esac; printf '%s' \"$1\"; }";
     let sandbox = Sandbox::of(script).start();
@@ -61,7 +60,7 @@ fn builtin_as_a_function_costs_the_shell_at_most() {
 }
 
 #[test]
-fn functions_with_our_names_harm_nothing() {
+fn functions_named_like_those_of_the_driver_harm_nothing() {
     for name in [
         ",",
         ",,",
@@ -84,7 +83,7 @@ fn functions_with_our_names_harm_nothing() {
 }
 
 #[test]
-fn names_that_we_use_may_be_unset() {
+fn a_handler_may_unset_names_of_the_driver() {
     let functions = "unset -f , ,, ,,, ,l exit __driver_context __driver_run_exit_trap __driver_on_exit __driver_unwind __driver_record_place __driver_leave_frame __driver_on_error __driver_take_descriptor";
     Case::of(&format!("{functions} || :\nprintf on")).responds("on");
     Case::of(&format!("{functions} || :\nexit 3"))
@@ -97,7 +96,7 @@ fn names_that_we_use_may_be_unset() {
 }
 
 #[test]
-fn variables_that_we_use_may_hold_anything() {
+fn a_handler_may_set_variables_of_the_driver_to_anything() {
     let case = Case::of(
         "for name in ${!__driver_*}; do eval \"$name='x; kill \\$\\$ \\$(touch \\\"$LAMBDA_TASK_ROOT/ran\\\")'\" || :; done 2>/dev/null; printf on",
     );
@@ -109,7 +108,7 @@ fn variables_that_we_use_may_hold_anything() {
 }
 
 #[test]
-fn names_that_we_use_may_be_made_readonly() {
+fn a_handler_may_make_names_of_the_driver_readonly() {
     for name in [
         "IFS",
         "PWD",
@@ -145,7 +144,7 @@ fn names_that_we_use_may_be_made_readonly() {
     Case::of("cd /; IFS=x; readonly PWD OLDPWD IFS; printf on")
         .responds("on")
         .replaces_the_shell();
-    // What the invocation itself needs after that does not have to be right in every word, but it has to be an error.
+    // After that the driver cannot describe the failure exactly, but the answer must be an error.
     Case::of("readonly ${!__driver_*} ${!LAMBDA_RUNTIME_*} IFS; false")
         .run(|sandbox| fails_with(sandbox, &["1"]));
     Case::of("readonly ${!__driver_*} ${!LAMBDA_RUNTIME_*} IFS; exit 3")
@@ -153,7 +152,7 @@ fn names_that_we_use_may_be_made_readonly() {
 }
 
 #[test]
-fn attributes_of_names_that_we_use_harm_nothing() {
+fn a_handler_may_set_attributes_on_names_of_the_driver() {
     Case::of(
         "declare -gi __driver_status LAMBDA_RUNTIME_AWS_REQUEST_ID 2>/dev/null || :; printf on",
     )
@@ -166,7 +165,7 @@ fn attributes_of_names_that_we_use_harm_nothing() {
 }
 
 #[test]
-fn aliases_are_forgotten_and_do_not_touch_our_lines() {
+fn aliases_end_with_the_invocation_and_do_not_change_the_driver() {
     Case::of("shopt -s expand_aliases; alias ll='ls -l' printf='echo never'; builtin printf on")
         .responds("on")
         .lives_on();

@@ -1,16 +1,17 @@
-//! What a handler leaves running: never delays an answer, never reaches another one, and is told in the log.
+//! Processes that a handler leaves running. They never delay an answer, never write into another answer, and are reported in
+//! the log.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::containment::Case;
 use support::{Event, LIMIT, Process, Sandbox, TaskRoot, children, open_descriptors, wait_until};
 
-/// `handler` starts what `$1` names and answers at once; what is left waits at the FIFO `gate` before it writes.
-const LEAVES: &str = r#"
+/// The handler starts the kind of process that `$1` names, and answers at once. The process reads the FIFO `gate` before it
+/// writes.
+const LEAVES_PROCESSES: &str = r#"
 late() {
   read -r _ <"$LAMBDA_TASK_ROOT/gate"
   echo "late output"
@@ -38,9 +39,10 @@ handler() {
 }
 "#;
 
-/// Without a spare, which would be one more process; the count of events shows that the shell lives on.
-fn leaving() -> Sandbox {
-    let sandbox = Sandbox::of(LEAVES)
+/// Starts a sandbox without a spare shell, which would be one more process. The count in the responses shows whether the
+/// shell lives on.
+fn start_sandbox() -> Sandbox {
+    let sandbox = Sandbox::of(LEAVES_PROCESSES)
         .env("COSHELL_ISOLATION", "none")
         .env("COSHELL_SPARE", "off")
         .start();
@@ -48,8 +50,8 @@ fn leaving() -> Sandbox {
     sandbox
 }
 
-/// The processes that are neither bootstrap nor its bash.
-fn left(process: &Process) -> BTreeMap<u32, String> {
+/// The running processes except bootstrap and its bash.
+fn leftovers(process: &Process) -> BTreeMap<u32, String> {
     let mut processes = process.processes();
     processes.remove(&process.pid());
     processes.remove(&process.shell_pid());
@@ -57,26 +59,26 @@ fn left(process: &Process) -> BTreeMap<u32, String> {
 }
 
 #[test]
-fn late_output_of_what_is_left_goes_to_the_log_with_a_warning() {
+fn late_output_of_a_leftover_process_goes_to_the_log_with_a_warning() {
     for kind in ["job", "orphan", "daemon", "nohup", "disowned"] {
-        println!("the case: {kind}");
-        let sandbox = leaving();
+        println!("case: {kind}");
+        let sandbox = start_sandbox();
         assert_eq!(
             sandbox.respond(kind),
             format!("answer 1 to {kind}").as_bytes()
         );
         sandbox.api.wait_parked();
-        // A process that is about to run another program has no environment to be known by.
-        wait_until(|| !left(&sandbox.bootstrap).is_empty(), LIMIT);
-        let left = left(&sandbox.bootstrap);
+        // A process cannot be found during execve, while it has no environment.
+        wait_until(|| !leftovers(&sandbox.bootstrap).is_empty(), LIMIT);
+        let found = leftovers(&sandbox.bootstrap);
         sandbox.bootstrap.wait_log("bootstrap: warn: process ");
         let log = sandbox.bootstrap.log();
-        let named = left
+        let is_named = found
             .keys()
             .any(|pid| log.contains(&format!("process {pid} (")));
-        assert!(named, "{left:?} is not named in:\n{log}");
+        assert!(is_named, "{found:?} is not named in:\n{log}");
         assert_eq!(log.matches("bootstrap: ").count(), 1, "{log}");
-        // One invocation comes and goes before the late output, one runs while it is written.
+        // One invocation runs before the late output, another one afterwards.
         assert_eq!(sandbox.respond("second"), b"answer 2 to second");
         sandbox.task_root.release("gate");
         sandbox.bootstrap.wait_log("late output\n");
@@ -86,17 +88,17 @@ fn late_output_of_what_is_left_goes_to_the_log_with_a_warning() {
             b"answer 3 to third",
             "variables live on"
         );
-        wait_until(|| self::left(&sandbox.bootstrap).is_empty(), LIMIT);
+        wait_until(|| leftovers(&sandbox.bootstrap).is_empty(), LIMIT);
         let log = sandbox.bootstrap.final_log();
         assert_eq!(log.matches("bootstrap: ").count(), 1, "one warning: {log}");
     }
 }
 
 #[test]
-fn late_output_after_a_failure_reaches_no_response() {
+fn late_output_after_a_failure_is_in_no_response() {
     for kind in ["fail", "die"] {
-        println!("the case: {kind}");
-        let sandbox = leaving();
+        println!("case: {kind}");
+        let sandbox = start_sandbox();
         sandbox.fail(kind);
         let next = sandbox.respond("second");
         assert!(next.ends_with(b" to second") && next.starts_with(b"answer"));
@@ -106,11 +108,11 @@ fn late_output_after_a_failure_reaches_no_response() {
     }
 }
 
-/// The process is left with the response's pipe full: it neither blocks us nor gets into an answer. It has the event
-/// open, which the shell therefore opens anew for each of the others: that never costs it its life.
+/// The leftover process keeps the pipe of its response full. That must neither block bootstrap nor reach another response.
+/// It also has the event open, so that the shell opens a new file for each later event; it must survive that.
 #[test]
-fn what_writes_without_an_end_reaches_no_other_response() {
-    let sandbox = leaving();
+fn a_leftover_process_that_writes_endlessly_reaches_no_other_response() {
+    let sandbox = start_sandbox();
     let first = sandbox.respond("chatty");
     assert!(String::from_utf8_lossy(&first).contains("answer 1 to chatty"));
     for number in 2..200 {
@@ -123,24 +125,20 @@ fn what_writes_without_an_end_reaches_no_other_response() {
 }
 
 #[test]
-fn what_is_left_does_not_delay_the_answer() {
-    let sandbox = leaving();
+fn a_leftover_process_does_not_delay_the_answer() {
+    let sandbox = start_sandbox();
     sandbox.respond("warm");
-    let begun = Instant::now();
+    // The job ends only when the gate is opened, so an answer that waited for it would never come.
     sandbox.respond("job");
     assert!(
-        begun.elapsed() < Duration::from_secs(5),
-        "waited for a job that never ends"
-    );
-    assert!(
-        !left(&sandbox.bootstrap).is_empty(),
+        !leftovers(&sandbox.bootstrap).is_empty(),
         "the job has ended already"
     );
 }
 
 #[test]
 fn a_silent_job_costs_no_shell() {
-    let sandbox = leaving();
+    let sandbox = start_sandbox();
     assert_eq!(sandbox.respond("silent"), b"answer 1 to silent");
     let shell = sandbox.bootstrap.shell_pid();
     assert_eq!(sandbox.respond("x"), b"answer 2 to x");
@@ -152,8 +150,8 @@ fn a_silent_job_costs_no_shell() {
 
 #[test]
 fn a_job_that_holds_stdin_reads_no_other_event() {
-    let sandbox = leaving();
-    // bash gives a job that has no redirection of its own /dev/null.
+    let sandbox = start_sandbox();
+    // Bash redirects the input of a job from /dev/null, unless the job has its own redirection.
     sandbox.respond("job-with-stdin");
     sandbox.respond("second event");
     let sandbox = Sandbox::of(
@@ -178,7 +176,7 @@ fn a_job_that_holds_stdin_reads_no_other_event() {
 
 #[test]
 fn wait_and_jobs_see_nothing_of_former_invocations() {
-    let sandbox = leaving();
+    let sandbox = start_sandbox();
     sandbox.respond("job");
     assert_eq!(sandbox.respond("wait"), b"answer 2 to wait");
     assert_eq!(sandbox.respond("jobs"), b"answer 3 to jobs");
@@ -188,7 +186,6 @@ fn wait_and_jobs_see_nothing_of_former_invocations() {
         .lives_on();
 }
 
-/// A job's end is told by `$!` and `wait` while its own invocation runs, as always.
 #[test]
 fn jobs_work_within_an_invocation() {
     Case::of("sleep 0.01 & a=$!; (exit 4) & b=$!; wait $a; wait $b || printf %s $?")
@@ -223,7 +220,7 @@ fn processes_left_by_a_process_substitution_harm_nothing() {
     Case::of("exec {fd}> >(cat >&2); printf late >&$fd; printf on")
         .logs_later()
         .responds("on");
-    // Before it has the pipe as its standard input it has the event: then it would cost a fresh shell.
+    // Until it has the pipe as its standard input it has the event open, which would cost a new shell: so wait for it.
     Case::of("tee >(cat >\"$LAMBDA_TASK_ROOT/copy\") <<<on; until [[ -s $LAMBDA_TASK_ROOT/copy ]]; do :; done")
         .logs_later()
         .responds("on")
@@ -233,8 +230,8 @@ fn processes_left_by_a_process_substitution_harm_nothing() {
         .responds("on");
 }
 
-/// The handlers of [`NO_GROWTH`]'s one in ten: each fails in a way of its own.
-const NO_GROWTH: &str = r#"
+/// Each number as the event fails in a different way.
+const FAILS_IN_MANY_WAYS: &str = r#"
 handler() {
   case $1 in
     0) return 3 ;;
@@ -260,12 +257,12 @@ fn nothing_grows_over_many_failures() {
     const KINDS: usize = 13;
     let temporary = TaskRoot::new();
     let folder = temporary.path().to_string_lossy().into_owned();
-    let sandbox = Sandbox::of(NO_GROWTH)
+    let sandbox = Sandbox::of(FAILS_IN_MANY_WAYS)
         .env("COSHELL_ISOLATION", "none")
         .env("TMPDIR", &folder)
         .start();
     let files = |path: &str| fs::read_dir(path).map_or(0, |entries| entries.flatten().count());
-    let of_kind = |process: u32| {
+    let descriptor_kinds = |process: u32| {
         let links = open_descriptors(process).into_values();
         let kinds = links.map(|link| link.replace(|letter: char| letter.is_ascii_digit(), ""));
         kinds.collect::<Vec<_>>()
@@ -276,7 +273,7 @@ fn nothing_grows_over_many_failures() {
         let threads = fs::read_dir(format!("/proc/{pid}/task"))
             .expect("threads")
             .count();
-        let mut ours = of_kind(pid);
+        let mut ours = descriptor_kinds(pid);
         ours.sort();
         (
             sandbox.bootstrap.processes().len(),
@@ -284,28 +281,28 @@ fn nothing_grows_over_many_failures() {
             children(shell).len(),
             threads,
             ours,
-            of_kind(shell),
+            descriptor_kinds(shell),
         )
     };
-    // Every kind once before, so that what is kept for good is there.
+    // Each failure happens once first, so that everything that is allocated only once exists.
     for kind in 0..KINDS {
         sandbox.fail(kind.to_string());
         sandbox.respond("between");
     }
-    // What was left running ends soon; a healthy invocation gives bootstrap the chance to take its status.
+    // Leftover processes end soon. A healthy invocation lets bootstrap collect their status.
     let settle = || {
-        let settled = || {
+        let is_settled = || {
             sandbox.respond("settle");
             let state = state();
             // bootstrap, bash and the spare.
             (state.0, state.1, state.2) == (3, 2, 0)
         };
-        wait_until(settled, LIMIT);
+        wait_until(is_settled, LIMIT);
         state()
     };
     let before = settle();
-    // Other tests have folders of theirs there, all with one name.
-    let ours_in_tmp = || -> BTreeSet<String> {
+    // The folders of other tests and of coshell package begin with coshell-.
+    let bootstrap_files_in_tmp = || -> BTreeSet<String> {
         let names = fs::read_dir("/tmp")
             .expect("/tmp")
             .flatten()
@@ -313,11 +310,11 @@ fn nothing_grows_over_many_failures() {
         names
             .filter(|name| {
                 (name.contains("bootstrap") || name.contains("coshell"))
-                    && !name.starts_with("coshell-test-")
+                    && !name.starts_with("coshell-")
             })
             .collect()
     };
-    let in_tmp_before = ours_in_tmp();
+    let in_tmp_before = bootstrap_files_in_tmp();
     for number in 0..300 {
         if number % 10 == 5 {
             sandbox.fail((number / 10 % KINDS).to_string());
@@ -328,11 +325,13 @@ fn nothing_grows_over_many_failures() {
     }
     assert_eq!(settle(), before);
     assert_eq!(files(&folder), 0, "files left in TMPDIR");
-    let new: Vec<_> = ours_in_tmp().difference(&in_tmp_before).cloned().collect();
-    assert!(new.is_empty(), "files of ours in /tmp: {new:?}");
+    let new: Vec<_> = bootstrap_files_in_tmp()
+        .difference(&in_tmp_before)
+        .cloned()
+        .collect();
+    assert!(new.is_empty(), "new files in /tmp: {new:?}");
 }
 
-/// An event with a body, so that nothing is left of a longer one before it.
 #[test]
 fn an_event_is_exact_after_a_longer_one_and_after_a_failure() {
     let sandbox = Sandbox::of("handler() { if [[ $1 == fail* ]]; then head -c 5 >/dev/null; return 1; fi; printf '%s|' \"$1\"; cat; }").start();

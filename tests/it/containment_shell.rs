@@ -1,6 +1,5 @@
-//! What a handler does to the shell's options, its folder, umask and IFS.
-//!
-//! Each case is probed before and after, see `containment.rs`.
+//! Handlers that change the options, the working directory, the umask or the IFS of their shell. Each case is probed before
+//! and after; see `containment.rs`.
 
 use serde_json::Value;
 
@@ -8,7 +7,7 @@ use crate::containment::{Case, fails_with};
 use support::{Event, Sandbox};
 
 #[test]
-fn xtrace_traces_the_handler_and_nothing_of_ours() {
+fn xtrace_traces_the_handler_but_not_the_driver() {
     let case = Case::of("set -x\n: traced $1\nprintf on");
     case.responds("on").lives_on().logs("+ : traced bad");
     Case::of("set -x\nfalse")
@@ -26,9 +25,8 @@ fn xtrace_traces_the_handler_and_nothing_of_ours() {
     Case::of("exec {BASH_XTRACEFD}>\"$LAMBDA_TASK_ROOT/trace\"; set -x; printf on").responds("on");
 }
 
-/// `set -x` in `COSHELL_SHELL_OPTIONS` or in the file itself means every invocation.
 #[test]
-fn xtrace_of_the_file_traces_each_invocation() {
+fn xtrace_set_in_the_file_traces_each_invocation() {
     let sandbox = Sandbox::of("set -x\nhandler() { : traced $1; printf on; }").start();
     assert_eq!(sandbox.respond("one"), b"on");
     assert_eq!(sandbox.respond("two"), b"on");
@@ -37,7 +35,7 @@ fn xtrace_of_the_file_traces_each_invocation() {
 }
 
 #[test]
-fn set_options_come_back() {
+fn set_options_are_restored() {
     for option in [
         "-f",
         "-v",
@@ -73,7 +71,7 @@ fn set_options_come_back() {
     Case::of("set -f; set -o posix; cd /; exit 4").run(|sandbox| fails_with(sandbox, &["4"]));
 }
 
-/// After `set -n` bash reads and does not run: the answer is what the handler printed.
+/// After `set -n` bash reads commands without running them. The answer has the output from before.
 #[test]
 fn noexec_ends_the_handler_and_harms_nothing() {
     Case::of("printf on; set -n; printf never").run(|sandbox| {
@@ -94,7 +92,7 @@ fn onecmd_harms_nothing() {
 }
 
 #[test]
-fn shopt_options_come_back() {
+fn shopt_options_are_restored() {
     for option in [
         "extglob",
         "nullglob",
@@ -129,17 +127,16 @@ fn shopt_options_come_back() {
     Case::of("shopt -s compat42; BASH_COMPAT=4.2; printf on").responds("on");
 }
 
-/// What the file itself sets is what is come back to.
 #[test]
-fn what_the_file_sets_is_what_comes_back() {
-    let case = Case::of("cd /; umask 0; IFS=x; shopt -u extglob; shopt -s dotglob; set +f; trap 'echo other' INT; unalias -a; printf on").with(
+fn settings_of_the_file_are_restored_not_the_defaults() {
+    let case = Case::of("cd /; umask 0; IFS=x; shopt -u extglob; shopt -s dotglob; set +f; trap 'echo other' INT; unalias -a; printf on").with_top_level(
         "cd \"$LAMBDA_TASK_ROOT\"; umask 077; IFS=:; shopt -s extglob expand_aliases; set -f; set +u; trap 'echo \"it'\\''s\nhere\"' INT TERM; alias a='b c' q=\"it's\"",
     );
     case.responds("on").lives_on();
 }
 
 #[test]
-fn folder_umask_and_ifs_come_back() {
+fn working_directory_umask_and_ifs_are_restored() {
     Case::of("cd /; printf '%s' \"$PWD\"")
         .responds("/")
         .lives_on();
@@ -172,7 +169,7 @@ fn folder_umask_and_ifs_come_back() {
 }
 
 #[test]
-fn limits_and_locale_of_the_handler_harm_nothing() {
+fn a_handler_may_change_its_limits_and_locale() {
     Case::of("ulimit -n 100; printf on").responds("on");
     Case::of("LC_ALL=C; LANG=xx; TZ=nowhere; printf on")
         .responds("on")

@@ -1,6 +1,4 @@
-//! Traps that a handler sets, the EXIT trap above all.
-//!
-//! Each case is probed before and after, see `containment.rs`.
+//! Handlers that set traps, above all the EXIT trap. Each case is probed before and after; see `containment.rs`.
 
 use serde_json::Value;
 
@@ -8,7 +6,7 @@ use crate::containment::{Case, fails_with};
 use support::{Event, Sandbox};
 
 #[test]
-fn traps_come_back() {
+fn traps_are_restored() {
     for signal in [
         "INT", "TERM", "HUP", "USR1", "ALRM", "CHLD", "PIPE", "WINCH", "RTMIN+3",
     ] {
@@ -64,11 +62,11 @@ fn debug_and_return_traps_end_with_the_invocation() {
 }
 
 #[test]
-fn an_exit_trap_runs_at_the_end_of_its_invocation_and_once() {
+fn an_exit_trap_runs_once_at_the_end_of_its_invocation() {
     Case::of("trap 'printf \" trapped\"' EXIT; printf on")
         .responds("on trapped")
         .lives_on();
-    // It runs where `exit` was called, and bash ends with it.
+    // After `exit` bash runs the trap and then ends.
     Case::of("trap 'printf \" trapped\"' EXIT; printf on; exit 0")
         .responds("on trapped")
         .replaces_the_shell();
@@ -132,7 +130,7 @@ fn an_exit_trap_sees_the_status_and_keeps_it() {
 }
 
 #[test]
-fn an_exit_trap_may_exit_and_fail() {
+fn an_exit_trap_may_exit_or_fail() {
     Case::of("trap 'exit 4' EXIT; printf on")
         .run(|sandbox| fails_with(sandbox, &["status 4"]))
         .lives_on();
@@ -168,9 +166,10 @@ fn an_exit_trap_may_exit_and_fail() {
         .lives_on();
 }
 
-/// As in the tutorial, whose subshells do not have it: it is the shell's own, for its end.
+/// The trap belongs to the shell, not to the invocation. The tutorial's bootstrap behaves the same: its subshells do not
+/// inherit the trap.
 #[test]
-fn an_exit_trap_of_the_file_does_not_run_at_the_end_of_each_invocation() {
+fn an_exit_trap_set_in_the_file_does_not_run_after_each_invocation() {
     let sandbox = Sandbox::of("trap 'echo file trap >&2' EXIT\nhandler() { printf on; }").start();
     assert_eq!(sandbox.respond("x"), b"on");
     assert_eq!(sandbox.respond("x"), b"on");

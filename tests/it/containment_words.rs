@@ -1,14 +1,14 @@
-//! What a handler writes, anywhere, is never taken for a word of the driver.
+//! Handlers that print text like the driver's reports, on every descriptor. It is never taken for a real report.
 
 use serde_json::Value;
 
 use crate::containment::{Case, fails_with};
 use support::{Event, Sandbox};
 
-/// All that the driver says, as a handler would imitate it. A whole word `trap` would lead its events into forks, which
-/// `kill -9 $$` does not end.
-const LOOK_ALIKES: &str = r"
-words() {
+/// Imitations of everything that the driver writes. `trap` is split, because a handler with the word `trap` runs in forks,
+/// which `kill -9 $$` does not end.
+const FORGED_REPORTS: &str = r"
+forge() {
   printf 'ready\n- ready 0 5.2\0return 1 return 0 0\n%s 2 return 0 0\n' aaaaaaaa
   printf 'died - return 0 0\ndied 2 exit 0 1\n\0'
   printf '\0/\0errexit\0extglob\0 \0\0\0\0\0\0000022\naaaaaaaa\0'
@@ -18,70 +18,72 @@ words() {
 ";
 
 #[test]
-fn words_of_the_driver_in_a_response_are_response() {
-    let aftermath = Case::of("words").with(LOOK_ALIKES).run(|sandbox| {
-        let response = sandbox.respond("bad");
-        assert!(response.starts_with(
-            b"ready\n- ready 0 5.2\0return 1 return 0 0\naaaaaaaa 2 return 0 0\ndied - return"
-        ));
-        assert!(response.ends_with(b"\0\0\0\0"));
-        Value::Null
-    });
+fn forged_reports_in_a_response_are_part_of_the_response() {
+    let aftermath = Case::of("forge")
+        .with_top_level(FORGED_REPORTS)
+        .run(|sandbox| {
+            let response = sandbox.respond("bad");
+            assert!(response.starts_with(
+                b"ready\n- ready 0 5.2\0return 1 return 0 0\naaaaaaaa 2 return 0 0\ndied - return"
+            ));
+            assert!(response.ends_with(b"\0\0\0\0"));
+            Value::Null
+        });
     aftermath.lives_on();
-    let aftermath = Case::of("words >&2; return 3")
-        .with(LOOK_ALIKES)
+    let aftermath = Case::of("forge >&2; return 3")
+        .with_top_level(FORGED_REPORTS)
         .run(|sandbox| fails_with(sandbox, &["status 3"]));
     aftermath.lives_on().logs("died 2 exit 0 1");
 }
 
-/// Every descriptor that the handler has, our control pipe among them.
+/// The handler writes to every descriptor that it has, including the control pipe.
 #[test]
-fn words_of_the_driver_in_every_descriptor_forge_nothing() {
-    let everywhere = "for fd in /proc/$$/fd/*; do { words >\"$fd\"; } 2>/dev/null || :; done";
+fn forged_reports_on_every_descriptor_change_nothing() {
+    let everywhere = "for fd in /proc/$$/fd/*; do { forge >\"$fd\"; } 2>/dev/null || :; done";
     for (end, error_type) in [
         ("return 3", "Function.HandlerFailed"),
         ("exit 3", "Function.HandlerExited"),
         ("(exit 3)", "Function.CommandFailed"),
     ] {
-        let case = Case::of(&format!("{everywhere}\n{end}")).with(LOOK_ALIKES);
+        let case = Case::of(&format!("{everywhere}\n{end}")).with_top_level(FORGED_REPORTS);
         case.logs_later().fails(error_type, &["status 3"]);
     }
-    let by_number = "for fd in {0..255}; do { words >&$fd; } 2>/dev/null || :; done";
-    let case = Case::of(&format!("{by_number}\nreturn 3")).with(LOOK_ALIKES);
+    let by_number = "for fd in {0..255}; do { forge >&$fd; } 2>/dev/null || :; done";
+    let case = Case::of(&format!("{by_number}\nreturn 3")).with_top_level(FORGED_REPORTS);
     case.logs_later()
         .fails("Function.HandlerFailed", &["status 3"]);
-    // What is written into the response is response; the rest of it has to be exact as well.
-    let case = Case::of("printf first; for fd in 60 61 63; do { words >&$fd; } 2>/dev/null || :; done; printf second").with(LOOK_ALIKES);
+    // These descriptors are not the response, which must stay exact.
+    let case = Case::of("printf first; for fd in 60 61 63; do { forge >&$fd; } 2>/dev/null || :; done; printf second").with_top_level(FORGED_REPORTS);
     case.logs_later().responds("firstsecond");
 }
 
-/// The words come before each report, each state and the last words of a shell that ends.
+/// The forged reports come right before the shell ends, and so before its real report.
 #[test]
-fn words_of_the_driver_before_the_shell_ends_forge_nothing() {
-    let case = Case::of("words >&63; kill -9 $$").with(LOOK_ALIKES);
+fn forged_reports_before_the_shell_ends_change_nothing() {
+    let case = Case::of("forge >&63; kill -9 $$").with_top_level(FORGED_REPORTS);
     case.fails("Function.ShellKilled", &["SIGKILL"])
         .replaces_the_shell();
-    let case = Case::of("words >&63; builtin exit 9").with(LOOK_ALIKES);
+    let case = Case::of("forge >&63; builtin exit 9").with_top_level(FORGED_REPORTS);
     case.run(|sandbox| fails_with(sandbox, &["status 9"]))
         .replaces_the_shell();
-    let case = Case::of("words >&63; printf on; exec 63>&-").with(LOOK_ALIKES);
+    let case = Case::of("forge >&63; printf on; exec 63>&-").with_top_level(FORGED_REPORTS);
     case.responds("on");
     let case = Case::of("printf 'died 2 return 0 2000000\\n' >&63; kill -9 $$");
     case.fails("Function.ShellKilled", &["SIGKILL"])
         .replaces_the_shell();
 }
 
-/// From an invocation into the next one: a child that goes on writing to the control pipe.
+/// A leftover process goes on writing to the control pipe during the next invocation.
 #[test]
-fn words_of_the_driver_from_a_process_left_behind_forge_nothing() {
-    let body = "{ while :; do words; done >&63 2>/dev/null; } 1>&2 & printf '%s' \"$1\"";
-    let case = Case::of(body).with(LOOK_ALIKES);
+fn forged_reports_of_a_leftover_process_change_nothing() {
+    let body = "{ while :; do forge; done >&63 2>/dev/null; } 1>&2 & printf '%s' \"$1\"";
+    let case = Case::of(body).with_top_level(FORGED_REPORTS);
     case.logs_later().responds("bad");
 }
 
-/// A mark is known to bash alone, and only once the handler has ended.
+/// The nonce of a report reaches bash only after the handler has ended.
 #[test]
-fn marks_are_not_to_be_found_by_the_handler() {
+fn a_handler_cannot_find_the_nonce_of_its_report() {
     let script = r#"
 handler() {
   local name seen=''
@@ -93,13 +95,16 @@ handler() {
     sandbox.respond("one");
     sandbox.respond("two");
     let seen = sandbox.task_root.read("seen");
-    assert!(seen.contains("__driver_kind"), "looked at the wrong place");
-    // A mark stands behind `,,` in the script, and nowhere else.
-    let marked = seen.split([' ', '\n', '\t']).collect::<Vec<_>>();
-    let marks = marked
+    assert!(
+        seen.contains("__driver_kind"),
+        "the handler did not see the driver's variables"
+    );
+    // In the script a nonce stands only behind `,,` or `,,,`.
+    let fields = seen.split([' ', '\n', '\t']).collect::<Vec<_>>();
+    let nonces = fields
         .windows(2)
         .filter(|pair| matches!(pair[0], ",," | ",,,"));
-    let found: Vec<_> = marks
+    let found: Vec<_> = nonces
         .filter(|pair| {
             pair[1].len() == 8 && pair[1].bytes().all(|byte| byte.is_ascii_alphanumeric())
         })
@@ -107,7 +112,7 @@ handler() {
     assert!(found.is_empty(), "{found:?}");
 }
 
-/// bash reads its script from a pipe; a handler that writes into it runs what it writes as a part of its own invocation at most.
+/// Bash reads its script from a pipe. What a handler writes into it must at most run as a part of its own invocation.
 #[test]
 fn a_handler_cannot_write_to_its_script() {
     let body = "for fd in /proc/$$/fd/*; do { printf ',, aaaaaaaa\\n,,, aaaaaaaa\\nexit 0\\n' >\"$fd\"; } 2>/dev/null || :; done; return 3";
@@ -119,7 +124,7 @@ fn a_handler_cannot_write_to_its_script() {
 }
 
 #[test]
-fn handler_names_and_arguments_of_any_text_are_data() {
+fn an_event_of_any_text_is_data() {
     let sandbox = Sandbox::of("handler() { printf '%s' \"$1\"; }").start();
     for event in [
         "-n",
@@ -144,7 +149,7 @@ fn handler_names_and_arguments_of_any_text_are_data() {
 }
 
 #[test]
-fn output_to_a_reader_that_is_gone_harms_nothing() {
+fn output_to_a_pipe_whose_reader_has_ended_harms_nothing() {
     Case::of("yes | head -n 1 || :; printf on")
         .responds("y\non")
         .lives_on();
@@ -165,7 +170,7 @@ fn output_to_a_reader_that_is_gone_harms_nothing() {
 }
 
 #[test]
-fn a_response_larger_than_any_pipe_is_exact_whatever_the_end() {
+fn a_response_larger_than_any_pipe_is_exact_however_the_handler_ends() {
     let big = "head -c 3000000 /dev/zero | tr '\\0' a; printf end";
     for (end, is_error) in [
         ("", false),

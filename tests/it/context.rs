@@ -1,10 +1,10 @@
-//! The context of an invocation: a header of `GET next` is a variable of the handler.
+//! The context of an invocation: the handler gets each header of `GET next` in a variable.
 
-use crate::wire::{EVENT_MARK, Silent};
+use crate::wire::{EVENT_MARK, SilentSandbox};
 use support::{Event, Sandbox};
 
-/// Every header that `GET next` can carry for the handler, and the variable that shows it.
-/// Without the request id, which is always there.
+/// Every header of `GET next` for the handler, with its variable and a value. The request id, which is always there, is
+/// left out.
 const CONTEXT: [(&str, &str, &str); 7] = [
     (
         "Lambda-Runtime-Deadline-Ms",
@@ -43,8 +43,8 @@ const CONTEXT: [(&str, &str, &str); 7] = [
     ),
 ];
 
-/// Prints each context variable as bash has it and as a program that it starts gets it.
-const SHOWS_CONTEXT: &str = r#"
+/// Prints each context variable twice: as bash has it, and as a child process gets it.
+const PRINTS_CONTEXT: &str = r#"
 handler() {
   local name
   for name in AWS_REQUEST_ID DEADLINE_MS INVOKED_FUNCTION_ARN TRACE_ID CLIENT_CONTEXT COGNITO_IDENTITY AWS_TENANT_ID; do
@@ -62,9 +62,9 @@ fn full_event() -> Event {
         })
 }
 
-/// Invokes [`SHOWS_CONTEXT`], which has to show all of [`CONTEXT`] but the headers that `is_sent` denies.
+/// Invokes [`PRINTS_CONTEXT`]. Variables whose header `is_sent` must have their value, the others must be unset.
 #[track_caller]
-fn assert_shown(sandbox: &Sandbox, event: Event, is_sent: impl Fn(&str) -> bool) {
+fn assert_context(sandbox: &Sandbox, event: Event, is_sent: impl Fn(&str) -> bool) {
     let request_id = (
         "",
         "LAMBDA_RUNTIME_AWS_REQUEST_ID",
@@ -86,13 +86,13 @@ fn assert_shown(sandbox: &Sandbox, event: Event, is_sent: impl Fn(&str) -> bool)
 }
 
 #[test]
-fn header_names_count_in_any_case() {
-    let sandbox = Silent::start(Sandbox::of(SHOWS_CONTEXT));
+fn header_names_match_in_any_case() {
+    let sandbox = SilentSandbox::start(Sandbox::of(PRINTS_CONTEXT));
     let alternating = |name: &str| {
         let letters = name.chars().enumerate();
         letters
-            .map(|(at, letter)| {
-                if at % 2 == 0 {
+            .map(|(index, letter)| {
+                if index % 2 == 0 {
                     letter.to_ascii_lowercase()
                 } else {
                     letter.to_ascii_uppercase()
@@ -107,19 +107,23 @@ fn header_names_count_in_any_case() {
         alternating,
     ];
     for spelling in spellings {
-        assert_shown(&sandbox, full_event().spelled(spelling), |_| true);
+        assert_context(
+            &sandbox,
+            full_event().with_header_spelling(spelling),
+            |_| true,
+        );
     }
 }
 
 #[test]
 fn context_variables_are_unset_when_their_header_is_absent() {
-    let sandbox = Silent::start(Sandbox::of(SHOWS_CONTEXT));
-    assert_shown(&sandbox, full_event(), |_| true);
+    let sandbox = SilentSandbox::start(Sandbox::of(PRINTS_CONTEXT));
+    assert_context(&sandbox, full_event(), |_| true);
     let bare = Event::bare("bare", EVENT_MARK);
-    assert_shown(&sandbox, bare, |_| false);
-    assert_shown(&sandbox, full_event(), |_| true);
+    assert_context(&sandbox, bare, |_| false);
+    assert_context(&sandbox, full_event(), |_| true);
     for (absent, ..) in CONTEXT {
-        assert_shown(&sandbox, full_event().without(absent), |header| {
+        assert_context(&sandbox, full_event().without(absent), |header| {
             header != absent
         });
     }
@@ -129,6 +133,6 @@ fn context_variables_are_unset_when_their_header_is_absent() {
 fn context_variables_are_unset_before_the_first_invocation() {
     let script =
         "early=${LAMBDA_RUNTIME_AWS_REQUEST_ID-unset}\nhandler() { printf '%s' \"$early\"; }";
-    let sandbox = Silent::start(Sandbox::of(script));
+    let sandbox = SilentSandbox::start(Sandbox::of(script));
     assert_eq!(sandbox.respond_to(full_event()), b"unset");
 }

@@ -1,9 +1,9 @@
-//! What is stopped shortly before its deadline: the handler with all that it started; it is answered for, and the next
-//! event is served.
+//! Shortly before its deadline a handler is stopped, together with everything that it started. The caller gets an error, and
+//! the next event runs as usual.
 //!
-//! A [`Stuck`] is a handler that would not end for ten minutes. Each is tried in every [`Kind`] that runs handlers, and has
-//! begun before it is stopped: it makes the file `begun` where it says `BEGUN`. Nobody knows how long that takes, so one
-//! that was stopped before is tried again with more time.
+//! A [`StuckHandler`] would not end for ten minutes. Each one runs in every [`Kind`] of handler. It creates the file `begun`
+//! at `BEGUN`, to show that it ran that line before it was stopped. A handler that was stopped earlier, on a busy machine, is
+//! tried again with more time.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -12,35 +12,34 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
 use support::{
-    Call, Event, Gate, LIMIT, Plan, Reply, Sandbox, children, excerpt, status_of, wait_until,
+    Call, Event, Gate, LIMIT, Reply, Sandbox, SandboxBuilder, children, excerpt, status_field,
+    wait_until,
 };
 
-/// So long before the deadline the handlers are stopped; half of it is for their own traps.
+/// How long before the deadline handlers are stopped. Half of it is for their own traps.
 const MARGIN_MS: u64 = 400;
-/// The same for a machine that has more to do than that allows, where it is tried again.
+/// The margins of further tries, for a machine that is too busy for the first one.
 const MARGINS_MS: [u64; 3] = [MARGIN_MS, 2000, 8000];
-/// What a handler has before that, at each try.
+/// The time that a handler has before it is stopped, for each try.
 const TIMES_MS: [u64; 3] = [150, 1000, 6000];
-/// Far less than the handlers would take, far more than it takes to stop them.
-const NOT_WAITED_FOR: Duration = Duration::from_secs(60);
 
-/// What runs the handler.
+/// The kinds of handlers, and for functions the isolation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// The warm shell, in which all is put back after each event.
+    /// The warm shell, with its state restored after each event.
     Restored,
-    /// The same where nothing is.
+    /// The warm shell without isolation.
     Warm,
     Subshell,
     Process,
     Bash,
     Sh,
-    /// Perl, which starts a bash.
+    /// An executable in Perl that starts a bash.
     Program,
 }
 
@@ -53,22 +52,22 @@ impl Kind {
         matches!(self, Restored | Warm | Subshell | Process)
     }
 
-    /// With `restore` too: a handler that starts jobs runs in forks.
+    /// With the isolation `restore` too: these handlers start jobs, and so run in forks.
     fn is_forked(self) -> bool {
         matches!(self, Restored | Subshell)
     }
 }
 
 /// A handler that does not end.
-struct Stuck {
+struct StuckHandler {
     name: &'static str,
     body: &'static str,
-    /// How the command begins that the error document names; empty where bash does not tell it.
+    /// The beginning of the command in the error message; empty where bash does not report it.
     command: &'static str,
 }
 
-const fn stuck(name: &'static str, body: &'static str, command: &'static str) -> Stuck {
-    Stuck {
+const fn stuck(name: &'static str, body: &'static str, command: &'static str) -> StuckHandler {
+    StuckHandler {
         name,
         body,
         command,
@@ -76,26 +75,26 @@ const fn stuck(name: &'static str, body: &'static str, command: &'static str) ->
 }
 
 #[rustfmt::skip]
-const STUCK: &[Stuck] = &[
+const STUCK_HANDLERS: &[StuckHandler] = &[
     stuck("a loop", "BEGUN; while :; do :; done", ":`"),
     stuck("a program", "BEGUN; sleep 600", "sleep 600`"),
     stuck("a pipeline", "BEGUN; sleep 600 | cat", "cat`"),
     stuck("a job that is waited for", "sleep 600 & BEGUN; wait", "wait`"),
-    stuck("a FIFO that nobody opens", "mkfifo \"$LAMBDA_TASK_ROOT/fifo\"; BEGUN; read -r x <\"$LAMBDA_TASK_ROOT/fifo\"", "read -r x"),
+    stuck("a FIFO without a writer", "mkfifo \"$LAMBDA_TASK_ROOT/fifo\"; BEGUN; read -r x <\"$LAMBDA_TASK_ROOT/fifo\"", "read -r x"),
     stuck("a FIFO without data", "mkfifo \"$LAMBDA_TASK_ROOT/fifo\"; exec 3<>\"$LAMBDA_TASK_ROOT/fifo\"; BEGUN; read -r x <&3", "read -r x"),
     stuck("a substitution", "BEGUN; x=$(sleep 600)", "x=$(sleep 600)`"),
     stuck("a process substitution", "BEGUN; cat < <(sleep 600)", "cat < <(sleep 600)`"),
     stuck("functions in functions", "inner() { BEGUN; sleep 600; :; }; outer() { inner; :; }; outer", "sleep 600` in inner"),
     stuck("a child that ignores SIGTERM", "bash -c 'trap \"\" TERM; BEGUN; while :; do sleep 0.01; done'", "bash -c"),
     stuck("a child that goes on to start others", "bash -c 'trap \"\" TERM; BEGUN; while :; do sleep 600 & sleep 0.01; done'", "bash -c"),
-    stuck("a child in a process group of its own", "set -m; sleep 600 & set +m; BEGUN; wait", "wait`"),
-    stuck("a child in a session of its own", "setsid -w bash -c 'BEGUN; sleep 600; :'", "setsid -w bash -c"),
+    stuck("a child in its own process group", "set -m; sleep 600 & set +m; BEGUN; wait", "wait`"),
+    stuck("a child in its own session", "setsid -w bash -c 'BEGUN; sleep 600; :'", "setsid -w bash -c"),
     stuck("a child that is suspended", "sleep 600 & until read -r x </proc/$!/comm && [ $x = sleep ]; do :; done; kill -STOP $!; BEGUN; wait", "wait`"),
     stuck("a job beside a program", "sleep 600 & BEGUN; sleep 601", "sleep 601`"),
     stuck("a daemon that hides", "(env -i setsid sleep 600 </dev/null >/dev/null 2>&1 & echo $! >\"$LAMBDA_TASK_ROOT/pid\"); BEGUN; sleep 601", "sleep 601`"),
     stuck("a shell that suspends itself", "BEGUN; kill -STOP $BASHPID; sleep 600", "kill -STOP $BASHPID`"),
     stuck("a TERM trap that goes on", "trap : TERM; BEGUN; while :; do sleep 0.01 || :; done", ""),
-    stuck("a TERM trap that ends well", "trap 'exit 0' TERM; BEGUN; while :; do sleep 0.01 || :; done", ""),
+    stuck("a TERM trap that exits with 0", "trap 'exit 0' TERM; BEGUN; while :; do sleep 0.01 || :; done", ""),
     stuck("SIGTERM that is ignored", "trap '' TERM; BEGUN; while :; do sleep 0.01 || :; done", ""),
     stuck("an EXIT trap that cleans up", ": >\"$LAMBDA_TASK_ROOT/scratch\"; trap 'rm \"$LAMBDA_TASK_ROOT/scratch\"' EXIT; BEGUN; sleep 600", ""),
     stuck("an EXIT trap that takes a while", ": >\"$LAMBDA_TASK_ROOT/scratch\"; trap 'sleep 0.02 && rm \"$LAMBDA_TASK_ROOT/scratch\"' EXIT; BEGUN; sleep 600", ""),
@@ -107,7 +106,7 @@ const STUCK: &[Stuck] = &[
     stuck("a log without an end", "BEGUN; while :; do echo noise >&2; done", ""),
 ];
 
-/// An executable that has bash do it.
+/// An executable that runs the body in bash.
 const PERL: &str = r#"#!/usr/bin/env perl
 my $event = <STDIN>;
 print 'partial output' if $event eq 'stuck';
@@ -116,9 +115,9 @@ system 'bash', "$ENV{LAMBDA_TASK_ROOT}/keep" if $event eq 'keep';
 print "answer 1 to $event";
 "#;
 
-/// A handler of `kind` that does what `body` says if the event is `stuck`, leaves two processes behind if it is `keep`,
-/// and answers. Without a spare, which would be one more process.
-fn plan(kind: Kind, body: &str) -> Plan {
+/// A handler of `kind` that runs `body` for the event `stuck`, leaves two processes behind for the event `keep`, and then
+/// answers. It has no spare shell, which would be one more process.
+fn sandbox_of_kind(kind: Kind, body: &str) -> SandboxBuilder {
     let body = body.replace("BEGUN", ": >\"$LAMBDA_TASK_ROOT/begun\"");
     let keep = "bash -c 'sleep 600; :' </dev/null >/dev/null 2>&1 &";
     let script = format!(
@@ -130,100 +129,98 @@ fn plan(kind: Kind, body: &str) -> Plan {
             "echo sourced >>\"$LAMBDA_TASK_ROOT/sourced\"\ncount=0\nhandler() {{\ncount=$((count + 1))\n{script}{answer}\n}}\n"
         ))
     };
-    let plan = match kind {
+    let builder = match kind {
         Restored => function().env("COSHELL_ISOLATION", "restore"),
         Warm => function().env("COSHELL_ISOLATION", "none"),
         Subshell => function().env("COSHELL_ISOLATION", "subshell"),
         Process => function().env("COSHELL_ISOLATION", "process"),
-        Bash => whole(&format!("#!/bin/bash\ncount=1\n{script}{answer}\n")),
-        Sh => whole(&format!("#!/bin/sh -eu\ncount=1\n{script}{answer}\n")),
-        Program => whole(PERL).file("body", body).file("keep", keep),
+        Bash => whole_file(&format!("#!/bin/bash\ncount=1\n{script}{answer}\n")),
+        Sh => whole_file(&format!("#!/bin/sh -eu\ncount=1\n{script}{answer}\n")),
+        Program => whole_file(PERL).file("body", body).file("keep", keep),
     };
-    plan.env("COSHELL_SPARE", "off")
+    builder.env("COSHELL_SPARE", "off")
 }
 
-/// A file that is the handler as a whole.
-fn whole(text: &str) -> Plan {
-    let plan = Sandbox::empty().handler("whole").event_as_argument();
-    let file = plan.task_root().write("whole", text);
+/// A whole script or executable as the handler.
+fn whole_file(text: &str) -> SandboxBuilder {
+    let builder = Sandbox::empty().handler("whole").event_as_argument();
+    let file = builder.task_root().write("whole", text);
     fs::set_permissions(&file, Permissions::from_mode(0o755)).expect("permissions");
-    plan
+    builder
 }
 
-fn with_margin(plan: Plan, margin_ms: u64) -> Plan {
-    plan.env("COSHELL_DEADLINE_MARGIN_MS", margin_ms.to_string())
+fn with_margin(builder: SandboxBuilder, margin_ms: u64) -> SandboxBuilder {
+    builder.env("COSHELL_DEADLINE_MARGIN_MS", margin_ms.to_string())
 }
 
-/// Since the epoch.
+/// The time since the epoch.
 fn now() -> Duration {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     now.expect("the clock is set")
 }
 
-fn due_at(deadline: Duration, body: &str) -> Event {
+fn event_with_deadline(deadline: Duration, body: &str) -> Event {
     let milliseconds = deadline.as_millis().to_string();
     Event::fresh(body).header("Lambda-Runtime-Deadline-Ms", &milliseconds)
 }
 
-/// An event whose handler has this time before it is stopped.
-fn due_in(time_ms: u64, body: &str) -> Event {
-    due_at(now() + Duration::from_millis(MARGIN_MS + time_ms), body)
+/// An event whose handler has `time_ms` before it is stopped.
+fn event_stopped_after(time_ms: u64, body: &str) -> Event {
+    event_with_deadline(now() + Duration::from_millis(MARGIN_MS + time_ms), body)
 }
 
 /// An invocation that was stopped after its handler had begun.
 struct Stopped {
     sandbox: Sandbox,
     document: Value,
-    /// What lived when the answer came, without bootstrap.
-    left: BTreeMap<u32, String>,
-    /// The bash of a function, before.
+    /// The processes when the answer came, without bootstrap.
+    processes: BTreeMap<u32, String>,
+    /// The pid of the bash of a function, before the invocation.
     shell: Option<u32>,
-    /// What was left until the deadline when the answer came.
-    spared: Option<Duration>,
+    /// The time left until the deadline when the answer came. `None` if the deadline had passed.
+    time_left: Option<Duration>,
 }
 
-/// Starts what `plan` makes, and has it answer the event `first`, then get stuck, until it has begun before its time was up.
+/// Starts a sandbox, answers the event `first`, and then gets stuck. Tries again with more time until the handler has
+/// reached `BEGUN` before it was stopped.
 #[track_caller]
-fn stop(kind: Kind, margin_ms: u64, plan: impl Fn() -> Plan) -> Stopped {
+fn stop(kind: Kind, margin_ms: u64, builder: impl Fn() -> SandboxBuilder) -> Stopped {
     for time_ms in TIMES_MS {
-        let sandbox = with_margin(plan(), margin_ms).start();
+        let sandbox = with_margin(builder(), margin_ms).start();
         assert_eq!(sandbox.respond("first"), b"answer 1 to first");
         sandbox.api.wait_parked();
         let shell = kind.is_function().then(|| sandbox.bootstrap.shell_pid());
-        // Nothing is done after the answer before we have looked.
+        // Bootstrap does nothing after the answer until the processes have been listed.
         let gate = Gate::new();
         sandbox.api.reply(Reply::Late(gate.clone()));
-        let begun = Instant::now();
         let deadline = now() + Duration::from_millis(margin_ms + time_ms);
-        let answer = sandbox.invoke(due_at(deadline, "stuck"));
-        let spared = deadline.checked_sub(now());
-        assert!(begun.elapsed() < NOT_WAITED_FOR, "waited for the handler");
-        let left = others(&sandbox);
+        let answer = sandbox.invoke(event_with_deadline(deadline, "stuck"));
+        let time_left = deadline.checked_sub(now());
+        let processes = processes_without_bootstrap(&sandbox);
         gate.open();
-        let document = timeout(&answer, &sandbox);
+        let document = expect_timeout(&answer, &sandbox);
         if sandbox.task_root.exists("begun") {
             return Stopped {
                 sandbox,
                 document,
-                left,
+                processes,
                 shell,
-                spared,
+                time_left,
             };
         }
     }
-    panic!("the handler does not begin");
+    panic!("the handler never reached BEGUN");
 }
 
-/// What lives of a sandbox, without bootstrap.
-fn others(sandbox: &Sandbox) -> BTreeMap<u32, String> {
+fn processes_without_bootstrap(sandbox: &Sandbox) -> BTreeMap<u32, String> {
     let mut processes = sandbox.bootstrap.processes();
     processes.remove(&sandbox.bootstrap.pid());
     processes
 }
 
-/// The error document of a timeout.
+/// Asserts that the answer is a timeout. Returns the error document.
 #[track_caller]
-fn timeout(answer: &Call, sandbox: &Sandbox) -> Value {
+fn expect_timeout(answer: &Call, sandbox: &Sandbox) -> Value {
     assert!(answer.is_error(), "{}", sandbox.api.transcript());
     let document = answer.error_document();
     assert_eq!(document["errorType"], "Function.Timeout", "{document}");
@@ -238,7 +235,7 @@ fn message(document: &Value) -> &str {
     document["errorMessage"].as_str().unwrap_or_default()
 }
 
-/// Calls `check` for each item, a few at a time, and fails with the names of those that panicked.
+/// Calls `check` for every item, four at a time. Fails with the names of the items for which `check` panicked.
 #[track_caller]
 pub(crate) fn check_all<T: Sync>(
     items: &[T],
@@ -251,7 +248,7 @@ pub(crate) fn check_all<T: Sync>(
             scope.spawn(|| {
                 while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
                     if catch_unwind(AssertUnwindSafe(|| check(item))).is_err() {
-                        println!("so failed: {}", name(item));
+                        println!("failed: {}", name(item));
                         failed.lock().expect("names").push(name(item));
                     }
                 }
@@ -267,58 +264,63 @@ pub(crate) fn check_all<T: Sync>(
     );
 }
 
-/// All that is to be seen of a timeout, and of the next event.
-fn check(kind: Kind, stuck: &Stuck) {
-    let (last, first) = MARGINS_MS.split_last().expect("there are some");
-    let is_so = |margin: &u64| catch_unwind(|| check_with(kind, stuck, *margin)).is_ok();
-    if !first.iter().any(is_so) {
+/// Checks a timeout and the event after it. Tries again with a larger margin on a busy machine.
+fn check(kind: Kind, stuck: &StuckHandler) {
+    let (last, first) = MARGINS_MS.split_last().expect("margins");
+    let passes = |margin: &u64| catch_unwind(|| check_with(kind, stuck, *margin)).is_ok();
+    if !first.iter().any(passes) {
         check_with(kind, stuck, *last);
     }
 }
 
-fn check_with(kind: Kind, stuck: &Stuck, margin_ms: u64) {
-    let stopped = stop(kind, margin_ms, || plan(kind, stuck.body));
+fn check_with(kind: Kind, stuck: &StuckHandler, margin_ms: u64) {
+    let stopped = stop(kind, margin_ms, || sandbox_of_kind(kind, stuck.body));
     let (sandbox, message) = (&stopped.sandbox, message(&stopped.document));
     let stop = format!("was stopped {margin_ms} ms before its deadline");
-    let told = excerpt(message.as_bytes());
-    assert!(message.contains(&stop), "{told}");
-    assert!(!message.contains("partial output"), "{told}");
+    let shown = excerpt(message.as_bytes());
+    assert!(message.contains(&stop), "{shown}");
+    assert!(!message.contains("partial output"), "{shown}");
     if kind == Program {
         let running =
             message.contains(&format!("{stop} with perl, ")) && message.contains(" running");
-        assert!(running, "{told}");
+        assert!(running, "{shown}");
     } else if !stuck.command.is_empty() {
         let during = format!("{stop} during `{}", stuck.command);
-        assert!(message.contains(&during), "no {during:?}: {told}");
+        assert!(message.contains(&during), "no {during:?}: {shown}");
     }
 
     let shell: Vec<_> = stopped.shell.into_iter().collect();
-    let alive: Vec<_> = stopped.left.keys().copied().collect();
+    let alive: Vec<_> = stopped.processes.keys().copied().collect();
     let expected: &[u32] = if kind.is_forked() { &shell } else { &[] };
-    assert_eq!(alive, expected, "{:?}", stopped.left);
+    assert_eq!(alive, expected, "{:?}", stopped.processes);
     if let Ok(pid) = sandbox.task_root.read("pid").trim().parse() {
-        let state = status_of(pid, "State").unwrap_or_default();
+        let state = status_field(pid, "State").unwrap_or_default();
         assert!(state.is_empty() || state.starts_with('Z'), "{state}");
     }
     assert!(
         !sandbox.task_root.exists("scratch"),
-        "nothing was cleaned up"
+        "the trap did not clean up"
     );
 
     assert_eq!(sandbox.respond("next"), b"answer 1 to next");
     sandbox.api.wait_parked();
-    // The fork of the next event is there before it.
+    // The fork for the next event exists already.
     let expected = usize::from(kind.is_function()) + usize::from(kind.is_forked());
-    assert_eq!(others(sandbox).len(), expected, "{:?}", others(sandbox));
+    assert_eq!(
+        processes_without_bootstrap(sandbox).len(),
+        expected,
+        "{:?}",
+        processes_without_bootstrap(sandbox)
+    );
     let sourced = sandbox.task_root.read("sourced").lines().count();
     let expected = match kind {
         Warm => 2,
         Restored | Subshell => 1,
-        // For each of three events, and for the one that may come.
+        // For each of three events, and for the next one.
         Process => 4,
         Bash | Sh | Program => 0,
     };
-    assert_eq!(sourced, expected, "times that the file was sourced");
+    assert_eq!(sourced, expected, "how often the file was sourced");
     if let Some(shell) = stopped.shell {
         let is_same = sandbox.bootstrap.shell_pid() == shell;
         assert_eq!(is_same, kind.is_forked(), "the shell of forks lives on");
@@ -329,31 +331,31 @@ fn check_with(kind: Kind, stuck: &Stuck, margin_ms: u64) {
     let line = "bootstrap: error: Function.Timeout: ";
     assert_eq!(log.matches(line).count(), 1, "{end}");
     assert_eq!(log.matches("bootstrap: ").count(), 1, "{end}");
-    for ours in ["__driver_", "/dev/fd/", "builtin"] {
+    for internal in ["__driver_", "/dev/fd/", "builtin"] {
         assert!(
-            !log.contains(ours),
-            "{ours} in the log: {}",
+            !log.contains(internal),
+            "{internal} in the log: {}",
             excerpt(log.as_bytes())
         );
-        assert!(!message.contains(ours), "{ours} in {told}");
+        assert!(!message.contains(internal), "{internal} in {shown}");
     }
 }
 
 fn check_kind(kind: Kind) {
     check_all(
-        STUCK,
+        STUCK_HANDLERS,
         |stuck| stuck.name.to_owned(),
         |stuck| check(kind, stuck),
     );
 }
 
 #[test]
-fn a_function_in_the_warm_shell_is_stopped_with_all_that_it_started() {
+fn a_function_in_the_warm_shell_is_stopped_with_everything_it_started() {
     check_kind(Restored);
 }
 
 #[test]
-fn a_function_without_isolation_is_stopped_with_all_that_it_started() {
+fn a_function_without_isolation_is_stopped_with_everything_it_started() {
     check_kind(Warm);
 }
 
@@ -363,36 +365,38 @@ fn a_function_in_a_subshell_is_stopped_and_the_shell_lives_on() {
 }
 
 #[test]
-fn a_function_in_a_process_is_stopped_with_all_that_it_started() {
+fn a_function_in_a_process_is_stopped_with_everything_it_started() {
     check_kind(Process);
 }
 
 #[test]
-fn a_script_is_stopped_with_all_that_it_started() {
+fn a_bash_script_is_stopped_with_everything_it_started() {
     check_kind(Bash);
 }
 
 #[test]
-fn a_script_of_sh_is_stopped_with_all_that_it_started() {
+fn a_posix_shell_script_is_stopped_with_everything_it_started() {
     check_kind(Sh);
 }
 
 #[test]
-fn an_executable_is_stopped_with_all_that_it_started() {
+fn an_executable_is_stopped_with_everything_it_started() {
     check_kind(Program);
 }
 
-/// bash does not tell of a subshell where there is no ERR trap: the command before it is named in scripts.
+/// Without an ERR trap bash does not report a subshell as the running command, so the message of a script names another one.
 #[test]
 fn a_subshell_that_does_not_end_is_stopped() {
     for kind in KINDS {
-        let stopped = stop(kind, MARGIN_MS, || plan(kind, "(BEGUN; sleep 600; :)"));
+        let stopped = stop(kind, MARGIN_MS, || {
+            sandbox_of_kind(kind, "(BEGUN; sleep 600; :)")
+        });
         let message = message(&stopped.document);
         if kind.is_function() {
             assert!(message.contains("during `( : > "), "{kind:?}: {message}");
         }
         assert_eq!(
-            stopped.left.len(),
+            stopped.processes.len(),
             usize::from(kind.is_forked()),
             "{kind:?}"
         );
@@ -414,7 +418,7 @@ outer() {
 ";
 
 #[test]
-fn a_stopped_handler_is_told_with_its_frames() {
+fn the_error_of_a_stopped_handler_has_a_stack_trace() {
     let answers = "if [ $1 = stuck ]; then\n  outer\nfi\nprintf 'answer 1 to %s' \"$1\"\n";
     for kind in [Restored, Warm, Subshell, Process, Bash, Sh] {
         let (file, first) = match kind {
@@ -433,12 +437,12 @@ fn a_stopped_handler_is_told_with_its_frames() {
             format!("{first}{FRAMES}:\n{answers}")
         };
         let stopped = stop(kind, MARGIN_MS, || {
-            let plan = if kind.is_function() {
+            let builder = if kind.is_function() {
                 Sandbox::of(&text)
             } else {
-                whole(&text)
+                whole_file(&text)
             };
-            plan.env("COSHELL_ISOLATION", isolation)
+            builder.env("COSHELL_ISOLATION", isolation)
         });
         let file = stopped.sandbox.task_root.path().join(file);
         let frame = |function: &str, line: u32| format!("{function} ({}:{line})", file.display());
@@ -456,30 +460,32 @@ fn a_stopped_handler_is_told_with_its_frames() {
     }
 }
 
-/// Of an earlier invocation: those processes are nobody's business now.
 #[test]
 fn a_process_left_by_an_earlier_invocation_is_not_stopped() {
     check_all(
         &KINDS,
         |kind| format!("{kind:?}"),
         |kind| {
-            let sandbox = with_margin(plan(*kind, "sleep 601 & sleep 602"), MARGIN_MS).start();
-            let left = || {
-                let mut left = others(&sandbox);
-                left.retain(|_, command| command.contains("sleep"));
-                left
+            let sandbox =
+                with_margin(sandbox_of_kind(*kind, "sleep 601 & sleep 602"), MARGIN_MS).start();
+            let sleeping = || {
+                let mut processes = processes_without_bootstrap(&sandbox);
+                processes.retain(|_, command| command.contains("sleep"));
+                processes
             };
             assert_eq!(sandbox.respond("keep"), b"answer 1 to keep");
-            // Each runs what it is to run.
-            let has_begun = || left().len() == 2 && left().values().any(|one| one == "sleep 600 ");
+            // Both processes have started their programs.
+            let has_begun = || {
+                sleeping().len() == 2 && sleeping().values().any(|command| command == "sleep 600 ")
+            };
             wait_until(has_begun, LIMIT);
-            let before = left();
-            timeout(&sandbox.invoke(due_in(300, "stuck")), &sandbox);
-            assert_eq!(left(), before);
+            let before = sleeping();
+            expect_timeout(&sandbox.invoke(event_stopped_after(300, "stuck")), &sandbox);
+            assert_eq!(sleeping(), before);
             assert!(sandbox.respond("next").ends_with(b" to next"));
-            timeout(&sandbox.invoke(due_in(300, "stuck")), &sandbox);
+            expect_timeout(&sandbox.invoke(event_stopped_after(300, "stuck")), &sandbox);
             sandbox.api.wait_parked();
-            assert_eq!(left(), before);
+            assert_eq!(sleeping(), before);
             let log = sandbox.bootstrap.final_log();
             assert_eq!(
                 log.matches("is still running after its invocation").count(),
@@ -491,15 +497,15 @@ fn a_process_left_by_an_earlier_invocation_is_not_stopped() {
 }
 
 #[test]
-fn one_timeout_after_the_other_is_answered() {
+fn several_timeouts_in_a_row_are_answered() {
     check_all(
         &KINDS,
         |kind| format!("{kind:?}"),
         |kind| {
-            let sandbox = with_margin(plan(*kind, "sleep 600 | cat"), MARGIN_MS).start();
+            let sandbox = with_margin(sandbox_of_kind(*kind, "sleep 600 | cat"), MARGIN_MS).start();
             for _ in 0..3 {
                 for _ in 0..2 {
-                    timeout(&sandbox.invoke(due_in(100, "stuck")), &sandbox);
+                    expect_timeout(&sandbox.invoke(event_stopped_after(100, "stuck")), &sandbox);
                 }
                 assert_eq!(sandbox.respond("next"), b"answer 1 to next");
             }
@@ -513,7 +519,7 @@ fn one_timeout_after_the_other_is_answered() {
     );
 }
 
-/// Two seconds and a half for a handler that takes no notice of SIGTERM, which has half a second for its traps.
+/// The handler ignores SIGTERM, and gets SIGKILL half a second later. The rest of the margin is for the answer.
 #[test]
 fn the_answer_comes_before_the_deadline() {
     check_all(
@@ -521,31 +527,38 @@ fn the_answer_comes_before_the_deadline() {
         |kind| format!("{kind:?}"),
         |kind| {
             let body = "trap '' TERM; BEGUN; while :; do sleep 0.01 || :; done";
-            let stopped = stop(*kind, 3000, || plan(*kind, body));
-            assert!(stopped.spared.is_some(), "the deadline has passed");
+            let is_in_time = |margin_ms: &u64| {
+                let stopped = stop(*kind, *margin_ms, || sandbox_of_kind(*kind, body));
+                stopped.time_left.is_some()
+            };
+            let margins_ms = [3000, 10_000, 30_000];
+            assert!(
+                margins_ms.iter().any(is_in_time),
+                "the deadline passed each time"
+            );
         },
     );
 }
 
 #[test]
-fn the_spare_shell_is_not_stopped_and_serves_the_next_event() {
+fn the_spare_shell_is_not_stopped_and_runs_the_next_event() {
     for (kind, isolation) in [
         (Restored, "restore"),
         (Warm, "none"),
         (Subshell, "subshell"),
     ] {
         let script = "handler() { if [[ $1 == stuck ]]; then sleep 600; fi; printf %s $$; }";
-        let plan = Sandbox::of(script).env("COSHELL_ISOLATION", isolation);
-        let sandbox = with_margin(plan, MARGIN_MS).start();
+        let builder = Sandbox::of(script).env("COSHELL_ISOLATION", isolation);
+        let sandbox = with_margin(builder, MARGIN_MS).start();
         let shell = sandbox.bootstrap.shell_pid();
         assert_eq!(sandbox.respond("first"), shell.to_string().as_bytes());
         sandbox.api.wait_parked();
         let mut shells = children(sandbox.bootstrap.pid());
         shells.retain(|pid| *pid != shell);
         let &[spare] = shells.as_slice() else {
-            panic!("no single spare: {shells:?}");
+            panic!("not exactly one spare shell: {shells:?}");
         };
-        timeout(&sandbox.invoke(due_in(150, "stuck")), &sandbox);
+        expect_timeout(&sandbox.invoke(event_stopped_after(150, "stuck")), &sandbox);
         let next = if kind == Subshell { shell } else { spare };
         assert_eq!(
             sandbox.respond("next"),
@@ -555,19 +568,19 @@ fn the_spare_shell_is_not_stopped_and_serves_the_next_event() {
     }
 }
 
-/// Of all handlers in a subshell this one costs the shell.
+/// This is the only handler in a subshell that costs the shell.
 #[test]
-fn a_handler_that_suspends_the_shell_around_it_is_answered_for() {
+fn a_handler_that_suspends_its_parent_shell_is_answered_with_an_error() {
     let stopped = stop(Subshell, MARGIN_MS, || {
-        plan(Subshell, "BEGUN; kill -STOP $$; sleep 600")
+        sandbox_of_kind(Subshell, "BEGUN; kill -STOP $$; sleep 600")
     });
     assert_eq!(stopped.sandbox.respond("next"), b"answer 1 to next");
     stopped.sandbox.api.wait_parked();
-    // Another shell, and the fork for the next event.
-    assert_eq!(others(&stopped.sandbox).len(), 2);
+    // A new shell, and the fork for the next event.
+    assert_eq!(processes_without_bootstrap(&stopped.sandbox).len(), 2);
 }
 
-/// A handler that waits until the test lets it go on.
+/// Waits until the test opens the gate.
 const GATED: &str = "read -r x <\"$LAMBDA_TASK_ROOT/gate\"";
 
 #[test]
@@ -577,24 +590,25 @@ fn nothing_is_stopped_without_a_margin() {
             &KINDS,
             |kind| format!("{kind:?}"),
             |kind| {
-                let plan = plan(*kind, GATED);
-                plan.task_root().fifo("gate");
-                let plan = match margin {
-                    Some(margin_ms) => with_margin(plan, margin_ms),
-                    None => plan,
+                let builder = sandbox_of_kind(*kind, GATED);
+                builder.task_root().fifo("gate");
+                let builder = match margin {
+                    Some(margin_ms) => with_margin(builder, margin_ms),
+                    None => builder,
                 };
-                let sandbox = plan.start();
+                let sandbox = builder.start();
                 let deadline = now() + Duration::from_millis(50);
-                let event = due_at(deadline, "stuck");
+                let event = event_with_deadline(deadline, "stuck");
                 let request_id = event.request_id.clone();
                 sandbox.api.push(event);
                 wait_until(|| now() > deadline + Duration::from_millis(100), LIMIT);
                 sandbox.task_root.release("gate");
                 let answer = sandbox.api.wait_answer(&request_id);
-                let (expected, told) = ("partial outputanswer 1 to stuck", excerpt(&answer.body));
+                let expected = "partial outputanswer 1 to stuck";
+                let shown = excerpt(&answer.body);
                 assert!(
                     answer.is_response() && answer.body == expected.as_bytes(),
-                    "{told}"
+                    "{shown}"
                 );
                 assert_eq!(sandbox.bootstrap.final_log(), "");
             },
@@ -603,7 +617,7 @@ fn nothing_is_stopped_without_a_margin() {
 }
 
 #[test]
-fn nothing_is_stopped_that_has_no_deadline() {
+fn a_handler_without_a_deadline_is_not_stopped() {
     let deadlines = [
         None,
         Some(""),
@@ -612,9 +626,9 @@ fn nothing_is_stopped_that_has_no_deadline() {
         Some("99999999999999999999999"),
     ];
     for kind in KINDS {
-        let plan = plan(kind, GATED);
-        plan.task_root().fifo("gate");
-        let sandbox = with_margin(plan, 1000).start();
+        let builder = sandbox_of_kind(kind, GATED);
+        builder.task_root().fifo("gate");
+        let sandbox = with_margin(builder, 1000).start();
         for deadline in deadlines {
             let event = match deadline {
                 Some(value) => Event::fresh("stuck").header("Lambda-Runtime-Deadline-Ms", value),
@@ -631,7 +645,7 @@ fn nothing_is_stopped_that_has_no_deadline() {
 }
 
 #[test]
-fn a_handler_that_is_done_in_time_ends_as_always() {
+fn a_handler_that_ends_in_time_ends_as_usual() {
     let script = r#"
 handler() {
   case $1 in
@@ -643,8 +657,8 @@ handler() {
   printf 'on %s' "$1"
 }"#;
     for isolation in ["none", "subshell", "process"] {
-        let plan = Sandbox::of(script).env("COSHELL_ISOLATION", isolation);
-        let sandbox = with_margin(plan, 1000).start();
+        let builder = Sandbox::of(script).env("COSHELL_ISOLATION", isolation);
+        let sandbox = with_margin(builder, 1000).start();
         for (event, error_type) in [
             ("fail", "Function.HandlerFailed"),
             ("exit", "Function.HandlerExited"),
@@ -656,7 +670,7 @@ handler() {
         assert_eq!(sandbox.respond("job"), b"on job");
         sandbox.api.wait_parked();
         let has_job = || {
-            others(&sandbox)
+            processes_without_bootstrap(&sandbox)
                 .values()
                 .any(|command| command.contains("sleep"))
         };
@@ -665,9 +679,9 @@ handler() {
 }
 
 #[test]
-fn a_handler_whose_time_is_up_already_is_not_started() {
+fn a_handler_whose_deadline_is_too_near_is_not_started() {
     for kind in KINDS {
-        let sandbox = with_margin(plan(kind, "BEGUN"), 30_000).start();
+        let sandbox = with_margin(sandbox_of_kind(kind, "BEGUN"), 30_000).start();
         assert_eq!(sandbox.respond("first"), b"answer 1 to first");
         sandbox.api.wait_parked();
         let shell = kind.is_function().then(|| sandbox.bootstrap.shell_pid());
@@ -676,7 +690,10 @@ fn a_handler_whose_time_is_up_already_is_not_started() {
             now().saturating_sub(Duration::from_secs(1)),
             Duration::ZERO,
         ] {
-            let document = timeout(&sandbox.invoke(due_at(deadline, "stuck")), &sandbox);
+            let document = expect_timeout(
+                &sandbox.invoke(event_with_deadline(deadline, "stuck")),
+                &sandbox,
+            );
             let message = message(&document);
             assert!(
                 message.contains("was not started") && message.contains("30000 ms"),
@@ -691,7 +708,7 @@ fn a_handler_whose_time_is_up_already_is_not_started() {
             assert_eq!(
                 Some(sandbox.bootstrap.shell_pid()),
                 shell,
-                "it was not touched"
+                "the shell was replaced"
             );
         }
         let log = sandbox.bootstrap.final_log();

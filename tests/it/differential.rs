@@ -1,17 +1,17 @@
-//! The handlers that people write, under the tutorial's bootstrap and under ours: the same response bytes.
+//! Runs typical handlers under the tutorial's bootstrap and under ours, and compares the response bytes.
 //!
-//! The tutorial runs in POSIX mode, as `/bin/sh` does on Amazon Linux, and calls the handler in `$(...)`. Where that
-//! shows, the handler is in [`KNOWN_DIFFERENCES`] with both outcomes and the reason;
-//! `docs/tutorial.md` has the same list.
+//! The tutorial's bootstrap runs in POSIX mode, like `/bin/sh` on Amazon Linux, and calls the handler in `$(...)`. Handlers
+//! for which that makes a difference are in [`KNOWN_DIFFERENCES`], with both outcomes and the reason. `docs/tutorial.md` has
+//! the same list.
 
 use std::fs;
 
-use support::seeded::complaints;
-use support::{Event, Plan, Sandbox, excerpt, repository_file};
+use support::seeded::find_problems;
+use support::{Event, Sandbox, SandboxBuilder, excerpt, repository_file};
 
 const HANDLERS: &str = "tests/fixtures/handlers";
 
-/// A handler's file, without `.sh`, and two events for it.
+/// The file name of a handler without `.sh`, and two events for it.
 type Case = (&'static str, [&'static str; 2]);
 
 const SAME: &[Case] = &[
@@ -160,18 +160,18 @@ const SAME: &[Case] = &[
     ("keeps_function", ["x", "y"]),
 ];
 
-/// What became of one invocation.
+/// The outcome of one invocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Outcome {
     Response(Vec<u8>),
-    /// The errorType.
+    /// An error with this errorType.
     Error(String),
-    /// The process ended with this status and answered nothing.
+    /// The process ended with this status without an answer.
     Died(i32),
 }
 
 impl Outcome {
-    fn told(&self) -> String {
+    fn describe(&self) -> String {
         match self {
             Self::Response(bytes) => format!("response {}", excerpt(bytes)),
             other => format!("{other:?}"),
@@ -183,22 +183,22 @@ struct Difference {
     handler: &'static str,
     events: [&'static str; 2],
     reason: &'static str,
-    /// One outcome an event; one in all if the process died of the first.
-    tutorial: &'static [Known],
-    ours: &'static [Known],
+    /// One outcome for each event; only one if the process died at the first event.
+    tutorial: &'static [KnownOutcome],
+    ours: &'static [KnownOutcome],
 }
 
-/// An [`Outcome`] that can be written into a table.
-enum Known {
+/// An [`Outcome`] as a constant.
+enum KnownOutcome {
     Response(&'static str),
-    /// So many times `x`, then this text.
+    /// This many times `x`, then this text.
     Long(usize, &'static str),
     Error(&'static str),
     Died(i32),
 }
 
-impl Known {
-    fn outcome(&self) -> Outcome {
+impl KnownOutcome {
+    fn to_outcome(&self) -> Outcome {
         match self {
             Self::Response(text) => Outcome::Response(text.as_bytes().to_vec()),
             Self::Long(len_bytes, text) => Outcome::Response(
@@ -212,7 +212,7 @@ impl Known {
     }
 }
 
-use Known::{Died, Error, Long, Response};
+use KnownOutcome::{Died, Error, Long, Response};
 
 const KNOWN_DIFFERENCES: &[Difference] = &[
     Difference {
@@ -225,28 +225,28 @@ const KNOWN_DIFFERENCES: &[Difference] = &[
     Difference {
         handler: "reads_standard_input",
         events: ["abc\n", "x"],
-        reason: "standard input is the event, and not the bootstrap's own",
+        reason: "standard input is the event, not bootstrap's own standard input",
         tutorial: &[Response("argument 3"), Response("argument 1")],
         ours: &[Response("argument 3\nabc"), Response("argument 1\nx")],
     },
     Difference {
         handler: "answers_with_file_name",
         events: ["/dev/null", "no-such-file"],
-        reason: "a response that begins with @ is no file name",
+        reason: "a response that begins with @ is not taken for a file name",
         tutorial: &[Response(""), Response("")],
         ours: &[Response("@/dev/null"), Response("@no-such-file")],
     },
     Difference {
         handler: "prints_128_kib",
         events: ["x", "y"],
-        reason: "a response is no argument of a program, which may have 128 KiB",
+        reason: "a response is not passed as an argument, which may have at most 128 KiB",
         tutorial: &[Died(126)],
         ours: &[Long(131_072, "x"), Long(131_072, "y")],
     },
     Difference {
         handler: "returns_3",
         events: ["x", "y"],
-        reason: "a failing handler is an answer, and no dead runtime",
+        reason: "a failing handler is an answer, not a dead runtime",
         tutorial: &[Died(3)],
         ours: &[
             Error("Function.HandlerFailed"),
@@ -256,7 +256,7 @@ const KNOWN_DIFFERENCES: &[Difference] = &[
     Difference {
         handler: "exits_4",
         events: ["x", "y"],
-        reason: "a handler that exits is an answer, and no dead runtime",
+        reason: "a handler that exits is an answer, not a dead runtime",
         tutorial: &[Died(4)],
         ours: &[
             Error("Function.HandlerExited"),
@@ -266,14 +266,14 @@ const KNOWN_DIFFERENCES: &[Difference] = &[
     Difference {
         handler: "uses_unset_variable",
         events: ["x", "y"],
-        reason: "an unset variable is an error of that invocation, and no dead runtime",
+        reason: "an unset variable is an error of that invocation, not a dead runtime",
         tutorial: &[Died(1)],
         ours: &[Error("Function.ShellExited"), Error("Function.ShellExited")],
     },
     Difference {
         handler: "fails_in_the_middle",
         events: ["x", "y"],
-        reason: "a failing command is an error of that invocation, and no dead runtime",
+        reason: "a failing command is an error of that invocation, not a dead runtime",
         tutorial: &[Died(1)],
         ours: &[
             Error("Function.CommandFailed"),
@@ -283,7 +283,7 @@ const KNOWN_DIFFERENCES: &[Difference] = &[
     Difference {
         handler: "ends_with_failing_test",
         events: ["no", "yes"],
-        reason: "a handler whose last test fails is an answer, and no dead runtime",
+        reason: "a handler whose last test fails is an answer, not a dead runtime",
         tutorial: &[Died(1)],
         ours: &[Error("Function.HandlerFailed"), Response("printed\nyes")],
     },
@@ -300,14 +300,14 @@ const KNOWN_DIFFERENCES: &[Difference] = &[
     Difference {
         handler: "leaves_child_behind",
         events: ["x", "y"],
-        reason: "a child left behind does not delay the response, nor add to it",
+        reason: "a leftover process neither delays the response nor adds to it",
         tutorial: &[Response("now x\nlate x"), Response("now y\nlate y")],
         ours: &[Response("now x"), Response("now y")],
     },
     Difference {
         handler: "shows_its_exit_trap",
         events: ["x", "y"],
-        reason: "our EXIT trap is the driver's, POSIX mode tells of one that is not set",
+        reason: "our EXIT trap is the driver's; POSIX mode also lists a trap that is not set",
         tutorial: &[Response("trap -- - EXIT\nx"), Response("trap -- - EXIT\ny")],
         ours: &[
             Response("trap -- '\\__driver_rare __driver_on_exit \"$?\"' EXIT\nx"),
@@ -317,34 +317,33 @@ const KNOWN_DIFFERENCES: &[Difference] = &[
     Difference {
         handler: "tells_posix_mode",
         events: ["x", "y"],
-        reason: "the shell is bash proper",
+        reason: "our shell is not in POSIX mode",
         tutorial: &[Response("posix"), Response("posix")],
         ours: &[Response("bash"), Response("bash")],
     },
 ];
 
-/// A sandbox with a handler's file as `function.sh`, the library beside it and temporary files out of the way.
-fn plan(handler: &str) -> Plan {
+/// A sandbox with a handler's file as `function.sh`, with the library, and with its own folder for temporary files.
+fn sandbox_with(handler: &str) -> SandboxBuilder {
     let read = |name: &str| {
         let file = repository_file(&format!("{HANDLERS}/{name}"));
         fs::read(file).unwrap_or_else(|error| panic!("cannot read {name}: {error}"))
     };
-    let plan = Sandbox::empty()
+    let builder = Sandbox::empty()
         .file("function.sh", read(&format!("{handler}.sh")))
         .file("lib/strings.sh", read("lib/strings.sh"))
         .file("tmp/here", "");
-    let temporary = plan
+    let temporary = builder
         .task_root()
         .path()
         .join("tmp")
         .to_string_lossy()
         .into_owned();
-    plan.env("TMPDIR", temporary)
+    builder.env("TMPDIR", temporary)
 }
 
-fn outcomes(plan: Plan, events: [&str; 2]) -> Vec<Outcome> {
-    let sandbox = plan.start();
-    // The tutorial asks for the next event when it has posted a wrong answer, too; it is not on trial here.
+fn outcomes(builder: SandboxBuilder, events: [&str; 2]) -> Vec<Outcome> {
+    let sandbox = builder.start();
     let mut outcomes = Vec::new();
     for event in events {
         let event = Event::fresh(event);
@@ -369,21 +368,21 @@ fn outcomes(plan: Plan, events: [&str; 2]) -> Vec<Outcome> {
     outcomes
 }
 
-/// Calls `check` for every item, a few at a time, and fails with all that it complained about.
+/// Calls `check` for every item, four at a time. Fails with all problems that it returned.
 #[track_caller]
 fn check_all<T: Sync>(items: &[T], check: impl Fn(&T) -> Option<String> + Sync) {
-    let complaints = complaints(items.len(), 4, |at| check(&items[at]));
+    let problems = find_problems(items.len(), 4, |index| check(&items[index]));
     assert!(
-        complaints.is_empty(),
+        problems.is_empty(),
         "{} of {}:\n{}",
-        complaints.len(),
+        problems.len(),
         items.len(),
-        complaints.join("\n")
+        problems.join("\n")
     );
 }
 
-fn told(outcomes: &[Outcome]) -> String {
-    let lines: Vec<_> = outcomes.iter().map(Outcome::told).collect();
+fn describe(outcomes: &[Outcome]) -> String {
+    let lines: Vec<_> = outcomes.iter().map(Outcome::describe).collect();
     lines.join("\n            ")
 }
 
@@ -391,37 +390,42 @@ fn told(outcomes: &[Outcome]) -> String {
 fn handlers_give_the_same_response_bytes() {
     assert!(SAME.len() >= 60, "{} handlers are too few", SAME.len());
     check_all(SAME, |(handler, events)| {
-        let tutorial = outcomes(plan(handler).tutorial(), *events);
-        let ours = outcomes(plan(handler), *events);
+        let tutorial = outcomes(sandbox_with(handler).tutorial(), *events);
+        let ours = outcomes(sandbox_with(handler), *events);
         let is_response =
             |outcome: &Outcome| matches!(outcome, Outcome::Response(bytes) if !bytes.is_empty());
-        // A handler that fails, or says nothing, under the tutorial proves nothing.
+        // If the handler fails or prints nothing under the tutorial, the comparison proves nothing.
         let is_proof = tutorial.len() == 2 && tutorial.iter().all(is_response);
         let is_same = is_proof && tutorial == ours;
         (!is_same).then(|| {
             format!(
                 "{handler}:\n  tutorial: {}\n  ours:     {}",
-                told(&tutorial),
-                told(&ours)
+                describe(&tutorial),
+                describe(&ours)
             )
         })
     });
 }
 
 #[test]
-fn known_differences_are_exactly_these() {
+fn the_known_differences_are_exact() {
     check_all(KNOWN_DIFFERENCES, |known| {
-        let expected = |known: &[Known]| known.iter().map(Known::outcome).collect::<Vec<_>>();
+        let expected = |known: &[KnownOutcome]| {
+            known
+                .iter()
+                .map(KnownOutcome::to_outcome)
+                .collect::<Vec<_>>()
+        };
         let sides = [
             (
                 "tutorial",
                 expected(known.tutorial),
-                outcomes(plan(known.handler).tutorial(), known.events),
+                outcomes(sandbox_with(known.handler).tutorial(), known.events),
             ),
             (
                 "ours",
                 expected(known.ours),
-                outcomes(plan(known.handler), known.events),
+                outcomes(sandbox_with(known.handler), known.events),
             ),
         ];
         assert!(
@@ -429,10 +433,16 @@ fn known_differences_are_exactly_these() {
             "{} is no difference",
             known.handler
         );
-        let wrong = sides.iter().filter(|(_, expected, got)| expected != got);
+        let wrong = sides
+            .iter()
+            .filter(|(_, expected, actual)| expected != actual);
         let wrong: Vec<_> = wrong
-            .map(|(side, expected, got)| {
-                format!("  {side}: expected {}\n  got {}", told(expected), told(got))
+            .map(|(side, expected, actual)| {
+                format!(
+                    "  {side}: expected {}\n  got {}",
+                    describe(expected),
+                    describe(actual)
+                )
             })
             .collect();
         (!wrong.is_empty()).then(|| {
@@ -447,15 +457,15 @@ fn known_differences_are_exactly_these() {
 }
 
 #[test]
-fn every_handler_is_in_one_table_once() {
-    let mut named: Vec<_> = SAME.iter().map(|(handler, _)| *handler).collect();
-    named.extend(KNOWN_DIFFERENCES.iter().map(|known| known.handler));
-    named.sort_unstable();
-    let count = named.len();
-    named.dedup();
-    assert_eq!(named.len(), count, "a handler is named twice");
+fn every_handler_file_is_in_exactly_one_table() {
+    let mut listed: Vec<_> = SAME.iter().map(|(handler, _)| *handler).collect();
+    listed.extend(KNOWN_DIFFERENCES.iter().map(|known| known.handler));
+    listed.sort_unstable();
+    let count = listed.len();
+    listed.dedup();
+    assert_eq!(listed.len(), count, "a handler is listed twice");
     let files = fs::read_dir(repository_file(HANDLERS)).expect("cannot list the handlers");
-    let mut left: Vec<_> = files
+    let mut missing: Vec<_> = files
         .filter_map(|file| {
             Some(
                 file.ok()?
@@ -465,8 +475,8 @@ fn every_handler_is_in_one_table_once() {
                     .to_owned(),
             )
         })
-        .filter(|file| !named.contains(&file.as_str()))
+        .filter(|file| !listed.contains(&file.as_str()))
         .collect();
-    left.sort();
-    assert!(left.is_empty(), "no table has {left:?}");
+    missing.sort();
+    assert!(missing.is_empty(), "no table has {missing:?}");
 }

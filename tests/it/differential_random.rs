@@ -1,20 +1,21 @@
-//! Random handlers, under the tutorial's bootstrap and under ours: the same response bytes for three events each.
+//! Runs random handlers under the tutorial's bootstrap and under ours, with three events each, and compares the response
+//! bytes.
 //!
-//! Their parts are what people write, and much of it changes the shell: variables without `local`, options, traps, folders,
-//! functions. The tutorial forgets all of that with its subshell. Names come from a short list, and each handler shows some
-//! that it has not set: so what one event left is found by another, also by that of another handler, since many of them
-//! share a file. Only what `docs/tutorial.md` calls no difference is generated, and nothing that fails.
+//! The handlers are made of typical commands, many of which change the shell: variables without `local`, options, traps,
+//! folders, functions. The tutorial drops all of that with its subshell. Names come from a short list, and each handler
+//! prints some names that it has not set. So it finds what an earlier event left behind, even an event of another handler,
+//! since many handlers share a file. Nothing is generated that `docs/tutorial.md` lists as a difference, or that fails.
 //!
-//! `COSHELL_TEST_HANDLERS` sets how many there are, `COSHELL_TEST_SEED` repeats a run.
+//! `COSHELL_TEST_HANDLERS` sets the number of handlers, `COSHELL_TEST_SEED` repeats a run.
 
-use support::seeded::{Choices, complaints, count, seed};
-use support::{Event, Plan, Sandbox, excerpt};
+use support::seeded::{Choices, count, find_problems, seed};
+use support::{Event, Sandbox, SandboxBuilder, excerpt};
 
 /// `<s>` is a scalar, `<a>` an array, `<m>` a map, `<i>` a number, `<v>` a value, `<f>` a function, `<o>` an option of
-/// `set`, `<p>` of `shopt`, `<d>` a folder, `<c>` a character, `<w>` words of text, `<u>` a name that no other handler has.
+/// `set`, `<p>` one of `shopt`, `<d>` a folder, `<c>` a character, `<w>` some words, `<u>` a name that no other handler has.
 #[rustfmt::skip]
 const PARTS: &[&str] = &[
-    // What shows whether something was left behind.
+    // Show whether something was left behind
     "echo \"scalars: ${name-unset} ${result-unset} ${value-unset} ${mode-unset}\"",
     "echo \"arrays: ${items[*]-} and ${list[*]-}\"",
     "echo \"maps: ${ages[*]} and ${!seen[*]}\"",
@@ -35,7 +36,7 @@ const PARTS: &[&str] = &[
     "echo \"soft limit $(ulimit -S -n), $(ulimit -S -c)\"",
     "echo /etc/host*s \"<w>\"",
     "echo \"a=${<s>:-default} b=${<s>:+set}\"",
-    // What changes variables
+    // Change variables
     "<s>=<v>",
     "<s>=\"$1\"",
     "<s>=${<s>-}<v>",
@@ -120,7 +121,7 @@ const PARTS: &[&str] = &[
     "printf 'no newline at its end'",
 ];
 
-/// The output of a filter comes when it comes, so that nothing is printed after it, not by a trap either.
+/// How a handler ends. The output of a filter arrives at any time, so nothing is printed after it, and no trap prints either.
 const ENDS: [&str; 7] = [
     ":",
     ":",
@@ -159,7 +160,7 @@ const NUMBERS: [&str; 5] = ["1", "2", "3", "10", "42"];
 const CHARACTERS: [&str; 3] = [",", ":", "-"];
 const EVENTS: [&str; 8] = ["abc", "b7", "", "two words", "a,b,c", "é-x", "-a", "A b:c"];
 
-/// What all handlers of a file have before they are called.
+/// The code that all handlers of a file share.
 const TOP: &str = "
 number=1
 mode=of-the-file
@@ -179,7 +180,7 @@ fn body(choices: &mut Choices, number: usize) -> String {
     let parts = 3 + choices.below(6);
     let mut lines: Vec<_> = (0..parts)
         .map(|_| {
-            let part = choices.of_list(PARTS);
+            let part = choices.choose(PARTS);
             choices.fill(part, "", |choices: &mut Choices, letter| {
                 let list: &[&str] = match letter {
                     's' => &SCALARS,
@@ -196,38 +197,38 @@ fn body(choices: &mut Choices, number: usize) -> String {
                     'u' => return Some(format!("FIXED_{number}_{}", choices.below(10_000))),
                     _ => return None,
                 };
-                Some(choices.of_list(list).to_owned())
+                Some(choices.choose(list).to_owned())
             })
         })
         .collect();
-    lines.push(choices.of_list(&ENDS).to_owned());
+    lines.push(choices.choose(&ENDS).to_owned());
     lines.join("\n")
 }
 
 /// A file of several handlers.
 struct File {
     bodies: Vec<String>,
-    /// The handler that is called, and its event.
+    /// Each invocation: the number of the handler, and its event.
     events: Vec<(usize, String)>,
 }
 
 impl File {
-    /// So many handlers, each of which gets three events, in any order.
+    /// A file of `handlers` handlers. Each of them gets three events, in a random order.
     fn random(choices: &mut Choices, handlers: usize) -> Self {
         let bodies = (0..handlers).map(|number| body(choices, number));
         let bodies: Vec<_> = bodies.collect();
         let called = (0..handlers * 3).map(|number| {
-            let event = choices.of_list(&EVENTS);
+            let event = choices.choose(&EVENTS);
             (number / 3, event.to_owned())
         });
         let mut events: Vec<_> = called.collect();
-        for at in (1..events.len()).rev() {
-            events.swap(at, choices.below(at + 1));
+        for index in (1..events.len()).rev() {
+            events.swap(index, choices.below(index + 1));
         }
         Self { bodies, events }
     }
 
-    fn plan(&self) -> Plan {
+    fn builder(&self) -> SandboxBuilder {
         let functions = self.bodies.iter().enumerate();
         let functions: Vec<_> = functions
             .map(|(number, body)| format!("handler_{number}() {{\n{body}\n}}\n"))
@@ -239,9 +240,9 @@ impl File {
         )
     }
 
-    /// The responses, or how it ended.
-    fn responses(&self, plan: Plan) -> Vec<Result<Vec<u8>, String>> {
-        let sandbox = plan.start();
+    /// The response of each event. An error message is the last entry.
+    fn responses(&self, builder: SandboxBuilder) -> Vec<Result<Vec<u8>, String>> {
+        let sandbox = builder.start();
         let root = sandbox.task_root.path().to_string_lossy().into_owned();
         let mut found = Vec::new();
         for (handler, event) in &self.events {
@@ -249,7 +250,7 @@ impl File {
             let request_id = event.request_id.clone();
             sandbox.api.push(event);
             let response = match sandbox.api.wait_answer_or_exit(&request_id) {
-                Ok(answer) if answer.is_response() => Ok(replaced(&answer.body, &root)),
+                Ok(answer) if answer.is_response() => Ok(replace_task_root(&answer.body, &root)),
                 Ok(answer) => Err(excerpt(&answer.body)),
                 Err(status) => Err(format!("{status}: {}", sandbox.bootstrap.log())),
             };
@@ -262,10 +263,10 @@ impl File {
         found
     }
 
-    /// The first event that is answered otherwise.
-    fn difference(&self) -> Option<String> {
-        let tutorial = self.responses(self.plan().tutorial());
-        let ours = self.responses(self.plan());
+    /// Describes the first event with different responses.
+    fn find_difference(&self) -> Option<String> {
+        let tutorial = self.responses(self.builder().tutorial());
+        let ours = self.responses(self.builder());
         let pairs = tutorial.iter().zip(&ours).enumerate();
         let mut different =
             pairs.filter(|(_, (tutorial, ours))| tutorial.is_err() || tutorial != ours);
@@ -288,14 +289,14 @@ impl File {
     }
 }
 
-/// The task root has another name for each of the two.
-fn replaced(bytes: &[u8], root: &str) -> Vec<u8> {
+/// Replaces the task root, which has a different path in each sandbox.
+fn replace_task_root(bytes: &[u8], root: &str) -> Vec<u8> {
     let mut rest = bytes;
     let mut found = Vec::new();
-    while let Some(at) = memchr::memmem::find(rest, root.as_bytes()) {
-        found.extend_from_slice(&rest[..at]);
+    while let Some(start) = memchr::memmem::find(rest, root.as_bytes()) {
+        found.extend_from_slice(&rest[..start]);
         found.extend_from_slice(b"ROOT");
-        rest = &rest[at + root.len()..];
+        rest = &rest[start + root.len()..];
     }
     found.extend_from_slice(rest);
     found
@@ -303,17 +304,17 @@ fn replaced(bytes: &[u8], root: &str) -> Vec<u8> {
 
 #[test]
 fn random_handlers_give_the_same_response_bytes() {
-    const OF_A_FILE: usize = 10;
-    const PARTS_AT_A_TIME: usize = 4;
+    const HANDLERS_PER_FILE: usize = 10;
+    const THREADS: usize = 4;
     let seed = seed();
-    let files = count("COSHELL_TEST_HANDLERS", 250).div_ceil(OF_A_FILE);
-    let complaints = complaints(files, PARTS_AT_A_TIME, |number| {
-        File::random(&mut Choices::of_part(seed, number), OF_A_FILE).difference()
+    let files = count("COSHELL_TEST_HANDLERS", 250).div_ceil(HANDLERS_PER_FILE);
+    let problems = find_problems(files, THREADS, |number| {
+        File::random(&mut Choices::for_part(seed, number), HANDLERS_PER_FILE).find_difference()
     });
     assert!(
-        complaints.is_empty(),
+        problems.is_empty(),
         "COSHELL_TEST_SEED={seed}: {} of {files} files:\n{}",
-        complaints.len(),
-        complaints.join("\n")
+        problems.len(),
+        problems.join("\n")
     );
 }

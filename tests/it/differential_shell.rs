@@ -1,23 +1,23 @@
-//! Random handlers next to a plain bash: what decides where a function is left, and who sees it.
+//! Runs random handlers under coshell and in a plain bash, and compares control flow.
 //!
-//! The oracle is `( source file; handler "$event" )`: the same commands run, with the same output and the same success,
-//! three events each.
+//! The oracle is `( source file; handler "$event" )`. For three events each, the same commands must run, with the same output
+//! and the same success.
 //!
-//! They are made of what decides where a function is left and who sees it: functions that call each other, with names that
-//! bash and the driver use themselves, traps, options, exits, loops, pipelines, sourced files. What a command does is
-//! also written to a file, since a handler that fails has no response.
+//! The handlers are made of everything that decides where a function ends: functions that call each other, some named like
+//! functions of bash and of the driver, traps, options, exits, loops, pipelines, sourced files. Each command also writes to a
+//! file, because a handler that fails has no response.
 //!
-//! `COSHELL_TEST_HANDLERS` sets how many there are, `COSHELL_TEST_SEED` repeats a run.
+//! `COSHELL_TEST_HANDLERS` sets the number of handlers, `COSHELL_TEST_SEED` repeats a run.
 
 use std::fmt::Write;
 use std::process::{Command, Stdio};
 
-use support::sandbox::lambda_environment;
-use support::seeded::{Choices, complaints, count, seed};
-use support::{Event, Plan, Sandbox};
+use support::sandbox::set_lambda_environment;
+use support::seeded::{Choices, count, find_problems, seed};
+use support::{Event, Sandbox, SandboxBuilder};
 
-/// `<g>` is a call of a function further down, `<w>` a word, `<n>` a status, `<e>` what leaves a function, `<c>` a
-/// character.
+/// `<g>` is a call of a function further down, `<w>` a word, `<n>` a status, `<e>` a command that may leave the function,
+/// `<c>` a character.
 #[rustfmt::skip]
 const PARTS: &[&str] = &[
     "log <w>",
@@ -31,12 +31,12 @@ const PARTS: &[&str] = &[
     "! <g> <w>",
     "(<g> <w>)",
     "(<g> <w>; log 'in a subshell') || log \"subshell $?\"",
-    // Without $1: what it is when a function fails there depends on what bash was called with.
+    // Without $1: after a failure its value depends on the arguments of bash itself.
     "(trap 'log \"end of a subshell $?\"' EXIT; <g> <w>)",
     "text=$(<g> <w>) || log \"captured $?\"; log \"[${text-}]\"",
     "text=$(<g> <w>); log \"[$text]\"",
     "<g> <w> | cat",
-    // The reader takes everything: one that left earlier would end the writer by SIGPIPE, or not, as time has it.
+    // The reader takes everything. If it ended earlier, it would be a matter of time whether SIGPIPE ends the writer.
     "log <w> | { mapfile -t lines; log \"${lines[*]-}\"; <e>; }",
     "{ <g> <w>; log grouped; } 2>/dev/null",
     "<g> <w> >/dev/null",
@@ -106,7 +106,7 @@ const PARTS: &[&str] = &[
     "unset -v BASH_SUBSHELL",
 ];
 
-/// What leaves a function, or does not.
+/// Commands that leave a function, and some that do not.
 const ENDS: [&str; 9] = [
     "exit",
     "exit <n>",
@@ -119,7 +119,7 @@ const ENDS: [&str; 9] = [
     "<g> <w>",
 ];
 
-/// What stands at the top of a file.
+/// The first lines of a file.
 const TOPS: [&str; 13] = [
     "",
     "",
@@ -136,13 +136,13 @@ const TOPS: [&str; 13] = [
     "command_not_found_handle() { log \"missing $1\"; exit 9; }",
 ];
 
-/// Names that a function may have anywhere.
+/// Names for functions.
 const NAMES: [&str; 18] = [
     "main", "main", "work", "helper", "f", ",f", ",x", ",mine", "Main", "a-b", "a.b", "x:y",
     "start", "stop", "run", "log2", "_", "greet",
 ];
 
-/// Builtins that a file may wrap, or replace by what has nothing to do with them.
+/// Builtins that a file may wrap, or replace by something else.
 const WRAPPED: [&str; 24] = [
     "printf", "mapfile", "builtin", "source", "local", "set", "exec", "trap", "eval", "declare",
     "unset", "export", "shopt", "readonly", "command", "disown", "umask", "alias", "enable",
@@ -165,7 +165,7 @@ impl Handler {
     fn random(choices: &mut Choices) -> Self {
         let mut names: Vec<&str> = Vec::new();
         while names.len() < 3 {
-            let name = choices.of_list(&NAMES);
+            let name = choices.choose(&NAMES);
             if !names.contains(&name) {
                 names.push(name);
             }
@@ -174,7 +174,7 @@ impl Handler {
             "EFFECTS=/dev/null\ncount=0\nlog() { builtin printf '%s\\n' \"$1\" >>\"$EFFECTS\"; builtin printf '%s\\n' \"$1\"; }\n"
                 .to_owned();
         if choices.below(4) == 0 {
-            let name = choices.of_list(&WRAPPED);
+            let name = choices.choose(&WRAPPED);
             let is_wrapper = choices.below(2) == 0 || matches!(name, "exit" | "builtin");
             let body = if name == "builtin" {
                 "command builtin \"$@\"".to_owned()
@@ -183,7 +183,7 @@ impl Handler {
             } else {
                 format!("log '{name} of the file'")
             };
-            // These two mean nothing in a function around them.
+            // A wrapper for these two would act on itself.
             if !matches!(name, "return" | "local") {
                 let _ = writeln!(script, "{name}() {{ {body}; }}");
             }
@@ -193,27 +193,27 @@ impl Handler {
             let _ = writeln!(script, "{}() {{\n{body}\n}}", names[number]);
         }
         let _ = writeln!(script, "handler() {{\n{}\n}}", body(choices, &names));
-        // What sourcing does is no event's.
-        let _ = writeln!(script, "{}\nEFFECTS=$EFFECTS_FILE", choices.of_list(&TOPS));
+        // From here on effects are recorded: those of sourcing belong to no event.
+        let _ = writeln!(script, "{}\nEFFECTS=$EFFECTS_FILE", choices.choose(&TOPS));
         Self {
             script,
-            events: std::array::from_fn(|_| choices.of_list(&EVENTS).to_owned()),
+            events: std::array::from_fn(|_| choices.choose(&EVENTS).to_owned()),
         }
     }
 
-    fn plan(&self) -> Plan {
+    fn builder(&self) -> SandboxBuilder {
         Sandbox::of(&self.script).file("lib.sh", LIB)
     }
 
-    fn difference(&self, isolation: &str) -> Option<String> {
-        let plan = self.plan();
+    fn find_difference(&self, isolation: &str) -> Option<String> {
+        let builder = self.builder();
         let expected = self
             .events
             .each_ref()
-            .map(|event| in_plain_bash(&plan, event));
-        let effects = plan.task_root().path().join("effects");
-        plan.task_root().write("effects", "");
-        let sandbox = plan
+            .map(|event| run_in_plain_bash(&builder, event));
+        let effects = builder.task_root().path().join("effects");
+        builder.task_root().write("effects", "");
+        let sandbox = builder
             .env("EFFECTS_FILE", effects.to_string_lossy())
             .env("COSHELL_ISOLATION", isolation)
             .start();
@@ -232,9 +232,9 @@ impl Handler {
                 Err(status) => (None, format!("{status}: {}", sandbox.bootstrap.log())),
             };
             let ours = (ours, sandbox.task_root.read("effects"));
-            // How often one that calls itself without an end does so depends on the stack.
+            // How deep an endless recursion gets depends on the size of the stack.
             let is_endless = cause.contains("SIGSEGV") && plain.0.is_none();
-            if !is_endless && !self.is_alike(&ours, &plain, &cause) {
+            if !is_endless && !self.is_equal(&ours, &plain, &cause) {
                 return Some(format!(
                     "{}\nevent {number} {event:?}\n  plain bash: {plain:?}\n  ours:       {ours:?}\n  {cause}\n",
                     self.script
@@ -244,8 +244,8 @@ impl Handler {
         None
     }
 
-    /// The parts of a pipeline do what they do in an order of their own.
-    fn is_alike(&self, ours: &Done, plain: &Done, cause: &str) -> bool {
+    /// Ignores the order of lines if there is a pipeline, whose parts run in any order.
+    fn is_equal(&self, ours: &RunResult, plain: &RunResult, cause: &str) -> bool {
         let is_fatal = cause.contains("no_such_name: ") && ours.0.is_none() && plain.0.is_none();
         ours == plain
             || is_fatal && without_arguments(&ours.1) == without_arguments(&plain.1)
@@ -255,14 +255,14 @@ impl Handler {
     }
 }
 
-/// What was printed, if it succeeded, and what was done.
-type Done = (Option<String>, String);
+/// The output, if the run succeeded, and the recorded effects.
+type RunResult = (Option<String>, String);
 
-/// Without what `$1` was in EXIT traps: where an unset variable ends bash, that is what some function before was called with.
+/// Removes `$1` from the lines of EXIT traps. When an unset variable ends bash, `$1` is that of some function before.
 fn without_arguments(text: &str) -> Vec<String> {
     let lines = text.lines().map(|line| {
-        let words: Vec<_> = line.split(' ').collect();
-        match words[..] {
+        let fields: Vec<_> = line.split(' ').collect();
+        match fields[..] {
             ["exit", "trap", status, .., last] => format!("exit trap {status} {last}"),
             _ => line.to_owned(),
         }
@@ -270,20 +270,18 @@ fn without_arguments(text: &str) -> Vec<String> {
     lines.collect()
 }
 
-/// Lines in the order of the alphabet.
 fn sorted(text: &str) -> Vec<&str> {
     let mut lines: Vec<_> = text.lines().collect();
     lines.sort_unstable();
     lines
 }
 
-/// What a plain bash prints, whether it succeeds, and what it does.
-fn in_plain_bash(plan: &Plan, event: &str) -> Done {
-    let root = plan.task_root();
+fn run_in_plain_bash(builder: &SandboxBuilder, event: &str) -> RunResult {
+    let root = builder.task_root();
     root.write("effects", "");
     let mut command =
         Command::new(std::env::var("COSHELL_TEST_BASH").unwrap_or_else(|_| "bash".to_owned()));
-    lambda_environment(&mut command, root.path());
+    set_lambda_environment(&mut command, root.path());
     let output = command
         .args([
             "-c",
@@ -307,17 +305,17 @@ fn body(choices: &mut Choices, others: &[&str]) -> String {
     let parts = 1 + choices.below(5);
     let mut lines = Vec::new();
     for _ in 0..parts {
-        let mut line = choices.of_list(PARTS).to_owned();
-        // What a part is filled with may have parts of its own.
+        let mut line = choices.choose(PARTS).to_owned();
+        // The text for a letter may contain letters again.
         for _ in 0..3 {
             line = choices.fill(&line, "gwne", |choices: &mut Choices, letter| {
                 let word = match letter {
                     'g' if others.is_empty() => "log",
-                    'g' => choices.of_list(others),
-                    'w' => choices.of_list(&WORDS),
-                    'n' => choices.of_list(&STATUSES),
-                    'e' => choices.of_list(&ENDS),
-                    'c' => choices.of_list(&CHARACTERS),
+                    'g' => choices.choose(others),
+                    'w' => choices.choose(&WORDS),
+                    'n' => choices.choose(&STATUSES),
+                    'e' => choices.choose(&ENDS),
+                    'c' => choices.choose(&CHARACTERS),
                     _ => return None,
                 };
                 Some(word.to_owned())
@@ -329,16 +327,16 @@ fn body(choices: &mut Choices, others: &[&str]) -> String {
 }
 
 fn compare(handlers: usize, isolation: &str) {
-    const PARTS_AT_A_TIME: usize = 3;
+    const THREADS: usize = 3;
     let seed = seed();
-    let complaints = complaints(handlers, PARTS_AT_A_TIME, |number| {
-        Handler::random(&mut Choices::of_part(seed, number)).difference(isolation)
+    let problems = find_problems(handlers, THREADS, |number| {
+        Handler::random(&mut Choices::for_part(seed, number)).find_difference(isolation)
     });
     assert!(
-        complaints.is_empty(),
+        problems.is_empty(),
         "COSHELL_TEST_SEED={seed}: {} of {handlers} handlers:\n{}",
-        complaints.len(),
-        complaints.join("\n")
+        problems.len(),
+        problems.join("\n")
     );
 }
 

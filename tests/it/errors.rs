@@ -1,12 +1,12 @@
-//! What the caller is told when a handler fails: the error document and the headers (contract E).
+//! What bootstrap posts when a handler fails: the error document and its headers.
 
 use serde_json::Value;
 
 use support::{Call, Event, Process, Sandbox};
 
-/// Fails one invocation of `script`; what was posted.
+/// Runs one invocation of `script`, which must fail. Returns the POST of the error.
 #[track_caller]
-fn failure(script: &str) -> (Call, Sandbox) {
+fn fail_once(script: &str) -> (Call, Sandbox) {
     let sandbox = Sandbox::of(script).start();
     let call = sandbox.invoke(Event::fresh("an event"));
     assert!(call.is_error(), "{}", sandbox.api.transcript());
@@ -20,7 +20,7 @@ fn message(call: &Call) -> String {
         .to_owned()
 }
 
-fn trace(call: &Call) -> Vec<String> {
+fn stack_trace(call: &Call) -> Vec<String> {
     let document = call.error_document();
     let frames = document["stackTrace"].as_array().expect("an array");
     frames
@@ -29,7 +29,7 @@ fn trace(call: &Call) -> Vec<String> {
         .collect()
 }
 
-/// The X-Ray cause, after a look at its shape.
+/// The X-Ray cause. Asserts that it has the right form.
 #[track_caller]
 fn cause(call: &Call) -> Value {
     let text = call
@@ -63,8 +63,8 @@ fn cause(call: &Call) -> Value {
 }
 
 #[test]
-fn an_error_document_has_its_three_fields_and_headers() {
-    let (call, _sandbox) = failure("handler() { echo 'why it failed' >&2; return 3; }");
+fn an_error_has_three_fields_and_its_headers() {
+    let (call, _sandbox) = fail_once("handler() { echo 'why it failed' >&2; return 3; }");
     let document = call.error_document();
     let keys: Vec<_> = document
         .as_object()
@@ -95,9 +95,9 @@ fn an_error_document_has_its_three_fields_and_headers() {
     );
 }
 
-/// A word, a dot, letters; anything else is `Runtime.Unknown` to Lambda.
+/// Lambda replaces any other form by `Runtime.Unknown`.
 #[test]
-fn every_error_type_is_a_category_and_letters() {
+fn every_error_type_is_a_category_a_dot_and_letters() {
     for body in [
         "return 1",
         "exit 1",
@@ -109,7 +109,7 @@ fn every_error_type_is_a_category_and_letters() {
         "head -c 7000000 /dev/zero",
         "echo $((1/0))",
     ] {
-        let (call, _sandbox) = failure(&format!("handler() {{ {body}; }}"));
+        let (call, _sandbox) = fail_once(&format!("handler() {{ {body}; }}"));
         let error_type = call
             .header("Lambda-Runtime-Function-Error-Type")
             .expect("a type");
@@ -181,10 +181,10 @@ fn a_stack_trace_has_the_true_lines_of_two_files() {
         let call = sandbox.invoke(Event::fresh(how));
         let third = format!("lib_third ({root}/lib/deep.sh:{line})");
         let expected: Vec<_> = std::iter::once(third).chain(outer.clone()).collect();
-        assert_eq!(trace(&call), expected, "{how}");
+        assert_eq!(stack_trace(&call), expected, "{how}");
         let cause = cause(&call);
         let stack = cause["exceptions"][0]["stack"].as_array().expect("a stack");
-        let told: Vec<_> = stack
+        let labels: Vec<_> = stack
             .iter()
             .map(|frame| {
                 format!(
@@ -195,40 +195,40 @@ fn a_stack_trace_has_the_true_lines_of_two_files() {
                 )
             })
             .collect();
-        assert_eq!(told, expected);
+        assert_eq!(labels, expected);
         let paths = cause["paths"].to_string();
         assert!(
             paths.contains("lib/deep.sh") && paths.contains("function.sh"),
             "{paths}"
         );
     }
-    // In the trap of a signal bash does not know the line of the innermost frame.
-    let killed = trace(&sandbox.invoke(Event::fresh("kill")));
+    // In a signal trap bash does not know the line of the innermost frame.
+    let killed = stack_trace(&sandbox.invoke(Event::fresh("kill")));
     assert_eq!(killed[1..], outer);
     assert!(
         killed[0].starts_with(&format!("lib_third ({root}/lib/deep.sh")),
         "{killed:?}"
     );
-    // bash has forgotten the frames by then, but not the place.
+    // Bash has dropped the frames by then, but not the place.
     let unset = sandbox.invoke(Event::fresh("unset"));
     assert!(
-        trace(&unset)
+        stack_trace(&unset)
             .iter()
             .any(|frame| frame.contains("lib/deep.sh:10")),
         "{:?}",
-        trace(&unset)
+        stack_trace(&unset)
     );
 }
 
 #[test]
-fn a_failed_command_is_told_with_its_place() {
+fn the_error_names_the_failed_command_and_its_place() {
     let script = "handler() {\n  one\n}\none() {\n  lib_fourth\n  printf never\n}\nsource \"$LAMBDA_TASK_ROOT/lib/deep.sh\"\n";
     let sandbox = Sandbox::of(script).file("lib/deep.sh", LIB).start();
     let root = sandbox.task_root.path().to_string_lossy().into_owned();
     let call = sandbox.invoke(Event::fresh("x"));
     let place = format!("{root}/lib/deep.sh:20");
     assert_eq!(
-        trace(&call),
+        stack_trace(&call),
         [
             format!("lib_fourth ({place})"),
             format!("one ({root}/function.sh:5)"),
@@ -244,19 +244,19 @@ fn a_failed_command_is_told_with_its_place() {
 }
 
 #[test]
-fn multi_line_commands_and_files_with_odd_names_are_told() {
-    let plan = Sandbox::empty().file(
+fn the_error_names_multi_line_commands_and_files_with_odd_names() {
+    let builder = Sandbox::empty().file(
         "odd name: it's.sh",
         "deep() {\n  sh -c '\n    exit 5\n  ' a \"b c\"\n}\nhandler() { deep; }\n",
     );
-    let sandbox = plan.handler("odd name: it's.handler").start();
+    let sandbox = builder.handler("odd name: it's.handler").start();
     let call = sandbox.invoke(Event::fresh("x"));
     assert!(
         message(&call).contains("exit 5") && message(&call).contains("status 5"),
         "{}",
         message(&call)
     );
-    let frames = trace(&call);
+    let frames = stack_trace(&call);
     assert_eq!(frames.len(), 2, "{frames:?}");
     assert!(
         frames[0].starts_with("deep (") && frames[0].contains("odd name: it's.sh:"),
@@ -266,7 +266,7 @@ fn multi_line_commands_and_files_with_odd_names_are_told() {
 }
 
 #[test]
-fn the_tail_of_stderr_is_this_invocations_alone() {
+fn the_error_quotes_only_the_log_of_its_own_invocation() {
     let sandbox = Sandbox::of(
         "echo 'while sourcing' >&2\nhandler() { echo \"log of $1\" >&2; [[ $1 != bad* ]]; }",
     )
@@ -288,12 +288,12 @@ fn the_tail_of_stderr_is_this_invocations_alone() {
 }
 
 #[test]
-fn what_is_quoted_of_a_long_log_is_its_end_in_whole_characters() {
+fn the_error_quotes_the_end_of_a_long_log_in_whole_characters() {
     for letter in ["a", "\u{e9}", "\u{6f22}", "\u{1f600}"] {
         let script = format!(
             "handler() {{ printf -v x '%4000s' ''; for i in 1 2 3; do printf '%s' \"${{x// /{letter}}}\" >&2; done; echo ' the end' >&2; return 1; }}"
         );
-        let (call, _sandbox) = failure(&script);
+        let (call, _sandbox) = fail_once(&script);
         let message = message(&call);
         let (_, tail) = message.split_once('\n').expect("a tail");
         assert!(tail.ends_with(&format!("{letter} the end")));
@@ -315,8 +315,8 @@ fn what_is_quoted_of_a_long_log_is_its_end_in_whole_characters() {
 #[test]
 fn control_characters_and_invalid_utf_8_are_escaped_and_replaced() {
     let script = r#"handler() { printf 'tab\there\001\033[31m\177 quote\" back\\slash \377\376 cut\303\n\r\nlast\0end' >&2; return 1; }"#;
-    let (call, _sandbox) = failure(script);
-    // serde_json refuses control characters that are not escaped; error_document read it.
+    let (call, _sandbox) = fail_once(script);
+    // error_document has parsed it already, and serde_json rejects control characters that are not escaped.
     let text = message(&call);
     assert!(
         call.body.iter().all(|byte| *byte >= 0x20),
@@ -334,9 +334,9 @@ fn control_characters_and_invalid_utf_8_are_escaped_and_replaced() {
 }
 
 #[test]
-fn a_command_with_any_bytes_is_told() {
+fn the_error_names_a_command_with_any_bytes() {
     let script = "handler() { local x=$'a\\nb\\377\\001'; sh -c 'exit 3' \"\u{e9}\u{6f22}\" $'\\001\\n\\377' \"$x\"; }";
-    let (call, _sandbox) = failure(script);
+    let (call, _sandbox) = fail_once(script);
     assert!(
         message(&call).contains("status 3") && message(&call).contains("\u{e9}\u{6f22}"),
         "{}",
@@ -346,9 +346,9 @@ fn a_command_with_any_bytes_is_told() {
 }
 
 #[test]
-fn sizes_are_capped_whatever_was_logged() {
+fn the_size_of_an_error_is_limited_whatever_was_logged() {
     let script = "handler() { head -c 10485760 /dev/zero | tr '\\0' '\\001' >&2; return 3; }";
-    let (call, _sandbox) = failure(script);
+    let (call, _sandbox) = fail_once(script);
     assert!(message(&call).contains("status 3"));
     // Each of these bytes takes six in JSON.
     assert!(call.body.len() < 64 * 1024, "{} bytes", call.body.len());
@@ -362,9 +362,9 @@ fn sizes_are_capped_whatever_was_logged() {
 }
 
 #[test]
-fn long_commands_and_deep_stacks_are_capped() {
+fn long_commands_and_deep_stacks_are_shortened() {
     let command = format!("sh -c 'exit 3' {}", "long ".repeat(100_000));
-    let (call, _sandbox) = failure(&format!("handler() {{ {command}; }}"));
+    let (call, _sandbox) = fail_once(&format!("handler() {{ {command}; }}"));
     assert!(
         message(&call).contains("status 3") && call.body.len() < 64 * 1024,
         "{} bytes",
@@ -372,12 +372,12 @@ fn long_commands_and_deep_stacks_are_capped() {
     );
     cause(&call);
     let name = "deep_".repeat(40);
-    let (call, _sandbox) = failure(&format!(
+    let (call, _sandbox) = fail_once(&format!(
         "{name}() {{ if (($1 == 0)); then exit 3; fi; {name} $(($1 - 1)); }}\nhandler() {{ {name} 900; }}"
     ));
     assert!(message(&call).contains("status 3"), "{}", message(&call));
     assert!(
-        trace(&call)[0].starts_with("deep_"),
+        stack_trace(&call)[0].starts_with("deep_"),
         "the innermost frame comes first"
     );
     assert!(call.body.len() < 1024 * 1024, "{} bytes", call.body.len());
@@ -385,14 +385,14 @@ fn long_commands_and_deep_stacks_are_capped() {
 }
 
 #[test]
-fn signals_are_named() {
+fn the_error_names_the_signal_that_ended_a_command() {
     for (body, parts) in [
         ("kill -KILL $$", &["SIGKILL"][..]),
         ("sh -c 'kill -TERM $$'", &["143", "SIGTERM"]),
         ("sh -c 'kill -SEGV $$' 2>/dev/null", &["139", "SIGSEGV"]),
         ("timeout -s KILL 0.05 sleep 60", &["137", "SIGKILL"]),
     ] {
-        let (call, _sandbox) = failure(&format!("handler() {{ {body}; }}"));
+        let (call, _sandbox) = fail_once(&format!("handler() {{ {body}; }}"));
         for part in parts {
             assert!(message(&call).contains(part), "{body}: {}", message(&call));
         }
@@ -400,17 +400,17 @@ fn signals_are_named() {
 }
 
 #[test]
-fn the_working_directory_is_the_handlers() {
-    let (call, sandbox) = failure("handler() { return 1; }");
+fn the_x_ray_cause_has_the_working_directory_of_the_handler() {
+    let (call, sandbox) = fail_once("handler() { return 1; }");
     assert_eq!(
         cause(&call)["working_directory"],
         sandbox.task_root.path().to_string_lossy().as_ref()
     );
 }
 
-/// The log tells one line for it, which an operator can find by the request id.
+/// An operator can find the line by the request id.
 #[test]
-fn a_failure_is_one_line_of_log() {
+fn a_failure_is_one_line_in_the_log() {
     let sandbox = Sandbox::of(
         "handler() { echo \"its own log\" >&2; deep; }\ndeep() { sh -c $'\\nexit 4'; }",
     )
@@ -418,15 +418,15 @@ fn a_failure_is_one_line_of_log() {
     sandbox.invoke(Event::new("the-id", "x"));
     sandbox.api.wait_parked();
     let log = sandbox.bootstrap.final_log();
-    let ours = Process::own_lines(&log);
-    assert_eq!(ours.len(), 1, "{log}");
+    let lines = Process::bootstrap_lines(&log);
+    assert_eq!(lines.len(), 1, "{log}");
     assert!(
-        ours[0].starts_with("bootstrap: error: Function.CommandFailed: ")
-            && ours[0].ends_with(" (request id the-id)"),
+        lines[0].starts_with("bootstrap: error: Function.CommandFailed: ")
+            && lines[0].ends_with(" (request id the-id)"),
         "{log}"
     );
-    // What the text holds cannot end the line or steer a terminal.
-    let (_, sandbox) = failure("handler() { sh -c 'exit 4' '\u{1b}[31m\r'; }");
+    // Control characters in the text are escaped: they cannot end the line or reach a terminal.
+    let (_, sandbox) = fail_once("handler() { sh -c 'exit 4' '\u{1b}[31m\r'; }");
     sandbox.api.wait_parked();
     let log = sandbox.bootstrap.final_log();
     assert!(
@@ -435,9 +435,8 @@ fn a_failure_is_one_line_of_log() {
     );
 }
 
-/// The answer echoes the attempt's id, an error as well as a response.
 #[test]
-fn an_error_echoes_the_invocation_id() {
+fn an_error_repeats_the_invocation_id() {
     let sandbox = Sandbox::of("handler() { return 1; }").start();
     let call =
         sandbox.invoke(Event::fresh("x").header("Lambda-Runtime-Invocation-Id", "attempt-1"));

@@ -1,74 +1,75 @@
-//! Output that a handler leads through filters of its own: it is the response, whole, however slow the filter is.
+//! Handlers that send their output through filters, such as `exec > >(sed ...)`. The filtered output is the response, and it
+//! is complete however slow the filter is.
 
 use std::time::Duration;
 
 use crate::deadline::check_all;
-use support::{Event, Plan, Sandbox};
+use support::{Event, Sandbox, SandboxBuilder};
 
-/// Each kind of handler, which runs `body` for each event.
-fn handlers(top: &str, body: &str) -> Vec<(String, Plan)> {
+/// A handler of each kind, in each response mode, that runs `body` for each event. Each comes with its name.
+fn handlers(top: &str, body: &str) -> Vec<(String, SandboxBuilder)> {
     let function = format!("{top}\nhandler() {{\n{body}\n}}\n");
     let script = format!("#!/bin/bash\n{top}\n{body}\n");
-    // Python becomes a bash, so that the lines are the same.
+    // Python runs bash, so that the executable can have the same body.
     let program = format!(
         "#!/usr/bin/env python3\nimport os, sys\nos.execvp('bash', ['bash', '-c', r'''{top}\n{body}''', 'bash', sys.stdin.read()])\n"
     );
     let mut found = Vec::new();
     for mode in ["buffered", "streaming"] {
         for isolation in ["restore", "none", "subshell", "process"] {
-            let plan = Sandbox::of(&function).env("COSHELL_ISOLATION", isolation);
-            found.push((format!("a function, {isolation}"), plan, mode));
+            let builder = Sandbox::of(&function).env("COSHELL_ISOLATION", isolation);
+            found.push((format!("a function, {isolation}"), builder, mode));
         }
-        let plan = Sandbox::empty().file("legacy.sh", &script);
+        let builder = Sandbox::empty().file("legacy.sh", &script);
         found.push((
             "a script".to_owned(),
-            plan.handler("legacy.sh").event_as_argument(),
+            builder.handler("legacy.sh").event_as_argument(),
             mode,
         ));
-        let plan = Sandbox::empty().executable("tool", &program);
+        let builder = Sandbox::empty().executable("tool", &program);
         found.push((
             "an executable".to_owned(),
-            plan.handler("tool").event_as_argument(),
+            builder.handler("tool").event_as_argument(),
             mode,
         ));
     }
-    let streamed = found.into_iter().map(|(kind, plan, mode)| {
-        let plan = plan.env("COSHELL_RESPONSE_MODE", mode);
-        (format!("{kind}, {mode}"), plan)
+    let streamed = found.into_iter().map(|(kind, builder, mode)| {
+        let builder = builder.env("COSHELL_RESPONSE_MODE", mode);
+        (format!("{kind}, {mode}"), builder)
     });
     streamed.collect()
 }
 
-/// Three events, each of which gets what its own handler led through its own filter.
+/// Sends three events to each kind of handler. Each response must be the output of that event's own filter.
 #[track_caller]
 fn check(top: &str, body: &str, expected: impl Fn(&str) -> String + Sync) {
     check_where(|_| true, top, body, expected);
 }
 
-/// The same for those kinds of handler that `is_meant` takes.
+/// As [`check`], only for the kinds of handlers that `is_included` accepts.
 #[track_caller]
 fn check_where(
-    is_meant: impl Fn(&str) -> bool,
+    is_included: impl Fn(&str) -> bool,
     top: &str,
     body: &str,
     expected: impl Fn(&str) -> String + Sync,
 ) {
     let mut kinds = handlers(top, body);
-    kinds.retain(|(name, _)| is_meant(name));
+    kinds.retain(|(name, _)| is_included(name));
     let names: Vec<_> = kinds.iter().map(|(name, _)| name.clone()).collect();
-    let plans: Vec<_> = kinds
+    let builders: Vec<_> = kinds
         .into_iter()
-        .map(|(_, plan)| std::sync::Mutex::new(Some(plan)))
+        .map(|(_, builder)| std::sync::Mutex::new(Some(builder)))
         .collect();
     let numbers: Vec<usize> = (0..names.len()).collect();
     check_all(
         &numbers,
         |number| names[*number].clone(),
         |number| {
-            let plan = plans[*number].lock().expect("a plan").take();
-            let plan = plan.expect("it is taken once");
-            plan.task_root().fifo("gate");
-            let sandbox = plan.start();
+            let builder = builders[*number].lock().expect("a builder").take();
+            let builder = builder.expect("each is taken once");
+            builder.task_root().fifo("gate");
+            let sandbox = builder.start();
             for event in ["Ada", "Bob", "Eve"] {
                 let response = sandbox.respond(event);
                 let response = String::from_utf8_lossy(&response).into_owned();
@@ -79,7 +80,7 @@ fn check_where(
 }
 
 #[test]
-fn filter_that_is_slower_than_its_handler_is_waited_for() {
+fn the_response_waits_for_a_filter_that_is_slower_than_its_handler() {
     let body = r#"
 exec > >(while IFS= read -r line; do sleep 0.04; printf 'stamp %s\n' "$line"; done)
 for i in 1 2 3 4 5 6 7 8; do echo "row $i of $1"; done
@@ -91,7 +92,7 @@ for i in 1 2 3 4 5 6 7 8; do echo "row $i of $1"; done
 }
 
 #[test]
-fn output_of_a_whole_handler_may_go_to_a_file_as_well() {
+fn the_output_of_a_handler_may_go_to_a_file_too() {
     let body = r#"
 exec > >(tee "$LAMBDA_TASK_ROOT/log")
 echo "line one of $1"
@@ -103,7 +104,7 @@ echo "line one of $1"
 }
 
 #[test]
-fn output_of_one_command_may_go_to_a_file_as_well() {
+fn the_output_of_one_command_may_go_to_a_file_too() {
     let body = r#"
 echo "before $1"
 seq 1 3 > >(tee "$LAMBDA_TASK_ROOT/log")
@@ -112,7 +113,7 @@ seq 1 3 > >(tee "$LAMBDA_TASK_ROOT/log")
 }
 
 #[test]
-fn filters_may_follow_one_another() {
+fn filters_may_be_chained() {
     let body = r#"
 exec > >(sed 's/^/outer /')
 exec > >(sed 's/^/inner /')
@@ -121,10 +122,10 @@ echo "$1"
     check("", body, |event| format!("outer inner {event}"));
 }
 
-/// Its exit trap is the handler's, and so is what it leads through a filter. Without a fork the trap runs when the
-/// handler's output leads to the response again.
+/// Without a fork the trap runs after the output of the handler was redirected back to the response, so those kinds are left
+/// out.
 #[test]
-fn output_of_an_exit_trap_goes_through_the_filter() {
+fn the_output_of_an_exit_trap_goes_through_the_filter() {
     let body = r#"
 exec > >(sed 's/^/> /')
 trap 'echo bye' EXIT
@@ -139,7 +140,7 @@ echo "hello $1"
 }
 
 #[test]
-fn filter_of_the_error_output_may_write_to_the_response() {
+fn a_filter_of_standard_error_may_write_to_the_response() {
     let body = r#"
 { echo "warning about $1" >&2; echo "ok $1" >&2; } 2> >(sed 's/^/marked: /')
 "#;
@@ -148,25 +149,24 @@ fn filter_of_the_error_output_may_write_to_the_response() {
     });
 }
 
-/// More than a pipe holds, in both of them.
+/// The output is larger than a pipe.
 #[test]
-fn long_output_comes_through_a_filter_whole() {
+fn long_output_passes_a_filter_completely() {
     let body = "exec > >(cat)\nhead -c 1000000 /dev/zero | tr '\\0' \"${1:0:1}\"\n";
     check("", body, |event| event[..1].repeat(1_000_000));
 }
 
-/// They end in any order, and there is nothing that each of them waits for but its own input.
+/// The filters run side by side and end in any order.
 #[test]
-fn several_filters_are_all_waited_for() {
+fn the_response_waits_for_all_filters() {
     let body = r#"
 for i in 1 2 3; do echo "$1" > >(sleep 0.02; cat); done
 "#;
     check("", body, |event| format!("{event}\n{event}\n{event}"));
 }
 
-/// The filter is waited for, and the job is not.
 #[test]
-fn job_beside_a_filter_delays_no_answer() {
+fn the_response_waits_for_a_filter_but_not_for_a_job() {
     let body = r#"
 { read -r _ <"$LAMBDA_TASK_ROOT/gate"; echo "late $1"; } &
 echo "own $1" > >(sed 's/^/> /')
@@ -176,7 +176,7 @@ echo "own $1" > >(sed 's/^/> /')
 
 /// A filter that never ends is stopped with its handler, before the deadline.
 #[test]
-fn filter_without_an_end_is_waited_for_up_to_the_deadline() {
+fn the_response_waits_for_an_endless_filter_up_to_the_deadline() {
     for isolation in ["restore", "none", "subshell", "process"] {
         let script =
             "handler() { [[ $1 != stuck ]] || exec > >(cat; sleep 600); echo \"own $1\"; }";
@@ -184,16 +184,16 @@ fn filter_without_an_end_is_waited_for_up_to_the_deadline() {
             .env("COSHELL_ISOLATION", isolation)
             .env("COSHELL_DEADLINE_MARGIN_MS", "500")
             .start();
-        let event = Event::new("stuck", "stuck").due_in(Duration::from_millis(1500));
-        // An answer, whichever: before the deadline there is one.
+        let event = Event::new("stuck", "stuck").with_deadline_in(Duration::from_millis(1500));
+        // Whether it is a response or an error does not matter here.
         sandbox.invoke(event);
         assert_eq!(sandbox.respond("next"), b"own next", "{isolation}");
     }
 }
 
-/// A job inherits the way into the filter, which cannot end before it does.
+/// The job inherits the pipe to the filter, so the filter cannot end before the job.
 #[test]
-fn filter_that_a_job_can_write_to_is_waited_for_with_the_job() {
+fn the_response_waits_for_a_job_that_writes_to_the_filter() {
     let body = r#"
 exec > >(sed 's/^/> /')
 echo "one of $1"

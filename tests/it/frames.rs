@@ -1,4 +1,4 @@
-//! The log as frames on the descriptor that the platform gives.
+//! The log as frames, written to the descriptor in `_LAMBDA_TELEMETRY_LOG_FD`.
 
 use std::fs::File;
 use std::io::Read;
@@ -9,7 +9,8 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use support::{
-    Event, Gate, LIMIT, Plan, Reply, Sandbox, bootstrap_path, open_descriptors, wait_until,
+    Event, Gate, LIMIT, Reply, Sandbox, SandboxBuilder, bootstrap_path, open_descriptors,
+    wait_until,
 };
 
 const DEBUG: u32 = 0x08;
@@ -18,7 +19,7 @@ const WARN: u32 = 0x10;
 const ERROR: u32 = 0x14;
 const FATAL: u32 = 0x18;
 
-/// A frame as it was read, its type without the level.
+/// A frame. `kind` is its type without the bits of the level.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Frame {
     kind: u32,
@@ -27,45 +28,46 @@ struct Frame {
     record: String,
 }
 
-/// A pipe that is given to bootstrap as descriptor 9, and what came out of it.
+/// A sandbox whose descriptor 9 is a pipe for frames, and the bytes that were read from the pipe.
 #[derive(Debug)]
-struct Framed {
+struct FrameSandbox {
     sandbox: Sandbox,
     pipe: File,
     bytes: Vec<u8>,
 }
 
-/// Has `command` start bootstrap, with descriptor 9 led to what `redirection` says.
-fn redirected(plan: Plan, command: &str, redirection: &str) -> Plan {
+/// Starts bootstrap through `command`, with this redirection for descriptor 9.
+fn with_redirection(builder: SandboxBuilder, command: &str, redirection: &str) -> SandboxBuilder {
     let script = format!("exec {command} \"$@\" {redirection}");
-    plan.program(&["sh", "-c", &script, "sh", &bootstrap_path()])
+    builder
+        .program(&["sh", "-c", &script, "sh", &bootstrap_path()])
         .env("_LAMBDA_TELEMETRY_LOG_FD", "9")
 }
 
-impl Framed {
-    fn start(plan: Plan) -> Self {
-        Self::start_by(plan, "")
+impl FrameSandbox {
+    fn start(builder: SandboxBuilder) -> Self {
+        Self::start_by(builder, "")
     }
 
-    fn start_by(plan: Plan, command: &str) -> Self {
-        let task_root = plan.task_root();
+    fn start_by(builder: SandboxBuilder, command: &str) -> Self {
+        let task_root = builder.task_root();
         task_root.fifo("frames");
         let mut options = File::options();
         let options = options.read(true).custom_flags(libc::O_NONBLOCK);
         let pipe = options.open(task_root.path().join("frames"));
         Self {
             pipe: pipe.expect("a pipe"),
-            sandbox: redirected(plan, command, "9>\"$LAMBDA_TASK_ROOT/frames\"").start(),
+            sandbox: with_redirection(builder, command, "9>\"$LAMBDA_TASK_ROOT/frames\"").start(),
             bytes: Vec::new(),
         }
     }
 
     fn read(&mut self) {
-        // It does not block: an error means that there is no more.
+        // The pipe does not block: an error means that it is empty.
         let _ = self.pipe.read_to_end(&mut self.bytes);
     }
 
-    /// Waits for a record that holds `text`.
+    /// Waits for a record that contains `text`.
     #[track_caller]
     fn wait_for(&mut self, text: &str) {
         wait_until(
@@ -77,7 +79,7 @@ impl Framed {
         );
     }
 
-    /// Reads while one event is served, so that the pipe does not stay full; all frames.
+    /// Runs one event, and reads meanwhile so that the pipe does not fill up. Returns all frames.
     #[track_caller]
     fn frames_of_one_event(mut self) -> Vec<Frame> {
         self.sandbox.api.push(Event::new("x", ""));
@@ -89,14 +91,14 @@ impl Framed {
         self.finish()
     }
 
-    /// All frames, after which the process is ended; nothing else has been logged.
+    /// Ends the process and returns all frames. Asserts that nothing else was logged.
     #[track_caller]
     fn finish(mut self) -> Vec<Frame> {
         self.sandbox.api.wait_parked();
         self.frames_at_end()
     }
 
-    /// As [`finish`](Self::finish), of a process that ends by itself.
+    /// As [`finish`](Self::finish), for a process that fails by itself.
     #[track_caller]
     fn finish_failed(mut self) -> Vec<Frame> {
         self.sandbox.bootstrap.wait_failure(LIMIT);
@@ -115,12 +117,13 @@ impl Framed {
 fn parse(mut bytes: &[u8]) -> Vec<Frame> {
     let mut frames = Vec::new();
     while !bytes.is_empty() {
-        assert!(bytes.len() >= 16, "a head is cut: {bytes:?}");
-        let number = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four"));
+        assert!(bytes.len() >= 16, "a header is cut off: {bytes:?}");
+        let number =
+            |offset: usize| u32::from_be_bytes(bytes[offset..offset + 4].try_into().expect("four"));
         let kind = number(0);
         let length = usize::try_from(number(4)).expect("a length");
         let time = u64::from_be_bytes(bytes[8..16].try_into().expect("eight"));
-        assert!(bytes.len() >= 16 + length, "a record is cut: {bytes:?}");
+        assert!(bytes.len() >= 16 + length, "a record is cut off: {bytes:?}");
         let record = String::from_utf8_lossy(&bytes[16..16 + length]).into_owned();
         frames.push(Frame {
             kind: kind & 0xffff_ff03,
@@ -133,7 +136,7 @@ fn parse(mut bytes: &[u8]) -> Vec<Frame> {
     frames
 }
 
-/// The levels and records of frames that have to be text.
+/// The levels and records of the frames. Asserts that they are all text frames.
 #[track_caller]
 fn texts(frames: &[Frame]) -> Vec<(u32, &str)> {
     let text = |frame: &'_ Frame| assert_eq!(frame.kind, 0xa55a_0003, "{frame:?}");
@@ -156,7 +159,7 @@ fn each_line_of_a_handler_is_a_frame() {
     let script =
         "echo sourced >&2\nhandler() { printf 'one\\n\\n two \\r\\nthree' >&2; printf on; }";
     let before = now_us();
-    let run = Framed::start(Sandbox::of(script));
+    let run = FrameSandbox::start(Sandbox::of(script));
     assert_eq!(run.sandbox.respond("x"), b"on");
     let frames = run.finish();
     assert_eq!(
@@ -176,11 +179,11 @@ fn each_line_of_a_handler_is_a_frame() {
 
 #[test]
 fn frames_are_written_while_the_handler_runs_and_before_the_answer() {
-    let plan = Sandbox::of(
+    let builder = Sandbox::of(
         "handler() { echo early >&2; read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; echo late >&2; }",
     );
-    plan.task_root().fifo("gate");
-    let mut run = Framed::start(plan);
+    builder.task_root().fifo("gate");
+    let mut run = FrameSandbox::start(builder);
     let gate = Gate::new();
     run.sandbox.api.reply(Reply::Late(gate.clone()));
     run.sandbox.api.push(Event::new("x", ""));
@@ -194,10 +197,10 @@ fn frames_are_written_while_the_handler_runs_and_before_the_answer() {
 }
 
 #[test]
-fn failure_is_one_record_that_says_where_and_does_not_quote_the_log() {
+fn a_failure_is_one_record_with_its_place_and_without_the_log() {
     let script =
         "load() {\n  echo 'the log' >&2\n  grep \"a\nb\" /no/such/file\n}\nhandler() {\n  load\n}";
-    let run = Framed::start(Sandbox::of(script));
+    let run = FrameSandbox::start(Sandbox::of(script));
     let answer = run.sandbox.invoke(Event::new("the-id", "x"));
     let message = answer.error_document()["errorMessage"].clone();
     let message = message.as_str().expect("a message");
@@ -211,7 +214,7 @@ fn failure_is_one_record_that_says_where_and_does_not_quote_the_log() {
     };
     assert_eq!(*log, (INFO, "the log"));
     assert!(grep.0 == INFO && grep.1.starts_with("grep: "), "{grep:?}");
-    // bash 5.2 and later tell the first line of a command that has several.
+    // From version 5.2 on bash reports the first line of a command with several lines.
     let expected = |line: u32| {
         format!(
             "bootstrap: error: Function.CommandFailed: `grep \"a (request id the-id)\nb\" /no/such/file` ended \
@@ -227,9 +230,9 @@ fn failure_is_one_record_that_says_where_and_does_not_quote_the_log() {
 }
 
 #[test]
-fn init_error_is_one_record() {
+fn an_init_error_is_one_record() {
     let script = "load() {\n  echo 'the log' >&2\n  false\n}\nload\nhandler() { :; }";
-    let run = Framed::start(Sandbox::of(script));
+    let run = FrameSandbox::start(Sandbox::of(script));
     let error = run.sandbox.api.wait_init_error().error_document();
     assert!(
         error["errorMessage"].to_string().contains("the log"),
@@ -251,13 +254,13 @@ fn init_error_is_one_record() {
     );
 }
 
-/// bash's own words about a script that it cannot read are on several lines.
+/// The message of bash has several lines.
 #[test]
-fn syntax_error_of_a_script_is_one_record_of_all_its_lines() {
-    let plan = Sandbox::empty()
+fn a_syntax_error_of_a_script_is_one_record_with_all_its_lines() {
+    let builder = Sandbox::empty()
         .executable("broken.sh", "#!/bin/bash\necho one\nif )\n")
         .handler("broken.sh");
-    let frames = Framed::start(plan).finish_failed();
+    let frames = FrameSandbox::start(builder).finish_failed();
     let texts = texts(&frames);
     let [(FATAL, text)] = texts.as_slice() else {
         panic!("{texts:#?}");
@@ -272,7 +275,7 @@ fn syntax_error_of_a_script_is_one_record_of_all_its_lines() {
 }
 
 #[test]
-fn records_of_json_are_frames_with_their_levels() {
+fn json_records_are_frames_with_their_levels() {
     let script = r#"handler() {
   echo plain >&2
   echo '{"level":"debug","n":1}' >&2
@@ -282,10 +285,10 @@ fn records_of_json_are_frames_with_their_levels() {
   sleep 600 >/dev/null 2>&1 </dev/null &
   return 3
 }"#;
-    let plan = Sandbox::of(script)
+    let builder = Sandbox::of(script)
         .env("AWS_LAMBDA_LOG_FORMAT", "JSON")
         .env("AWS_LAMBDA_LOG_LEVEL", "DEBUG");
-    let run = Framed::start(plan);
+    let run = FrameSandbox::start(builder);
     run.sandbox.invoke(Event::new("the-id", "x"));
     let frames = run.finish();
     let levels: Vec<_> = frames.iter().map(|frame| frame.level).collect();
@@ -293,8 +296,8 @@ fn records_of_json_are_frames_with_their_levels() {
     assert!(frames.iter().all(|frame| frame.kind == 0xa55a_0002));
     assert_eq!(frames[1].record, r#"{"level":"debug","n":1}"#);
     assert_eq!(frames[3].record, r#"{ "message" : 1 }"#);
-    for (at, message) in [(0, "plain"), (4, "two\nlines")] {
-        let value: Value = serde_json::from_str(&frames[at].record).expect("an object");
+    for (index, message) in [(0, "plain"), (4, "two\nlines")] {
+        let value: Value = serde_json::from_str(&frames[index].record).expect("an object");
         assert_eq!(value["message"], message);
         assert_eq!(value["requestId"], "the-id");
     }
@@ -305,20 +308,20 @@ fn records_of_json_are_frames_with_their_levels() {
 }
 
 #[test]
-fn level_drops_frames_of_json() {
-    let plan = Sandbox::of("handler() { echo '{\"level\":\"warn\"}' >&2; lambda_log WARN no; lambda_log ERROR yes; return 3; }")
+fn json_frames_below_the_log_level_are_dropped() {
+    let builder = Sandbox::of("handler() { echo '{\"level\":\"warn\"}' >&2; lambda_log WARN no; lambda_log ERROR yes; return 3; }")
         .env("AWS_LAMBDA_LOG_FORMAT", "JSON")
         .env("AWS_LAMBDA_LOG_LEVEL", "ERROR");
-    let run = Framed::start(plan);
+    let run = FrameSandbox::start(builder);
     run.sandbox.fail("x");
     let levels: Vec<_> = run.finish().iter().map(|frame| frame.level).collect();
     assert_eq!(levels, [ERROR, ERROR]);
 }
 
 #[test]
-fn message_of_lambda_log_is_one_frame_with_its_level() {
+fn a_message_of_lambda_log_is_one_frame_with_its_level() {
     let script = "handler() { lambda_log ERROR $'first\\nsecond \\\\n \\\\' 'and more'; lambda_log plain; lambda_log \"$1\"; }";
-    let run = Framed::start(Sandbox::of(script));
+    let run = FrameSandbox::start(Sandbox::of(script));
     run.sandbox.respond("FATAL");
     assert_eq!(
         texts(&run.finish()),
@@ -330,14 +333,13 @@ fn message_of_lambda_log_is_one_frame_with_its_level() {
     );
 }
 
-/// Whatever a handler prints is what a frame of it holds.
 #[test]
-fn frames_that_a_handler_prints_stay_content() {
+fn frames_that_a_handler_prints_are_content_of_its_own_frames() {
     let head = r"\xa5\x5a\x00\x1b\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00";
     let script = format!(
         "handler() {{ printf '{head}evil\\n' >&2; printf '0123456789abcdefFATAL evil\\n' >&2; lambda_log $'one\\n\\xa5\\x5a\\x01evil'; }}"
     );
-    let run = Framed::start(Sandbox::of(&script));
+    let run = FrameSandbox::start(Sandbox::of(&script));
     run.sandbox.respond("x");
     let frames = run.finish();
     let levels: Vec<_> = frames
@@ -350,13 +352,13 @@ fn frames_that_a_handler_prints_stay_content() {
 }
 
 #[test]
-fn nothing_that_is_started_has_the_descriptor() {
+fn child_processes_do_not_inherit_the_descriptor() {
     let script = "handler() { printf '%s|%s|' \"${_LAMBDA_TELEMETRY_LOG_FD-unset}\" \"${_LAMBDA_TELEMETRY_LOG_FD_PROVIDER_SOCKET-unset}\"; readlink /proc/$$/fd/* /proc/self/fd/* | grep -c frames || :; }";
     for isolation in ["none", "subshell", "process"] {
-        let plan = Sandbox::of(script)
+        let builder = Sandbox::of(script)
             .env("COSHELL_ISOLATION", isolation)
             .env("_LAMBDA_TELEMETRY_LOG_FD_PROVIDER_SOCKET", "/tmp/socket");
-        let run = Framed::start(plan);
+        let run = FrameSandbox::start(builder);
         assert_eq!(run.sandbox.respond("x"), b"unset|unset|0", "{isolation}");
         assert_eq!(run.finish(), [], "{isolation}");
     }
@@ -367,8 +369,8 @@ fn nothing_that_is_started_has_the_descriptor() {
         } else {
             program.to_owned()
         };
-        let plan = Sandbox::empty().executable(name, interpreter).handler(name);
-        let run = Framed::start(plan);
+        let builder = Sandbox::empty().executable(name, interpreter).handler(name);
+        let run = FrameSandbox::start(builder);
         assert_eq!(run.sandbox.respond("x"), b"0", "{name}");
     }
 }
@@ -380,8 +382,8 @@ fn scripts_and_programs_log_frames() {
         ("program", "#!/usr/bin/env -S sh"),
     ] {
         let text = format!("{first}\necho logged >&2\nexit 3\n");
-        let plan = Sandbox::empty().executable(name, text).handler(name);
-        let run = Framed::start(plan);
+        let builder = Sandbox::empty().executable(name, text).handler(name);
+        let run = FrameSandbox::start(builder);
         run.sandbox.invoke(Event::new("the-id", "x"));
         let frames = run.finish();
         let texts = texts(&frames);
@@ -397,12 +399,12 @@ fn scripts_and_programs_log_frames() {
 }
 
 #[test]
-fn process_that_outlives_its_invocation_logs_frames() {
-    let plan = Sandbox::of(
+fn a_process_that_outlives_its_invocation_logs_frames() {
+    let builder = Sandbox::of(
         "handler() { { read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; seq 1 5000; echo done; } >&2 </dev/null & printf on; }",
     );
-    plan.task_root().fifo("gate");
-    let mut run = Framed::start(plan);
+    builder.task_root().fifo("gate");
+    let mut run = FrameSandbox::start(builder);
     assert_eq!(run.sandbox.respond("x"), b"on");
     run.sandbox.api.wait_parked();
     run.sandbox.task_root.release("gate");
@@ -413,9 +415,9 @@ fn process_that_outlives_its_invocation_logs_frames() {
 }
 
 #[test]
-fn frames_of_a_flood_are_whole() {
+fn the_frames_of_a_flood_are_complete() {
     let script = "handler() { local w; for w in {1..4}; do { seq -f \"$w %.0f\" 1 5000 >&2; } & done; head -c 300000 /dev/zero | tr '\\0' x >&2; echo >&2; wait; }";
-    let run = Framed::start(Sandbox::of(script));
+    let run = FrameSandbox::start(Sandbox::of(script));
     let frames = run.frames_of_one_event();
     let bytes: usize = frames.iter().map(|frame| frame.record.len()).sum();
     let lines = (1..=5000).map(|number: u32| number.to_string().len() + 2);
@@ -424,9 +426,9 @@ fn frames_of_a_flood_are_whole() {
 }
 
 #[test]
-fn reader_that_has_gone_stops_no_handler() {
-    let plan = Sandbox::of("handler() { seq 1 100000 >&2; printf '%s' \"$1\"; }");
-    let Framed { sandbox, pipe, .. } = Framed::start(plan);
+fn a_reader_that_has_gone_does_not_stop_the_handler() {
+    let builder = Sandbox::of("handler() { seq 1 100000 >&2; printf '%s' \"$1\"; }");
+    let FrameSandbox { sandbox, pipe, .. } = FrameSandbox::start(builder);
     sandbox.api.wait_parked();
     drop(pipe);
     for event in ["one", "two"] {
@@ -437,19 +439,19 @@ fn reader_that_has_gone_stops_no_handler() {
 }
 
 #[test]
-fn descriptor_that_does_not_block_loses_nothing() {
-    let plan = Sandbox::of("handler() { seq 1 50000 >&2; printf on; }").file(
+fn a_non_blocking_descriptor_loses_nothing() {
+    let builder = Sandbox::of("handler() { seq 1 50000 >&2; printf on; }").file(
         "start.py",
         "import os, sys\nos.set_blocking(9, False)\nos.execv(sys.argv[1], sys.argv[1:])\n",
     );
-    let run = Framed::start_by(plan, "python3 \"$LAMBDA_TASK_ROOT/start.py\"");
+    let run = FrameSandbox::start_by(builder, "python3 \"$LAMBDA_TASK_ROOT/start.py\"");
     let frames = run.frames_of_one_event();
     let expected = (1..=50_000).map(|number: u32| number.to_string());
     assert!(frames.into_iter().map(|frame| frame.record).eq(expected));
 }
 
 #[test]
-fn number_that_names_no_open_descriptor_is_told_and_not_used() {
+fn an_invalid_descriptor_number_is_reported_and_not_used() {
     for (number, redirection) in [
         ("12", ""),
         ("2", ""),
@@ -457,8 +459,8 @@ fn number_that_names_no_open_descriptor_is_told_and_not_used() {
         ("nine", ""),
         ("9", "9</dev/null"),
     ] {
-        let plan = Sandbox::of("handler() { echo logged >&2; printf on; }");
-        let sandbox = redirected(plan, "", redirection)
+        let builder = Sandbox::of("handler() { echo logged >&2; printf on; }");
+        let sandbox = with_redirection(builder, "", redirection)
             .env("_LAMBDA_TELEMETRY_LOG_FD", number)
             .start();
         assert_eq!(sandbox.respond("x"), b"on");
@@ -473,7 +475,7 @@ fn number_that_names_no_open_descriptor_is_told_and_not_used() {
 
 #[test]
 fn invocations_open_no_descriptor_for_frames() {
-    let run = Framed::start(Sandbox::of("handler() { echo logged >&2; return \"$1\"; }"));
+    let run = FrameSandbox::start(Sandbox::of("handler() { echo logged >&2; return \"$1\"; }"));
     run.sandbox.respond("0");
     run.sandbox.api.wait_parked();
     let before = open_descriptors(run.sandbox.bootstrap.pid());

@@ -1,46 +1,49 @@
-//! `coshell serve --function-url`: HTTP becomes an event, and the answer HTTP, as behind a real function URL.
+//! `coshell serve --function-url`: an HTTP request becomes an event, and the answer becomes an HTTP response, as with a real
+//! function URL.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
+use support::emulator::{INVOCATIONS, wait_reply};
 use support::http::chunks;
-use support::served::{INVOCATIONS, reply};
-use support::{HttpReply, LIMIT, Served, excerpt, wait_until};
+use support::{Emulator, HttpReply, LIMIT, excerpt, wait_until};
 
-/// Answers with the event itself, in base64: the event has no statusCode, but what is in it may look like one.
-const TELLS: &str =
+/// Responds with the event in base64. A body with plain events could contain something like a statusCode.
+const RETURNS_EVENT: &str =
     "handler() { printf '{\"statusCode\":200,\"body\":\"%s\"}' \"$(base64 -w0)\"; }";
-/// Answers with what the request's body says.
-const ANSWERS: &str =
+/// Responds with the body of the request.
+const RETURNS_BODY: &str =
     r#"handler() { python3 -c 'import json, sys; print(json.load(sys.stdin)["body"])'; }"#;
 const TEXT: (&str, &str) = ("Content-Type", "text/plain");
 
+/// Sends a request to [`RETURNS_EVENT`]. Returns the event that the handler got.
 #[track_caller]
-fn event_of(
-    served: &Served,
+fn request_event(
+    emulator: &Emulator,
     method: &str,
     path: &str,
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Value {
-    let reply = served.request(method, path, headers, body);
+    let reply = emulator.request(method, path, headers, body);
     assert_eq!(reply.status, 200, "{}", excerpt(&reply.body));
     let event = BASE64_STANDARD.decode(&reply.body).expect("base64");
     serde_json::from_slice(&event).expect("JSON")
 }
 
 #[track_caller]
-fn answered(served: &Served, answer: &str) -> HttpReply {
-    served.request("POST", "/", &[TEXT], answer)
+/// Lets [`RETURNS_BODY`] respond with `answer`.
+fn reply_to_answer(emulator: &Emulator, answer: &str) -> HttpReply {
+    emulator.request("POST", "/", &[TEXT], answer)
 }
 
-/// There is one line of the log about this request: its beginning, milliseconds, the request id, and its end.
+/// Asserts that the log has one line for this request: `start`, the milliseconds, the request id, and `end`.
 #[track_caller]
-fn assert_logged(served: &Served, start: &str, reply: &HttpReply, end: &str) {
+fn assert_logged(emulator: &Emulator, start: &str, reply: &HttpReply, end: &str) {
     let request_id = reply.header("X-Amzn-RequestId").expect("an id");
-    served.process.wait_log(&format!(" ms {request_id}{end}"));
-    let log = served.stderr();
+    emulator.process.wait_log(&format!(" ms {request_id}{end}"));
+    let log = emulator.stderr();
     let lines: Vec<_> = log
         .lines()
         .filter(|line| line.contains(request_id))
@@ -54,37 +57,37 @@ fn assert_logged(served: &Served, start: &str, reply: &HttpReply, end: &str) {
 }
 
 #[test]
-fn each_request_is_a_line_of_the_log() {
+fn each_request_is_one_line_in_the_log() {
     let script = "handler() { printf '{\"statusCode\": 404, \"body\": \"none\"}'; }";
-    let served = Served::of(script).word("--function-url").start();
-    let reply = served.request("PUT", "/a%1b[31m/b?secret=word", &[TEXT], "secret event");
-    assert_logged(&served, "PUT /a%1b[31m/b 404", &reply, "\n");
+    let emulator = Emulator::of(script).arg("--function-url").start();
+    let reply = emulator.request("PUT", "/a%1b[31m/b?secret=word", &[TEXT], "secret event");
+    assert_logged(&emulator, "PUT /a%1b[31m/b 404", &reply, "\n");
     let foreign = [
         ("Sec-Fetch-Site", "cross-site"),
         ("Sec-Fetch-Mode", "no-cors"),
     ];
-    let reply = served.request("GET", "/image", &foreign, "");
-    assert_logged(&served, "GET /image 403", &reply, "\n");
-    // Calls of the other door have their lines already, and events are never logged.
-    assert_eq!(served.call("secret event").status, 200);
-    let log = served.process.log();
+    let reply = emulator.request("GET", "/image", &foreign, "");
+    assert_logged(&emulator, "GET /image 403", &reply, "\n");
+    // Invocations through the API have their own lines, and events are never logged.
+    assert_eq!(emulator.call("secret event").status, 200);
+    let log = emulator.process.log();
     assert!(
         !log.contains("secret") && log.matches(" ms ").count() >= 2,
         "{log}"
     );
-    assert_eq!(served.stderr().lines().count(), 3, "{log}");
-    let quiet = Served::of(script)
-        .word("--function-url")
+    assert_eq!(emulator.stderr().lines().count(), 3, "{log}");
+    let quiet = Emulator::of(script)
+        .arg("--function-url")
         .env("LOG_LEVEL", "info");
     let quiet = quiet.start();
     assert_eq!(quiet.request("GET", "/", &[], "").status, 404);
 }
 
 #[test]
-fn event_tells_who_called_and_by_what() {
-    let served = Served::of(TELLS).word("--function-url").start();
-    let port = served.address.rsplit_once(':').expect("a port").1;
-    let event = event_of(&served, "GET", "/", &[], b"");
+fn the_event_has_headers_about_the_caller() {
+    let emulator = Emulator::of(RETURNS_EVENT).arg("--function-url").start();
+    let port = emulator.address.rsplit_once(':').expect("a port").1;
+    let event = request_event(&emulator, "GET", "/", &[], b"");
     let headers = &event["headers"];
     assert_eq!(
         headers["x-forwarded-for"],
@@ -101,7 +104,7 @@ fn event_tells_who_called_and_by_what() {
         ("X-Forwarded-Port", "443"),
         ("X-Amzn-Trace-Id", "Root=1-2-3"),
     ];
-    let event = event_of(&served, "GET", "/", &proxied, b"");
+    let event = request_event(&emulator, "GET", "/", &proxied, b"");
     let headers = &event["headers"];
     let callers = headers["x-forwarded-for"].as_str().expect("callers");
     assert!(callers.starts_with("203.0.113.7, 127."), "{callers}");
@@ -110,7 +113,7 @@ fn event_tells_who_called_and_by_what() {
         ["https", "443"]
     );
     assert_eq!(headers["x-amzn-trace-id"], "Root=1-2-3");
-    // All that AWS documents, those that a function URL has no use for as null.
+    // AWS documents these fields too, and sets those that a function URL does not use to null.
     for name in ["pathParameters", "stageVariables"] {
         assert_eq!(event.get(name), Some(&Value::Null), "{name}");
     }
@@ -118,22 +121,22 @@ fn event_tells_who_called_and_by_what() {
         event["requestContext"].get("authentication"),
         Some(&Value::Null)
     );
-    // The handler's variable is the same.
+    // The variable of the handler has the same trace id.
     let script = "handler() { printf '%s' \"$_X_AMZN_TRACE_ID\" | grep -qF \"$(grep -o 'Root=[^\"]*' <<<\"$1\")\" && printf same; }";
-    let served = Served::of(script).word("--function-url").start();
-    assert_eq!(served.request("GET", "/", &[], "").body, b"same");
+    let emulator = Emulator::of(script).arg("--function-url").start();
+    assert_eq!(emulator.request("GET", "/", &[], "").body, b"same");
 }
 
 #[test]
-fn requests_are_those_of_a_rest_api_or_a_load_balancer_if_it_is_asked_for() {
-    for (word, alone) in [
+fn an_option_chooses_the_event_format_of_a_rest_api_or_a_load_balancer() {
+    for (option, is_url_only) in [
         ("--function-url=v1", false),
         ("--function-url=only,v1", true),
     ] {
-        let served = Served::of(TELLS).word(word).start();
+        let emulator = Emulator::of(RETURNS_EVENT).arg(option).start();
         let headers = [TEXT, ("X-Many", "1"), ("X-Many", "2")];
-        let event = event_of(
-            &served,
+        let event = request_event(
+            &emulator,
             "POST",
             "/orders/1?tag=new&tag=gift%20wrap",
             &headers,
@@ -149,17 +152,19 @@ fn requests_are_those_of_a_rest_api_or_a_load_balancer_if_it_is_asked_for() {
         assert_eq!(event["body"], "a body");
         assert_eq!(event["headers"]["X-Forwarded-Proto"], "http");
         let path = "/2015-03-31/functions/function/invocations";
-        assert_eq!(served.request("POST", path, &[], "x").status, 200);
+        assert_eq!(emulator.request("POST", path, &[], "x").status, 200);
         assert_eq!(
-            served
+            emulator
                 .request("POST", path, &[], "x")
                 .header("X-Amz-Executed-Version")
                 .is_none(),
-            alone
+            is_url_only
         );
     }
-    let served = Served::of(TELLS).word("--function-url=alb").start();
-    let event = event_of(&served, "GET", "/orders/1?tag=gift%20wrap", &[], b"");
+    let emulator = Emulator::of(RETURNS_EVENT)
+        .arg("--function-url=alb")
+        .start();
+    let event = request_event(&emulator, "GET", "/orders/1?tag=gift%20wrap", &[], b"");
     assert_eq!(
         event["queryStringParameters"],
         json!({"tag": "gift%20wrap"})
@@ -168,7 +173,7 @@ fn requests_are_those_of_a_rest_api_or_a_load_balancer_if_it_is_asked_for() {
         event["requestContext"]["elb"]["targetGroupArn"].is_string(),
         "{event}"
     );
-    for (word, answer, status) in [
+    for (format, answer, status) in [
         (
             "v1",
             r#"{"statusCode": 302, "multiValueHeaders": {"Set-Cookie": ["a=1", "b=2"], "Location": ["/x"]}}"#,
@@ -188,14 +193,14 @@ fn requests_are_those_of_a_rest_api_or_a_load_balancer_if_it_is_asked_for() {
         ),
         ("alb", "{}", 502),
     ] {
-        let served = Served::of(&format!("handler() {{ printf '%s' '{answer}'; }}"))
-            .word(&format!("--function-url={word}"))
+        let emulator = Emulator::of(&format!("handler() {{ printf '%s' '{answer}'; }}"))
+            .arg(&format!("--function-url={format}"))
             .start();
-        let reply = served.request("GET", "/", &[], "");
+        let reply = emulator.request("GET", "/", &[], "");
         assert_eq!(
             reply.status,
             status,
-            "{word} {answer}: {}",
+            "{format} {answer}: {}",
             excerpt(&reply.body)
         );
         let body = String::from_utf8_lossy(&reply.body).into_owned();
@@ -209,48 +214,52 @@ fn requests_are_those_of_a_rest_api_or_a_load_balancer_if_it_is_asked_for() {
             _ => assert_eq!(reply.header("X-A"), Some("b")),
         }
     }
-    let (status, said) = Served::of(TELLS).word("--function-url=v3").refusal();
+    let (status, stderr) = Emulator::of(RETURNS_EVENT)
+        .arg("--function-url=v3")
+        .expect_start_failure();
     assert!(
-        status == 2 && said.contains("expected only, v1 or alb"),
-        "{said}"
+        status == 2 && stderr.contains("expected only, v1 or alb"),
+        "{stderr}"
     );
 }
 
 #[test]
-fn nothing_is_a_proxy() {
-    for words in [&["--function-url"][..], &["--function-url=only"], &[]] {
-        let plan = words
+fn the_emulator_is_no_proxy() {
+    for options in [&["--function-url"][..], &["--function-url=only"], &[]] {
+        let builder = options
             .iter()
-            .fold(Served::of(TELLS), |plan, word| plan.word(word));
-        let served = plan.start();
-        let mut stream = std::net::TcpStream::connect(&served.address).expect("a connection");
+            .fold(Emulator::of(RETURNS_EVENT), |builder, option| {
+                builder.arg(option)
+            });
+        let emulator = builder.start();
+        let mut stream = std::net::TcpStream::connect(&emulator.address).expect("a connection");
         let request = format!(
             "CONNECT example.com:443 HTTP/1.1\r\nHost: {}\r\n\r\n",
-            served.address
+            emulator.address
         );
         std::io::Write::write_all(&mut stream, request.as_bytes()).expect("written");
         stream.set_read_timeout(Some(LIMIT)).expect("a limit");
         let mut line = String::new();
         let mut reader = std::io::BufReader::new(stream);
         std::io::BufRead::read_line(&mut reader, &mut line).expect("an answer");
-        let expected = if words.is_empty() {
+        let expected = if options.is_empty() {
             "HTTP/1.1 404 "
         } else {
             "HTTP/1.1 405 "
         };
-        assert!(line.starts_with(expected), "{words:?}: {line}");
-        assert_eq!(served.process.log().matches("START").count(), 0);
+        assert!(line.starts_with(expected), "{options:?}: {line}");
+        assert_eq!(emulator.process.log().matches("START").count(), 0);
     }
 }
 
 #[test]
-fn request_becomes_an_event_in_format_2() {
-    let served = Served::of(TELLS).word("--function-url").start();
-    let greeting = format!(
+fn a_request_becomes_an_event_in_format_2() {
+    let emulator = Emulator::of(RETURNS_EVENT).arg("--function-url").start();
+    let startup_message = format!(
         "coshell: serving function.handler at http://{}\n",
-        served.address
+        emulator.address
     );
-    assert_eq!(served.stderr(), greeting);
+    assert_eq!(emulator.stderr(), startup_message);
     let headers = [
         ("X-Many", "1"),
         ("x-many", "2"),
@@ -258,7 +267,7 @@ fn request_becomes_an_event_in_format_2() {
         ("User-Agent", "a test"),
         ("X-Amzn-Trace-Id", "Root=1-2-3"),
     ];
-    let event = event_of(&served, "GET", "/a/b%20c?x=1&y=%C3%A9&x=2", &headers, b"");
+    let event = request_event(&emulator, "GET", "/a/b%20c?x=1&y=%C3%A9&x=2", &headers, b"");
     assert_eq!(event["version"], "2.0");
     assert_eq!(event["routeKey"], "$default");
     assert_eq!(event["rawPath"], "/a/b%20c");
@@ -269,7 +278,7 @@ fn request_becomes_an_event_in_format_2() {
     );
     assert_eq!(event["cookies"], json!(["a=1", "b=2"]));
     assert_eq!(event["headers"]["x-many"], "1,2");
-    assert_eq!(event["headers"]["host"], served.address.as_str());
+    assert_eq!(event["headers"]["host"], emulator.address.as_str());
     assert_eq!(event["headers"]["cookie"], Value::Null);
     assert_eq!(event["isBase64Encoded"], false);
     assert_eq!(event.get("body"), None);
@@ -293,20 +302,20 @@ fn request_becomes_an_event_in_format_2() {
             .as_u64()
             .is_some_and(|ms| ms > 1_700_000_000_000)
     );
-    let plain = event_of(&served, "DELETE", "/", &[], b"");
+    let plain = request_event(&emulator, "DELETE", "/", &[], b"");
     assert_eq!(plain.get("cookies"), None);
     assert_eq!(plain.get("queryStringParameters"), None);
     let request_id = plain["requestContext"]["requestId"]
         .as_str()
         .expect("an id");
-    served
+    emulator
         .process
         .wait_log(&format!("START RequestId: {request_id} "));
 }
 
 #[test]
-fn body_is_text_or_base64() {
-    let served = Served::of(TELLS).word("--function-url").start();
+fn the_body_of_an_event_is_text_or_base64() {
+    let emulator = Emulator::of(RETURNS_EVENT).arg("--function-url").start();
     let form = "application/x-www-form-urlencoded";
     let cases: [(&str, &[u8], bool); 7] = [
         ("application/json", b"{\"a\": \"\xc3\xa9\"}", true),
@@ -324,30 +333,30 @@ fn body_is_text_or_base64() {
         } else {
             &headers
         };
-        let event = event_of(&served, "POST", "/form", headers, body);
+        let event = request_event(&emulator, "POST", "/form", headers, body);
         assert_eq!(event["isBase64Encoded"], !is_text, "{content_type}");
-        let told = event["body"].as_str().expect("a body");
+        let text = event["body"].as_str().expect("a body");
         let decoded = if is_text {
-            told.as_bytes().to_vec()
+            text.as_bytes().to_vec()
         } else {
-            BASE64_STANDARD.decode(told).expect("base64")
+            BASE64_STANDARD.decode(text).expect("base64")
         };
         assert_eq!(decoded, body, "{content_type}");
     }
     let large = vec![b'x'; (6 << 20) + 1];
-    assert_eq!(served.request("POST", "/", &[], large).status, 413);
+    assert_eq!(emulator.request("POST", "/", &[], large).status, 413);
 }
 
 #[test]
-fn object_with_a_status_says_it_all() {
-    let served = Served::of(ANSWERS).word("--function-url").start();
+fn an_object_with_a_status_code_sets_status_headers_cookies_and_body() {
+    let emulator = Emulator::of(RETURNS_BODY).arg("--function-url").start();
     let answer = json!({
         "statusCode": 418,
         "headers": {"X-Tea": "pot", "X-Number": 7, "Content-Type": "text/html", "Content-Length": "1"},
         "cookies": ["a=1; Secure", "b=2"],
         "body": "<b>tea</b>",
     });
-    let reply = answered(&served, &answer.to_string());
+    let reply = reply_to_answer(&emulator, &answer.to_string());
     assert_eq!(
         (reply.status, reply.body.as_slice()),
         (418, &b"<b>tea</b>"[..])
@@ -365,16 +374,16 @@ fn object_with_a_status_says_it_all() {
     let bytes: Vec<u8> = (0..=u8::MAX).collect();
     let body = BASE64_STANDARD.encode(&bytes);
     let answer = json!({"statusCode": 200, "isBase64Encoded": true, "body": body});
-    assert!(answered(&served, &answer.to_string()).body == bytes);
-    let empty = answered(&served, r#"{"statusCode": 204}"#);
+    assert!(reply_to_answer(&emulator, &answer.to_string()).body == bytes);
+    let empty = reply_to_answer(&emulator, r#"{"statusCode": 204}"#);
     assert_eq!((empty.status, empty.body.len()), (204, 0));
 }
 
 #[test]
-fn anything_else_is_the_body() {
-    let served = Served::of(ANSWERS).word("--function-url").start();
+fn any_other_answer_is_the_body_of_the_response() {
+    let emulator = Emulator::of(RETURNS_BODY).arg("--function-url").start();
     for answer in ["Hello", "\"Hello\"", "{\"a\": 1}", "[1]", "{broken"] {
-        let reply = answered(&served, answer);
+        let reply = reply_to_answer(&emulator, answer);
         assert_eq!(
             (reply.status, reply.body.as_slice()),
             (200, answer.as_bytes())
@@ -384,9 +393,9 @@ fn anything_else_is_the_body() {
 }
 
 #[test]
-fn answer_that_makes_no_sense_is_a_bad_gateway_and_told() {
-    let served = Served::of(ANSWERS).word("--function-url").start();
-    for (answer, told) in [
+fn an_invalid_answer_is_a_bad_gateway_with_the_reason() {
+    let emulator = Emulator::of(RETURNS_BODY).arg("--function-url").start();
+    for (answer, expected) in [
         (
             r#"{"statusCode": "x"}"#,
             "its statusCode is not an HTTP status",
@@ -420,31 +429,35 @@ fn answer_that_makes_no_sense_is_a_bad_gateway_and_told() {
             "its cookies are not an array",
         ),
     ] {
-        let reply = served.request("POST", "/some/path?x=1", &[TEXT], answer);
+        let reply = emulator.request("POST", "/some/path?x=1", &[TEXT], answer);
         assert_eq!(reply.status, 502, "{answer}");
         let body = String::from_utf8_lossy(&reply.body);
         let reason = body.strip_prefix("Internal Server Error\ncannot use the response: ");
         assert!(
-            reason.is_some_and(|reason| reason.starts_with(told)),
+            reason.is_some_and(|reason| reason.starts_with(expected)),
             "{body}"
         );
-        let logged = format!(": cannot use the response: {told}");
-        assert_logged(&served, "POST /some/path 502", &reply, &logged);
+        assert_logged(
+            &emulator,
+            "POST /some/path 502",
+            &reply,
+            &format!(": {expected}"),
+        );
     }
 }
 
 #[test]
-fn failure_is_a_bad_gateway_and_told() {
+fn a_failure_is_a_bad_gateway_with_the_reason() {
     let script = "handler() { [[ $1 != *rawPath*die* ]] || { kill -9 $PPID; sleep 600; }; false; }";
-    let served = Served::of(script).word("--function-url").start();
+    let emulator = Emulator::of(script).arg("--function-url").start();
     for path in ["/fails", "/die"] {
-        let reply = served.request("GET", path, &[], "");
+        let reply = emulator.request("GET", path, &[], "");
         assert_eq!(
             (reply.status, reply.body.as_slice()),
             (502, &b"Internal Server Error\nthe function failed\n"[..])
         );
         assert_logged(
-            &served,
+            &emulator,
             &format!("GET {path} 502"),
             &reply,
             ": the function failed",
@@ -453,16 +466,19 @@ fn failure_is_a_bad_gateway_and_told() {
 }
 
 #[test]
-fn api_and_url_are_served_side_by_side() {
-    let served = Served::of("handler() { printf '%s' \"${1:0:9}\"; }");
-    let served = served.word("--function-url").option("--queue", "1").start();
-    assert_eq!(served.text("an event of its own"), "an event ");
-    let page = served.request("GET", "/2015-03-31/functions", &[], "");
+fn the_api_and_the_function_url_are_served_side_by_side() {
+    let emulator = Emulator::of("handler() { printf '%s' \"${1:0:9}\"; }");
+    let emulator = emulator
+        .arg("--function-url")
+        .option("--queue", "1")
+        .start();
+    assert_eq!(emulator.respond_text("an event of its own"), "an event ");
+    let page = emulator.request("GET", "/2015-03-31/functions", &[], "");
     assert_eq!(
         (page.status, page.body.as_slice()),
         (200, &b"{\"headers"[..])
     );
-    // A function URL is for other pages of this machine too, and for links; the API is not.
+    // Pages of other local servers, and links, may use a function URL but not the API.
     let foreign = [("Origin", "https://example.com")];
     let image = [
         ("Sec-Fetch-Site", "cross-site"),
@@ -474,16 +490,16 @@ fn api_and_url_are_served_side_by_side() {
         ("Sec-Fetch-Mode", "navigate"),
         ("Sec-Fetch-Dest", "document"),
     ];
-    for (headers, of_url) in [
+    for (headers, url_status) in [
         (&foreign[..], 403),
         (&image, 403),
         (&neighbour, 200),
         (&link, 200),
     ] {
-        let status = |path| served.request("GET", path, headers, "").status;
+        let status = |path| emulator.request("GET", path, headers, "").status;
         assert_eq!(
             (status("/"), status(INVOCATIONS)),
-            (of_url, 403),
+            (url_status, 403),
             "{headers:?}"
         );
     }
@@ -495,18 +511,20 @@ const STREAMING: [(&str, &str); 2] = [
 ];
 
 #[test]
-fn streamed_answer_with_a_prelude_comes_as_it_is_made() {
-    let served = Served::played().word("--function-url").start();
-    let runtime = served.runtime(0);
+fn a_streamed_response_with_a_prelude_arrives_as_it_is_written() {
+    let emulator = Emulator::with_test_as_runtime()
+        .arg("--function-url")
+        .start();
+    let runtime = emulator.runtime_client(0);
     let integration = "application/vnd.awslambda.http-integration-response";
     let mut headers = STREAMING.to_vec();
     headers.push(("Content-Type", integration));
-    let caller = served.begin("GET", "/", &[], "");
+    let caller = emulator.begin("GET", "/", &[], "");
     let (request_id, _) = runtime.next();
     let path = format!("/invocation/{request_id}/response");
     let prelude = json!({"statusCode": 201, "headers": {"X-Tea": "pot"}, "cookies": ["a=1"]});
     let begun = [prelude.to_string().as_bytes(), &[0; 8], b"first"].concat();
-    // The NULs come in two parts.
+    // The NULs between prelude and body arrive in two parts.
     let mut encoded = chunks(&begun, prelude.to_string().len() + 3, &[]);
     encoded.truncate(encoded.len() - b"0\r\n\r\n".len());
     let mut response = runtime.begin("POST", &path, &headers, encoded);
@@ -514,32 +532,33 @@ fn streamed_answer_with_a_prelude_comes_as_it_is_made() {
     response
         .write(&chunks(b" and last", 100, &[]))
         .expect("written");
-    assert_eq!(reply(response).status, 202);
-    let page = served.finish(caller);
+    assert_eq!(wait_reply(response).status, 202);
+    let page = emulator.finish(caller);
     assert_eq!(
         (page.status, page.body.as_slice()),
         (201, &b"first and last"[..])
     );
     assert_eq!(page.header("X-Tea"), Some("pot"));
     assert_eq!(page.header("Set-Cookie"), Some("a=1"));
-    // A prelude that is none.
-    let caller = served.begin("GET", "/", &[], "");
+    // A response that should have a prelude, but has none.
+    let caller = emulator.begin("GET", "/", &[], "");
     let (request_id, _) = runtime.next();
     let path = format!("/invocation/{request_id}/response");
     let body = chunks(b"no prelude", 100, &[]);
     assert_eq!(runtime.post(&path, &headers, body).status, 202);
-    let page = served.finish(caller);
-    let logged = ": cannot use the response: it ended before the end of its prelude";
-    assert_logged(&served, "GET / 502", &page, logged);
+    let page = emulator.finish(caller);
+    assert_logged(&emulator, "GET / 502", &page, ": it ended in its prelude");
 }
 
 #[test]
-fn streamed_answer_without_a_prelude_is_the_body_and_a_failure_cuts_it() {
-    let served = Served::played().word("--function-url").start();
-    let runtime = served.runtime(0);
+fn a_streamed_response_without_a_prelude_is_the_body_and_a_failure_cuts_it_off() {
+    let emulator = Emulator::with_test_as_runtime()
+        .arg("--function-url")
+        .start();
+    let runtime = emulator.runtime_client(0);
     let mut headers = STREAMING.to_vec();
     headers.push(("Content-Type", "text/css"));
-    let caller = served.begin("GET", "/", &[], "");
+    let caller = emulator.begin("GET", "/", &[], "");
     let (request_id, _) = runtime.next();
     let path = format!("/invocation/{request_id}/response");
     assert_eq!(
@@ -548,10 +567,10 @@ fn streamed_answer_without_a_prelude_is_the_body_and_a_failure_cuts_it() {
             .status,
         202
     );
-    let page = served.finish(caller);
+    let page = emulator.finish(caller);
     assert_eq!((page.status, page.body.as_slice()), (200, &b"a {}"[..]));
     assert_eq!(page.header("Content-Type"), Some("text/css"));
-    let caller = served.begin("GET", "/", &[], "");
+    let caller = emulator.begin("GET", "/", &[], "");
     let (request_id, _) = runtime.next();
     let path = format!("/invocation/{request_id}/response");
     headers.push(("Trailer", "Lambda-Runtime-Function-Error-Type"));
@@ -562,7 +581,7 @@ fn streamed_answer_without_a_prelude_is_the_body_and_a_failure_cuts_it() {
             .status,
         202
     );
-    let (page, error) = caller.reply_as_far_as_it_comes(LIMIT).expect("a head");
+    let (page, error) = caller.partial_reply(LIMIT).expect("a head");
     assert_eq!((page.status, page.body.as_slice()), (200, &b"half"[..]));
-    assert!(error.is_some(), "the body seems to be whole");
+    assert!(error.is_some(), "the body seems to be complete");
 }

@@ -1,21 +1,22 @@
-//! What is the matter with a handler that cannot be loaded: an errorType and a text for each fault, posted once.
+//! Handlers that cannot be loaded. For each fault bootstrap posts one init error, with an errorType and a message that says
+//! what is wrong.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::time::{Duration, Instant};
 
-use support::{AS_ANOTHER_USER, Call, LIMIT, Plan, Sandbox, bootstrap_path, wait_until};
+use support::{AS_ANOTHER_USER, Call, LIMIT, Sandbox, SandboxBuilder, bootstrap_path, wait_until};
 
-/// An init that failed: what was posted, and what was logged.
-pub(crate) struct Failed {
+/// A failed init: the POST of the init error, and the log.
+pub(crate) struct FailedInit {
     pub call: Call,
     pub log: String,
 }
 
-/// Starts `plan`, which has to end with one init error of this type, a message that has all these parts, and status 1.
+/// Starts a sandbox that must post one init error of this type, with a message that contains all of `parts`, and end with
+/// status 1.
 #[track_caller]
-pub(crate) fn fails(plan: Plan, error_type: &str, parts: &[&str]) -> Failed {
-    let sandbox = plan.start();
+pub(crate) fn fails(builder: SandboxBuilder, error_type: &str, parts: &[&str]) -> FailedInit {
+    let sandbox = builder.start();
     let call = sandbox.api.wait_init_error();
     assert_eq!(sandbox.bootstrap.wait_failure(LIMIT), 1, "exit status");
     let document = call.error_document();
@@ -32,7 +33,7 @@ pub(crate) fn fails(plan: Plan, error_type: &str, parts: &[&str]) -> Failed {
     assert!(
         error_type == "Runtime.ShellNotStarted"
             || !message.contains("__driver_") && !message.contains("/dev/fd/"),
-        "ours in {message:?}"
+        "internals of coshell in {message:?}"
     );
     assert!(
         document["stackTrace"]
@@ -44,32 +45,32 @@ pub(crate) fn fails(plan: Plan, error_type: &str, parts: &[&str]) -> Failed {
     assert_eq!(
         calls.len(),
         1,
-        "once, and nothing else: {}",
+        "not exactly one request: {}",
         sandbox.api.transcript()
     );
     let log = sandbox.bootstrap.final_log();
     let first = message.lines().next().unwrap_or_default();
     assert!(
         log.contains(&format!("bootstrap: fatal: {first}")),
-        "the log says it too: {log}"
+        "the log lacks the message: {log}"
     );
-    Failed { call, log }
+    FailedInit { call, log }
 }
 
-fn with_file(name: &str, text: &str) -> Plan {
+fn with_file(name: &str, text: &str) -> SandboxBuilder {
     Sandbox::empty().file(name, text)
 }
 
 pub(crate) const HEALTHY: &str = "handler() { printf 'healthy %s' \"$1\"; }\n";
 
 #[test]
-fn a_handler_that_is_not_named_is_told() {
-    for plan in [
+fn a_missing_handler_name_is_an_init_error() {
+    for builder in [
         Sandbox::of(HEALTHY).without_env("_HANDLER"),
         Sandbox::of(HEALTHY).handler(""),
     ] {
         fails(
-            plan,
+            builder,
             "Runtime.MissingHandlerName",
             &["_HANDLER", "argument"],
         );
@@ -77,7 +78,7 @@ fn a_handler_that_is_not_named_is_told() {
 }
 
 #[test]
-fn a_malformed_handler_name_is_told() {
+fn a_malformed_handler_name_is_an_init_error() {
     for name in [
         "function",
         "function.",
@@ -97,16 +98,16 @@ fn a_malformed_handler_name_is_told() {
 }
 
 #[test]
-fn a_missing_file_is_told_with_its_path() {
-    let plan = Sandbox::of(HEALTHY).handler("other.handler");
-    let path = plan
+fn the_init_error_has_the_path_of_a_missing_file() {
+    let builder = Sandbox::of(HEALTHY).handler("other.handler");
+    let path = builder
         .task_root()
         .path()
         .join("other.sh")
         .to_string_lossy()
         .into_owned();
     fails(
-        plan,
+        builder,
         "Runtime.ImportModuleError",
         &["other.handler", &path, "No such file"],
     );
@@ -118,13 +119,14 @@ fn a_missing_file_is_told_with_its_path() {
 }
 
 #[test]
-fn what_was_likely_meant_is_named() {
-    let plan = || {
-        let plan = Sandbox::of("handler() { :; }\ngreet() { :; }\n");
-        plan.file("jobs/nightly.sh", "echo on\n")
+fn the_init_error_suggests_a_similar_name() {
+    let builder = || {
+        let builder = Sandbox::of("handler() { :; }\ngreet() { :; }\n");
+        builder
+            .file("jobs/nightly.sh", "echo on\n")
             .executable("report.py", "#!/bin/sh\n")
     };
-    for (handler, error_type, meant) in [
+    for (handler, error_type, suggestion) in [
         (
             "function.hander",
             "Runtime.HandlerNotFound",
@@ -187,73 +189,73 @@ fn what_was_likely_meant_is_named() {
             "jobs/nightly.sh",
         ),
     ] {
-        println!("the case: {handler}");
-        let end = if meant.is_empty() {
+        println!("case: {handler}");
+        let end = if suggestion.is_empty() {
             String::new()
         } else {
-            format!("; did you mean {meant}?")
+            format!("; did you mean {suggestion}?")
         };
-        let failed = fails(plan().handler(handler), error_type, &[&end]);
+        let failed = fails(builder().handler(handler), error_type, &[&end]);
         let message = failed.call.error_document()["errorMessage"].to_string();
         assert!(message.ends_with(&format!("{end}\"")), "{message}");
-        let said = failed.log.matches("cannot load handler").count();
-        assert_eq!(said, 1, "once: {}", failed.log);
+        let count = failed.log.matches("cannot load handler").count();
+        assert_eq!(count, 1, "{}", failed.log);
     }
     for handler in [
         "function.completely_different",
         "other.handler",
         "no/such/thing",
     ] {
-        let plan = Sandbox::of("handler() { :; }\ngreet() { :; }\n").handler(handler);
+        let builder = Sandbox::of("handler() { :; }\ngreet() { :; }\n").handler(handler);
         let message =
-            plan.start().api.wait_init_error().error_document()["errorMessage"].to_string();
+            builder.start().api.wait_init_error().error_document()["errorMessage"].to_string();
         assert!(!message.contains("did you mean"), "{message}");
     }
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_told() {
-    let plan = Sandbox::empty().file("function.sh/file", "a folder in its place");
+fn a_file_that_cannot_be_read_is_an_init_error() {
+    let builder = Sandbox::empty().file("function.sh/file", "a folder in its place");
     fails(
-        plan,
+        builder,
         "Runtime.HandlerFileUnreadable",
         &["function.sh", "directory"],
     );
-    let plan = Sandbox::of(HEALTHY);
-    let file = plan.task_root().path().join("function.sh");
+    let builder = Sandbox::of(HEALTHY);
+    let file = builder.task_root().path().join("function.sh");
     fs::set_permissions(&file, Permissions::from_mode(0o200)).expect("permissions");
     fails(
-        as_another_user(plan),
+        as_another_user(builder),
         "Runtime.HandlerFileUnreadable",
         &["function.sh", "Permission denied"],
     );
 }
 
-/// Root may read everything: there bootstrap runs as another user, who may not get to where cargo builds it.
-pub(crate) fn as_another_user(plan: Plan) -> Plan {
+/// If the tests run as root, who may read everything, runs bootstrap as another user. That user may be unable to reach
+/// cargo's folder, so bootstrap is copied.
+pub(crate) fn as_another_user(builder: SandboxBuilder) -> SandboxBuilder {
     let own = fs::metadata("/proc/self").expect("/proc").uid();
     if own != 0 {
-        return plan;
+        return builder;
     }
-    let program = plan.task_root().path().join("bootstrap");
+    let program = builder.task_root().path().join("bootstrap");
     fs::copy(bootstrap_path(), &program).expect("a copy of bootstrap");
     let program = program.to_string_lossy().into_owned();
-    plan.program(&[&AS_ANOTHER_USER[..], &[&program]].concat())
+    builder.program(&[&AS_ANOTHER_USER[..], &[&program]].concat())
 }
 
 #[test]
-fn line_ends_of_windows_are_told() {
-    let plan = with_file("function.sh", "handler() {\r\n  printf on\r\n}\r\n");
+fn windows_line_ends_are_an_init_error() {
+    let builder = with_file("function.sh", "handler() {\r\n  printf on\r\n}\r\n");
     fails(
-        plan,
+        builder,
         "Runtime.HandlerFileLineEnds",
         &["function.sh", "CR LF"],
     );
 }
 
-/// A carriage return here and there is a character as any other.
 #[test]
-fn a_few_carriage_returns_are_no_fault() {
+fn a_few_carriage_returns_are_no_error() {
     let sandbox = with_file(
         "function.sh",
         "handler() {\n  cat <<'END'\nGET /\r\nEND\n}\n",
@@ -263,7 +265,7 @@ fn a_few_carriage_returns_are_no_fault() {
 }
 
 #[test]
-fn a_syntax_error_is_told_with_file_and_line() {
+fn the_init_error_has_the_file_and_line_of_a_syntax_error() {
     for (text, line) in [
         ("# a\nhandler() {\n  if true; then\n}\n", "line 4"),
         ("handler() { :; }\nfor x in; do\n", "line 3"),
@@ -280,19 +282,23 @@ fn a_syntax_error_is_told_with_file_and_line() {
             frames.contains(&format!("function.sh:{}", &line[5..])),
             "{frames}"
         );
-        let plan = with_file("function.sh", text).env("COSHELL_SHELL_OPTIONS", "");
-        fails(plan, "Runtime.UserCodeSyntaxError", &["function.sh", line]);
+        let builder = with_file("function.sh", text).env("COSHELL_SHELL_OPTIONS", "");
+        fails(
+            builder,
+            "Runtime.UserCodeSyntaxError",
+            &["function.sh", line],
+        );
     }
 }
 
 #[test]
 fn a_syntax_error_in_a_sourced_file_names_that_file() {
-    let plan = with_file(
+    let builder = with_file(
         "function.sh",
         "source \"$LAMBDA_TASK_ROOT/lib.sh\"\nhandler() { :; }\n",
     )
     .file("lib.sh", "x() {\n  if\n}\n");
-    let sandbox = plan.start();
+    let sandbox = builder.start();
     let document = sandbox.api.wait_init_error().error_document();
     assert!(
         document["errorMessage"]
@@ -303,7 +309,7 @@ fn a_syntax_error_in_a_sourced_file_names_that_file() {
 }
 
 #[test]
-fn sourcing_that_fails_is_told_with_status_place_and_log() {
+fn the_init_error_has_status_place_and_log_of_sourcing_that_failed() {
     let text = "echo before >&2\n\ngrep -q needle /no/such/file\nhandler() { :; }\n";
     let failed = fails(
         with_file("function.sh", text),
@@ -332,7 +338,7 @@ fn sourcing_that_fails_is_told_with_status_place_and_log() {
 }
 
 #[test]
-fn unset_variables_while_sourcing_are_told() {
+fn an_unset_variable_while_sourcing_is_an_init_error() {
     let text = "x=1\necho \"$never_set\"\nhandler() { :; }\n";
     fails(
         with_file("function.sh", text),
@@ -348,7 +354,7 @@ fn unset_variables_while_sourcing_are_told() {
 }
 
 #[test]
-fn sourcing_that_exits_is_told() {
+fn an_exit_while_sourcing_is_an_init_error() {
     let text = "echo giving up >&2\nexit 3\nhandler() { :; }\n";
     fails(
         with_file("function.sh", text),
@@ -369,7 +375,7 @@ fn sourcing_that_exits_is_told() {
 }
 
 #[test]
-fn a_shell_that_is_killed_or_replaced_while_sourcing_is_told() {
+fn a_shell_that_is_killed_or_replaced_while_sourcing_is_an_init_error() {
     fails(
         with_file("function.sh", "kill -9 $$\nhandler() { :; }\n"),
         "Runtime.HandlerFileFailed",
@@ -388,7 +394,7 @@ fn a_shell_that_is_killed_or_replaced_while_sourcing_is_told() {
 }
 
 #[test]
-fn a_function_that_is_not_defined_is_told_with_those_that_are() {
+fn the_init_error_of_an_undefined_function_lists_the_defined_ones() {
     let text = "greet() { :; }\nwave() { :; }\nhandle() { :; }\n";
     let failed = fails(
         with_file("function.sh", text),
@@ -402,8 +408,8 @@ fn a_function_that_is_not_defined_is_told_with_those_that_are() {
         ],
     );
     let message = failed.call.error_document()["errorMessage"].to_string();
-    for ours in [", ,", "exit"] {
-        assert!(!message.contains(ours), "{ours:?} in {message}");
+    for internal in [", ,", "exit"] {
+        assert!(!message.contains(internal), "{internal:?} in {message}");
     }
     fails(
         with_file("function.sh", "x=1\n"),
@@ -427,25 +433,24 @@ fn a_function_that_is_not_defined_is_told_with_those_that_are() {
     assert!(failed.call.body.len() < 2000);
 }
 
-/// Names that are something else in bash are no handler.
 #[test]
-fn builtins_and_functions_of_ours_are_no_handlers() {
+fn builtins_and_functions_of_the_driver_cannot_be_handlers() {
     for name in ["printf", "if", "cat", "exit", ",", ",,", "-f", "a:b", "*"] {
-        println!("the case: {name}");
-        let plan = Sandbox::of("greet() { :; }\n").handler(&format!("function.{name}"));
-        fails(plan, "Runtime.HandlerNotFound", &["greet"]);
+        println!("case: {name}");
+        let builder = Sandbox::of("greet() { :; }\n").handler(&format!("function.{name}"));
+        fails(builder, "Runtime.HandlerNotFound", &["greet"]);
     }
 }
 
 #[test]
-fn the_init_error_comes_before_any_next_and_the_failed_fetch_of_nothing() {
+fn no_invocation_is_requested_after_a_failed_init() {
     let sandbox = with_file("function.sh", "false\n").start();
     sandbox.bootstrap.wait_failure(LIMIT);
     assert_eq!(sandbox.api.next_count(), 0);
 }
 
 #[test]
-fn stdout_while_sourcing_is_log() {
+fn standard_output_while_sourcing_goes_to_the_log() {
     let sandbox = Sandbox::of("echo 'while sourcing'\nprintf 'to stderr\\n' >&2\nhandler() { printf response; }\nprintf 'no newline'").start();
     assert_eq!(sandbox.respond("x"), b"response");
     assert_eq!(sandbox.respond("x"), b"response");
@@ -454,21 +459,21 @@ fn stdout_while_sourcing_is_log() {
     assert_eq!(log, "while sourcing\nto stderr\nno newline");
 }
 
-/// Standard input while sourcing is empty, and not what we write to bash.
+/// The file must not see the commands that bootstrap writes to bash.
 #[test]
-fn stdin_while_sourcing_is_empty() {
+fn standard_input_while_sourcing_is_empty() {
     let sandbox = Sandbox::of("early=$(cat)x\nhandler() { printf '%s' \"$early\"; }\n").start();
     assert_eq!(sandbox.respond("an event"), b"x");
 }
 
-/// Init may take long; the platform has the limit.
+/// Bootstrap has no limit of its own for the init: Lambda has one.
 #[test]
-fn a_file_that_takes_long_is_waited_for() {
-    let sandbox = Sandbox::of("read -r _ <\"$LAMBDA_TASK_ROOT/gate\"\nhandler() { printf on; }\n");
-    sandbox.task_root().fifo("gate");
-    let sandbox = sandbox.start();
-    let begun = Instant::now();
-    wait_until(|| begun.elapsed() > Duration::from_millis(300), LIMIT);
+fn bootstrap_waits_for_a_file_that_takes_long_to_source() {
+    let script = ": >\"$LAMBDA_TASK_ROOT/begun\"\nread -r _ <\"$LAMBDA_TASK_ROOT/gate\"\nhandler() { printf on; }\n";
+    let builder = Sandbox::of(script);
+    builder.task_root().fifo("gate");
+    let sandbox = builder.start();
+    wait_until(|| sandbox.task_root.exists("begun"), LIMIT);
     assert_eq!(sandbox.api.calls().len(), 0);
     sandbox.task_root.release("gate");
     assert_eq!(sandbox.respond("x"), b"on");

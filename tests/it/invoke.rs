@@ -1,4 +1,4 @@
-//! `coshell invoke`: an event in, a response out; many times; for machines; at a server that runs; stopped.
+//! `coshell invoke`: one event or many, text and JSON output, a running server as the target, and signals.
 
 use std::net::TcpListener;
 use std::thread;
@@ -6,15 +6,8 @@ use std::thread;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use support::served::coshell;
-use support::{LIMIT, Process, Served, TaskRoot, own_address};
-
-/// What it did: its status, its standard output and error.
-struct Run {
-    status: i32,
-    stdout: String,
-    stderr: String,
-}
+use support::emulator::coshell;
+use support::{CommandOutput, Emulator, LIMIT, Process, TaskRoot, unique_address};
 
 /// A task root with `function.sh`.
 fn function(script: &str) -> TaskRoot {
@@ -23,35 +16,36 @@ fn function(script: &str) -> TaskRoot {
     task_root
 }
 
-fn start(task_root: &TaskRoot, words: &[&str]) -> Process {
+fn start(task_root: &TaskRoot, args: &[&str]) -> Process {
     let mut command = coshell(task_root);
-    command.arg("invoke").args(words);
+    command.arg("invoke").args(args);
     Process::start(command)
 }
 
+/// Runs `coshell invoke` to its end. Asserts that it left no process behind.
 #[track_caller]
-fn invoke(task_root: &TaskRoot, words: &[&str]) -> Run {
-    let process = start(task_root, words);
+fn invoke(task_root: &TaskRoot, args: &[&str]) -> CommandOutput {
+    let process = start(task_root, args);
     let status = process.wait_exit(LIMIT).code().expect("an exit status");
     let left = process.processes();
     process.final_log();
     assert!(left.is_empty(), "left behind: {left:?}");
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    Run {
+    CommandOutput {
         status,
         stdout: text(process.stdout()),
         stderr: text(process.stderr()),
     }
 }
 
-fn json(run: &Run) -> Value {
+fn json(run: &CommandOutput) -> Value {
     serde_json::from_str(&run.stdout).unwrap_or_else(|_| panic!("{}{}", run.stdout, run.stderr))
 }
 
 const COUNTS: &str = "handler() { count=$((${count-0} + 1)); echo \"log $count\" >&2; [[ $1 != \"bad $count\" ]]; printf '%s: %s' \"$count\" \"$1\"; }";
 
 #[test]
-fn response_alone_is_on_standard_output() {
+fn standard_output_has_only_the_response() {
     let task_root = function(COUNTS);
     let run = invoke(&task_root, &["function.handler", "--event", "an event"]);
     assert_eq!((run.status, run.stdout.as_str()), (0, "1: an event"));
@@ -62,9 +56,9 @@ fn response_alone_is_on_standard_output() {
     assert_eq!(run.stdout, "1: from a file");
 }
 
-/// util-linux's script gives it a terminal: there people read, and nobody parses.
+/// `script` of util-linux provides a terminal.
 #[test]
-fn a_failure_is_one_message_at_a_terminal() {
+fn a_failure_in_a_terminal_is_one_message_without_json() {
     let task_root = function("handler() { return 3; }");
     for (handler, part) in [
         (
@@ -106,13 +100,13 @@ fn a_failure_is_one_message_at_a_terminal() {
 }
 
 #[test]
-fn failure_is_explained_and_its_status_is_1() {
+fn a_failure_is_explained_and_ends_with_status_1() {
     let task_root = function(COUNTS);
     let run = invoke(&task_root, &["function.handler", "--event", "bad 1"]);
     assert_eq!(run.status, 1, "{}", run.stderr);
     assert_eq!(json(&run)["errorType"], "Function.CommandFailed");
-    let said = run.stderr.matches("ended with status 1").count();
-    assert_eq!(said, 1, "one message: {}", run.stderr);
+    let count = run.stderr.matches("ended with status 1").count();
+    assert_eq!(count, 1, "{}", run.stderr);
     assert!(
         run.stderr.contains("error: Function.CommandFailed: ")
             && run.stderr.ends_with(
@@ -129,8 +123,8 @@ fn failure_is_explained_and_its_status_is_1() {
     let run = invoke(&task_root, &["function.missing", "--event", ""]);
     assert_eq!(run.status, 1, "{}", run.stderr);
     assert_eq!(json(&run)["errorType"], "Runtime.HandlerNotFound");
-    let words = ["function.handler", "--event", "", "--timeout", "0.3"];
-    let run = invoke(&function("handler() { sleep 600; }"), &words);
+    let args = ["function.handler", "--event", "", "--timeout", "0.3"];
+    let run = invoke(&function("handler() { sleep 600; }"), &args);
     assert_eq!(run.status, 1, "{}", run.stderr);
     assert!(
         run.stderr.contains("Task timed out after 0.30 seconds"),
@@ -140,14 +134,14 @@ fn failure_is_explained_and_its_status_is_1() {
 }
 
 #[test]
-fn what_cannot_be_invoked_has_status_2() {
+fn an_invocation_that_cannot_start_ends_with_status_2() {
     let task_root = function(COUNTS);
     let bootstrap = task_root
         .write("bootstrap", "")
         .to_string_lossy()
         .into_owned();
     let handler = "function.handler";
-    for (words, said) in [
+    for (args, message) in [
         (&[][..], "neither an argument nor _HANDLER names a handler"),
         (
             &[handler, "--event-file", "missing.json"],
@@ -175,14 +169,18 @@ fn what_cannot_be_invoked_has_status_2() {
             "expected a URL like http://localhost:9000",
         ),
     ] {
-        let run = invoke(&task_root, words);
-        assert_eq!((run.status, run.stdout.as_str()), (2, ""), "{words:?}");
-        assert!(run.stderr.contains(said), "{said} is not in {}", run.stderr);
+        let run = invoke(&task_root, args);
+        assert_eq!((run.status, run.stdout.as_str()), (2, ""), "{args:?}");
+        assert!(
+            run.stderr.contains(message),
+            "{message} is not in {}",
+            run.stderr
+        );
     }
 }
 
 #[test]
-fn handler_comes_from_its_variable_too() {
+fn the_variable_handler_can_name_the_handler() {
     let task_root = function("handler() { echo \"got $1\"; }");
     let run = |handler: &str| {
         let mut command = coshell(&task_root);
@@ -193,38 +191,38 @@ fn handler_comes_from_its_variable_too() {
     assert_eq!(run("function.handler").stdout, b"got x");
     let unnamed = run("");
     assert_eq!(unnamed.status.code(), Some(2));
-    let said = String::from_utf8_lossy(&unnamed.stderr);
+    let stderr = String::from_utf8_lossy(&unnamed.stderr);
     let expected = "neither an argument nor _HANDLER names a handler";
-    assert!(said.contains(expected), "{said}");
+    assert!(stderr.contains(expected), "{stderr}");
 }
 
-/// In a terminal of its own, by `script` of util-linux.
+/// `script` of util-linux provides a terminal for coshell, which the handler must not get.
 #[test]
-fn handler_finds_no_terminal() {
+fn the_handler_has_no_terminal() {
     let task_root = function(
         "handler() { if (: </dev/tty) 2>/dev/null; then echo 'a terminal'; else echo 'no terminal'; fi; }",
     );
     let mut inner = coshell(&task_root);
     inner.args(["invoke", "function.handler", "--event", "x"]);
-    let words = std::iter::once(inner.get_program()).chain(inner.get_args());
-    let words: Vec<_> = words.map(|word| format!("'{}'", word.display())).collect();
+    let args = std::iter::once(inner.get_program()).chain(inner.get_args());
+    let args: Vec<_> = args.map(|arg| format!("'{}'", arg.display())).collect();
     let script = std::process::Command::new("script")
-        .args(["-qec", &words.join(" "), "/dev/null"])
+        .args(["-qec", &args.join(" "), "/dev/null"])
         .env("LAMBDA_TASK_ROOT", task_root.path())
         .env("SHELL", "/bin/sh")
         .stdin(std::process::Stdio::null())
         .output()
         .expect("cannot run script");
-    let said = String::from_utf8_lossy(&script.stdout);
-    assert!(said.contains("no terminal"), "{said}");
+    let stdout = String::from_utf8_lossy(&script.stdout);
+    assert!(stdout.contains("no terminal"), "{stdout}");
 }
 
 #[test]
-fn variables_are_given_to_the_function() {
+fn options_set_variables_of_the_function() {
     let task_root = function("handler() { printf '%s %s' \"$STAGE\" \"$TABLE\"; }");
     let file = task_root.write("variables", "STAGE=file\nTABLE=orders\n");
     let file = file.to_string_lossy();
-    let words = [
+    let args = [
         "function.handler",
         "--event",
         "",
@@ -233,22 +231,22 @@ fn variables_are_given_to_the_function() {
         "-e",
         "STAGE=test",
     ];
-    assert_eq!(invoke(&task_root, &words).stdout, "test orders");
+    assert_eq!(invoke(&task_root, &args).stdout, "test orders");
 }
 
 #[test]
-fn repeating_is_in_one_sandbox_and_tells_how_long_it_took() {
+fn repeated_invocations_share_a_sandbox_and_end_with_a_summary_of_durations() {
     let task_root = function(COUNTS);
     let counting = ["--env", "COSHELL_ISOLATION=none"];
-    let words = ["function.handler", "--event", "x", "--repeat", "20"];
-    let run = invoke(&task_root, &[&words[..], &counting].concat());
+    let args = ["function.handler", "--event", "x", "--repeat", "20"];
+    let run = invoke(&task_root, &[&args[..], &counting].concat());
     assert_eq!(
         (run.status, run.stdout.as_str()),
         (0, "20: x"),
         "{}",
         run.stderr
     );
-    let (_, summary) = run.stderr.split_once("log 20\n").expect("the whole log");
+    let (_, summary) = run.stderr.split_once("log 20\n").expect("the complete log");
     let lines: Vec<_> = summary.lines().collect();
     assert_eq!(lines[0], "20 invocations, 0 failed");
     let names = lines[1..].iter().map(|line| line.split_whitespace().next());
@@ -258,9 +256,9 @@ fn repeating_is_in_one_sandbox_and_tells_how_long_it_took() {
         lines[1..].iter().all(|line| line.ends_with(" ms")),
         "{summary}"
     );
-    // The first failure is what is shown.
-    let words = ["function.handler", "--event", "bad 3", "--repeat", "5"];
-    let run = invoke(&task_root, &[&words[..], &counting].concat());
+    // The first failure is shown.
+    let args = ["function.handler", "--event", "bad 3", "--repeat", "5"];
+    let run = invoke(&task_root, &[&args[..], &counting].concat());
     assert_eq!(run.status, 1);
     let message = json(&run)["errorMessage"].to_string();
     assert!(message.contains("log 3"), "{message}");
@@ -272,28 +270,28 @@ fn repeating_is_in_one_sandbox_and_tells_how_long_it_took() {
 }
 
 #[test]
-fn object_for_machines_says_it_all() {
+fn the_json_output_has_response_durations_memory_and_log() {
     let task_root = function(COUNTS);
-    let words = ["function.handler", "--event", "x", "--json"];
-    let run = invoke(&task_root, &words);
-    let told = json(&run);
-    assert_eq!((run.status, &told["response"]), (0, &"1: x".into()));
-    assert_eq!(told["isBase64Encoded"], false);
-    assert_eq!(told["requestId"].as_str().map(str::len), Some(36));
+    let args = ["function.handler", "--event", "x", "--json"];
+    let run = invoke(&task_root, &args);
+    let report = json(&run);
+    assert_eq!((run.status, &report["response"]), (0, &"1: x".into()));
+    assert_eq!(report["isBase64Encoded"], false);
+    assert_eq!(report["requestId"].as_str().map(str::len), Some(36));
     for name in ["elapsedMs", "durationMs", "maxMemoryUsedMb"] {
         assert!(
-            told[name].as_f64().is_some_and(|value| value > 0.0),
-            "{told}"
+            report[name].as_f64().is_some_and(|value| value > 0.0),
+            "{report}"
         );
     }
     assert!(
-        told["logTail"]
+        report["logTail"]
             .as_str()
             .is_some_and(|log| log.contains("log 1\n")),
-        "{told}"
+        "{report}"
     );
-    assert_eq!(told.get("repeat"), None);
-    let words = [
+    assert_eq!(report.get("repeat"), None);
+    let args = [
         "function.handler",
         "--event",
         "bad 2",
@@ -303,38 +301,38 @@ fn object_for_machines_says_it_all() {
         "--env",
         "COSHELL_ISOLATION=none",
     ];
-    let run = invoke(&task_root, &words);
-    let told = json(&run);
-    assert_eq!((run.status, told.get("response")), (1, None));
-    assert_eq!(told["error"]["errorType"], "Function.CommandFailed");
-    assert_eq!(told["repeat"]["count"], 3);
-    assert_eq!(told["repeat"]["failures"], 1);
-    assert!(told["repeat"]["latencyMs"]["p99"].is_number(), "{told}");
+    let run = invoke(&task_root, &args);
+    let report = json(&run);
+    assert_eq!((run.status, report.get("response")), (1, None));
+    assert_eq!(report["error"]["errorType"], "Function.CommandFailed");
+    assert_eq!(report["repeat"]["count"], 3);
+    assert_eq!(report["repeat"]["failures"], 1);
+    assert!(report["repeat"]["latencyMs"]["p99"].is_number(), "{report}");
     let binary = function("handler() { printf '\\377\\0'; }");
-    let told = json(&invoke(
+    let report = json(&invoke(
         &binary,
         &["function.handler", "--event", "", "--json"],
     ));
     assert_eq!(
-        (&told["response"], &told["isBase64Encoded"]),
+        (&report["response"], &report["isBase64Encoded"]),
         (&"/wA=".into(), &true.into())
     );
 }
 
 #[test]
-fn server_that_runs_can_be_called() {
-    let served = Served::of(COUNTS)
+fn a_running_server_can_be_invoked() {
+    let emulator = Emulator::of(COUNTS)
         .option("--env", "COSHELL_ISOLATION=none")
         .start();
     let nowhere = TaskRoot::new();
-    let endpoint = format!("http://{}", served.address);
+    let endpoint = format!("http://{}", emulator.address);
     let run = invoke(&nowhere, &["--endpoint", &endpoint, "--event", "x"]);
     assert_eq!(
         (run.status, run.stdout.as_str(), run.stderr.as_str()),
         (0, "1: x", "")
     );
     let slash = format!("{endpoint}/");
-    let words = [
+    let args = [
         "--endpoint",
         &slash,
         "--event",
@@ -343,17 +341,17 @@ fn server_that_runs_can_be_called() {
         "--repeat",
         "3",
     ];
-    let told = json(&invoke(&nowhere, &words));
+    let report = json(&invoke(&nowhere, &args));
     assert_eq!(
-        (&told["response"], &told["repeat"]["count"]),
+        (&report["response"], &report["repeat"]["count"]),
         (&"4: x".into(), &3.into())
     );
-    let log = told["logTail"].as_str().unwrap_or_default();
+    let log = report["logTail"].as_str().unwrap_or_default();
     assert!(
         log.starts_with("START RequestId: ") && log.contains("\nlog 4\n"),
         "{log}"
     );
-    let id = told["requestId"].as_str().unwrap_or_default();
+    let id = report["requestId"].as_str().unwrap_or_default();
     assert!(log.contains(id), "{log}");
     let run = invoke(&nowhere, &["--endpoint", &endpoint, "--event", "bad 5"]);
     assert_eq!(run.status, 1, "{}", run.stderr);
@@ -366,17 +364,17 @@ fn server_that_runs_can_be_called() {
 }
 
 #[test]
-fn server_that_does_not_answer_is_told() {
+fn a_server_that_does_not_answer_is_an_error() {
     let nowhere = TaskRoot::new();
-    let address = format!("{}:9", own_address());
+    let address = format!("{}:9", unique_address());
     let endpoint = format!("http://{address}");
     let run = invoke(&nowhere, &["--endpoint", &endpoint, "--event", ""]);
     assert_eq!((run.status, run.stdout.as_str()), (2, ""));
-    let said = format!("coshell: cannot invoke the function at {endpoint}: ");
-    assert!(run.stderr.starts_with(&said), "{}", run.stderr);
+    let message = format!("coshell: cannot invoke the function at {endpoint}: ");
+    assert!(run.stderr.starts_with(&message), "{}", run.stderr);
     assert!(run.stderr.contains("onnection refused"), "{}", run.stderr);
-    // One that is another kind of server.
-    let listener = TcpListener::bind((own_address(), 0)).expect("a port");
+    // A server of another kind.
+    let listener = TcpListener::bind((unique_address(), 0)).expect("a port");
     let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
     let server = thread::spawn(move || {
         use std::io::{Read, Write};
@@ -388,14 +386,14 @@ fn server_that_does_not_answer_is_told() {
     });
     let run = invoke(&nowhere, &["--endpoint", &endpoint, "--event", ""]);
     server.join().expect("the server");
-    let said = format!(
+    let message = format!(
         "coshell: cannot invoke the function at {endpoint}: the server answered 404 Not Found: not here\n"
     );
-    assert_eq!((run.status, run.stderr), (2, said));
+    assert_eq!((run.status, run.stderr), (2, message));
 }
 
 #[test]
-fn signal_ends_it_in_order() {
+fn a_signal_ends_the_invocation_and_all_its_processes() {
     let script = "handler() { echo begun >&2; setsid sleep 601 & sleep 600; }";
     for (signal, status) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
         let task_root = function(script);
@@ -407,9 +405,8 @@ fn signal_ends_it_in_order() {
     }
 }
 
-/// `docs/invoke.md` has a row for each field, and no other rows.
 #[test]
-fn fields_for_machines_are_those_that_the_page_defines() {
+fn the_fields_of_the_json_output_are_those_in_the_documentation() {
     let page = std::fs::read_to_string(support::repository_file("docs/invoke.md"));
     let page = page.expect("the page");
     let table = page
@@ -423,8 +420,8 @@ fn fields_for_machines_are_those_that_the_page_defines() {
         .flat_map(|names| names.split(", ").map(|name| name.trim().trim_matches('`')))
         .collect();
     let task_root = function(COUNTS);
-    let fields = |words: &[&str]| {
-        let run = invoke(&task_root, words);
+    let fields = |args: &[&str]| {
+        let run = invoke(&task_root, args);
         let object = json(&run).as_object().expect("an object").clone();
         object.keys().cloned().collect::<Vec<_>>()
     };
@@ -444,26 +441,26 @@ fn fields_for_machines_are_those_that_the_page_defines() {
 }
 
 #[test]
-fn memory_is_what_coshell_serve_reports() {
+fn invoke_and_serve_report_the_same_memory() {
     let fills = "handler() { local x; printf -v x '%040000000d' 0; printf '%s' \"${#x}\"; }";
-    let of = |script: &str| {
+    let memory_mb = |script: &str| {
         let run = invoke(
             &function(script),
             &["function.handler", "--event", "x", "--json"],
         );
         let by_invoke = json(&run)["maxMemoryUsedMb"].as_u64().expect("a number");
-        let served = Served::of(script).start();
-        assert_eq!(served.call("x").status, 200);
-        served.wait_count("Max Memory Used: ", 1);
-        let log = served.stdout();
+        let emulator = Emulator::of(script).start();
+        assert_eq!(emulator.call("x").status, 200);
+        emulator.wait_log_count("Max Memory Used: ", 1);
+        let log = emulator.stdout();
         let (_, figure) = log.split_once("Max Memory Used: ").expect("a figure");
         let by_serve = figure
             .split_once(" MB")
             .and_then(|(figure, _)| figure.parse::<u64>().ok());
         (by_invoke, by_serve.expect("a number"))
     };
-    let (small, other_small) = of("handler() { :; }");
-    let (large, other_large) = of(fills);
+    let (small, other_small) = memory_mb("handler() { :; }");
+    let (large, other_large) = memory_mb(fills);
     assert!(small.abs_diff(other_small) <= 4, "{small} {other_small}");
     assert!(
         large.abs_diff(other_large) <= large / 4,

@@ -1,8 +1,8 @@
-//! Where a function runs, and for how long its shell serves: the warm shell, a fork of it, a shell for each event; the shell
-//! that is replaced in time, and the spare that takes its place.
+//! The isolations of functions: in the warm shell, in a fork of it, or in a new shell for each event. Also when a shell is
+//! replaced, and the spare shell that takes its place.
 //!
-//! A [`Case`] is a handler with a body that does something to its shell. It is probed before and after: a probe shows what a
-//! handler can change, and what it gets.
+//! A [`Case`] is a handler that changes its shell. Before and after, a probe prints everything that a handler can change, and
+//! everything that it gets.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,13 +12,14 @@ use nix::unistd::Pid;
 
 use crate::deadline::check_all;
 use support::{
-    CONTEXT, Event, LIMIT, Plan, Sandbox, children, excerpt, repository_file, status_of, wait_until,
+    CONTEXT, Event, LIMIT, Sandbox, SandboxBuilder, children, excerpt, repository_file,
+    status_field, wait_until,
 };
 
-/// The two that show an event nothing of those before.
+/// The isolations in which an event sees nothing of earlier ones.
 const ISOLATED: [&str; 2] = ["subshell", "process"];
 
-fn isolated(isolation: &str, script: &str) -> Plan {
+fn isolated(isolation: &str, script: &str) -> SandboxBuilder {
     Sandbox::of(script).env("COSHELL_ISOLATION", isolation)
 }
 
@@ -26,13 +27,13 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// One invocation, which succeeds: its response.
+/// Runs one invocation that must succeed. Returns the response.
 #[track_caller]
-fn ask(sandbox: &Sandbox, event: &str) -> String {
+fn respond_text(sandbox: &Sandbox, event: &str) -> String {
     text(&sandbox.respond(event))
 }
 
-/// Shows what a handler gets and can change, under the name that it is given.
+/// Prints what a handler gets and can change. `$1` is the name of the probe.
 const PROBE: &str = r#"
 file_level=(one 'two words')
 probe() {
@@ -60,7 +61,7 @@ deep() {
 }
 "#;
 
-/// A handler that does something to its shell.
+/// A handler that changes its shell.
 struct Case {
     body: &'static str,
     expected: Expected,
@@ -68,7 +69,7 @@ struct Case {
 
 enum Expected {
     Response(&'static str),
-    /// The errorType, empty if bash cannot tell it from others, and parts of the message.
+    /// The errorType, or empty if bash cannot distinguish it, and parts of the message.
     Failure(&'static str, &'static [&'static str]),
 }
 
@@ -86,8 +87,8 @@ fn fails(body: &'static str, error_type: &'static str, parts: &'static [&'static
     }
 }
 
-/// A sandbox whose handler does what `body` says, unless it is probed.
-fn probed(isolation: &str, body: &str) -> Sandbox {
+/// A sandbox whose handler runs `body`, or the probe for an event `probe-...`.
+fn sandbox_with_probe(isolation: &str, body: &str) -> Sandbox {
     let script = format!(
         "{PROBE}handler() {{\n  case $1 in probe-*) probe \"$@\"; return ;; esac\n  kept=yes\n  {body}\n}}\n"
     );
@@ -96,33 +97,36 @@ fn probed(isolation: &str, body: &str) -> Sandbox {
         .start()
 }
 
-/// What it shows, and the shell that does.
+/// The output of a probe, and the line in it that names the shell.
 #[track_caller]
 fn probe(sandbox: &Sandbox, number: usize) -> (String, String) {
     let name = format!("probe-{number}");
     let mut shown = text(&sandbox.respond_to(Event::new(&name, &name)));
     assert!(shown.ends_with(&format!("end of {name}")), "{shown}");
-    let shell = shown.find("\nshell ").expect("a probe tells its shell");
+    let shell = shown.find("\nshell ").expect("the line of the shell");
     let end = shell + 1 + shown[shell + 1..].find('\n').expect("another line");
     let shell = shown.drain(shell..end).collect();
     (shown, shell)
 }
 
-/// Runs the case between probes, which have to show the same.
+/// Runs the case between probes, whose outputs must be equal.
 fn check(isolation: &str, case: &Case) {
-    let sandbox = probed(isolation, case.body);
+    let sandbox = sandbox_with_probe(isolation, case.body);
     let (before, shell) = probe(&sandbox, 1);
     let inherits = "\ninherited 0 1 2 3 \n";
-    assert!(before.contains(inherits), "a program gets more: {before}");
+    assert!(
+        before.contains(inherits),
+        "a program inherits more: {before}"
+    );
     let answer = sandbox.invoke(Event::fresh("bad"));
-    let told = excerpt(&answer.body);
+    let body = excerpt(&answer.body);
     match case.expected {
         Expected::Response(response) => {
             let is_right = answer.is_response() && answer.body == response.as_bytes();
-            assert!(is_right, "{told}, and not {response:?}");
+            assert!(is_right, "{body}, not {response:?}");
         }
         Expected::Failure(error_type, parts) => {
-            assert!(answer.is_error(), "{told}");
+            assert!(answer.is_error(), "{body}");
             let document = answer.error_document();
             let is_right = error_type.is_empty() || document["errorType"] == error_type;
             assert!(is_right, "not {error_type}: {document}");
@@ -136,24 +140,28 @@ fn check(isolation: &str, case: &Case) {
     for number in 2..4 {
         let expected = before.replace("probe-1", &format!("probe-{number}"));
         let (after, now) = probe(&sandbox, number);
-        assert!(after == expected, "{}", differences(&expected, &after));
+        assert!(
+            after == expected,
+            "{}",
+            describe_differences(&expected, &after)
+        );
         assert_eq!(
             now == shell,
             isolation == "subshell",
-            "{now}, and {shell} before"
+            "{now}, before {shell}"
         );
     }
     let log = sandbox.bootstrap.final_log();
-    for ours in ["__driver_", "/dev/fd/", "builtin trap"] {
-        assert!(!log.contains(ours), "{ours} in the log: {log}");
+    for internal in ["__driver_", "/dev/fd/", "builtin trap"] {
+        assert!(!log.contains(internal), "{internal} in the log: {log}");
     }
 }
 
-fn differences(expected: &str, got: &str) -> String {
-    let pairs = expected.lines().zip(got.lines());
-    let different = pairs.filter(|(expected, got)| expected != got);
+fn describe_differences(expected: &str, actual: &str) -> String {
+    let pairs = expected.lines().zip(actual.lines());
+    let different = pairs.filter(|(expected, actual)| expected != actual);
     let lines: Vec<_> = different
-        .map(|(expected, got)| format!("expected {expected}\n     got {got}"))
+        .map(|(expected, actual)| format!("expected {expected}\n     got {actual}"))
         .collect();
     format!("a probe differs:\n{}", lines.join("\n"))
 }
@@ -162,7 +170,7 @@ const EXITED: &str = "Function.HandlerExited";
 const RETURNED: &str = "Function.HandlerFailed";
 const COMMAND: &str = "Function.CommandFailed";
 
-/// What a handler does to a shell that is its own.
+/// Changes that a handler makes to a shell of its own, each with the response.
 #[rustfmt::skip]
 const CHANGES: &[(&str, &str)] = &[
     ("x=1; export LEFT=over; kept=no; unset file_level; printf on", "on"),
@@ -231,7 +239,7 @@ fn cases_of_a_subshell() -> Vec<Case> {
 }
 
 #[test]
-fn nothing_that_a_handler_does_in_a_subshell_is_seen_by_the_next_event() {
+fn the_next_event_sees_no_change_that_a_handler_made_in_a_subshell() {
     let changes = CHANGES.iter();
     let changes = changes.map(|(body, response)| responds(body, response));
     let cases: Vec<_> = changes.chain(cases_of_a_subshell()).collect();
@@ -243,7 +251,7 @@ fn nothing_that_a_handler_does_in_a_subshell_is_seen_by_the_next_event() {
 }
 
 #[test]
-fn nothing_that_a_handler_does_in_a_process_is_seen_by_the_next_event() {
+fn the_next_event_sees_no_change_that_a_handler_made_in_a_process() {
     let changes = CHANGES.iter();
     let mut cases: Vec<_> = changes
         .map(|(body, response)| responds(body, response))
@@ -261,9 +269,9 @@ fn nothing_that_a_handler_does_in_a_process_is_seen_by_the_next_event() {
     );
 }
 
-/// How one handler fails: all that the caller is told, with the task root under one name.
+/// The error document of a handler with this body. The path of the task root is replaced by ROOT.
 #[track_caller]
-fn document(isolation: &str, body: &str) -> String {
+fn error_document(isolation: &str, body: &str) -> String {
     let script = format!(
         "inner() {{\n  {body}\n  printf never\n}}\nouter() {{\n  inner\n}}\nhandler() {{\n  printf out\n  outer\n}}\n"
     );
@@ -274,7 +282,7 @@ fn document(isolation: &str, body: &str) -> String {
 }
 
 #[test]
-fn a_failure_in_a_subshell_is_told_as_in_the_warm_shell() {
+fn an_error_in_a_subshell_is_the_same_as_in_the_warm_shell() {
     for body in [
         "exit 3",
         "false || exit",
@@ -288,12 +296,16 @@ fn a_failure_in_a_subshell_is_told_as_in_the_warm_shell() {
         "read -r x </no/such/file",
         "while :; do for x in 1 2; do if exit 9; then :; fi; done; done",
     ] {
-        assert_eq!(document("subshell", body), document("none", body), "{body}");
+        assert_eq!(
+            error_document("subshell", body),
+            error_document("none", body),
+            "{body}"
+        );
     }
 }
 
 #[test]
-fn a_failure_in_a_process_is_told_as_in_the_warm_shell() {
+fn an_error_in_a_process_is_the_same_as_in_the_warm_shell() {
     for body in [
         "exit 3",
         "false",
@@ -310,12 +322,16 @@ fn a_failure_in_a_process_is_told_as_in_the_warm_shell() {
         "readonly x=1; x=2",
         "trap 'echo trapped >&2' ERR; false",
     ] {
-        assert_eq!(document("process", body), document("none", body), "{body}");
+        assert_eq!(
+            error_document("process", body),
+            error_document("none", body),
+            "{body}"
+        );
     }
 }
 
-/// `$$`, how deep in subshells, `$BASHPID`, how often it was called, and what a name is.
-const SHOWS_ITSELF: &str = "
+/// Prints `$$`, the subshell level, `$BASHPID`, how often the handler was called in this shell, and the type of `exit`.
+const PRINTS_ITSELF: &str = "
 echo sourced >>\"$LAMBDA_TASK_ROOT/sourced\"
 count=0
 handler() {
@@ -324,15 +340,15 @@ handler() {
   printf '%s %s %s %s %s' \"$$\" \"$BASH_SUBSHELL\" \"$BASHPID\" \"$count\" \"$(type -t exit)\"
 }";
 
-/// What [`SHOWS_ITSELF`] says of five invocations, the third of which fails and says nothing.
-fn four_of_five(sandbox: &Sandbox) -> Vec<Vec<String>> {
+/// Runs five invocations of [`PRINTS_ITSELF`], the third of which fails. Returns the fields of the four responses.
+fn invoke_five_times(sandbox: &Sandbox) -> Vec<Vec<String>> {
     let events = ["first", "second", "fail", "fourth", "fifth"];
     let mut shown = Vec::new();
     for event in events {
         if event == "fail" {
             sandbox.fail(event);
         } else {
-            let response = ask(sandbox, event);
+            let response = respond_text(sandbox, event);
             shown.push(response.split(' ').map(ToOwned::to_owned).collect());
         }
     }
@@ -340,43 +356,44 @@ fn four_of_five(sandbox: &Sandbox) -> Vec<Vec<String>> {
     shown
 }
 
-/// The first of them; it is a child of bootstrap still.
+/// The shell of the first response. Asserts that it is still a child of bootstrap.
 #[track_caller]
-fn shell_of(sandbox: &Sandbox, shown: &[Vec<String>]) -> String {
+fn first_shell(sandbox: &Sandbox, shown: &[Vec<String>]) -> String {
     let shell = shown[0][0].clone();
     let shells = children(sandbox.bootstrap.pid());
     let is_child = shells.iter().any(|pid| pid.to_string() == shell);
-    assert!(is_child, "{shell} is none of {shells:?}");
+    assert!(is_child, "{shell} is not among {shells:?}");
     shell
 }
 
-fn sourced(sandbox: &Sandbox) -> usize {
+/// How often the file was sourced.
+fn source_count(sandbox: &Sandbox) -> usize {
     sandbox.task_root.read("sourced").lines().count()
 }
 
 #[test]
-fn a_function_runs_in_the_warm_shell_itself_by_default() {
+fn by_default_a_function_runs_in_the_warm_shell_itself() {
     let restored = ["1", "1", "1", "1"];
-    for (plan, counts) in [
-        (Sandbox::of(SHOWS_ITSELF), restored),
-        (isolated("restore", SHOWS_ITSELF), restored),
-        (isolated("none", SHOWS_ITSELF), ["1", "2", "4", "5"]),
+    for (builder, counts) in [
+        (Sandbox::of(PRINTS_ITSELF), restored),
+        (isolated("restore", PRINTS_ITSELF), restored),
+        (isolated("none", PRINTS_ITSELF), ["1", "2", "4", "5"]),
     ] {
-        let sandbox = plan.start();
-        let shown = four_of_five(&sandbox);
-        let shell = shell_of(&sandbox, &shown);
+        let sandbox = builder.start();
+        let shown = invoke_five_times(&sandbox);
+        let shell = first_shell(&sandbox, &shown);
         for (shown, count) in shown.iter().zip(counts) {
             assert_eq!(*shown, [&shell, "0", &shell, count, "function"]);
         }
-        assert_eq!(sourced(&sandbox), 1);
+        assert_eq!(source_count(&sandbox), 1);
     }
 }
 
 #[test]
-fn a_function_runs_in_a_fork_of_the_warm_shell_with_subshells() {
-    let sandbox = isolated("subshell", SHOWS_ITSELF).start();
-    let shown = four_of_five(&sandbox);
-    let shell = shell_of(&sandbox, &shown);
+fn with_isolation_subshell_a_function_runs_in_a_fork_of_the_warm_shell() {
+    let sandbox = isolated("subshell", PRINTS_ITSELF).start();
+    let shown = invoke_five_times(&sandbox);
+    let shell = first_shell(&sandbox, &shown);
     for shown in &shown {
         let [pid, level, fork, count, exit] = shown.as_slice() else {
             panic!("{shown:?}");
@@ -385,16 +402,16 @@ fn a_function_runs_in_a_fork_of_the_warm_shell_with_subshells() {
         assert_ne!(*fork, shell);
     }
     let forks: BTreeSet<_> = shown.iter().map(|shown| &shown[2]).collect();
-    assert_eq!(forks.len(), 4, "each has its own: {shown:?}");
-    assert_eq!(sourced(&sandbox), 1);
+    assert_eq!(forks.len(), 4, "not a new one for each event: {shown:?}");
+    assert_eq!(source_count(&sandbox), 1);
 }
 
 #[test]
-fn a_function_runs_in_a_shell_of_its_own_with_processes() {
+fn with_isolation_process_a_function_runs_in_a_new_shell_each_time() {
     for spare in ["on", "off"] {
-        let plan = isolated("process", SHOWS_ITSELF).env("COSHELL_SPARE", spare);
-        let sandbox = plan.start();
-        let shown = four_of_five(&sandbox);
+        let builder = isolated("process", PRINTS_ITSELF).env("COSHELL_SPARE", spare);
+        let sandbox = builder.start();
+        let shown = invoke_five_times(&sandbox);
         for shown in &shown {
             let [pid, level, itself, count, exit] = shown.as_slice() else {
                 panic!("{shown:?}");
@@ -402,16 +419,16 @@ fn a_function_runs_in_a_shell_of_its_own_with_processes() {
             assert_eq!([itself, level, count, exit], [pid, "0", "1", "function"]);
         }
         let shells: BTreeSet<_> = shown.iter().map(|shown| &shown[0]).collect();
-        assert_eq!(shells.len(), 4, "each has its own: {shown:?}");
-        // Once for each of five, and for the one that may come.
-        assert_eq!(sourced(&sandbox), 6);
+        assert_eq!(shells.len(), 4, "not a new one for each event: {shown:?}");
+        // Once for each of five events, and for the next one.
+        assert_eq!(source_count(&sandbox), 6);
         let shells = children(sandbox.bootstrap.pid());
-        assert_eq!(shells.len(), 1, "those before have ended: {shells:?}");
+        assert_eq!(shells.len(), 1, "a shell before has not ended: {shells:?}");
     }
 }
 
 #[test]
-fn what_the_file_made_is_there_for_each_event_as_it_was() {
+fn each_event_finds_the_state_that_the_file_set_up() {
     let script = "
 counter=5
 table=(a b)
@@ -432,38 +449,45 @@ handler() {
     for isolation in ISOLATED {
         let sandbox = isolated(isolation, script).start();
         for _ in 0..3 {
-            assert_eq!(ask(&sandbox, "x"), "5 a b v file by the file / 0027");
+            assert_eq!(
+                respond_text(&sandbox, "x"),
+                "5 a b v file by the file / 0027"
+            );
         }
     }
-    // The contrary, so that the above is no accident.
+    // Without isolation it differs, so the handler above does change its shell.
     let sandbox = isolated("none", script).start();
-    ask(&sandbox, "x");
+    respond_text(&sandbox, "x");
     assert_eq!(
-        ask(&sandbox, "x"),
+        respond_text(&sandbox, "x"),
         "6 a b c w handler by the handler / 0027"
     );
 }
 
-/// bash gives a job /dev/null as its standard input: so one that is left does not hold the event, and costs no shell.
+/// Bash redirects the standard input of a job from /dev/null. So a job that is left over does not have the event open, and
+/// costs no shell.
 #[test]
-fn a_job_reads_nothing_of_the_event_unless_it_is_told_to() {
+fn a_job_does_not_read_the_event_unless_it_is_redirected() {
     let script = "
 handler() {
   case $1 in
     read) cat & wait ;;
-    told) cat <&0 & wait ;;
+    redirected) cat <&0 & wait ;;
     leave) sleep 600 >/dev/null 2>&1 & until [[ $(</proc/$!/comm) == sleep ]]; do :; done ;;
   esac
   printf '|%s' \"$$\"
 }";
     for isolation in ["none", "subshell"] {
         let sandbox = isolated(isolation, script).start();
-        let shell = ask(&sandbox, "pid");
-        assert_eq!(ask(&sandbox, "read"), shell, "{isolation}");
-        assert_eq!(ask(&sandbox, "told"), format!("told{shell}"));
-        assert_eq!(ask(&sandbox, "leave"), shell);
+        let shell = respond_text(&sandbox, "pid");
+        assert_eq!(respond_text(&sandbox, "read"), shell, "{isolation}");
         assert_eq!(
-            ask(&sandbox, "next"),
+            respond_text(&sandbox, "redirected"),
+            format!("redirected{shell}")
+        );
+        assert_eq!(respond_text(&sandbox, "leave"), shell);
+        assert_eq!(
+            respond_text(&sandbox, "next"),
             shell,
             "it costs a shell with {isolation}"
         );
@@ -471,7 +495,7 @@ handler() {
 }
 
 #[test]
-fn a_handler_in_a_subshell_that_kills_the_shell_around_it_is_answered_for() {
+fn a_handler_in_a_subshell_that_kills_its_parent_shell_is_answered_with_an_error() {
     let script = "
 echo sourced >>\"$LAMBDA_TASK_ROOT/sourced\"
 handler() {
@@ -482,21 +506,21 @@ handler() {
   fi
   printf '%s' \"$$\"
 }";
-    let plan = isolated("subshell", script);
-    plan.task_root().fifo("gate");
-    let sandbox = plan.start();
-    let before = ask(&sandbox, "pid");
+    let builder = isolated("subshell", script);
+    builder.task_root().fifo("gate");
+    let sandbox = builder.start();
+    let before = respond_text(&sandbox, "pid");
     let document = sandbox.fail("kill");
     assert_eq!(document["errorType"], "Function.ShellKilled", "{document}");
     let message = document["errorMessage"].as_str().unwrap_or_default();
     assert!(message.contains("SIGKILL"), "{message}");
-    let after = ask(&sandbox, "pid");
+    let after = respond_text(&sandbox, "pid");
     assert_ne!(before, after);
-    assert_eq!(sourced(&sandbox), 2);
-    // The fork lives on, as any process that a handler leaves running.
+    assert_eq!(source_count(&sandbox), 2);
+    // The fork lives on, like any process that a handler leaves running.
     sandbox.task_root.release("gate");
     sandbox.bootstrap.wait_log("late output\n");
-    assert_eq!(ask(&sandbox, "pid"), after);
+    assert_eq!(respond_text(&sandbox, "pid"), after);
     sandbox
         .bootstrap
         .wait_log("is still running after its invocation");
@@ -512,16 +536,16 @@ handler() {
 "#;
 
 #[test]
-fn a_job_of_an_isolated_handler_delays_no_answer_and_reaches_none() {
+fn a_job_of_an_isolated_handler_neither_delays_an_answer_nor_writes_into_one() {
     for isolation in ISOLATED {
-        let plan = isolated(isolation, LEAVES_JOB);
-        plan.task_root().fifo("gate");
-        let sandbox = plan.start();
-        assert_eq!(ask(&sandbox, "job"), "answer to job");
-        assert_eq!(ask(&sandbox, "second"), "answer to second");
+        let builder = isolated(isolation, LEAVES_JOB);
+        builder.task_root().fifo("gate");
+        let sandbox = builder.start();
+        assert_eq!(respond_text(&sandbox, "job"), "answer to job");
+        assert_eq!(respond_text(&sandbox, "second"), "answer to second");
         sandbox.task_root.release("gate");
         sandbox.bootstrap.wait_log("late output\n");
-        assert_eq!(ask(&sandbox, "third"), "answer to third");
+        assert_eq!(respond_text(&sandbox, "third"), "answer to third");
         let log = sandbox.bootstrap.final_log();
         assert_eq!(
             log.matches("is still running after its invocation").count(),
@@ -532,25 +556,25 @@ fn a_job_of_an_isolated_handler_delays_no_answer_and_reaches_none() {
 }
 
 #[test]
-fn events_are_exact_in_an_isolated_handler() {
+fn an_isolated_handler_gets_the_exact_event() {
     let long = "{\n  \"k\u{e9}y\": \"%s \\\\ $(id) \u{6f22} * 'q'\",\r\n\n\t\"n\": 1\n}, ";
-    let of_length = |length: usize| -> Vec<u8> {
+    let event_of_length = |length: usize| -> Vec<u8> {
         let mut event: Vec<u8> = long.bytes().cycle().take(length).collect();
         event.extend((!event.is_empty()).then_some(b'.'));
         event
     };
     let events = [
-        of_length(100 * 1024),
-        of_length(0),
-        of_length(32),
-        of_length(6 * 1024 * 1024 - 1),
-        of_length(32),
+        event_of_length(100 * 1024),
+        event_of_length(0),
+        event_of_length(32),
+        event_of_length(6 * 1024 * 1024 - 1),
+        event_of_length(32),
         b"\n\n".to_vec(),
         b"no newline at all".to_vec(),
         b"a\0b\n\0c\n".to_vec(),
         b"\0".to_vec(),
         b"\xff\xfe\x01\x7f\xc3\n".to_vec(),
-        of_length(0),
+        event_of_length(0),
     ];
     for isolation in ISOLATED {
         for function in ["argument", "input"] {
@@ -564,21 +588,22 @@ fn events_are_exact_in_an_isolated_handler() {
                 if function == "argument" {
                     expected.retain(|byte| *byte != 0);
                     let end = expected.iter().rposition(|byte| *byte != b'\n');
-                    expected.truncate(end.map_or(0, |at| at + 1));
+                    expected.truncate(end.map_or(0, |last| last + 1));
                 }
-                let got = sandbox.respond(event);
-                let (told, wanted) = (excerpt(&got), excerpt(&expected));
+                let actual = sandbox.respond(event);
+                let (shown, wanted) = (excerpt(&actual), excerpt(&expected));
                 assert!(
-                    got == expected,
-                    "{isolation} {function}: {told}, and not {wanted}"
+                    actual == expected,
+                    "{isolation} {function}: {shown}, not {wanted}"
                 );
             }
         }
     }
 }
 
-/// Each variable as bash has it and as a program that it starts gets it; and those that were there when the file was sourced.
-const SHOWS_CONTEXT: &str = r#"
+/// Prints each context variable twice, as bash has it and as a child process gets it; and the variables that were set while
+/// the file was sourced.
+const PRINTS_CONTEXT: &str = r#"
 early=$(compgen -v | grep -E '^(LAMBDA_RUNTIME_[^D]|LAMBDA_RUNTIME_DE|_X_AMZN)' || :)
 handler() {
   local name
@@ -590,15 +615,15 @@ handler() {
 "#;
 
 #[test]
-fn an_isolated_handler_has_the_variables_that_were_sent_exported_and_no_others() {
-    // The request id is told from what was sent with it.
+fn an_isolated_handler_has_exactly_the_context_variables_of_its_event() {
+    // Without the request id, which every event has.
     let context = &CONTEXT[1..];
     let names: Vec<_> = context.iter().map(|(variable, _)| *variable).collect();
     let names = names.join(" ");
-    let script = SHOWS_CONTEXT.replace("NAMES", &names);
+    let script = PRINTS_CONTEXT.replace("NAMES", &names);
     for isolation in ISOLATED {
         let sandbox = isolated(isolation, &script).start();
-        let shows = |event: Event, is_sent: &dyn Fn(&str) -> bool| {
+        let assert_context = |event: Event, is_sent: &dyn Fn(&str) -> bool| {
             let id = event.request_id.clone();
             let values = context.iter().map(|(variable, header)| {
                 let value = value(header);
@@ -615,13 +640,13 @@ fn an_isolated_handler_has_the_variables_that_were_sent_exported_and_no_others()
                 event.header(header, &value(header))
             })
         };
-        shows(all(), &|_| true);
-        shows(Event::bare("bare", "x"), &|_| false);
-        shows(all(), &|_| true);
+        assert_context(all(), &|_| true);
+        assert_context(Event::bare("bare", "x"), &|_| false);
+        assert_context(all(), &|_| true);
         for &(_, absent) in context {
-            shows(all().without(absent), &|header| header != absent);
+            assert_context(all().without(absent), &|header| header != absent);
         }
-        shows(Event::bare("bare-again", "x"), &|_| false);
+        assert_context(Event::bare("bare-again", "x"), &|_| false);
     }
 }
 
@@ -633,7 +658,7 @@ fn value(header: &str) -> String {
     }
 }
 
-/// Of the comparison with the tutorial, those that keep nothing from one event for the next; and some that fail.
+/// Handlers from the comparison with the tutorial that keep nothing from one event to the next, and some that fail.
 const FIXTURES: &[(&str, [&str; 2])] = &[
     (
         "echoes_argument",
@@ -681,17 +706,17 @@ const FIXTURES: &[(&str, [&str; 2])] = &[
     ("ends_with_failing_test", ["no", "yes"]),
 ];
 
-/// What is answered to both events, in that isolation.
+/// The answers to both events in this isolation.
 fn answers(isolation: &str, handler: &str, events: [&str; 2]) -> [String; 2] {
     let read = |name: &str| {
         let file = repository_file(&format!("tests/fixtures/handlers/{name}"));
         fs::read_to_string(file).expect("a handler")
     };
-    let plan = isolated(isolation, &read(&format!("{handler}.sh")))
+    let builder = isolated(isolation, &read(&format!("{handler}.sh")))
         .file("lib/strings.sh", read("lib/strings.sh"))
         .file("tmp/here", "");
-    let root = plan.task_root().path().to_string_lossy().into_owned();
-    let sandbox = plan.env("TMPDIR", format!("{root}/tmp")).start();
+    let root = builder.task_root().path().to_string_lossy().into_owned();
+    let sandbox = builder.env("TMPDIR", format!("{root}/tmp")).start();
     events.map(|event| {
         let answer = sandbox.invoke(Event::fresh(event));
         let kind = if answer.is_error() {
@@ -716,17 +741,17 @@ fn handlers_that_keep_nothing_answer_the_same_in_every_isolation() {
                     .all(|answer| answer.len() > "response: ".len())
             );
             for isolation in ISOLATED {
-                let got = answers(isolation, handler, *events);
+                let actual = answers(isolation, handler, *events);
                 assert!(
-                    got == expected,
-                    "{isolation}: {got:?}, and not {expected:?}"
+                    actual == expected,
+                    "{isolation}: {actual:?}, not {expected:?}"
                 );
             }
         },
     );
 }
 
-/// `$$`, how often it was called, and the event.
+/// Prints `$$`, how often the handler was called in this shell, and the event.
 const COUNTS: &str = "
 echo sourced >>\"$LAMBDA_TASK_ROOT/sourced\"
 count=0
@@ -736,19 +761,19 @@ handler() {
   printf '%s %s %s' \"$$\" \"$count\" \"$1\"
 }";
 
-/// What [`COUNTS`] says of that event: the shell, and the count.
+/// Runs one invocation of [`COUNTS`]. Returns the shell and the count.
 #[track_caller]
-fn counted(sandbox: &Sandbox, event: &str) -> (String, String) {
-    let response = ask(sandbox, event);
-    let mut words = response.split(' ').map(ToOwned::to_owned);
-    let mut word = || words.next().unwrap_or_default();
-    let found = (word(), word());
-    assert_eq!(word(), event);
-    found
+fn count_invocation(sandbox: &Sandbox, event: &str) -> (String, String) {
+    let response = respond_text(sandbox, event);
+    let mut fields = response.split(' ').map(ToOwned::to_owned);
+    let mut field = || fields.next().unwrap_or_default();
+    let shell_and_count = (field(), field());
+    assert_eq!(field(), event);
+    shell_and_count
 }
 
 #[test]
-fn a_shell_is_replaced_after_so_many_invocations() {
+fn a_shell_is_replaced_after_the_configured_number_of_invocations() {
     for (isolation, spare) in [
         ("none", "on"),
         ("none", "off"),
@@ -761,12 +786,12 @@ fn a_shell_is_replaced_after_so_many_invocations() {
             .start();
         let mut shells = Vec::new();
         for number in 0..11 {
-            // One that fails has served as well.
+            // An invocation that fails counts too.
             if number == 4 {
                 sandbox.fail("fail");
                 continue;
             }
-            let (shell, count) = counted(&sandbox, &format!("event-{number}"));
+            let (shell, count) = count_invocation(&sandbox, &format!("event-{number}"));
             let expected = if isolation == "none" {
                 number % 3 + 1
             } else {
@@ -780,11 +805,15 @@ fn a_shell_is_replaced_after_so_many_invocations() {
             shells.push((number / 3, shell));
         }
         sandbox.api.wait_parked();
-        let of_turn: BTreeSet<_> = shells.iter().collect();
+        let by_turn: BTreeSet<_> = shells.iter().collect();
         let distinct: BTreeSet<_> = shells.iter().map(|(_, shell)| shell).collect();
-        assert_eq!(of_turn.len(), 4, "one for three events: {shells:?}");
-        assert_eq!(distinct.len(), 4, "none twice: {shells:?}");
-        assert_eq!(sourced(&sandbox), 4);
+        assert_eq!(
+            by_turn.len(),
+            4,
+            "not one shell for three events: {shells:?}"
+        );
+        assert_eq!(distinct.len(), 4, "a shell was used again: {shells:?}");
+        assert_eq!(source_count(&sandbox), 4);
         let calls = sandbox.api.calls();
         assert!(!calls.iter().any(support::Call::is_init_error));
         let log = sandbox.bootstrap.final_log();
@@ -793,83 +822,79 @@ fn a_shell_is_replaced_after_so_many_invocations() {
 }
 
 #[test]
-fn a_shell_that_died_gives_the_next_one_its_full_time() {
+fn the_shell_after_one_that_died_runs_the_full_number_of_invocations() {
     let sandbox = isolated("none", COUNTS)
         .env("COSHELL_RECYCLE_AFTER", "3")
         .start();
-    counted(&sandbox, "one");
+    count_invocation(&sandbox, "one");
     sandbox.fail("die");
-    let shells: Vec<_> = (0..4).map(|_| counted(&sandbox, "x")).collect();
+    let shells: Vec<_> = (0..4).map(|_| count_invocation(&sandbox, "x")).collect();
     let counts: Vec<_> = shells.iter().map(|(_, count)| count.as_str()).collect();
     assert_eq!(counts, ["1", "2", "3", "1"]);
 }
 
 #[test]
-fn what_a_worn_shell_left_running_goes_on_and_prints_to_the_log() {
-    let plan = isolated("none", LEAVES_JOB).env("COSHELL_RECYCLE_AFTER", "1");
-    plan.task_root().fifo("gate");
-    let sandbox = plan.start();
-    assert_eq!(ask(&sandbox, "job"), "answer to job");
-    assert_eq!(ask(&sandbox, "second"), "answer to second");
+fn a_leftover_process_of_a_replaced_shell_goes_on_and_prints_to_the_log() {
+    let builder = isolated("none", LEAVES_JOB).env("COSHELL_RECYCLE_AFTER", "1");
+    builder.task_root().fifo("gate");
+    let sandbox = builder.start();
+    assert_eq!(respond_text(&sandbox, "job"), "answer to job");
+    assert_eq!(respond_text(&sandbox, "second"), "answer to second");
     sandbox.task_root.release("gate");
     sandbox.bootstrap.wait_log("late output\n");
-    assert_eq!(ask(&sandbox, "third"), "answer to third");
+    assert_eq!(respond_text(&sandbox, "third"), "answer to third");
 }
 
-/// The shells of a sandbox, with those that have ended.
+/// The shells of a sandbox, including those that have ended.
 fn shells(sandbox: &Sandbox) -> Vec<u32> {
     children(sandbox.bootstrap.pid())
 }
 
-/// The one shell that does not serve.
+/// The spare shell. Asserts that there is exactly one beside the shell `active`.
 #[track_caller]
-fn spare_of(sandbox: &Sandbox, serving: &str) -> u32 {
+fn spare_of(sandbox: &Sandbox, active: &str) -> u32 {
     sandbox.api.wait_parked();
     let mut others = shells(sandbox);
-    others.retain(|pid| pid.to_string() != serving);
+    others.retain(|pid| pid.to_string() != active);
     let &[spare] = others.as_slice() else {
-        panic!("no single spare: {others:?} beside {serving}");
+        panic!("not exactly one spare: {others:?} beside {active}");
     };
     spare
 }
 
 #[test]
-fn a_spare_shell_takes_the_place_of_one_that_dies() {
+fn the_spare_shell_replaces_one_that_dies() {
     for isolation in ["none", "subshell"] {
         let sandbox = isolated(isolation, COUNTS).start();
         sandbox.api.wait_parked();
-        assert_eq!(
-            shells(&sandbox).len(),
-            1,
-            "no spare before the first answer"
-        );
-        let (mut serving, _) = counted(&sandbox, "first");
+        assert_eq!(shells(&sandbox).len(), 1, "a spare before the first answer");
+        let (mut active, _) = count_invocation(&sandbox, "first");
         for turn in 1..4 {
-            let spare = spare_of(&sandbox, &serving);
+            let spare = spare_of(&sandbox, &active);
             assert_eq!(
-                sourced(&sandbox),
+                source_count(&sandbox),
                 turn,
                 "the spare has not sourced the file"
             );
             die(&sandbox, isolation);
             sandbox.api.wait_parked();
             assert_eq!(
-                sourced(&sandbox),
+                source_count(&sandbox),
                 turn + 1,
-                "before the next event is asked for"
+                "not sourced before the next event was requested"
             );
-            let (shell, count) = counted(&sandbox, "next");
+            let (shell, count) = count_invocation(&sandbox, "next");
             assert_eq!(
                 (shell, count.as_str()),
                 (spare.to_string(), "1"),
                 "{isolation}"
             );
-            serving = spare.to_string();
+            active = spare.to_string();
         }
     }
 }
 
-/// Has the handler kill its shell. A fork of it may have answered by the time that shows.
+/// Lets the handler kill its shell. A fork may answer before the death of its shell shows.
 fn die(sandbox: &Sandbox, isolation: &str) {
     let answer = sandbox.invoke(Event::fresh("die"));
     if isolation == "none" {
@@ -878,13 +903,13 @@ fn die(sandbox: &Sandbox, isolation: &str) {
 }
 
 #[test]
-fn a_spare_shell_is_kept_while_it_is_not_needed() {
+fn the_spare_shell_stays_while_it_is_not_needed() {
     let sandbox = isolated("none", COUNTS).start();
-    let (serving, _) = counted(&sandbox, "first");
-    let spare = spare_of(&sandbox, &serving);
+    let (active, _) = count_invocation(&sandbox, "first");
+    let spare = spare_of(&sandbox, &active);
     for _ in 0..5 {
-        assert_eq!(counted(&sandbox, "x").0, serving);
-        assert_eq!(spare_of(&sandbox, &serving), spare);
+        assert_eq!(count_invocation(&sandbox, "x").0, active);
+        assert_eq!(spare_of(&sandbox, &active), spare);
     }
 }
 
@@ -892,37 +917,37 @@ fn a_spare_shell_is_kept_while_it_is_not_needed() {
 fn a_spare_shell_that_was_killed_costs_nothing() {
     for isolation in ["none", "subshell"] {
         let sandbox = isolated(isolation, COUNTS).start();
-        let (serving, _) = counted(&sandbox, "first");
-        let spare = spare_of(&sandbox, &serving);
+        let (active, _) = count_invocation(&sandbox, "first");
+        let spare = spare_of(&sandbox, &active);
         let pid = Pid::from_raw(i32::try_from(spare).expect("a pid"));
         kill(pid, Signal::SIGKILL).expect("cannot kill the spare");
-        let is_over = || status_of(spare, "State").is_none_or(|state| state.starts_with('Z'));
-        wait_until(is_over, LIMIT);
-        assert_eq!(counted(&sandbox, "second").0, serving);
+        let has_ended = || status_field(spare, "State").is_none_or(|state| state.starts_with('Z'));
+        wait_until(has_ended, LIMIT);
+        assert_eq!(count_invocation(&sandbox, "second").0, active);
         die(&sandbox, isolation);
-        let (shell, count) = counted(&sandbox, "next");
-        assert!(shell != serving && shell != spare.to_string(), "{shell}");
+        let (shell, count) = count_invocation(&sandbox, "next");
+        assert!(shell != active && shell != spare.to_string(), "{shell}");
         assert_eq!(count, "1");
-        assert_eq!(sourced(&sandbox), 2);
+        assert_eq!(source_count(&sandbox), 2);
         let log = sandbox.bootstrap.final_log();
         assert_eq!(log.matches("bootstrap: ").count(), 1, "{log}");
     }
 }
 
 #[test]
-fn there_is_one_shell_without_a_spare() {
+fn without_a_spare_there_is_one_shell() {
     for isolation in ["none", "subshell"] {
-        let plan = isolated(isolation, COUNTS).env("COSHELL_SPARE", "off");
-        let sandbox = plan.start();
+        let builder = isolated(isolation, COUNTS).env("COSHELL_SPARE", "off");
+        let sandbox = builder.start();
         for _ in 0..3 {
-            let (serving, _) = counted(&sandbox, "x");
+            let (active, _) = count_invocation(&sandbox, "x");
             sandbox.api.wait_parked();
-            assert_eq!(shells(&sandbox), [serving.parse::<u32>().expect("a pid")]);
+            assert_eq!(shells(&sandbox), [active.parse::<u32>().expect("a pid")]);
         }
         die(&sandbox, isolation);
-        let (serving, count) = counted(&sandbox, "next");
+        let (active, count) = count_invocation(&sandbox, "next");
         assert_eq!(count, "1");
         sandbox.api.wait_parked();
-        assert_eq!(shells(&sandbox), [serving.parse::<u32>().expect("a pid")]);
+        assert_eq!(shells(&sandbox), [active.parse::<u32>().expect("a pid")]);
     }
 }

@@ -1,26 +1,27 @@
-//! `lambda_keep`: variables that live on from event to event, in every isolation, and into a shell that takes another's place.
+//! `lambda_keep`: variables that live on from event to event, in every isolation, and also when the shell is replaced.
 
 use crate::deadline::check_all;
-use support::{Event, Plan, Sandbox};
+use support::{Event, Sandbox, SandboxBuilder};
 
 const ISOLATIONS: [&str; 4] = ["restore", "none", "subshell", "process"];
 
-fn keeping(isolation: &str, script: &str) -> Plan {
+fn isolated(isolation: &str, script: &str) -> SandboxBuilder {
     Sandbox::of(script).env("COSHELL_ISOLATION", isolation)
 }
 
 #[track_caller]
-fn ask(sandbox: &Sandbox, event: &str) -> String {
+fn respond_text(sandbox: &Sandbox, event: &str) -> String {
     let response = sandbox.respond(event);
     String::from_utf8_lossy(&response).into_owned()
 }
 
 #[track_caller]
-fn everywhere(check: impl Fn(&str) + Sync) {
-    check_all(&ISOLATIONS, |it| (*it).to_owned(), |it| check(it));
+fn in_every_isolation(check: impl Fn(&str) + Sync) {
+    check_all(&ISOLATIONS, |name| (*name).to_owned(), |name| check(name));
 }
 
-/// How a variable of a kind begins, what each event does to it, and how it is shown after the first three.
+/// A kind of variable: how the file sets it, how each event changes it, and what `declare -p` prints after the first three
+/// events.
 struct Kind {
     begins: &'static str,
     event: &'static str,
@@ -111,7 +112,7 @@ const KINDS: &[Kind] = &[
     },
 ];
 
-/// Its file: the variable is named at the top of it, or in the handler.
+/// The file. It calls `lambda_keep` at its top level or in the handler.
 fn script(kind: &Kind, is_in_handler: bool) -> String {
     let keep = "lambda_keep kept";
     let (top, within) = if is_in_handler {
@@ -128,55 +129,71 @@ fn script(kind: &Kind, is_in_handler: bool) -> String {
 #[test]
 fn variables_of_each_kind_live_on_in_each_isolation() {
     for is_in_handler in [false, true] {
-        everywhere(|isolation| {
+        in_every_isolation(|isolation| {
             for kind in KINDS {
-                let sandbox = keeping(isolation, &script(kind, is_in_handler)).start();
+                let sandbox = isolated(isolation, &script(kind, is_in_handler)).start();
                 for shown in kind.shown {
-                    assert_eq!(ask(&sandbox, "change"), shown, "{isolation}");
+                    assert_eq!(respond_text(&sandbox, "change"), shown, "{isolation}");
                 }
-                assert_eq!(ask(&sandbox, "look"), kind.shown[2], "{isolation}");
+                assert_eq!(respond_text(&sandbox, "look"), kind.shown[2], "{isolation}");
             }
         });
     }
 }
 
 #[test]
-fn variables_live_on_in_a_shell_that_takes_the_place_of_one_that_died() {
+fn variables_live_on_in_the_shell_that_replaces_a_dead_one() {
     for is_in_handler in [false, true] {
-        everywhere(|isolation| {
+        in_every_isolation(|isolation| {
             for kind in KINDS {
-                let sandbox = keeping(isolation, &script(kind, is_in_handler)).start();
-                assert_eq!(ask(&sandbox, "change"), kind.shown[0], "{isolation}");
-                assert_eq!(ask(&sandbox, "change"), kind.shown[1], "{isolation}");
-                // A fork of the shell may have answered by the time that shows.
+                let sandbox = isolated(isolation, &script(kind, is_in_handler)).start();
+                assert_eq!(
+                    respond_text(&sandbox, "change"),
+                    kind.shown[0],
+                    "{isolation}"
+                );
+                assert_eq!(
+                    respond_text(&sandbox, "change"),
+                    kind.shown[1],
+                    "{isolation}"
+                );
+                // A fork may answer before the death of its shell shows, so any answer will do.
                 let die = || drop(sandbox.invoke(Event::fresh("die")));
                 die();
-                assert_eq!(ask(&sandbox, "change"), kind.shown[2], "{isolation}");
+                assert_eq!(
+                    respond_text(&sandbox, "change"),
+                    kind.shown[2],
+                    "{isolation}"
+                );
                 die();
                 die();
-                assert_eq!(ask(&sandbox, "look"), kind.shown[2], "{isolation}");
+                assert_eq!(respond_text(&sandbox, "look"), kind.shown[2], "{isolation}");
             }
         });
     }
 }
 
-/// What cannot be undone costs a fresh shell, and three times in a row a fork for each event.
+/// A change that cannot be undone costs the shell. After three in a row each event gets a fork.
 #[test]
-fn variables_live_on_where_the_shell_could_not_be_restored() {
-    everywhere(|isolation| {
-        // There nothing is restored: the second event would fail.
+fn variables_live_on_when_the_shell_cannot_be_restored() {
+    in_every_isolation(|isolation| {
+        // Without isolation the variable stays readonly, and the second event would fail.
         if isolation == "none" {
             return;
         }
         for kind in KINDS {
             let script = script(kind, false);
-            let sandbox = keeping(isolation, &script).start();
+            let sandbox = isolated(isolation, &script).start();
             for shown in kind.shown {
-                assert_eq!(ask(&sandbox, "change"), shown, "{isolation}");
-                assert_eq!(ask(&sandbox, "leave"), shown, "{isolation}");
+                assert_eq!(respond_text(&sandbox, "change"), shown, "{isolation}");
+                assert_eq!(respond_text(&sandbox, "leave"), shown, "{isolation}");
             }
             for _ in 0..5 {
-                assert_eq!(ask(&sandbox, "leave"), kind.shown[2], "{isolation}");
+                assert_eq!(
+                    respond_text(&sandbox, "leave"),
+                    kind.shown[2],
+                    "{isolation}"
+                );
             }
         }
     });
@@ -184,24 +201,27 @@ fn variables_live_on_where_the_shell_could_not_be_restored() {
 
 #[test]
 fn variables_of_an_event_that_fails_live_on() {
-    everywhere(|isolation| {
-        let sandbox = keeping(isolation, &script(&KINDS[0], false)).start();
-        assert_eq!(ask(&sandbox, "change"), KINDS[0].shown[0]);
+    in_every_isolation(|isolation| {
+        let sandbox = isolated(isolation, &script(&KINDS[0], false)).start();
+        assert_eq!(respond_text(&sandbox, "change"), KINDS[0].shown[0]);
         sandbox.fail("fail");
-        assert_eq!(ask(&sandbox, "change"), KINDS[0].shown[2], "{isolation}");
+        assert_eq!(
+            respond_text(&sandbox, "change"),
+            KINDS[0].shown[2],
+            "{isolation}"
+        );
     });
 }
 
-/// Only what is named: all else is as the isolation has it.
 #[test]
-fn nothing_else_lives_on() {
+fn only_the_named_variables_live_on() {
     let script = "other=0\nkept=0\nlambda_keep kept\nhandler() { other=$((other + 1)) kept=$((kept + 1)); echo \"$kept $other\"; }";
-    everywhere(|isolation| {
-        let sandbox = keeping(isolation, script).start();
+    in_every_isolation(|isolation| {
+        let sandbox = isolated(isolation, script).start();
         for number in 1..6 {
             let other = if isolation == "none" { number } else { 1 };
             assert_eq!(
-                ask(&sandbox, ""),
+                respond_text(&sandbox, ""),
                 format!("{number} {other}"),
                 "{isolation}"
             );
@@ -210,24 +230,28 @@ fn nothing_else_lives_on() {
 }
 
 #[test]
-fn several_names_are_kept_by_one_call_and_by_several() {
+fn one_call_or_several_calls_can_name_several_variables() {
     let script = "lambda_keep a b\nlambda_keep c\nlambda_keep\nhandler() { lambda_keep d a; a+=a b+=b c+=c d+=d e+=e; echo $a $b $c $d $e; }";
-    everywhere(|isolation| {
-        let sandbox = keeping(isolation, script)
+    in_every_isolation(|isolation| {
+        let sandbox = isolated(isolation, script)
             .env("COSHELL_SHELL_OPTIONS", "-e")
             .start();
-        ask(&sandbox, "");
+        respond_text(&sandbox, "");
         let e = if isolation == "none" { "ee" } else { "e" };
-        assert_eq!(ask(&sandbox, ""), format!("aa bb cc dd {e}"), "{isolation}");
+        assert_eq!(
+            respond_text(&sandbox, ""),
+            format!("aa bb cc dd {e}"),
+            "{isolation}"
+        );
     });
 }
 
-/// A name may be kept before there is such a variable, and what was unset stays unset.
+/// A name may be kept before the variable exists.
 #[test]
-fn variable_that_is_unset_is_kept_so() {
+fn an_unset_variable_stays_unset() {
     let script = "lambda_keep kept\nhandler() { case $1 in set) kept=value ;; unset) unset -v kept ;; empty) kept= ;; esac; echo \"${kept-none}.\"; }";
-    everywhere(|isolation| {
-        let sandbox = keeping(isolation, script).start();
+    in_every_isolation(|isolation| {
+        let sandbox = isolated(isolation, script).start();
         for (event, shown) in [
             ("look", "none."),
             ("set", "value."),
@@ -237,37 +261,36 @@ fn variable_that_is_unset_is_kept_so() {
             ("empty", "."),
             ("look", "."),
         ] {
-            assert_eq!(ask(&sandbox, event), shown, "{isolation}, {event}");
+            assert_eq!(respond_text(&sandbox, event), shown, "{isolation}, {event}");
         }
     });
 }
 
-/// The reference is kept as what it is, and so is what it leads to, if it is named.
+/// Both the reference and its target live on if both are named.
 #[test]
-fn references_are_kept() {
+fn references_live_on() {
     let script = "declare -n way=target\ntarget=0\nlambda_keep way target\nhandler() { way=$((way + 1)); declare -p way target; }";
-    everywhere(|isolation| {
-        let sandbox = keeping(isolation, script).start();
+    in_every_isolation(|isolation| {
+        let sandbox = isolated(isolation, script).start();
         for number in 1..4 {
             let shown = format!("declare -n way=\"target\"\ndeclare -- target=\"{number}\"");
-            assert_eq!(ask(&sandbox, ""), shown, "{isolation}");
+            assert_eq!(respond_text(&sandbox, ""), shown, "{isolation}");
         }
     });
 }
 
 #[test]
-fn reference_that_an_event_makes_is_kept() {
+fn a_reference_made_by_an_event_lives_on() {
     let script = "target=0\nlambda_keep way target\nhandler() { [[ $1 != make ]] || declare -gn way=target; way=$((way + 1)); echo \"${!way} $target\"; }";
-    everywhere(|isolation| {
-        let sandbox = keeping(isolation, script).start();
-        assert_eq!(ask(&sandbox, "make"), "target 1", "{isolation}");
-        assert_eq!(ask(&sandbox, ""), "target 2", "{isolation}");
+    in_every_isolation(|isolation| {
+        let sandbox = isolated(isolation, script).start();
+        assert_eq!(respond_text(&sandbox, "make"), "target 1", "{isolation}");
+        assert_eq!(respond_text(&sandbox, ""), "target 2", "{isolation}");
     });
 }
 
-/// Bytes that are no text, and many of them.
 #[test]
-fn values_are_kept_byte_for_byte() {
+fn values_live_on_byte_for_byte() {
     let script =
         "lambda_keep kept\nhandler() { [[ $1 == look ]] || kept=$1; printf %s \"$kept\"; }";
     let values: [Vec<u8>; 4] = [
@@ -276,8 +299,8 @@ fn values_are_kept_byte_for_byte() {
         "x".repeat(300_000).into_bytes(),
         b"' $(id) `id` \\ \" \r\n\t end".to_vec(),
     ];
-    everywhere(|isolation| {
-        let sandbox = keeping(isolation, script).start();
+    in_every_isolation(|isolation| {
+        let sandbox = isolated(isolation, script).start();
         for value in &values {
             assert!(sandbox.respond(value) == *value, "{isolation}");
             assert!(sandbox.respond("look") == *value, "{isolation}");
@@ -286,15 +309,15 @@ fn values_are_kept_byte_for_byte() {
 }
 
 #[test]
-fn name_that_is_none_is_refused() {
+fn an_invalid_name_is_rejected() {
     for name in ["1st", "a-b", "", "a b", "a=1", "$(id)", "é!"] {
         let script = format!(
             "kept=0\nlambda_keep kept\nhandler() {{\n  lambda_keep kept '{name}' || status=$?\n  kept=$((kept + 1))\n  echo \"status ${{status-0}} kept $kept\"\n}}\n"
         );
-        everywhere(|isolation| {
-            let sandbox = keeping(isolation, &script).start();
+        in_every_isolation(|isolation| {
+            let sandbox = isolated(isolation, &script).start();
             for number in 1..3 {
-                let shown = ask(&sandbox, "");
+                let shown = respond_text(&sandbox, "");
                 assert_eq!(shown, format!("status 2 kept {number}"), "{name:?}");
             }
             sandbox
@@ -309,9 +332,9 @@ fn name_that_is_none_is_refused() {
     }
 }
 
-/// As a command that fails: with `set -e` it ends the handler, and at the top of the file the init.
+/// With `set -e` it ends the handler, or at the top level the init.
 #[test]
-fn refused_name_fails_as_a_command_does() {
+fn a_rejected_name_fails_like_any_command() {
     let sandbox = Sandbox::of("handler() { lambda_keep a-b; echo never; }").start();
     let document = sandbox.fail("");
     assert_eq!(document["errorType"], "Function.CommandFailed");
@@ -324,21 +347,23 @@ fn refused_name_fails_as_a_command_does() {
     sandbox.bootstrap.wait_log("lambda_keep: cannot keep ");
 }
 
-/// What a subshell does to its variables is its own, as always.
 #[test]
-fn subshells_keep_nothing_of_theirs() {
+fn changes_in_a_subshell_do_not_live_on() {
     let script = "kept=0\nlambda_keep kept\nhandler() { (lambda_keep other kept; other=inner kept=inner); kept=$((kept + 1)); echo \"$kept ${other-none}\" | cat; }";
-    everywhere(|isolation| {
-        let sandbox = keeping(isolation, script).start();
+    in_every_isolation(|isolation| {
+        let sandbox = isolated(isolation, script).start();
         for number in 1..4 {
-            assert_eq!(ask(&sandbox, ""), format!("{number} none"), "{isolation}");
+            assert_eq!(
+                respond_text(&sandbox, ""),
+                format!("{number} none"),
+                "{isolation}"
+            );
         }
     });
 }
 
-/// Whatever ends the handler: what was assigned by then is kept.
 #[test]
-fn variables_are_kept_however_the_handler_ends() {
+fn variables_live_on_however_the_handler_ends() {
     let script = r"
 kept=0
 lambda_keep kept
@@ -355,25 +380,25 @@ handler() {
   echo $kept
 }
 ";
-    everywhere(|isolation| {
-        let sandbox = keeping(isolation, script).start();
+    in_every_isolation(|isolation| {
+        let sandbox = isolated(isolation, script).start();
         for event in ["return", "exit", "fails", "exits", "trap"] {
             sandbox.invoke(Event::fresh(event));
         }
-        assert_eq!(ask(&sandbox, "x"), "16", "{isolation}");
+        assert_eq!(respond_text(&sandbox, "x"), "16", "{isolation}");
     });
 }
 
-/// The names of one lane are its own: each has a shell, and so a variable.
+/// Each lane has its own shell, and so its own variables.
 #[test]
-fn variables_are_kept_in_each_lane() {
+fn variables_live_on_in_each_lane_separately() {
     let script =
         "kept=0\nlambda_keep kept\nhandler() { kept=$((kept + 1)); echo \"$COSHELL_LANE $kept\"; }";
-    everywhere(|isolation| {
-        let sandbox = keeping(isolation, script).lanes(2).start();
+    in_every_isolation(|isolation| {
+        let sandbox = isolated(isolation, script).lanes(2).start();
         let mut counts = [0; 2];
         for _ in 0..20 {
-            let shown = ask(&sandbox, "");
+            let shown = respond_text(&sandbox, "");
             let (lane, count) = shown.split_once(' ').expect("two words");
             let lane: usize = lane.parse().expect("a lane");
             counts[lane] += 1;
@@ -382,19 +407,19 @@ fn variables_are_kept_in_each_lane() {
     });
 }
 
-/// Kept, and not put back: what is readonly, exported or of another kind by then is so for the next event.
+/// A variable that was exported, or got another type, has this attribute in the next event too.
 #[test]
-fn attributes_are_kept_too() {
+fn attributes_live_on_too() {
     let script = "kept=1\nlambda_keep kept\nhandler() { case $1 in export) export kept ;; integer) declare -gi kept ;; array) unset -v kept; kept=(a b) ;; esac; declare -p kept; }";
-    everywhere(|isolation| {
-        let sandbox = keeping(isolation, script).start();
+    in_every_isolation(|isolation| {
+        let sandbox = isolated(isolation, script).start();
         for (event, shown) in [
             ("export", "declare -x kept=\"1\""),
             ("integer", "declare -ix kept=\"1\""),
             ("array", "declare -a kept=([0]=\"a\" [1]=\"b\")"),
         ] {
-            assert_eq!(ask(&sandbox, event), shown, "{isolation}");
-            assert_eq!(ask(&sandbox, "look"), shown, "{isolation}");
+            assert_eq!(respond_text(&sandbox, event), shown, "{isolation}");
+            assert_eq!(respond_text(&sandbox, "look"), shown, "{isolation}");
         }
     });
 }

@@ -1,30 +1,30 @@
-//! Records that handlers make with `lambda_log`: their level, their lines, their names.
+//! `lambda_log`, with which handlers write log records that have a level and may have several lines.
 
 use serde_json::Value;
 
 use crate::logs::{json, messages, records, records_of};
-use support::{Event, LIMIT, Plan, Sandbox};
+use support::{Event, LIMIT, Sandbox, SandboxBuilder};
 
-/// What is logged for one invocation with the event `x`.
+/// Runs one invocation with the event `x`. Returns the log.
 #[track_caller]
-fn log_of(plan: Plan) -> String {
-    let sandbox = plan.start();
+fn log_of_one_invocation(builder: SandboxBuilder) -> String {
+    let sandbox = builder.start();
     sandbox.respond_to(Event::new("the-id", "x"));
     sandbox.api.wait_parked();
     sandbox.bootstrap.final_log()
 }
 
 #[test]
-fn message_goes_through_as_it_is_in_text() {
+fn in_text_format_the_message_is_logged_as_it_is() {
     let script = "lambda_log sourced\nhandler() { lambda_log ERROR $'a\\nb \\\\n %s \\\\' \"$1\"; lambda_log WARN; lambda_log DEBUG ''; lambda_log; lambda_log error lower; }";
     assert_eq!(
-        log_of(Sandbox::of(script)),
+        log_of_one_invocation(Sandbox::of(script)),
         "sourced\na\nb \\n %s \\ x\nWARN\n\n\nerror lower\n"
     );
 }
 
 #[test]
-fn message_of_several_lines_is_one_object_with_its_level() {
+fn in_json_format_a_message_of_several_lines_is_one_record_with_its_level() {
     let script = r#"handler() {
   echo before >&2
   lambda_log ERROR $'first\nsecond "quoted" \\ \t\e \\n é & \\&' 'and' more
@@ -65,9 +65,9 @@ fn message_of_several_lines_is_one_object_with_its_level() {
 }
 
 #[test]
-fn level_drops_what_is_less_grave_in_json_alone() {
+fn records_below_the_log_level_are_dropped_only_in_json_format() {
     let script = "handler() { local level; for level in TRACE DEBUG INFO WARN ERROR FATAL; do lambda_log \"$level\" is \"$level\"; done; }";
-    for (least, kept) in [
+    for (level, kept) in [
         ("TRACE", 6),
         ("DEBUG", 5),
         ("", 4),
@@ -75,20 +75,20 @@ fn level_drops_what_is_less_grave_in_json_alone() {
         ("ERROR", 2),
         ("FATAL", 1),
     ] {
-        let plan = json(Sandbox::of(script)).env("AWS_LAMBDA_LOG_LEVEL", least);
-        let found = records_of(plan, Event::fresh("x"));
+        let builder = json(Sandbox::of(script)).env("AWS_LAMBDA_LOG_LEVEL", level);
+        let found = records_of(builder, Event::fresh("x"));
         let all = [
             "is TRACE", "is DEBUG", "is INFO", "is WARN", "is ERROR", "is FATAL",
         ];
-        assert_eq!(messages(&found), all[6 - kept..], "{least}");
-        let plan = Sandbox::of(script).env("AWS_LAMBDA_LOG_LEVEL", least);
-        assert_eq!(log_of(plan).lines().count(), 6, "{least}");
+        assert_eq!(messages(&found), all[6 - kept..], "{level}");
+        let builder = Sandbox::of(script).env("AWS_LAMBDA_LOG_LEVEL", level);
+        assert_eq!(log_of_one_invocation(builder).lines().count(), 6, "{level}");
     }
 }
 
-/// Whatever the handler has made of its shell: what it logs is a record, and the handler goes on as it was.
+/// It works with unusual options and descriptors, and changes nothing in the shell of the handler.
 #[test]
-fn handler_goes_on_as_it_was() {
+fn lambda_log_has_no_side_effects() {
     let script = r#"handler() {
   local -; local IFS=:
   set -f -- a '*'
@@ -104,8 +104,8 @@ fn handler_goes_on_as_it_was() {
   unset -f lambda_log
 }"#;
     for isolation in ["none", "subshell", "process"] {
-        let plan = json(Sandbox::of(script)).env("COSHELL_ISOLATION", isolation);
-        let sandbox = plan.start();
+        let builder = json(Sandbox::of(script)).env("COSHELL_ISOLATION", isolation);
+        let sandbox = builder.start();
         assert_eq!(sandbox.respond("x"), b"fine, on", "{isolation}");
         sandbox.api.wait_parked();
         let found = records(&sandbox.bootstrap.final_log());
@@ -118,17 +118,20 @@ fn handler_goes_on_as_it_was() {
 }
 
 #[test]
-fn file_may_have_a_function_of_that_name() {
+fn the_file_may_define_its_own_lambda_log() {
     for script in [
         "lambda_log() { echo \"mine: $*\" >&2; }\nhandler() { lambda_log ERROR x; }",
         "handler() { lambda_log() { echo \"mine: $*\" >&2; }; lambda_log ERROR x; }",
     ] {
-        assert_eq!(log_of(Sandbox::of(script)), "mine: ERROR x\n");
+        assert_eq!(
+            log_of_one_invocation(Sandbox::of(script)),
+            "mine: ERROR x\n"
+        );
     }
 }
 
 #[test]
-fn it_is_no_function_of_the_file() {
+fn lambda_log_cannot_be_the_handler() {
     for (handler, defined) in [("missing", "handler"), ("lambda_log", "handler")] {
         let sandbox = Sandbox::of("handler() { :; }")
             .handler(&format!("function.{handler}"))
@@ -143,9 +146,9 @@ fn it_is_no_function_of_the_file() {
     }
 }
 
-/// The end of the log that an error quotes shows messages as they were given.
+/// An error quotes the end of the log.
 #[test]
-fn error_quotes_messages_as_they_were_given() {
+fn an_error_quotes_messages_in_their_original_form() {
     for format in ["Text", "JSON"] {
         let sandbox =
             Sandbox::of("handler() { echo plain >&2; lambda_log WARN $'a\\nb'; return 3; }")
@@ -159,9 +162,9 @@ fn error_quotes_messages_as_they_were_given() {
     }
 }
 
-/// A handler that prints what it is given logs that, and no record that somebody else made up.
+/// A handler that logs its event must not log a record that the caller made up.
 #[test]
-fn words_of_lambda_log_in_a_line_are_content() {
+fn a_line_that_imitates_a_record_is_content() {
     let script = "handler() { printf '%s\\n' \"$1\" >&2; declare -p __driver_log_nonce >&2 || :; }";
     let event = Event::new("x", "0123456789abcdefFATAL evil");
     let found = records_of(json(Sandbox::of(script)), event);
@@ -171,7 +174,7 @@ fn words_of_lambda_log_in_a_line_are_content() {
 }
 
 #[test]
-fn log_that_the_handler_closed_is_no_failure() {
+fn a_log_descriptor_that_the_handler_closed_is_no_failure() {
     let script = "handler() { exec 64>&-; lambda_log x; printf on; }";
     let sandbox = Sandbox::of(script).start();
     for _ in 0..2 {

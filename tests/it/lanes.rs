@@ -1,4 +1,4 @@
-//! Several invocations at a time: each in a lane, with a shell of its own, and none in another's way.
+//! Several invocations at a time, as on Managed Instances. Each runs in a lane with its own shell, and none affects another.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,12 +8,12 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use support::{
-    Call, Event, LIMIT, Next, Plan, Reply, Sandbox, Served, children, open_descriptors, status_of,
-    wait_until, zombies,
+    Call, Emulator, Event, LIMIT, Next, Reply, Sandbox, SandboxBuilder, children, open_descriptors,
+    status_field, wait_until, zombies,
 };
 
-/// `wait NAME` waits to be released; whatever else the event says is done by `act`, and then all that the
-/// shell knows of itself is the response.
+/// For the event `wait NAME` the handler waits until the test releases NAME. Any other event is passed to `act`. The response
+/// has the event, the lane, the shell, and how often this shell was called.
 const HANDLER: &str = r#"
 echo "$$" >>"$LAMBDA_TASK_ROOT/sourced"
 count=0
@@ -31,15 +31,15 @@ handler() {
 act() { :; }
 "#;
 
-fn handler(act: &str) -> Plan {
+fn sandbox_with_act(act: &str) -> SandboxBuilder {
     Sandbox::of(&format!("{HANDLER}\nact() {{ {act}\n}}\n"))
 }
 
-/// One that waits for `name` to be released; it has begun when this returns.
+/// Starts an invocation that waits for the release of `name`, and waits until it has begun.
 #[track_caller]
 fn begin_waiting(sandbox: &Sandbox, name: &str) {
     sandbox.task_root.fifo(name);
-    let event = Event::new(name, format!("wait {name}")).due_in(Duration::from_secs(600));
+    let event = Event::new(name, format!("wait {name}")).with_deadline_in(Duration::from_secs(600));
     sandbox.api.push(event);
     let begun = format!("begun {name}");
     wait_until(|| sandbox.task_root.exists(&begun), LIMIT);
@@ -48,20 +48,20 @@ fn begin_waiting(sandbox: &Sandbox, name: &str) {
 #[track_caller]
 fn release(sandbox: &Sandbox, name: &str) -> String {
     sandbox.task_root.release(name);
-    text(&sandbox.api.wait_answer(name))
+    expect_response(&sandbox.api.wait_answer(name))
 }
 
 #[track_caller]
-fn text(answer: &Call) -> String {
+fn expect_response(answer: &Call) -> String {
     let text = String::from_utf8_lossy(&answer.body).into_owned();
     assert!(answer.is_response(), "{text}");
     text
 }
 
-/// The word that stands behind `name` in a response.
-fn word<'a>(response: &'a str, name: &str) -> &'a str {
-    let mut words = response.split(' ').skip_while(|word| *word != name);
-    words.nth(1).unwrap_or_default()
+/// The value behind `name` in a response.
+fn field<'a>(response: &'a str, name: &str) -> &'a str {
+    let mut fields = response.split(' ').skip_while(|field| *field != name);
+    fields.nth(1).unwrap_or_default()
 }
 
 fn as_pid(pid: u32) -> Pid {
@@ -76,27 +76,31 @@ fn records(log: &str) -> Vec<Value> {
 }
 
 #[test]
-fn as_many_invocations_run_at_a_time_as_may_each_in_a_shell_of_its_own() {
-    let sandbox = handler(":").lanes(3).start();
+fn the_maximum_number_of_invocations_run_at_a_time_each_in_its_own_shell() {
+    let sandbox = sandbox_with_act(":").lanes(3).start();
     sandbox.api.wait_all_parked(3);
     let names = ["one", "two", "three"];
     for name in names {
         begin_waiting(&sandbox, name);
     }
-    // In another order than they came.
-    let told = ["two", "three", "one"].map(|name| {
-        let told = release(&sandbox, name);
-        assert!(told.starts_with(&format!("wait {name} lane ")), "{told}");
-        told
+    // In another order than they began.
+    let responses = ["two", "three", "one"].map(|name| {
+        let response = release(&sandbox, name);
+        assert!(
+            response.starts_with(&format!("wait {name} lane ")),
+            "{response}"
+        );
+        response
     });
-    let of = |name| {
-        told.iter()
-            .map(|told| word(told, name))
+    let values = |name| {
+        responses
+            .iter()
+            .map(|response| field(response, name))
             .collect::<BTreeSet<_>>()
     };
-    assert_eq!(of("lane"), BTreeSet::from(["0", "1", "2"]));
-    assert_eq!(of("shell").len(), 3);
-    assert_eq!(of("count"), BTreeSet::from(["1"]));
+    assert_eq!(values("lane"), BTreeSet::from(["0", "1", "2"]));
+    assert_eq!(values("shell").len(), 3);
+    assert_eq!(values("count"), BTreeSet::from(["1"]));
     sandbox.api.wait_all_parked(3);
     assert_eq!(sandbox.api.connection_count(), 3);
     assert_eq!(sandbox.task_root.read("sourced").lines().count(), 3);
@@ -104,7 +108,7 @@ fn as_many_invocations_run_at_a_time_as_may_each_in_a_shell_of_its_own() {
 }
 
 #[test]
-fn one_invocation_at_a_time_has_no_lane() {
+fn there_are_no_lanes_with_one_invocation_at_a_time() {
     for setting in ["", "0", "1", "many"] {
         let script = "handler() { printf '%s' \"${COSHELL_LANE-none}\"; }";
         let sandbox = Sandbox::of(script).env("AWS_LAMBDA_MAX_CONCURRENCY", setting);
@@ -115,13 +119,13 @@ fn one_invocation_at_a_time_has_no_lane() {
 }
 
 #[test]
-fn init_error_of_many_lanes_is_told_once() {
+fn the_init_error_of_many_lanes_is_posted_once() {
     let sandbox = Sandbox::of("echo sourced >&2; other() { :; }")
         .lanes(8)
         .start();
-    let told = sandbox.api.wait_init_error();
+    let error = sandbox.api.wait_init_error();
     assert_eq!(
-        told.error_document()["errorType"],
+        error.error_document()["errorType"],
         "Runtime.HandlerNotFound"
     );
     assert_eq!(sandbox.bootstrap.wait_failure(LIMIT), 1);
@@ -132,21 +136,21 @@ fn init_error_of_many_lanes_is_told_once() {
     let log = sandbox.bootstrap.final_log();
     let fatal = records(&log)
         .into_iter()
-        .filter(|one| one["level"] == "FATAL");
+        .filter(|record| record["level"] == "FATAL");
     assert_eq!(fatal.count(), 1, "{log}");
 }
 
-/// One of them only: the others are not left behind with their shells.
+/// The other lanes leave no shells behind.
 #[test]
-fn lane_that_cannot_load_the_handler_ends_the_init_of_all() {
+fn a_lane_that_cannot_load_the_handler_ends_the_init_of_all() {
     let script = r#"
 handler() { :; }
 [[ $COSHELL_LANE != 2 ]] || exit 3
 [[ $COSHELL_LANE != 1 ]] || read -r _ <"$LAMBDA_TASK_ROOT/never"
 "#;
-    let plan = Sandbox::of(script).lanes(4);
-    plan.task_root().fifo("never");
-    let sandbox = plan.start();
+    let builder = Sandbox::of(script).lanes(4);
+    builder.task_root().fifo("never");
+    let sandbox = builder.start();
     let document = sandbox.api.wait_init_error().error_document();
     assert_eq!(document["errorType"], "Runtime.HandlerFileExited");
     sandbox.bootstrap.wait_failure(LIMIT);
@@ -155,15 +159,15 @@ handler() { :; }
 }
 
 #[test]
-fn no_event_is_asked_for_before_every_lane_has_loaded() {
+fn no_event_is_requested_before_every_lane_has_loaded() {
     let script = r#"
 handler() { :; }
 [[ $COSHELL_LANE != 1 ]] || read -r _ <"$LAMBDA_TASK_ROOT/slow"
 echo >>"$LAMBDA_TASK_ROOT/loaded"
 "#;
-    let plan = Sandbox::of(script).lanes(3);
-    plan.task_root().fifo("slow");
-    let sandbox = plan.start();
+    let builder = Sandbox::of(script).lanes(3);
+    builder.task_root().fifo("slow");
+    let sandbox = builder.start();
     wait_until(|| sandbox.task_root.read("loaded").len() == 2, LIMIT);
     assert_eq!(sandbox.api.next_count(), 0);
     sandbox.task_root.release("slow");
@@ -171,14 +175,14 @@ echo >>"$LAMBDA_TASK_ROOT/loaded"
 }
 
 #[test]
-fn shell_that_dies_takes_no_other_lane_with_it() {
+fn a_shell_that_dies_affects_no_other_lane() {
     let act = r#"case $1 in
         kill) kill -9 $$ ;;
         unset) echo "$no_such_variable" ;;
         exec) exec false ;;
         exit) exit 4 ;;
     esac"#;
-    let sandbox = handler(act).lanes(2).start();
+    let sandbox = sandbox_with_act(act).lanes(2).start();
     begin_waiting(&sandbox, "held");
     let expected = [
         ("kill", "Function.ShellKilled"),
@@ -191,53 +195,56 @@ fn shell_that_dies_takes_no_other_lane_with_it() {
         assert_eq!(sandbox.fail(event)["errorType"], error_type, "{event}");
         let after = String::from_utf8(sandbox.respond("healthy")).expect("text");
         assert!(after.starts_with("healthy "), "{after}");
-        lanes.insert(word(&after, "lane").to_owned());
+        lanes.insert(field(&after, "lane").to_owned());
     }
     let held = release(&sandbox, "held");
-    assert_eq!(word(&held, "count"), "1", "{held}");
-    assert!(!lanes.contains(word(&held, "lane")), "{lanes:?} {held}");
+    assert_eq!(field(&held, "count"), "1", "{held}");
+    assert!(!lanes.contains(field(&held, "lane")), "{lanes:?} {held}");
 }
 
-/// The platform ends nothing there: by default the host does, half a second before the deadline.
+/// Managed Instances do not end an invocation at its deadline. Bootstrap stops the handler, by default half a second earlier.
 #[test]
-fn handler_beyond_its_deadline_is_stopped_in_its_lane_alone() {
+fn a_handler_is_stopped_before_its_deadline_only_in_its_own_lane() {
     let act = r"case $1 in
         stuck) sleep 600 & sleep 600 ;;
         own) (setsid sleep 601 </dev/null >/dev/null 2>&1 &) ;;
     esac";
-    let sandbox = handler(act).lanes(2).start();
+    let sandbox = sandbox_with_act(act).lanes(2).start();
     begin_waiting(&sandbox, "held");
     sandbox.respond("own");
-    let stuck = Event::fresh("stuck").due_in(Duration::from_millis(900));
+    let stuck = Event::fresh("stuck").with_deadline_in(Duration::from_millis(900));
     let document = sandbox.invoke(stuck).error_document();
     assert_eq!(document["errorType"], "Function.Timeout", "{document}");
     let held = release(&sandbox, "held");
-    assert_eq!(word(&held, "count"), "1", "{held}");
+    assert_eq!(field(&held, "count"), "1", "{held}");
     sandbox.api.wait_all_parked(2);
     let processes = sandbox.bootstrap.processes();
-    let sleeps = |of: &str| {
+    let count = |command: &str| {
         processes
             .values()
-            .filter(|words| words.starts_with(of))
+            .filter(|line| line.starts_with(command))
             .count()
     };
     assert_eq!(
-        (sleeps("sleep 600"), sleeps("sleep 601")),
+        (count("sleep 600"), count("sleep 601")),
         (0, 1),
         "{processes:?}"
     );
 }
 
-/// Orphans of all lanes become children of one process: each is still told of, and ended, by its own lane alone.
+/// Orphans of all lanes become children of bootstrap, but each belongs to the lane that started it.
 #[test]
-fn leftovers_are_told_of_and_ended_by_the_lane_that_left_them() {
+fn leftover_processes_are_reported_and_ended_by_their_own_lane() {
     let act = r"case $1 in
         orphan) (sleep 600 </dev/null >/dev/null 2>&1 &) ;;
         daemon) (setsid sleep 600 </dev/null >/dev/null 2>&1 &) ;;
         bare) (env -i setsid sleep 600 </dev/null >/dev/null &) ;;
     esac";
     for fate in ["keep", "kill"] {
-        let sandbox = handler(act).env("COSHELL_LEFTOVERS", fate).lanes(2).start();
+        let sandbox = sandbox_with_act(act)
+            .env("COSHELL_LEFTOVERS", fate)
+            .lanes(2)
+            .start();
         begin_waiting(&sandbox, "held");
         let kinds = ["orphan", "daemon", "bare"];
         for kind in kinds {
@@ -246,28 +253,28 @@ fn leftovers_are_told_of_and_ended_by_the_lane_that_left_them() {
         sandbox.respond("nothing");
         release(&sandbox, "held");
         sandbox.api.wait_all_parked(2);
-        // One that has thrown its environment away is known by its parent alone.
-        let left: Vec<_> = children(sandbox.bootstrap.pid())
+        // A process without an environment can be found only by its parent.
+        let leftovers: Vec<_> = children(sandbox.bootstrap.pid())
             .into_iter()
-            .filter(|pid| status_of(*pid, "Name").is_some_and(|name| name == "sleep"))
+            .filter(|pid| status_field(*pid, "Name").is_some_and(|name| name == "sleep"))
             .collect();
-        for pid in &left {
+        for pid in &leftovers {
             kill(as_pid(*pid), Signal::SIGKILL).expect("killed");
         }
         let expected = if fate == "keep" { kinds.len() } else { 0 };
-        assert_eq!(left.len(), expected, "{fate}");
+        assert_eq!(leftovers.len(), expected, "{fate}");
         let log = sandbox.bootstrap.log();
-        let told: Vec<_> = records(&log)
+        let ids: Vec<_> = records(&log)
             .into_iter()
-            .map(|one| one["requestId"].as_str().unwrap_or_default().to_owned())
+            .map(|record| record["requestId"].as_str().unwrap_or_default().to_owned())
             .collect();
-        assert_eq!(told, kinds, "{fate}: {log}");
+        assert_eq!(ids, kinds, "{fate}: {log}");
     }
 }
 
-/// It is ended when its own invocation is over, and not before.
+/// The process is ended when its own invocation is over, not when another one is.
 #[test]
-fn leftover_of_a_lane_that_runs_is_no_business_of_another() {
+fn a_lane_does_not_end_the_processes_of_another_lane() {
     let script = r#"
 handler() {
   case $1 in
@@ -282,7 +289,7 @@ handler() {
         let processes = sandbox.bootstrap.processes();
         processes
             .values()
-            .filter(|words| words.starts_with("sleep 600"))
+            .filter(|line| line.starts_with("sleep 600"))
             .count()
     };
     sandbox.api.push(Event::new("first", "first"));
@@ -300,19 +307,19 @@ handler() {
 }
 
 #[test]
-fn orphans_that_end_are_reaped_while_all_lanes_wait() {
+fn orphans_that_end_are_reaped_while_all_lanes_are_idle() {
     let act = "(setsid sleep 0.2 </dev/null >/dev/null 2>&1 &)";
-    let sandbox = handler(act).lanes(2).start();
+    let sandbox = sandbox_with_act(act).lanes(2).start();
     sandbox.respond("leave");
     sandbox.api.wait_all_parked(2);
-    let is_left = || {
+    let has_ended = || {
         !sandbox
             .bootstrap
             .processes()
             .values()
-            .any(|words| words.starts_with("sleep"))
+            .any(|line| line.starts_with("sleep"))
     };
-    wait_until(is_left, LIMIT);
+    wait_until(has_ended, LIMIT);
     wait_until(|| zombies(sandbox.bootstrap.pid()).is_empty(), LIMIT);
 }
 
@@ -337,7 +344,7 @@ lambda_shutdown() { echo "lane $COSHELL_LANE" >>"$LAMBDA_TASK_ROOT/ended"; }
         .lines()
         .filter(|line| line.starts_with("lane"))
         .collect();
-    // The shell of the one that was stopped is gone, as it is where there is but one.
+    // The shell of the stopped invocation is gone and runs no lambda_shutdown.
     assert_eq!((lanes.len(), traps), (2, 3), "{ended}");
     let calls = sandbox.api.calls();
     let registered = calls.iter().filter(|call| call.is_extension_register());
@@ -345,8 +352,8 @@ lambda_shutdown() { echo "lane $COSHELL_LANE" >>"$LAMBDA_TASK_ROOT/ended"; }
 }
 
 #[test]
-fn lane_that_gets_no_shell_any_more_tries_again_while_the_others_serve() {
-    let sandbox = handler("kill -9 $$").lanes(2).start();
+fn a_lane_that_cannot_start_its_shell_tries_again_while_the_others_go_on() {
+    let sandbox = sandbox_with_act("kill -9 $$").lanes(2).start();
     sandbox.api.wait_all_parked(2);
     let file = sandbox.task_root.path().join("function.sh");
     let script = std::fs::read(&file).expect("script");
@@ -368,8 +375,8 @@ fn lane_that_gets_no_shell_any_more_tries_again_while_the_others_serve() {
 }
 
 #[test]
-fn platform_that_breaks_ends_all_lanes_and_their_invocations_are_answered() {
-    let sandbox = handler(":").lanes(2).start();
+fn a_broken_runtime_api_ends_all_lanes_and_their_invocations_are_answered() {
+    let sandbox = sandbox_with_act(":").lanes(2).start();
     begin_waiting(&sandbox, "held");
     sandbox.api.push(Next::Status(500, "{}".to_owned()));
     let answer = sandbox.api.wait_answer("held").error_document();
@@ -380,8 +387,8 @@ fn platform_that_breaks_ends_all_lanes_and_their_invocations_are_answered() {
 }
 
 #[test]
-fn answer_that_is_refused_concerns_its_lane_alone() {
-    let sandbox = handler(":").lanes(2).start();
+fn a_rejected_answer_affects_only_its_own_lane() {
+    let sandbox = sandbox_with_act(":").lanes(2).start();
     begin_waiting(&sandbox, "held");
     sandbox.api.reply(Reply::refused(400, "InvalidRequestID"));
     sandbox.invoke(Event::new("late", "late"));
@@ -391,17 +398,17 @@ fn answer_that_is_refused_concerns_its_lane_alone() {
 }
 
 #[test]
-fn lines_of_log_carry_the_request_id_of_their_own_invocation() {
+fn log_lines_have_the_request_id_of_their_own_invocation() {
     let act = r#"for i in {1..200}; do echo "line $i of $1" >&2; done"#;
-    let sandbox = handler(act).lanes(4).start();
+    let sandbox = sandbox_with_act(act).lanes(4).start();
     let ids: Vec<_> = (0..40).map(|number| format!("id-{number}")).collect();
     for id in &ids {
         sandbox.api.push(Event::new(id, id));
     }
     for id in &ids {
-        text(&sandbox.api.wait_answer(id));
+        expect_response(&sandbox.api.wait_answer(id));
     }
-    // What was written before the answer may still be on its way to us.
+    // Log lines from before the answer may arrive after it.
     let is_complete = || sandbox.bootstrap.log().lines().count() >= ids.len() * 200;
     wait_until(is_complete, LIMIT);
     let log = sandbox.bootstrap.final_log();
@@ -420,22 +427,22 @@ fn scripts_and_executables_run_side_by_side_too() {
         "read -r _ <\"$LAMBDA_TASK_ROOT/$name\"\nprintf '%s in %s' \"$name\" \"$COSHELL_LANE\"\n";
     for handler in ["script.sh", "tool"] {
         let tool = "#!/usr/bin/python3\nimport os, sys\nname = sys.stdin.read()\nopen(os.environ['LAMBDA_TASK_ROOT'] + '/' + name).read()\nprint(name, 'in', os.environ['COSHELL_LANE'], end='')\n";
-        let plan = Sandbox::empty()
+        let builder = Sandbox::empty()
             .file("script.sh", format!("read -r name || :\n{script}"))
             .executable("tool", tool);
-        let sandbox = plan.handler(handler).lanes(2).start();
+        let sandbox = builder.handler(handler).lanes(2).start();
         for name in ["one", "two"] {
             sandbox.task_root.fifo(name);
             sandbox.api.push(Event::new(name, name));
         }
-        // Both have begun: neither would be released otherwise.
+        // Release waits until the handler has begun, so both run side by side.
         let mut lanes = BTreeSet::new();
         for name in ["two", "one"] {
-            let told = release(&sandbox, name);
-            let lane = told
+            let response = release(&sandbox, name);
+            let lane = response
                 .strip_prefix(&format!("{name} in "))
                 .map(ToOwned::to_owned);
-            lanes.insert(lane.unwrap_or_else(|| panic!("{handler}: {told}")));
+            lanes.insert(lane.unwrap_or_else(|| panic!("{handler}: {response}")));
         }
         assert_eq!(
             lanes,
@@ -465,7 +472,7 @@ handler() {
         let begins = format!("{name} begins, ");
         sandbox
             .api
-            .wait_arriving(name, |call| call.body == begins.as_bytes());
+            .wait_partial_answer(name, |call| call.body == begins.as_bytes());
     }
     for name in ["three", "two", "one"] {
         sandbox.task_root.release(name);
@@ -477,22 +484,22 @@ handler() {
         let own = if end.is_empty() { "" } else { name };
         let whole = format!("{name} begins, {own}{end}");
         assert_eq!(String::from_utf8_lossy(&answer.body), whole);
-        let told = answer.trailer("Lambda-Runtime-Function-Error-Type");
-        assert_eq!(told, error, "{name}");
+        let trailer = answer.trailer("Lambda-Runtime-Function-Error-Type");
+        assert_eq!(trailer, error, "{name}");
     }
 }
 
-/// 1,024 descriptors are what a process may have where there is no more.
+/// The usual limit is 1,024 descriptors for a process.
 #[test]
-fn sixty_four_lanes_need_fewer_descriptors_than_a_process_may_have() {
-    let sandbox = handler(":").lanes(64).start();
+fn sixty_four_lanes_stay_below_the_limit_of_descriptors() {
+    let sandbox = sandbox_with_act(":").lanes(64).start();
     sandbox.api.wait_all_parked(64);
     for number in 0..64 {
         begin_waiting(&sandbox, &format!("n{number}"));
     }
     let mut lanes = BTreeSet::new();
     for number in 0..64 {
-        lanes.insert(word(&release(&sandbox, &format!("n{number}")), "lane").to_owned());
+        lanes.insert(field(&release(&sandbox, &format!("n{number}")), "lane").to_owned());
     }
     assert_eq!(lanes.len(), 64);
     sandbox.api.wait_all_parked(64);
@@ -500,11 +507,10 @@ fn sixty_four_lanes_need_fewer_descriptors_than_a_process_may_have() {
     assert!(descriptors.len() < 900, "{}", descriptors.len());
 }
 
-/// Shells are killed while all lanes are busy: only their own invocations fail, and each is answered once, which the
-/// scripted Runtime API sees to.
+/// Shells are killed while all lanes are busy. The scripted Runtime API checks that each invocation is answered once.
 #[test]
-fn deaths_under_load_fail_their_own_invocations_alone() {
-    let sandbox = handler(r"[[ $1 != *kill* ]] || kill -9 $$")
+fn a_shell_killed_under_load_fails_only_its_own_invocation() {
+    let sandbox = sandbox_with_act(r"[[ $1 != *kill* ]] || kill -9 $$")
         .lanes(4)
         .start();
     let event = |number: usize| match number % 7 {
@@ -522,16 +528,19 @@ fn deaths_under_load_fail_their_own_invocations_alone() {
             let document = answer.error_document();
             assert_eq!(document["errorType"], "Function.ShellKilled", "{document}");
         } else {
-            let told = text(&answer);
-            assert!(told.starts_with(&format!("event {number} lane ")), "{told}");
+            let response = expect_response(&answer);
+            assert!(
+                response.starts_with(&format!("event {number} lane ")),
+                "{response}"
+            );
         }
     }
     sandbox.api.wait_all_parked(4);
 }
 
 #[test]
-fn shell_killed_from_outside_between_events_is_replaced() {
-    let sandbox = handler(":").lanes(2).start();
+fn a_shell_killed_from_outside_between_events_is_replaced() {
+    let sandbox = sandbox_with_act(":").lanes(2).start();
     sandbox.api.wait_all_parked(2);
     let mut shells = BTreeSet::new();
     for _ in 0..2 {
@@ -548,25 +557,24 @@ fn shell_killed_from_outside_between_events_is_replaced() {
         begin_waiting(&sandbox, name);
     }
     for name in ["one", "two"] {
-        assert_eq!(word(&release(&sandbox, name), "count"), "1");
+        assert_eq!(field(&release(&sandbox, name), "count"), "1");
     }
 }
 
-/// Our own emulator in the place of the platform.
 #[test]
-fn bash_handler_is_served_as_a_managed_instance() {
+fn the_emulator_runs_several_invocations_at_a_time_as_a_managed_instance() {
     let script = "handler() { sleep 0.0$((RANDOM % 10)); printf '%s for %s' \"$1\" \"$LAMBDA_RUNTIME_AWS_REQUEST_ID\"; }";
-    let served = Served::of(script)
+    let emulator = Emulator::of(script)
         .option("--managed-instances", "8")
         .start();
     std::thread::scope(|scope| {
         for caller in 0..8 {
-            let served = &served;
+            let emulator = &emulator;
             scope.spawn(move || {
                 for number in 0..25 {
                     let event = format!("{caller}/{number}");
-                    let told = served.text(&event);
-                    assert!(told.starts_with(&format!("{event} for ")), "{told}");
+                    let response = emulator.respond_text(&event);
+                    assert!(response.starts_with(&format!("{event} for ")), "{response}");
                 }
             });
         }

@@ -1,10 +1,11 @@
-//! What one event prints and logs, and what it leaves running prints and logs: never in what another event gets.
+//! Output of one event, and of the processes that it leaves running, must never be in the response, the error or the log
+//! lines of another event.
 //!
-//! Each event has a name that no other has, which is its request id and in all that its handler writes. So two names in
-//! one response, one error document or one line of the log are a leak, whatever the handler does. The [`SHAPES`] are the
-//! ways to write; they come by turns, so that what one leaves meets each of the others.
+//! Each event has a unique name, which is its request id and is in everything that its handler writes. So two names in one
+//! response, one error document or one log line are a leak, whatever the handler does. The [`SHAPES`] are ways to write
+//! output. Events of all shapes take turns, so that leftover processes of each shape run beside events of the others.
 //!
-//! `COSHELL_TEST_LEAK_EVENTS=300` gives each shape as many events in each setting.
+//! `COSHELL_TEST_LEAK_EVENTS` sets the number of events of each shape in each setting.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -16,10 +17,10 @@ use base64::prelude::BASE64_STANDARD;
 use crate::deadline::check_all;
 use crate::logs::records;
 use support::seeded::{Choices, count, seed};
-use support::{Call, Event, LIMIT, Plan, Process, Sandbox, Served, wait_until};
+use support::{Call, Emulator, Event, LIMIT, Process, Sandbox, SandboxBuilder, wait_until};
 
-/// Each is called with the name of its event. `gated` leaves a job that logs while the event after it runs: `meets` lets
-/// it, and fails when it has.
+/// Each function gets the name of its event. `gated` leaves a job that waits for the next event; `meets`, the next event, lets
+/// the job log, and fails afterwards.
 const HANDLERS: &str = r#"
 job() { echo "late $1" & echo "own $1"; }
 external_job() { /bin/echo "late $1" & echo "own $1"; }
@@ -45,13 +46,13 @@ silent() { :; }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Expected {
-    /// These lines, with the event's name for `NAME`.
+    /// These lines, with `NAME` replaced by the name of the event.
     Lines(&'static [&'static str]),
-    /// In any order.
+    /// These lines in any order.
     Unordered(&'static [&'static str]),
-    /// The line, and maybe another one before or after it, which is in the log otherwise.
+    /// The first line. The second line may be before or after it, or in the log.
     Maybe(&'static str, &'static str),
-    /// An error, which quotes this line of its own log.
+    /// An error that quotes this line of its own log.
     Failure(&'static str),
 }
 
@@ -80,7 +81,7 @@ const SHAPES: &[(&str, Expected)] = &[
     ("dies", Failure("log of NAME")),
 ];
 
-/// The shapes that are at home where several events run at a time: `meets` could let the job of another lane go on.
+/// False for shapes that need one event at a time: `meets` could open the gate for a job of another lane.
 fn is_for_lanes(shape: &str) -> bool {
     !matches!(shape, "gated" | "meets")
 }
@@ -88,10 +89,10 @@ fn is_for_lanes(shape: &str) -> bool {
 const NAME: &str = "event-";
 const DIGITS: usize = 6;
 
-/// The events that are named in `text`.
+/// The names of events in `text`.
 fn names(text: &str) -> BTreeSet<String> {
-    let found = text.match_indices(NAME).filter_map(|(at, _)| {
-        let name = text.get(at..at + NAME.len() + DIGITS)?;
+    let found = text.match_indices(NAME).filter_map(|(start, _)| {
+        let name = text.get(start..start + NAME.len() + DIGITS)?;
         let number = &name[NAME.len()..];
         let is_name = number.bytes().all(|byte| byte.is_ascii_digit());
         is_name.then(|| name.to_owned())
@@ -99,16 +100,16 @@ fn names(text: &str) -> BTreeSet<String> {
     found.collect()
 }
 
-/// An event: its name, its shape, and what is to be answered.
+/// An event: its name, its shape, and the expected answer.
 #[derive(Debug, Clone)]
-struct Planned {
+struct LeakEvent {
     name: String,
     shape: &'static str,
     expected: Expected,
 }
 
-impl Planned {
-    /// So many events of each shape, by turns.
+impl LeakEvent {
+    /// Makes `count` events of each shape. The shapes take turns.
     fn all(count: usize, is_wanted: impl Fn(&str) -> bool) -> Vec<Self> {
         let wanted: Vec<_> = SHAPES
             .iter()
@@ -133,25 +134,25 @@ impl Planned {
         Event::new(&self.name, self.text())
     }
 
-    /// What is wrong with its answer: text, and the message of its error if it is one.
-    fn complaint(&self, response: &str, message: Option<&str>) -> Option<String> {
+    /// Describes what is wrong with the answer, if anything. `message` is the message of an error.
+    fn find_problem(&self, response: &str, message: Option<&str>) -> Option<String> {
         let own = |text: &str| text.replace("NAME", &self.name);
-        let got: Vec<_> = response.lines().collect();
+        let actual: Vec<_> = response.lines().collect();
         let wanted = |lines: &[&str]| lines.iter().map(|line| own(line)).collect::<Vec<_>>();
         let is_right = match self.expected {
-            Lines(lines) => message.is_none() && got == wanted(lines),
+            Lines(lines) => message.is_none() && actual == wanted(lines),
             Unordered(lines) => {
                 let sorted = |mut lines: Vec<String>| {
                     lines.sort();
                     lines
                 };
-                let got = got.iter().map(|line| (*line).to_owned()).collect();
-                message.is_none() && sorted(got) == sorted(wanted(lines))
+                let actual = actual.iter().map(|line| (*line).to_owned()).collect();
+                message.is_none() && sorted(actual) == sorted(wanted(lines))
             }
             Maybe(line, late) => {
                 let (line, late) = (own(line), own(late));
                 let forms = [vec![&line], vec![&line, &late], vec![&late, &line]];
-                message.is_none() && forms.iter().any(|form| got == *form)
+                message.is_none() && forms.iter().any(|form| actual == *form)
             }
             Failure(line) => {
                 let quoted = message.is_some_and(|message| message.lines().any(|l| l == own(line)));
@@ -163,8 +164,7 @@ impl Planned {
         (!is_right || !is_alone).then(|| format!("{}: {response:?} {message:?}", self.text()))
     }
 
-    /// The line that comes from a job, and in the end is in its response or in the log. (What an event that fails has
-    /// printed by its end is nowhere.)
+    /// The line that a job writes, which must be in the response or in the log. The output of an event that fails is dropped.
     fn late_line(&self) -> Option<String> {
         match self.expected {
             Maybe(_, late) => Some(late.replace("NAME", &self.name)),
@@ -172,7 +172,7 @@ impl Planned {
         }
     }
 
-    /// The lines that are in the log in the end.
+    /// The lines that must be in the log in the end.
     fn log_lines(&self) -> Vec<String> {
         let lines: &[_] = match self.shape {
             "marked" => &["marked: warning about NAME"],
@@ -188,17 +188,16 @@ impl Planned {
     }
 }
 
-/// How many events each shape has in each setting.
-fn events_of_each(default: usize) -> usize {
+/// The number of events of each shape in each setting.
+fn events_per_shape(default: usize) -> usize {
     count("COSHELL_TEST_LEAK_EVENTS", default)
 }
 
-fn functions() -> Plan {
+fn function_sandbox() -> SandboxBuilder {
     Sandbox::of(&format!("{HANDLERS}\nhandler() {{ $1; }}\n"))
 }
 
-/// As a script is one for each event, and a program that is no script of bash's.
-fn script() -> Plan {
+fn script_sandbox() -> SandboxBuilder {
     let text = format!("#!/bin/bash\n{HANDLERS}\n$1\n");
     Sandbox::empty()
         .file("legacy.sh", text)
@@ -206,8 +205,8 @@ fn script() -> Plan {
         .event_as_argument()
 }
 
-fn executable() -> Plan {
-    // Python becomes a bash, so that all shapes are of the same lines.
+fn executable_sandbox() -> SandboxBuilder {
+    // Python runs bash, so that the executable has the same shapes.
     let text = format!(
         "#!/usr/bin/env python3\nimport os, sys\nos.execvp('bash', ['bash', '-c', r'''{HANDLERS}\n$1''', 'bash', sys.stdin.read()])\n"
     );
@@ -217,8 +216,8 @@ fn executable() -> Plan {
         .event_as_argument()
 }
 
-/// The body of an answer, and the message of its error.
-fn parts(answer: &Call) -> (String, Option<String>) {
+/// The response, and the message of the error if there is one.
+fn parse_answer(answer: &Call) -> (String, Option<String>) {
     let body = String::from_utf8_lossy(&answer.body).into_owned();
     let document = if answer.is_error() {
         Some(answer.error_document())
@@ -226,7 +225,7 @@ fn parts(answer: &Call) -> (String, Option<String>) {
         .trailer("Lambda-Runtime-Function-Error-Body")
         .is_some()
     {
-        Some(answer.trailing_document())
+        Some(answer.trailer_error_document())
     } else {
         None
     };
@@ -242,46 +241,46 @@ fn parts(answer: &Call) -> (String, Option<String>) {
     (response, message)
 }
 
-/// Sends the events, as many at a time as there are lanes, and looks at every answer and at the log.
+/// Sends the events, up to two for each lane at a time, and checks every answer and the log.
 #[track_caller]
-fn check(setting: &str, plan: Plan, events: &[Planned], lanes: usize) {
-    plan.task_root().fifo("gate");
-    plan.task_root().fifo("gone");
-    let sandbox = plan.start();
-    let mut complaints = Vec::new();
+fn check(setting: &str, builder: SandboxBuilder, events: &[LeakEvent], lanes: usize) {
+    builder.task_root().fifo("gate");
+    builder.task_root().fifo("gone");
+    let sandbox = builder.start();
+    let mut problems = Vec::new();
     let mut outstanding = Vec::new();
-    for some in events.chunks(lanes * 2) {
-        for event in some {
+    for batch in events.chunks(lanes * 2) {
+        for event in batch {
             sandbox.api.push(event.event());
         }
-        for event in some {
-            let (response, message) = parts(&sandbox.api.wait_answer(&event.name));
-            complaints.extend(event.complaint(&response, message.as_deref()));
+        for event in batch {
+            let (response, message) = parse_answer(&sandbox.api.wait_answer(&event.name));
+            problems.extend(event.find_problem(&response, message.as_deref()));
             let late = event.late_line();
             outstanding.extend(late.filter(|late| !response.lines().any(|line| line == late)));
             outstanding.extend(event.log_lines());
         }
-        if complaints.len() > 5 {
+        if problems.len() > 5 {
             break;
         }
     }
     assert!(
-        complaints.is_empty(),
+        problems.is_empty(),
         "{setting}: at least {} of {}:\n{}",
-        complaints.len(),
+        problems.len(),
         events.len(),
-        complaints.join("\n")
+        problems.join("\n")
     );
     check_log(setting, &sandbox, &outstanding, events);
 }
 
-/// Nothing that was logged is lost, and each line is of one event and carries no other's request id.
+/// Asserts that no log line is lost, and that each line has the name and the request id of one event only.
 #[track_caller]
-fn check_log(setting: &str, sandbox: &Sandbox, outstanding: &[String], events: &[Planned]) {
+fn check_log(setting: &str, sandbox: &Sandbox, outstanding: &[String], events: &[LeakEvent]) {
     let deadline = Instant::now() + LIMIT;
     let missing = || {
         let log = sandbox.bootstrap.log();
-        let lines: BTreeSet<_> = log.lines().map(message_of).collect();
+        let lines: BTreeSet<_> = log.lines().map(log_message).collect();
         let missing = outstanding.iter().filter(|line| !lines.contains(*line));
         missing.cloned().collect::<Vec<_>>()
     };
@@ -296,8 +295,11 @@ fn check_log(setting: &str, sandbox: &Sandbox, outstanding: &[String], events: &
     );
     let log = sandbox.bootstrap.final_log();
     let mixed: Vec<_> = log.lines().filter(|line| names(line).len() > 1).collect();
-    assert!(mixed.is_empty(), "{setting}: of two events: {mixed:#?}");
-    // What is written while another event runs says whose it is.
+    assert!(
+        mixed.is_empty(),
+        "{setting}: lines of two events: {mixed:#?}"
+    );
+    // A line that is written while another event runs has a request id.
     if !log.starts_with('{') {
         for event in events.iter().filter(|event| event.shape == "gated") {
             let line = format!("[{0}] late log of {0}", event.name);
@@ -307,8 +309,8 @@ fn check_log(setting: &str, sandbox: &Sandbox, outstanding: &[String], events: &
     }
 }
 
-/// The text of a line of the log, without what we put before it.
-fn message_of(line: &str) -> String {
+/// The message of a log line, without the request id that bootstrap puts before it.
+fn log_message(line: &str) -> String {
     if line.starts_with('{') {
         let record = &records(line)[0];
         return record["message"].as_str().unwrap_or_default().to_owned();
@@ -319,61 +321,65 @@ fn message_of(line: &str) -> String {
 
 const ISOLATIONS: [&str; 4] = ["restore", "none", "subshell", "process"];
 
-/// `kill -9 $$` in a fork kills the shell and leaves the fork, so that there the event ends otherwise. With `restore`
-/// too: these handlers start jobs, and so they run in forks.
-fn of_isolation(isolation: &str, lanes: usize) -> impl Fn(&str) -> bool {
+/// Selects the shapes for an isolation. `dies` is left out where handlers run in forks: `kill -9 $$` then kills the shell but
+/// not the fork. With `restore` these handlers run in forks too, because they start jobs.
+fn shapes_for(isolation: &str, lanes: usize) -> impl Fn(&str) -> bool {
     let is_forked = matches!(isolation, "restore" | "subshell");
     move |shape| (lanes == 1 || is_for_lanes(shape)) && !(is_forked && shape == "dies")
 }
 
-/// Checks them in every isolation.
 #[track_caller]
-fn check_everywhere(how: &str, default: usize, lanes: usize, change: impl Fn(Plan) -> Plan + Sync) {
+fn check_every_isolation(
+    how: &str,
+    default: usize,
+    lanes: usize,
+    change: impl Fn(SandboxBuilder) -> SandboxBuilder + Sync,
+) {
     check_all(
         &ISOLATIONS,
         |isolation| format!("{isolation}, {how}"),
         |isolation| {
-            let plan = functions().env("COSHELL_ISOLATION", isolation);
-            let events = Planned::all(events_of_each(default), of_isolation(isolation, lanes));
+            let builder = function_sandbox().env("COSHELL_ISOLATION", isolation);
+            let events = LeakEvent::all(events_per_shape(default), shapes_for(isolation, lanes));
             let setting = format!("{isolation}, {how}");
-            check(&setting, change(plan), &events, lanes);
+            check(&setting, change(builder), &events, lanes);
         },
     );
 }
 
 #[test]
-fn no_event_gets_what_another_one_printed_or_logged() {
-    check_everywhere("buffered", 20, 1, |plan| plan);
+fn no_event_gets_output_of_another() {
+    check_every_isolation("buffered", 20, 1, |builder| builder);
 }
 
 #[test]
-fn no_event_gets_what_another_one_streamed() {
-    check_everywhere("streamed", 10, 1, |plan| {
-        plan.env("COSHELL_RESPONSE_MODE", "streaming")
+fn no_streamed_response_gets_output_of_another_event() {
+    check_every_isolation("streamed", 10, 1, |builder| {
+        builder.env("COSHELL_RESPONSE_MODE", "streaming")
     });
 }
 
 #[test]
-fn no_record_of_the_log_carries_the_request_id_of_another_event() {
-    check_everywhere("JSON", 10, 1, |plan| {
-        plan.env("AWS_LAMBDA_LOG_FORMAT", "JSON")
+fn no_json_log_record_has_the_request_id_of_another_event() {
+    check_every_isolation("JSON", 10, 1, |builder| {
+        builder.env("AWS_LAMBDA_LOG_FORMAT", "JSON")
     });
 }
 
 #[test]
-fn no_lane_gets_what_another_one_printed_or_logged() {
-    check_everywhere("lanes", 9, 3, |plan| plan.lanes(3));
+fn no_lane_gets_output_of_another() {
+    check_every_isolation("lanes", 9, 3, |builder| builder.lanes(3));
 }
 
 #[test]
-fn no_lane_gets_what_another_one_printed_or_logged_as_text() {
-    check_everywhere("lanes, as text", 9, 3, |plan| {
-        plan.lanes(3).env("AWS_LAMBDA_LOG_FORMAT", "Text")
+fn no_lane_gets_output_of_another_in_text_format() {
+    check_every_isolation("lanes, as text", 9, 3, |builder| {
+        builder.lanes(3).env("AWS_LAMBDA_LOG_FORMAT", "Text")
     });
 }
 
 #[test]
-fn no_script_and_no_executable_gets_what_another_one_printed_or_logged() {
+fn no_script_or_executable_gets_output_of_another_event() {
     let cases = [
         ("a script", "buffered"),
         ("a script", "streaming"),
@@ -384,20 +390,20 @@ fn no_script_and_no_executable_gets_what_another_one_printed_or_logged() {
         &cases,
         |case| format!("{case:?}"),
         |(kind, mode)| {
-            let plan = match *kind {
-                "a script" => script(),
-                _ => executable(),
+            let builder = match *kind {
+                "a script" => script_sandbox(),
+                _ => executable_sandbox(),
             };
-            let plan = plan.env("COSHELL_RESPONSE_MODE", mode);
-            let events = Planned::all(events_of_each(10), |_| true);
-            check(&format!("{kind}, {mode}"), plan, &events, 1);
+            let builder = builder.env("COSHELL_RESPONSE_MODE", mode);
+            let events = LeakEvent::all(events_per_shape(10), |_| true);
+            check(&format!("{kind}, {mode}"), builder, &events, 1);
         },
     );
 }
 
-/// With every processor busy a job comes late, and an answer may overtake what was printed before it.
+/// On a busy machine jobs write late, and an answer may overtake output from before it.
 #[test]
-fn no_event_gets_what_another_one_printed_while_the_machine_is_busy() {
+fn no_event_gets_output_of_another_while_the_machine_is_busy() {
     let busy: Vec<_> = (0..4)
         .map(|_| {
             let mut spinner = Command::new("nice");
@@ -405,29 +411,28 @@ fn no_event_gets_what_another_one_printed_while_the_machine_is_busy() {
             Process::start(spinner)
         })
         .collect();
-    check_everywhere("busy", 4, 1, |plan| plan);
+    check_every_isolation("busy", 4, 1, |builder| builder);
     drop(busy);
 }
 
-/// In no order at all: what meets what is left to chance.
 #[test]
-fn no_event_gets_what_another_one_printed_in_any_order() {
+fn no_event_gets_output_of_another_in_random_order() {
     let seed = seed();
     check_all(
         &ISOLATIONS,
         |isolation| format!("{isolation}, COSHELL_TEST_SEED={seed}"),
         |isolation| {
             let mut choices = Choices::of(seed);
-            let is_wanted = of_isolation(isolation, 1);
+            let is_wanted = shapes_for(isolation, 1);
             let is_free = |shape: &str| is_wanted(shape) && is_for_lanes(shape);
-            let mut events = Planned::all(events_of_each(6), is_free);
-            for at in (1..events.len()).rev() {
-                events.swap(at, choices.below(at + 1));
+            let mut events = LeakEvent::all(events_per_shape(6), is_free);
+            for index in (1..events.len()).rev() {
+                events.swap(index, choices.below(index + 1));
             }
-            let plan = functions().env("COSHELL_ISOLATION", isolation);
+            let builder = function_sandbox().env("COSHELL_ISOLATION", isolation);
             check(
                 &format!("{isolation}, COSHELL_TEST_SEED={seed}"),
-                plan,
+                builder,
                 &events,
                 1,
             );
@@ -435,44 +440,44 @@ fn no_event_gets_what_another_one_printed_in_any_order() {
     );
 }
 
-/// Through the emulator: its answers, and the tail of the log that a caller asks for.
+/// Checks the answers of the emulator, and the tail of the log that it returns on request.
 #[test]
-fn no_caller_of_serve_gets_what_another_event_printed_or_logged() {
+fn no_caller_of_the_emulator_gets_output_of_another_event() {
     check_all(
         &ISOLATIONS,
         |isolation| (*isolation).to_owned(),
         |isolation| {
-            let served = Served::of(&format!("{HANDLERS}\nhandler() {{ $1; }}\n"))
+            let emulator = Emulator::of(&format!("{HANDLERS}\nhandler() {{ $1; }}\n"))
                 .option("--env", &format!("COSHELL_ISOLATION={isolation}"))
                 .start();
-            served.task_root.fifo("gate");
-            served.task_root.fifo("gone");
-            let mut complaints = Vec::new();
-            for event in Planned::all(events_of_each(8), of_isolation(isolation, 1)) {
-                let reply = served.call_with(&[("X-Amz-Log-Type", "Tail")], event.text());
+            emulator.task_root.fifo("gate");
+            emulator.task_root.fifo("gone");
+            let mut problems = Vec::new();
+            for event in LeakEvent::all(events_per_shape(8), shapes_for(isolation, 1)) {
+                let reply = emulator.call_with_headers(&[("X-Amz-Log-Type", "Tail")], event.text());
                 let is_error = reply.header("X-Amz-Function-Error").is_some();
                 let body = String::from_utf8_lossy(&reply.body).into_owned();
                 let message = is_error.then(|| {
-                    let document = served.document_of(&reply);
+                    let document = emulator.expect_error(&reply);
                     document["errorMessage"]
                         .as_str()
                         .unwrap_or_default()
                         .to_owned()
                 });
                 let response = if is_error { "" } else { &body };
-                complaints.extend(event.complaint(response, message.as_deref()));
+                problems.extend(event.find_problem(response, message.as_deref()));
                 let tail = reply.header("X-Amz-Log-Result").expect("a log");
                 let tail = BASE64_STANDARD.decode(tail).expect("base64");
                 let tail = String::from_utf8_lossy(&tail).into_owned();
                 if names(&tail).iter().any(|name| *name != event.name) {
-                    complaints.push(format!("{}, its log: {tail}", event.text()));
+                    problems.push(format!("{}, its log: {tail}", event.text()));
                 }
             }
             assert!(
-                complaints.is_empty(),
+                problems.is_empty(),
                 "{isolation}, serve: {} events:\n{}",
-                complaints.len(),
-                complaints.join("\n")
+                problems.len(),
+                problems.join("\n")
             );
         },
     );

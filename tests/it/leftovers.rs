@@ -1,15 +1,14 @@
-//! What an invocation leaves running: told of once or ended, whichever kind of handler left it; and orphans that end, reaped.
-//!
-//! What becomes of their output is in `containment_processes.rs`, `scripts.rs` and `programs.rs`.
+//! Processes that an invocation leaves running, for every kind of handler. They are reported once, or ended if the setting
+//! says so. Orphans that end are reaped. `containment_processes.rs`, `scripts.rs` and `programs.rs` test their output.
 
 use std::collections::BTreeMap;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use support::{Event, LIMIT, Plan, Sandbox, children, wait_until, zombies};
+use support::{Event, LIMIT, Sandbox, SandboxBuilder, children, wait_until, zombies};
 
-/// Starts what `$1` names, and prints the pid of it. All that is left has `sleep 600` in its command line.
+/// Starts the kind of process that `$1` names, and prints its pid. Every leftover process has `sleep 600` in its command line.
 const LEAVE: &str = r#"
 runs() { until [[ $(<"/proc/$1/comm") == "$2" ]]; do :; done 2>/dev/null; }
 is_there() { until [[ -e $LAMBDA_TASK_ROOT/$1 ]]; do sleep 0.01; done; }
@@ -66,14 +65,14 @@ const KINDS: [&str; 8] = [
     "job", "holder", "orphan", "daemon", "nohup", "stopped", "stubborn", "family",
 ];
 
-/// The kinds of handler, each of which runs `lines` of bash with the event as `$1`.
-fn handlers(lines: &str) -> Vec<(&'static str, Plan)> {
+/// A handler of each kind that runs `lines` in bash, with the event as `$1`.
+fn handlers(lines: &str) -> Vec<(&'static str, SandboxBuilder)> {
     let function = |isolation: &str| {
         let script = format!("{lines}\nhandler() {{ run \"$1\"; }}\n");
         Sandbox::of(&script).env("COSHELL_ISOLATION", isolation)
     };
     let script = format!("#!/bin/bash\n{lines}\nrun \"$1\"\n");
-    // Python becomes a bash, so that all that is left is of the same lines.
+    // Python runs bash, so that the executable leaves the same processes.
     let program = format!(
         "#!/usr/bin/env python3\nimport os, sys\nos.execvp('bash', ['bash', '-c', r'''{lines}\nrun \"$1\"''', 'bash', sys.stdin.read()])\n"
     );
@@ -96,33 +95,33 @@ fn handlers(lines: &str) -> Vec<(&'static str, Plan)> {
     ]
 }
 
-fn leaving() -> Vec<(&'static str, Plan)> {
+fn leaving_handlers() -> Vec<(&'static str, SandboxBuilder)> {
     handlers(&format!("{LEAVE}\nrun() {{ leave \"$1\"; }}\n"))
 }
 
-/// What lives of all that was left.
-fn left(sandbox: &Sandbox) -> BTreeMap<u32, String> {
+/// The leftover processes that are running.
+fn leftovers(sandbox: &Sandbox) -> BTreeMap<u32, String> {
     let mut processes = sandbox.bootstrap.processes();
     processes.retain(|_, command| command.contains("sleep 600"));
     processes
 }
 
-/// The pid that a handler printed.
-fn pid(response: &[u8]) -> u32 {
+/// Parses the pid that a handler printed.
+fn parse_pid(response: &[u8]) -> u32 {
     let text = String::from_utf8_lossy(response);
     text.trim()
         .parse()
         .unwrap_or_else(|error| panic!("{error}: {text:?}"))
 }
 
-/// Our warnings of processes.
+/// The warnings about leftover processes in the log.
 fn warnings(log: &str) -> Vec<&str> {
     log.lines()
         .filter(|line| line.starts_with("bootstrap: warn: process "))
         .collect()
 }
 
-/// The warning of what an invocation for `kind` left.
+/// The expected warning about the process that an event `kind` left.
 fn warning(pid: u32, kind: &str, setting: &str) -> String {
     let name = if matches!(kind, "stubborn" | "family") {
         "bash"
@@ -140,29 +139,29 @@ fn warning(pid: u32, kind: &str, setting: &str) -> String {
 }
 
 #[test]
-fn what_is_left_is_ended_before_the_next_event_is_asked_for() {
-    for (handler, plan) in leaving() {
-        let sandbox = plan.env("COSHELL_LEFTOVERS", "kill").start();
+fn with_the_setting_kill_leftover_processes_are_ended_before_the_next_event_is_requested() {
+    for (handler, builder) in leaving_handlers() {
+        let sandbox = builder.env("COSHELL_LEFTOVERS", "kill").start();
         let mut expected = Vec::new();
         for kind in KINDS {
-            println!("the case: {handler}, {kind}");
-            let pid = pid(&sandbox.respond_to(Event::new(&format!("the-{kind}"), kind)));
+            println!("case: {handler}, {kind}");
+            let pid = parse_pid(&sandbox.respond_to(Event::new(&format!("the-{kind}"), kind)));
             sandbox.api.wait_parked();
-            let left = left(&sandbox);
+            let left = leftovers(&sandbox);
             assert!(left.is_empty(), "{left:?}\n{}", sandbox.bootstrap.log());
             expected.push(warning(pid, kind, "kill"));
             assert_eq!(sandbox.respond("nothing"), b"");
         }
         let log = sandbox.bootstrap.final_log();
         assert_eq!(warnings(&log), expected, "{handler}");
-        assert!(!log.contains("sleep 600"), "an argument is told: {log}");
+        assert!(!log.contains("sleep 600"), "the log has an argument: {log}");
         assert!(!log.contains("bootstrap: error"), "{log}");
     }
 }
 
-/// SIGTERM comes first, and one that is stopped has to go on to take notice of it.
+/// The process gets SIGTERM first. A stopped process must be continued to handle it.
 #[test]
-fn what_is_ended_may_end_by_itself_also_if_it_was_stopped() {
+fn a_leftover_process_may_handle_sigterm_even_if_it_was_stopped() {
     let script = r#"
 handler() {
   bash -c 'trap ": >\"\$LAMBDA_TASK_ROOT/$0\"; exit" TERM; : >"$LAMBDA_TASK_ROOT/ready-$0"; while :; do :; done' "$1" </dev/null >/dev/null 2>&1 &
@@ -172,21 +171,22 @@ handler() {
 "#;
     let sandbox = Sandbox::of(script).env("COSHELL_LEFTOVERS", "kill").start();
     for kind in ["running", "stopped"] {
-        // It has 50 ms, and the machine may be busy.
-        let ends = |number| {
+        // It has 50 ms, which may be too little on a busy machine: then another one is tried.
+        let mut number = 0;
+        let handles_sigterm = || {
+            number += 1;
             let name = format!("{kind}{number}");
             sandbox.respond(&name);
             sandbox.api.wait_parked();
             assert!(sandbox.task_root.exists(&format!("ready-{name}")));
             sandbox.task_root.exists(&name)
         };
-        assert!((0..5).any(ends), "{kind}: {}", sandbox.bootstrap.log());
+        wait_until(handles_sigterm, LIMIT);
     }
 }
 
-/// It costs the shell nothing: variables live on.
 #[test]
-fn a_shell_lives_on_when_what_its_handler_left_is_ended() {
+fn a_shell_lives_on_when_leftover_processes_are_ended() {
     let script = format!(
         "{LEAVE}\nhandler() {{ count=$((${{count-0}} + 1)); leave \"$1\" >&2; printf '%s %s' $count $$; }}\n"
     );
@@ -205,9 +205,8 @@ fn a_shell_lives_on_when_what_its_handler_left_is_ended() {
     }
 }
 
-/// `wait` and `jobs` know nothing of a job that was ended.
 #[test]
-fn a_job_that_was_ended_is_told_to_no_later_invocation() {
+fn wait_and_jobs_of_a_later_invocation_do_not_see_an_ended_job() {
     let script = format!(
         "{LEAVE}\nhandler() {{ case $1 in wait) wait; wait -n || echo \"$?\" ;; jobs) jobs ;; *) leave \"$1\" ;; esac; }}\n"
     );
@@ -225,22 +224,24 @@ fn a_job_that_was_ended_is_told_to_no_later_invocation() {
 }
 
 #[test]
-fn what_is_left_lives_on_unless_it_is_to_be_ended_and_is_told_of_once() {
+fn by_default_leftover_processes_live_on_and_are_reported_once() {
     for setting in [None, Some("keep")] {
-        for (handler, plan) in leaving() {
-            let plan = setting
-                .into_iter()
-                .fold(plan, |plan, setting| plan.env("COSHELL_LEFTOVERS", setting));
-            let sandbox = plan.start();
+        for (handler, builder) in leaving_handlers() {
+            let builder = setting.into_iter().fold(builder, |builder, setting| {
+                builder.env("COSHELL_LEFTOVERS", setting)
+            });
+            let sandbox = builder.start();
             let mut pids = Vec::new();
             for kind in KINDS {
-                println!("the case: {handler}, {kind}, {setting:?}");
+                println!("case: {handler}, {kind}, {setting:?}");
                 let request_id = format!("the-{kind}");
-                pids.push(pid(&sandbox.respond_to(Event::new(&request_id, kind))));
+                pids.push(parse_pid(
+                    &sandbox.respond_to(Event::new(&request_id, kind)),
+                ));
                 for _ in 0..2 {
                     assert_eq!(sandbox.respond("nothing"), b"");
                     sandbox.api.wait_parked();
-                    let left = left(&sandbox);
+                    let left = leftovers(&sandbox);
                     assert!(
                         pids.iter().all(|pid| left.contains_key(pid)),
                         "{pids:?}: {left:?}"
@@ -254,13 +255,13 @@ fn what_is_left_lives_on_unless_it_is_to_be_ended_and_is_told_of_once() {
                 .map(|(kind, pid)| warning(pid, kind, "keep"))
                 .collect();
             assert_eq!(warnings(&log), expected, "{handler}");
-            assert!(!log.contains("sleep 600"), "an argument is told: {log}");
+            assert!(!log.contains("sleep 600"), "the log has an argument: {log}");
         }
     }
 }
 
 #[test]
-fn what_a_handler_that_fails_leaves_is_told_of_or_ended_too() {
+fn leftover_processes_of_a_handler_that_fails_are_reported_or_ended_too() {
     for failure in [
         "return 3",
         "exit 3",
@@ -272,21 +273,21 @@ fn what_a_handler_that_fails_leaves_is_told_of_or_ended_too() {
             "{LEAVE}\nrun() {{ leave \"$1\" >\"$LAMBDA_TASK_ROOT/$1\"; [[ $1 == nothing ]] || {failure}; }}\n"
         );
         for setting in ["keep", "kill"] {
-            for (handler, plan) in handlers(&lines) {
-                // There it is the shell that dies: its fork goes on for a while, and may be told of.
+            for (handler, builder) in handlers(&lines) {
+                // Here the shell dies. Its fork goes on for a while, and may be reported too.
                 let is_forked = matches!(handler, "a function" | "a function in a subshell");
                 if is_forked && failure == "kill -9 $$" {
                     continue;
                 }
-                let sandbox = plan.env("COSHELL_LEFTOVERS", setting).start();
+                let sandbox = builder.env("COSHELL_LEFTOVERS", setting).start();
                 let mut expected = Vec::new();
                 for kind in ["job", "orphan", "stubborn"] {
-                    println!("the case: {handler}, {failure}, {kind}, {setting}");
+                    println!("case: {handler}, {failure}, {kind}, {setting}");
                     let answer = sandbox.invoke(Event::new(&format!("the-{kind}"), kind));
                     assert!(answer.is_error(), "{}", sandbox.api.transcript());
                     sandbox.api.wait_parked();
-                    let pid = pid(sandbox.task_root.read(kind).as_bytes());
-                    let left = left(&sandbox);
+                    let pid = parse_pid(sandbox.task_root.read(kind).as_bytes());
+                    let left = leftovers(&sandbox);
                     assert_eq!(left.contains_key(&pid), setting == "keep", "{left:?}");
                     assert!(setting == "keep" || left.is_empty(), "{left:?}");
                     expected.push(warning(pid, kind, setting));
@@ -299,10 +300,10 @@ fn what_a_handler_that_fails_leaves_is_told_of_or_ended_too() {
     }
 }
 
-/// As programs do that put themselves into the background, only longer: each process starts the next one, and ends.
-/// The children are listed while one ends: it is gone when it is looked at, and its own child is not listed yet.
+/// Each process starts the next one and ends, like programs that put themselves into the background, only more often. While
+/// coshell lists the children one may end, and its own child is not listed yet.
 #[test]
-fn a_process_that_is_handed_on_while_it_is_looked_for_does_not_escape() {
+fn a_chain_of_processes_that_start_each_other_does_not_escape() {
     let script = r"
 chain() { if (($1)); then chain $(($1 - 1)) & exit; fi; exec sleep 600; }
 handler() { (chain 12) </dev/null >/dev/null 2>&1; }
@@ -318,37 +319,37 @@ handler() { (chain 12) </dev/null >/dev/null 2>&1; }
                 sandbox.respond_to(Event::new(&request_id, "x"));
                 sandbox.api.wait_parked();
                 if setting == "kill" {
-                    let left = left(&sandbox);
+                    let left = leftovers(&sandbox);
                     assert!(left.is_empty(), "{isolation}, {request_id}: {left:?}");
                 } else {
-                    // The last one, which no longer hands anything on.
-                    wait_until(|| !left(&sandbox).is_empty(), LIMIT);
-                    end_all(&sandbox);
+                    // Only the last process of the chain is left.
+                    wait_until(|| !leftovers(&sandbox).is_empty(), LIMIT);
+                    kill_leftovers(&sandbox);
                 }
             }
             let log = sandbox.bootstrap.final_log();
-            let is_told = |number: &i32| log.contains(&format!("(request id the-id-{number})"));
-            let untold: Vec<_> = (0..40).filter(|number| !is_told(number)).collect();
+            let is_reported = |number: &i32| log.contains(&format!("(request id the-id-{number})"));
+            let missing: Vec<_> = (0..40).filter(|number| !is_reported(number)).collect();
             assert!(
-                untold.is_empty(),
-                "{setting}, {isolation}: nothing is told of {untold:?}"
+                missing.is_empty(),
+                "{setting}, {isolation}: not reported: {missing:?}"
             );
         }
     }
 }
 
-/// Ends what was left, as another program could.
-fn end_all(sandbox: &Sandbox) {
-    for pid in left(sandbox).into_keys() {
+/// Kills the leftover processes, as another program could.
+fn kill_leftovers(sandbox: &Sandbox) {
+    for pid in leftovers(sandbox).into_keys() {
         let pid = Pid::from_raw(i32::try_from(pid).expect("a pid"));
         kill(pid, Signal::SIGKILL).expect("cannot send a signal");
     }
-    wait_until(|| left(sandbox).is_empty(), LIMIT);
+    wait_until(|| leftovers(sandbox).is_empty(), LIMIT);
 }
 
-/// What was there before an invocation is not of it: the file may start what all of them need.
+/// The file may start processes that all invocations need.
 #[test]
-fn what_the_file_started_is_neither_told_of_nor_ended() {
+fn processes_that_the_file_started_are_neither_reported_nor_ended() {
     let script = "sleep 600 </dev/null >/dev/null 2>&1 &\nserver=$!\nhandler() { kill -0 $server && printf on; }\n";
     for setting in ["keep", "kill"] {
         for isolation in ["none", "subshell"] {
@@ -360,7 +361,7 @@ fn what_the_file_started_is_neither_told_of_nor_ended() {
                 assert_eq!(sandbox.respond("x"), b"on", "{setting}, {isolation}");
             }
             sandbox.api.wait_parked();
-            wait_until(|| left(&sandbox).len() == 1, LIMIT);
+            wait_until(|| leftovers(&sandbox).len() == 1, LIMIT);
             assert_eq!(sandbox.bootstrap.final_log(), "");
         }
     }
@@ -368,9 +369,9 @@ fn what_the_file_started_is_neither_told_of_nor_ended() {
 
 // Orphans that end
 
-/// Leaves an orphan of bootstrap that waits at the FIFO `gate`, and lets it go if the event says so; the response is its
-/// state after that.
-const ENDS: &str = r#"
+/// Leaves an orphan that waits at the FIFO `gate`. For the event `ends` it opens the gate and waits for the end of the
+/// orphan. The response is the state of the orphan.
+const LEAVES_ORPHAN: &str = r#"
 run() {
   read -r pid < <((bash -c 'echo $$; read -r _ <"$LAMBDA_TASK_ROOT/gate"; exit 3' 2>/dev/null </dev/null &))
   until look && [[ $parent == "$PPID" ]]; do :; done
@@ -389,16 +390,16 @@ look() {
 
 #[test]
 fn orphans_that_end_during_an_invocation_are_reaped_after_it() {
-    for (handler, plan) in handlers(ENDS) {
-        println!("the case: {handler}");
-        let sandbox = plan.start();
+    for (handler, builder) in handlers(LEAVES_ORPHAN) {
+        println!("case: {handler}");
+        let sandbox = builder.start();
         sandbox.task_root.fifo("gate");
         for _ in 0..3 {
             assert_eq!(sandbox.respond("ends"), b"Z");
             sandbox.api.wait_parked();
             assert_eq!(zombies(sandbox.bootstrap.pid()), [0; 0]);
         }
-        // Three process substitutions in a row cost a line that says so.
+        // Three process substitutions in a row cause one log line about forks.
         let log = sandbox.bootstrap.final_log();
         assert!(
             warnings(&log).is_empty() && log.lines().count() <= 1,
@@ -408,10 +409,10 @@ fn orphans_that_end_during_an_invocation_are_reaped_after_it() {
 }
 
 #[test]
-fn orphans_that_end_while_an_event_is_waited_for_are_reaped() {
-    for (handler, plan) in handlers(ENDS) {
-        println!("the case: {handler}");
-        let sandbox = plan.start();
+fn orphans_that_end_between_events_are_reaped() {
+    for (handler, builder) in handlers(LEAVES_ORPHAN) {
+        println!("case: {handler}");
+        let sandbox = builder.start();
         sandbox.task_root.fifo("gate");
         for _ in 0..2 {
             assert_ne!(sandbox.respond("waits"), b"Z");
@@ -426,12 +427,12 @@ fn orphans_that_end_while_an_event_is_waited_for_are_reaped() {
             wait_until(|| children(bootstrap).len() == before.len() - 1, LIMIT);
             assert_eq!(zombies(bootstrap), [0; 0]);
         }
-        // Nothing else was taken for an orphan.
+        // No other process was taken for an orphan.
         assert_eq!(sandbox.respond("ends"), b"Z");
     }
 }
 
-/// SIGCHLD is told once for many.
+/// Several children that end may cause only one SIGCHLD.
 #[test]
 fn many_orphans_that_end_at_once_are_reaped() {
     let script = r"handler() {
@@ -442,10 +443,10 @@ fn many_orphans_that_end_at_once_are_reaped() {
     let sandbox = Sandbox::of(script).env("COSHELL_SPARE", "off").start();
     sandbox.respond("x");
     sandbox.api.wait_parked();
-    wait_until(|| left(&sandbox).len() == 100, LIMIT);
+    wait_until(|| leftovers(&sandbox).len() == 100, LIMIT);
     let bootstrap = sandbox.bootstrap.pid();
     assert_eq!(children(bootstrap).len(), 101);
-    end_all(&sandbox);
+    kill_leftovers(&sandbox);
     wait_until(|| children(bootstrap).len() == 1, LIMIT);
     assert_eq!(
         sandbox

@@ -1,17 +1,15 @@
-//! What the handler logs: at once, complete, and before its answer (contract I).
-
-use std::time::Instant;
+//! The log of a handler. It is passed on at once, completely, and before the answer.
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use support::{Event, Gate, LIMIT, Plan, Reply, Sandbox, wait_until};
+use support::{Event, Gate, LIMIT, Reply, Sandbox, SandboxBuilder, wait_until};
 
-pub(crate) fn json(plan: Plan) -> Plan {
-    plan.env("AWS_LAMBDA_LOG_FORMAT", "JSON")
+pub(crate) fn json(builder: SandboxBuilder) -> SandboxBuilder {
+    builder.env("AWS_LAMBDA_LOG_FORMAT", "JSON")
 }
 
-/// Every line of a log that has to be JSON objects.
+/// Parses a log whose lines must all be JSON objects.
 #[track_caller]
 pub(crate) fn records(log: &str) -> Vec<Value> {
     let parse = |line: &str| {
@@ -23,10 +21,10 @@ pub(crate) fn records(log: &str) -> Vec<Value> {
     log.lines().map(parse).collect()
 }
 
-/// The records of one invocation, after which the process is ended.
+/// Runs one invocation and ends the process. Returns the log records.
 #[track_caller]
-pub(crate) fn records_of(plan: Plan, event: Event) -> Vec<Value> {
-    let sandbox = plan.start();
+pub(crate) fn records_of(builder: SandboxBuilder, event: Event) -> Vec<Value> {
+    let sandbox = builder.start();
     sandbox.invoke(event);
     sandbox.api.wait_parked();
     records(&sandbox.bootstrap.final_log())
@@ -41,13 +39,13 @@ pub(crate) fn messages(records: &[Value]) -> Vec<&str> {
 }
 
 #[test]
-fn stderr_is_passed_on_while_the_handler_runs() {
+fn standard_error_is_passed_on_while_the_handler_runs() {
     for format in ["Text", "JSON"] {
-        let plan = Sandbox::of(
+        let builder = Sandbox::of(
             "handler() { echo early >&2; read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; echo late >&2; printf on; }",
         );
-        plan.task_root().fifo("gate");
-        let sandbox = plan.env("AWS_LAMBDA_LOG_FORMAT", format).start();
+        builder.task_root().fifo("gate");
+        let sandbox = builder.env("AWS_LAMBDA_LOG_FORMAT", format).start();
         sandbox.api.push(Event::new("x", ""));
         sandbox.bootstrap.wait_log("early");
         assert!(sandbox.api.answers("x").is_empty() && !sandbox.bootstrap.log().contains("late"));
@@ -57,22 +55,21 @@ fn stderr_is_passed_on_while_the_handler_runs() {
     }
 }
 
-/// A line that is not ended goes through as well; in JSON it waits for its end.
 #[test]
-fn a_partial_line_is_passed_on_as_text_and_completed_in_json() {
+fn a_partial_line_is_passed_on_in_text_format_and_completed_in_json_format() {
     let script = "handler() { printf 'one ' >&2; read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; printf 'two\\nthree' >&2; printf on; }";
-    let plan = Sandbox::of(script);
-    plan.task_root().fifo("gate");
-    let sandbox = plan.start();
+    let builder = Sandbox::of(script);
+    builder.task_root().fifo("gate");
+    let sandbox = builder.start();
     sandbox.api.push(Event::new("x", ""));
     sandbox.bootstrap.wait_log("one ");
     sandbox.task_root.release("gate");
     sandbox.api.wait_answer("x");
     assert_eq!(sandbox.bootstrap.final_log(), "one two\nthree");
 
-    let plan = json(Sandbox::of(script));
-    plan.task_root().fifo("gate");
-    let sandbox = plan.start();
+    let builder = json(Sandbox::of(script));
+    builder.task_root().fifo("gate");
+    let sandbox = builder.start();
     sandbox.api.push(Event::new("x", ""));
     sandbox.task_root.release("gate");
     sandbox.api.wait_answer("x");
@@ -95,7 +92,7 @@ fn no_line_is_lost_at_a_high_rate() {
 }
 
 #[test]
-fn a_line_of_five_mebibytes_is_passed_on_whole() {
+fn a_line_of_five_mebibytes_is_passed_on_completely() {
     const LEN_BYTES: usize = 5 * 1024 * 1024;
     let script = "handler() { head -c 5242880 /dev/zero | tr '\\0' x >&2; echo >&2; echo after >&2; printf on; }";
     let sandbox = Sandbox::of(script).start();
@@ -118,13 +115,13 @@ fn a_line_of_five_mebibytes_is_passed_on_whole() {
     );
 }
 
-/// No line is too long: one without an end is cut into records, and every byte of it is there.
+/// A very long line is cut into several records, without losing a byte.
 #[test]
 fn a_line_larger_than_any_buffer_is_complete() {
-    let plan = json(Sandbox::of(
+    let builder = json(Sandbox::of(
         "handler() { head -c 30000000 /dev/zero | tr '\\0' x >&2; printf on; }",
     ));
-    let records = records_of(plan, Event::fresh("x"));
+    let records = records_of(builder, Event::fresh("x"));
     assert_eq!(
         messages(&records)
             .iter()
@@ -134,8 +131,8 @@ fn a_line_larger_than_any_buffer_is_complete() {
     );
 }
 
-/// The process is stopped as soon as the answer is here: what is not written by then is not drained before the answer.
-/// JSON makes 64 KiB of empty lines, what a pipe holds, work that cannot be done in passing.
+/// SIGSTOP stops bootstrap as soon as the answer has arrived, so a log line that is missing then was not written before the
+/// answer. 60 KB of empty lines, about as much as a pipe holds, are much work in JSON.
 #[test]
 fn the_log_is_drained_before_the_answer() {
     for (format, end) in [
@@ -166,7 +163,7 @@ fn the_log_is_drained_before_the_answer() {
 }
 
 #[test]
-fn a_healthy_invocation_logs_nothing_of_ours() {
+fn bootstrap_itself_logs_nothing_for_a_healthy_invocation() {
     for format in ["Text", "JSON"] {
         let sandbox = Sandbox::of("handler() { printf '%s' \"$1\"; }")
             .env("AWS_LAMBDA_LOG_FORMAT", format)
@@ -206,7 +203,7 @@ fn events_and_responses_are_never_logged() {
 }
 
 #[test]
-fn text_is_passed_on_byte_for_byte() {
+fn in_text_format_the_log_is_passed_on_byte_for_byte() {
     let script =
         r#"handler() { printf 'a\0b\377\376\r\n\033[31m {"level":"debug"}\n\n\n end' >&2; }"#;
     let sandbox = Sandbox::of(script)
@@ -224,7 +221,7 @@ fn text_is_passed_on_byte_for_byte() {
 }
 
 #[test]
-fn lines_of_many_writers_are_all_there() {
+fn no_line_of_several_writers_is_lost() {
     let script = "handler() { local w; for w in {1..8}; do seq -f \"writer $w line %.0f\" 1 2000 >&2 & done; wait; printf on; }";
     for format in ["Text", "JSON"] {
         let sandbox = Sandbox::of(script)
@@ -249,7 +246,7 @@ fn lines_of_many_writers_are_all_there() {
                 (1..=2000).map(move |line| format!("writer {writer} line {line}").len())
             })
             .sum();
-        // seq writes whole buffers, which a pipe may tear apart: not a byte of them is lost.
+        // seq writes whole buffers, which may be interleaved in the pipe. But no byte may be lost.
         let newlines = if format == "Text" {
             log.lines().count()
         } else {
@@ -260,9 +257,8 @@ fn lines_of_many_writers_are_all_there() {
     }
 }
 
-/// A full pipe must never stop a handler, whoever reads our stderr slowly.
 #[test]
-fn what_a_process_left_behind_logs_between_invocations_is_passed_on() {
+fn the_log_of_a_leftover_process_is_passed_on_between_invocations() {
     let sandbox = Sandbox::of(
         "handler() { { read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; seq 1 50000; echo done; } >&2 </dev/null & printf on; }",
     );
@@ -276,12 +272,10 @@ fn what_a_process_left_behind_logs_between_invocations_is_passed_on() {
         .wait_log("\n[the-id] 50000\n[the-id] done\n");
 }
 
-/// The request id that a line is logged under is the one of the invocation that runs.
 #[test]
-fn a_busy_log_does_not_slow_the_answer() {
+fn an_endless_log_does_not_delay_the_answer() {
     let sandbox = Sandbox::of("handler() { { while :; do echo noise || exit; done; } >&2 2>/dev/null </dev/null & printf on; }").start();
-    let begun = Instant::now();
+    // The noise has no end, so an answer that waited for it would never come.
     assert_eq!(sandbox.respond("x"), b"on");
-    assert!(begun.elapsed() < LIMIT / 2, "{:?}", begun.elapsed());
     wait_until(|| sandbox.api.next_count() == 2, LIMIT);
 }

@@ -1,4 +1,4 @@
-//! The log as JSON: an object a line.
+//! The log in JSON format, with one object on each line.
 
 use serde_json::Value;
 
@@ -6,11 +6,11 @@ use crate::logs::{json, messages, records, records_of};
 use support::{Event, LIMIT, Sandbox};
 
 #[test]
-fn no_line_is_lost_at_a_high_rate_in_json() {
-    let plan = json(Sandbox::of(
+fn no_line_is_lost_at_a_high_rate_in_json_format() {
+    let builder = json(Sandbox::of(
         "handler() { seq -f 'line %.0f' 1 20000 >&2; for i in {1..2000}; do echo \"loop $i\" >&2; done; printf on; }",
     ));
-    let records = records_of(plan, Event::fresh("x"));
+    let records = records_of(builder, Event::fresh("x"));
     let expected = (1..=20_000)
         .map(|number| format!("line {number}"))
         .chain((1..=2000).map(|number| format!("loop {number}")));
@@ -21,7 +21,7 @@ fn no_line_is_lost_at_a_high_rate_in_json() {
     );
 }
 
-/// RFC 3339 in UTC, as `CloudWatch` wants it.
+/// True for RFC 3339 in UTC, which `CloudWatch` needs.
 fn is_timestamp(text: &str) -> bool {
     let shape: String = text
         .chars()
@@ -31,13 +31,13 @@ fn is_timestamp(text: &str) -> bool {
 }
 
 #[test]
-fn json_makes_an_object_of_each_plain_line() {
+fn each_plain_line_becomes_a_json_object() {
     for format in ["JSON", "json", "Json"] {
-        let plan = Sandbox::of(
+        let builder = Sandbox::of(
             "echo 'while sourcing' >&2\nhandler() { echo 'plain \"line\" \\ with\ttab' >&2; printf '\\r\\n' >&2; echo '[1]' >&2; echo '{not json' >&2; printf on; }",
         );
         let records = records_of(
-            plan.env("AWS_LAMBDA_LOG_FORMAT", format),
+            builder.env("AWS_LAMBDA_LOG_FORMAT", format),
             Event::new("the-id", "x").header("Lambda-Runtime-Aws-Tenant-Id", "the tenant"),
         );
         assert_eq!(
@@ -70,7 +70,7 @@ fn json_makes_an_object_of_each_plain_line() {
 }
 
 #[test]
-fn json_names_the_invocation_of_each_line() {
+fn each_json_object_has_the_ids_of_its_invocation() {
     let sandbox = json(Sandbox::of(
         "handler() { echo \"log of $1\" >&2; printf on; }",
     ))
@@ -84,12 +84,12 @@ fn json_names_the_invocation_of_each_line() {
         messages(&records),
         ["log of first", "log of second", "log of third"]
     );
-    let named: Vec<_> = records
+    let ids: Vec<_> = records
         .iter()
         .map(|record| (record["requestId"].as_str(), record["tenantId"].as_str()))
         .collect();
     assert_eq!(
-        named,
+        ids,
         [
             (Some("first"), Some("a")),
             (Some("second"), None),
@@ -98,7 +98,7 @@ fn json_names_the_invocation_of_each_line() {
     );
 }
 
-/// Lines that already are objects are not encoded a second time, not a byte of them.
+/// Lines that are JSON objects already are not encoded again.
 #[test]
 fn json_objects_of_the_handler_are_unchanged() {
     let lines = [
@@ -121,9 +121,9 @@ fn json_objects_of_the_handler_are_unchanged() {
     assert_eq!(log.lines().collect::<Vec<_>>(), lines);
 }
 
-/// Our own lines, and lines of the handler that carry a level.
+/// This applies to bootstrap's own records, and to lines of the handler that have a level.
 #[test]
-fn the_log_level_drops_what_is_less_grave_in_json_alone() {
+fn records_below_the_log_level_are_dropped_only_in_json_format() {
     let script = r#"handler() {
   local level
   for level in trace DEBUG Info warn WARNING error FATAL Critical; do echo "{\"level\":\"$level\"}" >&2; done
@@ -170,8 +170,8 @@ fn the_log_level_drops_what_is_less_grave_in_json_alone() {
         ("ERROR", &["error", "FATAL", "Critical"], false, true),
         ("FATAL", &["FATAL", "Critical"], false, false),
     ] {
-        let plan = json(Sandbox::of(script)).env("AWS_LAMBDA_LOG_LEVEL", level);
-        let records = records_of(plan, Event::fresh("x"));
+        let builder = json(Sandbox::of(script)).env("AWS_LAMBDA_LOG_LEVEL", level);
+        let records = records_of(builder, Event::fresh("x"));
         let bare = |record: &&Value| record.get("message").is_none();
         let levels: Vec<_> = records
             .iter()
@@ -208,12 +208,12 @@ fn the_log_level_drops_what_is_less_grave_in_json_alone() {
 }
 
 #[test]
-fn our_own_lines_are_json_too() {
-    let plan = json(Sandbox::of(
+fn bootstraps_own_lines_are_json_too() {
+    let builder = json(Sandbox::of(
         "handler() { sleep 600 >/dev/null 2>&1 </dev/null & return 3; }",
     ));
     let event = Event::new("the-id", "x").header("Lambda-Runtime-Aws-Tenant-Id", "the tenant");
-    let records = records_of(plan, event);
+    let records = records_of(builder, event);
     let levels: Vec<_> = records
         .iter()
         .map(|record| record["level"].as_str().unwrap_or_default())
@@ -243,7 +243,7 @@ fn our_own_lines_are_json_too() {
 }
 
 #[test]
-fn json_replaces_invalid_utf_8_and_escapes_control_characters() {
+fn json_format_replaces_invalid_utf_8_and_escapes_control_characters() {
     let script = r#"handler() { printf 'bad \377\376 cut \303\n' >&2; printf '{"a":"\377"}\n' >&2; printf 'ctrl \001\033\177\0 end\n' >&2; printf on; }"#;
     let records = records_of(json(Sandbox::of(script)), Event::fresh("x"));
     assert_eq!(
@@ -256,13 +256,12 @@ fn json_replaces_invalid_utf_8_and_escapes_control_characters() {
     );
 }
 
-/// A character that arrives in two pieces is one character.
 #[test]
-fn json_joins_characters_that_arrive_in_pieces() {
+fn a_character_that_arrives_in_two_pieces_stays_one_character() {
     let script = "handler() { printf '\\360\\237' >&2; read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; printf '\\230\\200\\n' >&2; }";
-    let plan = json(Sandbox::of(script));
-    plan.task_root().fifo("gate");
-    let sandbox = plan.start();
+    let builder = json(Sandbox::of(script));
+    builder.task_root().fifo("gate");
+    let sandbox = builder.start();
     sandbox.api.push(Event::new("x", ""));
     sandbox.task_root.release("gate");
     sandbox.api.wait_answer("x");

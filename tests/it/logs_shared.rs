@@ -1,21 +1,21 @@
-//! The log of a process that may serve several events at once: each line says whose it is.
+//! The log of a bootstrap that may run several invocations at a time. Each line has the request id of its invocation.
 
 use crate::logs::{messages, records};
-use support::{Event, Plan, Sandbox};
+use support::{Event, Sandbox, SandboxBuilder};
 
-fn shared(script: &str) -> Plan {
+fn with_two_lanes(script: &str) -> SandboxBuilder {
     Sandbox::of(script).env("AWS_LAMBDA_MAX_CONCURRENCY", "2")
 }
 
 #[test]
-fn lines_of_text_begin_with_their_request_id() {
+fn lines_in_text_format_begin_with_the_request_id() {
     let script = "echo sourced >&2\nhandler() { printf 'one of %s\\n\\n  two\\r\\n\\377not ended' \"$1\" >&2; lambda_log ERROR $'a\\nb'; return 3; }";
-    let sandbox = shared(script).start();
+    let sandbox = with_two_lanes(script).start();
     sandbox.invoke(Event::new("first", "1"));
     sandbox.invoke(Event::new("second", "2"));
     sandbox.api.wait_parked();
     sandbox.bootstrap.final_log();
-    // In both of its shells.
+    // Both shells source the file.
     let mut expected = b"sourced\nsourced\n".to_vec();
     for (id, event) in [("first", "1"), ("second", "2")] {
         let head = format!("[{id}] one of {event}\n[{id}] \n[{id}]   two\r\n[{id}] ");
@@ -31,14 +31,14 @@ fn lines_of_text_begin_with_their_request_id() {
     );
 }
 
-/// What is not ended waits for its end, so that nothing of another invocation gets into the line.
+/// A partial line waits for its end, so that no other invocation can write into it.
 #[test]
-fn lines_are_written_whole() {
-    let plan = shared(
+fn lines_are_written_as_a_whole() {
+    let builder = with_two_lanes(
         "handler() { echo early >&2; printf 'not ' >&2; read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; echo torn >&2; }",
     );
-    plan.task_root().fifo("gate");
-    let sandbox = plan.start();
+    builder.task_root().fifo("gate");
+    let sandbox = builder.start();
     sandbox.api.push(Event::new("x", ""));
     sandbox.bootstrap.wait_log("[x] early\n");
     sandbox.task_root.release("gate");
@@ -48,9 +48,10 @@ fn lines_are_written_whole() {
 }
 
 #[test]
-fn line_larger_than_any_buffer_is_cut_into_lines() {
+fn a_line_larger_than_any_buffer_is_cut_into_lines() {
     let sandbox =
-        shared("handler() { head -c 30000000 /dev/zero | tr '\\0' x >&2; printf on; }").start();
+        with_two_lanes("handler() { head -c 30000000 /dev/zero | tr '\\0' x >&2; printf on; }")
+            .start();
     sandbox.respond_to(Event::new("the-id", ""));
     sandbox.api.wait_parked();
     let log = sandbox.bootstrap.final_log();
@@ -64,8 +65,8 @@ fn line_larger_than_any_buffer_is_cut_into_lines() {
 }
 
 #[test]
-fn error_quotes_the_log_without_request_ids() {
-    let sandbox = shared("handler() { printf 'a\\nb' >&2; return 3; }").start();
+fn an_error_quotes_the_log_without_request_ids() {
+    let sandbox = with_two_lanes("handler() { printf 'a\\nb' >&2; return 3; }").start();
     assert_eq!(
         sandbox.fail("x")["errorMessage"],
         "handler returned status 3\na\nb"
@@ -73,9 +74,11 @@ fn error_quotes_the_log_without_request_ids() {
 }
 
 #[test]
-fn objects_say_whose_they_are_already() {
+fn json_objects_have_no_request_id_before_them() {
     let script = "handler() { echo plain >&2; echo '{\"message\":\"mine\"}' >&2; }";
-    let sandbox = shared(script).env("AWS_LAMBDA_LOG_FORMAT", "JSON").start();
+    let sandbox = with_two_lanes(script)
+        .env("AWS_LAMBDA_LOG_FORMAT", "JSON")
+        .start();
     sandbox.respond_to(Event::new("the-id", ""));
     sandbox.api.wait_parked();
     let found = records(&sandbox.bootstrap.final_log());
@@ -84,7 +87,7 @@ fn objects_say_whose_they_are_already() {
 }
 
 #[test]
-fn one_event_at_a_time_needs_no_request_ids() {
+fn with_one_event_at_a_time_lines_have_no_request_id() {
     for value in ["", "0", "1"] {
         let sandbox = Sandbox::of("handler() { echo logged >&2; }")
             .env("AWS_LAMBDA_MAX_CONCURRENCY", value)

@@ -1,4 +1,4 @@
-//! Behaviour of the programs, with real bash, real pipes and a scripted Runtime API; a file a behaviour.
+//! Tests of the programs with real bash, real pipes and a scripted Runtime API. Each file tests one behaviour.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod answer_faults;

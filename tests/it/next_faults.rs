@@ -1,17 +1,13 @@
-//! What goes wrong with `GET next`: never a part of an event for the whole, never a loop
-//! without an end. Paths and headers are spelled as in AWS's documentation.
+//! Faults of `GET next`: bootstrap never runs an incomplete event, and never tries again endlessly. Paths and headers are
+//! those of AWS's documentation.
 
-use std::time::Duration;
-
-use crate::wire::{COUNTING, Silent, event, event_text, response_text};
+use crate::wire::{COUNTING, SilentSandbox, event, event_text, response_text};
 use support::{LIMIT, Next, Process, Sandbox};
 
-/// "Promptly", with room for a busy machine.
-pub(crate) const PROMPTLY: Duration = Duration::from_secs(5);
-/// More tries than these in a row are no longer a few.
+/// The largest number of tries in a row that counts as a few.
 const FEW: usize = 10;
 
-/// `next` answered with no event at all: what the runtime sees is in the name.
+/// Replies to `GET next` without an event. Each has a name for what the runtime sees.
 fn broken_nexts() -> Vec<(&'static str, Next)> {
     vec![
         ("closed without a byte", Next::Close),
@@ -24,7 +20,7 @@ fn broken_nexts() -> Vec<(&'static str, Next)> {
     ]
 }
 
-/// `next` answered with a part of an event.
+/// Replies to `GET next` with a part of an event.
 fn cut_nexts(request_id: &str) -> Vec<(&'static str, Next)> {
     let event = event(request_id);
     let len_bytes = event_text(request_id).len();
@@ -49,7 +45,7 @@ fn cut_nexts(request_id: &str) -> Vec<(&'static str, Next)> {
             ),
         ),
         (
-            "a chunk size that is none",
+            "an invalid chunk size",
             Next::Raw(
                 format!(
                     "HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: {request_id}\r\nTransfer-Encoding: chunked\r\n\r\n\
@@ -62,31 +58,31 @@ fn cut_nexts(request_id: &str) -> Vec<(&'static str, Next)> {
     ]
 }
 
-/// The process ends by itself, bash with it, and the log says all of `words`.
+/// Asserts that the process ends by itself, bash with it, and that the log contains all of `texts`.
 #[track_caller]
-pub(crate) fn assert_gives_up(bootstrap: &Process, limit: Duration, words: &[&str]) {
-    bootstrap.wait_failure(limit);
+pub(crate) fn assert_gives_up(bootstrap: &Process, texts: &[&str]) {
+    bootstrap.wait_failure(LIMIT);
     let log = bootstrap.log();
-    for word in words {
-        assert!(log.contains(word), "no {word:?} in the log:\n{log}");
+    for text in texts {
+        assert!(log.contains(text), "no {text:?} in the log:\n{log}");
     }
 }
 
 #[test]
-fn next_refused_for_good_is_told_and_ends_the_process() {
+fn a_client_error_for_next_is_logged_and_ends_the_process() {
     for (status, error_type) in [
         (403, "InvalidStateTransition"),
         (410, "Gone"),
         (400, "BadRequest"),
         (404, "NotFound"),
     ] {
-        let sandbox = Silent::counting();
+        let sandbox = SilentSandbox::counting();
         assert_eq!(sandbox.respond_to(event("before")), response_text("before"));
         sandbox.api.push(Next::Status(
             status,
             format!("{{\"errorType\":\"{error_type}\",\"errorMessage\":\"no\"}}"),
         ));
-        assert_gives_up(&sandbox.bootstrap, PROMPTLY, &[&status.to_string(), "next"]);
+        assert_gives_up(&sandbox.bootstrap, &[&status.to_string(), "next"]);
         assert_eq!(
             (sandbox.api.next_count(), sandbox.runs()),
             (2, 1),
@@ -96,25 +92,25 @@ fn next_refused_for_good_is_told_and_ends_the_process() {
 }
 
 #[test]
-fn next_answered_500_ends_the_process_at_once() {
-    let plan = Sandbox::of(COUNTING);
-    plan.api().push(Next::Status(500, String::new()));
-    plan.api().push(event("never"));
-    let sandbox = Silent::start(plan);
-    assert_gives_up(&sandbox.bootstrap, PROMPTLY, &["500", "next"]);
+fn status_500_for_next_ends_the_process_at_once() {
+    let builder = Sandbox::of(COUNTING);
+    builder.api().push(Next::Status(500, String::new()));
+    builder.api().push(event("never"));
+    let sandbox = SilentSandbox::start(builder);
+    assert_gives_up(&sandbox.bootstrap, &["500", "next"]);
     assert_eq!((sandbox.api.next_count(), sandbox.runs()), (1, 0));
 }
 
 #[test]
-fn next_that_breaks_is_asked_again() {
+fn a_broken_reply_to_next_is_requested_again() {
     for (what, broken) in broken_nexts() {
-        let plan = Sandbox::of(COUNTING);
-        plan.api().push(broken.clone());
-        plan.api().push(event("first"));
-        plan.api().push(broken.clone());
-        plan.api().push(broken);
-        plan.api().push(event("second"));
-        let sandbox = Silent::start(plan);
+        let builder = Sandbox::of(COUNTING);
+        builder.api().push(broken.clone());
+        builder.api().push(event("first"));
+        builder.api().push(broken.clone());
+        builder.api().push(broken);
+        builder.api().push(event("second"));
+        let sandbox = SilentSandbox::start(builder);
         assert_eq!(
             sandbox.api.wait_answer("first").body,
             response_text("first"),
@@ -131,14 +127,14 @@ fn next_that_breaks_is_asked_again() {
 }
 
 #[test]
-fn next_that_keeps_breaking_ends_the_process_after_a_few_tries() {
+fn broken_replies_in_a_row_end_the_process_after_a_few_tries() {
     for (what, broken) in broken_nexts() {
-        let plan = Sandbox::of(COUNTING);
+        let builder = Sandbox::of(COUNTING);
         for _ in 0..10_000 {
-            plan.api().push(broken.clone());
+            builder.api().push(broken.clone());
         }
-        let sandbox = Silent::start(plan);
-        assert_gives_up(&sandbox.bootstrap, LIMIT, &["next"]);
+        let sandbox = SilentSandbox::start(builder);
+        assert_gives_up(&sandbox.bootstrap, &["next"]);
         let (nexts, connections) = (sandbox.api.next_count(), sandbox.api.connection_count());
         assert!((2..=FEW).contains(&nexts), "{what}: {nexts} times");
         assert!(connections <= FEW, "{what}: {connections} connections");
@@ -147,28 +143,28 @@ fn next_that_keeps_breaking_ends_the_process_after_a_few_tries() {
 }
 
 #[test]
-fn runtime_api_that_is_not_there_ends_the_process() {
-    let plan = Sandbox::of(COUNTING);
-    plan.api().vanish();
-    let address = plan.api().address();
-    let sandbox = Silent::start(plan);
-    assert_gives_up(&sandbox.bootstrap, LIMIT, &[&address, "refused"]);
+fn a_missing_runtime_api_ends_the_process() {
+    let builder = Sandbox::of(COUNTING);
+    builder.api().shut_down();
+    let address = builder.api().address();
+    let sandbox = SilentSandbox::start(builder);
+    assert_gives_up(&sandbox.bootstrap, &[&address, "refused"]);
 }
 
 #[test]
-fn runtime_api_that_goes_away_ends_the_process() {
-    let sandbox = Silent::counting();
+fn a_runtime_api_that_goes_away_ends_the_process() {
+    let sandbox = SilentSandbox::counting();
     assert_eq!(sandbox.respond_to(event("before")), response_text("before"));
     sandbox.api.wait_parked();
-    sandbox.api.vanish();
-    assert_gives_up(&sandbox.bootstrap, LIMIT, &[&sandbox.api.address()]);
+    sandbox.api.shut_down();
+    assert_gives_up(&sandbox.bootstrap, &[&sandbox.api.address()]);
     assert_eq!(sandbox.runs(), 1);
 }
 
 #[test]
-fn a_part_of_an_event_is_never_run() {
+fn an_incomplete_event_is_never_run() {
     for (number, (what, cut)) in cut_nexts("cut").into_iter().enumerate() {
-        let sandbox = Silent::counting();
+        let sandbox = SilentSandbox::counting();
         let before = format!("before-{number}");
         assert_eq!(
             sandbox.respond_to(event(&before)),
@@ -177,7 +173,7 @@ fn a_part_of_an_event_is_never_run() {
         );
         sandbox.api.wait_parked();
         sandbox.api.push(cut);
-        // What was not answered is delivered again.
+        // The event was not answered, so it is delivered again.
         sandbox.api.push(event("cut"));
         assert_eq!(
             sandbox.api.wait_answer("cut").body,
@@ -194,14 +190,14 @@ fn a_part_of_an_event_is_never_run() {
 }
 
 #[test]
-fn events_that_keep_being_cut_off_end_the_process() {
+fn events_cut_off_again_and_again_end_the_process() {
     for (what, cut) in cut_nexts("cut") {
-        let plan = Sandbox::of(COUNTING);
+        let builder = Sandbox::of(COUNTING);
         for _ in 0..10_000 {
-            plan.api().push(cut.clone());
+            builder.api().push(cut.clone());
         }
-        let sandbox = Silent::start(plan);
-        assert_gives_up(&sandbox.bootstrap, LIMIT, &["next"]);
+        let sandbox = SilentSandbox::start(builder);
+        assert_gives_up(&sandbox.bootstrap, &["next"]);
         let nexts = sandbox.api.next_count();
         assert!((2..=FEW).contains(&nexts), "{what}: {nexts} times");
         assert_eq!(
@@ -212,17 +208,18 @@ fn events_that_keep_being_cut_off_end_the_process() {
     }
 }
 
-/// Without a request id there is nothing to answer to.
+/// Without a request id no answer can be posted.
 #[test]
 fn an_event_without_a_request_id_is_never_run() {
-    let plan = Sandbox::of(COUNTING);
-    plan.api().allow_violations();
+    let builder = Sandbox::of(COUNTING);
+    builder.api().allow_violations();
     for _ in 0..10_000 {
-        plan.api()
+        builder
+            .api()
             .push(event("nameless").without("Lambda-Runtime-Aws-Request-Id"));
     }
-    let sandbox = Silent::start(plan);
-    assert_gives_up(&sandbox.bootstrap, LIMIT, &["next", "request-id"]);
+    let sandbox = SilentSandbox::start(builder);
+    assert_gives_up(&sandbox.bootstrap, &["next", "request-id"]);
     assert!(
         sandbox.api.next_count() <= FEW,
         "{} times",

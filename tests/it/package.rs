@@ -15,7 +15,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use support::coshell_path;
-use support::{AS_ANOTHER_USER, LIMIT, Process, Said, TaskRoot, wait_until};
+use support::{AS_ANOTHER_USER, CommandOutput, LIMIT, Process, TaskRoot, wait_until};
 
 /// A static program that everybody has who runs these tests, and one that is not.
 const STATIC: &str = "/usr/bin/bash-static";
@@ -39,7 +39,7 @@ const FUNCTION: [&str; 6] = [
 
 /// Runs it in `folder`. Nothing temporary is left behind, there or elsewhere.
 #[track_caller]
-fn package_of<'a>(folder: &Path, words: impl IntoIterator<Item = &'a OsStr>) -> Said {
+fn package_of<'a>(folder: &Path, words: impl IntoIterator<Item = &'a OsStr>) -> CommandOutput {
     let temporary = TaskRoot::new();
     let mut command = Command::new(coshell_path());
     command
@@ -48,7 +48,7 @@ fn package_of<'a>(folder: &Path, words: impl IntoIterator<Item = &'a OsStr>) -> 
         .current_dir(folder)
         .env("TMPDIR", temporary.path())
         .env_remove("COSHELL_BASH");
-    let said = Said::of(command);
+    let said = CommandOutput::of(command);
     let left = names_in(temporary.path());
     assert!(left.is_empty(), "{left:?}");
     let left = names_in(folder);
@@ -58,13 +58,13 @@ fn package_of<'a>(folder: &Path, words: impl IntoIterator<Item = &'a OsStr>) -> 
 }
 
 #[track_caller]
-fn package(folder: &TaskRoot, words: &[&str]) -> Said {
+fn package(folder: &TaskRoot, words: &[&str]) -> CommandOutput {
     package_of(folder.path(), words.iter().map(OsStr::new))
 }
 
 /// As [`package`], for [`FUNCTION`] with more words.
 #[track_caller]
-fn package_function(folder: &TaskRoot, words: &[&str]) -> Said {
+fn package_function(folder: &TaskRoot, words: &[&str]) -> CommandOutput {
     package(folder, &[&FUNCTION, words].concat())
 }
 
@@ -75,13 +75,13 @@ fn names_in(folder: &Path) -> Vec<String> {
 }
 
 #[track_caller]
-fn succeeds(said: &Said) {
+fn succeeds(said: &CommandOutput) {
     assert_eq!(said.status, 0, "{}{}", said.stdout, said.stderr);
 }
 
 /// Refused with a text that has all of `words`, and without a file.
 #[track_caller]
-fn is_refused(folder: &TaskRoot, said: &Said, words: &[&str]) {
+fn is_refused(folder: &TaskRoot, said: &CommandOutput, words: &[&str]) {
     assert_eq!((said.status, said.stdout.as_str()), (1, ""), "{said:?}");
     for word in words {
         assert!(said.stderr.contains(word), "{word} is not in {said:?}");
@@ -107,7 +107,7 @@ fn unpack(folder: &TaskRoot, zip: &str) -> TaskRoot {
         .arg("-d")
         .arg(unpacked.path())
         .env("LC_ALL", "C.UTF-8");
-    succeeds(&Said::of(unzip));
+    succeeds(&CommandOutput::of(unzip));
     unpacked
 }
 
@@ -180,7 +180,7 @@ fn package_answers_where_it_is_unpacked() {
             "--task-root",
         ])
         .arg(unpacked.path());
-    let answer = Said::of(invoke);
+    let answer = CommandOutput::of(invoke);
     assert_eq!(
         (answer.status, answer.stdout.as_str()),
         (0, "Hello, Ada"),
@@ -218,7 +218,7 @@ fn bootstrap_lies_in_the_root_and_runs() {
     );
     let mut bootstrap = Command::new(unpacked.path().join("bootstrap"));
     bootstrap.args(["-c", "echo it runs"]);
-    assert_eq!(Said::of(bootstrap).stdout, "it runs\n");
+    assert_eq!(CommandOutput::of(bootstrap).stdout, "it runs\n");
 }
 
 #[test]
@@ -262,7 +262,7 @@ fn same_files_give_the_same_bytes_whenever_and_wherever() {
         .args(&FUNCTION[1..5])
         .arg(other.path().join("function.zip"))
         .current_dir("/");
-    succeeds(&Said::of(elsewhere));
+    succeeds(&CommandOutput::of(elsewhere));
     let bytes = |folder: &TaskRoot| fs::read(folder.path().join("function.zip")).expect("a zip");
     assert!(bytes(&one) == bytes(&other), "they differ");
     // What differs is seen.
@@ -484,7 +484,7 @@ fn line_ends_of_windows_are_refused_in_every_script() {
     is_refused(&folder, &package(&folder, &layer), &[&command]);
     let mut mend = Command::new("bash");
     mend.args(["-c", &command]).current_dir(folder.path());
-    succeeds(&Said::of(mend));
+    succeeds(&CommandOutput::of(mend));
     succeeds(&package_function(&folder, &[]));
 }
 
@@ -653,7 +653,7 @@ fn bootstrap_is_the_one_beside_coshell_if_none_is_named() {
             .arg("package")
             .args(words)
             .current_dir(folder.path());
-        Said::of(command)
+        CommandOutput::of(command)
     };
     let without = run_it();
     fs::copy(STATIC, beside.join("bootstrap")).expect("a bootstrap");
@@ -685,7 +685,7 @@ fn files_that_cannot_be_read_are_named() {
             .args([coshell_path(), "package"])
             .args(FUNCTION)
             .current_dir(folder.path());
-        let said = Said::of(command);
+        let said = CommandOutput::of(command);
         let words = format!("coshell: cannot read {name}: Permission denied (os error 13)\n");
         assert_eq!((said.status, said.stderr), (2, words));
     }
@@ -770,7 +770,7 @@ fn image_context_is_what_docker_build_copies() {
         ])
         .args(words)
         .current_dir(folder.path());
-    let said = Said::of(command);
+    let said = CommandOutput::of(command);
     succeeds(&said);
     let bytes = fs::metadata(STATIC).expect("bash-static").len() + HEALTHY.len() as u64;
     let own = ARCHITECTURES.0;
@@ -1080,7 +1080,7 @@ fn object_for_machines_says_what_was_made() {
     python
         .args(["-c", script])
         .arg(folder.path().join("function.zip"));
-    let hash = Said::of(python).stdout;
+    let hash = CommandOutput::of(python).stdout;
     assert_eq!(document["codeSha256"], hash.trim_end());
     let expected = serde_json::json!({
         "file": "function.zip",

@@ -1,27 +1,25 @@
-//! Event and response bytes: `$1` is what the tutorial's `$(curl ...)` makes of the event, standard input is the
-//! event with nothing changed, the response is the handler's output less the newlines at its end. One difference from the
-//! tutorial, known and wanted: NUL bytes in a response are kept.
+//! The exact bytes of events and responses. `$1` is the event as the tutorial's `$(curl ...)` would return it. Standard input
+//! is the unchanged event. The response is the output without the newlines at its end. Unlike in the tutorial, NUL bytes in
+//! a response are kept.
 
 use support::{Event, Sandbox, excerpt};
 
-/// 6 MiB and 100 bytes: the largest response that Lambda takes.
+/// The largest response that Lambda takes: six MiB and 100 bytes.
 const MAX_RESPONSE_BYTES: usize = 6_291_556;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// Writes `$1` as it is.
 const FROM_ARGUMENT: &str = "handler() { printf '%s' \"$1\"; }";
-/// Writes standard input as it is.
 const FROM_STDIN: &str = "handler() { cat; }";
 
-/// What `$1` holds: `$(...)` drops every NUL, then all newlines at the end.
+/// The value of `$1`: `$(...)` drops every NUL, and then all newlines at the end.
 fn as_argument(event: &[u8]) -> Vec<u8> {
     let mut argument = event.to_vec();
     argument.retain(|byte| *byte != 0);
-    without_last_newlines(&argument)
+    without_trailing_newlines(&argument)
 }
 
-fn without_last_newlines(bytes: &[u8]) -> Vec<u8> {
+fn without_trailing_newlines(bytes: &[u8]) -> Vec<u8> {
     let end = bytes
         .iter()
         .rposition(|byte| *byte != b'\n')
@@ -29,7 +27,7 @@ fn without_last_newlines(bytes: &[u8]) -> Vec<u8> {
     bytes[..end].to_vec()
 }
 
-/// Small events that some runtime, client or shell has got wrong.
+/// Small events that are easy to get wrong in a runtime, a client or a shell.
 fn difficult_events() -> Vec<Vec<u8>> {
     let texts: &[&str] = &[
         "",
@@ -41,7 +39,7 @@ fn difficult_events() -> Vec<Vec<u8>> {
         "{\"m\":\"two  spaces,   three\"}",
         "\t {\"a\":1} \t",
         "   ",
-        // What curl -d and echo take for their own.
+        // Special to curl -d and echo.
         "@file",
         "@/etc/hostname",
         "@-",
@@ -53,7 +51,7 @@ fn difficult_events() -> Vec<Vec<u8>> {
         "-v x",
         "--help",
         "-d @/etc/hostname",
-        // What a shell expands when somebody forgets a quote.
+        // Expanded by a shell where a quote is missing.
         "*",
         "/etc/*",
         "[a-z]* ? {a,b} ~ ~root",
@@ -68,7 +66,7 @@ fn difficult_events() -> Vec<Vec<u8>> {
         "a='1' b=\"2\"",
         "x=(1 2 3)",
         "function.handler",
-        // What printf, echo and read take for their own.
+        // Special to printf, echo and read.
         "\\",
         "\\\\",
         "a\\",
@@ -77,7 +75,7 @@ fn difficult_events() -> Vec<Vec<u8>> {
         "%s",
         "%d%%%n%",
         "a=1&b=2+3%20%s%d%%",
-        // Other languages and look-alikes of line ends.
+        // Other languages, and characters that look like line ends.
         "\u{e9} \u{fc} \u{6f22}\u{5b57} \u{1f389} \u{2028}\u{2029}\u{85}\u{feff}",
         "\u{feff}{\"a\":1}",
         // Lines.
@@ -110,7 +108,7 @@ fn difficult_events() -> Vec<Vec<u8>> {
         b"a\n\0\n",
         b"a\0\n",
         b"a\nb\0c\nd",
-        // Not UTF-8; cut in the middle of a character, where `read -d ''` eats what follows.
+        // Not UTF-8. Some are cut in the middle of a character, where `read -d ''` drops the next byte.
         b"\xff\xfe\x80abc\xc3",
         b"\xc3",
         b"abc\xe6\xbc",
@@ -120,7 +118,7 @@ fn difficult_events() -> Vec<Vec<u8>> {
         b"\xc3\nb",
         b"\xe6\xbc\0x",
         b"\xa0\x85",
-        // \001 and \177 are quoting marks inside bash.
+        // Bash uses \001 and \177 internally for quoting.
         b"\x01",
         b"\x01\x01\x7f\x01",
         b"\x7f",
@@ -133,7 +131,7 @@ fn difficult_events() -> Vec<Vec<u8>> {
     events
 }
 
-/// Every size at which something may change: buffers, the argument limit of `execve`, Lambda's own limit.
+/// Sizes around those at which something may change: buffers, the argument limit of `execve`, Lambda's limit.
 fn large_sizes() -> Vec<usize> {
     let around = [4 * KIB, 64 * KIB, 128 * KIB];
     let mut sizes: Vec<usize> = around
@@ -150,7 +148,8 @@ fn one_line(len_bytes: usize) -> Vec<u8> {
     text.copied().cycle().take(len_bytes).collect()
 }
 
-/// `len_bytes` bytes in many lines, some empty, with characters of two to four bytes; the last one may be cut.
+/// `len_bytes` bytes in many lines, some of them empty, with characters of two to four bytes. The last character may be cut
+/// off.
 fn many_lines(len_bytes: usize) -> Vec<u8> {
     let text = "{\n  \"k\u{e9}y\": \"\u{6f22}\u{5b57} \u{1f389}\",\r\n\n\t\"n\": 1\n}, ";
     text.bytes().cycle().take(len_bytes).collect()
@@ -158,7 +157,7 @@ fn many_lines(len_bytes: usize) -> Vec<u8> {
 
 type Framing = fn(Event) -> Event;
 
-/// Sends every event, and lists all that came back wrong.
+/// Sends every event, and fails with a list of all wrong responses.
 #[track_caller]
 fn assert_responses(
     sandbox: &Sandbox,
@@ -189,13 +188,13 @@ fn assert_responses(
 }
 
 #[test]
-fn first_argument_is_the_event() {
+fn the_first_argument_is_the_event() {
     let sandbox = Sandbox::of(FROM_ARGUMENT).start();
     assert_responses(&sandbox, &difficult_events(), |event| event, as_argument);
 }
 
 #[test]
-fn first_argument_is_the_event_that_came_in_chunks() {
+fn the_first_argument_is_the_event_if_it_came_in_chunks() {
     let sandbox = Sandbox::of(FROM_ARGUMENT).start();
     assert_responses(
         &sandbox,
@@ -212,23 +211,23 @@ fn standard_input_is_the_event() {
         &sandbox,
         &difficult_events(),
         |event| event,
-        without_last_newlines,
+        without_trailing_newlines,
     );
 }
 
 #[test]
-fn standard_input_is_the_event_that_came_in_chunks() {
+fn standard_input_is_the_event_if_it_came_in_chunks() {
     let sandbox = Sandbox::of(FROM_STDIN).start();
     assert_responses(
         &sandbox,
         &difficult_events(),
         |event| event.chunked(1),
-        without_last_newlines,
+        without_trailing_newlines,
     );
 }
 
 #[test]
-fn newlines_at_the_end_of_a_response_are_kept_on_request() {
+fn a_setting_keeps_the_newlines_at_the_end_of_a_response() {
     let sandbox = Sandbox::of(FROM_STDIN)
         .env("COSHELL_TRAILING_NEWLINES", "keep")
         .start();
@@ -236,7 +235,7 @@ fn newlines_at_the_end_of_a_response_are_kept_on_request() {
 }
 
 #[test]
-fn newlines_at_the_end_of_the_first_argument_are_dropped_whatever_is_kept_of_a_response() {
+fn the_setting_for_responses_does_not_keep_newlines_at_the_end_of_the_first_argument() {
     let sandbox = Sandbox::of(FROM_ARGUMENT)
         .env("COSHELL_TRAILING_NEWLINES", "keep")
         .start();
@@ -250,7 +249,7 @@ fn a_posix_locale_changes_no_byte() {
 }
 
 #[test]
-fn large_events_are_exact_as_first_argument() {
+fn large_events_are_exact_in_the_first_argument() {
     let sandbox = Sandbox::of(FROM_ARGUMENT).start();
     let one_line: Vec<_> = large_sizes().into_iter().map(one_line).collect();
     assert_responses(&sandbox, &one_line, |event| event, as_argument);
@@ -267,17 +266,22 @@ fn large_events_are_exact_as_first_argument() {
 fn large_events_are_exact_on_standard_input() {
     let sandbox = Sandbox::of(FROM_STDIN).start();
     let many_lines: Vec<_> = large_sizes().into_iter().map(many_lines).collect();
-    assert_responses(&sandbox, &many_lines, |event| event, without_last_newlines);
+    assert_responses(
+        &sandbox,
+        &many_lines,
+        |event| event,
+        without_trailing_newlines,
+    );
     assert_responses(
         &sandbox,
         &many_lines,
         |event| event.chunked(1000),
-        without_last_newlines,
+        without_trailing_newlines,
     );
 }
 
 #[test]
-fn a_small_event_after_a_large_one_is_just_as_exact() {
+fn a_small_event_after_a_large_one_is_exact() {
     let sandbox = Sandbox::of("handler() { printf '%s|' \"$1\"; cat; }").start();
     let sizes = [6 * MIB - 10, 1, 0, 100 * KIB, 3, 0];
     let expected = |event: &[u8]| [&as_argument(event), b"|".as_slice(), event].concat();
@@ -313,9 +317,8 @@ fn a_response_of_newlines_only_is_empty() {
     assert_eq!(sandbox.respond("x"), b"");
 }
 
-/// An empty response is posted, not skipped.
 #[test]
-fn a_handler_that_prints_nothing_responds_with_nothing() {
+fn a_handler_that_prints_nothing_posts_an_empty_response() {
     let sandbox = Sandbox::of("handler() { :; }").start();
     for event in ["", "x", "{}"] {
         let answer = sandbox.invoke(Event::fresh(event));
@@ -335,7 +338,7 @@ fn an_empty_event_is_one_empty_argument() {
 }
 
 #[test]
-fn whatever_is_left_unread_of_standard_input_never_reaches_the_next_event() {
+fn unread_standard_input_never_reaches_the_next_event() {
     let script = r#"
 handler() {
   case $1 in
@@ -358,9 +361,9 @@ handler() {
     }
 }
 
-/// An exported event would make every later program fail with E2BIG.
+/// If the event were exported, every program would fail to start with E2BIG.
 #[test]
-fn a_large_event_does_not_keep_programs_from_starting() {
+fn programs_can_start_despite_a_large_event() {
     let script = "handler() { /bin/true && printf '%s' \"$1\" | wc -c | tr -d ' ' && env | grep -c 'value with' || :; }";
     let sandbox = Sandbox::of(script).start();
     let response = sandbox.respond(one_line(6 * MIB));
@@ -379,9 +382,8 @@ fn output_of_builtins_and_programs_comes_in_order() {
     }
 }
 
-/// Nothing a handler writes can be taken for something else.
 #[test]
-fn a_response_may_look_like_any_protocol() {
+fn a_response_that_looks_like_a_protocol_is_data() {
     let sandbox = Sandbox::of(FROM_STDIN).start();
     let events: Vec<Vec<u8>> = [
         "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n",
@@ -393,5 +395,5 @@ fn a_response_may_look_like_any_protocol() {
     ]
     .map(|text| text.as_bytes().to_vec())
     .to_vec();
-    assert_responses(&sandbox, &events, |event| event, without_last_newlines);
+    assert_responses(&sandbox, &events, |event| event, without_trailing_newlines);
 }

@@ -1,42 +1,42 @@
-//! After the answer all that an event changed is put back: what each event finds is what the file made.
+//! After the answer the state of the shell is restored: each event finds the state that the file set up.
 //!
-//! `state_fuzz.rs` finds what is not put back; here are the handlers for which that matters, how it is done, and what becomes
-//! of a handler that does what bash cannot undo.
+//! `state_fuzz.rs` searches for state that is not restored. This file has typical handlers that need it, tests of how the
+//! shell is restored, and handlers that do something that bash cannot undo.
 
 use std::collections::BTreeSet;
 use std::fs;
 
 use crate::deadline::check_all;
-use support::{Event, LIMIT, Plan, Sandbox, children, wait_until};
+use support::{Event, LIMIT, Sandbox, SandboxBuilder, children, wait_until};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[track_caller]
-fn ask(sandbox: &Sandbox, event: &str) -> String {
+fn respond_text(sandbox: &Sandbox, event: &str) -> String {
     text(&sandbox.respond(event))
 }
 
-/// The three in which no event sees anything of those before; the first by default.
+/// The isolations in which an event sees nothing of earlier ones. `None` is the default.
 const SEPARATE: [Option<&str>; 4] = [None, Some("restore"), Some("subshell"), Some("process")];
 
-fn isolated(isolation: Option<&str>, script: &str) -> Plan {
-    let plan = Sandbox::of(script);
+fn isolated(isolation: Option<&str>, script: &str) -> SandboxBuilder {
+    let builder = Sandbox::of(script);
     match isolation {
-        Some(isolation) => plan.env("COSHELL_ISOLATION", isolation),
-        None => plan,
+        Some(isolation) => builder.env("COSHELL_ISOLATION", isolation),
+        None => builder,
     }
 }
 
 #[track_caller]
-fn everywhere(check: impl Fn(Option<&str>) + Sync) {
-    check_all(&SEPARATE, |it| format!("{it:?}"), |it| check(*it));
+fn in_every_isolation(check: impl Fn(Option<&str>) + Sync) {
+    check_all(&SEPARATE, |name| format!("{name:?}"), |name| check(*name));
 }
 
-/// Nobody sets OPTIND back.
+/// Handlers rarely reset OPTIND.
 #[test]
-fn options_in_each_event_are_parsed() {
+fn getopts_parses_the_options_of_each_event() {
     let script = r#"
 parse() {
   size=100 format=png
@@ -53,7 +53,7 @@ handler() {
   echo "size=$size format=$format"
 }
 "#;
-    everywhere(|isolation| {
+    in_every_isolation(|isolation| {
         let sandbox = isolated(isolation, script).start();
         for (event, response) in [
             ("-s 200 -f gif", "size=200 format=gif"),
@@ -62,36 +62,36 @@ handler() {
             ("", "size=100 format=png"),
             ("-s 7", "size=7 format=png"),
         ] {
-            assert_eq!(ask(&sandbox, event), response, "{isolation:?}");
+            assert_eq!(respond_text(&sandbox, event), response, "{isolation:?}");
         }
     });
 }
 
-/// Within a word of several options, too.
+/// `getopts` also remembers its place within an argument with several options.
 #[test]
-fn place_in_a_word_of_options_is_forgotten() {
+fn the_place_of_getopts_within_an_argument_is_reset() {
     let script = "handler() { local option; getopts abc option \"$1\"; echo \"$option $OPTIND\"; }";
-    everywhere(|isolation| {
+    in_every_isolation(|isolation| {
         let sandbox = isolated(isolation, script).start();
         for _ in 0..3 {
-            assert_eq!(ask(&sandbox, "-abc"), "a 1", "{isolation:?}");
+            assert_eq!(respond_text(&sandbox, "-abc"), "a 1", "{isolation:?}");
         }
-        assert_eq!(ask(&sandbox, "-c"), "c 2", "{isolation:?}");
+        assert_eq!(respond_text(&sandbox, "-c"), "c 2", "{isolation:?}");
     });
 }
 
 #[test]
-fn handler_may_source_a_file_of_readonly_variables() {
+fn a_handler_may_source_a_file_of_readonly_variables() {
     let library = "readonly -a MASKS=([8]=255.0.0.0 [16]=255.255.0.0 [24]=255.255.255.0)\n";
     let script = "handler() { source lib/net.sh; echo \"${MASKS[8]} for $1\"; }";
-    everywhere(|isolation| {
+    in_every_isolation(|isolation| {
         let sandbox = isolated(isolation, script)
             .file("lib/net.sh", library)
             .start();
         for number in 0..8 {
             let expected = format!("255.0.0.0 for {number}");
             assert_eq!(
-                ask(&sandbox, &number.to_string()),
+                respond_text(&sandbox, &number.to_string()),
                 expected,
                 "{isolation:?}"
             );
@@ -100,18 +100,18 @@ fn handler_may_source_a_file_of_readonly_variables() {
 }
 
 #[test]
-fn handler_may_make_variables_readonly() {
+fn a_handler_may_make_variables_readonly() {
     let script = "handler() { readonly BUCKET=${1%%/*}; echo \"bucket is $BUCKET\"; }";
-    everywhere(|isolation| {
+    in_every_isolation(|isolation| {
         let sandbox = isolated(isolation, script).start();
         for number in 0..8 {
-            let shown = ask(&sandbox, &format!("b{number}/key"));
+            let shown = respond_text(&sandbox, &format!("b{number}/key"));
             assert_eq!(shown, format!("bucket is b{number}"), "{isolation:?}");
         }
     });
 }
 
-/// Each does what bash cannot undo, and shows whether it was done before.
+/// Changes that bash cannot undo: the change, a text that shows whether it was made before, and the expected text.
 #[rustfmt::skip]
 const NOT_UNDONE: &[(&str, &str, &str)] = &[
     ("readonly fresh=1", "${fresh-none}", "none"),
@@ -128,7 +128,7 @@ const NOT_UNDONE: &[(&str, &str, &str)] = &[
 ];
 
 #[test]
-fn what_bash_cannot_undo_costs_no_event() {
+fn changes_that_bash_cannot_undo_affect_no_later_event() {
     check_all(
         NOT_UNDONE,
         |(change, ..)| (*change).to_owned(),
@@ -140,8 +140,8 @@ fn what_bash_cannot_undo_costs_no_event() {
                 let sandbox = isolated(isolation, &script).start();
                 let mut first = None;
                 for event in 0..9 {
-                    let shown = ask(&sandbox, "x");
-                    // The limit is the machine's.
+                    let shown = respond_text(&sandbox, "x");
+                    // The limit depends on the machine.
                     let expected = match *expected {
                         "LIMIT" => first.get_or_insert_with(|| shown.clone()).clone(),
                         expected => expected.to_owned(),
@@ -153,43 +153,43 @@ fn what_bash_cannot_undo_costs_no_event() {
     );
 }
 
-/// A shell that could not be put back is replaced before the next event is asked for, which therefore waits for nothing.
+/// The shell is replaced before the next event is requested, so that the event does not wait.
 #[test]
-fn shell_that_cannot_be_restored_is_replaced_before_the_next_event() {
+fn a_shell_that_cannot_be_restored_is_replaced_before_the_next_event() {
     let script = "echo sourced >>\"$LAMBDA_TASK_ROOT/sourced\"\nhandler() { [[ $1 != leave ]] || readonly left=1; echo \"$$ ${left-none}\"; }";
     let sandbox = Sandbox::of(script)
         .env("COSHELL_ISOLATION", "restore")
         .start();
     let pid = |shown: &str| shown.split(' ').next().unwrap_or_default().to_owned();
-    let first = pid(&ask(&sandbox, "x"));
-    assert_eq!(pid(&ask(&sandbox, "x")), first);
-    assert_eq!(pid(&ask(&sandbox, "leave")), first);
+    let first = pid(&respond_text(&sandbox, "x"));
+    assert_eq!(pid(&respond_text(&sandbox, "x")), first);
+    assert_eq!(pid(&respond_text(&sandbox, "leave")), first);
     sandbox.api.wait_parked();
     assert_eq!(sandbox.task_root.read("sourced").lines().count(), 2);
-    let second = ask(&sandbox, "x");
+    let second = respond_text(&sandbox, "x");
     assert_ne!(pid(&second), first);
     assert!(second.ends_with(" none"), "{second}");
-    assert_eq!(pid(&ask(&sandbox, "x")), pid(&second));
+    assert_eq!(pid(&respond_text(&sandbox, "x")), pid(&second));
 }
 
-/// The one that is told of is the cause, and it is told of once.
+/// The log names the cause once.
 #[test]
-fn handler_that_cannot_be_restored_three_times_in_a_row_runs_in_forks() {
+fn a_handler_whose_shell_cannot_be_restored_three_times_in_a_row_runs_in_forks() {
     let script = "echo sourced >>\"$LAMBDA_TASK_ROOT/sourced\"\nhandler() { readonly BUCKET=$1; echo \"$$ $BASHPID $BUCKET\"; }";
     let sandbox = Sandbox::of(script)
         .env("COSHELL_ISOLATION", "restore")
         .start();
     let shown: Vec<_> = (0..20)
-        .map(|number| ask(&sandbox, &format!("b{number}")))
+        .map(|number| respond_text(&sandbox, &format!("b{number}")))
         .collect();
     sandbox.api.wait_parked();
     let sourced = sandbox.task_root.read("sourced").lines().count();
     let mut shells = BTreeSet::new();
     for (number, shown) in shown.iter().enumerate() {
-        let words: Vec<_> = shown.split(' ').collect();
-        assert_eq!(words[2], format!("b{number}"));
-        assert_eq!(number < 3, words[0] == words[1], "{number}: {shown}");
-        shells.insert(words[0]);
+        let fields: Vec<_> = shown.split(' ').collect();
+        assert_eq!(fields[2], format!("b{number}"));
+        assert_eq!(number < 3, fields[0] == fields[1], "{number}: {shown}");
+        shells.insert(fields[0]);
     }
     assert_eq!(shells.len(), 4, "{shown:#?}");
     assert_eq!(sourced, 4, "{shown:#?}");
@@ -199,17 +199,17 @@ fn handler_that_cannot_be_restored_three_times_in_a_row_runs_in_forks() {
     assert!(log.starts_with("bootstrap: ") && names_the_cause, "{log}");
 }
 
-/// Not in a row: a fresh shell each time, and none of them is a fork.
+/// Failures that are not in a row cost a new shell each time.
 #[test]
-fn handler_that_seldom_cannot_be_restored_runs_in_no_fork() {
+fn a_handler_whose_shell_sometimes_cannot_be_restored_does_not_run_in_forks() {
     let script = "handler() { [[ $1 != leave ]] || readonly left=1; echo \"$$ $BASHPID\"; }";
     let sandbox = Sandbox::of(script)
         .env("COSHELL_ISOLATION", "restore")
         .start();
     for _ in 0..6 {
         for event in ["leave", "leave", "x"] {
-            let shown = ask(&sandbox, event);
-            let (shell, own) = shown.split_once(' ').expect("two words");
+            let shown = respond_text(&sandbox, event);
+            let (shell, own) = shown.split_once(' ').expect("two fields");
             assert_eq!(shell, own);
         }
     }
@@ -217,52 +217,51 @@ fn handler_that_seldom_cannot_be_restored_runs_in_no_fork() {
     assert_eq!(sandbox.bootstrap.final_log(), "");
 }
 
-/// The number of the process that was made last, on the whole machine.
+/// Prints the pid that the kernel assigned last, on the whole machine, and the ids of the shell.
 const LAST_PROCESS: &str = "handler() { local last; read -r _ _ _ _ last </proc/loadavg; echo \"$last $$ $BASHPID $BASH_SUBSHELL\"; new=1; list+=(x); }";
 
-/// Others make processes too, but never between every two events.
+/// Other programs start processes too. So the test waits for two events between which none was started.
 #[test]
-fn no_process_is_made_for_an_event() {
+fn an_event_starts_no_process() {
     for isolation in ["restore", "none"] {
         let sandbox = Sandbox::of(LAST_PROCESS)
             .env("COSHELL_ISOLATION", isolation)
             .start();
-        ask(&sandbox, "warm");
-        ask(&sandbox, "warm");
+        respond_text(&sandbox, "warm");
+        respond_text(&sandbox, "warm");
         sandbox.api.wait_parked();
         let shell = sandbox.bootstrap.shell_pid().to_string();
         let known = children(sandbox.bootstrap.pid());
         let mut before = String::new();
-        let is_the_same = || {
-            let shown = ask(&sandbox, "x");
-            let words: Vec<_> = shown.split(' ').map(ToOwned::to_owned).collect();
-            assert_eq!(words[1..], [shell.clone(), shell.clone(), "0".to_owned()]);
-            let last = words[0].clone();
+        let is_same = || {
+            let shown = respond_text(&sandbox, "x");
+            let fields: Vec<_> = shown.split(' ').map(ToOwned::to_owned).collect();
+            assert_eq!(fields[1..], [shell.clone(), shell.clone(), "0".to_owned()]);
+            let last = fields[0].clone();
             std::mem::replace(&mut before, last.clone()) == last
         };
-        wait_until(is_the_same, LIMIT);
+        wait_until(is_same, LIMIT);
         sandbox.api.wait_parked();
         assert_eq!(children(sandbox.bootstrap.pid()), known, "{isolation}");
     }
 }
 
 #[test]
-fn process_is_made_for_each_event_where_that_is_asked_for() {
+fn with_isolation_subshell_each_event_starts_a_process() {
     let sandbox = Sandbox::of(LAST_PROCESS)
         .env("COSHELL_ISOLATION", "subshell")
         .start();
     let mut forks = BTreeSet::new();
     for _ in 0..10 {
-        let shown = ask(&sandbox, "x");
-        let words: Vec<_> = shown.split(' ').map(ToOwned::to_owned).collect();
-        assert_eq!(words[3], "1", "{shown}");
-        assert_ne!(words[1], words[2], "{shown}");
-        forks.insert(words[2].clone());
+        let shown = respond_text(&sandbox, "x");
+        let fields: Vec<_> = shown.split(' ').map(ToOwned::to_owned).collect();
+        assert_eq!(fields[3], "1", "{shown}");
+        assert_ne!(fields[1], fields[2], "{shown}");
+        forks.insert(fields[2].clone());
     }
     assert_eq!(forks.len(), 10);
 }
 
-/// In `none` what is not put back lives on, as it always did there.
 #[test]
 fn without_isolation_everything_lives_on() {
     let script = r"
@@ -280,13 +279,13 @@ handler() {
     let sandbox = Sandbox::of(script).env("COSHELL_ISOLATION", "none").start();
     for number in 1..4 {
         let expected = format!("{number} learned a set 3 /bin/true ");
-        assert_eq!(ask(&sandbox, ""), expected);
+        assert_eq!(respond_text(&sandbox, ""), expected);
     }
 }
 
-/// An event finds what the file made of its shell, and not what a shell has at first.
+/// Not the state that a new shell has.
 #[test]
-fn what_the_file_made_is_what_each_event_finds() {
+fn each_event_finds_the_state_that_the_file_set_up() {
     let script = r#"
 OPTIND=3
 declare -A ages=([Ada]=36)
@@ -314,20 +313,19 @@ handler() {
   umask 0
 }
 "#;
-    everywhere(|isolation| {
+    in_every_isolation(|isolation| {
         let sandbox = isolated(isolation, script).start();
-        let first = ask(&sandbox, "x");
+        let first = respond_text(&sandbox, "x");
         assert!(first.starts_with("3 36 a b c fast /bin/true"), "{first}");
         assert!(first.ends_with("once loaded"), "{first}");
         for _ in 0..6 {
-            assert_eq!(ask(&sandbox, "x"), first, "{isolation:?}");
+            assert_eq!(respond_text(&sandbox, "x"), first, "{isolation:?}");
         }
     });
 }
 
-/// As at the start of any function that is called by itself: nothing has failed yet.
 #[test]
-fn status_at_the_start_of_an_event_is_0() {
+fn the_status_at_the_start_of_an_event_is_0() {
     let script = "handler() { echo \"$?\"; [[ $1 != fail ]] || return 3; false || :; }";
     for isolation in ["restore", "none", "subshell", "process"] {
         let sandbox = isolated(Some(isolation), script).start();
@@ -335,31 +333,30 @@ fn status_at_the_start_of_an_event_is_0() {
             if event == "fail" {
                 sandbox.fail(event);
             } else {
-                assert_eq!(ask(&sandbox, event), "0", "{isolation}");
+                assert_eq!(respond_text(&sandbox, event), "0", "{isolation}");
             }
         }
     }
 }
 
-/// A name that is set once in a process, as many libraries do, is set once in each event.
+/// Many libraries replace a function by an empty one to run it only once.
 #[test]
-fn idiom_of_doing_something_once_holds_for_one_event() {
+fn a_function_that_runs_once_runs_once_in_each_event() {
     let script = r"
 calls=0
 setup() { setup() { :; }; calls=$((calls + 1)); }
 handler() { calls=0; setup; setup; setup; echo $calls; }
 ";
-    everywhere(|isolation| {
+    in_every_isolation(|isolation| {
         let sandbox = isolated(isolation, script).start();
         for _ in 0..6 {
-            assert_eq!(ask(&sandbox, "x"), "1", "{isolation:?}");
+            assert_eq!(respond_text(&sandbox, "x"), "1", "{isolation:?}");
         }
     });
 }
 
-/// An event that fails changes no more than one that succeeds.
 #[test]
-fn nothing_of_an_event_that_failed_is_found() {
+fn the_state_is_restored_after_an_event_that_fails() {
     let script = r#"
 size=1
 handler() {
@@ -379,24 +376,23 @@ handler() {
   esac
 }
 "#;
-    everywhere(|isolation| {
+    in_every_isolation(|isolation| {
         let sandbox = isolated(isolation, script).start();
         for event in ["return", "exit", "false", "unset", "kill", "exec", "divide"] {
             let answer = sandbox.invoke(Event::fresh(event));
-            // A fork of the shell that it kills may have answered by the time that shows.
+            // A fork may answer before the death of its shell shows.
             assert!(
                 answer.is_error() || event == "kill",
                 "{isolation:?}, {event}"
             );
-            let shown = ask(&sandbox, "show");
+            let shown = respond_text(&sandbox, "show");
             assert_eq!(shown, "1 none none", "{isolation:?}, {event}");
         }
     });
 }
 
-/// Many variables, and large ones, of the file and of events.
 #[test]
-fn many_variables_are_put_back() {
+fn many_variables_and_large_ones_are_restored() {
     let script = r#"
 for ((i = 0; i < 2000; i++)); do printf -v "of_file_$i" '%s' "value $i"; done
 printf -v large '%300000s' x
@@ -408,18 +404,17 @@ handler() {
   large=
 }
 "#;
-    everywhere(|isolation| {
+    in_every_isolation(|isolation| {
         let sandbox = isolated(isolation, script).start();
         for _ in 0..4 {
-            let shown = ask(&sandbox, "x");
+            let shown = respond_text(&sandbox, "x");
             assert_eq!(shown, "value 7 value 1999 300000 none 499", "{isolation:?}");
         }
     });
 }
 
-/// The documented names of the isolations, and which is the default.
 #[test]
-fn isolation_is_one_of_four() {
+fn an_unknown_isolation_is_an_init_error_and_the_default_is_restore() {
     let sandbox = Sandbox::of("handler() { :; }")
         .env("COSHELL_ISOLATION", "everything")
         .start();
@@ -430,14 +425,14 @@ fn isolation_is_one_of_four() {
     }
     let counting = "handler() { count=$((${count-0} + 1)); echo \"$$ $count\"; }";
     let sandbox = Sandbox::of(counting).start();
-    let first = ask(&sandbox, "x");
+    let first = respond_text(&sandbox, "x");
     assert!(first.ends_with(" 1"), "{first}");
-    assert_eq!(ask(&sandbox, "x"), first);
+    assert_eq!(respond_text(&sandbox, "x"), first);
 }
 
-/// Thousands of events in a row leave nothing behind: neither memory nor descriptors.
+/// After thousands of events no memory, descriptors or files are left.
 #[test]
-fn putting_back_leaves_nothing() {
+fn restoring_the_state_leaks_nothing() {
     let script = "handler() { new=$1 list+=(\"$1\"); helper() { :; }; export more=$1; hash -p /bin/true x; exec 5>/dev/null; cd /; }";
     let sandbox = Sandbox::of(script)
         .env("COSHELL_ISOLATION", "restore")
@@ -465,16 +460,15 @@ fn putting_back_leaves_nothing() {
     assert_eq!(files.count(), 1);
 }
 
-/// Variables of the invocation are there, whatever the event before did to them.
 #[test]
-fn variables_of_the_invocation_are_right_after_any_change() {
+fn context_variables_are_right_whatever_the_event_before_did_to_them() {
     let script = r#"
 handler() {
   echo "$LAMBDA_RUNTIME_AWS_REQUEST_ID $(printenv LAMBDA_RUNTIME_AWS_REQUEST_ID)"
   eval "$1"
 }
 "#;
-    everywhere(|isolation| {
+    in_every_isolation(|isolation| {
         let sandbox = isolated(isolation, script).start();
         for (number, change) in [
             "readonly LAMBDA_RUNTIME_AWS_REQUEST_ID",

@@ -1,9 +1,9 @@
-//! Scripts that are run as a whole for each event: what bash makes of them when it is started by hand, nothing kept.
+//! Whole scripts as handlers. They run once for each event, as if bash had been started by hand, and keep nothing.
 //!
-//! The fixtures are scripts as people wrote them before there was a runtime for functions. Each is run by bash itself,
-//! with the event as its argument and as its standard input, and through bootstrap: the same bytes, status and log. The
-//! other tests are about what one fixture cannot show: events of any size, init errors, error documents, what is left
-//! running, and that nothing of ours is in the way.
+//! The fixtures are typical scripts that were written for the command line. Each runs in bash itself, with the event as its
+//! argument and on standard input, and through bootstrap. The bytes, the status and the log must be the same. The other tests
+//! check what a fixture cannot show: events of any size, init errors, error documents, leftover processes, and that coshell
+//! is invisible to the script.
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
@@ -15,8 +15,8 @@ use nix::sys::signal::Signal;
 
 use crate::init::{HEALTHY, fails};
 use support::{
-    CONTEXT, Event, Gate, Plan, Reply, Sandbox, TaskRoot, excerpt, lambda_environment,
-    repository_file,
+    CONTEXT, Event, Gate, Reply, Sandbox, SandboxBuilder, TaskRoot, excerpt, repository_file,
+    set_lambda_environment,
 };
 
 const SCRIPTS: &str = "tests/fixtures/scripts";
@@ -25,68 +25,77 @@ const EVENTS: [&str; 2] = [
     "-v -n 3 file one two\nstop now\nlast line",
 ];
 
-/// A sandbox whose handler is the file `name`, with temporary files out of the way, responses in exact bytes, and the
-/// event as an argument, too.
-fn named(name: &str, text: impl AsRef<[u8]>) -> Plan {
-    let plan = Sandbox::empty()
+/// A sandbox whose handler is the file `name`. It has its own folder for temporary files, keeps trailing newlines, and passes
+/// the event as an argument too.
+fn sandbox_with(name: &str, text: impl AsRef<[u8]>) -> SandboxBuilder {
+    let builder = Sandbox::empty()
         .handler(name)
         .file(name, text)
         .file("tmp/here", "");
-    let temporary = path_of(&plan, "tmp");
-    plan.env("TMPDIR", temporary)
+    let temporary = path_of(&builder, "tmp");
+    builder
+        .env("TMPDIR", temporary)
         .env("COSHELL_TRAILING_NEWLINES", "keep")
         .event_as_argument()
 }
 
-/// As [`named`], for a script whose name is of no interest.
-fn script(text: impl AsRef<[u8]>) -> Plan {
-    named("legacy.sh", text)
+/// As [`sandbox_with`], for a script whose name does not matter.
+fn script(text: impl AsRef<[u8]>) -> SandboxBuilder {
+    sandbox_with("legacy.sh", text)
 }
 
-fn path_of(plan: &Plan, name: &str) -> String {
-    plan.task_root()
+fn path_of(builder: &SandboxBuilder, name: &str) -> String {
+    builder
+        .task_root()
         .path()
         .join(name)
         .to_string_lossy()
         .into_owned()
 }
 
-/// What bash makes of the script `name` of `plan`, started as its first line says, with more in its environment.
+/// Runs the script `name` in bash itself, with the options of its first line and with more variables.
 #[track_caller]
-fn directly(plan: &Plan, name: &str, event: &str, environment: &[(&str, &str)]) -> Output {
+fn run_in_bash(
+    builder: &SandboxBuilder,
+    name: &str,
+    event: &str,
+    environment: &[(&str, &str)],
+) -> Output {
     let bash = std::env::var("COSHELL_TEST_BASH").unwrap_or_else(|_| "bash".to_owned());
-    let text = fs::read(plan.task_root().path().join(name)).expect("the script");
+    let text = fs::read(builder.task_root().path().join(name)).expect("the script");
     let mut command = Command::new(bash);
-    lambda_environment(&mut command, plan.task_root().path());
+    set_lambda_environment(&mut command, builder.task_root().path());
     command
         .env("_HANDLER", name)
-        .env("TMPDIR", path_of(plan, "tmp"))
+        .env("TMPDIR", path_of(builder, "tmp"))
         .env("COSHELL_TRAILING_NEWLINES", "keep")
         .env("COSHELL_EVENT", "both")
         .envs(environment.iter().copied());
-    let beside = TaskRoot::new();
-    let stdin = File::open(beside.write("event", event)).expect("the event");
+    let folder = TaskRoot::new();
+    let stdin = File::open(folder.write("event", event)).expect("the event");
     command
         .args(options(&text))
-        .arg(path_of(plan, name))
+        .arg(path_of(builder, name))
         .arg(event.trim_end_matches('\n'))
         .stdin(stdin)
         .process_group(0);
     command.output().expect("bash")
 }
 
-/// The options that the kernel hands over from the first line of a script; `sh` is bash in POSIX mode.
+/// The options in the first line of a script. `sh` means bash in POSIX mode.
 fn options(text: &[u8]) -> Vec<String> {
     let first =
         String::from_utf8_lossy(text.split(|byte| *byte == b'\n').next().unwrap_or_default());
-    let mut words = first
+    let mut fields = first
         .strip_prefix("#!")
         .unwrap_or_default()
         .split_whitespace()
         .map(ToOwned::to_owned);
-    match words.next().unwrap_or_default().rsplit('/').next() {
-        Some("sh") => std::iter::once("--posix".to_owned()).chain(words).collect(),
-        Some("bash") => words.collect(),
+    match fields.next().unwrap_or_default().rsplit('/').next() {
+        Some("sh") => std::iter::once("--posix".to_owned())
+            .chain(fields)
+            .collect(),
+        Some("bash") => fields.collect(),
         _ => Vec::new(),
     }
 }
@@ -107,8 +116,8 @@ fn file_name(path: &std::path::Path) -> String {
         .into_owned()
 }
 
-/// Whether `status N` is in the message, and not the beginning of a longer number.
-fn tells_status(message: &str, status: i32) -> bool {
+/// True if the message contains `status N`, where N is not the beginning of a longer number.
+fn has_status(message: &str, status: i32) -> bool {
     let words: Vec<_> = message
         .split(|letter: char| !letter.is_alphanumeric())
         .collect();
@@ -118,18 +127,18 @@ fn tells_status(message: &str, status: i32) -> bool {
         .any(|pair| pair == ["status", status.as_str()])
 }
 
-/// What is wrong with one fixture. Each event comes twice, to see that nothing is carried over.
-fn complaints(fixture: &PathBuf) -> Vec<String> {
+/// Returns everything that is wrong with one fixture. Each event comes twice, to check that nothing is kept.
+fn find_problems(fixture: &PathBuf) -> Vec<String> {
     let name = file_name(fixture);
-    let mut plan = named(&name, fs::read(fixture).expect("a fixture"));
+    let mut builder = sandbox_with(&name, fs::read(fixture).expect("a fixture"));
     for sourced in files(&format!("{SCRIPTS}/sourced")) {
-        plan = plan.file(&file_name(&sourced), fs::read(&sourced).expect("a fixture"));
+        builder = builder.file(&file_name(&sourced), fs::read(&sourced).expect("a fixture"));
     }
     let expected: Vec<_> = EVENTS
         .iter()
-        .map(|event| directly(&plan, &name, event, &[]))
+        .map(|event| run_in_bash(&builder, &name, event, &[]))
         .collect();
-    let sandbox = plan.start();
+    let sandbox = builder.start();
     let (mut wrong, mut log) = (Vec::new(), String::new());
     for (event, expected) in EVENTS.iter().zip(&expected) {
         for turn in 1..=2 {
@@ -142,7 +151,7 @@ fn complaints(fixture: &PathBuf) -> Vec<String> {
                     } else {
                         serde_json::Value::Null
                     };
-                    tells_status(
+                    has_status(
                         document["errorMessage"].as_str().unwrap_or_default(),
                         status,
                     )
@@ -176,16 +185,16 @@ fn complaints(fixture: &PathBuf) -> Vec<String> {
 }
 
 #[test]
-fn scripts_give_what_bash_gives() {
+fn scripts_behave_as_in_bash() {
     let fixtures = files(SCRIPTS);
     let wrong: Vec<_> = thread::scope(|scope| {
         let parts = fixtures.chunks(fixtures.len().div_ceil(4));
         let parts: Vec<_> = parts
-            .map(|part| scope.spawn(|| part.iter().flat_map(complaints).collect::<Vec<_>>()))
+            .map(|part| scope.spawn(|| part.iter().flat_map(find_problems).collect::<Vec<_>>()))
             .collect();
         let parts = parts.into_iter();
         parts
-            .flat_map(|part| part.join().expect("a script that was not answered"))
+            .flat_map(|part| part.join().expect("a fixture panicked"))
             .collect()
     });
     assert!(
@@ -197,7 +206,7 @@ fn scripts_give_what_bash_gives() {
 }
 
 #[test]
-fn a_script_larger_than_any_buffer_is_run_to_its_end() {
+fn a_script_larger_than_any_buffer_runs_to_its_end() {
     let functions: String = (0..4000).fold(String::new(), |text, number| {
         text + &format!("f_{number}() {{ # \u{e9}\u{6f22} \n  echo \"{number}: $1\"; }}\n")
     });
@@ -211,7 +220,7 @@ fn a_script_larger_than_any_buffer_is_run_to_its_end() {
 }
 
 #[test]
-fn a_script_is_found_by_any_name() {
+fn a_script_may_have_any_name() {
     for name in [
         "nightly.sh",
         "jobs/nightly.sh",
@@ -220,9 +229,9 @@ fn a_script_is_found_by_any_name() {
         "it's.bash",
         "a.b.c",
     ] {
-        let plan = named(name, "printf '%s' \"$0\"\n");
-        let expected = path_of(&plan, name);
-        let sandbox = plan.start();
+        let builder = sandbox_with(name, "printf '%s' \"$0\"\n");
+        let expected = path_of(&builder, name);
+        let sandbox = builder.start();
         assert_eq!(String::from_utf8_lossy(&sandbox.respond("x")), expected);
     }
 }
@@ -236,7 +245,7 @@ fn the_name_of_a_file_wins_over_a_function() {
     assert_eq!(Sandbox::of(HEALTHY).start().respond("x"), b"healthy x");
 }
 
-const SHOWS_ITSELF: &str = r#"
+const PRINTS_ITSELF: &str = r#"
 printf '%s\n' "first: $1" "number: $#" "zero: $0" "file: ${BASH_SOURCE[0]} $LINENO" "folder: $PWD $(pwd -P)" \
   "options: $-"
 printf 'stdin: '
@@ -254,16 +263,16 @@ fn a_script_sees_itself_and_the_event_as_under_bash() {
         "#! /bin/sh -f",
         "#!/usr/bin/env bash",
     ] {
-        let plan = script(format!("{first}{SHOWS_ITSELF}"));
+        let builder = script(format!("{first}{PRINTS_ITSELF}"));
         let (path, root) = (
-            path_of(&plan, "legacy.sh"),
-            plan.task_root().path().to_path_buf(),
+            path_of(&builder, "legacy.sh"),
+            builder.task_root().path().to_path_buf(),
         );
-        let expected = directly(&plan, "legacy.sh", event, &[]).stdout;
+        let expected = run_in_bash(&builder, "legacy.sh", event, &[]).stdout;
         let expected = String::from_utf8_lossy(&expected);
-        let sandbox = plan.start();
-        let got = sandbox.respond(event);
-        assert_eq!(String::from_utf8_lossy(&got), expected, "{first}");
+        let sandbox = builder.start();
+        let actual = sandbox.respond(event);
+        assert_eq!(String::from_utf8_lossy(&actual), expected, "{first}");
         let root = root.display();
         assert!(
             expected.starts_with(&format!(
@@ -274,7 +283,7 @@ fn a_script_sees_itself_and_the_event_as_under_bash() {
     }
 }
 
-/// What a script can change of its process, and of what a shell keeps.
+/// For the event `change` it changes its process and its shell in many ways; for any other event it prints them.
 const CHANGES: &str = r#"#!/bin/bash
 if [[ $1 == change ]]; then
   trap 'echo trapped' USR1 EXIT
@@ -305,7 +314,7 @@ fi
 "#;
 
 #[test]
-fn what_one_event_changes_is_not_seen_by_the_next() {
+fn the_next_event_does_not_see_changes_of_a_script() {
     let sandbox = script(CHANGES).start();
     let before = sandbox.respond("show");
     for _ in 0..2 {
@@ -319,7 +328,7 @@ fn what_one_event_changes_is_not_seen_by_the_next() {
 }
 
 #[test]
-fn a_counter_is_not_carried_from_event_to_event() {
+fn a_counter_starts_anew_for_each_event() {
     let sandbox = script("count=$((${count-0} + 1))\nexport count\necho \"$count\"\n").start();
     for _ in 0..3 {
         assert_eq!(sandbox.respond("x"), b"1\n");
@@ -327,7 +336,7 @@ fn a_counter_is_not_carried_from_event_to_event() {
 }
 
 #[test]
-fn context_variables_are_exported_and_those_that_were_not_sent_are_unset() {
+fn a_script_has_exactly_the_context_variables_of_its_event() {
     let lines = CONTEXT.map(|(variable, _)| {
         format!("printf '%s\\n' \"${{{variable}-unset}} $(printenv {variable} || echo unset)\"\n")
     });
@@ -340,9 +349,9 @@ fn context_variables_are_exported_and_those_that_were_not_sent_are_unset() {
                 .fold(Event::fresh("x"), |event, (_, header)| {
                     event.header(header, &value(header))
                 });
-            // The request id is a part of paths.
+            // The request id is a part of URLs, so it is simple text.
             let (request_id, bare) = (format!("sent-{turn}"), format!("bare-{turn}"));
-            let response = sandbox.respond_to(sent.named(&request_id));
+            let response = sandbox.respond_to(sent.with_request_id(&request_id));
             let others = CONTEXT[1..].iter().map(|(_, header)| value(header));
             let shown = std::iter::once(request_id).chain(others);
             let shown: Vec<_> = shown.map(|value| format!("{value} {value}")).collect();
@@ -384,7 +393,7 @@ fn an_event_of_six_mebibytes_is_exact() {
 }
 
 #[test]
-fn an_event_with_nuls_is_exact_on_standard_input_and_lacks_them_as_an_argument() {
+fn nul_bytes_of_an_event_are_on_standard_input_but_not_in_the_argument() {
     let sandbox = script("printf '%s %s|' \"$#\" \"$1\"\ncat\n").start();
     for (event, argument) in [
         (&b"a\0b\n\0c\n"[..], &b"ab\nc"[..]),
@@ -395,16 +404,16 @@ fn an_event_with_nuls_is_exact_on_standard_input_and_lacks_them_as_an_argument()
         (b"\xff\xfe\x01\x7f\xc3\n", b"\xff\xfe\x01\x7f\xc3"),
     ] {
         let expected = [b"1 ", argument, b"|", event].concat();
-        let got = sandbox.respond(event);
+        let actual = sandbox.respond(event);
         assert_eq!(
-            got.escape_ascii().to_string(),
+            actual.escape_ascii().to_string(),
             expected.escape_ascii().to_string()
         );
     }
 }
 
 #[test]
-fn what_a_script_leaves_unread_reaches_no_other_event() {
+fn unread_input_of_a_script_never_reaches_the_next_event() {
     let sandbox =
         script("read -r line\necho \"$line\"\n[[ $line == all ]] && cat\nexit 0\n").start();
     assert_eq!(sandbox.respond("part\nof a secret\n"), b"part\n");
@@ -423,7 +432,7 @@ fn newlines_at_the_end_of_a_response_are_dropped_unless_kept() {
 }
 
 #[test]
-fn a_script_that_leads_its_output_elsewhere_gives_an_empty_response() {
+fn a_script_that_redirects_its_output_gives_an_empty_response() {
     let sandbox = script("exec >\"$TMPDIR/out\"\necho \"hidden $1\"\n").start();
     assert_eq!(sandbox.respond("x"), b"");
     assert_eq!(sandbox.task_root.read("tmp/out"), "hidden x\n");
@@ -451,12 +460,12 @@ fn a_syntax_error_is_an_init_error_that_names_its_line() {
             ("echo 'not closed\n\n", "line 2"),
             ("for x in 1; do echo; done done\n", "line 2"),
         ] {
-            println!("the case: {first} {text:?}");
-            let plan = script(format!("{first}\n{text}"));
-            let failed = fails(plan, "Runtime.UserCodeSyntaxError", &["legacy.sh", line]);
+            println!("case: {first} {text:?}");
+            let builder = script(format!("{first}\n{text}"));
+            let failed = fails(builder, "Runtime.UserCodeSyntaxError", &["legacy.sh", line]);
             assert!(
                 !failed.log.contains("\na\n"),
-                "nothing of it was run: {}",
+                "a part of the script ran: {}",
                 failed.log
             );
         }
@@ -464,7 +473,7 @@ fn a_syntax_error_is_an_init_error_that_names_its_line() {
 }
 
 #[test]
-fn what_lies_behind_the_end_of_a_script_is_no_syntax_error() {
+fn text_behind_the_end_of_a_script_is_no_syntax_error() {
     for end in ["exit 0", "exit", "exit $?"] {
         for first in ["#!/bin/bash", "#!/bin/sh -e"] {
             let payload = ")) \"('`${( if then fi ;; <<< && || esac done }\n\u{7f}ELF\0\u{1}\n'";
@@ -476,13 +485,17 @@ fn what_lies_behind_the_end_of_a_script_is_no_syntax_error() {
 }
 
 #[test]
-fn line_ends_of_windows_are_told_for_scripts() {
-    let plan = script("#!/bin/bash\r\necho on\r\n");
-    fails(plan, "Runtime.HandlerFileLineEnds", &["legacy.sh", "CR LF"]);
+fn windows_line_ends_in_a_script_are_an_init_error() {
+    let builder = script("#!/bin/bash\r\necho on\r\n");
+    fails(
+        builder,
+        "Runtime.HandlerFileLineEnds",
+        &["legacy.sh", "CR LF"],
+    );
 }
 
 #[test]
-fn a_script_that_exits_is_told_with_its_status_and_its_log() {
+fn the_error_has_the_exit_status_and_the_log_of_a_script() {
     let sandbox = script("echo partial\necho 'why it failed' >&2\nexit \"$1\"\n").start();
     for status in [1, 3, 255] {
         let document = sandbox.fail(status.to_string());
@@ -492,7 +505,7 @@ fn a_script_that_exits_is_told_with_its_status_and_its_log() {
         );
         let message = document["errorMessage"].as_str().expect("a message");
         assert!(
-            tells_status(message, status) && message.contains("why it failed"),
+            has_status(message, status) && message.contains("why it failed"),
             "{message}"
         );
         assert!(!message.contains("partial"), "{message}");
@@ -501,7 +514,7 @@ fn a_script_that_exits_is_told_with_its_status_and_its_log() {
 }
 
 #[test]
-fn a_script_that_is_killed_is_answered_for_and_so_is_the_next_event() {
+fn a_killed_script_is_answered_with_an_error_and_the_next_event_runs() {
     for signal in ["KILL", "TERM"] {
         let text = "echo \"got $1\"\n[[ $1 == live ]] || kill -\"$1\" $$\n";
         let sandbox = script(text).start();
@@ -517,7 +530,7 @@ fn a_script_that_is_killed_is_answered_for_and_so_is_the_next_event() {
 }
 
 #[test]
-fn a_command_that_fails_under_errexit_is_named_with_its_function() {
+fn the_error_names_the_command_that_failed_under_errexit_and_its_function() {
     for first in [
         "#!/bin/bash\nset -e",
         "#!/bin/bash -eu\n",
@@ -525,14 +538,14 @@ fn a_command_that_fails_under_errexit_is_named_with_its_function() {
     ] {
         let text =
             format!("{first}\nlooks() {{\n  grep -q needle /dev/null\n}}\nlooks\necho never\n");
-        let plan = script(text);
-        let path = path_of(&plan, "legacy.sh");
-        let sandbox = plan.start();
+        let builder = script(text);
+        let path = path_of(&builder, "legacy.sh");
+        let sandbox = builder.start();
         for _ in 0..2 {
             let document = sandbox.fail("x");
             let message = document["errorMessage"].as_str().expect("a message");
             assert!(
-                message.contains("`grep -q needle /dev/null`") && tells_status(message, 1),
+                message.contains("`grep -q needle /dev/null`") && has_status(message, 1),
                 "{message}"
             );
             let frames = document["stackTrace"].as_array().expect("a stack");
@@ -549,16 +562,16 @@ fn a_command_that_fails_under_errexit_is_named_with_its_function() {
 }
 
 #[test]
-fn a_job_that_holds_standard_output_delays_no_answer_and_reaches_none() {
+fn a_job_with_open_standard_output_neither_delays_an_answer_nor_writes_into_one() {
     let text = r#"
 if [[ $1 == leave ]]; then
   { read -r _ <"$LAMBDA_TASK_ROOT/gate"; echo 'late output'; } &
 fi
 echo "answer to $1"
 "#;
-    let plan = script(text);
-    plan.task_root().fifo("gate");
-    let sandbox = plan.start();
+    let builder = script(text);
+    builder.task_root().fifo("gate");
+    let sandbox = builder.start();
     assert_eq!(sandbox.respond("leave"), b"answer to leave\n");
     sandbox
         .bootstrap
@@ -573,7 +586,8 @@ echo "answer to $1"
     );
 }
 
-/// The process is stopped as soon as the answer is here: what is not written by then was not drained before it.
+/// SIGSTOP stops bootstrap as soon as the answer has arrived, so a log line that is missing then was not written before the
+/// answer.
 #[test]
 fn standard_error_is_logged_before_the_answer() {
     for end in ["exit 0", "exit 3", "kill -9 $$", "exec true"] {
@@ -592,9 +606,9 @@ fn standard_error_is_logged_before_the_answer() {
     }
 }
 
-/// All that a script can list, but `BASH_ARGV`: it tells how bash was started, and a large event has no room there.
-/// `SECONDS` is shown once it was set, as we do when the event comes.
-const LISTS: &str = r#"
+/// Prints everything that a script can list. `BASH_ARGV` is left out because it shows how bash was started, and `SECONDS`
+/// because bash lists it only after it was set, as coshell does for each event.
+const LISTS_EVERYTHING: &str = r#"
 :
 set | grep -vE '^(BASH|BASH_ARGC|BASH_ARGV|PPID|SECONDS|_|COSHELL_TEST_PROCESS)='
 compgen -A variable
@@ -611,42 +625,42 @@ echo "$(umask) $SHLVL $BASH_SUBSHELL $LINENO"
 "#;
 
 #[test]
-fn nothing_of_ours_is_visible_in_a_script() {
+fn coshell_is_invisible_in_a_script() {
     for first in ["", "#!/bin/bash -u", "#!/bin/sh", "#! /bin/sh -e"] {
-        let plan = script(format!("{first}{LISTS}"));
-        let address = plan.api().address();
+        let builder = script(format!("{first}{LISTS_EVERYTHING}"));
+        let address = builder.api().address();
         let environment = [
             ("LAMBDA_RUNTIME_AWS_REQUEST_ID", "the-id"),
             ("AWS_LAMBDA_RUNTIME_API", &address),
             ("COSHELL_TEST_PROCESS", ""),
         ];
-        let expected = directly(&plan, "legacy.sh", "x", &environment);
+        let expected = run_in_bash(&builder, "legacy.sh", "x", &environment);
         assert!(expected.status.success(), "{expected:?}");
-        let got = plan.start().respond_to(Event::bare("the-id", "x"));
-        let (expected, got) = (
+        let actual = builder.start().respond_to(Event::bare("the-id", "x"));
+        let (expected, actual) = (
             String::from_utf8_lossy(&expected.stdout),
-            String::from_utf8_lossy(&got),
+            String::from_utf8_lossy(&actual),
         );
-        let added: Vec<_> = got
+        let added: Vec<_> = actual
             .lines()
             .filter(|line| !expected.lines().any(|other| other == *line))
             .collect();
         let missing: Vec<_> = expected
             .lines()
-            .filter(|line| !got.lines().any(|other| other == *line))
+            .filter(|line| !actual.lines().any(|other| other == *line))
             .collect();
         assert!(
             added.is_empty() && missing.is_empty(),
             "{first}: added {added:#?}, missing {missing:#?}"
         );
-        assert_eq!(got, expected);
-        assert!(!got.contains("driver"), "{got}");
+        assert_eq!(actual, expected);
+        assert!(!actual.contains("driver"), "{actual}");
     }
 }
 
 #[test]
-fn bash_env_is_as_the_user_set_it() {
-    let shows = r#"
+fn bash_env_works_as_the_user_set_it() {
+    let text = r#"
 echo "${BASH_ENV-unset} ${sourced-not sourced}"
 printenv BASH_ENV || echo unset
 declare -F
@@ -660,19 +674,19 @@ bash -c 'echo "${sourced-}"'
             Some("/no/such/file"),
             Some(""),
         ] {
-            println!("the case: {first} {setting:?}");
-            let plan = script(format!("{first}{shows}")).file("env.sh", sourced);
+            println!("case: {first} {setting:?}");
+            let builder = script(format!("{first}{text}")).file("env.sh", sourced);
             let environment: Vec<_> = setting
                 .map(|setting| ("BASH_ENV", setting))
                 .into_iter()
                 .collect();
-            let expected = directly(&plan, "legacy.sh", "x", &environment).stdout;
-            let plan = environment
+            let expected = run_in_bash(&builder, "legacy.sh", "x", &environment).stdout;
+            let builder = environment
                 .iter()
-                .fold(plan, |plan, (name, value)| plan.env(name, value));
-            let got = plan.start().respond("x");
+                .fold(builder, |builder, (name, value)| builder.env(name, value));
+            let actual = builder.start().respond("x");
             assert_eq!(
-                String::from_utf8_lossy(&got),
+                String::from_utf8_lossy(&actual),
                 String::from_utf8_lossy(&expected)
             );
         }
@@ -680,16 +694,16 @@ bash -c 'echo "${sourced-}"'
 }
 
 #[test]
-fn descriptors_in_a_script_are_the_standard_three() {
-    let shows = "n=0\nwhile [ $n -lt 1024 ]; do [ -e /proc/$1/fd/$n ] && printf '%s ' $n; n=$((n + 1)); done\n";
+fn a_script_has_only_the_three_standard_descriptors() {
+    let list = "n=0\nwhile [ $n -lt 1024 ]; do [ -e /proc/$1/fd/$n ] && printf '%s ' $n; n=$((n + 1)); done\n";
     for first in ["#!/bin/bash", "#!/bin/sh"] {
         let text = format!(
-            "{first}\nset -- $$\n{shows}echo\nsh -c 'set -- self\n{}'\n",
-            shows.replace('\'', "\"")
+            "{first}\nset -- $$\n{list}echo\nsh -c 'set -- self\n{}'\n",
+            list.replace('\'', "\"")
         );
         let sandbox = script(text).start();
         for _ in 0..2 {
-            // bash itself has its script at 255.
+            // Bash itself reads the script from descriptor 255.
             assert_eq!(
                 String::from_utf8_lossy(&sandbox.respond("x")),
                 "0 1 2 255 \n0 1 2 "

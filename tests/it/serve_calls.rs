@@ -1,4 +1,4 @@
-//! What a caller of `coshell serve` gets: answers, headers, refusals, as from Lambda itself.
+//! `coshell serve` as its callers see it. They get the same answers, headers and errors as from Lambda.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -6,20 +6,20 @@ use std::net::TcpStream;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-use support::event_stream::response_of;
+use support::emulator::{INVOCATIONS, STREAMING_INVOCATIONS};
+use support::event_stream::parse_response;
 use support::http::chunks;
-use support::served::{INVOCATIONS, STREAMING_INVOCATIONS};
-use support::{HttpReply, LIMIT, Served, excerpt};
+use support::{Emulator, HttpReply, LIMIT, excerpt};
 
 const ECHO: &str = "handler() { cat; }";
 const SIX_MIB: usize = 6 << 20;
 
-/// The refusal's `X-Amzn-ErrorType`, and its document.
+/// The status, the `X-Amzn-ErrorType` and the document of an API error.
 #[track_caller]
-fn refusal(reply: &HttpReply) -> (u16, &str, serde_json::Value) {
+fn api_error(reply: &HttpReply) -> (u16, &str, serde_json::Value) {
     let document = serde_json::from_slice(&reply.body);
     let document: serde_json::Value =
-        document.unwrap_or_else(|_| panic!("no JSON: {}", excerpt(&reply.body)));
+        document.unwrap_or_else(|_| panic!("not JSON: {}", excerpt(&reply.body)));
     assert!(document["message"].is_string(), "{document}");
     let error_type = reply.header("X-Amzn-ErrorType").unwrap_or_default();
     (reply.status, error_type, document)
@@ -27,7 +27,7 @@ fn refusal(reply: &HttpReply) -> (u16, &str, serde_json::Value) {
 
 #[test]
 fn any_function_name_and_any_method_invoke() {
-    let served = Served::of(ECHO).start();
+    let emulator = Emulator::of(ECHO).start();
     for name in [
         "function",
         "hello",
@@ -35,48 +35,48 @@ fn any_function_name_and_any_method_invoke() {
         "arn%3Aaws%3Alambda%3Aus-east-1%3A012345678912%3Afunction%3Ahello",
     ] {
         let path = format!("/2015-03-31/functions/{name}/invocations");
-        let reply = served.request("POST", &path, &[], name);
-        assert_eq!(served.response_of(reply), name.as_bytes());
+        let reply = emulator.request("POST", &path, &[], name);
+        assert_eq!(emulator.expect_response(reply), name.as_bytes());
     }
     for method in ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"] {
-        let reply = served.request(method, INVOCATIONS, &[], method);
-        assert_eq!(served.response_of(reply), method.as_bytes());
+        let reply = emulator.request(method, INVOCATIONS, &[], method);
+        assert_eq!(emulator.expect_response(reply), method.as_bytes());
     }
-    let reply = served.request("HEAD", INVOCATIONS, &[], "HEAD");
-    assert_eq!(served.response_of(reply), b"");
-    served.wait_count("\nREPORT ", 10);
+    let reply = emulator.request("HEAD", INVOCATIONS, &[], "HEAD");
+    assert_eq!(emulator.expect_response(reply), b"");
+    emulator.wait_log_count("\nREPORT ", 10);
 }
 
 #[test]
 fn other_paths_are_not_found() {
-    let served = Served::of(ECHO).start();
+    let emulator = Emulator::of(ECHO).start();
     for path in ["/", "/2015-03-31/functions/function", "/favicon.ico"] {
         assert_eq!(
-            served.request("POST", path, &[], "{}").status,
+            emulator.request("POST", path, &[], "{}").status,
             404,
             "{path}"
         );
     }
-    let of_get = served.request("GET", STREAMING_INVOCATIONS, &[], "");
-    assert_eq!(of_get.status, 405);
+    let get = emulator.request("GET", STREAMING_INVOCATIONS, &[], "");
+    assert_eq!(get.status, 405);
 }
 
 #[test]
-fn answer_has_lambdas_headers_and_an_error_one_more() {
+fn a_response_has_lambdas_headers_and_an_error_has_one_more() {
     let script = "handler() { [[ $1 == good ]]; printf '%s' \"$LAMBDA_RUNTIME_AWS_REQUEST_ID\"; }";
-    let served = Served::of(script)
+    let emulator = Emulator::of(script)
         .env("AWS_LAMBDA_FUNCTION_VERSION", "7")
         .start();
-    let good = served.call("good");
+    let good = emulator.call("good");
     let request_id = good.header("X-Amzn-RequestId").expect("an id").to_owned();
     assert_eq!(good.body, request_id.as_bytes());
     assert_eq!(good.header("X-Amz-Executed-Version"), Some("7"));
     assert_eq!(good.header("Content-Type"), Some("application/json"));
-    served
+    emulator
         .process
         .wait_log(&format!("START RequestId: {request_id} Version: 7\n"));
-    let bad = served.call("bad");
-    let document = served.document_of(&bad);
+    let bad = emulator.call("bad");
+    let document = emulator.expect_error(&bad);
     assert_eq!(document["errorType"], "Function.CommandFailed");
     assert!(document["stackTrace"].is_array(), "{document}");
     assert_eq!(bad.header("Content-Type"), Some("application/json"));
@@ -88,7 +88,7 @@ fn answer_has_lambdas_headers_and_an_error_one_more() {
 
 #[test]
 fn events_and_responses_are_exact_up_to_six_mib() {
-    let served = Served::of(ECHO).start();
+    let emulator = Emulator::of(ECHO).start();
     for len_bytes in [0, 1, 1000, 1 << 16, 1 << 20, SIX_MIB] {
         let event: Vec<u8> = (0..=u8::MAX)
             .rev()
@@ -100,86 +100,86 @@ fn events_and_responses_are_exact_up_to_six_mib() {
             let reply = if is_chunked {
                 let body = chunks(&event, 60_000, &[]);
                 let headers = [("Transfer-Encoding", "chunked")];
-                served.call_with(&headers, body)
+                emulator.call_with_headers(&headers, body)
             } else {
-                served.call(&event)
+                emulator.call(&event)
             };
-            let response = served.response_of(reply);
+            let response = emulator.expect_response(reply);
             assert_eq!(excerpt(&response), excerpt(&event));
             assert!(response == event, "{len_bytes} bytes are not exact");
         }
     }
 }
 
-/// AWS's emulator cuts such events, and says nothing.
+/// AWS's emulator silently cuts off such events.
 #[test]
-fn event_that_is_too_large_is_refused_and_not_run() {
+fn an_event_that_is_too_large_is_rejected_and_not_run() {
     let script = "handler() { : >\"$LAMBDA_TASK_ROOT/ran\"; }";
-    let served = Served::of(script).start();
+    let emulator = Emulator::of(script).start();
     let event = vec![b'x'; SIX_MIB + 1];
     let sent_chunked = [("Transfer-Encoding", "chunked")];
     let replies = [
-        served.call(&event),
-        served.call_with(&sent_chunked, chunks(&event, 100_000, &[])),
-        served.request("POST", STREAMING_INVOCATIONS, &[], &event),
+        emulator.call(&event),
+        emulator.call_with_headers(&sent_chunked, chunks(&event, 100_000, &[])),
+        emulator.request("POST", STREAMING_INVOCATIONS, &[], &event),
     ];
     for reply in replies {
-        let (status, error_type, document) = refusal(&reply);
+        let (status, error_type, document) = api_error(&reply);
         assert_eq!((status, error_type), (413, "RequestTooLargeException"));
         let message = document["message"].as_str().unwrap_or_default();
         assert!(message.contains("RequestResponse") && message.contains("6291456"));
     }
     let asynchronous = [("X-Amz-Invocation-Type", "Event")];
-    let reply = served.call_with(&asynchronous, &event[..=1 << 20]);
-    let (status, error_type, document) = refusal(&reply);
+    let reply = emulator.call_with_headers(&asynchronous, &event[..=1 << 20]);
+    let (status, error_type, document) = api_error(&reply);
     assert_eq!((status, error_type), (413, "RequestTooLargeException"));
     assert!(document.to_string().contains("1048576"), "{document}");
-    assert!(!served.task_root.exists("ran"));
-    let largest = served.call_with(&asynchronous, &event[..1 << 20]);
+    assert!(!emulator.task_root.exists("ran"));
+    let largest = emulator.call_with_headers(&asynchronous, &event[..1 << 20]);
     assert_eq!(largest.status, 202);
-    served.process.wait_log("REPORT ");
-    assert!(served.task_root.exists("ran"));
+    emulator.process.wait_log("REPORT ");
+    assert!(emulator.task_root.exists("ran"));
 }
 
 #[test]
-fn dry_run_runs_nothing() {
-    let served = Served::of("handler() { echo ran >&2; }").start();
+fn a_dry_run_runs_nothing() {
+    let emulator = Emulator::of("handler() { echo ran >&2; }").start();
     for path in [INVOCATIONS, STREAMING_INVOCATIONS] {
         let headers = [("X-Amz-Invocation-Type", "DryRun")];
-        let reply = served.request("POST", path, &headers, "{}");
+        let reply = emulator.request("POST", path, &headers, "{}");
         assert_eq!((reply.status, reply.body.len()), (204, 0));
     }
-    served.respond("{}");
-    served.wait_count("REPORT ", 1);
-    let log = served.stdout();
+    emulator.respond("{}");
+    emulator.wait_log_count("REPORT ", 1);
+    let log = emulator.stdout();
     assert_eq!(log.matches("ran\n").count(), 1, "{log}");
 }
 
 #[test]
-fn invocation_type_that_there_is_not_is_refused() {
-    let served = Served::of("handler() { : >\"$LAMBDA_TASK_ROOT/ran\"; }").start();
+fn an_unknown_invocation_type_is_rejected() {
+    let emulator = Emulator::of("handler() { : >\"$LAMBDA_TASK_ROOT/ran\"; }").start();
     for kind in ["requestresponse", "Sync", ""] {
-        let reply = served.call_with(&[("X-Amz-Invocation-Type", kind)], "{}");
-        let (status, error_type, _) = refusal(&reply);
+        let reply = emulator.call_with_headers(&[("X-Amz-Invocation-Type", kind)], "{}");
+        let (status, error_type, _) = api_error(&reply);
         let expected = (400, "InvalidParameterValueException");
         assert_eq!((status, error_type), expected, "{kind}");
     }
-    assert!(!served.task_root.exists("ran"));
+    assert!(!emulator.task_root.exists("ran"));
     let usual = [("X-Amz-Invocation-Type", "RequestResponse")];
-    assert_eq!(served.call_with(&usual, "{}").status, 200);
+    assert_eq!(emulator.call_with_headers(&usual, "{}").status, 200);
 }
 
 #[test]
-fn log_tail_is_that_of_the_invocation_and_at_most_4_kib() {
+fn the_log_tail_belongs_to_the_invocation_and_has_at_most_4_kib() {
     let script = "handler() { for ((i = 0; i < $1; i++)); do echo \"line $i of $1\" >&2; done; [[ $1 != 3 ]]; }";
-    let served = Served::of(script).start();
+    let emulator = Emulator::of(script).start();
     let tail = |event: &str| {
-        let reply = served.call_with(&[("X-Amz-Log-Type", "Tail")], event);
+        let reply = emulator.call_with_headers(&[("X-Amz-Log-Type", "Tail")], event);
         let tail = reply.header("X-Amz-Log-Result").expect("a log");
         let tail = BASE64_STANDARD.decode(tail).expect("base64");
         String::from_utf8(tail).expect("UTF-8")
     };
-    served.respond("1");
+    emulator.respond("1");
     let two = tail("2");
     let lines: Vec<_> = two.lines().collect();
     assert_eq!(lines.len(), 5, "{two}");
@@ -197,17 +197,17 @@ fn log_tail_is_that_of_the_invocation_and_at_most_4_kib() {
 }
 
 #[test]
-fn client_context_is_as_large_as_lambda_takes_it_and_no_larger() {
-    let served =
-        Served::of("handler() { printf '%s' \"${#LAMBDA_RUNTIME_CLIENT_CONTEXT}\"; }").start();
-    let of = |len_bytes: usize| {
+fn the_client_context_has_the_same_size_limit_as_on_lambda() {
+    let emulator =
+        Emulator::of("handler() { printf '%s' \"${#LAMBDA_RUNTIME_CLIENT_CONTEXT}\"; }").start();
+    let context = |len_bytes: usize| {
         BASE64_STANDARD.encode(format!("{{\"a\":\"{}\"}}", "x".repeat(len_bytes - 8)))
     };
-    let largest = of(2685);
+    let largest = context(2685);
     assert_eq!(largest.len(), 3580);
-    let reply = served.call_with(&[("X-Amz-Client-Context", &largest)], "{}");
+    let reply = emulator.call_with_headers(&[("X-Amz-Client-Context", &largest)], "{}");
     assert_eq!((reply.status, reply.body.as_slice()), (200, &b"2685"[..]));
-    let reply = served.call_with(&[("X-Amz-Client-Context", &of(2688))], "{}");
+    let reply = emulator.call_with_headers(&[("X-Amz-Client-Context", &context(2688))], "{}");
     assert_eq!(reply.status, 400);
     let body = String::from_utf8_lossy(&reply.body);
     assert!(
@@ -217,20 +217,21 @@ fn client_context_is_as_large_as_lambda_takes_it_and_no_larger() {
 }
 
 #[test]
-fn client_context_is_decoded_for_the_handler() {
-    let served = Served::of("handler() { printf '%s' \"${LAMBDA_RUNTIME_CLIENT_CONTEXT-none}\"; }");
-    let served = served.start();
+fn the_client_context_is_decoded_for_the_handler() {
+    let emulator =
+        Emulator::of("handler() { printf '%s' \"${LAMBDA_RUNTIME_CLIENT_CONTEXT-none}\"; }");
+    let emulator = emulator.start();
     let context = r#"{"custom": {"name": "value"}, "env": {}}"#;
     let encoded = BASE64_STANDARD.encode(context);
-    let reply = served.call_with(&[("X-Amz-Client-Context", &encoded)], "{}");
-    assert_eq!(served.response_of(reply), context.as_bytes());
+    let reply = emulator.call_with_headers(&[("X-Amz-Client-Context", &encoded)], "{}");
+    assert_eq!(emulator.expect_response(reply), context.as_bytes());
     for wrong in ["%%%", "{}", &BASE64_STANDARD.encode(b"\xff\xfe")] {
-        let reply = served.call_with(&[("X-Amz-Client-Context", wrong)], "{}");
-        let (status, error_type, _) = refusal(&reply);
+        let reply = emulator.call_with_headers(&[("X-Amz-Client-Context", wrong)], "{}");
+        let (status, error_type, _) = api_error(&reply);
         let expected = (400, "InvalidRequestContentException");
         assert_eq!((status, error_type), expected, "{wrong}");
     }
-    assert_eq!(served.text("{}"), "none");
+    assert_eq!(emulator.respond_text("{}"), "none");
 }
 
 #[test]
@@ -241,7 +242,7 @@ handler() {
   printf '%s: %s' "$PPID" "$seen"
 }"#;
     for concurrency in ["1", "2", "3"] {
-        let served = Served::of(script)
+        let emulator = Emulator::of(script)
             .option("--concurrency", concurrency)
             .option("--env", "COSHELL_ISOLATION=none")
             .start();
@@ -249,77 +250,80 @@ handler() {
         for tenant in ["blue", "green", "blue", "", "green", "blue", "blue"] {
             let headers = [("X-Amz-Tenant-Id", tenant)];
             let headers = if tenant.is_empty() { &[][..] } else { &headers };
-            let reply = served.call_with(headers, "{}");
-            let answer = String::from_utf8(served.response_of(reply)).expect("UTF-8");
+            let reply = emulator.call_with_headers(headers, "{}");
+            let answer = String::from_utf8(emulator.expect_response(reply)).expect("UTF-8");
             let (_, seen) = answer.split_once(": ").expect("two parts");
             let tenant = if tenant.is_empty() { "none" } else { tenant };
-            let is_pure = seen.split_whitespace().all(|one| one == tenant);
-            assert!(is_pure, "{tenant} is in a sandbox of: {seen}");
+            let is_only_tenant = seen.split_whitespace().all(|one| one == tenant);
+            assert!(is_only_tenant, "{tenant} shares a sandbox with: {seen}");
             answers.push(answer);
         }
         let last = answers.last().map(String::as_str).unwrap_or_default();
         assert!(last.ends_with(": blue blue ") || last.contains(": blue blue blue"));
         if concurrency == "3" {
-            // There is room for all: each has kept its own. Only the first call may have come before the first
-            // sandbox was ready, and got another.
+            // There is a sandbox for each tenant, and each tenant keeps it. But the first call may have come before the
+            // first sandbox was ready, and got another one.
             assert!(last.contains(": blue blue blue "), "{answers:?}");
         }
     }
 }
 
-/// AWS's emulator does not.
+/// AWS's emulator does neither.
 #[test]
-fn trace_header_is_handed_on_or_made() {
-    let served = Served::of("handler() { printf '%s' \"$_X_AMZN_TRACE_ID\"; }").start();
+fn the_trace_header_is_passed_on_or_generated() {
+    let emulator = Emulator::of("handler() { printf '%s' \"$_X_AMZN_TRACE_ID\"; }").start();
     let trace = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
-    let reply = served.call_with(&[("X-Amzn-Trace-Id", trace)], "{}");
-    assert_eq!(served.response_of(reply), trace.as_bytes());
-    let (first, second) = (served.text("{}"), served.text("{}"));
+    let reply = emulator.call_with_headers(&[("X-Amzn-Trace-Id", trace)], "{}");
+    assert_eq!(emulator.expect_response(reply), trace.as_bytes());
+    let (first, second) = (emulator.respond_text("{}"), emulator.respond_text("{}"));
     assert!(first.starts_with("Root=1-") && first.contains(";Parent="));
     assert_ne!(first, second);
 }
 
 #[test]
-fn qualifier_is_the_end_of_the_arn() {
+fn the_qualifier_is_appended_to_the_arn() {
     let script = "handler() { printf '%s' \"$LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN\"; }";
-    let served = Served::of(script)
+    let emulator = Emulator::of(script)
         .env("AWS_LAMBDA_FUNCTION_NAME", "mine")
         .start();
     let arn = "arn:aws:lambda:us-east-1:012345678912:function:mine";
-    assert_eq!(served.text("{}"), arn);
+    assert_eq!(emulator.respond_text("{}"), arn);
     for (query, qualifier) in [
         ("Qualifier=live", "live"),
         ("x=1&Qualifier=%24LATEST", "$LATEST"),
     ] {
         let path = format!("{INVOCATIONS}?{query}");
-        let response = served.response_of(served.request("POST", &path, &[], "{}"));
+        let response = emulator.expect_response(emulator.request("POST", &path, &[], "{}"));
         let response = String::from_utf8(response).expect("UTF-8");
         assert_eq!(response, format!("{arn}:{qualifier}"));
     }
 }
 
 #[test]
-fn web_page_of_another_origin_may_not_invoke() {
-    let served = Served::of("handler() { : >\"$LAMBDA_TASK_ROOT/ran\"; }").start();
+fn a_web_page_of_another_origin_may_not_invoke() {
+    let emulator = Emulator::of("handler() { : >\"$LAMBDA_TASK_ROOT/ran\"; }").start();
     for origin in ["https://example.com", "null", "http://localhost:1"] {
         for path in [INVOCATIONS, STREAMING_INVOCATIONS] {
-            let reply = served.request("POST", path, &[("Origin", origin)], "{}");
-            let (status, error_type, _) = refusal(&reply);
+            let reply = emulator.request("POST", path, &[("Origin", origin)], "{}");
+            let (status, error_type, _) = api_error(&reply);
             assert_eq!((status, error_type), (403, "AccessDeniedException"));
         }
     }
-    assert!(!served.task_root.exists("ran"));
-    let own = format!("http://{}", served.address);
-    assert_eq!(served.call_with(&[("Origin", &own)], "{}").status, 200);
+    assert!(!emulator.task_root.exists("ran"));
+    let own = format!("http://{}", emulator.address);
+    assert_eq!(
+        emulator.call_with_headers(&[("Origin", &own)], "{}").status,
+        200
+    );
 }
 
-/// What a page gets whose own name is resolved to this machine: it cannot choose the Host header.
+/// A DNS rebinding attack: the name of a web page resolves to this machine. The page cannot change the Host header.
 #[test]
-fn caller_by_a_name_of_another_machine_may_not_invoke() {
-    let served = Served::of("handler() { : >\"$LAMBDA_TASK_ROOT/ran\"; }");
-    let served = served.word("--function-url").start();
+fn a_caller_with_a_foreign_host_name_may_not_invoke() {
+    let emulator = Emulator::of("handler() { : >\"$LAMBDA_TASK_ROOT/ran\"; }");
+    let emulator = emulator.arg("--function-url").start();
     for path in [INVOCATIONS, "/"] {
-        let mut stream = TcpStream::connect(&served.address).expect("cannot connect");
+        let mut stream = TcpStream::connect(&emulator.address).expect("cannot connect");
         let request = format!("GET {path} HTTP/1.0\r\nHost: example.com:9000\r\n\r\n");
         stream.write_all(request.as_bytes()).expect("cannot write");
         stream.set_read_timeout(Some(LIMIT)).expect("a limit");
@@ -327,21 +331,21 @@ fn caller_by_a_name_of_another_machine_may_not_invoke() {
         stream.read_to_string(&mut reply).expect("cannot read");
         assert!(reply.starts_with("HTTP/1.0 403 "), "{reply}");
     }
-    assert!(!served.task_root.exists("ran"));
+    assert!(!emulator.task_root.exists("ran"));
 }
 
 #[test]
-fn response_that_comes_whole_can_be_streamed_too() {
-    let served = Served::of("handler() { [[ $1 != bad ]]; cat; }").start();
+fn a_buffered_response_can_be_streamed_to_the_caller() {
+    let emulator = Emulator::of("handler() { [[ $1 != bad ]]; cat; }").start();
     let headers = [("X-Amz-Log-Type", "Tail")];
     let stream = |headers: &[(&str, &str)], event: &[u8]| {
-        let reply = served.request("POST", STREAMING_INVOCATIONS, headers, event);
+        let reply = emulator.request("POST", STREAMING_INVOCATIONS, headers, event);
         let content_type = reply.header("Content-Type");
         assert_eq!(content_type, Some("application/vnd.amazon.eventstream"));
         let remapped = reply.header("X-Amzn-Remapped-Content-Type");
         assert_eq!((reply.status, remapped), (200, Some("application/json")));
         assert!(reply.header("X-Amzn-RequestId").is_some());
-        response_of(&reply.body)
+        parse_response(&reply.body)
     };
     let event: Vec<u8> = (1..=u8::MAX).cycle().take(1 << 20).collect();
     let (response, complete) = stream(&[], &event);
@@ -357,5 +361,5 @@ fn response_that_comes_whole_can_be_streamed_too() {
     let tail = complete["LogResult"].as_str().unwrap_or_default();
     let tail = BASE64_STANDARD.decode(tail).expect("base64");
     assert!(tail.starts_with(b"START RequestId: "), "{}", excerpt(&tail));
-    assert_eq!(served.respond("still"), b"still");
+    assert_eq!(emulator.respond("still"), b"still");
 }

@@ -1,127 +1,127 @@
-//! Every fault that `coshell serve --fault` plays: what the caller gets, what bootstrap says, and that it goes on.
+//! `coshell serve --fault`: for every fault, what the caller gets, what bootstrap logs, and that the next events are answered.
 
-use support::served::{INVOCATIONS, Plan, coshell, error_type};
-use support::{LIMIT, Process, Served, TaskRoot};
+use support::emulator::{EmulatorBuilder, INVOCATIONS, coshell, error_type};
+use support::{Emulator, LIMIT, Process, TaskRoot};
 
-/// What becomes of the invocation that meets a fault.
-enum Meets {
-    /// The response of the attempt of this number in its sandbox.
+/// What the caller of the invocation with the fault gets.
+enum Expected {
+    /// The response, with how often the handler has run in this sandbox.
     Response(u32),
-    /// An error document of this type, which the platform wrote.
+    /// An error document of this type, which the emulator wrote.
     Error(&'static str),
 }
 
 struct Case {
     fault: &'static str,
-    caller: Meets,
-    /// What bootstrap logs; empty if nothing.
+    caller: Expected,
+    /// The beginning of the line that bootstrap logs. Empty if it logs nothing.
     logged: &'static str,
-    /// Whether bootstrap ends, and another sandbox takes the next event.
+    /// True if bootstrap ends, so that a new sandbox runs the next event.
     ends: bool,
 }
 
-/// `next` is asked before the first call: a bootstrap that ends then does so in its init.
+/// The first `GET next` comes before the first call, so a bootstrap that it ends is still in its init.
 const CASES: [Case; 9] = [
     Case {
         fault: "next-closed",
-        caller: Meets::Response(1),
+        caller: Expected::Response(1),
         logged: "",
         ends: false,
     },
     Case {
         fault: "next403",
-        caller: Meets::Response(1),
+        caller: Expected::Response(1),
         logged: "bootstrap: fatal: cannot read next invocation from 127.0.0.1:",
         ends: true,
     },
     Case {
         fault: "next500",
-        caller: Meets::Response(1),
+        caller: Expected::Response(1),
         logged: "bootstrap: fatal: cannot read next invocation from 127.0.0.1:",
         ends: true,
     },
     Case {
-        // It is given the event again, as one that was not answered.
+        // The event counts as unanswered, so bootstrap gets it again.
         fault: "answer-unknown",
-        caller: Meets::Response(2),
+        caller: Expected::Response(2),
         logged: "bootstrap: error: Lambda rejected the response: the Runtime API answered 400: InvalidRequestID",
         ends: false,
     },
     Case {
         fault: "answer-twice",
-        caller: Meets::Response(1),
+        caller: Expected::Response(1),
         logged: "bootstrap: error: Lambda rejected the response: the Runtime API answered 403 (",
         ends: false,
     },
     Case {
         fault: "answer-late",
-        caller: Meets::Error("Sandbox.Timedout"),
+        caller: Expected::Error("Sandbox.Timedout"),
         logged: "bootstrap: error: Lambda rejected the response: the Runtime API answered 410 (",
         ends: false,
     },
     Case {
         fault: "answer-too-large",
-        caller: Meets::Error("Function.ResponseSizeTooLarge"),
+        caller: Expected::Error("Function.ResponseSizeTooLarge"),
         logged: "bootstrap: error: Lambda rejected the response: the Runtime API answered 413 (",
         ends: false,
     },
     Case {
         fault: "answer-mode",
-        caller: Meets::Error("Runtime.InvalidResponseModeHeader"),
+        caller: Expected::Error("Runtime.InvalidResponseModeHeader"),
         logged: "bootstrap: error: Lambda rejected the response: the Runtime API answered 400: InvalidFunctionResponseMode",
         ends: false,
     },
     Case {
         fault: "answer500",
-        caller: Meets::Error("Runtime.ExitError"),
+        caller: Expected::Error("Runtime.ExitError"),
         logged: "bootstrap: fatal: cannot post response: the Runtime API answered 500",
         ends: true,
     },
 ];
 
-/// Says how often it has run in its sandbox, where nothing is put back.
+/// Prints how often it has run in its sandbox. It needs the isolation `none`.
 const COUNTS: &str = "handler() { count=$((${count-0} + 1)); printf '%s: %s' \"$count\" \"$1\"; }";
 
-fn counting() -> Plan {
-    Served::of(COUNTS).option("--env", "COSHELL_ISOLATION=none")
+fn counting() -> EmulatorBuilder {
+    Emulator::of(COUNTS).option("--env", "COSHELL_ISOLATION=none")
 }
 
 #[test]
-fn every_fault_is_survived_and_played_once() {
+fn every_fault_is_played_once_and_the_next_events_are_answered() {
     for case in CASES {
-        println!("the case: {}", case.fault);
-        let served = counting().option("--fault", case.fault).start();
+        println!("case: {}", case.fault);
+        let emulator = counting().option("--fault", case.fault).start();
         let event = "an event that is long enough to be cut in its middle";
-        let reply = served.call(event);
-        let met = match case.caller {
-            Meets::Response(count) => {
-                let response = served.response_of(reply);
+        let reply = emulator.call(event);
+        let count_so_far = match case.caller {
+            Expected::Response(count) => {
+                let response = emulator.expect_response(reply);
                 assert_eq!(
                     String::from_utf8_lossy(&response),
                     format!("{count}: {event}")
                 );
                 count
             }
-            Meets::Error(expected) => {
-                served.document_of(&reply);
+            Expected::Error(expected) => {
+                emulator.expect_error(&reply);
                 assert_eq!(error_type(&reply.body), expected);
                 1
             }
         };
-        // `next` fails before the event that is to be met.
+        // A fault of `next` ends bootstrap before the event, so the event is already in the new sandbox.
         let is_new = case.ends && case.fault.starts_with("answer");
-        let before = if is_new { 0 } else { met };
+        let before = if is_new { 0 } else { count_so_far };
         for count in 1..=3 {
-            let text = served.text("after");
+            let text = emulator.respond_text("after");
             assert_eq!(text, format!("{}: after", before + count));
         }
-        served.wait_count("\nREPORT ", 4);
-        let log = served.end();
-        let own = Process::own_lines(&log);
+        emulator.wait_log_count("\nREPORT ", 4);
+        let log = emulator.stop();
+        let lines = Process::bootstrap_lines(&log);
         let expected = usize::from(!case.logged.is_empty());
-        assert_eq!(own.len(), expected, "{log}");
+        assert_eq!(lines.len(), expected, "{log}");
         assert!(
-            own.iter().all(|line| line.starts_with(case.logged)),
+            lines.iter().all(|line| line.starts_with(case.logged)),
             "{log}"
         );
         let ends = log
@@ -131,10 +131,9 @@ fn every_fault_is_survived_and_played_once() {
     }
 }
 
-/// The status is told in the line.
 #[test]
-fn status_of_next_is_told() {
-    for (fault, told) in [
+fn the_log_has_the_status_of_a_rejected_next() {
+    for (fault, expected) in [
         (
             "next403",
             "answered 403 (the Runtime API does not expect this call now): InvalidStateTransition",
@@ -144,44 +143,43 @@ fn status_of_next_is_told() {
             "answered 500: ServiceError: Internal service error",
         ),
     ] {
-        let served = Served::of(COUNTS).option("--fault", fault).start();
-        served.process.wait_log(told);
-        served.process.wait_log("INIT_REPORT Init Duration: ");
-        served
+        let emulator = Emulator::of(COUNTS).option("--fault", fault).start();
+        emulator.process.wait_log(expected);
+        emulator.process.wait_log("INIT_REPORT Init Duration: ");
+        emulator
             .process
             .wait_log("\tPhase: init\tStatus: error\tError Type: Runtime.ExitError\t\n");
     }
 }
 
 #[test]
-fn faults_that_are_asked_for_twice_are_played_twice_and_in_order() {
-    let plan = counting().option("--fault", "answer-too-large");
-    let plan = plan
+fn faults_can_be_repeated_and_are_played_in_order() {
+    let builder = counting().option("--fault", "answer-too-large");
+    let builder = builder
         .option("--fault", "answer-mode")
         .option("--fault", "answer-too-large");
-    let served = plan.start();
-    let types = [(); 3].map(|()| error_type(&served.call("{}").body));
+    let emulator = builder.start();
+    let types = [(); 3].map(|()| error_type(&emulator.call("{}").body));
     let expected = [
         "Function.ResponseSizeTooLarge",
         "Runtime.InvalidResponseModeHeader",
         "Function.ResponseSizeTooLarge",
     ];
     assert_eq!(types, expected);
-    assert_eq!(served.text("on"), "4: on");
+    assert_eq!(emulator.respond_text("on"), "4: on");
 }
 
-/// An error of the handler's meets the same as a response.
 #[test]
-fn errors_meet_the_faults_of_answers_too() {
-    let served = Served::of("handler() { false; }").option("--fault", "answer-late");
-    let served = served.start();
-    assert_eq!(error_type(&served.call("{}").body), "Sandbox.Timedout");
-    let next = served.request("POST", INVOCATIONS, &[], "{}");
+fn answer_faults_apply_to_errors_too() {
+    let emulator = Emulator::of("handler() { false; }").option("--fault", "answer-late");
+    let emulator = emulator.start();
+    assert_eq!(error_type(&emulator.call("{}").body), "Sandbox.Timedout");
+    let next = emulator.request("POST", INVOCATIONS, &[], "{}");
     assert_eq!(error_type(&next.body), "Function.CommandFailed");
 }
 
 #[test]
-fn cases_here_are_the_faults_that_the_help_lists() {
+fn the_tested_faults_are_those_in_the_help() {
     let mut command = coshell(&TaskRoot::new());
     command.current_dir("/").args(["serve", "--help"]);
     let process = Process::start(command);
@@ -196,6 +194,8 @@ fn cases_here_are_the_faults_that_the_help_lists() {
         .filter_map(|entry| entry.split(':').next())
         .collect();
     assert_eq!(listed, CASES.map(|case| case.fault));
-    let (status, said) = Served::of(COUNTS).option("--fault", "none").refusal();
-    assert_eq!(status, 2, "{said}");
+    let (status, stderr) = Emulator::of(COUNTS)
+        .option("--fault", "none")
+        .expect_start_failure();
+    assert_eq!(status, 2, "{stderr}");
 }

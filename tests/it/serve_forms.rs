@@ -1,4 +1,5 @@
-//! How `coshell serve` is called: AWS's emulator's words and name, variables, what coshell says of itself.
+//! The command line of `coshell serve`: options and variables, the arguments and the name of AWS's emulator, and coshell's own
+//! messages.
 
 use std::net::TcpStream;
 use std::os::unix::fs::symlink;
@@ -7,29 +8,29 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 
 use support::coshell_path;
-use support::served::{Plan, coshell};
-use support::{LIMIT, Process, Served, TaskRoot, bootstrap_path, own_address, wait_until};
+use support::emulator::{EmulatorBuilder, coshell};
+use support::{Emulator, LIMIT, Process, TaskRoot, bootstrap_path, unique_address, wait_until};
 
-/// Prints the variables that its event names, `-` for those that are not set.
-const PRINTS: &str =
+/// Prints the variables that the event names, and `-` for each one that is not set.
+const PRINTS_VARIABLES: &str =
     "handler() { local name; for name in $1; do printf '%s;' \"${!name--}\"; done; }";
 
 #[track_caller]
-fn assert_variables(plan: Plan, expected: &[(&str, &str)]) {
-    let served = plan.start();
+fn assert_variables(builder: EmulatorBuilder, expected: &[(&str, &str)]) {
+    let emulator = builder.start();
     let names: Vec<_> = expected.iter().map(|(name, _)| *name).collect();
     let values: Vec<_> = expected.iter().map(|(_, value)| *value).collect();
     let values = values.join(";") + ";";
-    assert_eq!(served.text(names.join(" ")), values, "{names:?}");
+    assert_eq!(emulator.respond_text(names.join(" ")), values, "{names:?}");
 }
 
 #[test]
-fn variables_are_those_of_lambda() {
-    let plan = Served::of(PRINTS)
+fn the_function_has_lambdas_variables() {
+    let builder = Emulator::of(PRINTS_VARIABLES)
         .env("AWS_EXECUTION_ENV", "x")
         .env("_X_AMZN_TRACE_ID", "x")
         .env("HOME", "/home/somebody");
-    let task_root = plan.task_root.path().to_string_lossy().into_owned();
+    let task_root = builder.task_root.path().to_string_lossy().into_owned();
     let libraries = format!(
         "/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:{task_root}:{task_root}/lib:/opt/lib"
     );
@@ -53,12 +54,12 @@ fn variables_are_those_of_lambda() {
         ("AWS_LAMBDA_MAX_CONCURRENCY", "-"),
         ("PWD", task_root.as_str()),
     ];
-    assert_variables(plan, &expected);
+    assert_variables(builder, &expected);
 }
 
 #[test]
 fn variables_of_awss_emulator_describe_the_function() {
-    let plan = Served::of(PRINTS)
+    let builder = Emulator::of(PRINTS_VARIABLES)
         .env("AWS_LAMBDA_FUNCTION_NAME", "mine")
         .env("AWS_LAMBDA_FUNCTION_VERSION", "3")
         .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")
@@ -76,9 +77,10 @@ fn variables_of_awss_emulator_describe_the_function() {
             "arn:aws:lambda:eu-north-1:012345678912:function:mine",
         ),
     ];
-    assert_variables(plan, &expected);
-    let plan = Served::of("handler() { sleep 600; }").env("AWS_LAMBDA_FUNCTION_TIMEOUT", "0.3");
-    let document = plan.start().fail("{}");
+    assert_variables(builder, &expected);
+    let builder =
+        Emulator::of("handler() { sleep 600; }").env("AWS_LAMBDA_FUNCTION_TIMEOUT", "0.3");
+    let document = builder.start().fail("{}");
     assert!(
         document
             .to_string()
@@ -88,16 +90,16 @@ fn variables_of_awss_emulator_describe_the_function() {
 }
 
 #[test]
-fn variables_come_from_options_and_files() {
-    let plan = Served::of(PRINTS)
+fn options_and_files_set_variables() {
+    let builder = Emulator::of(PRINTS_VARIABLES)
         .env("STAGE", "outside")
         .env("KEPT", "kept");
     let file = "# a comment\nSTAGE=file\nTABLE='of orders'\nMONEY=pa$word # no comment\r\n\nEMPTY=\nKEPT\n";
-    let first = plan.task_root.write("first.env", file);
-    let second = plan.task_root.write("second.env", "TABLE=\"second\"\n");
+    let first = builder.task_root.write("first.env", file);
+    let second = builder.task_root.write("second.env", "TABLE=\"second\"\n");
     let dotenv = "export REGION=\"a b\" # a comment\nCOPY=${REGION}!\n";
-    let dotenv = plan.task_root.write("third.env", dotenv);
-    let plan = plan
+    let dotenv = builder.task_root.write("third.env", dotenv);
+    let builder = builder
         .option("--env-file", &first.to_string_lossy())
         .option("--env-file", &second.to_string_lossy())
         .option("--dotenv", &dotenv.to_string_lossy())
@@ -113,21 +115,23 @@ fn variables_come_from_options_and_files() {
         ("KEPT", "kept"),
         ("_HANDLER", "function.handler"),
     ];
-    assert_variables(plan, &expected);
-    let plan = Served::of(PRINTS).option("--env-file", "/no/such/file");
-    let (status, said) = plan.refusal();
+    assert_variables(builder, &expected);
+    let builder = Emulator::of(PRINTS_VARIABLES).option("--env-file", "/no/such/file");
+    let (status, stderr) = builder.expect_start_failure();
     let expected = "coshell: cannot read variables from /no/such/file: No such file or directory";
-    assert!(status == 2 && said.contains(expected), "{said}");
-    let (status, said) = Served::of(PRINTS).option("--env", "STAGE").refusal();
+    assert!(status == 2 && stderr.contains(expected), "{stderr}");
+    let (status, stderr) = Emulator::of(PRINTS_VARIABLES)
+        .option("--env", "STAGE")
+        .expect_start_failure();
     assert!(
-        status == 2 && said.contains("expected NAME=VALUE"),
-        "{said}"
+        status == 2 && stderr.contains("expected NAME=VALUE"),
+        "{stderr}"
     );
 }
 
 #[test]
-fn line_that_says_no_variable_is_told_with_its_place() {
-    for (option, file, said) in [
+fn the_error_of_an_invalid_variable_line_has_its_place() {
+    for (option, file, message) in [
         (
             "--env-file",
             "A=b\n\nexport C=d\n",
@@ -140,55 +144,64 @@ fn line_that_says_no_variable_is_told_with_its_place() {
         ),
         ("--dotenv", "A=b\nC=d e\n", "line 2: cannot parse \"d e\""),
     ] {
-        let plan = Served::of(PRINTS);
-        let path = plan.task_root.write("variables", file);
-        let (status, all) = plan.option(option, &path.to_string_lossy()).refusal();
-        assert!(status == 2 && all.contains(said), "{said}: {all}");
-        assert!(all.contains("/variables: "), "{all}");
+        let builder = Emulator::of(PRINTS_VARIABLES);
+        let path = builder.task_root.write("variables", file);
+        let (status, stderr) = builder
+            .option(option, &path.to_string_lossy())
+            .expect_start_failure();
+        assert!(
+            status == 2 && stderr.contains(message),
+            "{message}: {stderr}"
+        );
+        assert!(stderr.contains("/variables: "), "{stderr}");
     }
 }
 
 #[test]
-fn path_that_invokes_nothing_is_told_with_the_one_that_does() {
-    let served = Served::of("handler() { echo hi; }").start();
-    for (path, said) in [
+fn the_reply_to_a_wrong_path_suggests_the_right_one() {
+    let emulator = Emulator::of("handler() { echo hi; }").start();
+    for (path, message) in [
         (
             "/2015-03-31/function/function/invocations",
             "did you mean /2015-03-31/functions/function/invocations?",
         ),
         ("/", "invoke the function at /2015-03-31/functions/"),
     ] {
-        let reply = served.request("POST", path, &[], "x");
+        let reply = emulator.request("POST", path, &[], "x");
         let body = String::from_utf8_lossy(&reply.body);
         assert_eq!(reply.status, 404, "{body}");
-        assert!(body.contains(said), "{body}");
+        assert!(body.contains(message), "{body}");
         let line = format!("coshell: cannot answer POST {path:?}: there is no such path\n");
-        served.process.wait_log(&line);
+        emulator.process.wait_log(&line);
     }
 }
 
 #[test]
-fn handler_comes_from_its_variable_too() {
-    let plan = Served::empty().env("_HANDLER", "function.handler");
-    plan.task_root.write("function.sh", PRINTS);
-    assert_variables(plan, &[("_HANDLER", "function.handler")]);
+fn the_variable_handler_can_name_the_handler() {
+    let builder = Emulator::empty().env("_HANDLER", "function.handler");
+    builder.task_root.write("function.sh", PRINTS_VARIABLES);
+    assert_variables(builder, &[("_HANDLER", "function.handler")]);
 }
 
 #[test]
 fn scripts_and_executables_are_served_too() {
-    let plan = Served::empty().word("legacy.sh");
-    plan.task_root
+    let builder = Emulator::empty().arg("legacy.sh");
+    builder
+        .task_root
         .write("legacy.sh", "#!/bin/bash\nprintf 'script: '\ncat\n");
-    assert_eq!(plan.start().text("an event"), "script: an event");
-    let plan = Served::empty().word("tool");
+    assert_eq!(builder.start().respond_text("an event"), "script: an event");
+    let builder = Emulator::empty().arg("tool");
     let program = "#!/usr/bin/env python3\nimport sys\nprint('program:', sys.stdin.read())\n";
-    plan.task_root.write_program("tool", program);
-    assert_eq!(plan.start().text("an event"), "program: an event");
+    builder.task_root.write_program("tool", program);
+    assert_eq!(
+        builder.start().respond_text("an event"),
+        "program: an event"
+    );
 }
 
-/// The last word of several is the handler, the first the bootstrap.
+/// With several arguments, the first is the bootstrap and the last is the handler.
 #[test]
-fn bootstrap_with_arguments_and_handler_is_a_command() {
+fn a_bootstrap_may_have_arguments_before_the_handler() {
     let bootstrap = r#"#!/bin/bash
 api="http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime/invocation"
 while head=$(curl -sS -D - -o /dev/null "$api/next" | tr -d '\r'); do
@@ -196,27 +209,27 @@ while head=$(curl -sS -D - -o /dev/null "$api/next" | tr -d '\r'); do
   curl -sS -o /dev/null -d "$* $_HANDLER" "$api/${BASH_REMATCH[1]}/response"
 done
 "#;
-    let plan = Served::empty();
-    let path = plan.task_root.write_program("boot", bootstrap);
-    let plan = plan.word(&path.to_string_lossy()).word("first").word("a.b");
-    let served = plan.start();
-    assert_eq!(served.text("{}"), "first a.b a.b");
-    assert_eq!(served.text("{}"), "first a.b a.b");
-    let plan = Served::of(PRINTS).option("--bootstrap", &bootstrap_path());
-    assert_variables(plan, &[("_HANDLER", "function.handler")]);
+    let builder = Emulator::empty();
+    let path = builder.task_root.write_program("boot", bootstrap);
+    let builder = builder.arg(&path.to_string_lossy()).arg("first").arg("a.b");
+    let emulator = builder.start();
+    assert_eq!(emulator.respond_text("{}"), "first a.b a.b");
+    assert_eq!(emulator.respond_text("{}"), "first a.b a.b");
+    let builder = Emulator::of(PRINTS_VARIABLES).option("--bootstrap", &bootstrap_path());
+    assert_variables(builder, &[("_HANDLER", "function.handler")]);
 }
 
-/// With one word or two.
+/// Options of AWS's emulator may have their value behind `=` or as the next argument.
 #[test]
-fn by_the_name_of_awss_emulator_it_takes_its_place() {
+fn a_link_named_like_awss_emulator_behaves_like_it() {
     let task_root = TaskRoot::new();
     let program = task_root.path().join("aws-lambda-rie");
     symlink(coshell_path(), &program).expect("a link");
-    task_root.write("function.sh", PRINTS);
-    let host = own_address();
+    task_root.write("function.sh", PRINTS_VARIABLES);
+    let host = unique_address();
     let (address, api) = (format!("{host}:8080"), format!("{host}:9001"));
-    for form in ["words", "equals", "handler from its variable"] {
-        println!("the case: {form}");
+    for form in ["arguments", "equals", "handler from its variable"] {
+        println!("case: {form}");
         let mut command = coshell(&task_root);
         let environment: Vec<_> = command
             .get_envs()
@@ -239,7 +252,7 @@ fn by_the_name_of_awss_emulator_it_takes_its_place() {
             command.arg(bootstrap_path());
         }
         match form {
-            "words" => command.arg("function.handler"),
+            "arguments" => command.arg("function.handler"),
             _ => command.env("_HANDLER", "function.handler"),
         };
         let process = Process::start(command);
@@ -247,33 +260,33 @@ fn by_the_name_of_awss_emulator_it_takes_its_place() {
             || TcpStream::connect(&address).is_ok() || !process.is_running(),
             LIMIT,
         );
-        let served = Served {
+        let emulator = Emulator {
             process,
             task_root: TaskRoot::new(),
             address: address.clone(),
         };
-        let text = served.text("AWS_LAMBDA_RUNTIME_API AWS_LAMBDA_FUNCTION_NAME");
+        let text = emulator.respond_text("AWS_LAMBDA_RUNTIME_API AWS_LAMBDA_FUNCTION_NAME");
         assert_eq!(text, format!("{api};test_function;"));
         let is_silent = form == "equals";
-        let log = served.end();
+        let log = emulator.stop();
         assert_eq!(!log.contains("coshell: "), is_silent, "{log}");
     }
 }
 
 #[test]
-fn runtime_api_address_is_that_of_the_first_sandbox_and_others_are_beside_it() {
-    let host = own_address();
+fn the_first_sandbox_gets_the_runtime_api_address_and_others_get_free_ports() {
+    let host = unique_address();
     let script = "handler() { printf '%s' \"$AWS_LAMBDA_RUNTIME_API\"; [[ $1 != wait ]] || read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; }";
-    let plan = Served::of(script).option("--concurrency", "2");
-    let served = plan
+    let builder = Emulator::of(script).option("--concurrency", "2");
+    let emulator = builder
         .option("--runtime-api-address", &format!("{host}:9001"))
         .start();
-    served.task_root.fifo("gate");
-    let waiting = served.begin_call("wait");
-    served.wait_count("START ", 1);
-    let other = served.text("{}");
-    served.task_root.release("gate");
-    let waited = served.response_of(served.finish(waiting));
+    emulator.task_root.fifo("gate");
+    let waiting = emulator.begin_call("wait");
+    emulator.wait_log_count("START ", 1);
+    let other = emulator.respond_text("{}");
+    emulator.task_root.release("gate");
+    let waited = emulator.expect_response(emulator.finish(waiting));
     let waited = String::from_utf8(waited).expect("UTF-8");
     let mut both = [other, waited];
     both.sort_by_key(|one| one != &format!("{host}:9001"));
@@ -284,31 +297,31 @@ fn runtime_api_address_is_that_of_the_first_sandbox_and_others_are_beside_it() {
     );
 }
 
-/// Level, and who decides it.
+/// The option wins over the variable.
 #[test]
-fn coshell_says_nothing_but_errors_if_it_is_told_so() {
+fn with_log_level_error_coshell_prints_only_errors() {
     for (option, variable, is_silent) in [
         ("error", "", true),
         ("", "ERROR", true),
         ("info", "error", false),
         ("", "nonsense", false),
     ] {
-        let address = format!("{}:9000", own_address());
-        let mut plan = Served::of("handler() { :; }").option("--listen", &address);
+        let address = format!("{}:9000", unique_address());
+        let mut builder = Emulator::of("handler() { :; }").option("--listen", &address);
         if !option.is_empty() {
-            plan = plan.option("--log-level", option);
+            builder = builder.option("--log-level", option);
         }
-        let plan = plan.env("LOG_LEVEL", variable);
-        let process = Process::start(plan.command());
+        let builder = builder.env("LOG_LEVEL", variable);
+        let process = Process::start(builder.command());
         wait_until(|| TcpStream::connect(&address).is_ok(), LIMIT);
-        // The greeting comes when the init is over, and a call is answered after that.
+        // The startup message comes after the init, and a call is answered after that.
         let path = "/2015-03-31/functions/function/invocations";
         let reply = support::post(&address, path, &[], b"x", LIMIT).expect("a reply");
         assert_eq!(reply.status, 200);
         let log = || process.log();
         wait_until(|| is_silent || log().contains("serving "), LIMIT);
         process.signal(Signal::SIGTERM);
-        let log = process.wait_end(LIMIT);
+        let log = process.wait_clean_exit(LIMIT);
         assert_eq!(
             !log.contains("serving function.handler; to invoke it: curl "),
             is_silent,

@@ -1,23 +1,24 @@
-//! The Runtime API of `coshell serve` for runtimes of any kind: its states, streamed answers, ends. The test is the
-//! runtime.
+//! The Runtime API of `coshell serve`: its states, streamed responses, and the end of a runtime. The test itself is the runtime.
+
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use support::event_stream::{messages, response_of};
-use support::http::{Pending, chunks};
-use support::served::{PlayedRuntime, STREAMING_INVOCATIONS, error_type, reply};
-use support::{HttpReply, LIMIT, Served, wait_until};
+use support::emulator::{RuntimeClient, STREAMING_INVOCATIONS, error_type, wait_reply};
+use support::event_stream::{parse_messages, parse_response};
+use support::http::{PendingRequest, chunks};
+use support::{Emulator, HttpReply, LIMIT, wait_until};
 
-/// Status and errorType of a refusal.
+/// The status and errorType of an error reply.
 #[track_caller]
-fn refused(reply: &HttpReply) -> (u16, String) {
+fn error_of(reply: &HttpReply) -> (u16, String) {
     (reply.status, error_type(&reply.body))
 }
 
-fn told(status: u16, error_type: &str) -> (u16, String) {
+fn error(status: u16, error_type: &str) -> (u16, String) {
     (status, error_type.to_owned())
 }
 
@@ -27,16 +28,16 @@ const STREAMING: [(&str, &str); 3] = [
     ("Content-Type", "text/plain"),
 ];
 
-/// A caller of the streaming endpoint, and its invocation's request id.
+/// Calls the streaming endpoint. Returns the pending request, and the request id of its invocation.
 #[track_caller]
-fn streamed(served: &Served, runtime: &PlayedRuntime) -> (Pending, String) {
-    let caller = served.begin("POST", STREAMING_INVOCATIONS, &[], "{}");
+fn begin_streaming_call(emulator: &Emulator, runtime: &RuntimeClient) -> (PendingRequest, String) {
+    let caller = emulator.begin("POST", STREAMING_INVOCATIONS, &[], "{}");
     let (request_id, _) = runtime.next();
     (caller, request_id)
 }
 
 #[track_caller]
-fn begin_stream(runtime: &PlayedRuntime, request_id: &str, body: &[u8]) -> Pending {
+fn begin_stream(runtime: &RuntimeClient, request_id: &str, body: &[u8]) -> PendingRequest {
     let path = format!("/invocation/{request_id}/response");
     let trailers = "Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body";
     let mut headers = STREAMING.to_vec();
@@ -45,11 +46,19 @@ fn begin_stream(runtime: &PlayedRuntime, request_id: &str, body: &[u8]) -> Pendi
 }
 
 #[test]
-fn next_has_all_headers() {
-    let served = Served::played().option("--timeout", "7").start();
-    let runtime = served.runtime(0);
-    let caller = served.begin_call("{}");
+fn the_reply_to_next_has_all_headers() {
+    let emulator = Emulator::with_test_as_runtime()
+        .option("--timeout", "7")
+        .start();
+    let runtime = emulator.runtime_client(0);
+    let now_ms = || {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        now.expect("the clock is set").as_millis()
+    };
+    let before_ms = now_ms();
+    let caller = emulator.begin_call("{}");
     let next = runtime.get("/invocation/next");
+    let after_ms = now_ms();
     let header = |name: &str| next.header(&format!("Lambda-Runtime-{name}"));
     assert_eq!(next.header("Content-Type"), Some("application/json"));
     let arn = "arn:aws:lambda:us-east-1:012345678912:function:test_function";
@@ -61,15 +70,17 @@ fn next_has_all_headers() {
     let deadline: u128 = header("Deadline-Ms")
         .and_then(|ms| ms.parse().ok())
         .expect("ms");
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let left = deadline.saturating_sub(now.expect("now").as_millis());
-    assert!((1..=7000).contains(&left), "{left} ms are left");
+    let expected = before_ms + 7000..=after_ms + 7000;
+    assert!(
+        expected.contains(&deadline),
+        "{deadline} is not in {expected:?}"
+    );
     let request_id = header("Aws-Request-Id").expect("an id");
     let path = format!("/invocation/{request_id}/response");
     let wrong = [("Lambda-Runtime-Invocation-Id", "of another attempt")];
     assert_eq!(
-        refused(&runtime.post(&path, &wrong, "")),
-        told(400, "InvalidRequestID")
+        error_of(&runtime.post(&path, &wrong, "")),
+        error(400, "InvalidRequestID")
     );
     let right = header("Invocation-Id").expect("an id");
     let right = [("Lambda-Runtime-Invocation-Id", right)];
@@ -78,122 +89,122 @@ fn next_has_all_headers() {
         (taken.status, taken.body.as_slice()),
         (202, &br#"{"status":"OK"}"#[..])
     );
-    assert_eq!(served.response_of(served.finish(caller)), b"on");
+    assert_eq!(emulator.expect_response(emulator.finish(caller)), b"on");
 }
 
 #[test]
-fn event_is_given_again_until_it_is_answered_and_is_answered_once() {
-    let served = Served::played().start();
-    let runtime = served.runtime(0);
-    let caller = served.begin_call("first");
+fn an_event_is_delivered_until_it_is_answered_and_can_be_answered_once() {
+    let emulator = Emulator::with_test_as_runtime().start();
+    let runtime = emulator.runtime_client(0);
+    let caller = emulator.begin_call("first");
     let first = runtime.next();
     assert_eq!(runtime.next(), first);
     assert_eq!(
-        refused(&runtime.respond("stray", "")),
-        told(400, "InvalidRequestID")
+        error_of(&runtime.respond("stray", "")),
+        error(400, "InvalidRequestID")
     );
     assert_eq!(runtime.respond(&first.0, "answer").status, 202);
     let twice = runtime.respond(&first.0, "answer");
-    assert_eq!(refused(&twice), told(403, "InvalidStateTransition"));
-    let error = runtime.post(&format!("/invocation/{}/error", first.0), &[], "{}");
-    assert_eq!(refused(&error), told(403, "InvalidStateTransition"));
-    assert_eq!(served.response_of(served.finish(caller)), b"answer");
-    let caller = served.begin_call("second");
+    assert_eq!(error_of(&twice), error(403, "InvalidStateTransition"));
+    let reply = runtime.post(&format!("/invocation/{}/error", first.0), &[], "{}");
+    assert_eq!(error_of(&reply), error(403, "InvalidStateTransition"));
+    assert_eq!(emulator.expect_response(emulator.finish(caller)), b"answer");
+    let caller = emulator.begin_call("second");
     let second = runtime.next();
     assert_eq!(second.1, b"second");
-    // The one before it is over.
+    // The invocation before it is over.
     assert_eq!(
-        refused(&runtime.respond(&first.0, "")),
-        told(400, "InvalidRequestID")
+        error_of(&runtime.respond(&first.0, "")),
+        error(400, "InvalidRequestID")
     );
     let document = r#"{"errorType":"Some.Type","errorMessage":"why"}"#;
     let path = format!("/invocation/{}/error", second.0);
     assert_eq!(runtime.post(&path, &[], document).status, 202);
-    let failed = served.finish(caller);
-    assert_eq!(served.document_of(&failed)["errorMessage"], "why");
+    let failed = emulator.finish(caller);
+    assert_eq!(emulator.expect_error(&failed)["errorMessage"], "why");
 }
 
 #[test]
-fn init_error_is_for_the_init_and_ends_everything() {
-    let served = Served::played().start();
-    let runtime = served.runtime(0);
-    let caller = served.begin_call("{}");
+fn an_init_error_is_accepted_only_during_the_init() {
+    let emulator = Emulator::with_test_as_runtime().start();
+    let runtime = emulator.runtime_client(0);
+    let caller = emulator.begin_call("{}");
     let (request_id, _) = runtime.next();
     let document = r#"{"errorType":"Runtime.Late","errorMessage":"late"}"#;
     let late = runtime.post("/init/error", &[], document);
-    assert_eq!(refused(&late), told(403, "InvalidStateTransition"));
+    assert_eq!(error_of(&late), error(403, "InvalidStateTransition"));
     runtime.respond(&request_id, "on");
-    assert_eq!(served.response_of(served.finish(caller)), b"on");
+    assert_eq!(emulator.expect_response(emulator.finish(caller)), b"on");
 
-    let served = Served::played().start();
-    let runtime = served.runtime(0);
+    let emulator = Emulator::with_test_as_runtime().start();
+    let runtime = emulator.runtime_client(0);
     let named = [("Lambda-Runtime-Function-Error-Type", "Runtime.Named")];
     let document = r#"{"errorType":"Runtime.Other","errorMessage":"why"}"#;
     assert_eq!(runtime.post("/init/error", &named, document).status, 202);
-    let state = told(403, "InvalidStateTransition");
-    assert_eq!(refused(&runtime.get("/invocation/next")), state);
-    assert_eq!(refused(&runtime.post("/init/error", &[], document)), state);
-    assert_eq!(refused(&runtime.respond("any", "")), state);
+    let state = error(403, "InvalidStateTransition");
+    assert_eq!(error_of(&runtime.get("/invocation/next")), state);
+    assert_eq!(error_of(&runtime.post("/init/error", &[], document)), state);
+    assert_eq!(error_of(&runtime.respond("any", "")), state);
     let line = "\tPhase: init\tStatus: error\tError Type: Runtime.Named\t\n";
-    served.process.wait_log(line);
-    // The init is repeated for the first caller, in another sandbox.
-    let caller = served.begin_call("{}");
-    let again = served.runtime(1);
+    emulator.process.wait_log(line);
+    // For the first caller the init runs again, in a new sandbox.
+    let caller = emulator.begin_call("{}");
+    let again = emulator.runtime_client(1);
     assert_eq!(again.post("/init/error", &named, document).status, 202);
-    let failed = served.finish(caller);
-    assert_eq!(served.document_of(&failed)["errorMessage"], "why");
+    let failed = emulator.finish(caller);
+    assert_eq!(emulator.expect_error(&failed)["errorMessage"], "why");
 }
 
 #[test]
-fn response_that_is_too_large_is_told_to_both_sides() {
-    let served = Served::played().start();
-    let runtime = served.runtime(0);
-    let caller = served.begin_call("{}");
+fn runtime_and_caller_get_an_error_for_a_response_that_is_too_large() {
+    let emulator = Emulator::with_test_as_runtime().start();
+    let runtime = emulator.runtime_client(0);
+    let caller = emulator.begin_call("{}");
     let (request_id, _) = runtime.next();
     let response = vec![b'x'; 6_291_557];
     let taken = runtime.respond(&request_id, &response);
-    assert_eq!(refused(&taken), told(413, "RequestEntityTooLarge"));
-    let document = served.document_of(&served.finish(caller));
+    assert_eq!(error_of(&taken), error(413, "RequestEntityTooLarge"));
+    let document = emulator.expect_error(&emulator.finish(caller));
     assert_eq!(document["errorType"], "Function.ResponseSizeTooLarge");
     let path = format!("/invocation/{request_id}/error");
     assert_eq!(runtime.post(&path, &[], "{}").status, 403);
-    let caller = served.begin_call("{}");
+    let caller = emulator.begin_call("{}");
     let (request_id, _) = runtime.next();
     assert_eq!(runtime.respond(&request_id, &response[1..]).status, 202);
-    assert!(served.response_of(served.finish(caller)) == response[1..]);
+    assert!(emulator.expect_response(emulator.finish(caller)) == response[1..]);
 }
 
 #[test]
-fn response_mode_that_there_is_not_is_told_to_both_sides() {
-    let served = Served::played().start();
-    let runtime = served.runtime(0);
-    let caller = served.begin_call("{}");
+fn runtime_and_caller_get_an_error_for_an_unknown_response_mode() {
+    let emulator = Emulator::with_test_as_runtime().start();
+    let runtime = emulator.runtime_client(0);
+    let caller = emulator.begin_call("{}");
     let (request_id, _) = runtime.next();
     let path = format!("/invocation/{request_id}/response");
     let headers = [("Lambda-Runtime-Function-Response-Mode", "Streaming")];
     let taken = runtime.post(&path, &headers, "on");
-    assert_eq!(refused(&taken), told(400, "InvalidFunctionResponseMode"));
-    let document = served.document_of(&served.finish(caller));
+    assert_eq!(error_of(&taken), error(400, "InvalidFunctionResponseMode"));
+    let document = emulator.expect_error(&emulator.finish(caller));
     assert_eq!(document["errorType"], "Runtime.InvalidResponseModeHeader");
 }
 
 #[test]
-fn streamed_response_comes_as_it_is_made() {
-    let served = Served::played().start();
-    let runtime = served.runtime(0);
-    let (caller, request_id) = streamed(&served, &runtime);
+fn a_streamed_response_arrives_as_it_is_written() {
+    let emulator = Emulator::with_test_as_runtime().start();
+    let runtime = emulator.runtime_client(0);
+    let (caller, request_id) = begin_streaming_call(&emulator, &runtime);
     let mut response = begin_stream(&runtime, &request_id, b"5\r\nfirst\r\n");
-    // The head and the first part are there before the second is made.
+    // The head and the first part arrive before the second part is sent.
     wait_until(|| caller.is_answered(), LIMIT);
     assert!(!response.is_answered());
     response
         .write(b"7\r\n second\r\n0\r\n\r\n")
         .expect("written");
-    assert_eq!(reply(response).status, 202);
-    let streamed = served.finish(caller);
+    assert_eq!(wait_reply(response).status, 202);
+    let streamed = emulator.finish(caller);
     let remapped = streamed.header("X-Amzn-Remapped-Content-Type");
     assert_eq!(remapped, Some("text/plain"));
-    let parts = messages(&streamed.body);
+    let parts = parse_messages(&streamed.body);
     let types: Vec<_> = parts
         .iter()
         .map(|part| part.event_type().to_owned())
@@ -202,24 +213,24 @@ fn streamed_response_comes_as_it_is_made() {
     assert_eq!(parts[0].payload, b"first");
     assert_eq!(parts[1].payload, b" second");
     assert_eq!(parts[2].payload, b"{}");
-    // A caller that wants it whole gets it whole.
-    let caller = served.begin_call("{}");
+    // A caller that does not stream gets the complete response.
+    let caller = emulator.begin_call("{}");
     let (request_id, _) = runtime.next();
     let body = chunks(b"a whole response", 3, &[]);
     assert_eq!(
-        reply(begin_stream(&runtime, &request_id, &body)).status,
+        wait_reply(begin_stream(&runtime, &request_id, &body)).status,
         202
     );
     assert_eq!(
-        served.response_of(served.finish(caller)),
+        emulator.expect_response(emulator.finish(caller)),
         b"a whole response"
     );
 }
 
 #[test]
-fn stream_that_fails_midway_says_so_in_its_trailers() {
-    let served = Served::played().start();
-    let runtime = served.runtime(0);
+fn a_stream_that_fails_midway_has_the_error_in_its_trailers() {
+    let emulator = Emulator::with_test_as_runtime().start();
+    let runtime = emulator.runtime_client(0);
     let document = r#"{"errorType":"Function.Midway","errorMessage":"why"}"#;
     let encoded = BASE64_STANDARD.encode(document);
     let trailers = [
@@ -227,31 +238,33 @@ fn stream_that_fails_midway_says_so_in_its_trailers() {
         ("Lambda-Runtime-Function-Error-Body", &encoded),
     ];
     let body = chunks(b"half", 4, &trailers);
-    let (caller, request_id) = streamed(&served, &runtime);
+    let (caller, request_id) = begin_streaming_call(&emulator, &runtime);
     assert_eq!(
-        reply(begin_stream(&runtime, &request_id, &body)).status,
+        wait_reply(begin_stream(&runtime, &request_id, &body)).status,
         202
     );
-    let (response, complete) = response_of(&served.finish(caller).body);
+    let (response, complete) = parse_response(&emulator.finish(caller).body);
     assert_eq!(response, b"half");
     assert_eq!(complete["ErrorCode"], "Function.Midway");
     assert_eq!(complete["ErrorDetails"], document);
-    let caller = served.begin_call("{}");
+    let caller = emulator.begin_call("{}");
     let (request_id, _) = runtime.next();
     assert_eq!(
-        reply(begin_stream(&runtime, &request_id, &body)).status,
+        wait_reply(begin_stream(&runtime, &request_id, &body)).status,
         202
     );
-    let failed = served.finish(caller);
-    assert_eq!(served.document_of(&failed)["errorMessage"], "why");
+    let failed = emulator.finish(caller);
+    assert_eq!(emulator.expect_error(&failed)["errorMessage"], "why");
 }
 
 #[test]
-fn stream_is_cut_off_by_the_end_of_its_sandbox_and_by_the_deadline() {
-    let served = Served::played().option("--timeout", "1").start();
+fn the_end_of_its_sandbox_or_a_timeout_cuts_off_a_stream() {
+    let emulator = Emulator::with_test_as_runtime()
+        .option("--timeout", "3")
+        .start();
     for (number, is_killed) in [(0, true), (1, false)] {
-        let runtime = served.runtime(number);
-        let (caller, request_id) = streamed(&served, &runtime);
+        let runtime = emulator.runtime_client(number);
+        let (caller, request_id) = begin_streaming_call(&emulator, &runtime);
         let response = begin_stream(&runtime, &request_id, b"4\r\nhalf\r\n");
         wait_until(|| caller.is_answered(), LIMIT);
         if is_killed {
@@ -259,17 +272,17 @@ fn stream_is_cut_off_by_the_end_of_its_sandbox_and_by_the_deadline() {
             kill(pid, Signal::SIGKILL).expect("killed");
             drop(response);
         }
-        let (content, complete) = response_of(&served.finish(caller).body);
+        let (content, complete) = parse_response(&emulator.finish(caller).body);
         assert_eq!(content, b"half");
         assert_eq!(complete["ErrorCode"], "Runtime.TruncatedResponse");
-        served.wait_count("\nREPORT ", number + 1);
-        let next = served.begin_call("next");
-        let runtime = served.runtime(number + 1);
+        emulator.wait_log_count("\nREPORT ", number + 1);
+        let next = emulator.begin_call("next");
+        let runtime = emulator.runtime_client(number + 1);
         let (request_id, _) = runtime.next();
         assert_eq!(runtime.respond(&request_id, "on").status, 202);
-        assert_eq!(served.response_of(served.finish(next)), b"on");
+        assert_eq!(emulator.expect_response(emulator.finish(next)), b"on");
     }
-    let log = served.stdout();
+    let log = emulator.stdout();
     assert!(
         log.contains("\tStatus: error\tError Type: Runtime.ExitError\t\n"),
         "{log}"
@@ -277,30 +290,33 @@ fn stream_is_cut_off_by_the_end_of_its_sandbox_and_by_the_deadline() {
     assert!(log.contains("\tStatus: timeout\t\n"), "{log}");
 }
 
-/// The words are Go's, as Lambda has them.
+/// The messages are those of Lambda, which come from Go.
 #[test]
-fn exit_status_of_a_bootstrap_is_told() {
-    for (status, told) in [
+fn the_error_has_the_exit_status_of_a_bootstrap() {
+    for (status, expected) in [
         ("0", "Runtime exited without providing a reason"),
         ("7", "Runtime exited with error: exit status 7"),
     ] {
-        let plan = Served::empty().word("function.handler");
+        let builder = Emulator::empty().arg("function.handler");
         let program = "#!/bin/bash\ncurl -s \"http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime/invocation/next\"\nexit \"$STATUS\"\n";
-        let bootstrap = plan.task_root.write_program("exits", program);
-        let plan = plan.option("--bootstrap", &bootstrap.to_string_lossy());
-        let served = plan.option("--env", &format!("STATUS={status}")).start();
-        let document = served.fail("{}");
+        let bootstrap = builder.task_root.write_program("exits", program);
+        let builder = builder.option("--bootstrap", &bootstrap.to_string_lossy());
+        let emulator = builder.option("--env", &format!("STATUS={status}")).start();
+        let document = emulator.fail("{}");
         assert_eq!(document["errorType"], "Runtime.ExitError");
         let message = document["errorMessage"].as_str().unwrap_or_default();
-        assert!(message.ends_with(&format!(" Error: {told}")), "{document}");
+        assert!(
+            message.ends_with(&format!(" Error: {expected}")),
+            "{document}"
+        );
     }
 }
 
-/// AWS's emulator answers the same.
+/// AWS's emulator gives the same answer.
 #[test]
-fn logs_api_is_politely_refused() {
-    let served = Served::played().start();
-    let runtime = served.runtime(0);
-    let answer = reply(runtime.begin("PUT", "/2020-08-15/logs", &[], "{}"));
-    assert_eq!(refused(&answer), told(202, "Logs.NotSupported"));
+fn the_logs_api_is_not_supported() {
+    let emulator = Emulator::with_test_as_runtime().start();
+    let runtime = emulator.runtime_client(0);
+    let answer = wait_reply(runtime.begin("PUT", "/2020-08-15/logs", &[], "{}"));
+    assert_eq!(error_of(&answer), error(202, "Logs.NotSupported"));
 }

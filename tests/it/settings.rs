@@ -1,18 +1,18 @@
-//! What bootstrap is told by its environment and its argument: the handler's name, and the settings.
+//! The handler name, from `_HANDLER` or from an argument, and the settings in environment variables.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use crate::init::{HEALTHY, fails};
-use support::{Event, LIMIT, Plan, Sandbox, wait_until};
+use support::{Event, LIMIT, Sandbox, SandboxBuilder, wait_until};
 
 #[test]
-fn handlers_are_found_by_every_kind_of_name() {
+fn a_handler_is_found_by_every_form_of_its_name() {
     let name = |file: &str| {
         format!("handler() {{ printf '%s' {file}; }}\nother() {{ printf 'other of %s' {file}; }}\n")
     };
-    let of = || {
+    let folder = || {
         Sandbox::empty()
             .file("function.sh", name("function"))
             .file("lib/deep/file.sh", name("deep"))
@@ -32,13 +32,13 @@ fn handlers_are_found_by_every_kind_of_name() {
         ("with space.handler", "space"),
         ("it's.handler", "quote"),
     ] {
-        let sandbox = of().handler(handler).start();
+        let sandbox = folder().handler(handler).start();
         assert_eq!(
             String::from_utf8_lossy(&sandbox.respond("x")),
             response,
             "{handler}"
         );
-        let sandbox = of().handler("never.named").argument(handler).start();
+        let sandbox = folder().handler("never.named").argument(handler).start();
         assert_eq!(
             String::from_utf8_lossy(&sandbox.respond("x")),
             response,
@@ -48,7 +48,7 @@ fn handlers_are_found_by_every_kind_of_name() {
 }
 
 #[test]
-fn function_names_that_bash_allows_are_handlers() {
+fn every_function_name_that_bash_allows_can_be_a_handler() {
     let script =
         "do-it() { printf dash; }\na:b() { printf colon; }\n_x9() { printf underscore; }\n";
     for (function, response) in [("do-it", "dash"), ("a:b", "colon"), ("_x9", "underscore")] {
@@ -60,7 +60,7 @@ fn function_names_that_bash_allows_are_handlers() {
 }
 
 #[test]
-fn the_working_folder_is_the_task_root_by_default() {
+fn the_working_directory_is_the_task_root() {
     let sandbox =
         Sandbox::of("here=$PWD\nhandler() { printf '%s %s' \"$here\" \"$PWD\"; }\n").start();
     let root = sandbox.task_root.path().to_string_lossy().into_owned();
@@ -72,20 +72,24 @@ fn the_working_folder_is_the_task_root_by_default() {
     assert_eq!(sandbox.respond("x"), b"healthy x");
 }
 
-const SHOWS_OPTIONS: &str =
+const PRINTS_OPTIONS: &str =
     "early=$-:$SHELLOPTS\nhandler() { printf '%s|%s' \"$early\" \"$-:$SHELLOPTS\"; }\n";
 
 #[test]
-fn shell_options_hold_before_the_file_is_sourced() {
-    let options = |plan: Plan| {
-        let sandbox = plan.start();
+fn shell_options_are_set_before_the_file_is_sourced() {
+    let options = |builder: SandboxBuilder| {
+        let sandbox = builder.start();
         let shown = String::from_utf8_lossy(&sandbox.respond("x")).into_owned();
         let (early, late) = shown.split_once('|').expect("two halves");
         let names = |text: &str| {
             let text = text.split_once(':').expect("options").1.to_owned();
             text.split(':').map(ToOwned::to_owned).collect::<Vec<_>>()
         };
-        assert_eq!(names(early), names(late), "the same in the handler");
+        assert_eq!(
+            names(early),
+            names(late),
+            "the handler has other options than the file"
+        );
         names(early)
     };
     let has = |options: &[String], wanted: &[&str]| {
@@ -93,38 +97,39 @@ fn shell_options_hold_before_the_file_is_sourced() {
             .iter()
             .all(|name| options.iter().any(|option| option == name))
     };
-    let of = |setting: &str| Sandbox::of(SHOWS_OPTIONS).env("COSHELL_SHELL_OPTIONS", setting);
-    let default = options(Sandbox::of(SHOWS_OPTIONS));
+    let with_setting =
+        |setting: &str| Sandbox::of(PRINTS_OPTIONS).env("COSHELL_SHELL_OPTIONS", setting);
+    let default = options(Sandbox::of(PRINTS_OPTIONS));
     assert!(
         has(&default, &["errexit", "nounset", "pipefail"]),
         "{default:?}"
     );
-    let none = options(of(""));
+    let none = options(with_setting(""));
     assert!(
         !["errexit", "nounset", "pipefail", "noglob"]
             .iter()
             .any(|name| has(&none, &[name])),
         "{none:?}"
     );
-    assert_eq!(options(of("  ")), none);
-    let some = options(of("-f -o noclobber"));
+    assert_eq!(options(with_setting("  ")), none);
+    let some = options(with_setting("-f -o noclobber"));
     assert!(
         has(&some, &["noglob", "noclobber"]) && !has(&some, &["errexit"]),
         "{some:?}"
     );
-    assert!(has(&options(of("-eu")), &["errexit", "nounset"]));
+    assert!(has(&options(with_setting("-eu")), &["errexit", "nounset"]));
 }
 
 #[test]
-fn shell_options_that_set_refuses_are_told() {
+fn shell_options_that_set_rejects_are_an_init_error() {
     for setting in ["-Q", "-o nonsense", "-euo"] {
-        let plan = Sandbox::of(HEALTHY).env("COSHELL_SHELL_OPTIONS", setting);
+        let builder = Sandbox::of(HEALTHY).env("COSHELL_SHELL_OPTIONS", setting);
         if setting == "-euo" {
-            // `set -euo` alone lists the options: it is taken.
-            assert_eq!(plan.start().respond("x"), b"healthy x");
+            // `set -euo` alone lists the options, so it is valid.
+            assert_eq!(builder.start().respond("x"), b"healthy x");
         } else {
             fails(
-                plan,
+                builder,
                 "Runtime.InvalidSetting",
                 &[
                     "COSHELL_SHELL_OPTIONS",
@@ -133,22 +138,28 @@ fn shell_options_that_set_refuses_are_told() {
             );
         }
     }
-    let plan = Sandbox::of("handler() { printf ran; }")
+    let builder = Sandbox::of("handler() { printf ran; }")
         .env("COSHELL_SHELL_OPTIONS", "-- $(kill\u{20}$$) 'x");
-    assert_eq!(plan.start().respond("x"), b"ran", "words, not commands");
+    assert_eq!(
+        builder.start().respond("x"),
+        b"ran",
+        "the options were run as commands"
+    );
 }
 
 #[test]
-fn another_bash_is_used_when_it_is_named() {
-    let plan = Sandbox::of("handler() { printf '%s' \"$BASH ${wrapped-}\"; }\n");
-    let wrapper = plan.task_root().write(
+fn a_setting_chooses_another_bash() {
+    let builder = Sandbox::of("handler() { printf '%s' \"$BASH ${wrapped-}\"; }\n");
+    let wrapper = builder.task_root().write(
         "my bash",
         "#!/bin/bash\nexport wrapped=yes\nexec /bin/bash \"$@\"\n",
     );
     fs::set_permissions(&wrapper, Permissions::from_mode(0o755)).expect("permissions");
-    let sandbox = plan.env("COSHELL_BASH", wrapper.to_string_lossy()).start();
+    let sandbox = builder
+        .env("COSHELL_BASH", wrapper.to_string_lossy())
+        .start();
     assert_eq!(sandbox.respond("x"), b"/bin/bash yes");
-    // A name without a slash is looked up along PATH.
+    // A name without a slash is searched in PATH.
     assert_eq!(
         Sandbox::of(HEALTHY)
             .env("COSHELL_BASH", "bash")
@@ -159,32 +170,32 @@ fn another_bash_is_used_when_it_is_named() {
 }
 
 #[test]
-fn a_bash_that_does_not_start_is_told() {
-    let plan = || Sandbox::of(HEALTHY);
+fn a_bash_that_does_not_start_is_an_init_error() {
+    let builder = || Sandbox::of(HEALTHY);
     fails(
-        plan().env("COSHELL_BASH", "/no/such/bash"),
+        builder().env("COSHELL_BASH", "/no/such/bash"),
         "Runtime.ShellNotStarted",
         &["/no/such/bash", "No such file or directory"],
     );
     fails(
-        plan().env("COSHELL_BASH", "/etc/passwd"),
+        builder().env("COSHELL_BASH", "/etc/passwd"),
         "Runtime.ShellNotStarted",
         &["/etc/passwd", "Permission denied"],
     );
     fails(
-        plan().env("COSHELL_BASH", "/bin/false"),
+        builder().env("COSHELL_BASH", "/bin/false"),
         "Runtime.ShellNotStarted",
         &["/bin/false"],
     );
     fails(
-        plan().env("COSHELL_BASH", "/bin/sh"),
+        builder().env("COSHELL_BASH", "/bin/sh"),
         "Runtime.ShellNotStarted",
         &["/bin/sh"],
     );
 }
 
 #[test]
-fn settings_of_the_platforms_that_mean_nothing_are_warned_about() {
+fn invalid_settings_of_the_platform_cause_a_warning() {
     for (name, value) in [
         ("AWS_LAMBDA_LOG_FORMAT", "XML"),
         ("AWS_LAMBDA_LOG_LEVEL", "LOUD"),
@@ -208,7 +219,7 @@ fn settings_of_the_platforms_that_mean_nothing_are_warned_about() {
 }
 
 #[test]
-fn settings_of_ours_that_mean_nothing_are_init_errors() {
+fn invalid_settings_of_coshell_are_init_errors() {
     for (name, value, expected) in [
         ("COSHELL_TRAILING_NEWLINES", "maybe", "strip or keep"),
         (
@@ -244,28 +255,28 @@ fn settings_of_ours_that_mean_nothing_are_init_errors() {
     }
 }
 
-/// Nothing is ended at the deadline there.
+/// Managed Instances do not end an invocation at its deadline.
 #[test]
-fn handlers_are_stopped_by_default_on_managed_instances_alone() {
-    let soon = || Event::fresh("x").due_in(Duration::from_millis(700));
+fn by_default_handlers_are_stopped_before_their_deadline_only_on_managed_instances() {
+    let soon = || Event::fresh("x").with_deadline_in(Duration::from_millis(700));
     let script = "handler() { read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; printf on; }";
     let stuck = |kind: &str| {
-        let plan = Sandbox::of(script).env("AWS_LAMBDA_INITIALIZATION_TYPE", kind);
-        plan.task_root().fifo("gate");
-        plan
+        let builder = Sandbox::of(script).env("AWS_LAMBDA_INITIALIZATION_TYPE", kind);
+        builder.task_root().fifo("gate");
+        builder
     };
-    for plan in [
+    for builder in [
         stuck("lambda-managed-instances"),
         stuck("on-demand").env("AWS_LAMBDA_MAX_CONCURRENCY", "2"),
     ] {
-        let document = plan.start().invoke(soon()).error_document();
+        let document = builder.start().invoke(soon()).error_document();
         assert_eq!(document["errorType"], "Function.Timeout", "{document}");
     }
-    for plan in [
+    for builder in [
         stuck("on-demand"),
         stuck("lambda-managed-instances").env("COSHELL_DEADLINE_MARGIN_MS", "0"),
     ] {
-        let sandbox = plan.start();
+        let sandbox = builder.start();
         let event = soon();
         let (request_id, deadline) = (
             event.request_id.clone(),
@@ -279,7 +290,7 @@ fn handlers_are_stopped_by_default_on_managed_instances_alone() {
 }
 
 #[test]
-fn newlines_at_the_end_stay_when_they_are_kept() {
+fn a_setting_keeps_the_newlines_at_the_end_of_a_response() {
     for (setting, response) in [
         ("keep", &b"a\n\n"[..]),
         ("strip", b"a"),

@@ -1,6 +1,6 @@
-//! How bootstrap ends when it is asked to: the invocation that runs is answered, `lambda_shutdown` runs, nothing is left.
+//! Shutdown: after SIGTERM the running invocation is answered, `lambda_shutdown` runs, and no process is left.
 //!
-//! Lambda asks those alone who have registered as an extension, and gives them half a second.
+//! Lambda sends SIGTERM only to sandboxes with a registered extension, and kills everything half a second later.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -10,32 +10,28 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use support::{
-    Call, Event, Gate, LIMIT, Plan, Process, Reply, Sandbox, bootstrap_path, children, wait_until,
-    zombies,
+    Call, Event, Gate, LIMIT, Process, Reply, Sandbox, SandboxBuilder, bootstrap_path, children,
+    wait_until, zombies,
 };
 
-/// Far above the half second that Lambda gives.
-const END_LIMIT: Duration = Duration::from_secs(10);
-/// How often that is tried what has to be done within it: a busy machine may need longer for reasons of its own.
-const TRIES: usize = 5;
-/// What it gives.
+/// The time between Lambda's SIGTERM and SIGKILL.
 const LAMBDA_LIMIT: Duration = Duration::from_millis(500);
 const ISOLATIONS: [&str; 3] = ["none", "subshell", "process"];
 
-/// `ended` in the task root tells what ran at the end.
+/// The hook writes to the file `ended`.
 const FUNCTION: &str = r#"
 ended=$LAMBDA_TASK_ROOT/ended
 lambda_shutdown() { echo shutdown >>"$ended"; }
 handler() { printf 'healthy %s' "$1"; }
 "#;
 
-/// Asks bootstrap to end while it waits for an event, which has to be in order; its log.
+/// Sends SIGTERM to an idle bootstrap, which must end cleanly and post nothing. Returns its log.
 #[track_caller]
-fn end(sandbox: &Sandbox) -> String {
+fn terminate_idle(sandbox: &Sandbox) -> String {
     sandbox.api.wait_parked();
     let answers = posts(sandbox).len();
     sandbox.bootstrap.signal(Signal::SIGTERM);
-    let log = sandbox.bootstrap.wait_end(END_LIMIT);
+    let log = sandbox.bootstrap.wait_clean_exit(LIMIT);
     assert_eq!(
         posts(sandbox).len(),
         answers,
@@ -45,7 +41,7 @@ fn end(sandbox: &Sandbox) -> String {
     log
 }
 
-/// All that was posted but the registration.
+/// All requests except `GET next` and those of the extension.
 fn posts(sandbox: &Sandbox) -> Vec<Call> {
     let mut calls = sandbox.api.calls();
     calls.retain(|call| {
@@ -62,7 +58,7 @@ fn as_pid(pid: u32) -> Pid {
     Pid::from_raw(i32::try_from(pid).expect("a pid"))
 }
 
-/// Starts `event`, and waits until its handler has made the file `begun`.
+/// Starts an invocation, and waits until its handler has created the file `begun`.
 #[track_caller]
 fn begin(sandbox: &Sandbox, request_id: &str, event: &str) {
     sandbox.api.push(Event::new(request_id, event));
@@ -72,18 +68,18 @@ fn begin(sandbox: &Sandbox, request_id: &str, event: &str) {
 // Registration
 
 #[test]
-fn a_file_that_defines_lambda_shutdown_is_registered_before_the_first_next() {
+fn an_extension_is_registered_before_the_first_next_if_the_file_defines_lambda_shutdown() {
     for isolation in ISOLATIONS {
         let sandbox = Sandbox::of(FUNCTION)
             .env("COSHELL_ISOLATION", isolation)
             .start();
-        // The event that the extension asks for never comes.
+        // The extension requests an event that never comes.
         assert_eq!(sandbox.respond("x"), b"healthy x");
-        let has_asked = || sandbox.api.calls().iter().any(Call::is_extension_next);
-        wait_until(has_asked, LIMIT);
+        let has_requested = || sandbox.api.calls().iter().any(Call::is_extension_next);
+        wait_until(has_requested, LIMIT);
         let calls = sandbox.api.calls();
         let find = |is: fn(&Call) -> bool| calls.iter().position(is).expect("a call");
-        let (register, asks) = (
+        let (register, next) = (
             find(Call::is_extension_register),
             find(Call::is_extension_next),
         );
@@ -92,24 +88,24 @@ fn a_file_that_defines_lambda_shutdown_is_registered_before_the_first_next() {
             "{}",
             sandbox.api.transcript()
         );
-        let (register, asks) = (&calls[register], &calls[asks]);
+        let (register, next) = (&calls[register], &calls[next]);
         let name = register.header("Lambda-Extension-Name").unwrap_or_default();
         assert!(!name.is_empty(), "{register:?}");
         let body: serde_json::Value = serde_json::from_slice(&register.body).expect("JSON");
         assert_eq!(body, serde_json::json!({"events": []}));
         assert_eq!(
-            asks.header("Lambda-Extension-Identifier"),
+            next.header("Lambda-Extension-Identifier"),
             Some("an-identifier")
         );
         let on_its_connection = calls
             .iter()
-            .filter(|call| call.connection == asks.connection);
+            .filter(|call| call.connection == next.connection);
         assert_eq!(on_its_connection.count(), 1, "{}", sandbox.api.transcript());
     }
 }
 
 #[test]
-fn an_extension_is_registered_once_however_often_the_shell_is_replaced() {
+fn the_extension_is_registered_once_even_if_the_shell_is_replaced() {
     let script = format!("{FUNCTION}\nhandler() {{ [[ $1 != die ]] || kill -9 $$; }}");
     let sandbox = Sandbox::of(&script).start();
     for _ in 0..2 {
@@ -118,32 +114,36 @@ fn an_extension_is_registered_once_however_often_the_shell_is_replaced() {
     }
     let calls = sandbox.api.calls();
     assert_eq!(count(&calls, Call::is_extension_register), 1);
-    end(&sandbox);
+    terminate_idle(&sandbox);
     assert_eq!(sandbox.task_root.read("ended"), "shutdown\n");
 }
 
 #[test]
-fn nothing_is_registered_where_there_is_no_lambda_shutdown() {
+fn no_extension_is_registered_without_lambda_shutdown() {
     let function = "lambda_shutdown=variable\nhandler() { lambda_shutdown; }\n";
     let script = "lambda_shutdown() { :; }\nprintf 'healthy %s' \"$1\"\n";
-    for plan in [
+    for builder in [
         Sandbox::of("handler() { printf 'healthy %s' \"$1\"; }"),
         Sandbox::of(function),
         whole_script(script),
         executable("print('healthy')"),
     ] {
-        let sandbox = plan.start();
+        let sandbox = builder.start();
         sandbox.invoke(Event::fresh("x"));
         sandbox.api.wait_parked();
         let calls = sandbox.api.calls();
-        let told = sandbox.api.transcript();
-        assert_eq!(count(&calls, Call::is_extension_register), 0, "{told}");
-        assert_eq!(count(&calls, Call::is_extension_next), 0, "{told}");
+        let transcript = sandbox.api.transcript();
+        assert_eq!(
+            count(&calls, Call::is_extension_register),
+            0,
+            "{transcript}"
+        );
+        assert_eq!(count(&calls, Call::is_extension_next), 0, "{transcript}");
     }
 }
 
 #[test]
-fn a_registration_that_is_refused_is_a_warning() {
+fn a_rejected_registration_is_a_warning() {
     let refused = r#"{"errorMessage":"Too late","errorType":"Extension.RegistrationClosed"}"#;
     for (reply, cause) in [
         (Reply::Status(403, refused.to_owned()), "registrationclosed"),
@@ -156,19 +156,19 @@ fn a_registration_that_is_refused_is_a_warning() {
         (Reply::Close, ""),
         (Reply::Raw(b"no HTTP\r\n\r\n".to_vec()), ""),
     ] {
-        println!("the case: {reply:?}");
-        let plan = Sandbox::of(FUNCTION);
-        plan.api().reply_to_extension(reply);
-        let sandbox = plan.start();
+        println!("case: {reply:?}");
+        let builder = Sandbox::of(FUNCTION);
+        builder.api().reply_to_extension(reply);
+        let sandbox = builder.start();
         assert_eq!(sandbox.respond("x"), b"healthy x");
         assert_eq!(sandbox.respond("y"), b"healthy y");
-        // Somebody else may still send the signal.
-        let log = end(&sandbox);
-        let ours = Process::own_lines(&log);
-        assert_eq!(ours.len(), 1, "{log}");
+        // The signal may still come, from something other than Lambda.
+        let log = terminate_idle(&sandbox);
+        let lines = Process::bootstrap_lines(&log);
+        assert_eq!(lines.len(), 1, "{log}");
         assert!(
-            ours[0].starts_with("bootstrap: warn: cannot register for SIGTERM, ")
-                && ours[0].to_lowercase().contains(cause),
+            lines[0].starts_with("bootstrap: warn: lambda_shutdown ")
+                && lines[0].to_lowercase().contains(cause),
             "{log}"
         );
         assert_eq!(count(&sandbox.api.calls(), Call::is_extension_next), 0);
@@ -176,7 +176,7 @@ fn a_registration_that_is_refused_is_a_warning() {
     }
 }
 
-// While it waits for an event
+// Between events
 
 #[test]
 fn lambda_shutdown_runs_once_and_then_the_exit_trap_of_the_file() {
@@ -197,12 +197,12 @@ handler() { printf 'healthy'; }
             (Signal::SIGINT, false),
             (Signal::SIGTERM, true),
         ] {
-            for served in [0, 2] {
-                println!("the case: {isolation}, {signal}, {to_group}, after {served}");
+            for event_count in [0, 2] {
+                println!("case: {isolation}, {signal}, {to_group}, after {event_count}");
                 let sandbox = Sandbox::of(script)
                     .env("COSHELL_ISOLATION", isolation)
                     .start();
-                for _ in 0..served {
+                for _ in 0..event_count {
                     sandbox.respond("an event");
                 }
                 sandbox.api.wait_parked();
@@ -213,39 +213,39 @@ handler() { printf 'healthy'; }
                     kill(process, signal)
                 };
                 sent.expect("cannot send a signal");
-                let log = sandbox.bootstrap.wait_end(END_LIMIT);
+                let log = sandbox.bootstrap.wait_clean_exit(LIMIT);
                 let ended = sandbox.task_root.read("ended");
                 assert_eq!(ended, "shutdown 0\ntrap\n", "{log}");
                 for line in ["on stdout\n", "on stderr\n", "the trap\n"] {
                     assert_eq!(log.matches(line).count(), 1, "{line:?} in:\n{log}");
                 }
-                assert_eq!(Process::own_lines(&log), [""; 0]);
-                assert_eq!(posts(&sandbox).len(), served);
+                assert_eq!(Process::bootstrap_lines(&log), [""; 0]);
+                assert_eq!(posts(&sandbox).len(), event_count);
             }
         }
     }
 }
 
 #[test]
-fn what_the_exit_trap_of_the_file_prints_is_logged() {
+fn the_output_of_the_exit_trap_of_the_file_is_logged() {
     let script = "trap 'echo \"trap on stdout\"' EXIT\nhandler() { :; }\n";
     for isolation in ISOLATIONS {
         let sandbox = Sandbox::of(script)
             .env("COSHELL_ISOLATION", isolation)
             .start();
         sandbox.respond("x");
-        assert_eq!(end(&sandbox), "trap on stdout\n", "{isolation}");
+        assert_eq!(terminate_idle(&sandbox), "trap on stdout\n", "{isolation}");
     }
 }
 
 #[test]
-fn what_lambda_shutdown_logs_is_of_no_invocation() {
+fn log_records_of_lambda_shutdown_have_no_request_id() {
     let script = "lambda_shutdown() { echo 'at the end' >&2; return 3; }\nhandler() { :; }\n";
     let sandbox = Sandbox::of(script)
         .env("AWS_LAMBDA_LOG_FORMAT", "JSON")
         .start();
     sandbox.respond("x");
-    let log = end(&sandbox);
+    let log = terminate_idle(&sandbox);
     let records: Vec<serde_json::Value> = log
         .lines()
         .map(|line| serde_json::from_str(line).expect("JSON"))
@@ -264,21 +264,21 @@ fn what_lambda_shutdown_logs_is_of_no_invocation() {
 }
 
 #[test]
-fn without_lambda_shutdown_the_exit_trap_of_the_file_runs_all_the_same() {
+fn the_exit_trap_of_the_file_runs_without_lambda_shutdown_too() {
     for isolation in ISOLATIONS {
         let script = "trap 'echo trap >>\"$LAMBDA_TASK_ROOT/ended\"' EXIT\nhandler() { :; }\n";
         let sandbox = Sandbox::of(script)
             .env("COSHELL_ISOLATION", isolation)
             .start();
         sandbox.respond("x");
-        let log = end(&sandbox);
+        let log = terminate_idle(&sandbox);
         assert_eq!(sandbox.task_root.read("ended"), "trap\n", "{isolation}");
         assert_eq!(log, "");
     }
 }
 
 #[test]
-fn a_trap_of_the_files_for_sigterm_is_not_in_the_way() {
+fn lambda_shutdown_runs_even_if_the_file_traps_sigterm() {
     for trap in [
         "''",
         "'echo term >>\"$ended\"'",
@@ -286,7 +286,7 @@ fn a_trap_of_the_files_for_sigterm_is_not_in_the_way() {
     ] {
         let sandbox = Sandbox::of(&format!("{FUNCTION}\ntrap {trap} TERM\n")).start();
         sandbox.respond("x");
-        end(&sandbox);
+        terminate_idle(&sandbox);
         assert!(
             sandbox.task_root.read("ended").starts_with("shutdown\n"),
             "{trap}"
@@ -294,10 +294,10 @@ fn a_trap_of_the_files_for_sigterm_is_not_in_the_way() {
     }
 }
 
-/// What it is about to leave behind: each ends, also one that takes no notice of SIGTERM.
+/// Even a process that ignores SIGTERM is ended.
 #[test]
-fn nothing_that_invocations_left_running_survives() {
-    let leaves = r#"
+fn no_leftover_process_survives_the_shutdown() {
+    let leave = r#"
 leave() {
   exec </dev/null >/dev/null 2>&1
   sleep 600 &
@@ -311,20 +311,20 @@ leave() {
   kill -STOP $!
 }
 "#;
-    let function = format!("{leaves}\nhandler() {{ (leave); }}\n");
+    let function = format!("{leave}\nhandler() {{ (leave); }}\n");
     let with_shutdown = format!("{function}\nlambda_shutdown() {{ :; }}\n");
-    for plan in [
+    for builder in [
         Sandbox::of(&function),
         Sandbox::of(&with_shutdown),
         Sandbox::of(&with_shutdown).env("COSHELL_ISOLATION", "subshell"),
         Sandbox::of(&with_shutdown).env("COSHELL_ISOLATION", "process"),
-        whole_script(&format!("{leaves}\n(leave)")),
-        executable(&runs_bash(&format!("{leaves}\n(leave)"))),
+        whole_script(&format!("{leave}\n(leave)")),
+        executable(&python_that_runs_bash(&format!("{leave}\n(leave)"))),
     ] {
-        let sandbox = plan.start();
+        let sandbox = builder.start();
         sandbox.respond("x");
         sandbox.api.wait_parked();
-        // Those that are about to run another program are still called bash.
+        // Before execve a process is still called bash.
         let is_sleep = |command: &&String| command.starts_with("sleep 600");
         let sleeping = || {
             sandbox
@@ -335,13 +335,13 @@ leave() {
                 .count()
         };
         wait_until(|| sleeping() == 6, LIMIT);
-        end(&sandbox);
+        terminate_idle(&sandbox);
     }
 }
 
 #[test]
-fn lambda_shutdown_that_goes_wrong_ends_bootstrap_in_order() {
-    for (body, is_told, has_trap) in [
+fn bootstrap_ends_cleanly_whatever_lambda_shutdown_does() {
+    for (body, has_warning, has_trap) in [
         ("return 3", true, true),
         ("false", true, true),
         (
@@ -382,22 +382,25 @@ fn lambda_shutdown_that_goes_wrong_ends_bootstrap_in_order() {
         } else {
             "shutdown\n"
         };
-        let is_in_order = |_| {
+        // Lambda's half second may be too short on a busy machine, so several sandboxes are tried.
+        let is_clean = || {
             let sandbox = Sandbox::of(&script).start();
             assert_eq!(sandbox.respond("x"), b"on");
-            let log = end(&sandbox);
+            let log = terminate_idle(&sandbox);
             let ended = sandbox.task_root.read("ended");
-            println!("the case: {body}: {ended:?}\n{log}");
-            let ours = Process::own_lines(&log);
+            println!("case: {body}: {ended:?}\n{log}");
+            let lines = Process::bootstrap_lines(&log);
             let is_warning = |line: &&str| line.starts_with("bootstrap: warn: lambda_shutdown ");
-            ended == expected && ours.len() == usize::from(is_told) && ours.iter().all(is_warning)
+            ended == expected
+                && lines.len() == usize::from(has_warning)
+                && lines.iter().all(is_warning)
         };
-        assert!((0..TRIES).any(is_in_order), "{body}");
+        wait_until(is_clean, LIMIT);
     }
 }
 
 #[test]
-fn lambda_shutdown_sees_what_handlers_made_of_variables_where_they_live_on() {
+fn lambda_shutdown_sees_variables_of_handlers_only_without_isolation() {
     let script = r#"
 count=0
 lambda_shutdown() { echo "$count" >"$LAMBDA_TASK_ROOT/ended"; }
@@ -414,14 +417,14 @@ handler() { count=$((count + 1)); }
             .start();
         sandbox.respond("x");
         sandbox.respond("x");
-        end(&sandbox);
+        terminate_idle(&sandbox);
         assert_eq!(sandbox.task_root.read("ended"), count, "{isolation}");
     }
 }
 
-/// Whatever else a handler changed is put back before the next invocation, and so it is before the end.
+/// The state of the shell is restored before the end, as it is before the next invocation.
 #[test]
-fn lambda_shutdown_finds_the_shell_as_the_file_left_it() {
+fn lambda_shutdown_finds_the_state_that_the_file_set_up() {
     let script = r#"
 trap 'echo "trap of the file" >>"$ended"' EXIT
 ended=$LAMBDA_TASK_ROOT/ended
@@ -449,7 +452,7 @@ handler() {
         let log = {
             sandbox.respond("x");
             assert_eq!(sandbox.respond("change"), b"trap of the handler");
-            end(&sandbox)
+            terminate_idle(&sandbox)
         };
         let ended = sandbox.task_root.read("ended");
         assert_eq!(ended, "$' \\t\\n'  0022 u\ntrap of the file\n", "{log}");
@@ -477,67 +480,70 @@ handler() { :; }
     sandbox.bootstrap.signal(Signal::SIGTERM);
     sandbox.bootstrap.signal(Signal::SIGINT);
     sandbox.task_root.release("gate");
-    let log = sandbox.bootstrap.wait_end(END_LIMIT);
+    let log = sandbox.bootstrap.wait_clean_exit(LIMIT);
     assert_eq!(sandbox.task_root.read("ended"), "begun\ndone\n", "{log}");
     let sandbox = Sandbox::of(FUNCTION).start();
     sandbox.api.wait_parked();
     for _ in 0..3 {
         sandbox.bootstrap.signal(Signal::SIGTERM);
     }
-    sandbox.bootstrap.wait_end(END_LIMIT);
+    sandbox.bootstrap.wait_clean_exit(LIMIT);
     assert_eq!(sandbox.task_root.read("ended"), "shutdown\n");
 }
 
-/// Both come at once, as when the whole sandbox goes down.
+/// Both may happen at once, when the whole sandbox goes down.
 #[test]
-fn an_end_that_is_asked_for_when_the_runtime_api_is_gone_is_in_order() {
-    for plan in [
+fn bootstrap_ends_cleanly_if_the_runtime_api_is_gone_at_the_signal() {
+    for builder in [
         Sandbox::of(FUNCTION),
         whole_script("echo on"),
         executable("print('on')"),
     ] {
-        let sandbox = plan.start();
+        let sandbox = builder.start();
         sandbox.respond("x");
         sandbox.api.wait_parked();
         let is_function = sandbox.task_root.exists("function.sh");
         sandbox.bootstrap.signal(Signal::SIGSTOP);
-        sandbox.api.vanish();
+        sandbox.api.shut_down();
         sandbox.bootstrap.signal(Signal::SIGTERM);
         sandbox.bootstrap.signal(Signal::SIGCONT);
-        let log = sandbox.bootstrap.wait_end(END_LIMIT);
+        let log = sandbox.bootstrap.wait_clean_exit(LIMIT);
         let expected = if is_function { "shutdown\n" } else { "" };
         assert_eq!(sandbox.task_root.read("ended"), expected, "{log}");
     }
 }
 
-// While an invocation runs
+// During an invocation
 
-/// The kinds of handler, each of which runs `lines` of bash for an event; those that are functions have `lambda_shutdown`.
-fn kinds(lines: &str) -> Vec<(String, Plan)> {
+/// A handler of each kind that runs `lines` in bash. The functions have `lambda_shutdown`.
+fn handlers(lines: &str) -> Vec<(String, SandboxBuilder)> {
     let function = format!("{FUNCTION}\nhandler() {{\n{lines}\n}}\n");
     let function = |isolation: &str| {
-        let plan = Sandbox::of(&function).env("COSHELL_ISOLATION", isolation);
-        (format!("function, {isolation}"), plan)
+        let builder = Sandbox::of(&function).env("COSHELL_ISOLATION", isolation);
+        (format!("function, {isolation}"), builder)
     };
     let mut kinds: Vec<_> = ISOLATIONS.into_iter().map(function).collect();
     kinds.push(("script".to_owned(), whole_script(lines)));
-    kinds.push(("executable".to_owned(), executable(&runs_bash(lines))));
+    kinds.push((
+        "executable".to_owned(),
+        executable(&python_that_runs_bash(lines)),
+    ));
     kinds
 }
 
-/// Lines of Python that become a bash which runs `lines`.
-fn runs_bash(lines: &str) -> String {
+/// Python code that runs `lines` in bash.
+fn python_that_runs_bash(lines: &str) -> String {
     format!("import os\nos.execvp('bash', ['bash', '-c', r'''{lines}'''])")
 }
 
-fn whole_script(text: &str) -> Plan {
+fn whole_script(text: &str) -> SandboxBuilder {
     Sandbox::empty()
         .file("legacy.sh", format!("#!/bin/bash\n{text}\n"))
         .handler("legacy.sh")
         .event_as_argument()
 }
 
-fn executable(python: &str) -> Plan {
+fn executable(python: &str) -> SandboxBuilder {
     Sandbox::empty()
         .executable("tool", format!("#!/usr/bin/env python3\n{python}\n"))
         .handler("tool")
@@ -545,15 +551,15 @@ fn executable(python: &str) -> Plan {
 }
 
 #[test]
-fn a_handler_that_is_about_to_end_is_answered_for() {
+fn a_handler_that_ends_soon_after_the_signal_is_answered_with_its_response() {
     let lines = r#"
 : >"$LAMBDA_TASK_ROOT/begun"
 read -r _ <"$LAMBDA_TASK_ROOT/gate"
 printf 'in time'
 "#;
-    for (kind, plan) in kinds(lines) {
-        println!("the case: {kind}");
-        let sandbox = plan.start();
+    for (kind, builder) in handlers(lines) {
+        println!("case: {kind}");
+        let sandbox = builder.start();
         sandbox.task_root.fifo("gate");
         begin(&sandbox, "the-id", "x");
         sandbox.bootstrap.signal(Signal::SIGTERM);
@@ -561,8 +567,8 @@ printf 'in time'
         let answer = sandbox.api.wait_answer("the-id");
         assert!(answer.is_response(), "{}", sandbox.api.transcript());
         assert_eq!(answer.body, b"in time");
-        let log = sandbox.bootstrap.wait_end(END_LIMIT);
-        assert_eq!(sandbox.api.next_count(), 1, "no more is asked for");
+        let log = sandbox.bootstrap.wait_clean_exit(LIMIT);
+        assert_eq!(sandbox.api.next_count(), 1, "another event was requested");
         let is_function = kind.starts_with("function");
         let expected = if is_function { "shutdown\n" } else { "" };
         assert_eq!(sandbox.task_root.read("ended"), expected, "{log}");
@@ -571,7 +577,7 @@ printf 'in time'
 }
 
 #[test]
-fn a_handler_that_hangs_is_stopped_and_answered_for() {
+fn a_handler_that_hangs_at_the_signal_is_stopped_and_answered_with_an_error() {
     for hang in [
         "read -r _ <\"$LAMBDA_TASK_ROOT/gate\"",
         "sleep 600",
@@ -581,9 +587,9 @@ fn a_handler_that_hangs_is_stopped_and_answered_for() {
         "setsid sleep 600 & wait",
     ] {
         let lines = format!("echo 'its log' >&2\n: >\"$LAMBDA_TASK_ROOT/begun\"\n{hang}\n");
-        for (kind, plan) in kinds(&lines) {
-            println!("the case: {kind}, {hang}");
-            let sandbox = plan.start();
+        for (kind, builder) in handlers(&lines) {
+            println!("case: {kind}, {hang}");
+            let sandbox = builder.start();
             sandbox.task_root.fifo("gate");
             begin(&sandbox, "the-id", "x");
             sandbox.bootstrap.signal(Signal::SIGTERM);
@@ -596,82 +602,76 @@ fn a_handler_that_hangs_is_stopped_and_answered_for() {
                 message.contains("stopped") && message.contains("\nits log"),
                 "{message}"
             );
-            let log = sandbox.bootstrap.wait_end(END_LIMIT);
+            let log = sandbox.bootstrap.wait_clean_exit(LIMIT);
             assert_eq!(sandbox.api.answers("the-id").len(), 1);
-            assert_eq!(sandbox.api.next_count(), 1, "no more is asked for");
+            assert_eq!(sandbox.api.next_count(), 1, "another event was requested");
             assert!(
                 log.contains("bootstrap: error: Function.Stopped: "),
                 "{log}"
             );
-            // A shell that was stopped has nothing left that could run it: that is told.
-            let runs = kind == "function, subshell";
-            let tells = kind.starts_with("function") && !runs;
+            // If the shell itself was stopped, it cannot run lambda_shutdown. Then a warning says so.
+            let runs_hook = kind == "function, subshell";
+            let has_warning = kind.starts_with("function") && !runs_hook;
             assert_eq!(
                 sandbox.task_root.read("ended"),
-                if runs { "shutdown\n" } else { "" },
+                if runs_hook { "shutdown\n" } else { "" },
                 "{log}"
             );
             let warnings = log
                 .matches("bootstrap: warn: lambda_shutdown does not run")
                 .count();
-            assert_eq!(warnings, usize::from(tells), "{log}");
+            assert_eq!(warnings, usize::from(has_warning), "{log}");
         }
     }
 }
 
-/// Whatever the margin before the deadline is, `measure` takes less than Lambda leaves us, for a handler of each kind that
-/// does what `lines` say and has begun; in the quickest of four tries, for the machine may be busy.
-fn is_in_time(lines: &str, measure: fn(&Sandbox) -> Duration) {
-    for number in 0..kinds(lines).len() {
-        let mut times = (0..4).map(|_| {
-            let (kind, plan) = kinds(lines).swap_remove(number);
-            let sandbox = plan.env("COSHELL_DEADLINE_MARGIN_MS", "2000").start();
+/// Starts a handler of each kind that runs `lines`, with a long margin before the deadline, until the time that `measure`
+/// returns is less than Lambda's limit. On a busy machine several tries may be needed.
+fn assert_in_time(lines: &str, measure: fn(&Sandbox) -> Duration) {
+    for number in 0..handlers(lines).len() {
+        let is_in_time = || {
+            let (kind, builder) = handlers(lines).swap_remove(number);
+            let sandbox = builder.env("COSHELL_DEADLINE_MARGIN_MS", "2000").start();
             begin(&sandbox, "the-id", "x");
             let time = measure(&sandbox);
             println!("{kind}: {time:?}");
-            time
-        });
-        assert!(
-            times.any(|time| time < LAMBDA_LIMIT),
-            "{}",
-            kinds(lines)[number].0
-        );
+            time < LAMBDA_LIMIT
+        };
+        wait_until(is_in_time, LIMIT);
     }
 }
 
-/// Lambda kills everything half a second after it has asked.
 #[test]
-fn a_stubborn_handler_is_answered_for_before_lambda_kills_us_whatever_the_margin() {
+fn a_stubborn_handler_is_answered_before_lambda_kills_the_sandbox() {
     let lines = "trap '' TERM\n: >\"$LAMBDA_TASK_ROOT/begun\"\nwhile :; do sleep 600; done\n";
-    is_in_time(lines, |sandbox| {
-        let asked = Instant::now();
+    assert_in_time(lines, |sandbox| {
+        let signalled = Instant::now();
         sandbox.bootstrap.signal(Signal::SIGTERM);
         let answer = sandbox.api.wait_answer("the-id");
-        let time = asked.elapsed();
+        let time = signalled.elapsed();
         assert_eq!(answer.error_document()["errorType"], "Function.Stopped");
-        sandbox.bootstrap.wait_end(END_LIMIT);
+        sandbox.bootstrap.wait_clean_exit(LIMIT);
         time
     });
 }
 
-/// As above, for what was left running before.
 #[test]
-fn stubborn_leftovers_are_ended_before_lambda_kills_us_whatever_the_margin() {
+fn stubborn_leftover_processes_are_ended_before_lambda_kills_the_sandbox() {
     let lines = r#"
 (bash -c 'trap "" TERM; : >"$LAMBDA_TASK_ROOT/begun"; while :; do sleep 600; done' </dev/null >/dev/null 2>&1 &)
 "#;
-    is_in_time(lines, |sandbox| {
+    assert_in_time(lines, |sandbox| {
         sandbox.api.wait_answer("the-id");
         sandbox.api.wait_parked();
-        let asked = Instant::now();
+        let signalled = Instant::now();
         sandbox.bootstrap.signal(Signal::SIGTERM);
-        sandbox.bootstrap.wait_end(END_LIMIT);
-        asked.elapsed()
+        sandbox.bootstrap.wait_clean_exit(LIMIT);
+        signalled.elapsed()
     });
 }
 
 #[test]
-fn an_answer_that_is_on_its_way_arrives() {
+fn an_answer_that_is_being_posted_at_the_signal_arrives() {
     let sandbox = Sandbox::of(FUNCTION).start();
     let gate = Gate::new();
     sandbox.api.reply(Reply::Late(gate.clone()));
@@ -679,73 +679,72 @@ fn an_answer_that_is_on_its_way_arrives() {
     sandbox.api.wait_answer("the-id");
     sandbox.bootstrap.signal(Signal::SIGTERM);
     gate.open();
-    let log = sandbox.bootstrap.wait_end(END_LIMIT);
+    let log = sandbox.bootstrap.wait_clean_exit(LIMIT);
     assert_eq!(sandbox.api.answers("the-id").len(), 1);
     assert_eq!(sandbox.task_root.read("ended"), "shutdown\n", "{log}");
     assert_eq!(log, "");
 }
 
-/// Nobody takes the answer any more: that does not change how we end.
 #[test]
-fn an_end_that_is_asked_for_in_an_invocation_whose_runtime_api_is_gone_is_in_order() {
+fn bootstrap_ends_cleanly_if_the_runtime_api_is_gone_during_an_invocation() {
     let lines = r#"
 sleep 600 </dev/null >/dev/null 2>&1 &
 : >"$LAMBDA_TASK_ROOT/begun"
 read -r _ <"$LAMBDA_TASK_ROOT/gate"
 "#;
-    for (kind, plan) in kinds(lines) {
-        println!("the case: {kind}");
-        let sandbox = plan.start();
+    for (kind, builder) in handlers(lines) {
+        println!("case: {kind}");
+        let sandbox = builder.start();
         sandbox.task_root.fifo("gate");
         begin(&sandbox, "the-id", "x");
-        sandbox.api.vanish();
+        sandbox.api.shut_down();
         sandbox.bootstrap.signal(Signal::SIGTERM);
         sandbox.task_root.release("gate");
-        let log = sandbox.bootstrap.wait_end(END_LIMIT);
+        let log = sandbox.bootstrap.wait_clean_exit(LIMIT);
         if kind.starts_with("function") {
             assert_eq!(sandbox.task_root.read("ended"), "shutdown\n", "{log}");
         }
     }
 }
 
-// While the handler is loaded
+// During the init
 
 #[test]
-fn an_end_that_is_asked_for_during_the_init_is_no_init_error() {
+fn a_signal_during_the_init_causes_no_init_error() {
     for body in [
         "sleep 600",
         "read -r _ <\"$LAMBDA_TASK_ROOT/gate\"",
         "while :; do :; done",
         "setsid bash -c 'trap \"\" TERM; sleep 600' & wait",
     ] {
-        println!("the case: {body}");
+        println!("case: {body}");
         let script = format!("{FUNCTION}\n: >\"$LAMBDA_TASK_ROOT/begun\"\n{body}\n");
-        let plan = Sandbox::of(&script);
-        plan.task_root().fifo("gate");
-        let sandbox = plan.start();
+        let builder = Sandbox::of(&script);
+        builder.task_root().fifo("gate");
+        let sandbox = builder.start();
         wait_until(|| sandbox.task_root.exists("begun"), LIMIT);
         sandbox.bootstrap.signal(Signal::SIGTERM);
-        let log = sandbox.bootstrap.wait_end(END_LIMIT);
+        let log = sandbox.bootstrap.wait_clean_exit(LIMIT);
         assert!(
             sandbox.api.calls().is_empty(),
             "{}",
             sandbox.api.transcript()
         );
-        assert_eq!(Process::own_lines(&log), [""; 0]);
+        assert_eq!(Process::bootstrap_lines(&log), [""; 0]);
     }
 }
 
-/// A bash that does not come up is waited for without a limit: by Lambda's own, or until we are asked to end.
+/// Bootstrap has no limit of its own for the start of bash.
 #[test]
-fn an_end_that_is_asked_for_while_bash_starts_is_no_init_error() {
-    // Not in bash, which would read what we have the script's bash read.
+fn a_signal_while_bash_starts_causes_no_init_error() {
+    // This wrapper must not be bash, which would read the commands for the real bash.
     let slow = "#!/bin/sh\n[ \"$1\" != -n ] || exec /bin/bash \"$@\"\n: >\"$LAMBDA_TASK_ROOT/begun\"\nsleep 600\n";
-    for plan in [Sandbox::of(FUNCTION), whole_script("echo on")] {
-        let bash = plan.task_root().write_program("bash", slow);
-        let sandbox = plan.env("COSHELL_BASH", bash.to_string_lossy()).start();
+    for builder in [Sandbox::of(FUNCTION), whole_script("echo on")] {
+        let bash = builder.task_root().write_program("bash", slow);
+        let sandbox = builder.env("COSHELL_BASH", bash.to_string_lossy()).start();
         wait_until(|| sandbox.task_root.exists("begun"), LIMIT);
         sandbox.bootstrap.signal(Signal::SIGTERM);
-        let log = sandbox.bootstrap.wait_end(END_LIMIT);
+        let log = sandbox.bootstrap.wait_clean_exit(LIMIT);
         assert!(
             sandbox.api.calls().is_empty(),
             "{}",
@@ -755,26 +754,25 @@ fn an_end_that_is_asked_for_while_bash_starts_is_no_init_error() {
     }
 }
 
-/// An init that is about to end is waited for.
 #[test]
-fn an_init_that_ends_in_time_is_ended_in_order() {
+fn an_init_that_ends_soon_after_the_signal_is_completed() {
     let script = format!(
         "{FUNCTION}\n: >\"$LAMBDA_TASK_ROOT/begun\"\nread -r _ <\"$LAMBDA_TASK_ROOT/gate\"\n"
     );
-    let plan = Sandbox::of(&script);
-    plan.task_root().fifo("gate");
-    let sandbox = plan.start();
+    let builder = Sandbox::of(&script);
+    builder.task_root().fifo("gate");
+    let sandbox = builder.start();
     wait_until(|| sandbox.task_root.exists("begun"), LIMIT);
     sandbox.bootstrap.signal(Signal::SIGTERM);
     sandbox.task_root.release("gate");
-    let log = sandbox.bootstrap.wait_end(END_LIMIT);
+    let log = sandbox.bootstrap.wait_clean_exit(LIMIT);
     assert_eq!(posts(&sandbox).len(), 0, "{}", sandbox.api.transcript());
     assert_eq!(log, "");
 }
 
-/// The event is not lost: Lambda gives it to another sandbox.
+/// Lambda gives the event to another sandbox.
 #[test]
-fn an_end_that_is_asked_for_while_an_event_arrives_is_in_order() {
+fn bootstrap_ends_cleanly_while_an_event_arrives() {
     let sandbox = Sandbox::of(FUNCTION).start();
     let gate = Gate::new();
     sandbox
@@ -782,14 +780,14 @@ fn an_end_that_is_asked_for_while_an_event_arrives_is_in_order() {
         .push(Event::new("the-id", "an event").stall_after(3, &gate));
     wait_until(|| sandbox.api.next_count() == 1, LIMIT);
     sandbox.bootstrap.signal(Signal::SIGTERM);
-    let log = sandbox.bootstrap.wait_end(END_LIMIT);
+    let log = sandbox.bootstrap.wait_clean_exit(LIMIT);
     gate.open();
     assert_eq!(sandbox.task_root.read("ended"), "shutdown\n", "{log}");
     assert_eq!(posts(&sandbox).len(), 0);
 }
 
 #[test]
-fn an_end_that_is_asked_for_while_a_shell_is_replaced_is_in_order() {
+fn bootstrap_ends_cleanly_while_a_shell_is_replaced() {
     let script = r#"
 if [[ -e $LAMBDA_TASK_ROOT/again ]]; then
   : >"$LAMBDA_TASK_ROOT/begun"
@@ -801,41 +799,41 @@ handler() { : >"$LAMBDA_TASK_ROOT/again"; kill -9 $$; }
     sandbox.fail("x");
     wait_until(|| sandbox.task_root.exists("begun"), LIMIT);
     sandbox.bootstrap.signal(Signal::SIGTERM);
-    let log = sandbox.bootstrap.wait_end(END_LIMIT);
+    let log = sandbox.bootstrap.wait_clean_exit(LIMIT);
     assert_eq!(posts(&sandbox).len(), 1, "{log}");
     assert!(!log.contains("bootstrap: fatal"), "{log}");
 }
 
-// Other kinds of handler
+// Scripts and executables
 
 #[test]
-fn scripts_and_executables_end_at_once_while_they_wait() {
-    for served in [0, 2] {
-        for plan in [whole_script("echo on"), executable("print('on')")] {
-            let sandbox = plan.start();
-            for _ in 0..served {
+fn bootstrap_ends_cleanly_between_events_of_scripts_and_executables() {
+    for event_count in [0, 2] {
+        for builder in [whole_script("echo on"), executable("print('on')")] {
+            let sandbox = builder.start();
+            for _ in 0..event_count {
                 assert_eq!(sandbox.respond("x"), b"on");
             }
-            assert_eq!(end(&sandbox), "");
+            assert_eq!(terminate_idle(&sandbox), "");
         }
     }
 }
 
-// As PID 1
+// As process 1
 
-/// bootstrap of `plan` as process 1 of its own, as in a container.
-fn as_first_process(plan: Plan) -> Plan {
+/// Runs bootstrap as process 1 of a new pid namespace, as in a container.
+fn as_first_process(builder: SandboxBuilder) -> SandboxBuilder {
     let is_root = fs::metadata("/proc/self").expect("/proc").uid() == 0;
-    let mut words = vec!["unshare", "--mount", "--pid", "--fork", "--kill-child"];
-    // Who is not root becomes it in a user namespace.
-    words.extend((!is_root).then_some("--map-root-user"));
-    let surround = "mount --make-rprivate / && mount -t proc proc /proc && exec \"$@\"";
+    let mut argv = vec!["unshare", "--mount", "--pid", "--fork", "--kill-child"];
+    // Other users become root in a user namespace.
+    argv.extend((!is_root).then_some("--map-root-user"));
+    let setup = "mount --make-rprivate / && mount -t proc proc /proc && exec \"$@\"";
     let bootstrap = bootstrap_path();
-    words.extend(["bash", "-c", surround, "bash", &bootstrap]);
-    plan.program(&words)
+    argv.extend(["bash", "-c", setup, "bash", &bootstrap]);
+    builder.program(&argv)
 }
 
-/// The process that `unshare` started, which is bootstrap by the time that it asks for an event.
+/// The pid of the process that `unshare` started, which is bootstrap by the time that it requests an event.
 fn first_process(sandbox: &Sandbox) -> u32 {
     sandbox.api.wait_parked();
     let [first] = children(sandbox.bootstrap.pid())[..] else {
@@ -845,7 +843,7 @@ fn first_process(sandbox: &Sandbox) -> u32 {
 }
 
 #[test]
-fn as_the_first_process_it_takes_the_signal() {
+fn bootstrap_handles_the_signal_as_process_1() {
     let script =
         format!("{FUNCTION}\nhandler() {{ printf '%s' \"$PPID\"; (setsid sleep 600 &) >&2; }}");
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
@@ -853,20 +851,20 @@ fn as_the_first_process_it_takes_the_signal() {
         assert_eq!(sandbox.respond("x"), b"1");
         let first = first_process(&sandbox);
         kill(as_pid(first), signal).expect("cannot send a signal");
-        let log = sandbox.bootstrap.wait_end(END_LIMIT);
+        let log = sandbox.bootstrap.wait_clean_exit(LIMIT);
         assert_eq!(sandbox.task_root.read("ended"), "shutdown\n", "{log}");
     }
 }
 
 #[test]
-fn as_the_first_process_it_reaps_orphans_while_it_waits() {
+fn bootstrap_reaps_orphans_as_process_1() {
     let script = r#"handler() { ({ read -r _ <"$LAMBDA_TASK_ROOT/gate"; } </dev/null >&2 &); }"#;
     let sandbox = as_first_process(Sandbox::of(script)).start();
     sandbox.task_root.fifo("gate");
     let first = first_process(&sandbox);
     let before = children(first).len();
     sandbox.respond("x");
-    // The spare, and the orphan.
+    // The spare shell and the orphan.
     wait_until(|| children(first).len() == before + 2, LIMIT);
     sandbox.api.wait_parked();
     sandbox.task_root.release("gate");

@@ -1,35 +1,33 @@
-//! SnapStart: the hooks before the snapshot and after the restore, and what must not be the same in every copy.
+//! SnapStart: the hooks before the snapshot and after the restore, and state that must differ in every copy.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use support::{Call, Event, LIMIT, Plan, Process, Reply, Sandbox, wait_until};
+use support::{Call, Event, LIMIT, Process, Reply, Sandbox, SandboxBuilder, wait_until};
 
-const END_LIMIT: Duration = Duration::from_secs(2);
 const ISOLATIONS: [&str; 3] = ["none", "subshell", "process"];
 
-/// `told` in the task root tells what ran.
+/// The file and its hooks write to the file `ran`.
 const HOOKS: &str = r#"
-told=$LAMBDA_TASK_ROOT/told
-echo file >>"$told"
-lambda_before_snapshot() { echo before >>"$told"; }
-lambda_after_restore() { echo after >>"$told"; }
+ran=$LAMBDA_TASK_ROOT/ran
+echo file >>"$ran"
+lambda_before_snapshot() { echo before >>"$ran"; }
+lambda_after_restore() { echo after >>"$ran"; }
 handler() { printf 'healthy %s' "$1"; }
 "#;
 
-fn snap_start(script: &str) -> Plan {
+fn snap_start(script: &str) -> SandboxBuilder {
     Sandbox::of(script).env("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")
 }
 
-/// One that has been restored.
+/// Starts a sandbox, waits for the snapshot, and restores it.
 #[track_caller]
-fn restored(plan: Plan) -> Sandbox {
-    let sandbox = plan.start();
+fn start_restored(builder: SandboxBuilder) -> Sandbox {
+    let sandbox = builder.start();
     sandbox.api.wait_snapshot();
     sandbox.api.restore(Reply::restored());
     sandbox
@@ -39,7 +37,7 @@ fn count(sandbox: &Sandbox, is: fn(&Call) -> bool) -> usize {
     sandbox.api.calls().iter().filter(|call| is(call)).count()
 }
 
-/// The sockets that a process has open.
+/// The open sockets of a process.
 fn sockets(pid: u32) -> BTreeSet<PathBuf> {
     let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).expect("descriptors");
     let links = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
@@ -48,10 +46,10 @@ fn sockets(pid: u32) -> BTreeSet<PathBuf> {
         .collect()
 }
 
-// The order
+// The order of events
 
 #[test]
-fn hooks_run_around_the_snapshot_and_what_they_print_is_log() {
+fn hooks_run_before_and_after_the_snapshot_and_their_output_is_logged() {
     let script = r#"
 lambda_before_snapshot() { echo "before $#"; cat; echo 'before on stderr' >&2; }
 lambda_after_restore() { echo "after $#"; cat; echo 'after on stderr' >&2; }
@@ -62,7 +60,7 @@ handler() { printf 'healthy %s' "$1"; }
             .env("COSHELL_ISOLATION", isolation)
             .start();
         sandbox.api.wait_snapshot();
-        // The log is there before the snapshot is.
+        // The log is complete before the snapshot.
         let log = "before 0\nbefore on stderr\n";
         sandbox.bootstrap.wait_log(log);
         assert_eq!(sandbox.bootstrap.log(), log);
@@ -82,15 +80,15 @@ handler() { printf 'healthy %s' "$1"; }
 #[test]
 fn a_function_without_hooks_waits_for_its_restore_too() {
     for isolation in ISOLATIONS {
-        let plan = snap_start("handler() { printf 'healthy %s' \"$1\"; }");
-        let sandbox = restored(plan.env("COSHELL_ISOLATION", isolation));
+        let builder = snap_start("handler() { printf 'healthy %s' \"$1\"; }");
+        let sandbox = start_restored(builder.env("COSHELL_ISOLATION", isolation));
         assert_eq!(sandbox.respond("a"), b"healthy a");
         assert_eq!(sandbox.bootstrap.final_log(), "");
     }
 }
 
 #[test]
-fn there_is_no_snapshot_for_other_kinds_of_function() {
+fn there_is_no_snapshot_for_other_initialization_types() {
     for kind in [
         None,
         Some("on-demand"),
@@ -98,13 +96,15 @@ fn there_is_no_snapshot_for_other_kinds_of_function() {
         Some("lambda-managed-instances"),
         Some("any"),
     ] {
-        let plan = Sandbox::of(HOOKS);
+        let builder = Sandbox::of(HOOKS);
         let sandbox = match kind {
-            Some(kind) => plan.env("AWS_LAMBDA_INITIALIZATION_TYPE", kind).start(),
-            None => plan.without_env("AWS_LAMBDA_INITIALIZATION_TYPE").start(),
+            Some(kind) => builder.env("AWS_LAMBDA_INITIALIZATION_TYPE", kind).start(),
+            None => builder
+                .without_env("AWS_LAMBDA_INITIALIZATION_TYPE")
+                .start(),
         };
         assert_eq!(sandbox.respond("a"), b"healthy a");
-        assert_eq!(sandbox.task_root.read("told"), "file\n", "{kind:?}");
+        assert_eq!(sandbox.task_root.read("ran"), "file\n", "{kind:?}");
         assert_eq!(count(&sandbox, Call::is_restore_next), 0);
     }
 }
@@ -113,33 +113,33 @@ fn there_is_no_snapshot_for_other_kinds_of_function() {
 fn scripts_and_executables_have_no_hooks_but_wait_for_their_restore() {
     let script = "lambda_before_snapshot() { echo before >&2; }\nprintf '%s' \"$$\"\n";
     for spare in ["on", "off"] {
-        let plan = snap_start("").file("legacy.sh", script);
-        let plan = plan
+        let builder = snap_start("").file("legacy.sh", script);
+        let builder = builder
             .handler("legacy.sh")
             .event_as_argument()
             .env("COSHELL_SPARE", spare);
-        let sandbox = plan.start();
+        let sandbox = builder.start();
         sandbox.api.wait_snapshot();
         let before = sandbox.bootstrap.shell_pid();
         sandbox.api.restore(Reply::restored());
         sandbox.api.wait_parked();
-        // The bash that waited when the snapshot was taken is in every copy.
-        let is_there = |pid: u32| sandbox.bootstrap.processes().contains_key(&pid);
-        assert!(!is_there(before));
+        // The bash that waited during the snapshot would be the same in every copy, so it is replaced.
+        let is_running = |pid: u32| sandbox.bootstrap.processes().contains_key(&pid);
+        assert!(!is_running(before));
         assert_ne!(sandbox.respond(""), before.to_string().into_bytes());
         assert_eq!(count(&sandbox, Call::is_restore_next), 1);
         assert_eq!(sandbox.bootstrap.final_log(), "");
     }
-    let plan =
+    let builder =
         snap_start("").executable("program.py", "#!/usr/bin/env python3\nprint('healthy')\n");
-    let sandbox = restored(plan.handler("program.py"));
+    let sandbox = start_restored(builder.handler("program.py"));
     assert_eq!(sandbox.respond(""), b"healthy");
 }
 
-// What is left of the hooks
+// State that the hooks leave
 
 #[test]
-fn what_hooks_leave_is_what_invocations_find_each_time() {
+fn each_invocation_finds_the_state_that_the_hooks_set_up() {
     let script = r#"
 lambda_before_snapshot() {
   cd /
@@ -169,10 +169,10 @@ handler() {
   IFS=x
 }
 "#;
-    let sandbox = restored(snap_start(script));
+    let sandbox = start_restored(snap_start(script));
     let first = sandbox.respond("");
-    let told = String::from_utf8_lossy(&first).into_owned();
-    assert!(told.starts_with("0026 shopt -s dotglob "), "{told}");
+    let text = String::from_utf8_lossy(&first).into_owned();
+    assert!(text.starts_with("0026 shopt -s dotglob "), "{text}");
     for _ in 0..3 {
         assert_eq!(sandbox.respond(""), first);
     }
@@ -182,21 +182,21 @@ handler() {
 }
 
 #[test]
-fn a_fresh_shell_is_no_copy_and_runs_no_hooks() {
+fn a_new_shell_after_the_restore_runs_no_hooks() {
     let script = format!("{HOOKS}\nhandler() {{ [[ $1 != die ]] || kill -9 $$; }}");
-    let sandbox = restored(snap_start(&script));
+    let sandbox = start_restored(snap_start(&script));
     for _ in 0..2 {
         sandbox.fail("die");
         sandbox.respond("x");
     }
-    // The last file is that of the spare's turn.
+    // The last line comes from the next spare shell.
     sandbox.api.wait_parked();
-    let told = "file\nbefore\nafter\nfile\nfile\n";
-    assert_eq!(sandbox.task_root.read("told"), told);
+    let expected = "file\nbefore\nafter\nfile\nfile\n";
+    assert_eq!(sandbox.task_root.read("ran"), expected);
 }
 
 #[test]
-fn a_shell_that_ends_while_the_snapshot_waits_is_replaced() {
+fn a_shell_that_ends_during_the_snapshot_is_replaced() {
     let sandbox = snap_start(HOOKS).start();
     sandbox.api.wait_snapshot();
     let shell = sandbox.bootstrap.shell_pid();
@@ -211,55 +211,58 @@ fn a_shell_that_ends_while_the_snapshot_waits_is_replaced() {
     );
     sandbox.api.restore(Reply::restored());
     assert_eq!(sandbox.respond("a"), b"healthy a");
-    assert_eq!(
-        sandbox.task_root.read("told"),
-        "file\nbefore\nfile\nafter\n"
-    );
+    assert_eq!(sandbox.task_root.read("ran"), "file\nbefore\nfile\nafter\n");
 }
 
-// What must differ
+// State that must differ in every copy
 
 #[test]
-fn random_numbers_are_others_after_each_restore() {
+fn random_numbers_differ_after_each_restore() {
     let script = "RANDOM=1\nhandler() { printf '%s' \"$RANDOM $RANDOM $RANDOM $RANDOM\"; }\n";
     let seeded = || Sandbox::of(script).start().respond("");
     assert_eq!(seeded(), seeded());
-    let copies = [restored(snap_start(script)), restored(snap_start(script))];
+    let copies = [
+        start_restored(snap_start(script)),
+        start_restored(snap_start(script)),
+    ];
     let drawn = copies.map(|copy| copy.respond(""));
     assert_ne!(drawn[0], drawn[1]);
     assert!(!drawn.contains(&seeded()));
-    // They are there for the hook, too.
+    // The hook after the restore gets new random numbers, too.
     let script = r#"
 RANDOM=1
 lambda_after_restore() { drawn="$RANDOM $RANDOM $RANDOM $RANDOM"; }
 handler() { printf '%s' "$drawn"; }
 "#;
-    let copies = [restored(snap_start(script)), restored(snap_start(script))];
+    let copies = [
+        start_restored(snap_start(script)),
+        start_restored(snap_start(script)),
+    ];
     let drawn = copies.map(|copy| copy.respond(""));
     assert_ne!(drawn[0], drawn[1]);
     assert!(!drawn.contains(&seeded()));
 }
 
 #[test]
-fn a_variable_of_the_files_that_is_named_random_is_left_alone() {
+fn an_ordinary_variable_named_random_is_not_changed() {
     let script = "unset RANDOM\nRANDOM=mine\nhandler() { printf '%s' \"$RANDOM\"; }\n";
-    assert_eq!(restored(snap_start(script)).respond(""), b"mine");
+    assert_eq!(start_restored(snap_start(script)).respond(""), b"mine");
     let script = "unset RANDOM\nhandler() { printf '%s' \"${RANDOM-unset}\"; }\n";
-    assert_eq!(restored(snap_start(script)).respond(""), b"unset");
+    assert_eq!(start_restored(snap_start(script)).respond(""), b"unset");
 }
 
 #[test]
-fn random_numbers_that_cannot_be_started_anew_are_told() {
+fn random_numbers_that_cannot_be_seeded_again_are_reported() {
     let script = format!("readonly RANDOM\n{HOOKS}");
-    let sandbox = restored(snap_start(&script));
+    let sandbox = start_restored(snap_start(&script));
     assert_eq!(sandbox.respond("a"), b"healthy a");
-    assert_eq!(sandbox.task_root.read("told"), "file\nbefore\nafter\n");
+    assert_eq!(sandbox.task_root.read("ran"), "file\nbefore\nafter\n");
     let log = sandbox.bootstrap.final_log();
     assert!(log.contains("RANDOM: readonly variable"), "{log}");
 }
 
 #[test]
-fn connections_are_opened_anew_after_the_restore() {
+fn new_connections_are_opened_after_the_restore() {
     let script = format!("{HOOKS}\nlambda_shutdown() {{ :; }}");
     let sandbox = snap_start(&script).start();
     sandbox.api.wait_snapshot();
@@ -270,7 +273,7 @@ fn connections_are_opened_anew_after_the_restore() {
     sandbox.api.restore(Reply::restored());
     sandbox.api.wait_parked();
     wait_until(|| extensions() == 2, LIMIT);
-    // The thread that waited on the old one takes a moment to see its end.
+    // The thread that waits on the old connection takes a moment to notice its end.
     wait_until(
         || sockets(sandbox.bootstrap.pid()).is_disjoint(&before),
         LIMIT,
@@ -293,11 +296,11 @@ fn connections_are_opened_anew_after_the_restore() {
 }
 
 #[test]
-fn a_restore_whose_connections_are_broken_is_asked_for_again() {
-    let script = format!("{HOOKS}\nlambda_shutdown() {{ echo shutdown >>\"$told\"; }}");
+fn a_restore_over_a_broken_connection_is_requested_again() {
+    let script = format!("{HOOKS}\nlambda_shutdown() {{ echo shutdown >>\"$ran\"; }}");
     for reply in [
         Reply::restored(),
-        // It has been told before, and that did not arrive.
+        // The Runtime API has replied before, but the reply was lost.
         Reply::refused(403, "InvalidStateTransition"),
     ] {
         let sandbox = snap_start(&script).start();
@@ -309,16 +312,16 @@ fn a_restore_whose_connections_are_broken_is_asked_for_again() {
         assert_eq!(sandbox.respond("a"), b"healthy a");
         sandbox.api.wait_parked();
         sandbox.bootstrap.signal(Signal::SIGTERM);
-        assert_eq!(sandbox.bootstrap.wait_end(END_LIMIT), "");
-        let told = "file\nbefore\nafter\nshutdown\n";
-        assert_eq!(sandbox.task_root.read("told"), told);
+        assert_eq!(sandbox.bootstrap.wait_clean_exit(LIMIT), "");
+        let expected = "file\nbefore\nafter\nshutdown\n";
+        assert_eq!(sandbox.task_root.read("ran"), expected);
     }
 }
 
 // Failures
 
 #[test]
-fn a_restore_that_is_refused_ends_bootstrap() {
+fn a_rejected_restore_ends_bootstrap() {
     for (reply, cause) in [
         (
             Reply::refused(403, "InvalidStateTransition"),
@@ -341,15 +344,15 @@ fn a_restore_that_is_refused_ends_bootstrap() {
         let api = sandbox.api.address();
         sandbox.api.restore(reply);
         assert_eq!(sandbox.bootstrap.wait_failure(LIMIT), 1);
-        let told = format!("bootstrap: fatal: cannot wait for the restore at {api}: {cause}");
-        assert_eq!(Process::own_lines(&sandbox.bootstrap.log()), [told]);
+        let line = format!("bootstrap: fatal: cannot wait for the restore at {api}: {cause}");
+        assert_eq!(Process::bootstrap_lines(&sandbox.bootstrap.log()), [line]);
         assert_eq!(count(&sandbox, Call::is_next), 0);
-        assert_eq!(sandbox.task_root.read("told"), "file\nbefore\n");
+        assert_eq!(sandbox.task_root.read("ran"), "file\nbefore\n");
     }
 }
 
 #[test]
-fn a_restore_that_breaks_off_again_and_again_ends_bootstrap() {
+fn a_restore_that_fails_again_and_again_ends_bootstrap() {
     let sandbox = snap_start(HOOKS).start();
     for _ in 0..4 {
         sandbox.api.restore(Reply::Close);
@@ -363,7 +366,7 @@ fn a_restore_that_breaks_off_again_and_again_ends_bootstrap() {
     assert_eq!(count(&sandbox, Call::is_restore_next), 4);
 }
 
-/// What a hook does, the beginning of what is told of it, and whether a frame of the stack names it.
+/// The command of a hook, the beginning of the error message, and whether the stack trace has a frame of the hook.
 const FAILURES: [(&str, &str, bool); 7] = [
     (
         "grep -q x /dev/null",
@@ -391,13 +394,13 @@ const FAILURES: [(&str, &str, bool); 7] = [
 ];
 
 #[test]
-fn a_hook_that_fails_is_told_with_command_and_place_and_ends_bootstrap() {
+fn the_error_of_a_hook_has_the_command_and_the_place_and_bootstrap_ends() {
     for (hook, error_type, status) in [
         ("lambda_before_snapshot", "Runtime.BeforeSnapshotError", 64),
         ("lambda_after_restore", "Runtime.AfterRestoreError", 65),
     ] {
-        for (command, told, has_stack) in FAILURES {
-            println!("the case: {hook}, {command}");
+        for (command, text, has_frame) in FAILURES {
+            println!("case: {hook}, {command}");
             let script = format!(
                 "handler() {{ :; }}\n{hook}() {{\n  {command}\n}}\nsleep 600 &\nlambda_shutdown() {{ :; }}\n"
             );
@@ -417,25 +420,25 @@ fn a_hook_that_fails_is_told_with_command_and_place_and_ends_bootstrap() {
             let document = call.error_document();
             assert_eq!(document["errorType"], error_type);
             let file = sandbox.task_root.path().join("function.sh");
-            let told = told
+            let text = text
                 .replace("HOOK", hook)
                 .replace("FILE", &file.to_string_lossy());
             let message = document["errorMessage"].as_str().unwrap_or_default();
-            let expected = [format!("{hook}: {told}"), format!("{hook} {told}")];
+            let expected = [format!("{hook}: {text}"), format!("{hook} {text}")];
             assert!(
-                expected.iter().any(|told| message.starts_with(told)),
+                expected.iter().any(|start| message.starts_with(start)),
                 "{message}"
             );
             let stack = document["stackTrace"].as_array().expect("a stack");
             let names_hook = stack
                 .iter()
-                .any(|frame| frame.as_str().is_some_and(|text| text.starts_with(hook)));
-            assert_eq!(names_hook, has_stack, "{document}");
+                .any(|frame| frame.as_str().is_some_and(|frame| frame.starts_with(hook)));
+            assert_eq!(names_hook, has_frame, "{document}");
             assert_eq!(sandbox.bootstrap.wait_failure(LIMIT), status);
             let log = sandbox.bootstrap.log();
             let first = message.lines().next().unwrap_or_default();
             let fatal = format!("bootstrap: fatal: {first}");
-            assert_eq!(Process::own_lines(&log), [fatal], "{log}");
+            assert_eq!(Process::bootstrap_lines(&log), [fatal], "{log}");
             assert_eq!(count(&sandbox, Call::is_next), 0);
             let restores = usize::from(status == 65);
             assert_eq!(count(&sandbox, Call::is_restore_next), restores);
@@ -444,12 +447,12 @@ fn a_hook_that_fails_is_told_with_command_and_place_and_ends_bootstrap() {
 }
 
 #[test]
-fn a_hook_that_fails_in_a_shell_of_forks_is_told_too() {
+fn the_error_of_a_hook_has_the_place_in_every_isolation() {
     for isolation in ["subshell", "process"] {
         for command in ["false", "exit 1"] {
             let script =
                 format!("handler() {{ :; }}\nlambda_after_restore() {{\n  {command}\n}}\n");
-            let sandbox = restored(snap_start(&script).env("COSHELL_ISOLATION", isolation));
+            let sandbox = start_restored(snap_start(&script).env("COSHELL_ISOLATION", isolation));
             let document = sandbox.api.wait_restore_error().error_document();
             let message = document["errorMessage"].as_str().unwrap_or_default();
             let place = "function.sh:3)";
@@ -467,10 +470,10 @@ fn a_hook_may_exit_with_status_0() {
     let script = format!(
         "{HOOKS}\nlambda_before_snapshot() {{ exit; }}\nlambda_after_restore() {{ exit 0; }}"
     );
-    let sandbox = restored(snap_start(&script));
+    let sandbox = start_restored(snap_start(&script));
     assert_eq!(sandbox.respond("a"), b"healthy a");
     assert_eq!(sandbox.respond("b"), b"healthy b");
-    assert_eq!(sandbox.task_root.read("told"), "file\n");
+    assert_eq!(sandbox.task_root.read("ran"), "file\n");
 }
 
 #[test]
@@ -478,14 +481,14 @@ fn hooks_have_the_options_of_the_handler() {
     let script = format!(
         "{HOOKS}\nlambda_after_restore() {{ false; echo \"$NO_SUCH_NAME\"; echo \"[$-]\"; }}"
     );
-    let sandbox = restored(snap_start(&script).env("COSHELL_SHELL_OPTIONS", ""));
+    let sandbox = start_restored(snap_start(&script).env("COSHELL_SHELL_OPTIONS", ""));
     assert_eq!(sandbox.respond("a"), b"healthy a");
     let log = sandbox.bootstrap.final_log();
     assert!(log.starts_with("\n["), "{log}");
 }
 
 #[test]
-fn an_error_of_a_hook_that_is_not_taken_is_logged() {
+fn a_rejected_restore_error_is_logged() {
     let script = format!("{HOOKS}\nlambda_after_restore() {{ return 3; }}");
     let sandbox = snap_start(&script).start();
     sandbox
@@ -495,7 +498,7 @@ fn an_error_of_a_hook_that_is_not_taken_is_logged() {
     sandbox.api.restore(Reply::restored());
     assert_eq!(sandbox.bootstrap.wait_failure(LIMIT), 65);
     let log = sandbox.bootstrap.log();
-    let lines = Process::own_lines(&log);
+    let lines = Process::bootstrap_lines(&log);
     assert_eq!(lines.len(), 2, "{log}");
     let refused =
         "bootstrap: error: Lambda rejected the restore error: the Runtime API answered 403";
@@ -506,41 +509,41 @@ fn an_error_of_a_hook_that_is_not_taken_is_logged() {
     );
 }
 
-// The end
+// Shutdown
 
 #[test]
-fn a_sandbox_that_waits_for_its_restore_ends_in_order() {
-    let script = format!("{HOOKS}\nlambda_shutdown() {{ echo shutdown >>\"$told\"; }}");
+fn a_sandbox_that_waits_for_its_restore_ends_cleanly() {
+    let script = format!("{HOOKS}\nlambda_shutdown() {{ echo shutdown >>\"$ran\"; }}");
     for isolation in ISOLATIONS {
-        let plan = snap_start(&script).env("COSHELL_ISOLATION", isolation);
-        let sandbox = plan.start();
+        let builder = snap_start(&script).env("COSHELL_ISOLATION", isolation);
+        let sandbox = builder.start();
         sandbox.api.wait_snapshot();
         sandbox.bootstrap.signal(Signal::SIGTERM);
-        assert_eq!(sandbox.bootstrap.wait_end(END_LIMIT), "");
-        assert_eq!(sandbox.task_root.read("told"), "file\nbefore\nshutdown\n");
+        assert_eq!(sandbox.bootstrap.wait_clean_exit(LIMIT), "");
+        assert_eq!(sandbox.task_root.read("ran"), "file\nbefore\nshutdown\n");
     }
 }
 
 #[test]
-fn a_hook_that_runs_is_stopped_with_all_that_it_started() {
+fn a_running_hook_is_stopped_with_everything_it_started() {
     for isolation in ISOLATIONS {
         for hook in ["lambda_before_snapshot", "lambda_after_restore"] {
-            println!("the case: {isolation}, {hook}");
+            println!("case: {isolation}, {hook}");
             let script = format!(
-                "{HOOKS}\nlambda_shutdown() {{ echo shutdown >>\"$told\"; }}\n\
+                "{HOOKS}\nlambda_shutdown() {{ echo shutdown >>\"$ran\"; }}\n\
                  {hook}() {{ sleep 600 & : >\"$LAMBDA_TASK_ROOT/begun\"; sleep 600; }}"
             );
-            let plan = snap_start(&script).env("COSHELL_ISOLATION", isolation);
-            let sandbox = plan.start();
+            let builder = snap_start(&script).env("COSHELL_ISOLATION", isolation);
+            let sandbox = builder.start();
             if hook == "lambda_after_restore" {
                 sandbox.api.wait_snapshot();
                 sandbox.api.restore(Reply::restored());
             }
             wait_until(|| sandbox.task_root.exists("begun"), LIMIT);
             sandbox.bootstrap.signal(Signal::SIGTERM);
-            let log = sandbox.bootstrap.wait_end(END_LIMIT);
-            let ours = "bootstrap: warn: lambda_shutdown does not run: its shell has ended";
-            assert_eq!(Process::own_lines(&log), [ours], "{log}");
+            let log = sandbox.bootstrap.wait_clean_exit(LIMIT);
+            let warning = "bootstrap: warn: lambda_shutdown does not run: its shell has ended";
+            assert_eq!(Process::bootstrap_lines(&log), [warning], "{log}");
             let calls = sandbox.api.calls();
             let is_error = |call: &Call| call.is_init_error() || call.is_restore_error();
             assert!(!calls.iter().any(is_error));
@@ -549,30 +552,30 @@ fn a_hook_that_runs_is_stopped_with_all_that_it_started() {
 }
 
 #[test]
-fn a_hook_that_ends_when_it_is_asked_to_is_no_failure() {
+fn a_hook_that_ends_soon_after_the_signal_is_no_failure() {
     let script = format!(
-        "{HOOKS}\nlambda_shutdown() {{ echo shutdown >>\"$told\"; }}\n\
+        "{HOOKS}\nlambda_shutdown() {{ echo shutdown >>\"$ran\"; }}\n\
          lambda_after_restore() {{ : >\"$LAMBDA_TASK_ROOT/begun\"; read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; }}"
     );
-    let plan = snap_start(&script);
-    plan.task_root().fifo("gate");
-    let sandbox = restored(plan);
+    let builder = snap_start(&script);
+    builder.task_root().fifo("gate");
+    let sandbox = start_restored(builder);
     wait_until(|| sandbox.task_root.exists("begun"), LIMIT);
     sandbox.bootstrap.signal(Signal::SIGTERM);
     sandbox.task_root.release("gate");
-    assert_eq!(sandbox.bootstrap.wait_end(END_LIMIT), "");
-    assert_eq!(sandbox.task_root.read("told"), "file\nbefore\nshutdown\n");
+    assert_eq!(sandbox.bootstrap.wait_clean_exit(LIMIT), "");
+    assert_eq!(sandbox.task_root.read("ran"), "file\nbefore\nshutdown\n");
     assert_eq!(count(&sandbox, Call::is_next), 0);
 }
 
 #[test]
-fn a_function_that_was_restored_ends_as_any_other() {
-    let script = format!("{HOOKS}\nlambda_shutdown() {{ echo shutdown >>\"$told\"; }}");
-    let sandbox = restored(snap_start(&script));
+fn a_restored_function_ends_cleanly() {
+    let script = format!("{HOOKS}\nlambda_shutdown() {{ echo shutdown >>\"$ran\"; }}");
+    let sandbox = start_restored(snap_start(&script));
     sandbox.api.push(Event::fresh("a"));
     sandbox.api.wait_parked();
     sandbox.bootstrap.signal(Signal::SIGTERM);
-    assert_eq!(sandbox.bootstrap.wait_end(END_LIMIT), "");
-    let told = "file\nbefore\nafter\nshutdown\n";
-    assert_eq!(sandbox.task_root.read("told"), told);
+    assert_eq!(sandbox.bootstrap.wait_clean_exit(LIMIT), "");
+    let expected = "file\nbefore\nafter\nshutdown\n";
+    assert_eq!(sandbox.task_root.read("ran"), expected);
 }

@@ -1,21 +1,22 @@
-//! Random changes to a shell: whatever an event did, the next one finds all as it was when the file had been sourced.
+//! Makes random changes to a shell. Whatever an event did, the next one must find the state that the file set up.
 //!
-//! The handler of `tests/fixtures/state` shows the whole state of its shell, and evaluates every other event. Between two
-//! showings come events of one to five [`MUTATIONS`] each; an event may fail or kill its shell, the next showing has to be
-//! equal all the same. What fails is tried once more alone, so that the complaint names the mutation.
+//! The handler in `tests/fixtures/state` prints the whole state of its shell for the event `show`, and evaluates every other
+//! event. Between two snapshots of the state come events of one to five [`MUTATIONS`] each. An event may fail or kill its
+//! shell, but the snapshots must be equal. After a difference each mutation is tried alone, so that the failure names it.
 //!
-//! `COSHELL_TEST_MUTATIONS=100000` makes a long run, `COSHELL_TEST_SEED` repeats one.
+//! `COSHELL_TEST_MUTATIONS=100000` makes a long run, `COSHELL_TEST_SEED` repeats a run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use support::seeded::{Choices, complaints, count, seed};
+use support::seeded::{Choices, count, find_problems, seed};
 use support::{Event, Process, Sandbox, repository_file};
 
-/// What changes a shell. `<n>` is a new name, `<s>` a scalar of the file's, `<l>` one of its lists, `<m>` a map, `<v>` a
-/// value, `<i>` a number, `<f>` a function of the file's, `<h>` a new one, `<g>` a signal, `<d>` a folder, `<b>` a builtin.
+/// Commands that change a shell. `<n>` is a new name, `<s>` a scalar of the file, `<l>` a list of the file, `<m>` a map of the
+/// file, `<v>` a value, `<i>` a number, `<f>` a function of the file, `<h>` a new function, `<g>` a signal, `<d>` a folder,
+/// `<b>` a builtin, `<u>` a umask, `<o>` an option of `set`, `<p>` one of `shopt`.
 #[rustfmt::skip]
 const MUTATIONS: &[&str] = &[
     // Variables
@@ -261,7 +262,7 @@ const MAPS: [&str; 2] = ["map", "bare_map"];
 const VALUES: [&str; 15] = [
     "''",
     "x",
-    "'two  words'",
+    "'two  fields'",
     "'*'",
     "\"it's\"",
     "$'a\\nb'",
@@ -333,7 +334,7 @@ const SHOPTS: [&str; 17] = [
 
 /// One mutation, with its names and values.
 fn mutation(choices: &mut Choices) -> String {
-    let template = choices.of_list(MUTATIONS);
+    let template = choices.choose(MUTATIONS);
     choices.fill(template, "vi", |choices, letter| {
         let list: &[&str] = match letter {
             'n' => &NEW_NAMES,
@@ -352,16 +353,16 @@ fn mutation(choices: &mut Choices) -> String {
             'p' => &SHOPTS,
             _ => return None,
         };
-        Some(choices.of_list(list).to_owned())
+        Some(choices.choose(list).to_owned())
     })
 }
 
-// What is shown
+// The state
 
-/// What changes from event to event by itself: of these only the attributes are compared.
-const OF_THE_MOMENT: [&str; 26] = [
+/// Variables whose values change by themselves. Only their attributes are compared.
+const VOLATILE: [&str; 26] = [
     "_",
-    // Made of the aliases and of the hash table when they are asked for.
+    // Bash computes these from the aliases and from the hash table.
     "BASH_ALIASES",
     "BASH_CMDS",
     "BASHPID",
@@ -388,19 +389,20 @@ const OF_THE_MOMENT: [&str; 26] = [
     "BASH_ARGV0",
     "BASH_MONOSECONDS",
 ];
-/// From here on descriptors are ours, or bash's own.
-const OUR_DESCRIPTORS: u32 = 60;
+/// Descriptors from here on belong to coshell or to bash itself.
+const INTERNAL_DESCRIPTORS: u32 = 60;
 
 type State = BTreeMap<String, Vec<String>>;
 
-fn is_ours(name: &str) -> bool {
+/// True for names of the driver.
+fn is_internal(name: &str) -> bool {
     name.starts_with("__driver_") || name.starts_with(',') || name == "exit"
 }
 
-/// The sections of what was shown, without what belongs to the moment or to us.
-fn state_of(shown: &str, request_id: &str) -> State {
+/// Parses the output of the event `show` into sections, without volatile values and without names of the driver.
+fn parse_state(shown: &str, request_id: &str) -> State {
     let mut state = State::new();
-    let (mut section, mut within_ours) = (String::new(), false);
+    let (mut section, mut is_in_internal) = (String::new(), false);
     for line in shown.lines() {
         if let Some(title) = line.strip_prefix("== ") {
             title.clone_into(&mut section);
@@ -408,12 +410,12 @@ fn state_of(shown: &str, request_id: &str) -> State {
             continue;
         }
         if let Some(name) = line.strip_suffix(" () ") {
-            within_ours = is_ours(name);
+            is_in_internal = is_internal(name);
         }
-        let is_dropped = within_ours;
-        within_ours &= line != "}";
+        let is_dropped = is_in_internal;
+        is_in_internal &= line != "}";
         let line = line.replace(request_id, "REQUEST-ID");
-        if let Some(line) = shown_line(&section, line).filter(|_| !is_dropped) {
+        if let Some(line) = normalise_line(&section, line).filter(|_| !is_dropped) {
             state.entry(section.clone()).or_default().push(line);
         }
     }
@@ -425,38 +427,39 @@ fn state_of(shown: &str, request_id: &str) -> State {
     state
 }
 
-fn shown_line(section: &str, line: String) -> Option<String> {
-    let words: Vec<_> = line.split(' ').collect();
+/// Returns the line as it is compared, or `None` if it is ignored.
+fn normalise_line(section: &str, line: String) -> Option<String> {
+    let fields: Vec<_> = line.split(' ').collect();
     match section {
-        "variables" if words[0] == "declare" => {
-            let name = words.get(2)?.split('=').next()?;
-            // What `local -` of ours remembers.
+        "variables" if fields[0] == "declare" => {
+            let name = fields.get(2)?.split('=').next()?;
+            // `local -` in the driver makes this variable.
             if name == "-" {
                 return None;
             }
-            let is_of_the_moment = OF_THE_MOMENT.contains(&name);
-            let attributes = || format!("declare {} {name}", words[1]);
-            (!is_ours(name)).then(|| {
-                if is_of_the_moment {
+            let is_volatile = VOLATILE.contains(&name);
+            let attributes = || format!("declare {} {name}", fields[1]);
+            (!is_internal(name)).then(|| {
+                if is_volatile {
                     attributes()
                 } else {
                     line.clone()
                 }
             })
         }
-        "functions" if words[0] == "declare" => (!is_ours(words.last()?)).then_some(line),
-        "places" => (!is_ours(words[0])).then_some(line),
+        "functions" if fields[0] == "declare" => (!is_internal(fields.last()?)).then_some(line),
+        "places" => (!is_internal(fields[0])).then_some(line),
         "traps" => (!line.contains("__driver_")).then_some(line),
         "~environment" => {
-            let is_moment = line.starts_with("LAMBDA_RUNTIME_DEADLINE_MS=");
-            Some(if is_moment {
+            let is_volatile = line.starts_with("LAMBDA_RUNTIME_DEADLINE_MS=");
+            Some(if is_volatile {
                 "LAMBDA_RUNTIME_DEADLINE_MS".to_owned()
             } else {
                 line
             })
         }
         "~descriptors" | "~descriptors of programs" => {
-            let number: u32 = words[0].parse().ok()?;
+            let number: u32 = fields[0].parse().ok()?;
             let letters = line.chars();
             let is_numbered = line.contains(":[") || line.contains("/proc/");
             let bare = letters.filter(|letter| !letter.is_ascii_digit());
@@ -465,39 +468,40 @@ fn shown_line(section: &str, line: String) -> Option<String> {
             } else {
                 line
             };
-            (number < OUR_DESCRIPTORS).then_some(shown)
+            (number < INTERNAL_DESCRIPTORS).then_some(shown)
         }
         _ => Some(line),
     }
 }
 
-/// A handler may come to run in a fork: then what says so differs, and nothing else. bash resets traps in every fork.
-const OF_A_FORK: [&str; 4] = ["shell", "traps", "~descriptors", "~descriptors of programs"];
+/// The sections that differ if a handler runs in a fork instead of the shell itself. Bash resets traps in every fork.
+const FORK_SECTIONS: [&str; 4] = ["shell", "traps", "~descriptors", "~descriptors of programs"];
 
-fn level(state: &State) -> String {
+/// The line that says whether the event ran in a fork.
+fn subshell_level(state: &State) -> String {
     let lines = state.get("shell").and_then(|lines| lines.first());
     lines.cloned().unwrap_or_default()
 }
 
-fn differences(expected: &State, got: &State, except: &[&str]) -> Vec<String> {
+fn find_differences(expected: &State, actual: &State, except: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
-    let sections: BTreeSet<_> = expected.keys().chain(got.keys()).collect();
+    let sections: BTreeSet<_> = expected.keys().chain(actual.keys()).collect();
     for section in sections {
         if except.contains(&section.as_str()) {
             continue;
         }
         let none = Vec::new();
         let lines = |state: &State| state.get(section).unwrap_or(&none).clone();
-        let (expected, got) = (lines(expected), lines(got));
-        let only = |these: &[String], those: &[String], sign: &str| {
+        let (expected, actual) = (lines(expected), lines(actual));
+        let only_in = |these: &[String], those: &[String], sign: &str| {
             let missing = these.iter().filter(|line| !those.contains(line));
-            let told = missing.map(|line| format!("{section}: {sign} {line}"));
-            told.collect::<Vec<_>>()
+            let lines = missing.map(|line| format!("{section}: {sign} {line}"));
+            lines.collect::<Vec<_>>()
         };
         let before = found.len();
-        found.extend(only(&expected, &got, "-"));
-        found.extend(only(&got, &expected, "+"));
-        if found.len() == before && expected != got {
+        found.extend(only_in(&expected, &actual, "-"));
+        found.extend(only_in(&actual, &expected, "+"));
+        if found.len() == before && expected != actual {
             found.push(format!("{section}: the same lines in another order"));
         }
     }
@@ -506,33 +510,33 @@ fn differences(expected: &State, got: &State, except: &[&str]) -> Vec<String> {
 
 // The run
 
-/// A sandbox and what its shell showed first, in itself and in a fork.
-struct Shown {
+/// A sandbox and the first state of its shell, in the shell itself and in a fork.
+struct StateChecker {
     sandbox: Sandbox,
     expected: State,
     expected_in_fork: Option<State>,
-    /// How often it was shown in a fork.
-    forked: usize,
+    /// How often the state came from a fork.
+    fork_count: usize,
 }
 
-impl Shown {
+impl StateChecker {
     fn start(isolation: &str) -> Self {
         let file = repository_file("tests/fixtures/state/function.sh");
         let script = fs::read_to_string(file).expect("the fixture");
         let sandbox = Sandbox::of(&script)
             .env("COSHELL_ISOLATION", isolation)
             .start();
-        let expected = show(&sandbox);
+        let expected = read_state(&sandbox);
         Self {
             sandbox,
             expected,
             expected_in_fork: None,
-            forked: 0,
+            fork_count: 0,
         }
     }
 
-    /// Does what the event says, as its text or as a file that it sources.
-    fn change(&self, event: &[String], is_sourced: bool) {
+    /// Runs an event of these mutations, as its text or as a file that it sources.
+    fn mutate(&self, event: &[String], is_sourced: bool) {
         let text = event.join("\n");
         let text = if is_sourced {
             let file = self.sandbox.task_root.write("event.bash", text);
@@ -543,91 +547,94 @@ impl Shown {
         self.sandbox.invoke(Event::fresh(text));
     }
 
-    /// What is not as it was at first; and where it was seen, with what we logged of it.
-    fn changes(&mut self) -> Vec<String> {
-        let got = show(&self.sandbox);
-        let level = level(&got);
-        let is_forked = level != self::level(&self.expected);
+    /// Compares the state with the first one. Returns the differences, with where they were seen and the last log line.
+    fn find_changes(&mut self) -> Vec<String> {
+        let actual = read_state(&self.sandbox);
+        let level = subshell_level(&actual);
+        let is_forked = level != subshell_level(&self.expected);
         let mut found = match &self.expected_in_fork {
-            _ if !is_forked => differences(&self.expected, &got, &[]),
-            Some(expected) => differences(expected, &got, &[]),
-            None => differences(&self.expected, &got, &OF_A_FORK),
+            _ if !is_forked => find_differences(&self.expected, &actual, &[]),
+            Some(expected) => find_differences(expected, &actual, &[]),
+            None => find_differences(&self.expected, &actual, &FORK_SECTIONS),
         };
         if is_forked {
-            self.expected_in_fork.get_or_insert(got);
-            self.forked += 1;
+            self.expected_in_fork.get_or_insert(actual);
+            self.fork_count += 1;
         }
         if !found.is_empty() {
-            const SHOWN: usize = 12;
-            let left = found.len().saturating_sub(SHOWN);
-            found.truncate(SHOWN);
+            const MAX_SHOWN: usize = 12;
+            let left = found.len().saturating_sub(MAX_SHOWN);
+            found.truncate(MAX_SHOWN);
             if left > 0 {
                 found.push(format!("and {left} more"));
             }
             let log = self.sandbox.bootstrap.log();
-            let own = Process::own_lines(&log);
-            let last = own.last().copied().unwrap_or("nothing");
-            found.push(format!("at {level}, our last line of the log: {last}"));
+            let lines = Process::bootstrap_lines(&log);
+            let last = lines.last().copied().unwrap_or("nothing");
+            found.push(format!("at {level}, bootstrap's last log line: {last}"));
         }
         found
     }
 }
 
 #[track_caller]
-fn show(sandbox: &Sandbox) -> State {
+fn read_state(sandbox: &Sandbox) -> State {
     let event = Event::fresh("show");
     let request_id = event.request_id.clone();
     let shown = sandbox.respond_to(event);
     let shown = String::from_utf8_lossy(&shown).into_owned();
-    assert!(shown.ends_with("== end"), "not all is shown: {shown}");
-    state_of(&shown, &request_id)
+    assert!(
+        shown.ends_with("== end"),
+        "the state is incomplete: {shown}"
+    );
+    parse_state(&shown, &request_id)
 }
 
-/// What becomes of these events, one after another, in a sandbox of their own; nothing if all is as it was.
-fn complaint(isolation: &str, events: &[Vec<String>], is_sourced: bool) -> Option<String> {
-    let tried = catch_unwind(|| {
-        let mut shown = Shown::start(isolation);
+/// Runs these events in a new sandbox. Returns the changes of the state, or the text of a panic.
+fn find_problem(isolation: &str, events: &[Vec<String>], is_sourced: bool) -> Option<String> {
+    let result = catch_unwind(|| {
+        let mut checker = StateChecker::start(isolation);
         for event in events {
-            shown.change(event, is_sourced);
+            checker.mutate(event, is_sourced);
         }
-        shown.changes()
+        checker.find_changes()
     });
-    match tried {
+    match result {
         Ok(changes) => (!changes.is_empty()).then(|| changes.join("\n    ")),
-        Err(panic) => Some(text_of(&*panic)),
+        Err(panic) => Some(panic_text(&*panic)),
     }
 }
 
-fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
     let lines = text.unwrap_or("a panic").lines();
     lines.take(4).collect::<Vec<_>>().join("\n    ")
 }
 
-/// What is wrong, as small as one event of one mutation where that is wrong alone.
-fn smallest(isolation: &str, events: &[Vec<String>], is_sourced: bool, whole: &str) -> String {
-    let mut told = String::new();
+/// Describes a problem by the mutations that cause one alone, or else by all events together.
+fn minimise(isolation: &str, events: &[Vec<String>], is_sourced: bool, whole: &str) -> String {
+    let mut text = String::new();
     for mutation in events.iter().flatten() {
         let alone = [vec![mutation.clone()]];
-        if let Some(complaint) = complaint(isolation, &alone, is_sourced) {
-            let _ = write!(told, "\n  {mutation}\n    {complaint}");
+        if let Some(problem) = find_problem(isolation, &alone, is_sourced) {
+            let _ = write!(text, "\n  {mutation}\n    {problem}");
         }
     }
-    if told.is_empty() {
+    if text.is_empty() {
         let shown: Vec<_> = events.iter().map(|event| event.join("\n  ")).collect();
         let shown = shown.join("\n  -- the next event\n  ");
         let how = if is_sourced { ", sourced" } else { "" };
-        told = format!("\n  together{how}:\n  {shown}\n    {whole}");
+        text = format!("\n  together{how}:\n  {shown}\n    {whole}");
     }
-    told
+    text
 }
 
-/// So many mutations between showings; what was found, by the complaint.
+/// Runs `count` mutations. Returns the problems that it found, at most `ENOUGH`.
 fn run_part(isolation: &str, mut choices: Choices, count: usize) -> Vec<String> {
     const ENOUGH: usize = 8;
     let (mut done, mut found) = (0, Vec::new());
-    let mut shown = None;
+    let mut checker = None;
     while done < count && found.len() < ENOUGH {
         let more = choices.below(8);
         let events: Vec<Vec<_>> = (0..if more == 0 { 4 } else { 1 })
@@ -638,25 +645,26 @@ fn run_part(isolation: &str, mut choices: Choices, count: usize) -> Vec<String> 
             .collect();
         let is_sourced = choices.below(4) == 0;
         done += events.iter().map(Vec::len).sum::<usize>();
-        let tried = catch_unwind(AssertUnwindSafe(|| {
-            let shown = shown.get_or_insert_with(|| Shown::start(isolation));
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            let checker = checker.get_or_insert_with(|| StateChecker::start(isolation));
             for event in &events {
-                shown.change(event, is_sourced);
+                checker.mutate(event, is_sourced);
             }
-            shown.changes()
+            checker.find_changes()
         }));
-        let whole = match tried {
+        let whole = match result {
             Ok(changes) if changes.is_empty() => {
-                // Once events run in forks they always do; that is enough of them.
-                shown = shown.filter(|shown| isolation != "restore" || shown.forked < 5);
+                // Once events run in forks they always do. After a few of those a new sandbox is better.
+                checker =
+                    checker.filter(|checker| isolation != "restore" || checker.fork_count < 5);
                 continue;
             }
             Ok(changes) => changes.join("\n    "),
-            Err(panic) => text_of(&*panic),
+            Err(panic) => panic_text(&*panic),
         };
-        // It may fail as it is dropped, too.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(shown.take())));
-        found.push(smallest(isolation, &events, is_sourced, &whole));
+        // Dropping the sandbox may panic, too.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(checker.take())));
+        found.push(minimise(isolation, &events, is_sourced, &whole));
     }
     found
 }
@@ -664,54 +672,54 @@ fn run_part(isolation: &str, mut choices: Choices, count: usize) -> Vec<String> 
 fn run(isolation: &str, count: usize) {
     const PARTS: usize = 4;
     let seed = seed();
-    let found = complaints(PARTS, PARTS, |part| {
-        let choices = Choices::of_part(seed, part);
+    let found = find_problems(PARTS, PARTS, |part| {
+        let choices = Choices::for_part(seed, part);
         run_part(isolation, choices, count.div_ceil(PARTS))
     });
     assert!(
         found.is_empty(),
-        "COSHELL_TEST_SEED={seed}, COSHELL_ISOLATION={isolation}: these events are seen by the next:{}",
+        "COSHELL_TEST_SEED={seed}, COSHELL_ISOLATION={isolation}: the next event sees changes of these:{}",
         found.concat()
     );
 }
 
-/// How many mutations a run has.
-fn mutations(share: usize) -> usize {
+/// The number of mutations in a run, divided by `share`.
+fn mutation_count(share: usize) -> usize {
     count("COSHELL_TEST_MUTATIONS", 2000).div_ceil(share)
 }
 
 #[test]
-fn whatever_an_event_does_the_next_one_finds_all_as_it_was() {
+fn the_next_event_finds_the_original_state_after_any_change() {
     assert!(MUTATIONS.len() >= 60, "{} kinds", MUTATIONS.len());
-    run("restore", mutations(1));
+    run("restore", mutation_count(1));
 }
 
 #[test]
-fn whatever_an_event_does_in_a_subshell_the_next_one_finds_all_as_it_was() {
-    run("subshell", mutations(10));
+fn the_next_event_finds_the_original_state_after_any_change_in_a_subshell() {
+    run("subshell", mutation_count(10));
 }
 
 #[test]
-fn whatever_an_event_does_in_a_process_the_next_one_finds_all_as_it_was() {
-    run("process", mutations(10));
+fn the_next_event_finds_the_original_state_after_any_change_in_a_process() {
+    run("process", mutation_count(10));
 }
 
-/// Without a change in between every showing is the same: else the others would prove nothing.
+/// Otherwise the other tests would find differences that mean nothing.
 #[test]
-fn what_a_shell_shows_of_itself_is_the_same_again() {
+fn the_printed_state_is_stable_without_changes() {
     for isolation in ["none", "subshell", "process"] {
-        let mut shown = Shown::start(isolation);
+        let mut checker = StateChecker::start(isolation);
         for _ in 0..3 {
-            shown.change(&[":".to_owned()], false);
-            let changes = shown.changes();
+            checker.mutate(&[":".to_owned()], false);
+            let changes = checker.find_changes();
             assert!(changes.is_empty(), "{isolation}: {changes:#?}");
         }
     }
 }
 
-/// Where everything lives on, a change is seen: else the showing would be blind.
+/// Without isolation every change lives on and must be noticed. Otherwise the other tests would prove nothing.
 #[test]
-fn what_lives_on_is_shown() {
+fn the_printed_state_shows_changes_that_live_on() {
     for mutation in [
         "new=1",
         "export new=1",
@@ -732,6 +740,6 @@ fn what_lives_on_is_shown() {
         "PATH=/nowhere",
     ] {
         let event = [vec![mutation.to_owned()]];
-        assert!(complaint("none", &event, false).is_some(), "{mutation}");
+        assert!(find_problem("none", &event, false).is_some(), "{mutation}");
     }
 }

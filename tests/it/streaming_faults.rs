@@ -1,50 +1,52 @@
-//! What goes wrong with a streamed response: a platform that does not want it, that is slow, or that is gone.
+//! Faults of a streamed response: the Runtime API rejects it, reads it slowly, or is gone.
 
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::next_faults::{PROMPTLY, assert_gives_up};
-use support::{Event, Gate, LIMIT, Midway, Reply, Sandbox, children, status_of, wait_until};
+use crate::next_faults::assert_gives_up;
+use support::{Event, Gate, LIMIT, Midway, Reply, Sandbox, children, status_field, wait_until};
 
-/// Writes more than all pipes and sockets between us hold, and leaves a trace when it is through.
-const LONG: &str = "handler() {
+/// Writes more than all buffers in between can hold, and then adds the event to the file `through`.
+const LONG_STREAM: &str = "handler() {
   head -c 20000000 /dev/zero
   echo \"$1\" >>\"$LAMBDA_TASK_ROOT/through\"
 }
 ";
 
-fn long(script: &str) -> Sandbox {
+fn start_streaming(script: &str) -> Sandbox {
     Sandbox::of(script)
         .env("COSHELL_RESPONSE_MODE", "streaming")
         .start()
 }
 
-fn refusal(status: u16) -> Midway {
+fn rejection(status: u16) -> Midway {
     Midway::Status(
         status,
         "{\"errorMessage\":\"no\",\"errorType\":\"Refused\"}".to_owned(),
     )
 }
 
-/// The handler is not to suffer: what it still writes is dropped, and the next invocation is served.
+/// The rest of the output is dropped.
 #[test]
-fn early_refusal_is_logged_and_the_handler_goes_on() {
-    let sandbox = long(LONG);
+fn an_early_rejection_is_logged_and_the_handler_goes_on() {
+    let sandbox = start_streaming(LONG_STREAM);
     for status in [400, 403, 410, 413] {
         let request_id = format!("refused-{status}");
-        sandbox.api.reply(Reply::Midway(1_000_000, refusal(status)));
+        sandbox
+            .api
+            .reply(Reply::Midway(1_000_000, rejection(status)));
         sandbox.api.push(Event::new(&request_id, &request_id));
         sandbox
             .bootstrap
             .wait_log(&format!("(request id {request_id})\n"));
         let log = sandbox.bootstrap.log();
-        let about = |line: &&str| line.contains(&format!("(request id {request_id})"));
-        let line = log.lines().find(about).unwrap_or_default();
-        let is_told = line.contains(&format!("answered {status}"))
+        let has_id = |line: &&str| line.contains(&format!("(request id {request_id})"));
+        let line = log.lines().find(has_id).unwrap_or_default();
+        let has_reason = line.contains(&format!("answered {status}"))
             || line.contains("cannot tell whether Lambda received the response");
         assert!(
-            is_told && line.contains(" bytes of the response had been sent"),
+            has_reason && line.contains(" bytes of the response had been sent"),
             "{line:?}"
         );
         assert!(sandbox.task_root.read("through").contains(&request_id));
@@ -54,19 +56,20 @@ fn early_refusal_is_logged_and_the_handler_goes_on() {
 }
 
 #[test]
-fn early_500_ends_the_process() {
-    let sandbox =
-        long("handler() { echo text; read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; echo more; }");
+fn an_early_status_500_ends_the_process() {
+    let sandbox = start_streaming(
+        "handler() { echo text; read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; echo more; }",
+    );
     sandbox.task_root.fifo("gate");
-    sandbox.api.reply(Reply::Midway(1, refusal(500)));
+    sandbox.api.reply(Reply::Midway(1, rejection(500)));
     sandbox.api.push(Event::new("last", ""));
     sandbox.task_root.release("gate");
-    assert_gives_up(&sandbox.bootstrap, PROMPTLY, &["500"]);
+    assert_gives_up(&sandbox.bootstrap, &["500"]);
 }
 
 #[test]
-fn refusal_at_the_end_is_that_of_any_answer() {
-    let sandbox = long("handler() { echo \"$1\"; }");
+fn a_rejection_at_the_end_of_a_stream_is_handled_like_that_of_any_answer() {
+    let sandbox = start_streaming("handler() { echo \"$1\"; }");
     sandbox
         .api
         .reply(Reply::refused(413, "RequestEntityTooLarge"));
@@ -75,16 +78,12 @@ fn refusal_at_the_end_is_that_of_any_answer() {
     assert_eq!(sandbox.invoke(Event::fresh("well")).body, b"well\n");
     sandbox.api.reply(Reply::refused(500, "ServiceError"));
     sandbox.api.push(Event::new("last", ""));
-    assert_gives_up(
-        &sandbox.bootstrap,
-        PROMPTLY,
-        &["cannot post response", "500"],
-    );
+    assert_gives_up(&sandbox.bootstrap, &["cannot post response", "500"]);
 }
 
 #[test]
-fn connection_that_breaks_in_midstream_is_logged_and_the_handler_goes_on() {
-    let sandbox = long(LONG);
+fn a_connection_that_breaks_midway_is_logged_and_the_handler_goes_on() {
+    let sandbox = start_streaming(LONG_STREAM);
     sandbox.api.reply(Reply::Midway(1_000_000, Midway::Close));
     sandbox.api.push(Event::new("cut", "cut"));
     sandbox
@@ -101,10 +100,10 @@ fn connection_that_breaks_in_midstream_is_logged_and_the_handler_goes_on() {
     assert_eq!(answer.body.len(), 20_000_000);
 }
 
-/// The platform that has not got the answer sends the invocation again; the handler has run.
+/// Lambda did not get the answer, so it delivers the event again. But the handler has run already.
 #[test]
-fn invocation_whose_stream_broke_is_not_run_again() {
-    let sandbox = long(LONG);
+fn an_event_whose_stream_broke_does_not_run_again() {
+    let sandbox = start_streaming(LONG_STREAM);
     sandbox.api.reply(Reply::Midway(1_000_000, Midway::Close));
     sandbox.api.push(Event::new("cut", "cut"));
     sandbox.api.push(Event::new("cut", "cut"));
@@ -117,10 +116,10 @@ fn invocation_whose_stream_broke_is_not_run_again() {
     assert_eq!(sandbox.task_root.read("through"), "cut\n");
 }
 
-/// Nothing is kept for a reader that is slow; the handler waits.
+/// Bootstrap does not buffer the response for a slow reader.
 #[test]
-fn handler_waits_for_a_platform_that_reads_slowly() {
-    let sandbox = long(LONG);
+fn the_handler_waits_for_a_runtime_api_that_reads_slowly() {
+    let sandbox = start_streaming(LONG_STREAM);
     let gate = Gate::new();
     sandbox
         .api
@@ -128,8 +127,8 @@ fn handler_waits_for_a_platform_that_reads_slowly() {
     sandbox.api.push(Event::new("slow", "slow"));
     sandbox
         .api
-        .wait_arriving("slow", |call| call.body.len() >= 1_000_000);
-    // `head` is a child of the shell; it waits when it has written no more for many looks.
+        .wait_partial_answer("slow", |call| call.body.len() >= 1_000_000);
+    // `head`, a child of the shell, waits if it has written nothing more for many checks.
     let shell = sandbox.bootstrap.shell_pid();
     let written = || {
         let io = |pid| std::fs::read_to_string(format!("/proc/{pid}/io")).ok();
@@ -137,19 +136,19 @@ fn handler_waits_for_a_platform_that_reads_slowly() {
         let io = writer.and_then(io).unwrap_or_default();
         io.lines().nth(1).map(ToOwned::to_owned)
     };
-    let (mut last, mut looks) = (None, 0);
+    let (mut last, mut checks) = (None, 0);
     wait_until(
         || {
             let now = written();
-            looks = if now == last { looks + 1 } else { 0 };
+            checks = if now == last { checks + 1 } else { 0 };
             last = now;
-            looks >= 50
+            checks >= 50
         },
         LIMIT,
     );
     assert!(last.is_some_and(|line| line.starts_with("wchar: ")));
     let pid = sandbox.bootstrap.pid();
-    let resident = || status_of(pid, "VmRSS").expect("a size");
+    let resident = || status_field(pid, "VmRSS").expect("a size");
     let resident: u64 = resident().split(' ').next().unwrap().parse().unwrap();
     assert!(resident < 12 * 1024, "{resident} KiB");
     assert!(!sandbox.task_root.exists("through"));
@@ -160,8 +159,8 @@ fn handler_waits_for_a_platform_that_reads_slowly() {
 }
 
 #[test]
-fn deadline_holds_while_the_platform_does_not_read() {
-    let sandbox = Sandbox::of(LONG)
+fn the_handler_is_stopped_before_its_deadline_even_if_the_runtime_api_does_not_read() {
+    let sandbox = Sandbox::of(LONG_STREAM)
         .env("COSHELL_RESPONSE_MODE", "streaming")
         .env("COSHELL_DEADLINE_MARGIN_MS", "500")
         .start();
@@ -171,7 +170,7 @@ fn deadline_holds_while_the_platform_does_not_read() {
         .reply(Reply::Midway(1_000_000, Midway::Stop(gate.clone())));
     sandbox
         .api
-        .push(Event::new("stuck", "stuck").due_in(Duration::from_millis(1500)));
+        .push(Event::new("stuck", "stuck").with_deadline_in(Duration::from_secs(4)));
     sandbox.bootstrap.wait_log("Function.Timeout");
     sandbox.bootstrap.wait_log("did not answer in time");
     assert!(!sandbox.task_root.exists("through"));
@@ -182,8 +181,8 @@ fn deadline_holds_while_the_platform_does_not_read() {
 }
 
 #[test]
-fn request_to_end_holds_while_the_platform_does_not_read() {
-    let sandbox = long(LONG);
+fn bootstrap_ends_on_sigterm_even_if_the_runtime_api_does_not_read() {
+    let sandbox = start_streaming(LONG_STREAM);
     let gate = Gate::new();
     sandbox
         .api
@@ -191,22 +190,21 @@ fn request_to_end_holds_while_the_platform_does_not_read() {
     sandbox.api.push(Event::new("stuck", "stuck"));
     sandbox
         .api
-        .wait_arriving("stuck", |call| call.body.len() >= 1_000_000);
+        .wait_partial_answer("stuck", |call| call.body.len() >= 1_000_000);
     sandbox.bootstrap.signal(Signal::SIGTERM);
     assert!(sandbox.bootstrap.wait_exit(LIMIT).success());
     gate.open();
 }
 
-/// The Runtime API may not be there when the response is to be opened; it is when it is tried again.
 #[test]
-fn runtime_api_that_is_gone_ends_the_process() {
+fn the_process_ends_if_the_runtime_api_is_gone_when_a_stream_begins() {
     let script = "handler() { echo >\"$LAMBDA_TASK_ROOT/begun\"; read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; echo text; }";
-    let plan = Sandbox::of(script).env("COSHELL_RESPONSE_MODE", "streaming");
-    plan.task_root().fifo("gate");
-    let sandbox = plan.start();
+    let builder = Sandbox::of(script).env("COSHELL_RESPONSE_MODE", "streaming");
+    builder.task_root().fifo("gate");
+    let sandbox = builder.start();
     sandbox.api.push(Event::new("gone", ""));
     wait_until(|| sandbox.task_root.exists("begun"), LIMIT);
-    sandbox.api.vanish();
+    sandbox.api.shut_down();
     sandbox.task_root.release("gate");
-    assert_gives_up(&sandbox.bootstrap, PROMPTLY, &["cannot post response"]);
+    assert_gives_up(&sandbox.bootstrap, &["cannot post response"]);
 }

@@ -1,30 +1,30 @@
-//! `lambda_http_response` and `lambda_stream_response`: what a handler asks of its response, and how that is told to
-//! Lambda.
+//! `lambda_http_response` and `lambda_stream_response`, with which a handler sets the status, the headers and the content type
+//! of its response.
 
 use serde_json::{Value, json};
 
-use crate::streaming::{broken, streamed};
+use crate::streaming::{expect_broken_stream, expect_stream};
 use support::{Event, Sandbox};
 
 const PRELUDE: &str = "application/vnd.awslambda.http-integration-response";
 
-/// What precedes the eight NULs, and the body.
+/// Splits a streamed body at the eight NULs into the prelude and the rest.
 #[track_caller]
-fn prelude(body: &[u8]) -> (Value, Vec<u8>) {
+fn split_prelude(body: &[u8]) -> (Value, Vec<u8>) {
     let end = body.windows(8).position(|bytes| bytes == [0; 8]);
     let end = end.unwrap_or_else(|| panic!("no prelude: {}", body.escape_ascii()));
     let json = serde_json::from_slice(&body[..end]).expect("JSON");
     (json, body[end + 8..].to_vec())
 }
 
-/// One invocation of a buffered handler: the proxy document.
+/// Runs one invocation with a buffered response. Returns the proxy document.
 #[track_caller]
-fn document(sandbox: &Sandbox, event: &str) -> Value {
+fn response_document(sandbox: &Sandbox, event: &str) -> Value {
     serde_json::from_slice(&sandbox.respond(event)).expect("JSON")
 }
 
 #[test]
-fn prelude_is_streamed_before_the_body() {
+fn the_prelude_is_streamed_before_the_body() {
     let script = "handler() {
   lambda_http_response --cookie 'a=1; Secure' 201 'Content-Type: text/html; charset=utf-8' --cookie b=2 \\
     'Set-Cookie: c=3' 'Vary: x' 'vary:y' 'X-Quote: \"it'\\''s\" \\ /'
@@ -34,9 +34,9 @@ fn prelude_is_streamed_before_the_body() {
     let sandbox = Sandbox::of(script)
         .env("COSHELL_RESPONSE_MODE", "streaming")
         .start();
-    let answer = streamed(&sandbox, "event");
+    let answer = expect_stream(&sandbox, "event");
     assert_eq!(answer.header("Content-Type"), Some(PRELUDE));
-    let (json, body) = prelude(&answer.body);
+    let (json, body) = split_prelude(&answer.body);
     assert_eq!(body, b"a\0b\n\n");
     let headers = json!({
         "Content-Type": "text/html; charset=utf-8",
@@ -51,7 +51,7 @@ fn prelude_is_streamed_before_the_body() {
 }
 
 #[test]
-fn the_same_call_makes_a_document_of_a_buffered_response() {
+fn the_same_call_turns_a_buffered_response_into_a_document() {
     let script = "handler() {
   lambda_http_response 404 'Content-Type: text/plain' --cookie a=1
   printf '%s\\n\\n' \"$1\"
@@ -66,24 +66,24 @@ fn the_same_call_makes_a_document_of_a_buffered_response() {
         "body": text,
         "isBase64Encoded": false,
     });
-    assert_eq!(document(&sandbox, text), wanted);
+    assert_eq!(response_document(&sandbox, text), wanted);
     let kept = Sandbox::of(script)
         .env("COSHELL_TRAILING_NEWLINES", "keep")
         .start();
-    assert_eq!(document(&kept, "x")["body"], "x\n\n");
+    assert_eq!(response_document(&kept, "x")["body"], "x\n\n");
 }
 
 #[test]
-fn body_that_is_no_text_is_base64() {
+fn a_binary_body_is_base64() {
     let script = "handler() { lambda_http_response 200; printf '\\377\\0'; }";
     let sandbox = Sandbox::of(script).start();
     let wanted = json!({"statusCode": 200, "headers": {}, "body": "/wA=", "isBase64Encoded": true});
-    assert_eq!(document(&sandbox, "event"), wanted);
+    assert_eq!(response_document(&sandbox, "event"), wanted);
 }
 
-/// The response is open from the call on, so that a caller knows the status before there is a body.
+/// So the caller gets the status before there is a body.
 #[test]
-fn response_is_opened_by_the_call() {
+fn the_call_begins_the_response() {
     let script = "handler() {
   \"$@\"
   read -r _ <\"$LAMBDA_TASK_ROOT/gate\"
@@ -93,16 +93,16 @@ as_http() { lambda_http_response --stream 202; }
 as_stream() { lambda_stream_response text/event-stream; }
 as_bytes() { lambda_stream_response; }
 ";
-    let plan = Sandbox::of(script);
-    plan.task_root().fifo("gate");
-    let sandbox = plan.start();
+    let builder = Sandbox::of(script);
+    builder.task_root().fifo("gate");
+    let sandbox = builder.start();
     for (event, content_type) in [
         ("as_http", PRELUDE),
         ("as_stream", "text/event-stream"),
         ("as_bytes", "application/octet-stream"),
     ] {
         sandbox.api.push(Event::new(event, event));
-        let begun = sandbox.api.wait_arriving(event, |call| {
+        let begun = sandbox.api.wait_partial_answer(event, |call| {
             event != "as_http" || call.body.ends_with(&[0; 8])
         });
         assert_eq!(begun.header("Content-Type"), Some(content_type));
@@ -114,7 +114,7 @@ as_bytes() { lambda_stream_response; }
 }
 
 #[test]
-fn calls_work_wherever_the_handler_makes_them() {
+fn a_handler_can_call_the_functions_anywhere() {
     let script = "handler() { \"$1\"; }
 in_subshell() { (lambda_http_response 203 'X-At: subshell'; echo body); }
 in_pipeline() { true | lambda_http_response 203 'X-At: pipeline'; echo body; }
@@ -140,16 +140,20 @@ with_options() { set -f; IFS=:; shopt -s nocasematch; lambda_http_response 203 '
                 "trap" | "options" => format!("with_{place}"),
                 _ => format!("in_{place}"),
             };
-            let told = document(&sandbox, &event);
+            let response = response_document(&sandbox, &event);
             let wanted = (&json!(203), &json!(place), &json!("body"));
-            let found = (&told["statusCode"], &told["headers"]["X-At"], &told["body"]);
+            let found = (
+                &response["statusCode"],
+                &response["headers"]["X-At"],
+                &response["body"],
+            );
             assert_eq!(found, wanted, "{isolation}");
         }
     }
 }
 
 #[test]
-fn bad_arguments_are_refused_where_they_stand() {
+fn invalid_arguments_are_an_error_of_the_call() {
     let script = "handler() {
   local status=0
   eval \"$1\" || status=$?
@@ -223,10 +227,10 @@ fn bad_arguments_are_refused_where_they_stand() {
             "cannot use x: expected one content type",
         ),
     ];
-    for (call, complaint) in cases {
+    for (call, message) in cases {
         let response = sandbox.respond(call);
         assert_eq!(String::from_utf8_lossy(&response), "status 2", "{call}");
-        sandbox.bootstrap.wait_log(complaint);
+        sandbox.bootstrap.wait_log(message);
     }
     let log = sandbox.bootstrap.log();
     assert!(
@@ -236,7 +240,7 @@ fn bad_arguments_are_refused_where_they_stand() {
 }
 
 #[test]
-fn refused_call_ends_the_handler_under_errexit() {
+fn an_invalid_call_ends_the_handler_under_errexit() {
     let script = "handler() {
   lambda_http_response 99
   echo on
@@ -257,7 +261,7 @@ fn refused_call_ends_the_handler_under_errexit() {
 }
 
 #[test]
-fn call_outside_of_an_invocation_is_refused() {
+fn a_call_outside_of_an_invocation_is_an_error() {
     let script = "lambda_http_response 200 || echo \"status $?\"
 handler() { echo well; }
 lambda_shutdown() { lambda_stream_response || echo \"shutdown status $?\"; }
@@ -274,7 +278,7 @@ lambda_shutdown() { lambda_stream_response || echo \"shutdown status $?\"; }
 }
 
 #[test]
-fn call_after_the_response_has_begun_fails_the_invocation() {
+fn a_call_after_the_response_has_begun_fails_the_invocation() {
     let script = "handler() {
   echo before
   read -r _ <\"$LAMBDA_TASK_ROOT/gate\"
@@ -286,17 +290,17 @@ twice() {
   lambda_stream_response text/plain
 }
 ";
-    let plan = Sandbox::of(script).env("COSHELL_RESPONSE_MODE", "streaming");
-    plan.task_root().fifo("gate");
-    let sandbox = plan.start();
+    let builder = Sandbox::of(script).env("COSHELL_RESPONSE_MODE", "streaming");
+    builder.task_root().fifo("gate");
+    let sandbox = builder.start();
     sandbox.api.push(Event::new("late", ""));
     sandbox
         .api
-        .wait_arriving("late", |call| call.body == b"before\n");
+        .wait_partial_answer("late", |call| call.body == b"before\n");
     sandbox.task_root.release("gate");
     let answer = sandbox.api.wait_answer("late");
     assert_eq!(answer.body, b"before\nafter\n");
-    let document = answer.trailing_document();
+    let document = answer.trailer_error_document();
     assert_eq!(document["errorType"], "Function.InvalidResponse");
     let message = document["errorMessage"].as_str().unwrap();
     assert!(message.starts_with("lambda_http_response in "), "{message}");
@@ -305,14 +309,14 @@ twice() {
         "{message}"
     );
     let sandbox = Sandbox::of(script).handler("function.twice").start();
-    let (body, document) = broken(&sandbox, "event");
+    let (body, document) = expect_broken_stream(&sandbox, "event");
     assert_eq!(body, b"");
     assert_eq!(document["errorType"], "Function.InvalidResponse");
 }
 
-/// A handler may decide for an error page when it is half through.
+/// A handler may begin a page and then turn it into an error.
 #[test]
-fn last_call_counts_while_the_response_is_kept() {
+fn the_last_call_counts_while_the_response_is_buffered() {
     let script = "handler() {
   lambda_http_response 200 --cookie a=1
   echo text
@@ -320,14 +324,14 @@ fn last_call_counts_while_the_response_is_kept() {
 }
 ";
     let sandbox = Sandbox::of(script).start();
-    let told = document(&sandbox, "event");
-    assert_eq!(told["statusCode"], 500);
-    assert_eq!(told.get("cookies"), None);
-    assert_eq!(told["body"], "text");
+    let response = response_document(&sandbox, "event");
+    assert_eq!(response["statusCode"], 500);
+    assert_eq!(response.get("cookies"), None);
+    assert_eq!(response["body"], "text");
 }
 
 #[test]
-fn response_that_is_kept_can_become_a_stream() {
+fn a_buffered_response_can_become_a_stream() {
     let script = "handler() {
   echo one
   sleep 0.05
@@ -336,13 +340,13 @@ fn response_that_is_kept_can_become_a_stream() {
   printf 'two\\n\\n'
 }
 ";
-    let plan = Sandbox::of(script);
-    plan.task_root().fifo("gate");
-    let sandbox = plan.start();
+    let builder = Sandbox::of(script);
+    builder.task_root().fifo("gate");
+    let sandbox = builder.start();
     sandbox.api.push(Event::new("turned", ""));
     sandbox
         .api
-        .wait_arriving("turned", |call| call.body == b"one\n");
+        .wait_partial_answer("turned", |call| call.body == b"one\n");
     sandbox.task_root.release("gate");
     let answer = sandbox.api.wait_answer("turned");
     assert_eq!(answer.body, b"one\ntwo\n\n");
@@ -350,7 +354,7 @@ fn response_that_is_kept_can_become_a_stream() {
 }
 
 #[test]
-fn file_may_define_functions_of_these_names() {
+fn the_file_may_define_functions_of_these_names() {
     let script = "lambda_http_response() { echo \"own $*\"; }
 handler() { lambda_http_response 200; }
 ";
@@ -361,7 +365,7 @@ handler() { lambda_http_response 200; }
 }
 
 #[test]
-fn functions_of_ours_are_no_functions_of_the_file() {
+fn coshells_functions_are_not_listed_as_functions_of_the_file() {
     let sandbox = Sandbox::of("greet() { :; }").start();
     let document = sandbox.api.wait_init_error().error_document();
     let message = document["errorMessage"].as_str().unwrap();
@@ -371,9 +375,9 @@ fn functions_of_ours_are_no_functions_of_the_file() {
     );
 }
 
-/// What is written to the control pipe is untrusted, whoever wrote it.
+/// Data from the control pipe is never trusted.
 #[test]
-fn forged_words_make_no_header_and_harm_no_invocation() {
+fn forged_requests_on_the_control_pipe_are_checked() {
     let script = "handler() {
   local id=$LAMBDA_RUNTIME_AWS_REQUEST_ID
   case $1 in
@@ -391,14 +395,14 @@ fn forged_words_make_no_header_and_harm_no_invocation() {
 }
 ";
     let sandbox = Sandbox::of(script).start();
-    let odd = document(&sandbox, "odd");
+    let odd = response_document(&sandbox, "odd");
     assert_eq!(odd["headers"], json!({"X-A": "bX-C: d"}));
     assert_eq!(odd["cookies"], json!(["e"]));
     for event in ["status", "name", "empty"] {
         let document = sandbox.fail(event);
         assert_eq!(document["errorType"], "Function.InvalidResponse", "{event}");
     }
-    let answer = streamed(&sandbox, "type");
+    let answer = expect_stream(&sandbox, "type");
     assert_eq!(answer.header("Content-Type"), Some("text/plainX-A: b"));
     assert_eq!(answer.header("X-A"), None);
     for event in ["other", "endless", "count"] {
@@ -413,9 +417,9 @@ fn forged_words_make_no_header_and_harm_no_invocation() {
     assert_eq!(sandbox.respond("well"), b"text");
 }
 
-/// A fork of the shell has its control pipe, and may live on.
+/// A leftover fork of the shell still has the control pipe open.
 #[test]
-fn process_left_behind_decides_nothing_for_the_next_invocation() {
+fn a_leftover_process_cannot_change_the_next_response() {
     let script = "handler() {
   if [[ $1 == leaves ]]; then
     { read -r _ <\"$LAMBDA_TASK_ROOT/gate\"; lambda_http_response --stream 500; echo done >&2; } >/dev/null &
@@ -426,10 +430,10 @@ fn process_left_behind_decides_nothing_for_the_next_invocation() {
   fi
 }
 ";
-    let plan = Sandbox::of(script);
-    plan.task_root().fifo("gate");
-    plan.task_root().fifo("next");
-    let sandbox = plan.start();
+    let builder = Sandbox::of(script);
+    builder.task_root().fifo("gate");
+    builder.task_root().fifo("next");
+    let sandbox = builder.start();
     assert_eq!(sandbox.respond("leaves"), b"");
     sandbox.api.push(Event::new("next", "next"));
     sandbox.bootstrap.wait_log("running");

@@ -1,4 +1,5 @@
-//! Where Lambda runs us: a user who is not root, nothing writable but /tmp, other users' processes hidden.
+//! Runs bootstrap under restrictions like Lambda's: a user other than root, only /tmp is writable, and processes of other users
+//! are hidden.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -6,11 +7,11 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use support::{AS_ANOTHER_USER, Event, LIMIT, Plan, Sandbox, bootstrap_path, wait_until};
+use support::{AS_ANOTHER_USER, Event, LIMIT, Sandbox, SandboxBuilder, bootstrap_path, wait_until};
 
-/// Makes the surroundings in a mount namespace of its own, then becomes bootstrap. `$1` is the task root, whose copy under
-/// /mnt is read-only; what follows runs bootstrap.
-const SURROUND: &str = r#"
+/// Sets up the restrictions in a new mount namespace, and then runs the rest of its arguments, which start bootstrap. `$1` is
+/// the task root, which is mounted read-only at /mnt/task.
+const RESTRICT: &str = r#"
 set -eu
 task_root=$1
 shift
@@ -23,7 +24,7 @@ mount -t proc -o hidepid=2 proc /proc
 while read -r _ target _; do
   case $target in
     /tmp | /proc | /proc/*) ;;
-    # What cannot be changed, inside of a container say, is not writable for this user either: see the probe.
+    # A mount that cannot be changed, for example in a container, is not writable for this user either. The test checks that.
     *) mount -o remount,bind,ro "$target" 2>/dev/null || : ;;
   esac
 done </proc/self/mounts
@@ -32,10 +33,10 @@ export LAMBDA_TASK_ROOT=/mnt/task
 exec "$@"
 "#;
 
-/// Runs bootstrap of `plan` in these surroundings.
-fn surrounded(plan: Plan) -> Plan {
+/// Makes bootstrap run under the restrictions.
+fn restricted(builder: SandboxBuilder) -> SandboxBuilder {
     let is_root = fs::metadata("/proc/self").expect("/proc").uid() == 0;
-    // Who is not root becomes it in a user namespace, where a new /proc needs processes of its own as well.
+    // Other users become root in a user namespace. There a new /proc needs a new pid namespace too.
     let unshare: &[&str] = if is_root {
         &["unshare", "--mount"]
     } else {
@@ -49,35 +50,38 @@ fn surrounded(plan: Plan) -> Plan {
         ]
     };
     let another_user: &[&str] = if is_root { &AS_ANOTHER_USER } else { &[] };
-    let tried = Command::new(unshare[0])
+    let probe = Command::new(unshare[0])
         .args(&unshare[1..])
         .args(["mount", "--make-rprivate", "/"])
         .stderr(Stdio::inherit())
         .status();
     assert!(
-        tried.is_ok_and(|status| status.success()),
+        probe.is_ok_and(|status| status.success()),
         "this test needs unshare and mount of util-linux, and the right to use them: as root with CAP_SYS_ADMIN, or with user namespaces"
     );
-    // Debian's bash-static dies of SIGSEGV when it looks up a user that has no entry, which it does without these.
+    // Without these variables bash looks up the user, and Debian's bash-static crashes if the user has no entry.
     let is_static = std::env::var_os("COSHELL_TEST_BASH").is_some();
-    let plan = if is_static {
-        plan.env("HOME", "/tmp").env("SHELL", "/bin/sh")
+    let builder = if is_static {
+        builder.env("HOME", "/tmp").env("SHELL", "/bin/sh")
     } else {
-        plan
+        builder
     };
-    let task_root = plan.task_root().path().to_string_lossy().into_owned();
-    fs::copy(bootstrap_path(), plan.task_root().path().join("bootstrap"))
-        .expect("a copy of bootstrap");
+    let task_root = builder.task_root().path().to_string_lossy().into_owned();
+    fs::copy(
+        bootstrap_path(),
+        builder.task_root().path().join("bootstrap"),
+    )
+    .expect("a copy of bootstrap");
     let mut program = unshare.to_vec();
-    program.extend(["bash", "-c", SURROUND, "bash", &task_root]);
+    program.extend(["bash", "-c", RESTRICT, "bash", &task_root]);
     program.extend(another_user);
     program.push("/mnt/task/bootstrap");
-    plan.program(&program)
+    builder.program(&program)
 }
 
 const HANDLER: &str = r#"
 late() {
-  # Writes when the next invocation has been and gone.
+  # Writes only after the next invocation.
   until [[ -e /tmp/go ]]; do sleep 0.01; done
   echo 'late output'
 }
@@ -85,7 +89,7 @@ deep() { exit 3; }
 handler() {
   count=$((${count-0} + 1))
   case $1 in
-    surroundings)
+    restrictions)
       for place in / /mnt/task /dev/shm /var/tmp /run /tmp; do
         if (: >"$place/probe") 2>/dev/null; then printf '%s ' "$place"; fi
       done
@@ -107,18 +111,18 @@ handler() {
 "#;
 
 #[test]
-fn everything_works_where_next_to_nothing_is_allowed() {
-    let sandbox = surrounded(Sandbox::of(HANDLER)).start();
+fn everything_works_under_lambdas_restrictions() {
+    let sandbox = restricted(Sandbox::of(HANDLER)).start();
     let respond = |event: &str| String::from_utf8(sandbox.respond(event)).expect("text");
-    let surroundings = respond("surroundings");
+    let restrictions = respond("restrictions");
     let is_root = fs::metadata("/proc/self").expect("/proc").uid() == 0;
     if is_root {
         assert_eq!(
-            surroundings, "/tmp hidden 993",
-            "the surroundings are not as they should be"
+            restrictions, "/tmp hidden 993",
+            "the restrictions were not set up"
         );
     } else {
-        assert!(surroundings.starts_with("/tmp "), "{surroundings}");
+        assert!(restrictions.starts_with("/tmp "), "{restrictions}");
     }
     assert_eq!(respond("an event"), "/mnt/task|0022|1|an event");
     assert_eq!(respond("state"), "changed trapped");
@@ -131,10 +135,10 @@ fn everything_works_where_next_to_nothing_is_allowed() {
     assert_eq!(sandbox.fail("false")["errorType"], "Function.CommandFailed");
     assert_eq!(respond("x"), "/mnt/task|0022|1|x");
 
-    // A handler that starts jobs runs in forks: this ends the fork alone.
+    // A handler that starts jobs runs in forks, so this ends only the fork.
     assert_eq!(sandbox.fail("unset")["errorType"], "Function.CommandFailed");
     assert_eq!(respond("x"), "/mnt/task|0022|1|x");
-    // And this the shell: the fork may have answered by the time that shows.
+    // This ends the shell. The fork may answer before that shows.
     sandbox.invoke(Event::fresh("kill"));
     assert_eq!(respond("x"), "/mnt/task|0022|1|x");
     assert_eq!(respond("exec"), "of another program");
@@ -154,11 +158,10 @@ fn everything_works_where_next_to_nothing_is_allowed() {
     sandbox.api.wait_parked();
 }
 
-/// What cannot work there is told at init.
 #[test]
-fn init_errors_are_told_where_next_to_nothing_is_allowed() {
-    let plan = Sandbox::of("handler() { :; }\n: >\"$LAMBDA_TASK_ROOT/file\"\n");
-    let sandbox = surrounded(plan).start();
+fn a_file_that_needs_more_rights_is_an_init_error() {
+    let builder = Sandbox::of("handler() { :; }\n: >\"$LAMBDA_TASK_ROOT/file\"\n");
+    let sandbox = restricted(builder).start();
     let document: Value = sandbox.api.wait_init_error().error_document();
     let message = document["errorMessage"].as_str().unwrap_or_default();
     assert!(
@@ -168,7 +171,7 @@ fn init_errors_are_told_where_next_to_nothing_is_allowed() {
     assert_eq!(sandbox.bootstrap.wait_failure(LIMIT), 1);
 }
 
-/// No descriptor that the platform left open for us reaches bash or what the handler starts.
+/// Lambda may leave descriptors open in bootstrap. Bash and its children must not inherit them.
 #[test]
 fn inherited_descriptors_do_not_reach_the_handler() {
     let script = "handler() { for fd in {3..300}; do if [[ -e /proc/self/fd/$fd ]]; then printf '%s ' $fd; fi; done; ls /proc/self/fd | tr '\\n' ' '; }";
@@ -179,7 +182,7 @@ fn inherited_descriptors_do_not_reach_the_handler() {
         .program(&["bash", "-c", wrapper, "bash", &program])
         .start();
     let expected = String::from_utf8(plain.respond("x")).expect("text");
-    // 3 is the folder that ls reads.
+    // 3 is the directory that ls reads.
     assert!(
         expected.contains(" 62 ") && expected.ends_with(" 0 1 2 3 "),
         "{expected}"
@@ -189,9 +192,8 @@ fn inherited_descriptors_do_not_reach_the_handler() {
     }
 }
 
-/// The environment is the handler's as it is ours, but for what is the platform's own.
 #[test]
-fn the_environment_is_passed_on() {
+fn the_environment_is_passed_on_without_the_variables_of_lambdas_runtime_interface() {
     let sandbox = Sandbox::of("handler() { printf '%s|%s|%s|%s' \"$MINE\" \"${_LAMBDA_TELEMETRY_LOG_FD-unset}\" \"$TZ\" \"$0\"; }")
         .env("MINE", "a 'b'\n$(id) \\")
         .env("_LAMBDA_TELEMETRY_LOG_FD", "5")

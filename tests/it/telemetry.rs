@@ -1,11 +1,12 @@
-//! Extensions of `coshell serve` that are programs, and what the Telemetry API sends them.
+//! The Telemetry API of `coshell serve`: an external extension subscribes and gets records.
 
 use serde_json::Value;
 
-use support::served::Plan;
-use support::{LIMIT, Served, wait_until};
+use support::emulator::EmulatorBuilder;
+use support::{Emulator, LIMIT, wait_until};
 
-/// Registers, subscribes, and writes what it is sent to `telemetry`, an array a line; and its events to the log.
+/// An extension. It registers, subscribes, and writes the arrays that it gets to `telemetry`, one on each line. It prints its
+/// own events to the log.
 const WATCHER: &str = r#"#!/usr/bin/env python3
 import http.server, json, os, threading, urllib.request
 
@@ -48,17 +49,19 @@ while True:
         break
 "#;
 
-fn plan(script: &str, program: &str) -> Plan {
-    let plan = Served::of(script);
-    plan.task_root.write_program("extensions/watcher", program);
-    let folder = plan.task_root.path().join("extensions");
-    plan.option("--extensions", &folder.to_string_lossy())
+fn emulator_with_extension(script: &str, program: &str) -> EmulatorBuilder {
+    let builder = Emulator::of(script);
+    builder
+        .task_root
+        .write_program("extensions/watcher", program);
+    let folder = builder.task_root.path().join("extensions");
+    builder.option("--extensions", &folder.to_string_lossy())
 }
 
-fn records(served: &Served, event_type: &str) -> Vec<Value> {
-    let text = std::fs::read_to_string(served.task_root.path().join("telemetry"));
+fn records(emulator: &Emulator, event_type: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(emulator.task_root.path().join("telemetry"));
     let text = text.unwrap_or_default();
-    // The last line may be in writing.
+    // The last line may be incomplete.
     let arrays = text
         .lines()
         .filter_map(|line| serde_json::from_str::<Vec<Value>>(line).ok());
@@ -67,22 +70,24 @@ fn records(served: &Served, event_type: &str) -> Vec<Value> {
 }
 
 #[test]
-fn subscriber_is_sent_the_events_of_the_platform_and_the_lines_of_the_function() {
-    let served = plan("handler() { echo \"seen $1\" >&2; printf '{}'; }", WATCHER).start();
-    let reply = served.call("one");
+fn a_subscriber_gets_platform_events_and_function_log_lines() {
+    let emulator =
+        emulator_with_extension("handler() { echo \"seen $1\" >&2; printf '{}'; }", WATCHER)
+            .start();
+    let reply = emulator.call("one");
     let request_id = reply.header("X-Amzn-RequestId").expect("a request id");
-    wait_until(|| !records(&served, "platform.report").is_empty(), LIMIT);
+    wait_until(|| !records(&emulator, "platform.report").is_empty(), LIMIT);
     assert_eq!(
-        records(&served, "platform.start")[0]["requestId"],
+        records(&emulator, "platform.start")[0]["requestId"],
         request_id
     );
     assert_eq!(
-        records(&served, "platform.initReport")[0]["status"],
+        records(&emulator, "platform.initReport")[0]["status"],
         "success"
     );
-    let lines = records(&served, "function");
+    let lines = records(&emulator, "function");
     assert!(lines.contains(&"seen one".into()), "{lines:?}");
-    let report = &records(&served, "platform.report")[0];
+    let report = &records(&emulator, "platform.report")[0];
     assert_eq!(report["requestId"], request_id);
     assert_eq!(report["status"], "success");
     for figure in ["durationMs", "initDurationMs", "maxMemoryUsedMB"] {
@@ -92,23 +97,23 @@ fn subscriber_is_sent_the_events_of_the_platform_and_the_lines_of_the_function()
 }
 
 #[test]
-fn extension_is_told_of_invocations_and_of_the_end() {
-    let served = plan("handler() { :; }", WATCHER).start();
-    let reply = served.call("");
+fn an_extension_gets_invoke_and_shutdown_events() {
+    let emulator = emulator_with_extension("handler() { :; }", WATCHER).start();
+    let reply = emulator.call("");
     let request_id = reply
         .header("X-Amzn-RequestId")
         .expect("a request id")
         .to_owned();
-    served.wait_count(&format!("watcher: INVOKE {request_id}\n"), 1);
-    let log = served.end();
+    emulator.wait_log_count(&format!("watcher: INVOKE {request_id}\n"), 1);
+    let log = emulator.stop();
     assert!(log.contains("watcher: SHUTDOWN spindown\n"), "{log}");
 }
 
 #[test]
-fn extension_that_ends_before_it_registers_is_the_end_of_the_init() {
-    let served = plan("handler() { :; }", "#!/bin/sh\nexit 3\n").start();
-    served.wait_count("\tError Type: Extension.Crash\t", 1);
-    let reply = served.call("");
+fn an_extension_that_ends_before_it_registers_fails_the_init() {
+    let emulator = emulator_with_extension("handler() { :; }", "#!/bin/sh\nexit 3\n").start();
+    emulator.wait_log_count("\tError Type: Extension.Crash\t", 1);
+    let reply = emulator.call("");
     let document: Value = serde_json::from_slice(&reply.body).expect("a document");
     assert_eq!(document["errorType"], "Extension.Crash");
     assert_eq!(

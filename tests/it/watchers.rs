@@ -1,8 +1,7 @@
-//! Traps and options that watch the shell, names of builtins, inits and events that leave it unusable.
+//! Traps and options that watch the shell, functions named like builtins, and files or events that leave the shell unusable.
 //!
-//! What watches sees the handler's own commands, and what a handler does to the shell changes nothing of what coshell does.
-//!
-//! Each case is a whole file. What is right is what a plain bash does that sources it and calls the function.
+//! A trap such as DEBUG sees only the handler's own commands, and nothing that a handler does to its shell changes what coshell
+//! does. Each case is a complete file. A plain bash that sources the file and calls the function defines the right behaviour.
 
 use support::{Event, LIMIT, Sandbox, wait_until};
 
@@ -10,18 +9,18 @@ const ISOLATIONS: [&str; 4] = ["restore", "none", "subshell", "process"];
 
 fn start(script: &str, isolation: &str) -> Sandbox {
     println!("{isolation}: {script}");
-    let plan = Sandbox::of(script).env("COSHELL_ISOLATION", isolation);
-    plan.file("lib.sh", "exit 3\n").start()
+    let builder = Sandbox::of(script).env("COSHELL_ISOLATION", isolation);
+    builder.file("lib.sh", "exit 3\n").start()
 }
 
-/// The response as text.
+/// Runs one invocation that must succeed. Returns the response as text.
 #[track_caller]
 fn respond(sandbox: &Sandbox, event: &str) -> String {
     String::from_utf8_lossy(&sandbox.respond(event)).into_owned()
 }
 
 #[test]
-fn exit_and_errexit_end_functions_of_any_name() {
+fn exit_and_errexit_end_functions_with_any_name() {
     for name in [
         "main", "Main", "source", ",mine", ",,mine", "a.b", "_", "printf", "handler2",
     ] {
@@ -32,7 +31,7 @@ fn exit_and_errexit_end_functions_of_any_name() {
             "source \"$LAMBDA_TASK_ROOT/lib.sh\"",
             "eval 'exit 3'",
         ] {
-            // A function `source` would source nothing.
+            // The function `source` replaces the builtin.
             if name == "source" && end.starts_with("source") {
                 continue;
             }
@@ -52,7 +51,7 @@ fn exit_and_errexit_end_functions_of_any_name() {
 }
 
 #[test]
-fn exit_0_in_main_is_a_success_without_the_rest() {
+fn exit_0_in_main_ends_the_handler_with_success() {
     for isolation in ISOLATIONS {
         let sandbox = start(
             "main() { echo before; exit 0; echo after; }\nhandler() { main \"$@\"; echo after; }",
@@ -64,7 +63,7 @@ fn exit_0_in_main_is_a_success_without_the_rest() {
 }
 
 #[test]
-fn a_missing_command_is_no_success_when_its_handle_exits() {
+fn command_not_found_handle_may_exit() {
     for isolation in ISOLATIONS {
         let sandbox = start(
             "command_not_found_handle() { exit 9; }\nhandler() { nosuchcommand && echo taken; nosuchcommand || echo \"status $?\"; }",
@@ -120,7 +119,7 @@ fn an_err_trap_fires_where_bash_fires_it() {
         ["line 3: ls \"/no/such/$1\" 2> /dev/null: 2"],
         "{sandbox_log}"
     );
-    // Functions do not inherit one without -E.
+    // Without -E functions do not inherit the trap.
     let sandbox = start(
         &format!(
             "helper() {{ grep -q nothing /dev/null; return 0; }}\nhandler() {{ set +e; {TRAP}; helper; x=$(false; echo y); (false; true); trap - ERR; echo ok; }}"
@@ -132,7 +131,7 @@ fn an_err_trap_fires_where_bash_fires_it() {
 }
 
 #[test]
-fn what_shows_commands_shows_those_of_the_handler() {
+fn xtrace_and_debug_traps_see_only_commands_of_the_handler() {
     const HANDLER: &str = "handler() {\n  local n=1\n  echo \"ok $1\"\n}";
     for isolation in ["restore", "subshell"] {
         let sandbox = start(&format!("PS4='+ $LINENO: '\nset -x\n{HANDLER}"), isolation);
@@ -166,7 +165,7 @@ fn what_shows_commands_shows_those_of_the_handler() {
 }
 
 #[test]
-fn lambda_functions_show_nothing_of_theirs() {
+fn xtrace_does_not_trace_inside_lambda_functions() {
     let sandbox = start(
         "set -x\nhandler() { lambda_log hello; echo on; }",
         "restore",
@@ -178,9 +177,9 @@ fn lambda_functions_show_nothing_of_theirs() {
     );
 }
 
-/// Each character that can be printed, and each byte from 0x80 on.
+/// IFS is each printable character, and each byte from 0x80 on.
 #[test]
-fn no_ifs_changes_what_exit_or_a_response_is() {
+fn exit_and_responses_work_with_any_ifs() {
     let sandbox = start(
         "handler() {\n  IFS=${1%?}\n  case ${1: -1} in\n    a) exit 0 ;;\n    b) exit 3 ;;\n    c) lambda_http_response 403 'Content-Type: text/plain'; printf denied ;;\n  esac\n}",
         "restore",
@@ -224,10 +223,9 @@ fn a_file_may_set_any_ifs() {
     }
 }
 
-/// Beside each function by the name of a builtin: `exit`, errexit, an EXIT trap, a process that is left behind, and what
-/// `lambda_` functions do.
+/// With each such function `exit`, errexit, an EXIT trap, a leftover process and the `lambda_` functions must work.
 #[test]
-fn functions_may_have_the_names_of_builtins() {
+fn functions_may_be_named_like_builtins() {
     const NAMES: [&str; 30] = [
         ".", ":", "[", "alias", "builtin", "cd", "command", "declare", "dirs", "disown", "enable",
         "eval", "exec", "export", "hash", "kill", "local", "mapfile", "printf", "read", "readonly",
@@ -235,7 +233,7 @@ fn functions_may_have_the_names_of_builtins() {
     ];
     for name in NAMES {
         for wraps in [true, false] {
-            // What has to go on in the handler itself.
+            // The handler itself needs these.
             let is_used = [
                 "[", "builtin", "command", "printf", "return", "shift", "trap", ":", "local",
             ]
@@ -263,7 +261,7 @@ fn functions_may_have_the_names_of_builtins() {
             assert!(http.contains("\"statusCode\":201"), "{name}: {http}");
             if wraps || name != "trap" {
                 let trapped = respond(&sandbox, "trap");
-                // A wrapper's trap is the wrapper's, and a RETURN to it.
+                // A trap set by the wrapper belongs to the wrapper's call.
                 assert!(trapped.starts_with("on trap"), "{name}: {trapped}");
             }
             assert_eq!(respond(&sandbox, "z"), "on z");
@@ -272,19 +270,19 @@ fn functions_may_have_the_names_of_builtins() {
 }
 
 #[test]
-fn a_file_need_not_be_utf_8() {
-    let plan = Sandbox::empty().file(
+fn a_file_may_contain_bytes_that_are_not_utf_8() {
+    let builder = Sandbox::empty().file(
         "function.sh",
         b"trap 'echo gr\xfc\xdfe' EXIT\nIFS=$'\\xa7'\nalias \xfc=true\nhandler() { printf %s \"$IFS\" | od -An -tx1; IFS=,; trap 'printf \xe4' USR1; }\n",
     );
-    let sandbox = plan.start();
+    let sandbox = builder.start();
     for _ in 0..3 {
         assert_eq!(sandbox.respond("x"), b" a7");
     }
 }
 
 #[test]
-fn an_init_that_cannot_go_on_is_an_error_that_names_the_reason() {
+fn the_init_error_names_the_command_that_made_the_shell_unusable() {
     for (top, reason) in [
         ("set -n", "set -n"),
         ("set -r", "set -r"),
@@ -321,7 +319,7 @@ fn an_init_that_cannot_go_on_is_an_error_that_names_the_reason() {
 }
 
 #[test]
-fn a_file_may_close_what_bash_keeps() {
+fn a_file_may_close_descriptors_of_bash() {
     for isolation in ISOLATIONS {
         let sandbox = start(
             "for fd in {10..19}; do eval \"exec $fd>&-\"; done\nhandler() { echo \"on $1\"; }",
@@ -334,7 +332,7 @@ fn a_file_may_close_what_bash_keeps() {
 }
 
 #[test]
-fn a_shell_that_an_event_left_unusable_is_replaced_before_the_next() {
+fn a_shell_that_an_event_made_unusable_is_replaced_before_the_next() {
     for bad in [
         "FUNCNEST=1",
         "ulimit -n 3",
@@ -365,7 +363,7 @@ fn a_shell_that_an_event_left_unusable_is_replaced_before_the_next() {
 }
 
 #[test]
-fn a_spare_that_was_stopped_is_not_waited_for() {
+fn bootstrap_does_not_wait_for_a_spare_shell_that_was_stopped() {
     let sandbox = start(
         "handler() {\n  if [[ $1 == bad ]]; then\n    for pid in $(</proc/$PPID/task/$PPID/children); do [[ $pid == $$ ]] || kill -STOP \"$pid\"; done\n    exec true\n  fi\n  echo on\n}",
         "none",
@@ -379,7 +377,7 @@ fn a_spare_that_was_stopped_is_not_waited_for() {
 }
 
 #[test]
-fn aliases_of_the_file_are_its_own() {
+fn aliases_of_the_file_do_not_change_the_driver() {
     for isolation in ISOLATIONS {
         let sandbox = start(
             "shopt -s expand_aliases\nalias local=false set=false case=false shout='echo loud'\nhandler() { eval 'shout'; exit 0; }",
@@ -391,7 +389,7 @@ fn aliases_of_the_file_are_its_own() {
 }
 
 #[test]
-fn an_alias_of_builtin_is_not_expanded_in_lines_of_ours() {
+fn an_alias_for_builtin_is_not_expanded_in_the_driver() {
     const ALIAS: &str = "shopt -s expand_aliases\nalias builtin='echo expanded >&2; builtin'\n";
     for isolation in ISOLATIONS {
         for script in [
@@ -400,7 +398,7 @@ fn an_alias_of_builtin_is_not_expanded_in_lines_of_ours() {
             "n=1\nlambda_keep n\nhandler() { readonly fixed=1; echo \"ok $n\"; }\n",
         ] {
             if isolation == "none" && script.contains("readonly") {
-                // Nothing takes that back there.
+                // Without isolation the second readonly would fail.
                 continue;
             }
             let sandbox = start(&format!("{ALIAS}{script}"), isolation);

@@ -1,19 +1,20 @@
-//! The Runtime API as it should be: what is asked, sent and kept. Paths and headers are spelled as in AWS's
-//! documentation. What goes wrong is in `next_faults.rs` and
-//! `answer_faults.rs`.
+//! The client of the Runtime API when nothing goes wrong: requests, headers, framing and connections. Paths and headers are
+//! those of AWS's documentation. `next_faults.rs` and `answer_faults.rs` test faults.
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::ops::Deref;
 use std::thread;
 
-use support::{Call, Event, Gate, LIMIT, Next, Plan, Reply, Sandbox, excerpt, wait_until};
+use support::{
+    Call, Event, Gate, LIMIT, Next, Reply, Sandbox, SandboxBuilder, excerpt, wait_until,
+};
 
-/// In every event and every response of these tests, so that no log can hold them unseen.
+/// Every event and every response of these tests contains one of these texts, so that a log with them is noticed.
 pub(crate) const EVENT_MARK: &str = "bytes-of-an-event";
 pub(crate) const RESPONSE_MARK: &str = "bytes-of-a-response";
 
-/// `handler` answers with the event, `fails` fails; both keep count of how often they ran in the file `ran`.
+/// `handler` responds with the event, `fails` fails. Both add a line to the file `ran`.
 pub(crate) const COUNTING: &str = r#"
 handler() {
   echo ran >>"$LAMBDA_TASK_ROOT/ran"
@@ -24,12 +25,12 @@ fails() {
   return 3
 }"#;
 
-/// A sandbox whose log is searched for the bytes of events and responses when the test ends.
-pub(crate) struct Silent(Sandbox);
+/// A sandbox whose log must not contain events or responses. This is checked on drop.
+pub(crate) struct SilentSandbox(Sandbox);
 
-impl Silent {
-    pub(crate) fn start(plan: Plan) -> Self {
-        Self(plan.start())
+impl SilentSandbox {
+    pub(crate) fn start(builder: SandboxBuilder) -> Self {
+        Self(builder.start())
     }
 
     pub(crate) fn counting() -> Self {
@@ -42,7 +43,7 @@ impl Silent {
     }
 }
 
-impl Deref for Silent {
+impl Deref for SilentSandbox {
     type Target = Sandbox;
 
     fn deref(&self) -> &Sandbox {
@@ -50,12 +51,12 @@ impl Deref for Silent {
     }
 }
 
-impl Drop for Silent {
+impl Drop for SilentSandbox {
     fn drop(&mut self) {
         let log = self.bootstrap.final_log();
-        let told = log.contains(EVENT_MARK) || log.contains(RESPONSE_MARK);
+        let has_payload = log.contains(EVENT_MARK) || log.contains(RESPONSE_MARK);
         assert!(
-            !told || thread::panicking(),
+            !has_payload || thread::panicking(),
             "event or response in the log:\n{log}"
         );
     }
@@ -69,14 +70,14 @@ pub(crate) fn event_text(request_id: &str) -> String {
     format!("{{\"{EVENT_MARK}\": \"{request_id}\"}}")
 }
 
-/// What [`COUNTING`] answers to [`event`].
+/// The response of [`COUNTING`] to [`event`].
 pub(crate) fn response_text(request_id: &str) -> Vec<u8> {
     format!("{RESPONSE_MARK} {}", event_text(request_id)).into_bytes()
 }
 
 #[test]
-fn events_are_whole_under_both_framings() {
-    let sandbox = Silent::start(Sandbox::of("handler() { cat; }"));
+fn events_are_complete_in_both_framings() {
+    let sandbox = SilentSandbox::start(Sandbox::of("handler() { cat; }"));
     for len_bytes in [0, 1, 2, 15, 16, 17, 1800, 2100, 8192, 100_000] {
         let body: Vec<u8> = EVENT_MARK.bytes().cycle().take(len_bytes).collect();
         let plain = Event::fresh(&body);
@@ -94,7 +95,8 @@ fn events_are_whole_under_both_framings() {
             ("one chunk", plain.chunked(1 << 20)),
         ];
         for (number, (framing, event)) in framings.into_iter().enumerate() {
-            let response = sandbox.respond_to(event.named(&format!("{len_bytes}-{number}")));
+            let response =
+                sandbox.respond_to(event.with_request_id(&format!("{len_bytes}-{number}")));
             assert_eq!(
                 excerpt(&response),
                 excerpt(&body),
@@ -105,8 +107,8 @@ fn events_are_whole_under_both_framings() {
 }
 
 #[test]
-fn events_that_dribble_in_are_whole() {
-    let sandbox = Silent::counting();
+fn events_that_arrive_byte_by_byte_are_complete() {
+    let sandbox = SilentSandbox::counting();
     assert_eq!(
         sandbox.respond_to(event("dribble-1").byte_by_byte()),
         response_text("dribble-1")
@@ -118,10 +120,10 @@ fn events_that_dribble_in_are_whole() {
     assert_eq!(sandbox.respond_to(event("plain")), response_text("plain"));
 }
 
-/// The sandbox may be frozen at any place for any time.
+/// Lambda may freeze the sandbox at any point for any time.
 #[test]
-fn an_event_that_stalls_is_waited_for() {
-    let sandbox = Silent::counting();
+fn bootstrap_waits_for_an_event_that_stalls() {
+    let sandbox = SilentSandbox::counting();
     for (request_id, is_chunked) in [("stall-1", false), ("stall-2", true)] {
         let gate = Gate::new();
         let sent = if is_chunked {
@@ -129,14 +131,14 @@ fn an_event_that_stalls_is_waited_for() {
         } else {
             event(request_id)
         };
-        let asked = std::time::Instant::now();
+        let begun = std::time::Instant::now();
         sandbox.api.push(sent.stall_after(6, &gate));
-        // Longer than the second that a connect may take.
-        wait_until(|| asked.elapsed().as_millis() > 1500, LIMIT);
+        // Longer than the limit of one second for connecting, which must not apply to reading.
+        wait_until(|| begun.elapsed().as_millis() > 1500, LIMIT);
         assert_eq!(
             sandbox.runs(),
             usize::from(is_chunked),
-            "ran with a part of the event"
+            "the handler ran with an incomplete event"
         );
         gate.open();
         assert_eq!(
@@ -151,11 +153,11 @@ fn an_event_that_stalls_is_waited_for() {
     );
 }
 
-/// Echoed on the answer to its own invocation, on nothing else.
+/// No other request has the header.
 #[test]
-fn invocation_id_goes_back_with_the_answer_when_it_was_sent() {
+fn an_answer_repeats_the_invocation_id_if_there_is_one() {
     let script = "handler() { [[ $1 != *fail* ]] || return 3; printf 'bytes-of-a-response'; }";
-    let sandbox = Silent::start(Sandbox::of(script));
+    let sandbox = SilentSandbox::start(Sandbox::of(script));
     let name = "Lambda-Runtime-Invocation-Id";
     for (number, body) in ["works", "fail", "works", "fail"].iter().enumerate() {
         let value = format!("attempt-{number}-A/b+c=");
@@ -163,13 +165,13 @@ fn invocation_id_goes_back_with_the_answer_when_it_was_sent() {
         assert_eq!(
             sandbox.invoke(with).header(name),
             Some(value.as_str()),
-            "{body}, sent"
+            "{body}, with an id"
         );
         let without = Event::fresh(body);
         assert_eq!(
             sandbox.invoke(without).header(name),
             None,
-            "{body}, not sent"
+            "{body}, without an id"
         );
     }
     let nexts = sandbox.api.calls().into_iter().filter(Call::is_next);
@@ -177,9 +179,9 @@ fn invocation_id_goes_back_with_the_answer_when_it_was_sent() {
 }
 
 #[test]
-fn every_call_has_the_headers_it_should_have() {
+fn every_request_has_the_right_headers() {
     let user_agent = concat!("coshell/", env!("CARGO_PKG_VERSION"));
-    let works = Silent::start(Sandbox::of(
+    let works = SilentSandbox::start(Sandbox::of(
         "handler() { [[ $1 != fail ]] || return 3; printf '%s' \"$1\"; }",
     ));
     works.respond(EVENT_MARK);
@@ -187,58 +189,58 @@ fn every_call_has_the_headers_it_should_have() {
     works.respond(EVENT_MARK.repeat(10_000));
     works.fail("fail");
     works.api.wait_parked();
-    let broken = Silent::start(Sandbox::of("handler() {"));
+    let broken = SilentSandbox::start(Sandbox::of("handler() {"));
     broken.api.wait_init_error();
     for sandbox in [&works, &broken] {
         let address = sandbox.api.address();
         for call in sandbox.api.calls() {
-            let told = format!("{} {}: {:?}", call.method, call.path, call.headers);
-            assert_eq!(call.header("User-Agent"), Some(user_agent), "{told}");
-            assert_eq!(call.header("Host"), Some(address.as_str()), "{told}");
-            assert_eq!(call.header("Transfer-Encoding"), None, "{told}");
-            assert_eq!(call.header("Expect"), None, "{told}");
+            let request = format!("{} {}: {:?}", call.method, call.path, call.headers);
+            assert_eq!(call.header("User-Agent"), Some(user_agent), "{request}");
+            assert_eq!(call.header("Host"), Some(address.as_str()), "{request}");
+            assert_eq!(call.header("Transfer-Encoding"), None, "{request}");
+            assert_eq!(call.header("Expect"), None, "{request}");
             assert_eq!(
                 call.header("Lambda-Runtime-Function-Response-Mode"),
                 None,
-                "{told}"
+                "{request}"
             );
             if call.method == "POST" {
                 let length = call.body.len().to_string();
                 assert_eq!(
                     call.header("Content-Length"),
                     Some(length.as_str()),
-                    "{told}"
+                    "{request}"
                 );
                 assert_eq!(
                     call.header("Content-Type"),
                     Some("application/json"),
-                    "{told}"
+                    "{request}"
                 );
             }
             let error_type = call.header("Lambda-Runtime-Function-Error-Type");
             assert_eq!(
                 error_type.is_some(),
                 call.is_error() || call.is_init_error(),
-                "{told}"
+                "{request}"
             );
         }
     }
     assert_eq!(works.api.calls().len(), 9, "{}", works.api.transcript());
 }
 
-/// Told once, before any next, then the process ends.
+/// After that the process ends.
 #[test]
-fn init_error_is_the_only_call() {
+fn an_init_error_is_the_only_request() {
     for reply in [
         Reply::accepted(),
         Reply::refused(403, "InvalidStateTransition"),
         Reply::refused(500, "ServiceError"),
         Reply::Close,
     ] {
-        let plan = Sandbox::of("handler() {");
-        plan.api().reply_to_init_error(reply.clone());
-        plan.api().push(event("never"));
-        let sandbox = Silent::start(plan);
+        let builder = Sandbox::of("handler() {");
+        builder.api().reply_to_init_error(reply.clone());
+        builder.api().push(event("never"));
+        let sandbox = SilentSandbox::start(builder);
         let document = sandbox.api.wait_init_error().error_document();
         assert_eq!(
             document["errorType"], "Runtime.UserCodeSyntaxError",
@@ -252,7 +254,7 @@ fn init_error_is_the_only_call() {
 }
 
 #[test]
-fn proxies_are_ignored_for_the_runtime_api_and_kept_for_the_handler() {
+fn bootstrap_ignores_proxy_variables_and_passes_them_to_the_handler() {
     let proxy = TcpListener::bind("127.0.0.1:0").expect("cannot listen");
     proxy.set_nonblocking(true).expect("nonblocking");
     let url = format!("http://{}", proxy.local_addr().expect("address"));
@@ -266,10 +268,10 @@ fn proxies_are_ignored_for_the_runtime_api_and_kept_for_the_handler() {
     ];
     let script =
         "handler() { printenv http_proxy HTTP_PROXY https_proxy HTTPS_PROXY all_proxy ALL_PROXY; }";
-    let plan = names
+    let builder = names
         .iter()
-        .fold(Sandbox::of(script), |plan, name| plan.env(name, &url));
-    let sandbox = Silent::start(plan);
+        .fold(Sandbox::of(script), |builder, name| builder.env(name, &url));
+    let sandbox = SilentSandbox::start(builder);
     for _ in 0..2 {
         let response = String::from_utf8(sandbox.respond(EVENT_MARK)).expect("UTF-8");
         assert_eq!(response.lines().collect::<Vec<_>>(), [url.as_str(); 6]);
@@ -282,8 +284,8 @@ fn proxies_are_ignored_for_the_runtime_api_and_kept_for_the_handler() {
 }
 
 #[test]
-fn one_connection_serves_many_invocations() {
-    let sandbox = Silent::counting();
+fn many_invocations_use_one_connection() {
+    let sandbox = SilentSandbox::counting();
     for number in 0..50 {
         let request_id = format!("kept-{number}");
         let sent = if number % 2 == 0 {
@@ -303,10 +305,9 @@ fn one_connection_serves_many_invocations() {
     assert_eq!((sandbox.runs(), sandbox.api.next_count()), (50, 51));
 }
 
-/// The body is of no interest, however it comes.
 #[test]
-fn the_reply_to_an_answer_is_read_in_any_shape() {
-    let sandbox = Silent::counting();
+fn the_reply_to_an_answer_may_have_any_body_and_framing() {
+    let sandbox = SilentSandbox::counting();
     let shapes = [
         "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n",
         "HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n{\"stat\r\nc\r\nus\": \"OK\" }\n\r\n0\r\n\r\n",
@@ -329,31 +330,36 @@ fn the_reply_to_an_answer_is_read_in_any_shape() {
         "{}",
         sandbox.api.transcript()
     );
-    assert_eq!(sandbox.bootstrap.final_log(), "", "202 is nothing to log");
+    assert_eq!(
+        sandbox.bootstrap.final_log(),
+        "",
+        "a reply with status 202 was logged"
+    );
 }
 
 #[test]
-fn a_late_reply_to_an_answer_is_waited_for() {
-    let sandbox = Silent::counting();
+fn bootstrap_waits_for_a_late_reply_to_an_answer() {
+    let sandbox = SilentSandbox::counting();
     let gate = Gate::new();
     sandbox.api.reply(Reply::Late(gate.clone()));
     sandbox.api.push(event("late"));
     sandbox.api.push(event("after"));
-    let answered = sandbox.api.wait_answer("late").at;
+    let answered = sandbox.api.wait_answer("late").received_at;
     let posted = std::time::Instant::now();
+    // Longer than the limit of one second for connecting, which must not apply to reading.
     wait_until(|| posted.elapsed().as_millis() > 1500, LIMIT);
     assert_eq!(
         (sandbox.api.next_count(), sandbox.api.answers("late").len()),
         (1, 1)
     );
     gate.open();
-    assert!(sandbox.api.wait_answer("after").at > answered);
+    assert!(sandbox.api.wait_answer("after").received_at > answered);
     assert_eq!(sandbox.api.answers("late").len(), 1);
 }
 
 #[test]
 fn healthy_invocations_log_nothing() {
-    let sandbox = Silent::counting();
+    let sandbox = SilentSandbox::counting();
     for request_id in ["quiet-1", "quiet-2", "quiet-3"] {
         assert_eq!(
             sandbox.respond_to(event(request_id)),
@@ -364,10 +370,9 @@ fn healthy_invocations_log_nothing() {
     assert_eq!(sandbox.bootstrap.final_log(), "");
 }
 
-/// A failing handler is an answer like any other.
 #[test]
-fn an_error_is_the_one_answer_of_its_invocation() {
-    let sandbox = Silent::start(Sandbox::of(
+fn a_handler_that_fails_is_answered_once_with_an_error() {
+    let sandbox = SilentSandbox::start(Sandbox::of(
         "handler() { echo 'bytes-of-a-response'; return 3; }",
     ));
     for request_id in ["fails-1", "fails-2"] {
@@ -391,14 +396,13 @@ fn an_error_is_the_one_answer_of_its_invocation() {
     }
 }
 
-/// No address is guessed.
 #[test]
-fn without_an_address_of_the_runtime_api_nothing_is_guessed() {
+fn without_an_address_of_the_runtime_api_bootstrap_fails() {
     let unset = Sandbox::of(COUNTING).without_env("AWS_LAMBDA_RUNTIME_API");
     let empty = Sandbox::of(COUNTING).env("AWS_LAMBDA_RUNTIME_API", "");
-    for plan in [unset, empty] {
-        plan.api().push(Next::Event(event("never")));
-        let sandbox = Silent::start(plan);
+    for builder in [unset, empty] {
+        builder.api().push(Next::Event(event("never")));
+        let sandbox = SilentSandbox::start(builder);
         sandbox.bootstrap.wait_failure(LIMIT);
         sandbox.bootstrap.wait_log("AWS_LAMBDA_RUNTIME_API");
         assert_eq!(sandbox.api.connection_count(), 0);

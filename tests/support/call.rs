@@ -1,4 +1,4 @@
-//! One request that the scripted Runtime API got.
+//! A request that the scripted Runtime API received.
 
 use std::time::Duration;
 
@@ -15,30 +15,30 @@ pub(crate) const EXTENSION_REGISTER: &str = "/2020-01-01/extension/register";
 pub(crate) const EXTENSION_NEXT: &str = "/2020-01-01/extension/event/next";
 pub(crate) const INVOCATION: &str = "/2018-06-01/runtime/invocation/";
 
-/// One request that came in, read to its end.
+/// A request, read to its end.
 #[derive(Debug, Clone)]
 pub struct Call {
-    /// Which connection it came on, counted from 1.
+    /// The number of its connection, counted from 1.
     pub connection: usize,
-    /// When its head had been read, since the API was started.
-    pub at: Duration,
+    /// Time from the start of the API until the head had been read.
+    pub received_at: Duration,
     pub method: String,
     pub path: String,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
-    /// What came behind a chunked body.
+    /// The trailers after a chunked body.
     pub trailers: Vec<(String, String)>,
-    /// Whether the body was as long as announced.
+    /// True if the body was not cut off.
     pub is_whole: bool,
 }
 
 impl Call {
-    /// A header's value, its name in any case.
+    /// The value of a header. The name matches in any case.
     pub fn header(&self, name: &str) -> Option<&str> {
         http::header(&self.headers, name)
     }
 
-    /// As [`header`](Self::header), of what came behind the body.
+    /// The value of a trailer. The name matches in any case.
     pub fn trailer(&self, name: &str) -> Option<&str> {
         http::header(&self.trailers, name)
     }
@@ -68,34 +68,35 @@ impl Call {
     }
 
     pub fn is_response(&self) -> bool {
-        self.answered().is_some_and(|(_, kind)| kind == "response")
+        self.parse_answer()
+            .is_some_and(|(_, kind)| kind == "response")
     }
 
     pub fn is_error(&self) -> bool {
-        self.answered().is_some_and(|(_, kind)| kind == "error")
+        self.parse_answer().is_some_and(|(_, kind)| kind == "error")
     }
 
-    /// The request id of an answer.
+    /// The request id, if this is a response or an error for an invocation.
     pub fn request_id(&self) -> Option<&str> {
-        self.answered().map(|(request_id, _)| request_id)
+        self.parse_answer().map(|(request_id, _)| request_id)
     }
 
-    fn answered(&self) -> Option<(&str, &str)> {
+    fn parse_answer(&self) -> Option<(&str, &str)> {
         let (request_id, kind) = self.path.strip_prefix(INVOCATION)?.split_once('/')?;
-        let known = self.method == "POST" && (kind == "response" || kind == "error");
-        known.then_some((request_id, kind))
+        let is_answer = self.method == "POST" && (kind == "response" || kind == "error");
+        is_answer.then_some((request_id, kind))
     }
 
-    /// The error document of a response that failed when it had begun.
+    /// The error document in the trailers of a streamed response that failed midway.
     #[track_caller]
-    pub fn trailing_document(&self) -> serde_json::Value {
+    pub fn trailer_error_document(&self) -> serde_json::Value {
         let body = self.trailer("Lambda-Runtime-Function-Error-Body");
         let body = body.unwrap_or_else(|| panic!("no trailer: {:?}", self.trailers));
         let document = BASE64_STANDARD.decode(body).expect("base64");
         serde_json::from_slice(&document).expect("an error document")
     }
 
-    /// The body of an error or init error.
+    /// The error document in the body of an invocation error or init error.
     #[track_caller]
     pub fn error_document(&self) -> serde_json::Value {
         let document = serde_json::from_slice(&self.body);

@@ -1,4 +1,4 @@
-//! An invocation as it is written to the wire, well or badly.
+//! An invocation as the scripted Runtime API writes it to the wire, correctly or with a fault.
 
 use std::io::{self, Write};
 use std::net::TcpStream;
@@ -11,7 +11,7 @@ use nix::sys::socket::{MsgFlags, send};
 
 use crate::{LIMIT, excerpt};
 
-/// The variables of an invocation, and the header that each comes with; the request id first.
+/// The environment variables of an invocation, each with the header that carries its value. The request id comes first.
 pub const CONTEXT: [(&str, &str); 8] = [
     (
         "LAMBDA_RUNTIME_AWS_REQUEST_ID",
@@ -38,7 +38,7 @@ pub const CONTEXT: [(&str, &str); 8] = [
     ),
 ];
 
-/// An invocation, and how it is written to the wire.
+/// An invocation with its headers and framing.
 #[derive(Debug, Clone)]
 pub struct Event {
     pub request_id: String,
@@ -62,7 +62,7 @@ impl Event {
     /// An event with the headers that Lambda always sends, its body framed by Content-Length.
     pub fn new(request_id: &str, body: impl AsRef<[u8]>) -> Self {
         Self::bare(request_id, body)
-            .due_in(Duration::from_secs(60))
+            .with_deadline_in(Duration::from_secs(60))
             .header(
                 "Lambda-Runtime-Invoked-Function-Arn",
                 "arn:aws:lambda:eu-central-1:012345678912:function:function",
@@ -73,14 +73,14 @@ impl Event {
             )
     }
 
-    /// As [`new`](Self::new), with a request id that no other has.
+    /// As [`new`](Self::new), with a unique request id.
     pub fn fresh(body: impl AsRef<[u8]>) -> Self {
-        static MADE: AtomicUsize = AtomicUsize::new(0);
-        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
         Self::new(&format!("8476a536-e9f4-11e8-9739-{number:012x}"), body)
     }
 
-    /// An event with no header of Lambda's but the request id.
+    /// An event whose only Lambda header is the request id.
     pub fn bare(request_id: &str, body: impl AsRef<[u8]>) -> Self {
         let event = Self {
             request_id: request_id.to_owned(),
@@ -95,47 +95,48 @@ impl Event {
             .header("Lambda-Runtime-Aws-Request-Id", request_id)
     }
 
-    /// With its deadline so far from now.
-    pub fn due_in(self, time: Duration) -> Self {
+    /// Sets the deadline to this time from now.
+    pub fn with_deadline_in(self, time: Duration) -> Self {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let deadline_ms = (now.unwrap_or_default() + time).as_millis();
         self.header("Lambda-Runtime-Deadline-Ms", &deadline_ms.to_string())
     }
 
     /// The same event under another request id.
-    pub fn named(mut self, request_id: &str) -> Self {
+    pub fn with_request_id(mut self, request_id: &str) -> Self {
         request_id.clone_into(&mut self.request_id);
         self.header("Lambda-Runtime-Aws-Request-Id", request_id)
     }
 
-    /// Adds a header, or gives one that is there another value and spelling.
+    /// Adds a header. A header of that name, in any case, is replaced.
     pub fn header(self, name: &str, value: &str) -> Self {
         let mut event = self.without(name);
         event.headers.push((name.to_owned(), value.to_owned()));
         event
     }
+
     pub fn without(mut self, name: &str) -> Self {
         self.headers
             .retain(|(key, _)| !key.eq_ignore_ascii_case(name));
         self
     }
 
-    /// Spells every header's name anew.
-    pub fn spelled(mut self, spelling: fn(&str) -> String) -> Self {
+    /// Changes the spelling of every header name, for example to lower case.
+    pub fn with_header_spelling(mut self, spelling: fn(&str) -> String) -> Self {
         for (name, _) in &mut self.headers {
             *name = spelling(name);
         }
         self
     }
 
-    /// Frames the body as chunks of this many bytes.
+    /// Sends the body in chunks of `chunk_len` bytes.
     pub fn chunked(mut self, chunk_len: usize) -> Self {
         assert!(chunk_len > 0, "a chunk has bytes");
         self.chunk_len = Some(chunk_len);
         self
     }
 
-    /// Writes head and body a byte a packet.
+    /// Writes head and body one byte per packet.
     pub fn byte_by_byte(mut self) -> Self {
         self.byte_by_byte = true;
         self
@@ -147,7 +148,7 @@ impl Event {
         self
     }
 
-    /// Closes the connection before the chunk of length 0 that ends a chunked body.
+    /// Closes the connection before the empty chunk that ends a chunked body.
     pub fn without_last_chunk(mut self) -> Self {
         assert!(
             self.chunk_len.is_some(),
@@ -157,7 +158,7 @@ impl Event {
         self
     }
 
-    /// Closes the connection after the whole event; who has read the event finds the end right behind it.
+    /// Closes the connection together with the last byte of the event: the reader finds end of file right behind it.
     pub fn then_close(mut self) -> Self {
         self.ending = Ending::WholeThenClose;
         self
@@ -173,8 +174,8 @@ impl Event {
         !matches!(self.ending, Ending::CutAfter(_) | Ending::NoLastChunk)
     }
 
-    /// For the transcript.
-    pub fn told(&self) -> String {
+    /// One line for the transcript.
+    pub(crate) fn describe(&self) -> String {
         let framing = match self.chunk_len {
             Some(chunk_len) => format!("in chunks of {chunk_len}"),
             None => "by Content-Length".to_owned(),
@@ -199,8 +200,8 @@ impl Event {
         head.into_bytes()
     }
 
-    /// Bytes `from..to` of the body with the framing around them.
-    fn framed(&self, from: usize, to: usize) -> Vec<u8> {
+    /// Bytes `from..to` of the body, with their framing.
+    fn frame_body(&self, from: usize, to: usize) -> Vec<u8> {
         let Some(chunk_len) = self.chunk_len else {
             return self.body[from..to].to_vec();
         };
@@ -229,38 +230,38 @@ impl Event {
         }
     }
 
-    /// Writes the event; whether the connection stays open.
+    /// Writes the event. True if the connection stays open.
     pub fn write_to(&self, stream: &mut TcpStream) -> io::Result<bool> {
         let len = self.body.len();
         let mut first = self.head();
         match &self.ending {
             Ending::Whole => {
-                first.extend(self.framed(0, len));
+                first.extend(self.frame_body(0, len));
                 first.extend(self.last_chunk());
                 self.write(stream, &first)?;
                 Ok(true)
             }
             Ending::WholeThenClose => {
-                first.extend(self.framed(0, len));
+                first.extend(self.frame_body(0, len));
                 first.extend(self.last_chunk());
                 send_with_end(stream, &first)?;
                 Ok(false)
             }
             Ending::CutAfter(end) => {
-                first.extend(self.framed(0, *end));
+                first.extend(self.frame_body(0, *end));
                 self.write(stream, &first)?;
                 Ok(false)
             }
             Ending::NoLastChunk => {
-                first.extend(self.framed(0, len));
+                first.extend(self.frame_body(0, len));
                 self.write(stream, &first)?;
                 Ok(false)
             }
             Ending::StallAfter(end, gate) => {
-                first.extend(self.framed(0, *end));
+                first.extend(self.frame_body(0, *end));
                 self.write(stream, &first)?;
-                gate.pass();
-                let mut rest = self.framed(*end, len);
+                gate.wait();
+                let mut rest = self.frame_body(*end, len);
                 rest.extend(self.last_chunk());
                 self.write(stream, &rest)?;
                 Ok(true)
@@ -269,18 +270,19 @@ impl Event {
     }
 
     fn write(&self, stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
-        let at_once = if self.byte_by_byte {
+        let packet_len = if self.byte_by_byte {
             1
         } else {
             bytes.len().max(1)
         };
         bytes
-            .chunks(at_once)
-            .try_for_each(|part| stream.write_all(part))
+            .chunks(packet_len)
+            .try_for_each(|packet| stream.write_all(packet))
     }
 }
 
-/// Holds the last bytes back until the connection is closed, so that they travel with its end; `send(2)`, `MSG_MORE`.
+/// Sends with `MSG_MORE` (`send(2)`): the kernel keeps the last bytes until the connection is closed, so that they arrive
+/// together with end of file.
 fn send_with_end(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         let flags = MsgFlags::from_bits_retain(libc::MSG_MORE);
@@ -290,7 +292,7 @@ fn send_with_end(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Holds a stalled message back until it is opened, or until [`LIMIT`] has passed.
+/// Stops a thread until the test opens the gate, or until [`LIMIT`] has passed.
 #[derive(Debug, Clone, Default)]
 pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
@@ -304,7 +306,7 @@ impl Gate {
         self.0.1.notify_all();
     }
 
-    pub fn pass(&self) {
+    pub(crate) fn wait(&self) {
         let open = self.0.0.lock().expect("gate");
         drop(self.0.1.wait_timeout_while(open, LIMIT, |open| !*open));
     }

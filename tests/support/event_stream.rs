@@ -1,13 +1,12 @@
-//! `application/vnd.amazon.eventstream` taken apart by hand, as a streamed response comes to its caller.
+//! Parses `application/vnd.amazon.eventstream`, the format in which a caller gets a streamed response.
 //!
 //! ```text
 //! total length, headers length, CRC of both | headers | payload | CRC of all before it
 //! ```
-//! Numbers are big-endian, four bytes each; <https://smithy.io/2.0/aws/amazon-eventstream.html>.
+//! Numbers are big-endian and have four bytes. See <https://smithy.io/2.0/aws/amazon-eventstream.html>.
 
 use std::collections::BTreeMap;
 
-/// One message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     pub headers: BTreeMap<String, String>,
@@ -21,30 +20,30 @@ impl Message {
     }
 }
 
-/// All messages of a body; fails if there is anything else in it.
+/// Parses a body into its messages. Fails if it contains anything else.
 #[track_caller]
-pub fn messages(mut bytes: &[u8]) -> Vec<Message> {
+pub fn parse_messages(mut bytes: &[u8]) -> Vec<Message> {
     let mut messages = Vec::new();
     while !bytes.is_empty() {
-        let (total, of_headers) = (number(bytes), number(&bytes[4..]));
-        assert!((16..=bytes.len()).contains(&total), "{total} bytes");
+        let (total_len, headers_len) = (number(bytes), number(&bytes[4..]));
+        assert!((16..=bytes.len()).contains(&total_len), "{total_len} bytes");
         assert_eq!(crc32(&bytes[..8]), number(&bytes[8..]), "CRC of lengths");
-        let (message, rest) = bytes.split_at(total);
-        let (content, crc) = message.split_at(total - 4);
+        let (message, rest) = bytes.split_at(total_len);
+        let (content, crc) = message.split_at(total_len - 4);
         assert_eq!(crc32(content), number(crc), "CRC of a message");
         messages.push(Message {
-            headers: headers(&content[12..12 + of_headers]),
-            payload: content[12 + of_headers..].to_vec(),
+            headers: parse_headers(&content[12..12 + headers_len]),
+            payload: content[12 + headers_len..].to_vec(),
         });
         bytes = rest;
     }
     messages
 }
 
-/// A streamed response: the payload of all chunks, and what `InvokeComplete` says.
+/// Parses a streamed response: the payload of all chunks, and the JSON of `InvokeComplete`.
 #[track_caller]
-pub fn response_of(body: &[u8]) -> (Vec<u8>, serde_json::Value) {
-    let mut messages = messages(body);
+pub fn parse_response(body: &[u8]) -> (Vec<u8>, serde_json::Value) {
+    let mut messages = parse_messages(body);
     let complete = messages.pop().expect("a last message");
     assert_eq!(complete.event_type(), "InvokeComplete");
     for chunk in &messages {
@@ -60,8 +59,8 @@ fn number(bytes: &[u8]) -> usize {
     u32::from_be_bytes(bytes).try_into().expect("usize")
 }
 
-/// Name and text, each after its length; between them the type, of which 7 is text.
-fn headers(mut bytes: &[u8]) -> BTreeMap<String, String> {
+/// Each header is a name after its length (one byte), the type (7 is text), and a value after its length (two bytes).
+fn parse_headers(mut bytes: &[u8]) -> BTreeMap<String, String> {
     let mut headers = BTreeMap::new();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
     while let Some((&length, rest)) = bytes.split_first() {

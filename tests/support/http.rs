@@ -1,10 +1,10 @@
-//! HTTP/1.1 by hand, so that nothing a client or server does is hidden, and a little client for the emulators.
+//! A small HTTP/1.1 parser and client, written by hand so that a test sees every byte, and can send malformed messages.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// The first line of a message and its headers, as they were spelled.
+/// The first line of a message and its headers, in their original spelling.
 #[derive(Debug, Clone)]
 pub struct Head {
     pub first_line: String,
@@ -17,7 +17,7 @@ impl Head {
     }
 }
 
-/// A header's value, its name in any case.
+/// The value of a header. The name matches in any case.
 pub fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
     let mut found = headers
         .iter()
@@ -25,7 +25,7 @@ pub fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str
     found.next().map(|(_, value)| value.as_str())
 }
 
-/// Reads a message up to its empty line; `None` if the peer closed before the first byte.
+/// Reads a message up to the empty line after its headers. `None` if the peer closed before the first byte.
 pub fn read_head(reader: &mut impl BufRead) -> io::Result<Option<Head>> {
     let mut lines = Vec::new();
     loop {
@@ -61,7 +61,7 @@ pub fn read_head(reader: &mut impl BufRead) -> io::Result<Option<Head>> {
             Some((name, value)) => Ok((name.to_owned(), value.trim().to_owned())),
             None => Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!("no header: {line}"),
+                format!("not a header: {line}"),
             )),
         })
         .collect::<io::Result<_>>()?;
@@ -71,8 +71,8 @@ pub fn read_head(reader: &mut impl BufRead) -> io::Result<Option<Head>> {
     }))
 }
 
-/// Reads a body into `body`; on an error `body` holds what came before it.
-/// A message without length has no body if it is a request, and goes on to the end of the connection if it is a reply.
+/// Reads a body into `body`. After an error `body` holds the bytes that came before it.
+/// Without a length, a request has no body, and a reply goes on until the connection is closed.
 pub fn read_body(reader: &mut impl BufRead, head: &Head, body: &mut Vec<u8>) -> io::Result<()> {
     let chunked = head
         .header("Transfer-Encoding")
@@ -104,11 +104,11 @@ fn read_exactly(reader: &mut impl BufRead, length: u64, body: &mut Vec<u8>) -> i
     if read == length {
         return Ok(());
     }
-    let text = format!("the body has {read} bytes of {length}");
+    let text = format!("the body ended after {read} of {length} bytes");
     Err(io::Error::new(io::ErrorKind::UnexpectedEof, text))
 }
 
-/// Reads a chunked body, a little at a time; its trailers.
+/// Reads a chunked body, passing each part to `take` as it arrives. Returns the trailers.
 pub fn read_chunks(
     reader: &mut impl BufRead,
     take: &mut impl FnMut(&[u8]) -> io::Result<()>,
@@ -121,7 +121,7 @@ pub fn read_chunks(
             io::Error::new(io::ErrorKind::InvalidData, format!("chunk size {line:?}"))
         })?;
         if size == 0 {
-            // As a head without its first line.
+            // Trailers look like a head without its first line.
             return read_head(&mut io::Cursor::new(b"0\r\n").chain(reader))
                 .map(|head| head.map(|head| head.headers).unwrap_or_default());
         }
@@ -129,7 +129,7 @@ pub fn read_chunks(
         while left > 0 {
             let bytes = reader.fill_buf()?;
             if bytes.is_empty() {
-                let text = format!("a chunk lacks {left} bytes of {size}");
+                let text = format!("a chunk of {size} bytes lacks {left}");
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
             }
             let count = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
@@ -148,7 +148,6 @@ pub fn read_chunks(
     }
 }
 
-/// What a server answered.
 #[derive(Debug)]
 pub struct HttpReply {
     pub status: u16,
@@ -162,10 +161,7 @@ impl HttpReply {
     }
 }
 
-/// One POST on a connection of its own; waits at most `limit` for each read.
-///
-/// # Errors
-/// What connecting, writing or reading failed with.
+/// Sends a POST on a new connection and reads the reply. Each read waits at most `limit`.
 pub fn post(
     address: &str,
     path: &str,
@@ -173,23 +169,20 @@ pub fn post(
     body: &[u8],
     limit: Duration,
 ) -> io::Result<HttpReply> {
-    Pending::open(address, "POST", path, headers, body)?.reply(limit)
+    PendingRequest::send(address, "POST", path, headers, body)?.reply(limit)
 }
 
-/// A request that is sent, whose reply may still come.
+/// A request that has been sent. Its reply may still be on its way.
 #[derive(Debug)]
-pub struct Pending {
+pub struct PendingRequest {
     stream: TcpStream,
     has_body: bool,
 }
 
-impl Pending {
-    /// Sends a request on a connection of its own. With `Transfer-Encoding` among `headers`, `body` is sent as it is;
-    /// see [`chunks`].
-    ///
-    /// # Errors
-    /// What connecting or writing failed with.
-    pub fn open(
+impl PendingRequest {
+    /// Sends a request on a new connection. If `headers` has `Transfer-Encoding`, `body` must be encoded already; see
+    /// [`chunks`].
+    pub fn send(
         address: &str,
         method: &str,
         path: &str,
@@ -203,8 +196,8 @@ impl Pending {
         for (name, value) in headers {
             message.extend([name, ": ", value, "\r\n"]);
         }
-        let is_named = |(name, _): &(&str, &str)| name.eq_ignore_ascii_case("Transfer-Encoding");
-        if !headers.iter().any(is_named) {
+        let is_encoding = |(name, _): &(&str, &str)| name.eq_ignore_ascii_case("Transfer-Encoding");
+        if !headers.iter().any(is_encoding) {
             message.extend(["Content-Length: ", &body.len().to_string(), "\r\n"]);
         }
         message.push_str("\r\n");
@@ -214,40 +207,34 @@ impl Pending {
         Ok(Self { stream, has_body })
     }
 
-    /// Writes more of a chunked body.
-    ///
-    /// # Errors
-    /// What writing failed with.
+    /// Sends more of a chunked body.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)
     }
 
-    /// Whether the first byte of the reply is there, or the connection is closed.
+    /// True if the first byte of the reply has arrived, or the connection was closed.
     pub fn is_answered(&self) -> bool {
-        let nonblocking = |is_so| self.stream.set_nonblocking(is_so);
-        nonblocking(true).expect("a socket");
+        let set_nonblocking = |on| self.stream.set_nonblocking(on);
+        set_nonblocking(true).expect("a socket");
         let peeked = self.stream.peek(&mut [0]);
-        nonblocking(false).expect("a socket");
+        set_nonblocking(false).expect("a socket");
         !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// What has come of the reply so far, head and all; what comes later is not waited for.
-    pub fn arrived(&self) -> Vec<u8> {
+    /// The bytes of the reply that have arrived so far, head included. Does not wait.
+    pub fn received_so_far(&self) -> Vec<u8> {
         let mut bytes = vec![0; 64 * 1024];
-        let nonblocking = |is_so| self.stream.set_nonblocking(is_so);
-        nonblocking(true).expect("a socket");
+        let set_nonblocking = |on| self.stream.set_nonblocking(on);
+        set_nonblocking(true).expect("a socket");
         let count = self.stream.peek(&mut bytes).unwrap_or(0);
-        nonblocking(false).expect("a socket");
+        set_nonblocking(false).expect("a socket");
         bytes.truncate(count);
         bytes
     }
 
-    /// The reply; waits at most `limit` for each read.
-    ///
-    /// # Errors
-    /// What reading failed with.
+    /// Reads the reply. Each read waits at most `limit`.
     pub fn reply(self, limit: Duration) -> io::Result<HttpReply> {
-        let (mut reply, error) = self.reply_as_far_as_it_comes(limit)?;
+        let (mut reply, error) = self.partial_reply(limit)?;
         match error {
             None => Ok(reply),
             Some(error) => {
@@ -257,14 +244,8 @@ impl Pending {
         }
     }
 
-    /// As [`reply`](Self::reply), but with what came of a body that was cut off, and why.
-    ///
-    /// # Errors
-    /// What reading the head failed with.
-    pub fn reply_as_far_as_it_comes(
-        self,
-        limit: Duration,
-    ) -> io::Result<(HttpReply, Option<io::Error>)> {
+    /// As [`reply`](Self::reply), but a body that was cut off is returned with the error that cut it off.
+    pub fn partial_reply(self, limit: Duration) -> io::Result<(HttpReply, Option<io::Error>)> {
         self.stream.set_read_timeout(Some(limit))?;
         let mut reader = BufReader::new(self.stream);
         let head = read_head(&mut reader)?.ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -287,7 +268,7 @@ impl Pending {
     }
 }
 
-/// `body` in chunks of `size` bytes, with `trailers` after the last one.
+/// Encodes `body` in chunks of `size` bytes, followed by `trailers`.
 pub fn chunks(body: &[u8], size: usize, trailers: &[(&str, &str)]) -> Vec<u8> {
     let mut encoded = Vec::new();
     for piece in body.chunks(size) {

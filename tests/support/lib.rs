@@ -1,4 +1,4 @@
-//! What the tests stand on: a scripted Runtime API, task roots, processes.
+//! Shared by all tests: a scripted Runtime API, temporary task roots, and processes that clean up after themselves.
 //!
 //! A test in four lines:
 //! ```ignore
@@ -11,20 +11,23 @@
 //! - [`Sandbox`] is one bootstrap with a Runtime API and a task root of its own. `Sandbox::of(script)` writes
 //!   `function.sh` and takes `_HANDLER=function.handler`; `.handler("x.y")`, `.argument("x.y")`, `.file(name, bytes)`,
 //!   `.env(name, value)`, `.without_env(name)`, `.program(&["bash", "--posix", ...])` and `.tutorial()` change that; `.start()`
-//!   starts it. It waits for nothing: an init error is `sandbox.api.wait_init_error()`.
+//!   starts it without waiting; `sandbox.api.wait_init_error()` waits for an init error.
 //! - [`RuntimeApi`] parks each `GET next` until the test pushes an [`Event`] or another [`Next`] (a status, a close, a
-//!   reset, raw bytes). [`Reply`] says what the next POST is answered. It keeps every [`Call`] in order. When
-//!   it is dropped it fails the test if an invocation was answered more often than it was delivered, or if `next`
-//!   was asked while one was unanswered (`api.allow_violations()` where a test provokes that).
-//! - [`Process`]: standard output and error captured by threads, killed with all it started on drop; `pid`, `shell_pid`,
-//!   `processes` (all that live of its tree, orphans too), `wait_exit`, `wait_end`, `wait_log`, `final_log` (to say what is *not* in the log).
-//! - [`Served`] is one `coshell serve`, called over HTTP; with `Served::played()` the test is its runtime.
-//! - [`wait_until`]`(condition, limit)`, and for handlers that must wait for the test: [`TaskRoot::fifo`] with
-//!   `read -r _ <"$LAMBDA_TASK_ROOT/name"` in the handler and [`TaskRoot::release`] in the test.
+//!   reset, raw bytes). A [`Reply`] is what the next POST gets. Every [`Call`] is recorded in order. When the API is
+//!   dropped, it fails the test if an invocation was answered more often than it was delivered, or if a `GET next` came
+//!   while an invocation was unanswered. A test that provokes this calls `api.allow_violations()`.
+//! - [`Process`] captures standard output and error, and kills the program and everything it started on drop. It has
+//!   `pid`, `shell_pid`, `processes` (the living ones of its tree, orphans included), `wait_exit`, `wait_clean_exit`,
+//!   `wait_log`, and `final_log`, which is complete, so that a test can check what is *not* in the log.
+//! - [`CommandOutput`] is the status and output of a command that has ended.
+//! - [`Emulator`] is one `coshell serve`, called over HTTP. With `Emulator::with_test_as_runtime()` the test acts as its
+//!   runtime.
+//! - [`wait_until`]`(condition, limit)` waits for a condition. A handler that must wait for the test reads a FIFO
+//!   ([`TaskRoot::fifo`], `read -r _ <"$LAMBDA_TASK_ROOT/name"`) until the test calls [`TaskRoot::release`].
 //!
-//! Whatever waits has a limit ([`LIMIT`]) and fails with the transcript of the API and the log of the process.
+//! Every wait has a limit ([`LIMIT`]) and fails with the transcript of the API and the log of the process.
 //! `COSHELL_TEST_BASH=/bin/bash-static` runs every bootstrap with another bash, `COSHELL_TEST_BOOTSTRAP=path` runs
-//! another bootstrap (a release build, say).
+//! another bootstrap, for example a release build.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -34,15 +37,15 @@
 )]
 
 mod call;
+mod command_output;
+pub mod emulator;
 mod event;
 pub mod event_stream;
 pub mod http;
 mod process;
 mod runtime_api;
-mod said;
 pub mod sandbox;
 pub mod seeded;
-pub mod served;
 mod server;
 mod signals;
 mod task_root;
@@ -53,21 +56,21 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use call::Call;
+pub use command_output::CommandOutput;
+pub use emulator::Emulator;
 pub use event::{CONTEXT, Event, Gate};
 pub use http::{HttpReply, post};
-pub use process::{Process, children, open_descriptors, resident_bytes, status_of, zombies};
-pub use runtime_api::{RuntimeApi, own_address};
-pub use said::Said;
-pub use sandbox::{Plan, Sandbox, bootstrap_path, lambda_environment};
-pub use served::Served;
+pub use process::{Process, children, open_descriptors, resident_bytes, status_field, zombies};
+pub use runtime_api::{RuntimeApi, unique_address};
+pub use sandbox::{Sandbox, SandboxBuilder, bootstrap_path, set_lambda_environment};
 pub use server::{Midway, Next, Reply};
 pub use signals::start_programs_with_default_signals;
 pub use task_root::TaskRoot;
 
-/// How long anything may take before a test gives up; far above what it takes on a busy machine.
+/// How long a test waits before it gives up. Far longer than anything takes on a busy machine.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
-/// Starts what follows as another user, as Lambda does: uid 993, no groups.
+/// A command prefix that runs the rest as another user, as Lambda does: uid 993, no groups.
 pub const AS_ANOTHER_USER: [&str; 7] = [
     "setpriv",
     "--reuid",
@@ -78,62 +81,62 @@ pub const AS_ANOTHER_USER: [&str; 7] = [
     "--",
 ];
 
-/// Waits until `condition` holds; fails at the caller's line when `limit` has passed.
+/// Waits until `condition` is true. After `limit` it fails at the caller's line.
 #[track_caller]
 pub fn wait_until(mut condition: impl FnMut() -> bool, limit: Duration) {
     let deadline = Instant::now() + limit;
     while !condition() {
-        assert!(Instant::now() < deadline, "not so after {limit:?}");
+        assert!(Instant::now() < deadline, "still false after {limit:?}");
         thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// The folder of this repository. Who runs the tests of one on the files of another, such as a clone, names that.
+/// The root folder of the repository. `COSHELL_TEST_REPOSITORY` points the tests at another one, such as a clone.
 pub fn repository() -> PathBuf {
-    let named = std::env::var_os("COSHELL_TEST_REPOSITORY");
-    named.map_or_else(
+    let configured = std::env::var_os("COSHELL_TEST_REPOSITORY");
+    configured.map_or_else(
         || concat!(env!("CARGO_MANIFEST_DIR"), "/..").into(),
         PathBuf::from,
     )
 }
 
-/// The program `name` as it was built last, beside the tests that run.
+/// The path of the built program `name`, which lies beside the running tests.
 #[track_caller]
 fn program(name: &str) -> String {
     let tests = std::env::current_exe().expect("the tests are a program");
     // target/debug/deps/it-0123456789abcdef
-    let folder = tests.ancestors().nth(2).expect("it lies in target");
+    let folder = tests.ancestors().nth(2).expect("the tests lie in target");
     let built = folder.join(name);
     assert!(
         built.exists(),
-        "{} is not built: `make programs` does that",
+        "{} does not exist; build it with `make programs`",
         built.display()
     );
     built.to_str().expect("a path in UTF-8").to_owned()
 }
 
-/// `coshell`, as it was built last.
+/// The path of the built `coshell`.
 #[track_caller]
 pub fn coshell_path() -> &'static str {
     static PROGRAM: OnceLock<String> = OnceLock::new();
     PROGRAM.get_or_init(|| program("coshell"))
 }
 
-/// A file of this repository; fails if it is not there.
+/// The path of a file of the repository. Fails if it does not exist.
 #[track_caller]
 pub fn repository_file(path: &str) -> PathBuf {
     let file = repository().join(path);
     assert!(
         file.exists(),
-        "these tests need {path}, seen from the top of the repository"
+        "these tests need {path}, relative to the root of the repository"
     );
     file
 }
 
-/// `name [bytes]` for a failure's text: short enough to read, escaped.
+/// The length and the first bytes, escaped, for the message of a failed assertion.
 pub fn excerpt(bytes: &[u8]) -> String {
-    const SHOWN: usize = 160;
-    let shown = &bytes[..bytes.len().min(SHOWN)];
-    let more = if bytes.len() > SHOWN { "..." } else { "" };
+    const SHOWN_BYTES: usize = 160;
+    let shown = &bytes[..bytes.len().min(SHOWN_BYTES)];
+    let more = if bytes.len() > SHOWN_BYTES { "..." } else { "" };
     format!("[{} bytes] \"{}{more}\"", bytes.len(), shown.escape_ascii())
 }

@@ -1,4 +1,5 @@
-//! A program under test, with all that it starts: captured, watched through /proc, killed on drop.
+//! A program under test, with every process that it starts: its output is captured, its processes are found through /proc
+//! and killed on drop.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,16 +16,16 @@ use nix::unistd::Pid;
 
 use crate::{LIMIT, start_programs_with_default_signals, wait_until};
 
-/// In the environment of all that a [`Process`] starts, so that orphans are found too.
-const MARK: &str = "COSHELL_TEST_PROCESS";
+/// An environment variable that the descendants of a [`Process`] inherit. Orphans are found by it too.
+const ENVIRONMENT_TAG: &str = "COSHELL_TEST_PROCESS";
 
-/// What is known of a process from outside; stays readable after it ended.
+/// The output and exit status of a process. Readable after the process has ended, too.
 #[derive(Debug, Default)]
-pub struct Record {
+pub struct ProcessRecord {
     output: Mutex<Output>,
     exit: Mutex<Option<(ExitStatus, Instant)>>,
     exited: Condvar,
-    /// How many of standard output and error are still open in some process.
+    /// How many of the two output pipes are still open in some process, 0 to 2.
     open_streams: AtomicUsize,
 }
 
@@ -32,16 +33,16 @@ pub struct Record {
 struct Output {
     stdout: Vec<u8>,
     stderr: Vec<u8>,
-    /// Both, in the order in which they were read.
+    /// Both streams, in the order in which they were read.
     both: Vec<u8>,
 }
 
-impl Record {
+impl ProcessRecord {
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&self.output.lock().expect("log").both).into_owned()
     }
 
-    /// When it ended, and how.
+    /// The exit status, and when the process ended. `None` while it runs.
     pub fn exit(&self) -> Option<(ExitStatus, Instant)> {
         *self.exit.lock().expect("exit")
     }
@@ -51,21 +52,21 @@ impl Record {
 #[derive(Debug)]
 pub struct Process {
     pid: u32,
-    mark: String,
-    record: Arc<Record>,
+    tag: String,
+    record: Arc<ProcessRecord>,
 }
 
 impl Process {
-    /// Starts `command` with nothing on standard input, and every signal at its default.
+    /// Starts `command` with empty standard input and with every signal at its default.
     pub fn start(mut command: Command) -> Self {
-        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
         start_programs_with_default_signals();
-        let mark = format!(
+        let tag = format!(
             "{}-{}",
             std::process::id(),
-            STARTED.fetch_add(1, Ordering::Relaxed)
+            COUNT.fetch_add(1, Ordering::Relaxed)
         );
-        command.env(MARK, &mark).process_group(0);
+        command.env(ENVIRONMENT_TAG, &tag).process_group(0);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -73,7 +74,7 @@ impl Process {
         let mut child = command
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
-        let record = Arc::new(Record::default());
+        let record = Arc::new(ProcessRecord::default());
         if let Some(stdout) = child.stdout.take() {
             capture(stdout, &record, |output| &mut output.stdout);
         }
@@ -89,14 +90,14 @@ impl Process {
             *watched.exit.lock().expect("exit") = Some((status, Instant::now()));
             watched.exited.notify_all();
         });
-        Self { pid, mark, record }
+        Self { pid, tag, record }
     }
 
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    pub fn record(&self) -> Arc<Record> {
+    pub fn record(&self) -> Arc<ProcessRecord> {
         Arc::clone(&self.record)
     }
 
@@ -108,17 +109,17 @@ impl Process {
         self.record.output.lock().expect("log").stderr.clone()
     }
 
-    /// Standard output and error, as Lambda logs them.
+    /// Standard output and error together, as Lambda logs them.
     pub fn log(&self) -> String {
         self.record.log()
     }
 
-    /// As [`log`](Self::log), in the bytes that were written.
+    /// As [`log`](Self::log), but as raw bytes.
     pub fn log_bytes(&self) -> Vec<u8> {
         self.record.output.lock().expect("log").both.clone()
     }
 
-    /// Kills it and all that it started; then its log, which is complete.
+    /// Kills the program and everything it started. Returns its log, which is complete then.
     #[track_caller]
     pub fn final_log(&self) -> String {
         self.kill();
@@ -142,8 +143,8 @@ impl Process {
         }
     }
 
-    /// The lines of `log` that bootstrap wrote itself.
-    pub fn own_lines(log: &str) -> Vec<&str> {
+    /// The lines of `log` that bootstrap wrote, not the handler.
+    pub fn bootstrap_lines(log: &str) -> Vec<&str> {
         let lines = log.lines();
         lines
             .filter(|line| line.starts_with("bootstrap: "))
@@ -154,7 +155,7 @@ impl Process {
         self.record.exit().is_none()
     }
 
-    /// How it ended, waiting at most `limit`.
+    /// Waits at most `limit` for the program to end. Returns its exit status.
     #[track_caller]
     pub fn wait_exit(&self, limit: Duration) -> ExitStatus {
         let exit = self.record.exit.lock().expect("exit");
@@ -170,8 +171,8 @@ impl Process {
         status
     }
 
-    /// As [`wait_exit`](Self::wait_exit), for a program that has to end by itself with a status other than 0,
-    /// taking all that it started with it. The log is complete then.
+    /// Waits for a program that must end by itself with a status other than 0, and leave no process behind. Returns the
+    /// status. The log is complete then.
     #[track_caller]
     pub fn wait_failure(&self, limit: Duration) -> i32 {
         let status = self.wait_exit(limit);
@@ -190,10 +191,10 @@ impl Process {
         code.unwrap_or_default()
     }
 
-    /// As [`wait_exit`](Self::wait_exit), for a program that was asked to end: with status 0, and with nothing left of
-    /// all that it started. Its log, which is complete then.
+    /// Waits for a program that must end with status 0 and leave no process behind. Returns its log, which is complete
+    /// then.
     #[track_caller]
-    pub fn wait_end(&self, limit: Duration) -> String {
+    pub fn wait_clean_exit(&self, limit: Duration) -> String {
         let status = self.wait_exit(limit);
         let left = self.processes();
         let log = self.final_log();
@@ -210,23 +211,23 @@ impl Process {
         kill(as_pid(self.pid), signal).expect("cannot send a signal");
     }
 
-    /// All that live of it and of what it started, orphans included: pid and command line.
+    /// The program and its living descendants, orphans included: pid and command line.
     pub fn processes(&self) -> BTreeMap<u32, String> {
-        let mark = format!("{MARK}={}", self.mark);
+        let variable = format!("{ENVIRONMENT_TAG}={}", self.tag);
         let mut found = BTreeMap::new();
         for pid in all_pids() {
             let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            let marked = environment
+            let is_tagged = environment
                 .split(|byte| *byte == 0)
-                .any(|variable| variable == mark.as_bytes());
-            if marked && !is_zombie(pid) {
+                .any(|entry| entry == variable.as_bytes());
+            if is_tagged && !is_zombie(pid) {
                 found.insert(pid, command_line(pid));
             }
         }
         found
     }
 
-    /// The bash that is a child of it, which it may still have to start.
+    /// The pid of its child bash. Waits until there is one.
     #[track_caller]
     pub fn shell_pid(&self) -> u32 {
         let mut shell = None;
@@ -241,13 +242,13 @@ impl Process {
         shell.expect("waited for it")
     }
 
-    /// Kills it and all that it started.
+    /// Kills the program and everything it started.
     pub fn kill(&self) {
         if self.is_running() {
             let _ = kill(as_pid(self.pid), Signal::SIGKILL);
             let _ = killpg(as_pid(self.pid), Signal::SIGKILL);
         }
-        // What forks while we look is found in the next round.
+        // A process that forks meanwhile is found in the next round.
         for _ in 0..10 {
             let left = self.processes();
             if left.is_empty() {
@@ -269,8 +270,8 @@ impl Drop for Process {
 
 fn capture(
     mut stream: impl Read + Send + 'static,
-    record: &Arc<Record>,
-    own: fn(&mut Output) -> &mut Vec<u8>,
+    record: &Arc<ProcessRecord>,
+    select: fn(&mut Output) -> &mut Vec<u8>,
 ) {
     let record = Arc::clone(record);
     record.open_streams.fetch_add(1, Ordering::SeqCst);
@@ -281,7 +282,7 @@ fn capture(
                 Ok(0) => break,
                 Ok(length) => {
                     let mut output = record.output.lock().expect("log");
-                    own(&mut output).extend_from_slice(&buffer[..length]);
+                    select(&mut output).extend_from_slice(&buffer[..length]);
                     output.both.extend_from_slice(&buffer[..length]);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -303,14 +304,14 @@ fn all_pids() -> Vec<u32> {
         .collect()
 }
 
-/// The fields of `/proc/PID/stat` after the command's name: state first, then the parent; see `proc_pid_stat(5)`.
+/// The fields of `/proc/PID/stat` after the command name; the state and the parent come first. See `proc_pid_stat(5)`.
 fn stat(pid: u32) -> Option<Vec<String>> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = text.rsplit_once(") ")?;
     Some(fields.split(' ').map(ToOwned::to_owned).collect())
 }
 
-/// Those of its children that have ended and that it has not taken notice of.
+/// The children of `pid` that have ended but were not waited for.
 pub fn zombies(pid: u32) -> Vec<u32> {
     let is_zombie = |child: &u32| stat(*child).is_some_and(|fields| fields[0] == "Z");
     children(pid).into_iter().filter(is_zombie).collect()
@@ -331,10 +332,10 @@ fn command_line(pid: u32) -> String {
     String::from_utf8_lossy(&bytes).replace('\0', " ")
 }
 
-/// The children of `pid`, zombies included, oldest first.
+/// The pids of the children of `pid`, zombies included, oldest first.
 pub fn children(pid: u32) -> Vec<u32> {
     let parent = pid.to_string();
-    // Pids start over at 300, so the lower one need not be the older.
+    // Pids wrap around, so the lower pid is not always the older process.
     let start = |child: u32| {
         let fields = stat(child).filter(|fields| fields[1] == parent)?;
         Some((fields[19].parse::<u64>().ok()?, child))
@@ -344,7 +345,7 @@ pub fn children(pid: u32) -> Vec<u32> {
     found.into_iter().map(|(_, child)| child).collect()
 }
 
-/// The open descriptors of `pid`: number and what it leads to.
+/// The open file descriptors of `pid`: number and link target.
 pub fn open_descriptors(pid: u32) -> BTreeMap<u32, String> {
     let links = fs::read_dir(format!("/proc/{pid}/fd")).map(|links| links.flatten().collect());
     let links: Vec<_> = links.unwrap_or_default();
@@ -356,8 +357,8 @@ pub fn open_descriptors(pid: u32) -> BTreeMap<u32, String> {
         .collect()
 }
 
-/// A line of /proc/PID/status, such as `VmHWM`.
-pub fn status_of(pid: u32, field: &str) -> Option<String> {
+/// The value of a field of `/proc/PID/status`, such as `VmHWM`. `None` if the process is gone.
+pub fn status_field(pid: u32, field: &str) -> Option<String> {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let mut values = text
         .lines()
@@ -365,9 +366,9 @@ pub fn status_of(pid: u32, field: &str) -> Option<String> {
     values.next().map(|value| value.trim().to_owned())
 }
 
-/// Resident memory of `pid`; 0 if it is gone.
+/// Resident memory of `pid`; 0 if the process is gone.
 pub fn resident_bytes(pid: u32) -> u64 {
-    let text = status_of(pid, "VmRSS").unwrap_or_default();
+    let text = status_field(pid, "VmRSS").unwrap_or_default();
     let kibibytes = text.split(' ').next().unwrap_or_default();
     kibibytes.parse::<u64>().unwrap_or_default() * 1024
 }

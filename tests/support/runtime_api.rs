@@ -1,7 +1,7 @@
-//! A scripted Runtime API: does what the test says, also what no server should, and keeps all that it is asked.
+//! A Runtime API that follows the test's script, including faults that no real server should have, and records every request.
 //!
-//! Paths and headers are spelled as in <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>. This is the
-//! test's side; `server.rs` is the runtime's, `event.rs` and `call.rs` are what passes between them.
+//! Paths and headers are those of <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>. The test uses this
+//! file; `server.rs` serves the runtime; `event.rs` and `call.rs` describe what passes between them.
 
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::ExitStatus;
@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 
 use crate::LIMIT;
 use crate::call::Call;
-use crate::process::Record;
+use crate::process::ProcessRecord;
 use crate::server::{Next, Reply, Shared, State, accept, answers, transcript};
 
-/// How long a call of a process that has ended may still be on its way to us.
-const LATE: Duration = Duration::from_millis(300);
+/// How long the last request of a process that has ended may still take to arrive here.
+const IN_TRANSIT: Duration = Duration::from_millis(300);
 
-/// The API; stops on drop.
+/// The API. It stops on drop.
 #[derive(Debug)]
 pub struct RuntimeApi {
     shared: Arc<Shared>,
@@ -28,7 +28,7 @@ pub struct RuntimeApi {
 
 impl RuntimeApi {
     pub fn start() -> Self {
-        let listener = TcpListener::bind((own_address(), 0)).expect("cannot listen");
+        let listener = TcpListener::bind((unique_address(), 0)).expect("cannot listen");
         let address = listener.local_addr().expect("address");
         let state = Mutex::new(State::default());
         let shared = Arc::new(Shared {
@@ -45,23 +45,23 @@ impl RuntimeApi {
         }
     }
 
-    /// `host:port`, as in `AWS_LAMBDA_RUNTIME_API`.
+    /// `host:port`, the value of `AWS_LAMBDA_RUNTIME_API`.
     pub fn address(&self) -> String {
         self.address.to_string()
     }
 
-    /// Shows this process's log in failures, and stops waiting once it has ended.
-    pub fn attach(&self, process: Arc<Record>) {
+    /// Failures will show the log of this process, and waiting stops when it has ended.
+    pub(crate) fn attach_process(&self, process: Arc<ProcessRecord>) {
         self.shared.lock().process = Some(process);
     }
 
-    /// Puts `next` behind what waits for a `GET next` already.
+    /// Queues what a `GET next` gets.
     pub fn push(&self, next: impl Into<Next>) {
         self.shared.lock().nexts.push_back(next.into());
         self.shared.changed.notify_all();
     }
 
-    /// What the next response or error gets that has no reply of its own yet; 202 if nothing is said.
+    /// Queues what the POST of a response or an error gets. The default is 202.
     pub fn reply(&self, reply: Reply) {
         self.shared.lock().replies.push_back(reply);
     }
@@ -70,7 +70,7 @@ impl RuntimeApi {
         self.shared.lock().init_error_replies.push_back(reply);
     }
 
-    /// What the `restore/next` gets that waits, or comes: [`Reply::restored`] if all is well.
+    /// Answers the `GET restore/next` that waits, or the next one that comes; normally with [`Reply::restored`].
     pub fn restore(&self, reply: Reply) {
         self.shared.lock().restores.push_back(reply);
         self.shared.changed.notify_all();
@@ -80,7 +80,7 @@ impl RuntimeApi {
         self.shared.lock().restore_error_replies.push_back(reply);
     }
 
-    /// Ends every connection that is open, as a snapshot does.
+    /// Closes every open connection, as taking a snapshot does.
     pub fn close_connections(&self) {
         for stream in &mut self.shared.lock().streams {
             if let Some(stream) = stream.take() {
@@ -90,55 +90,55 @@ impl RuntimeApi {
         self.shared.changed.notify_all();
     }
 
-    /// What the registration of an extension gets; 200 with an identifier if nothing is said.
+    /// Queues what the registration of an extension gets. The default is 200 with an identifier.
     pub fn reply_to_extension(&self, reply: Reply) {
         self.shared.lock().extension_replies.push_back(reply);
     }
 
-    /// For tests that make a bootstrap break the rules of the API.
+    /// For tests that make bootstrap break the rules of the API.
     pub fn allow_violations(&self) {
         self.shared.lock().violations_allowed = true;
     }
 
-    /// For a runtime that may have so many invocations under way.
-    pub fn allow_at_a_time(&self, count: usize) {
-        self.shared.lock().others = count.saturating_sub(1);
+    /// Allows the runtime `count` unanswered invocations at a time.
+    pub fn allow_concurrent(&self, count: usize) {
+        self.shared.lock().max_unanswered = count;
     }
 
-    /// All that was asked and read to its end, in order.
+    /// Every request that was read to its end, in order.
     pub fn calls(&self) -> Vec<Call> {
         self.shared.lock().calls.clone()
     }
 
-    /// The answers to one invocation that came in whole, in order; one, if all is well.
+    /// The complete responses and errors for one invocation, in order. Normally there is one.
     pub fn answers(&self, request_id: &str) -> Vec<Call> {
         answers(&self.shared.lock(), request_id)
     }
 
-    /// How often `next` was asked, answered or not.
+    /// How many `GET next` requests came, answered or not.
     pub fn next_count(&self) -> usize {
-        self.shared.lock().asked
+        self.shared.lock().next_count
     }
 
     pub fn connection_count(&self) -> usize {
         self.shared.lock().streams.len()
     }
 
-    /// How many connections are not closed, on our side at least.
+    /// How many connections are open on this side.
     pub fn open_connection_count(&self) -> usize {
         let state = self.shared.lock();
         state.streams.len() - state.closed
     }
 
-    /// Waits for the first answer to an invocation.
+    /// Waits for the first response or error for an invocation.
     #[track_caller]
     pub fn wait_answer(&self, request_id: &str) -> Call {
         self.wait_answers(request_id, 1).remove(0)
     }
 
-    /// Waits until the answer to an invocation, of which more may be still to come, `is_there`.
+    /// Waits until `is_there` accepts the answer to an invocation. The answer may still be incomplete.
     #[track_caller]
-    pub fn wait_arriving(&self, request_id: &str, is_there: impl Fn(&Call) -> bool) -> Call {
+    pub fn wait_partial_answer(&self, request_id: &str, is_there: impl Fn(&Call) -> bool) -> Call {
         self.wait(&format!("a part of an answer to {request_id}"), |state| {
             let mut calls = state.arriving.iter().chain(&state.calls);
             let found = calls.find(|call| call.request_id() == Some(request_id) && is_there(call));
@@ -155,7 +155,7 @@ impl RuntimeApi {
         })
     }
 
-    /// Waits for the answer to an invocation, or for the end of a process that gives none.
+    /// Waits for the answer to an invocation, or for the exit of a process that gives none.
     #[track_caller]
     pub fn wait_answer_or_exit(&self, request_id: &str) -> Result<Call, ExitStatus> {
         self.wait(&format!("an answer to {request_id} or the end"), |state| {
@@ -163,7 +163,7 @@ impl RuntimeApi {
             let exit = || state.process.as_ref()?.exit();
             answer.map(Ok).or_else(|| {
                 let (status, at) = exit()?;
-                (at.elapsed() > LATE).then_some(Err(status))
+                (at.elapsed() > IN_TRANSIT).then_some(Err(status))
             })
         })
     }
@@ -187,7 +187,7 @@ impl RuntimeApi {
         })
     }
 
-    /// Waits until `restore/next` is parked: where the snapshot is taken.
+    /// Waits until a `GET restore/next` waits for its reply: the moment when Lambda would take the snapshot.
     #[track_caller]
     pub fn wait_snapshot(&self) {
         self.wait("a parked restore/next", |state| {
@@ -195,13 +195,13 @@ impl RuntimeApi {
         });
     }
 
-    /// Waits until `next` is parked and nothing is left to give it: all that was pushed is dealt with.
+    /// Waits until a `GET next` waits and the queue is empty: everything that was pushed has been handled.
     #[track_caller]
     pub fn wait_parked(&self) {
         self.wait_all_parked(1);
     }
 
-    /// The same for so many that wait at a time.
+    /// As [`wait_parked`](Self::wait_parked), for `count` requests that wait at the same time.
     #[track_caller]
     pub fn wait_all_parked(&self, count: usize) {
         self.wait(&format!("{count} parked next"), |state| {
@@ -220,10 +220,10 @@ impl RuntimeApi {
             }
             let exit = state.process.as_ref().and_then(|process| process.exit());
             let problem = match exit {
-                Some((status, at)) if at.elapsed() > LATE => {
+                Some((status, at)) if at.elapsed() > IN_TRANSIT => {
                     format!("the process has ended: {status}")
                 }
-                _ if Instant::now() > deadline => format!("not within {LIMIT:?}"),
+                _ if Instant::now() > deadline => format!("nothing within {LIMIT:?}"),
                 _ => {
                     let waited = self.shared.changed.wait_timeout(state, STEP);
                     state = waited.expect("state").0;
@@ -236,13 +236,13 @@ impl RuntimeApi {
         }
     }
 
-    /// What was asked and replied, and the log of the process, for a failure's text.
+    /// All requests and replies, and the log of the process, for the message of a failed assertion.
     pub fn transcript(&self) -> String {
         transcript(&self.shared.lock())
     }
 
-    /// Goes away: closes every connection, refuses new ones.
-    pub fn vanish(&self) {
+    /// Closes every connection and refuses new ones.
+    pub fn shut_down(&self) {
         let mut state = self.shared.lock();
         state.stopped = true;
         for stream in state.streams.iter().flatten() {
@@ -250,7 +250,7 @@ impl RuntimeApi {
         }
         drop(state);
         self.shared.changed.notify_all();
-        // Wakes the acceptor, which then drops the listener.
+        // Wakes the acceptor thread, which then drops the listener.
         drop(TcpStream::connect(self.address));
         let acceptor = self.acceptor.lock().expect("acceptor").take();
         if let Some(acceptor) = acceptor {
@@ -261,7 +261,7 @@ impl RuntimeApi {
 
 impl Drop for RuntimeApi {
     fn drop(&mut self) {
-        self.vanish();
+        self.shut_down();
         let state = self.shared.lock();
         if state.violations_allowed || state.violations.is_empty() || thread::panicking() {
             return;
@@ -272,11 +272,11 @@ impl Drop for RuntimeApi {
     }
 }
 
-/// A loopback address that no other test has: once it stops listening, nobody else takes its place.
-pub fn own_address() -> Ipv4Addr {
-    static MADE: AtomicUsize = AtomicUsize::new(0);
+/// A loopback address that no other test uses. When its server stops, no other test can start one there.
+pub fn unique_address() -> Ipv4Addr {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
     let [.., high, low] = std::process::id().to_be_bytes();
-    let number = 2 + MADE.fetch_add(1, Ordering::Relaxed) % 250;
+    let number = 2 + COUNT.fetch_add(1, Ordering::Relaxed) % 250;
     Ipv4Addr::new(
         127,
         64 | (high & 63),

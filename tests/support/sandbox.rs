@@ -1,11 +1,11 @@
-//! One bootstrap with a Runtime API and a task root of its own.
+//! One bootstrap with its own Runtime API and task root.
 
 use std::path::Path;
 use std::process::Command;
 
 use crate::{Call, Event, Process, RuntimeApi, TaskRoot, excerpt, program, repository_file};
 
-/// A running bootstrap. Fields are dropped in this order: the process ends before the API looks back.
+/// A running bootstrap. Fields are dropped in this order: the process ends before the API checks its rules.
 #[derive(Debug)]
 pub struct Sandbox {
     pub bootstrap: Process,
@@ -13,9 +13,9 @@ pub struct Sandbox {
     pub task_root: TaskRoot,
 }
 
-/// A sandbox that is not started yet.
+/// Configures a sandbox before it starts.
 #[derive(Debug)]
-pub struct Plan {
+pub struct SandboxBuilder {
     api: RuntimeApi,
     task_root: TaskRoot,
     program: Vec<String>,
@@ -24,16 +24,16 @@ pub struct Plan {
 }
 
 impl Sandbox {
-    /// A sandbox whose `function.sh` is `script`; the handler is `function.handler`.
-    pub fn of(script: &str) -> Plan {
-        let plan = Self::empty();
-        plan.task_root.write("function.sh", script);
-        plan
+    /// A sandbox whose `function.sh` is `script`, with the handler `function.handler`.
+    pub fn of(script: &str) -> SandboxBuilder {
+        let builder = Self::empty();
+        builder.task_root.write("function.sh", script);
+        builder
     }
 
-    /// A sandbox with nothing in its task root; the handler is `function.handler` all the same.
-    pub fn empty() -> Plan {
-        Plan {
+    /// A sandbox with an empty task root. The handler is `function.handler` here too.
+    pub fn empty() -> SandboxBuilder {
+        SandboxBuilder {
             api: RuntimeApi::start(),
             task_root: TaskRoot::new(),
             program: vec![bootstrap_path()],
@@ -42,7 +42,7 @@ impl Sandbox {
         }
     }
 
-    /// One invocation: what was posted for it.
+    /// Runs one invocation. Returns the POST that answered it.
     #[track_caller]
     pub fn invoke(&self, event: Event) -> Call {
         let request_id = event.request_id.clone();
@@ -50,34 +50,34 @@ impl Sandbox {
         self.api.wait_answer(&request_id)
     }
 
-    /// One invocation with a fresh request id that has to succeed: its response.
+    /// Runs one invocation that must succeed. Returns the response.
     #[track_caller]
     pub fn respond(&self, event: impl AsRef<[u8]>) -> Vec<u8> {
         self.respond_to(Event::fresh(event))
     }
 
-    /// As [`respond`](Self::respond), for an event with headers and framing of its own.
+    /// As [`respond`](Self::respond), for an event whose headers and framing the test chooses.
     #[track_caller]
     pub fn respond_to(&self, event: Event) -> Vec<u8> {
         let answer = self.invoke(event);
-        let told = excerpt(&answer.body);
+        let body = excerpt(&answer.body);
         assert!(
             answer.is_response(),
-            "not a response: {}: {told}\n{}",
+            "not a response: {}: {body}\n{}",
             answer.path,
             self.api.transcript()
         );
         answer.body
     }
 
-    /// One invocation with a fresh request id that has to fail: its error document.
+    /// Runs one invocation that must fail. Returns the error document.
     #[track_caller]
     pub fn fail(&self, event: impl AsRef<[u8]>) -> serde_json::Value {
         let answer = self.invoke(Event::fresh(event));
-        let told = excerpt(&answer.body);
+        let body = excerpt(&answer.body);
         assert!(
             answer.is_error(),
-            "not an error: {}: {told}\n{}",
+            "not an error: {}: {body}\n{}",
             answer.path,
             self.api.transcript()
         );
@@ -85,12 +85,12 @@ impl Sandbox {
     }
 }
 
-impl Plan {
+impl SandboxBuilder {
     pub fn handler(self, handler: &str) -> Self {
         self.env("_HANDLER", handler)
     }
 
-    /// Gives the program an argument.
+    /// Adds a command line argument for bootstrap.
     pub fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.to_owned());
         self
@@ -114,14 +114,14 @@ impl Plan {
         self
     }
 
-    /// Several invocations at a time, as on Managed Instances.
+    /// Allows several invocations at a time, as on Managed Instances.
     pub fn lanes(self, count: usize) -> Self {
         self.env("AWS_LAMBDA_MAX_CONCURRENCY", count.to_string())
             .env("AWS_LAMBDA_INITIALIZATION_TYPE", "lambda-managed-instances")
             .env("AWS_LAMBDA_LOG_FORMAT", "JSON")
     }
 
-    /// The event as the last argument too, for scripts and executables, which get it on standard input alone.
+    /// Passes the event to scripts and executables as the last argument too. By default they get it on standard input only.
     pub fn event_as_argument(self) -> Self {
         self.env("COSHELL_EVENT", "both")
     }
@@ -131,13 +131,13 @@ impl Plan {
         self
     }
 
-    /// Another program in the place of bootstrap.
-    pub fn program(mut self, words: &[&str]) -> Self {
-        self.program = words.iter().map(|word| (*word).to_owned()).collect();
+    /// Starts another program in place of bootstrap.
+    pub fn program(mut self, argv: &[&str]) -> Self {
+        self.program = argv.iter().map(|arg| (*arg).to_owned()).collect();
         self
     }
 
-    /// The tutorial's bootstrap in the place of ours, in POSIX mode as `/bin/sh` has it on Amazon Linux.
+    /// Starts the tutorial's bootstrap in place of ours, in POSIX mode, like `/bin/sh` on Amazon Linux.
     pub fn tutorial(self) -> Self {
         let bootstrap = repository_file("bench/baseline/tutorial/bootstrap");
         self.program(&["bash", "--posix", &bootstrap.to_string_lossy()])
@@ -155,12 +155,12 @@ impl Plan {
     pub fn start(self) -> Sandbox {
         let mut command = Command::new(&self.program[0]);
         command.args(&self.program[1..]).args(&self.arguments);
-        lambda_environment(&mut command, self.task_root.path());
+        set_lambda_environment(&mut command, self.task_root.path());
         command.env("AWS_LAMBDA_RUNTIME_API", self.api.address());
         for (name, value) in &self.environment {
             if name == "AWS_LAMBDA_MAX_CONCURRENCY" {
                 let count = value.as_deref().and_then(|value| value.parse().ok());
-                self.api.allow_at_a_time(count.unwrap_or(1));
+                self.api.allow_concurrent(count.unwrap_or(1));
             }
             match value {
                 Some(value) => command.env(name, value),
@@ -168,7 +168,7 @@ impl Plan {
             };
         }
         let bootstrap = Process::start(command);
-        self.api.attach(bootstrap.record());
+        self.api.attach_process(bootstrap.record());
         Sandbox {
             bootstrap,
             api: self.api,
@@ -177,13 +177,13 @@ impl Plan {
     }
 }
 
-/// The bootstrap under test: the one that cargo built, or `COSHELL_TEST_BOOTSTRAP`.
+/// The path of the bootstrap under test: the one that cargo built, or `COSHELL_TEST_BOOTSTRAP`.
 pub fn bootstrap_path() -> String {
     std::env::var("COSHELL_TEST_BOOTSTRAP").unwrap_or_else(|_| program("bootstrap"))
 }
 
-/// What Lambda sets for an OS-only runtime, and nothing else; no `AWS_LAMBDA_RUNTIME_API`.
-pub fn lambda_environment(command: &mut Command, task_root: &Path) {
+/// Gives `command` exactly the environment that Lambda sets for an OS-only runtime, without `AWS_LAMBDA_RUNTIME_API`.
+pub fn set_lambda_environment(command: &mut Command, task_root: &Path) {
     command
         .env_clear()
         .current_dir(task_root)

@@ -1,4 +1,4 @@
-//! Random choices that a seed repeats, and how many of them a run makes.
+//! Random choices that can be repeated by their seed.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -6,62 +6,63 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The seed of a run: `COSHELL_TEST_SEED`, a number or `clock`. Without it every run is the same one, so that a push fails for
-/// what it changed alone; `make random` takes the clock. Each test prints its seed, with what to set to get the same run.
+/// The seed of this run: `COSHELL_TEST_SEED`, which is a number or `clock`. The default is always the same seed, so that a
+/// push fails only because of what it changed; `make random` uses the clock. Each test prints the setting that repeats
+/// its run.
 pub fn seed() -> u64 {
-    let given = std::env::var("COSHELL_TEST_SEED").ok();
-    let seed = match given.as_deref() {
+    let setting = std::env::var("COSHELL_TEST_SEED").ok();
+    let seed = match setting.as_deref() {
         None => 1,
-        Some("clock") => of_the_clock(),
+        Some("clock") => seed_from_clock(),
         Some(number) => number
             .parse()
-            .expect("COSHELL_TEST_SEED is a number or clock"),
+            .expect("COSHELL_TEST_SEED must be a number or clock"),
     };
     println!("COSHELL_TEST_SEED={seed} repeats this run");
     seed
 }
 
-fn of_the_clock() -> u64 {
+fn seed_from_clock() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let nanoseconds = now.unwrap_or_default().as_nanos();
     u64::try_from(nanoseconds % 1_000_000_000_000).unwrap_or_default()
 }
 
-/// A count that a longer run sets by the variable `name`.
+/// A number of repetitions. A longer run sets it with the environment variable `name`.
 pub fn count(name: &str, default: usize) -> usize {
-    let given = std::env::var(name).ok();
-    given.map_or(default, |count| {
+    let setting = std::env::var(name).ok();
+    setting.map_or(default, |count| {
         count
             .parse()
-            .unwrap_or_else(|_| panic!("{name} is a number"))
+            .unwrap_or_else(|_| panic!("{name} must be a number"))
     })
 }
 
-/// Calls `check` for each number below `count`, `at_a_time` of them at a time; all that it complains of.
-pub fn complaints<C: IntoIterator<Item = String>>(
+/// Calls `check` for every number below `count`, on `threads` threads. Returns all problems that it found.
+pub fn find_problems<C: IntoIterator<Item = String>>(
     count: usize,
-    at_a_time: usize,
+    threads: usize,
     check: impl Fn(usize) -> C + Sync,
 ) -> Vec<String> {
     let (next, found) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {
-        for _ in 0..at_a_time {
+        for _ in 0..threads {
             scope.spawn(|| {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     if number >= count {
                         break;
                     }
-                    let complaints = check(number);
-                    found.lock().expect("complaints").extend(complaints);
+                    let problems = check(number);
+                    found.lock().expect("problems").extend(problems);
                 }
             });
         }
     });
-    found.into_inner().expect("complaints")
+    found.into_inner().expect("problems")
 }
 
-/// A sequence of choices; `SplitMix64`, which needs no table and no warming up.
+/// A sequence of random choices (`SplitMix64`, which needs no table and no warm-up).
 #[derive(Debug, Clone)]
 pub struct Choices(u64);
 
@@ -70,8 +71,8 @@ impl Choices {
         Self(seed)
     }
 
-    /// The choices of one part of a run, which are the same however many parts it has.
-    pub fn of_part(seed: u64, part: usize) -> Self {
+    /// The choices for one part of a run. They do not depend on the number of parts.
+    pub fn for_part(seed: u64, part: usize) -> Self {
         let part = u64::try_from(part).unwrap_or_default();
         Self(seed ^ part.wrapping_mul(0xd134_2543_de82_ef95))
     }
@@ -89,12 +90,12 @@ impl Choices {
         usize::try_from(self.next() % limit).unwrap_or_default()
     }
 
-    pub fn of_list<'a, T: ?Sized>(&mut self, list: &[&'a T]) -> &'a T {
+    pub fn choose<'a, T: ?Sized>(&mut self, list: &[&'a T]) -> &'a T {
         list[self.below(list.len())]
     }
 
-    /// `template`, with each `<letter>` replaced by what `fill` makes of the letter, where that is anything: the same for
-    /// the same letter, unless it is one of `varied`.
+    /// Replaces each `<letter>` of `template` by the text that `fill` returns for the letter, if it returns any. A letter
+    /// gets the same text each time, unless it is one of `varied`.
     pub fn fill(
         &mut self,
         template: &str,
@@ -104,9 +105,9 @@ impl Choices {
         let mut known: BTreeMap<char, String> = BTreeMap::new();
         let mut filled = String::new();
         let mut rest = template;
-        while let Some(at) = rest.find('<') {
-            filled.push_str(&rest[..at]);
-            let mut letters = rest[at + 1..].chars();
+        while let Some(start) = rest.find('<') {
+            filled.push_str(&rest[..start]);
+            let mut letters = rest[start + 1..].chars();
             let letter = match (letters.next(), letters.next()) {
                 (Some(letter), Some('>')) => letter,
                 _ => '<',
@@ -118,10 +119,10 @@ impl Choices {
             }
             if let Some(value) = value {
                 filled.push_str(&value);
-                rest = &rest[at + 3..];
+                rest = &rest[start + 3..];
             } else {
                 filled.push('<');
-                rest = &rest[at + 1..];
+                rest = &rest[start + 1..];
             }
         }
         filled + rest

@@ -1,4 +1,4 @@
-//! The side of the scripted Runtime API that the runtime sees: connections, each on a thread of its own.
+//! Serves the scripted Runtime API to the runtime, with a thread for each connection.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, BufRead, BufReader, Write};
@@ -11,17 +11,17 @@ use crate::call::{Call, NEXT};
 use crate::event::{Event, Gate};
 use crate::excerpt;
 use crate::http::{self, Head};
-use crate::process::Record;
+use crate::process::ProcessRecord;
 
-/// What one `GET next` gets.
+/// What a `GET next` gets.
 #[derive(Debug, Clone)]
 pub enum Next {
     Event(Event),
     /// A status and a body.
     Status(u16, String),
-    /// The request is read, then the connection closed without a byte.
+    /// The request is read, then the connection is closed without a reply.
     Close,
-    /// The request is not even read: the client finds its connection reset.
+    /// The request is not read: the client sees a connection reset.
     Reset,
     /// These bytes, then the connection is closed.
     Raw(Vec<u8>),
@@ -33,16 +33,16 @@ impl From<Event> for Next {
     }
 }
 
-/// What one POST of an answer or of an init error gets, and a `GET restore/next`.
+/// What the POST of a response or an error gets, and a `GET restore/next`.
 #[derive(Debug, Clone)]
 pub enum Reply {
     /// A status and a body.
     Status(u16, String),
-    /// The same, then the connection is closed.
+    /// A status and a body, then the connection is closed.
     StatusThenClose(u16, String),
-    /// The POST is read, then the connection closed without a byte.
+    /// The POST is read, then the connection is closed without a reply.
     Close,
-    /// The POST's body is not read: the connection is reset while it is sent.
+    /// The body is not read: the connection is reset while the client sends it.
     Unread,
     /// These bytes, then the connection is closed.
     Raw(Vec<u8>),
@@ -50,7 +50,7 @@ pub enum Reply {
     RawOpen(Vec<u8>),
     /// Nothing until the gate is opened, then 202.
     Late(Gate),
-    /// When so many bytes of a chunked body have come: see there. Then 202, if there is a then.
+    /// Happens after this many bytes of a chunked body. If the connection is still open afterwards, 202.
     Midway(usize, Midway),
 }
 
@@ -66,17 +66,17 @@ pub enum Midway {
 }
 
 impl Reply {
-    /// 202 with the body that AWS sends.
+    /// 202 with AWS's body.
     pub fn accepted() -> Self {
         Self::Status(202, "{\"status\":\"OK\"}\n".to_owned())
     }
 
-    /// 200 with nothing, as `restore/next` gives it.
+    /// 200 with an empty body, as Lambda answers `restore/next`.
     pub fn restored() -> Self {
         Self::Status(200, String::new())
     }
 
-    /// An error status with a body as AWS sends it.
+    /// An error status with an error document like AWS's.
     pub fn refused(status: u16, error_type: &str) -> Self {
         Self::Status(
             status,
@@ -100,25 +100,26 @@ pub(crate) struct State {
     pub extension_replies: VecDeque<Reply>,
     pub restores: VecDeque<Reply>,
     pub restore_error_replies: VecDeque<Reply>,
-    /// How many wait at `restore/next`.
+    /// How many `GET restore/next` wait.
     pub snapshots: usize,
     pub calls: Vec<Call>,
-    /// Those whose chunked body is being read.
+    /// Requests whose chunked body is being read.
     pub arriving: Vec<Call>,
     pub notes: Vec<String>,
-    /// By connection; those that were reset are gone.
+    /// One for each connection; `None` if it was reset.
     pub streams: Vec<Option<TcpStream>>,
     pub closed: usize,
+    /// How many `GET next` wait.
     pub parked: usize,
-    pub asked: usize,
+    pub next_count: usize,
     pub delivered: HashMap<String, usize>,
     pub unanswered: Vec<String>,
-    /// How many invocations may be under way beside one that begins.
-    pub others: usize,
+    /// How many invocations may be unanswered at a time. 0 means 1.
+    pub max_unanswered: usize,
     pub violations: Vec<String>,
     pub violations_allowed: bool,
     pub stopped: bool,
-    pub process: Option<Arc<Record>>,
+    pub process: Option<Arc<ProcessRecord>>,
 }
 
 pub(crate) fn answers(state: &State, request_id: &str) -> Vec<Call> {
@@ -147,10 +148,10 @@ impl Shared {
     }
 
     fn note(&self, state: &mut State, connection: usize, text: &str) {
-        let at = self.started.elapsed().as_secs_f64();
+        let seconds = self.started.elapsed().as_secs_f64();
         state
             .notes
-            .push(format!("{at:9.4} s connection {connection}: {text}"));
+            .push(format!("{seconds:9.4} s connection {connection}: {text}"));
         self.changed.notify_all();
     }
 }
@@ -161,10 +162,10 @@ pub(crate) fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         if state.stopped {
             return;
         }
-        let (Ok(()), Ok(kept)) = (stream.set_nodelay(true), stream.try_clone()) else {
+        let (Ok(()), Ok(clone)) = (stream.set_nodelay(true), stream.try_clone()) else {
             continue;
         };
-        state.streams.push(Some(kept));
+        state.streams.push(Some(clone));
         let connection = state.streams.len();
         shared.note(&mut state, connection, "opened");
         drop(state);
@@ -182,7 +183,7 @@ pub(crate) fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
                 Err(error) => format!("closed: {error}"),
             };
             if text != "reset" {
-                // The clone in `streams` holds the connection open; this ends it for the client.
+                // The clone in `streams` keeps the connection open, so it is shut down explicitly.
                 let _ = stream.shutdown(Shutdown::Both);
             }
             let mut state = shared.lock();
@@ -198,7 +199,6 @@ enum End {
     Reset,
 }
 
-/// One connection.
 struct Server<'a> {
     shared: &'a Shared,
     connection: usize,
@@ -209,21 +209,21 @@ impl Server<'_> {
     fn serve(&self) -> io::Result<End> {
         let mut reader = BufReader::new(self.stream.try_clone()?);
         loop {
-            if reader.buffer().is_empty() && self.resets()? {
+            if reader.buffer().is_empty() && self.reset_unread_next()? {
                 return Ok(End::Reset);
             }
             let Some(head) = http::read_head(&mut reader)? else {
                 return Ok(End::Closed);
             };
-            let at = self.shared.started.elapsed();
-            let mut words = head.first_line.split(' ').map(ToOwned::to_owned);
+            let received_at = self.shared.started.elapsed();
+            let mut fields = head.first_line.split(' ').map(ToOwned::to_owned);
             let (method, path) = (
-                words.next().unwrap_or_default(),
-                words.next().unwrap_or_default(),
+                fields.next().unwrap_or_default(),
+                fields.next().unwrap_or_default(),
             );
             let mut call = Call {
                 connection: self.connection,
-                at,
+                received_at,
                 method,
                 path,
                 headers: head.headers.clone(),
@@ -243,12 +243,12 @@ impl Server<'_> {
                     Some(reply) => self.answer_post(&reply)?,
                     None => false,
                 }
-            } else if self.is_left_unread(&call) {
+            } else if self.reset_unread_post(&call) {
                 return Ok(End::Reset);
             } else {
                 let read = self.read_body(&mut reader, &head, &mut call);
                 call.is_whole = read.is_ok();
-                let reply = self.keep(call);
+                let reply = self.record_post(call);
                 read?;
                 self.answer_post(&reply)?
             };
@@ -258,12 +258,13 @@ impl Server<'_> {
         }
     }
 
-    /// Whether the request that comes now is a `next` that [`Next::Reset`] is meant for; reads nothing of it.
-    fn resets(&self) -> io::Result<bool> {
+    /// Resets the connection without reading if [`Next::Reset`] is first in the queue and a `GET next` comes. Returns true
+    /// if it did.
+    fn reset_unread_next(&self) -> io::Result<bool> {
         let wanted = format!("GET {NEXT} ");
         let mut start = vec![0; wanted.len()];
         let mut seen = 0;
-        // What is pushed while a `next` is parked comes too late to leave that one unread.
+        // A parked `GET next` was read already, so a reset pushed meanwhile comes too late for it.
         if !matches!(self.shared.lock().nexts.front(), Some(Next::Reset)) {
             return Ok(false);
         }
@@ -282,25 +283,25 @@ impl Server<'_> {
             return Ok(false);
         }
         state.nexts.pop_front();
-        state.asked += 1;
+        state.next_count += 1;
         // Closing the last handle while bytes are unread resets the connection, see tcp(7).
         state.streams[self.connection - 1] = None;
         self.shared
-            .note(&mut state, self.connection, "next, left unread: reset");
+            .note(&mut state, self.connection, "GET next, not read: reset");
         Ok(true)
     }
 
-    /// Whether [`Reply::Unread`] is meant for this POST.
-    fn is_left_unread(&self, call: &Call) -> bool {
+    /// Resets the connection if [`Reply::Unread`] is first in the queue for this POST. Returns true if it did.
+    fn reset_unread_post(&self, call: &Call) -> bool {
         let mut state = self.shared.lock();
         if call.request_id().is_none() || !matches!(state.replies.front(), Some(Reply::Unread)) {
             return false;
         }
         state.replies.pop_front();
-        // Whether it is posted again or not is the test's question.
+        // The runtime may post it again or not: the test checks that.
         state.unanswered.clear();
         state.streams[self.connection - 1] = None;
-        let text = format!("{} {}, body left unread: reset", call.method, call.path);
+        let text = format!("{} {}, body not read: reset", call.method, call.path);
         self.shared.note(&mut state, self.connection, &text);
         true
     }
@@ -316,7 +317,7 @@ impl Server<'_> {
         if head.header("Transfer-Encoding") != Some("chunked") {
             return http::read_body(reader, head, &mut call.body);
         }
-        let mut midway = self.midway(call);
+        let mut midway = self.take_midway(call);
         self.shared.lock().arriving.push(call.clone());
         let read = http::read_chunks(reader, &mut |bytes| {
             call.body.extend_from_slice(bytes);
@@ -327,7 +328,7 @@ impl Server<'_> {
             drop(state);
             self.shared.changed.notify_all();
             match midway.take_if(|(count, _)| call.body.len() >= *count) {
-                Some((_, midway)) => self.pass_midway(midway),
+                Some((_, midway)) => self.act_midway(midway),
                 None => Ok(()),
             }
         });
@@ -344,8 +345,8 @@ impl Server<'_> {
         arriving.find(|call| call.connection == self.connection)
     }
 
-    /// The [`Reply::Midway`] that is meant for this POST.
-    fn midway(&self, call: &Call) -> Option<(usize, Midway)> {
+    /// Takes the [`Reply::Midway`] from the queue if it is first and this POST is an answer.
+    fn take_midway(&self, call: &Call) -> Option<(usize, Midway)> {
         let mut state = self.shared.lock();
         call.request_id()?;
         let Some(Reply::Midway(count, midway)) = state.replies.front().cloned() else {
@@ -353,19 +354,19 @@ impl Server<'_> {
         };
         state.replies.pop_front();
         if !matches!(midway, Midway::Stop(_)) {
-            // It does not come in whole, and all the same there is to be no other.
+            // The answer will be cut off here, and the runtime must not send another.
             state.unanswered.clear();
         }
         Some((count, midway))
     }
 
-    fn pass_midway(&self, midway: Midway) -> io::Result<()> {
+    fn act_midway(&self, midway: Midway) -> io::Result<()> {
         let mut state = self.shared.lock();
         let text = format!("  midway: {midway:?}");
         self.shared.note(&mut state, self.connection, &text);
         drop(state);
         match midway {
-            Midway::Stop(gate) => gate.pass(),
+            Midway::Stop(gate) => gate.wait(),
             Midway::Close => return Err(io::ErrorKind::ConnectionAborted.into()),
             Midway::Status(status, body) => {
                 let mut stream = self.stream.try_clone()?;
@@ -376,14 +377,14 @@ impl Server<'_> {
         Ok(())
     }
 
-    /// Waits for something to give to `next` and gives it; whether the connection stays open.
+    /// Waits until the test has pushed something for this `GET next`, and sends it. True if the connection stays open.
     fn answer_next(&self, call: Call) -> io::Result<bool> {
         let mut state = self.shared.lock();
-        state.asked += 1;
+        state.next_count += 1;
         self.shared.note(&mut state, self.connection, "GET next");
-        if state.unanswered.len() > state.others {
+        if state.unanswered.len() >= state.max_unanswered.max(1) {
             let unanswered = state.unanswered.join(" and ");
-            let violation = format!("next was asked before {unanswered} was answered");
+            let violation = format!("GET next came before {unanswered} was answered");
             state.violations.push(violation);
         }
         state.calls.push(call);
@@ -404,12 +405,12 @@ impl Server<'_> {
             *state.delivered.entry(event.request_id.clone()).or_default() += 1;
             state.unanswered.push(event.request_id.clone());
         }
-        let told = match &next {
-            Next::Event(event) => event.told(),
+        let description = match &next {
+            Next::Event(event) => event.describe(),
             other => format!("{other:?}"),
         };
         self.shared
-            .note(&mut state, self.connection, &format!("  <- {told}"));
+            .note(&mut state, self.connection, &format!("  <- {description}"));
         drop(state);
         let mut stream = self.stream.try_clone()?;
         match next {
@@ -420,7 +421,7 @@ impl Server<'_> {
         }
     }
 
-    /// An internal extension gets no event: waits until we stop.
+    /// An internal extension gets no event: its request waits until the API stops.
     fn hold_extension(&self, call: Call) -> bool {
         let mut state = self.shared.lock();
         state.calls.push(call);
@@ -432,7 +433,7 @@ impl Server<'_> {
         false
     }
 
-    /// Waits until the test restores the sandbox; `None` if we stop.
+    /// Waits until the test restores the sandbox. `None` if the API stops first.
     fn wait_for_restore(&self, call: Call) -> Option<Reply> {
         let mut state = self.shared.lock();
         state.calls.push(call);
@@ -454,8 +455,8 @@ impl Server<'_> {
         Some(reply)
     }
 
-    /// Keeps a POST and finds the reply to it.
-    fn keep(&self, call: Call) -> Reply {
+    /// Records a POST and takes its reply from the queue.
+    fn record_post(&self, call: Call) -> Reply {
         let mut state = self.shared.lock();
         let whole = if call.is_whole { "" } else { ", cut off" };
         let text = format!(
@@ -485,7 +486,7 @@ impl Server<'_> {
         } else {
             state
                 .violations
-                .push(format!("nobody knows {} {}", call.method, call.path));
+                .push(format!("unknown request: {} {}", call.method, call.path));
             Reply::Status(404, String::new())
         };
         state.calls.push(call);
@@ -496,12 +497,14 @@ impl Server<'_> {
     }
 
     fn count_answer(state: &mut State, request_id: &str) {
-        state.unanswered.retain(|one| one != request_id);
+        state
+            .unanswered
+            .retain(|unanswered| unanswered != request_id);
         let count = 1 + answers(state, request_id).len();
         let delivered = state.delivered.get(request_id).copied().unwrap_or_default();
         if count > delivered {
             state.violations.push(format!(
-                "answer {count} to {request_id}, delivered {delivered} times"
+                "answer {count} to {request_id}, which was delivered {delivered} times"
             ));
         }
     }
@@ -513,12 +516,12 @@ impl Server<'_> {
             Reply::StatusThenClose(status, body) => {
                 write_status(&mut stream, *status, body).map(|()| false)
             }
-            // Those that are meant for another kind of POST.
+            // The last two cannot happen here: they are handled before the body is read.
             Reply::Close | Reply::Unread | Reply::Midway(..) => Ok(false),
             Reply::Raw(bytes) => stream.write_all(bytes).map(|()| false),
             Reply::RawOpen(bytes) => stream.write_all(bytes).map(|()| true),
             Reply::Late(gate) => {
-                gate.pass();
+                gate.wait();
                 write_status(&mut stream, 202, "{\"status\":\"OK\"}\n").map(|()| true)
             }
         }

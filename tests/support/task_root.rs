@@ -1,4 +1,4 @@
-//! A temporary `LAMBDA_TASK_ROOT`, removed on drop.
+//! A temporary `LAMBDA_TASK_ROOT`. It is removed on drop.
 
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -16,14 +16,14 @@ pub struct TaskRoot {
 }
 
 impl TaskRoot {
-    /// What is started in it, by whatever way, finds every signal at its default.
+    /// Creates an empty folder. Programs started from now on have every signal at its default.
     pub fn new() -> Self {
-        static MADE: AtomicUsize = AtomicUsize::new(0);
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
         start_programs_with_default_signals();
         let name = format!(
             "coshell-test-{}-{}",
             std::process::id(),
-            MADE.fetch_add(1, Ordering::Relaxed)
+            COUNT.fetch_add(1, Ordering::Relaxed)
         );
         let path = std::env::temp_dir().join(name);
         fs::create_dir(&path).expect("cannot make a task root");
@@ -34,7 +34,7 @@ impl TaskRoot {
         &self.path
     }
 
-    /// Writes `name`, which may be `dir/file`, readable by all.
+    /// Writes the file `name`, which may be `dir/file`. Everyone can read it.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let file = self.path.join(name);
         let folder = file.parent().expect("a file is in a folder");
@@ -43,15 +43,15 @@ impl TaskRoot {
         file
     }
 
-    /// As [`write`](Self::write), executable by all. By another process: what this one opens for writing a
-    /// process that another test starts may hold for a moment, and a program that is held so cannot be executed.
+    /// As [`write`](Self::write), but everyone can execute it. Another process writes the file: if this one did, a child
+    /// that another thread forks could keep the file open for writing, and executing it would fail with `ETXTBSY`.
     pub fn write_program(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let file = self.path.join(name);
-        let written = self.write(&format!("{name}.written"), content);
+        let source = self.write(&format!("{name}.written"), content);
         let mut install = Command::new("install");
-        let installed = install.args(["-m", "755", "--"]).args([&written, &file]);
+        let installed = install.args(["-m", "755", "--"]).args([&source, &file]);
         assert!(installed.status().is_ok_and(|status| status.success()));
-        fs::remove_file(written).expect("cannot remove what was copied");
+        fs::remove_file(source).expect("cannot remove the source of the copy");
         file
     }
 
@@ -59,18 +59,19 @@ impl TaskRoot {
         self.path.join(name).exists()
     }
 
-    /// What a handler wrote to `name`; empty if it did not.
+    /// The content of the file `name`; empty if there is no such file.
     pub fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path.join(name)).unwrap_or_default()
     }
 
-    /// Makes the FIFO `name`: a handler stops at `read -r _ <"$LAMBDA_TASK_ROOT/name"` until [`release`](Self::release).
+    /// Creates the FIFO `name`. A handler that runs `read -r _ <"$LAMBDA_TASK_ROOT/name"` waits until
+    /// [`release`](Self::release).
     pub fn fifo(&self, name: &str) {
         nix::unistd::mkfifo(&self.path.join(name), nix::sys::stat::Mode::S_IRWXU)
             .expect("cannot make a FIFO");
     }
 
-    /// Waits until a handler reads the FIFO `name`, and lets it go on.
+    /// Waits until a handler reads the FIFO `name`, and lets it continue.
     #[track_caller]
     pub fn release(&self, name: &str) {
         let mut fifo = None;

@@ -16,7 +16,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tempfile::TempDir;
 
-use support::Said;
+use support::CommandOutput;
 
 /// What gets through where someone did not think of it.
 const HOSTILE: &str = "</script><script>alert(1)</script>\"'|`*_\n\x1b[31m\u{202e}&amp;";
@@ -576,7 +576,7 @@ fn page_is_read_in_a_browser_that_reaches_nothing() {
     let mut command = chromium(written.folder.path());
     command.arg("--dump-dom");
     command.arg(format!("file://{}", written.path("report.html").display()));
-    let said = Said::of(command);
+    let said = CommandOutput::of(command);
     assert_eq!(said.status, 0, "{}", said.stderr);
     // Errors of scripts, and what the policy refuses.
     assert!(!said.stderr.contains("CONSOLE"), "{}", said.stderr);

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Gives back the event as it is.
+# Responds with the unchanged event.
 handler() {
   local line
   while IFS= read -r line; do printf '%s\n' "$line"; done

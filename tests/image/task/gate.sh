@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Answers when there is a file /tmp/gate.
+# Responds when the file /tmp/gate exists.
 handler() {
   echo begun >&2
   until [[ -e /tmp/gate ]]; do :; done

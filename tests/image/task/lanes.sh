@@ -1,7 +1,10 @@
 # shellcheck shell=bash
-# In which lane an event was served.
+# Responds with the lane in which the event ran. All events but the first wait until four lanes have one.
 handler() {
-  # So long that all four are under way at once.
-  [[ $1 == first ]] || sleep 1
+  local begun=()
+  if [[ $1 != first ]]; then
+    : >"/tmp/begun.$COSHELL_LANE"
+    until begun=(/tmp/begun.*) && ((${#begun[@]} == 4)); do sleep 0.05; done
+  fi
   printf '%s in %s' "$1" "$COSHELL_LANE"
 }

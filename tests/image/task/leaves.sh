@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Leaves processes, and dies.
+# Leaves processes running, and kills bootstrap.
 handler() {
   sleep 1000 &
   setsid sleep 1000 &

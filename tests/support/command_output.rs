@@ -1,19 +1,18 @@
-//! A command that runs to its end, and what it said.
+//! The exit status and output of a command that has ended.
 
 use std::process::Command;
 
 use crate::{LIMIT, Process};
 
-/// Its status, and its standard output and error.
 #[derive(Debug)]
-pub struct Said {
+pub struct CommandOutput {
     pub status: i32,
     pub stdout: String,
     pub stderr: String,
 }
 
-impl Said {
-    /// Runs it; nothing that it started may be left.
+impl CommandOutput {
+    /// Runs the command to its end, and kills what it left behind.
     #[track_caller]
     pub fn of(command: Command) -> Self {
         let process = Process::start(command);
@@ -27,10 +26,10 @@ impl Said {
         }
     }
 
-    /// It ended with that status, and `text` is in what it said of that.
+    /// Asserts that the command ended with `status` and wrote `text` to standard error.
     #[track_caller]
     pub fn assert_failed(&self, status: i32, text: &str) {
-        let is_so = self.status == status && self.stderr.contains(text);
-        assert!(is_so, "not {status}, {text:?}: {self:?}");
+        let matches = self.status == status && self.stderr.contains(text);
+        assert!(matches, "expected status {status} and {text:?}: {self:?}");
     }
 }

@@ -1,2 +1,0 @@
-# shellcheck shell=bash
-handler() { echo "lent: $1"; }
