@@ -7,8 +7,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use support::served::Plan;
-use support::{LIMIT, Process, Served, TaskRoot, coshell_path, repository, repository_file};
+use support::emulator::EmulatorBuilder;
+use support::{Emulator, LIMIT, Process, TaskRoot, coshell_path, repository, repository_file};
 
 /// The commands of the page that call an example once.
 fn commands() -> Vec<String> {
@@ -64,11 +64,11 @@ fn http_of(response: &str) -> (u64, String, String) {
 }
 
 /// An example behind a function URL.
-fn at_function_url(folder: &str) -> Plan {
+fn at_function_url(folder: &str) -> EmulatorBuilder {
     let task_root = repository_file(&format!("examples/{folder}"));
-    Served::empty()
-        .word("function.handler")
-        .word("--function-url")
+    Emulator::empty()
+        .arg("function.handler")
+        .arg("--function-url")
         .option("--task-root", &task_root.to_string_lossy())
 }
 

@@ -92,7 +92,7 @@ mod tests {
             ("id", "http")
         );
         assert_eq!(
-            (request.place.as_str(), request.words),
+            (request.place.as_str(), request.arguments),
             ("f.sh:3", vec!["200".to_owned(), "A: b".to_owned()])
         );
     }
@@ -112,7 +112,7 @@ mod tests {
     fn request_with_too_many_fields_keeps_their_number_only() {
         let bytes = b"respond\x009000\0id\0f.sh:3\0http\x00200\0A: b\0";
         let request = find(bytes, "nonce").unwrap_or_default();
-        assert_eq!((request.argument_count, request.words.len()), (8997, 0));
+        assert_eq!((request.argument_count, request.arguments.len()), (8997, 0));
         for bytes in [
             &b"respond\x002\0id\0f.sh:3\0"[..],
             b"respond\0-1\0id\0f\0http\0",
