@@ -16,6 +16,16 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// A failure without a stack, whose message quotes no log.
+    pub fn new(error_type: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            error_type,
+            message: message.into(),
+            stack: Vec::new(),
+            quoted_bytes: 0,
+        }
+    }
+
     /// The message without the end of the log, which has been written by the time it is logged.
     pub fn without_log(&self) -> &str {
         let end = self.message.len().saturating_sub(self.quoted_bytes);

@@ -74,10 +74,10 @@ impl Handler {
     /// of bash's cannot be executed.
     pub fn find(name: Option<&OsStr>, task_root: &Path) -> Result<Self> {
         let Some(name) = name else {
-            return Err(load_error(
+            return Err(LoadError(Failure::new(
                 "Runtime.MissingHandlerName",
-                "cannot load handler: neither an argument nor _HANDLER names one".to_owned(),
-            ));
+                "cannot load handler: neither an argument nor _HANDLER names one",
+            )));
         };
         let text = name.to_string_lossy().into_owned();
         let path = task_root.join(as_relative(name));
@@ -282,10 +282,8 @@ impl Handler {
 
     /// An init error about this handler: `cannot load handler <name>: <cause>`.
     pub fn fault(&self, error_type: &'static str, cause: &str) -> LoadError {
-        load_error(
-            error_type,
-            format!("cannot load handler {}: {cause}", self.name),
-        )
+        let message = format!("cannot load handler {}: {cause}", self.name);
+        LoadError(Failure::new(error_type, message))
     }
 
     /// As [`Handler::fault`], with where bash was, and the end of the log.
@@ -311,15 +309,6 @@ pub fn has_line_ends_of_windows(text: &[u8]) -> bool {
     let lines = memchr::memchr_iter(b'\n', text);
     let mut ends = lines.map(|at| at > 0 && text[at - 1] == b'\r').peekable();
     ends.peek().is_some() && ends.all(|is_crlf| is_crlf)
-}
-
-fn load_error(error_type: &'static str, message: String) -> LoadError {
-    LoadError(Failure {
-        error_type,
-        message,
-        stack: Vec::new(),
-        quoted_bytes: 0,
-    })
 }
 
 /// A name that means nothing: what it has instead of a file, or of a file and a function, and what was likely meant.
@@ -348,10 +337,8 @@ fn malformed(
         }
     };
     let meant = did_you_mean(meant);
-    load_error(
-        "Runtime.MalformedHandlerName",
-        format!("cannot load handler {name}: {cause}{meant}"),
-    )
+    let message = format!("cannot load handler {name}: {cause}{meant}");
+    LoadError(Failure::new("Runtime.MalformedHandlerName", message))
 }
 
 /// The end of a message, if there is something that was likely meant.
