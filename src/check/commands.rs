@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use super::images::{Availability, Commands};
-use super::reader::{Command, Word};
-use super::{Finding, Severity, Source, Subject, is_file, permissions, script, shown};
+use crate::finding::{Finding, Severity, Source, Subject};
+use crate::images::{Availability, Commands};
+use crate::reader::{Command, Word};
+use crate::{permissions, script};
 use coshell_handler::{Handler, Kind};
 
 /// Builtin commands of bash 5.2, `enable -a`; and what the grammar takes for commands.
@@ -123,13 +124,13 @@ pub(crate) fn check_interpreter(subject: &Subject, handler: &Handler) -> Option<
 }
 
 /// The interpreter that the first line of `file`, without `#!`, names.
-pub fn check_first_line(subject: &Subject, file: &Path, line: &str) -> Option<Finding> {
+pub(crate) fn check_first_line(subject: &Subject, file: &Path, line: &str) -> Option<Finding> {
     let mut words = line.split_whitespace();
     let mut program = words.next()?.rsplit('/').next()?;
     if program == "env" {
         program = words.find(|word| !word.starts_with('-') && !word.contains('='))?;
     }
-    if is_file(&subject.task_root.join("bin").join(program)) {
+    if subject.task_root.join("bin").join(program).is_file() {
         return None;
     }
     let availability = find(subject, &subject.image.commands()?, program);
@@ -197,7 +198,7 @@ fn is_packaged(subject: &Subject, sources: &[Source], name: &str) -> bool {
         .flat_map(|source| &source.reading.assignments)
         .any(|assignment| assignment.name == "PATH");
     let folders = ["", "bin"].map(|folder| subject.task_root.join(folder).join(name));
-    sets_path && folders.iter().any(|path| is_file(path))
+    sets_path && folders.iter().any(|path| path.is_file())
 }
 
 fn is_name(text: &str) -> bool {
@@ -253,10 +254,10 @@ fn own_program(subject: &Subject, source: &Source, command: &Command, word: &Wor
     let Some(path) = path.filter(|path| path.starts_with(&subject.task_root)) else {
         return Vec::new();
     };
-    if is_file(&path) {
-        return permissions::check_file(&subject.task_root, &path, true);
+    if path.is_file() {
+        return permissions::check_file(subject, &path, true);
     }
-    let name = shown(&path, &subject.task_root).display();
+    let name = subject.relative_path(&path).display();
     let message = format!("calls {name}, which is not in the task root");
     vec![
         Finding::warning("command", message)
@@ -334,8 +335,8 @@ fn called_by(words: &[Word]) -> Vec<&Word> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::reader;
     use super::*;
+    use crate::reader;
 
     fn called(text: &str) -> Vec<String> {
         let reading = reader::read(text);

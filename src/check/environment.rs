@@ -6,8 +6,9 @@
 
 use std::fs;
 
-use super::reader::{Assignment, Command, Word};
-use super::{Finding, Source, Subject, script, shown};
+use crate::finding::{Finding, Source, Subject};
+use crate::reader::{self, Assignment, Command, Word};
+use crate::script;
 use coshell_handler::{Handler, Kind};
 
 const MAX_BYTES: u64 = 128 * 1024;
@@ -52,7 +53,7 @@ fn check_size(subject: &Subject, source: &Source, assignment: &Assignment) -> Op
         Some(word) => {
             let path = script::resolve(subject, source, &word)?;
             let found = fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
-            let name = shown(&path, &subject.task_root).display();
+            let name = subject.relative_path(&path).display();
             (found.len(), format!(", the size of {name}"))
         }
     };
@@ -75,7 +76,7 @@ fn file_in(value: &Word) -> Option<Word> {
         .strip_prefix('<')
         .or_else(|| inner.strip_prefix("cat "))?
         .trim();
-    let reading = super::reader::read(&format!("cat {file}"));
+    let reading = reader::read(&format!("cat {file}"));
     let command = reading.commands.first()?;
     match command.arguments() {
         [file] => Some(file.clone()),

@@ -3,7 +3,7 @@
 
 use tree_sitter::{Node, Parser};
 
-use super::{Finding, Severity, Source, Subject};
+use crate::finding::{Finding, Severity, Source, Subject};
 use coshell_handler::Delivery;
 use coshell_handler::{Handler, Kind};
 

@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use super::{Finding, Severity, Subject, is_file, reader, shown};
+use crate::finding::{Finding, Severity, Subject};
+use crate::reader;
 use coshell_handler::{Handler, Kind};
 
 /// So many files are looked at for one with a similar name.
@@ -29,9 +30,9 @@ pub(crate) fn find(subject: &Subject) -> (Option<Handler>, Option<Finding>) {
         Ok(handler) => return (Some(handler), None),
         Err(error) => error,
     };
-    let mut finding = Finding::of_runtime("handler", &error);
+    let mut finding = Finding::from_load_error("handler", &error);
     let path = subject.task_root.join(name.trim_start_matches('/'));
-    if is_file(&path) {
+    if path.is_file() {
         finding = finding.at(&path, None);
     }
     finding.suggestion = match finding.error_type {
@@ -99,9 +100,9 @@ fn similar(subject: &Subject, name: &str) -> Option<String> {
     }
     // The file alone, without its function.
     let alone = root.join(format!("{}.sh", name.trim_start_matches('/')));
-    if is_file(&alone) {
+    if alone.is_file() {
         let functions = functions_of(&alone);
-        let script = shown(&alone, root).display().to_string();
+        let script = subject.relative_path(&alone).display().to_string();
         return Some(match functions.as_slice() {
             [] => format!("for the whole script: {script}"),
             [first, ..] => format!("for a function of it: {name}.{first}; for all of it: {script}"),
@@ -110,14 +111,14 @@ fn similar(subject: &Subject, name: &str) -> Option<String> {
     let (file, function) = name.rsplit_once('.').unwrap_or((name, ""));
     let file = file.trim_start_matches('/');
     let bare = root.join(file);
-    if is_file(&bare) && Path::new(file).extension().is_none_or(|kind| kind != "sh") {
+    if bare.is_file() && Path::new(file).extension().is_none_or(|kind| kind != "sh") {
         return Some(format!("the file has to end in .sh: mv {file} {file}.sh"));
     }
     let stem = file.trim_end_matches(".sh");
     let mut candidates: Vec<_> = files_below(root)
         .into_iter()
         .filter_map(|path| {
-            let path = shown(&path, root).to_str()?.to_owned();
+            let path = subject.relative_path(&path).to_str()?.to_owned();
             let bare = path.strip_suffix(".sh").unwrap_or(&path).to_owned();
             let likeness = strsim::jaro_winkler(&bare.to_lowercase(), &stem.to_lowercase());
             let same_name = bare.rsplit('/').next() == stem.rsplit('/').next();

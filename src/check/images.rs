@@ -27,7 +27,7 @@ pub enum Image {
 
 /// The commands of an image, and those that could be installed in it, each with its package.
 #[derive(Debug, Default)]
-pub struct Commands {
+pub(crate) struct Commands {
     there: BTreeMap<&'static str, &'static str>,
     missing: BTreeMap<&'static str, &'static str>,
 }
@@ -42,7 +42,7 @@ impl Image {
     }
 
     /// What is known of it; nothing for [`Image::None`].
-    pub fn commands(self) -> Option<Commands> {
+    pub(crate) fn commands(self) -> Option<Commands> {
         match self {
             Self::Al2023 => Some(Commands::parse(include_str!("images/al2023.txt"))),
             Self::None => None,

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::{Finding, Subject, shown};
+use crate::finding::{Finding, Subject};
 use coshell_handler::{Handler, Kind};
 
 const OTHERS_READ: u32 = 0o004;
@@ -15,7 +15,7 @@ const OTHERS_RUN: u32 = 0o001;
 /// The handler's file, and the folders on the way to it.
 pub(crate) fn check(subject: &Subject, handler: &Handler) -> Vec<Finding> {
     let is_program = handler.kind == Kind::Program;
-    let mut found = check_file(&subject.task_root, &handler.file, is_program);
+    let mut found = check_file(subject, &handler.file, is_program);
     if is_program && !starts_with_interpreter(&handler.file) {
         // A program need not be readable to be run.
         found.retain(|one| one.error_type != Some("Runtime.HandlerFileUnreadable"));
@@ -24,9 +24,10 @@ pub(crate) fn check(subject: &Subject, handler: &Handler) -> Vec<Finding> {
 }
 
 /// A file below the task root that another user has to read, or to run.
-pub(crate) fn check_file(task_root: &Path, file: &Path, is_run: bool) -> Vec<Finding> {
+pub(crate) fn check_file(subject: &Subject, file: &Path, is_run: bool) -> Vec<Finding> {
+    let task_root = &subject.task_root;
     let mut found = Vec::new();
-    let name = shown(file, task_root).display();
+    let name = subject.relative_path(file).display();
     if let (Ok(real), Ok(root)) = (fs::canonicalize(file), fs::canonicalize(task_root))
         && !real.starts_with(&root)
     {
@@ -39,7 +40,7 @@ pub(crate) fn check_file(task_root: &Path, file: &Path, is_run: bool) -> Vec<Fin
     }
     for folder in folders_between(task_root, file) {
         if lacks(&folder, OTHERS_RUN) {
-            let folder_name = shown(&folder, task_root).display();
+            let folder_name = subject.relative_path(&folder).display();
             let message = format!(
                 "{folder_name} can be entered by its owner alone: on Lambda {name} is read by another user"
             );

@@ -7,7 +7,9 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::{Finding, Subject, commands, handler::files_below, shown};
+use crate::commands;
+use crate::finding::{Finding, Subject};
+use crate::handler::files_below;
 use coshell_handler::encoding::Damage;
 
 /// The first line of a script, as far as Linux reads it, is shorter (`execve(2)`).
@@ -27,7 +29,7 @@ pub(crate) fn check(subject: &Subject, known: &[&Path]) -> Vec<Finding> {
         let Some(start) = start_of(&file) else {
             continue;
         };
-        let name = shown(&file, root).display().to_string();
+        let name = subject.relative_path(&file).display().to_string();
         let mode = fs::metadata(&file).map_or(0, |found| found.permissions().mode());
         let is_in_bin = file
             .parent()

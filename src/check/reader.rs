@@ -28,9 +28,9 @@ pub(crate) struct Reading {
 
 /// A simple command: its words, the first of which is its name.
 #[derive(Debug)]
-pub struct Command {
+pub(crate) struct Command {
     /// The words; a test (`[ ... ]`) is one word.
-    pub(crate) words: Vec<Word>,
+    pub words: Vec<Word>,
     /// Where it starts.
     pub line: u32,
 }
@@ -63,7 +63,7 @@ pub(crate) struct Word {
 
 impl Command {
     /// Its name, if the script spells it out.
-    pub fn name(&self) -> Option<&str> {
+    pub(crate) fn name(&self) -> Option<&str> {
         let name = self.words.first()?;
         name.is_literal.then_some(name.text.as_str())
     }

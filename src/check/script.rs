@@ -1,19 +1,43 @@
 //! Scripts: syntax, line ends, files that are sourced, and whether the function is defined.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use coshell_handler::{Handler, Kind, syntax_error, undefined};
 
-use super::handler::nearest;
-use super::reader::{self, Reading, Word};
-use super::{Finding, NoBash, Severity, Source, Subject, permissions, shown};
+use crate::finding::{Finding, Severity, Source, Subject};
+use crate::handler::nearest;
+use crate::permissions;
+use crate::reader::{self, Reading, Word};
 use coshell_handler::encoding::Damage;
 
 /// So many files that source each other are followed.
 const MAX_SOURCES: usize = 100;
+
+/// There is no bash to ask.
+#[derive(Debug)]
+pub struct NoBash {
+    /// Which was to be asked.
+    bash: PathBuf,
+    /// The system's words, or ours.
+    cause: String,
+}
+
+impl fmt::Display for NoBash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "cannot start shell {}: {}",
+            self.bash.display(),
+            self.cause
+        )
+    }
+}
+
+impl std::error::Error for NoBash {}
 
 /// Asks bash for its version: without one nothing can be told.
 ///
@@ -51,13 +75,13 @@ pub(crate) fn read_all(subject: &Subject, handler: &Handler) -> (Vec<Source>, Ve
         let mut text = String::from_utf8_lossy(&bytes).into_owned();
         found.extend(check_line_ends(subject, &one, &text));
         if let Some(damage) = Damage::of(&bytes) {
-            let name = shown(&one.file, &subject.task_root);
+            let name = subject.relative_path(&one.file);
             let message = format!("{}: {}", name.display(), damage.cause());
             let finding = Finding::error("encoding", message).at(&one.file, 1);
             found.push(finding.suggest(damage.remedy(name)));
         }
         if let Some(error) = syntax_error(&subject.bash, &one) {
-            found.push(Finding::of_runtime("syntax", &error).at_place_of(&one));
+            found.push(Finding::from_load_error("syntax", &error).or_at(&one.file));
         } else if matches!(one.kind, Kind::Script(_)) {
             text = without_tail(&text);
         }
@@ -72,7 +96,7 @@ pub(crate) fn read_all(subject: &Subject, handler: &Handler) -> (Vec<Source>, Ve
             found.extend(lost);
             for path in paths {
                 if seen.insert(path.clone()) {
-                    found.extend(permissions::check_file(&subject.task_root, &path, false));
+                    found.extend(permissions::check_file(subject, &path, false));
                     next.push(Handler {
                         name: handler.name.clone(),
                         file: path,
@@ -85,16 +109,6 @@ pub(crate) fn read_all(subject: &Subject, handler: &Handler) -> (Vec<Source>, Ve
         sources.push(source);
     }
     (sources, found)
-}
-
-impl Finding {
-    /// bash names no place for some errors.
-    fn at_place_of(self, handler: &Handler) -> Self {
-        match self.file {
-            Some(_) => self,
-            None => self.at(&handler.file, None),
-        }
-    }
 }
 
 /// What stands behind an `exit` at the start of a line need not be bash.
@@ -118,7 +132,7 @@ fn check_line_ends(subject: &Subject, handler: &Handler, text: &str) -> Option<F
         .find(|(line, _)| line.ends_with("\r\n"))
         .map(|(_, number)| number)?;
     let count = lines.iter().filter(|line| line.ends_with("\r\n")).count();
-    let name = shown(&handler.file, &subject.task_root).display();
+    let name = subject.relative_path(&handler.file).display();
     let is_whole = count == lines.len();
     let message = if is_whole {
         format!("the lines of {name} end in CR LF, which bash takes for a part of each command")
@@ -152,10 +166,10 @@ fn sourced(subject: &Subject, source: &Source) -> (Vec<PathBuf>, Vec<Finding>) {
         let Some(path) = resolve(subject, source, word) else {
             continue;
         };
-        if super::is_file(&path) {
+        if path.is_file() {
             paths.push(path);
         } else if path.starts_with(&subject.task_root) && !is_tested(&source.reading, &word.text) {
-            let name = shown(&path, &subject.task_root).display();
+            let name = subject.relative_path(&path).display();
             let message = format!("sources {name}, which is not in the task root");
             found.push(
                 Finding::warning("source", message)
@@ -281,7 +295,7 @@ pub(crate) fn check_function(
         .iter()
         .any(|source| is_open(source) || is_named(source));
     let error = undefined(handler, &names);
-    let mut finding = Finding::of_runtime("function", &error).at(&handler.file, None);
+    let mut finding = Finding::from_load_error("function", &error).at(&handler.file, None);
     if is_guess {
         let file = handler.file.display();
         finding = Finding::warning(

@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use super::{Finding, Severity, Source};
+use crate::finding::{Finding, Severity, Source};
 use coshell_handler::{Handler, Kind};
 
 /// It takes long for long scripts.
@@ -104,8 +104,8 @@ fn finding(comment: &Value, sources: &[Source]) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::reader::Reading;
     use super::*;
+    use crate::reader::Reading;
 
     #[test]
     fn comments_become_findings() {
