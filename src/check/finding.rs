@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use coshell_handler::{DID_YOU_MEAN, Delivery, Handler, LoadError};
+use coshell_handler::{Delivery, Handler, LoadError, Suggestion};
 
 use crate::images::Image;
 use crate::reader::Reading;
@@ -120,16 +120,16 @@ impl Finding {
 
     /// The init error that the runtime would post.
     pub(crate) fn from_load_error(check: &str, error: &LoadError) -> Self {
-        let failure = error.0.clone();
-        let mut message = failure.message;
-        let mut suggestion = None;
-        // What to do has a line of its own here.
-        if let Some((cause, end)) = message.split_once(DID_YOU_MEAN) {
-            suggestion = Some(format!("did you mean {end}"));
-            message.truncate(cause.len());
-        }
-        let mut finding = Self::error(check, message).of_type(failure.error_type);
-        finding.suggestion = suggestion;
+        let failure = &error.failure;
+        let mut finding = Self::error(check, &failure.message).of_type(failure.error_type);
+        finding.suggestion = error
+            .suggestion
+            .as_ref()
+            .map(|suggestion| match suggestion {
+                // The line begins with `try:`.
+                Suggestion::Handler(name) => name.clone(),
+                _ => suggestion.to_string(),
+            });
         if let Some(frame) = failure.stack.first() {
             finding = finding.at(Path::new(&frame.file), frame.line);
         }

@@ -9,8 +9,8 @@ use std::path::Path;
 
 use crate::commands;
 use crate::finding::{Finding, Subject};
-use crate::handler::files_below;
 use coshell_handler::encoding::Damage;
+use coshell_handler::files_below;
 
 /// The first line of a script, as far as Linux reads it, is shorter (`execve(2)`).
 const START_BYTES: u64 = 4096;
@@ -23,7 +23,7 @@ pub(crate) fn check(subject: &Subject, known: &[&Path]) -> Vec<Finding> {
         .and_then(machine_of);
     let mut found = Vec::new();
     for file in files_below(root) {
-        if known.contains(&file.as_path()) {
+        if file.is_symlink() || known.contains(&file.as_path()) {
             continue;
         }
         let Some(start) = start_of(&file) else {

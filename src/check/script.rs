@@ -9,7 +9,6 @@ use std::process::{Command, Stdio};
 use coshell_handler::{Handler, Kind, syntax_error, undefined};
 
 use crate::finding::{Finding, Severity, Source, Subject};
-use crate::handler::nearest;
 use crate::permissions;
 use crate::reader::{self, Reading, Word};
 use coshell_handler::encoding::Damage;
@@ -284,12 +283,6 @@ pub(crate) fn check_function(
     if names.iter().any(|name| name == function) {
         return None;
     }
-    let nearest = nearest(function, &names).or(match names.as_slice() {
-        [only] => Some(only.as_str()),
-        _ => None,
-    });
-    let stem = handler.name.strip_suffix(function).unwrap_or_default();
-    let suggestion = nearest.map(|name| format!("{stem}{name}"));
     let is_named = |source: &Source| source.reading.has_gaps && source.text.contains(function);
     let is_guess = sources
         .iter()
@@ -298,13 +291,12 @@ pub(crate) fn check_function(
     let mut finding = Finding::from_load_error("function", &error).at(&handler.file, None);
     if is_guess {
         let file = handler.file.display();
-        finding = Finding::warning(
-            "function",
-            format!("cannot see a function {function} in {file}, which may define it by eval or in a file that is not here"),
-        )
-        .at(&handler.file, None);
+        finding.severity = Severity::Warning;
+        finding.error_type = None;
+        finding.message = format!(
+            "cannot see a function {function} in {file}, which may define it by eval or in a file that is not here"
+        );
     }
-    finding.suggestion = suggestion.or(finding.suggestion);
     Some(finding)
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::suggestion::Suggestion;
+
 /// Why an invocation, or the init, failed: what the caller gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -60,11 +62,37 @@ impl fmt::Display for Frame {
 
 /// A handler that cannot be loaded: the init error.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LoadError(pub Failure);
+pub struct LoadError {
+    pub failure: Failure,
+    pub suggestion: Option<Suggestion>,
+}
+
+impl LoadError {
+    pub(crate) fn new(
+        error_type: &'static str,
+        message: String,
+        suggestion: Option<Suggestion>,
+    ) -> Self {
+        Self {
+            failure: Failure::new(error_type, message),
+            suggestion,
+        }
+    }
+
+    /// The failure with the suggestion in its message.
+    pub fn into_failure(self) -> Failure {
+        let mut failure = self.failure;
+        if let Some(suggestion) = self.suggestion {
+            let end = failure.without_log().len();
+            failure.message.insert_str(end, &format!("; {suggestion}"));
+        }
+        failure
+    }
+}
 
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)
+        f.write_str(&self.clone().into_failure().message)
     }
 }
 

@@ -8,8 +8,9 @@ pub mod bash;
 mod delivery;
 pub mod encoding;
 mod failure;
-pub mod near;
+mod files;
 pub mod shape;
+mod suggestion;
 mod syntax;
 mod words;
 
@@ -25,6 +26,8 @@ use encoding::Damage;
 
 pub use delivery::Delivery;
 pub use failure::{Failure, Frame, LoadError, quoted};
+pub use files::files_below;
+pub use suggestion::{Suggestion, nearest};
 pub use syntax::{no_commands, syntax_error, undefined};
 
 type Result<T> = std::result::Result<T, LoadError>;
@@ -74,10 +77,12 @@ impl Handler {
     /// of bash's cannot be executed.
     pub fn find(name: Option<&OsStr>, task_root: &Path) -> Result<Self> {
         let Some(name) = name else {
-            return Err(LoadError(Failure::new(
+            let message = "cannot load handler: neither an argument nor _HANDLER names one";
+            return Err(LoadError::new(
                 "Runtime.MissingHandlerName",
-                "cannot load handler: neither an argument nor _HANDLER names one",
-            )));
+                message.to_owned(),
+                None,
+            ));
         };
         let text = name.to_string_lossy().into_owned();
         let path = task_root.join(as_relative(name));
@@ -111,14 +116,16 @@ impl Handler {
             return Err(malformed(&text, &words, task_root));
         }
         if !handler.file.exists() {
-            let meant = near::meant(&handler.name, Some(handler.label()), task_root);
             let cause = format!(
                 "{}: {}",
                 handler.file.display(),
                 io::Error::from_raw_os_error(2)
             );
-            let cause = cause + &did_you_mean(meant);
-            return Err(handler.fault("Runtime.ImportModuleError", &cause));
+            let function = Some(handler.label());
+            return Err(LoadError {
+                suggestion: Suggestion::for_name(&handler.name, function, task_root),
+                ..handler.fault("Runtime.ImportModuleError", &cause)
+            });
         }
         let text = handler.read()?;
         handler.check_line_ends(&text)?;
@@ -283,7 +290,7 @@ impl Handler {
     /// An init error about this handler: `cannot load handler <name>: <cause>`.
     pub fn fault(&self, error_type: &'static str, cause: &str) -> LoadError {
         let message = format!("cannot load handler {}: {cause}", self.name);
-        LoadError(Failure::new(error_type, message))
+        LoadError::new(error_type, message, None)
     }
 
     /// As [`Handler::fault`], with where bash was, and the end of the log.
@@ -295,12 +302,16 @@ impl Handler {
         tail: &str,
     ) -> LoadError {
         let quoted = quoted(tail);
-        LoadError(Failure {
-            error_type,
-            message: format!("cannot load handler {}: {cause}{quoted}", self.name),
-            stack,
-            quoted_bytes: quoted.len(),
-        })
+        let message = format!("cannot load handler {}: {cause}{quoted}", self.name);
+        LoadError {
+            failure: Failure {
+                error_type,
+                message,
+                stack,
+                quoted_bytes: quoted.len(),
+            },
+            suggestion: None,
+        }
     }
 }
 
@@ -318,7 +329,7 @@ fn malformed(
     task_root: &Path,
 ) -> LoadError {
     let root = task_root.display();
-    let mut meant = near::meant(name, None, task_root);
+    let mut suggestion = Suggestion::for_name(name, None, task_root);
     let cause = match words.as_deref() {
         Ok([first, _, ..]) => {
             let first = first.to_string_lossy();
@@ -326,7 +337,7 @@ fn malformed(
             if function.is_some_and(|file| is_file(&file)) {
                 format!("a function takes no arguments; name {first} alone")
             } else {
-                meant = meant.or_else(|| near::meant(&first, Some("sh"), task_root));
+                suggestion = suggestion.or_else(|| Suggestion::for_name(&first, None, task_root));
                 format!("there is no file {first} in {root}, which could take arguments")
             }
         }
@@ -336,18 +347,9 @@ fn malformed(
             format!("expected file.function or file.sh.function, or the name of a file in {root}")
         }
     };
-    let meant = did_you_mean(meant);
-    let message = format!("cannot load handler {name}: {cause}{meant}");
-    LoadError(Failure::new("Runtime.MalformedHandlerName", message))
+    let message = format!("cannot load handler {name}: {cause}");
+    LoadError::new("Runtime.MalformedHandlerName", message, suggestion)
 }
-
-/// The end of a message, if there is something that was likely meant.
-pub fn did_you_mean(meant: Option<impl std::fmt::Display>) -> String {
-    meant.map_or_else(String::new, |meant| format!("{DID_YOU_MEAN}{meant}?"))
-}
-
-/// Between what is wrong with a handler's name and what was likely meant.
-pub const DID_YOU_MEAN: &str = "; did you mean ";
 
 fn is_file(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|found| found.is_file())

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::failure::{Frame, LoadError};
-use crate::{Handler, Kind, did_you_mean, near, shape};
+use crate::suggestion::Suggestion;
+use crate::{Handler, Kind, shape};
 
 /// A list of functions in an error message names at most so many.
 const MAX_NAMED: usize = 20;
@@ -25,20 +26,11 @@ pub fn undefined(handler: &Handler, functions: &[String]) -> LoadError {
         names => names.join(", "),
     };
     let (file, function) = (handler.file.display(), handler.label());
-    let near = near::nearest(function, functions.iter().map(String::as_str));
-    let near = near.or(match functions {
-        [only] => Some(only.as_str()),
-        _ => None,
-    });
-    let stem = handler.name.strip_suffix(function).unwrap_or_default();
-    let meant = match near {
-        Some(near) => Some(format!("{stem}{near}")),
-        // A whole script: `report.hs`.
-        None => near::meant_script(&handler.name, &handler.file),
-    };
-    let meant = did_you_mean(meant);
-    let cause = format!("{file} defines no function {function}; it defines {defined}{meant}");
-    handler.fault("Runtime.HandlerNotFound", &cause)
+    let cause = format!("{file} defines no function {function}; it defines {defined}");
+    LoadError {
+        suggestion: Suggestion::for_function(handler, functions),
+        ..handler.fault("Runtime.HandlerNotFound", &cause)
+    }
 }
 
 /// What `bash -n` finds wrong with the file. For a function's file asked only when something is
@@ -94,16 +86,20 @@ pub fn no_commands(bash: &Path, handler: &Handler) -> Option<LoadError> {
     let file = handler.file.display();
     let named = handler.named_file();
     let meant = shape::likely_meant(&functions);
-    let what_to_do = match named.strip_suffix(".sh") {
-        Some(stem) => did_you_mean(Some(format!("{stem}.{meant}"))),
-        None => {
-            format!("; to name {meant}, let the file end in .sh: {named}.sh and {named}.{meant}")
-        }
+    let suggestion = match named.strip_suffix(".sh") {
+        Some(stem) => Suggestion::Handler(format!("{stem}.{meant}")),
+        None => Suggestion::Rename {
+            file: named,
+            function: meant.to_owned(),
+        },
     };
     let cause = format!(
-        "{file} defines functions and runs no command, so that as a whole script it does nothing{what_to_do}"
+        "{file} defines functions and runs no command, so that as a whole script it does nothing"
     );
-    Some(handler.fault("Runtime.HandlerNotFound", &cause))
+    Some(LoadError {
+        suggestion: Some(suggestion),
+        ..handler.fault("Runtime.HandlerNotFound", &cause)
+    })
 }
 
 /// Whether a script leaves before `line`: what stands behind an `exit` at the start of a line may be

@@ -255,7 +255,7 @@ fn a_file_that_only_defines_functions_is_rejected_as_a_whole_script() {
         (
             "tool",
             "#!/bin/bash\ngreet() (\n  echo hi\n)\n",
-            "tool.sh and tool.greet",
+            "mv tool tool.sh, and name the handler tool.greet",
         ),
     ] {
         let file = handler.split(' ').next().expect("a file");

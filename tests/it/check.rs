@@ -177,6 +177,11 @@ fn a_wrong_handler_name_is_reported_with_a_suggestion() {
             "mv bare bare.sh",
         ),
         (
+            "functoin.hander",
+            "Runtime.ImportModuleError",
+            "function.handler",
+        ),
+        (
             "function.hander",
             "Runtime.HandlerNotFound",
             "function.handler",

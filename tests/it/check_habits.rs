@@ -40,7 +40,7 @@ fn a_whole_script_that_only_defines_functions_is_found() {
     for handler in ["function.sh", "function.sh -t 80"] {
         let found = findings(&root, handler);
         let finding = single_finding(&found, "function", "defines functions and runs no command");
-        assert_eq!(finding["suggestion"], "did you mean function.handler?");
+        assert_eq!(finding["suggestion"], "function.handler");
         assert_eq!(finding["severity"], "error");
         assert_eq!(finding["errorType"], "Runtime.HandlerNotFound");
     }
