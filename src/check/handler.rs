@@ -97,7 +97,7 @@ fn advice(subject: &Subject, suggestion: Suggestion) -> String {
                 .task_root
                 .join(format!("{stem}.sh").trim_start_matches('/'));
             let functions = functions_of(&file);
-            let function = shape::likely_meant(&functions);
+            let function = shape::likely_handler(&functions);
             format!("{stem}.{function}, or {stem}.sh for the whole script")
         }
         Suggestion::Rename { .. } => suggestion.to_string(),

@@ -16,8 +16,7 @@ mod reader;
 mod script;
 mod shellcheck;
 
-use coshell_handler::no_commands;
-use coshell_handler::{Handler, Kind, shape};
+use coshell_handler::{Handler, Kind, check_runs_commands, shape};
 
 use finding::Source;
 
@@ -132,10 +131,10 @@ fn unseen(subject: &Subject, source: &Source) -> Vec<String> {
 /// Whether the file suits its name: functions are called, and a script runs something.
 fn check_shape(subject: &Subject, handler: &Handler, sources: &[Source]) -> Option<Finding> {
     let Kind::Function(function) = &handler.kind else {
-        let error = no_commands(&subject.bash, handler)?;
+        let error = check_runs_commands(&subject.bash, handler)?;
         return Some(Finding::from_load_error("function", &error).at(&handler.file, None));
     };
-    let call = shape::call_at_end(sources.first()?.text.as_bytes(), function)?;
+    let call = shape::find_final_call(sources.first()?.text.as_bytes(), function)?;
     let message = format!(
         "`{}` runs while the file is sourced, when there is no event yet",
         call.text

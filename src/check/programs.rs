@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::commands;
 use crate::finding::{Finding, Subject};
-use coshell_handler::encoding::Damage;
+use coshell_handler::encoding::BadEncoding;
 use coshell_handler::files_below;
 
 /// The first line of a script, as far as Linux reads it, is shorter (`execve(2)`).
@@ -39,12 +39,12 @@ pub(crate) fn check(subject: &Subject, known: &[&Path]) -> Vec<Finding> {
         let is_program =
             start.starts_with(b"#!") || machine_of(&start).is_some() && !name.contains(".so");
         let is_meant = is_in_bin || is_executable;
-        if let Some(damage) = Damage::of(&start)
+        if let Some(encoding) = BadEncoding::detect(&start)
             .filter(|_| is_meant || file.extension().is_some_and(|kind| kind == "sh"))
         {
-            let message = format!("{name}: {}", damage.cause());
+            let message = format!("{name}: {}", encoding.cause());
             let finding = Finding::error("encoding", message).at(&file, 1);
-            found.push(finding.suggest(damage.remedy(Path::new(&name))));
+            found.push(finding.suggest(encoding.remedy(Path::new(&name))));
             continue;
         }
         if is_program && is_in_bin && !is_executable {

@@ -6,12 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use coshell_handler::{Handler, Kind, syntax_error, undefined};
+use coshell_handler::{Handler, Kind, check_syntax, undefined_function};
 
 use crate::finding::{Finding, Severity, Source, Subject};
 use crate::permissions;
 use crate::reader::{self, Reading, Word};
-use coshell_handler::encoding::Damage;
+use coshell_handler::encoding::BadEncoding;
 
 /// So many files that source each other are followed.
 const MAX_SOURCES: usize = 100;
@@ -73,13 +73,13 @@ pub(crate) fn read_all(subject: &Subject, handler: &Handler) -> (Vec<Source>, Ve
         };
         let mut text = String::from_utf8_lossy(&bytes).into_owned();
         found.extend(check_line_ends(subject, &one, &text));
-        if let Some(damage) = Damage::of(&bytes) {
+        if let Some(encoding) = BadEncoding::detect(&bytes) {
             let name = subject.relative_path(&one.file);
-            let message = format!("{}: {}", name.display(), damage.cause());
+            let message = format!("{}: {}", name.display(), encoding.cause());
             let finding = Finding::error("encoding", message).at(&one.file, 1);
-            found.push(finding.suggest(damage.remedy(name)));
+            found.push(finding.suggest(encoding.remedy(name)));
         }
-        if let Some(error) = syntax_error(&subject.bash, &one) {
+        if let Some(error) = check_syntax(&subject.bash, &one) {
             found.push(Finding::from_load_error("syntax", &error).or_at(&one.file));
         } else if matches!(one.kind, Kind::Script(_)) {
             text = without_tail(&text);
@@ -287,7 +287,7 @@ pub(crate) fn check_function(
     let is_guess = sources
         .iter()
         .any(|source| is_open(source) || is_named(source));
-    let error = undefined(handler, &names);
+    let error = undefined_function(handler, &names);
     let mut finding = Finding::from_load_error("function", &error).at(&handler.file, None);
     if is_guess {
         let file = handler.file.display();

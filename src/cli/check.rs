@@ -71,10 +71,10 @@ impl CheckOptions {
             task_root,
             image: self.image,
             with: self.with.clone(),
-            bash: bash::named_or_found(env::var_os("COSHELL_BASH")),
+            bash: bash::find_program(env::var_os("COSHELL_BASH")),
             delivery: env::var("COSHELL_EVENT")
                 .ok()
-                .and_then(|word| Delivery::named(&word)),
+                .and_then(|word| Delivery::from_name(&word)),
         }
     }
 

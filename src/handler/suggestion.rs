@@ -1,4 +1,4 @@
-//! What a handler's name that means nothing was probably meant to be.
+//! Suggests a handler's name in place of one that means nothing.
 //!
 //! The runtime appends the suggestion to its init error, and `coshell check` shows it below the finding. Files are
 //! listed only after the init has failed, so a healthy start pays nothing for it.
@@ -6,17 +6,18 @@
 use std::fmt;
 use std::path::Path;
 
-use crate::Handler;
 use crate::files::files_below;
+use crate::name::{as_relative, is_function_name, split_function};
+use crate::words;
 
 /// What to do about a handler's name that means nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Suggestion {
-    /// Take this name.
+    /// The name of another handler.
     Handler(String),
-    /// Add `.sh` or a function to the name: it is a script's without its ending.
+    /// `stem` is a script's name without `.sh`: add that, or a function.
     ScriptOrFunction { stem: String },
-    /// Rename the file: its functions can only be named if it ends in `.sh`.
+    /// `file` defines functions, which only have names if it ends in `.sh`.
     Rename { file: String, function: String },
 }
 
@@ -42,19 +43,19 @@ impl Suggestion {
     pub(crate) fn for_name(name: &str, function: Option<&str>, task_root: &Path) -> Option<Self> {
         // A whole script: `reprot.sh`.
         let function = function.filter(|function| *function != "sh");
-        let exists = |file: &str| task_root.join(crate::as_relative(file.as_ref())).is_file();
+        let exists = |file: &str| is_file(file, task_root);
         for root in ["/var/task/", "var/task/"] {
             if let Some(rest) = name.strip_prefix(root)
-                && (exists(rest) || Handler::find(Some(rest.as_ref()), task_root).is_ok())
+                && names_file(rest, task_root)
             {
                 return Some(Self::Handler(rest.to_owned()));
             }
         }
-        // Other runtimes, and people, separate the function in other ways.
+        // Other runtimes, and people, separate the function by other characters.
         for separator in ["::", ":", "#", "/", " "] {
             if let Some((file, function)) = name.rsplit_once(separator) {
                 let file = file.trim_end_matches(".sh");
-                if exists(&format!("{file}.sh")) && crate::is_function_name(function) {
+                if exists(&format!("{file}.sh")) && is_function_name(function) {
                     return Some(Self::Handler(format!("{file}.{function}")));
                 }
             }
@@ -79,24 +80,41 @@ impl Suggestion {
         similar_name(name, function, task_root).map(Self::Handler)
     }
 
-    /// A suggestion for a handler whose file defines `functions`, and not the one that its name names.
-    pub(crate) fn for_function(handler: &Handler, functions: &[String]) -> Option<Self> {
-        let function = handler.label();
+    /// A suggestion for the handler `name`, whose `file` defines only other functions than `function`.
+    pub(crate) fn for_function(
+        name: &str,
+        function: &str,
+        file: &Path,
+        functions: &[String],
+    ) -> Option<Self> {
         let similar = nearest(function, functions.iter().map(String::as_str));
         let similar = similar.or(match functions {
             [only] => Some(only.as_str()),
             _ => None,
         });
         if let Some(similar) = similar {
-            let stem = handler.name.strip_suffix(function).unwrap_or_default();
+            let stem = name.strip_suffix(function).unwrap_or_default();
             return Some(Self::Handler(format!("{stem}{similar}")));
         }
         // A whole script: `jobs/report.hs`.
-        let last = handler.name.rsplit('/').next()?;
-        let folder = handler.name.strip_suffix(last)?;
-        let file = handler.file.file_name()?.to_string_lossy();
+        let last = name.rsplit('/').next()?;
+        let folder = name.strip_suffix(last)?;
+        let file = file.file_name()?.to_string_lossy();
         nearest(last, [&*file]).map(|file| Self::Handler(format!("{folder}{file}")))
     }
+}
+
+fn is_file(name: &str, task_root: &Path) -> bool {
+    task_root.join(as_relative(name.as_ref())).is_file()
+}
+
+/// Whether `name` is a file, a file and its arguments, or a function in a file.
+fn names_file(name: &str, task_root: &Path) -> bool {
+    let words = words::split(name.as_bytes()).unwrap_or_default();
+    let first = words.first().map(|first| first.to_string_lossy());
+    is_file(name, task_root)
+        || first.is_some_and(|first| !first.is_empty() && is_file(&first, task_root))
+        || split_function(name).is_some_and(|(file, _)| is_file(&format!("{file}.sh"), task_root))
 }
 
 /// The name of a handler in `task_root` that is spelled almost like `name`.

@@ -387,7 +387,7 @@ fn interpreters_that_the_image_lacks_are_reported() {
     single_finding(&found, "command", "python3 is not in the image al2023");
     let found = findings(&root, "gone.x");
     assert_eq!(
-        single_finding(&found, "handler", "not there")["severity"],
+        single_finding(&found, "handler", "does not exist")["severity"],
         "warning"
     );
     single_finding(
