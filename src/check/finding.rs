@@ -6,10 +6,12 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use tree_sitter::Node;
+
 use coshell_handler::{Delivery, Handler, LoadError, Suggestion};
 
 use crate::images::Image;
-use crate::reader::Reading;
+use crate::reader::{Command, Reading};
 
 /// How serious a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,7 +110,7 @@ impl Finding {
         }
     }
 
-    pub(crate) fn of_type(mut self, error_type: &'static str) -> Self {
+    pub(crate) fn with_error_type(mut self, error_type: &'static str) -> Self {
         self.error_type = Some(error_type);
         self
     }
@@ -121,7 +123,7 @@ impl Finding {
     /// The init error that the runtime would post.
     pub(crate) fn from_load_error(check: &str, error: &LoadError) -> Self {
         let failure = &error.failure;
-        let mut finding = Self::error(check, &failure.message).of_type(failure.error_type);
+        let mut finding = Self::error(check, &failure.message).with_error_type(failure.error_type);
         finding.suggestion = error
             .suggestion
             .as_ref()
@@ -134,6 +136,32 @@ impl Finding {
             finding = finding.at(Path::new(&frame.file), frame.line);
         }
         finding
+    }
+}
+
+impl Source {
+    /// The part of the script that `node` is.
+    pub(crate) fn text_of(&self, node: Node) -> &str {
+        self.text.get(node.byte_range()).unwrap_or_default()
+    }
+
+    /// Whether the script calls the command `name`.
+    pub(crate) fn calls(&self, name: &str) -> bool {
+        let mut commands = self.reading.commands.iter();
+        commands.any(|command| command.name() == Some(name))
+    }
+
+    /// Whether the script may define functions that are not seen: by `eval`, or in a file whose path it does not spell
+    /// out.
+    pub(crate) fn may_define_more(&self) -> bool {
+        let may_define = |command: &Command| {
+            matches!(command.name(), Some("." | "source" | "eval"))
+                && command
+                    .arguments()
+                    .first()
+                    .is_some_and(|word| !word.is_literal || word.text.starts_with('/'))
+        };
+        self.reading.is_dynamic || self.reading.commands.iter().any(may_define)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the handler's name means, and what was likely meant if it means nothing.
+//! Finds the handler as the runtime does, and says why the runtime would not find it.
 
 use std::fs;
 use std::os::unix::fs::FileTypeExt;
@@ -6,22 +6,22 @@ use std::path::{Path, PathBuf};
 
 use crate::finding::{Finding, Severity, Subject};
 use crate::reader;
-use coshell_handler::{Handler, Kind, Suggestion, nearest, shape};
+use coshell_handler::{Handler, Kind, Suggestion, machine_of, nearest, shape};
 
-/// What the name means, as the runtime finds it, and why the runtime would not; both, if it may be
-/// found on Lambda all the same.
+/// The handler, and what is wrong with its name or its file. There are both if the handler may be found on Lambda, but
+/// not on this machine.
 pub(crate) fn find(subject: &Subject) -> (Option<Handler>, Option<Finding>) {
     let name = subject.handler.to_string_lossy().into_owned();
-    if let Some(path) = special_file(subject, &name) {
+    if let Some(path) = find_special_file(subject, &name) {
         let message = format!(
-            "cannot load handler {name}: {}: it is no regular file",
+            "cannot load handler {name}: {}: it is not a regular file",
             path.display()
         );
         let finding = Finding::error("handler", message).at(&path, None);
         return (None, Some(finding));
     }
-    let named = Some(subject.handler.as_os_str()).filter(|name| !name.is_empty());
-    let error = match Handler::find(named, &subject.task_root) {
+    let setting = Some(subject.handler.as_os_str()).filter(|name| !name.is_empty());
+    let error = match Handler::find(setting, &subject.task_root) {
         Ok(handler) => return (Some(handler), None),
         Err(error) => error,
     };
@@ -37,28 +37,37 @@ pub(crate) fn find(subject: &Subject) -> (Option<Handler>, Option<Finding>) {
             .suggestion
             .map(|suggestion| advice(subject, suggestion)),
     };
-    // This machine is not the one where it is to run.
-    let is_of_this_machine = finding.error_type == Some("Runtime.InterpreterNotFound")
-        || finding.message.contains("it is a program for");
-    let handler = is_of_this_machine.then_some(Handler {
-        name,
-        file: path,
-        kind: Kind::Program,
-        arguments: Vec::new(),
-    });
-    if handler.is_some() {
-        finding.severity = Severity::Warning;
-    }
     match finding.error_type {
         Some("Runtime.HandlerFileLineEnds") => "line-ends".clone_into(&mut finding.check),
         Some("Runtime.HandlerFileEncoding") => "encoding".clone_into(&mut finding.check),
         _ => {}
     }
-    (handler, Some(finding))
+    // Lambda's image may have the interpreter, and its machines may be of the other kind.
+    let may_run_there = match finding.error_type {
+        Some("Runtime.InterpreterNotFound") => true,
+        Some("Runtime.HandlerFileNotExecutable") => is_for_other_machine(&path),
+        _ => false,
+    };
+    if !may_run_there {
+        return (None, Some(finding));
+    }
+    finding.severity = Severity::Warning;
+    let handler = Handler {
+        name,
+        file: path,
+        kind: Kind::Program,
+        arguments: Vec::new(),
+    };
+    (Some(handler), Some(finding))
 }
 
-/// What the runtime would read for ever, or not at all: a FIFO, a device.
-fn special_file(subject: &Subject, name: &str) -> Option<PathBuf> {
+fn is_for_other_machine(program: &Path) -> bool {
+    let text = fs::read(program).unwrap_or_default();
+    machine_of(&text).is_some_and(|machine| machine != std::env::consts::ARCH)
+}
+
+/// A FIFO, a socket or a device in place of the handler's file: reading it could block for ever.
+fn find_special_file(subject: &Subject, name: &str) -> Option<PathBuf> {
     let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
     let stem = stem.strip_suffix(".sh").unwrap_or(stem);
     [name.to_owned(), format!("{stem}.sh")]
@@ -72,7 +81,7 @@ fn special_file(subject: &Subject, name: &str) -> Option<PathBuf> {
         })
 }
 
-/// The runtime's suggestion, with a function that the file defines: the runtime does not read the file.
+/// The runtime's suggestion, improved by the names of functions: the runtime does not read the file that it suggests.
 fn advice(subject: &Subject, suggestion: Suggestion) -> String {
     match suggestion {
         Suggestion::Handler(name) => {
@@ -93,10 +102,8 @@ fn advice(subject: &Subject, suggestion: Suggestion) -> String {
             }
         }
         Suggestion::ScriptOrFunction { stem } => {
-            let file = subject
-                .task_root
-                .join(format!("{stem}.sh").trim_start_matches('/'));
-            let functions = functions_of(&file);
+            let file = format!("{stem}.sh");
+            let functions = functions_of(&subject.task_root.join(file.trim_start_matches('/')));
             let function = shape::likely_handler(&functions);
             format!("{stem}.{function}, or {stem}.sh for the whole script")
         }

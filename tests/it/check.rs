@@ -264,19 +264,19 @@ fn files_that_another_user_cannot_read_are_reported() {
     for (handler, text, suggestion, error_type) in [
         (
             "function.handler",
-            "function.sh cannot be read",
+            "not every user can read function.sh",
             "chmod a+r function.sh",
             "Runtime.HandlerFileUnreadable",
         ),
         (
             "lib/deep/job.sh",
-            "lib can be entered by its owner alone",
+            "not every user can enter lib",
             "chmod a+rx lib",
             "Runtime.HandlerFileUnreadable",
         ),
         (
             "program",
-            "program cannot be run",
+            "not every user can run program",
             "chmod a+rx program",
             "Runtime.HandlerFileNotExecutable",
         ),
@@ -409,7 +409,7 @@ fn programs_in_the_task_root_are_found_by_their_paths() {
         single_finding(&found, "command", "bin/gone, which is not in the task root")["line"],
         3
     );
-    single_finding(&found, "permissions", "bin/plain cannot be run");
+    single_finding(&found, "permissions", "not every user can run bin/plain");
     assert!(!found.iter().any(|one| {
         one["message"]
             .as_str()
