@@ -24,7 +24,6 @@ use crate::wait::Limit;
 use coshell_handler::Interpreter;
 use coshell_handler::bash::{parse_version, quote, without_comments};
 use coshell_handler::{check_runs_commands, check_syntax, quote_log_tail};
-use coshell_process::sys;
 use coshell_process::{Child, memory_file, response_pipe, text_file};
 
 /// Descriptors of the standby bash, which script.bash closes: the event and the variables, script.bash itself, and the pipe
@@ -211,7 +210,7 @@ impl<'a> Script<'a> {
             response,
             event,
             fields,
-            go_ahead: sys::file(go_ahead),
+            go_ahead: File::from(go_ahead),
             exit_trace,
         })
     }
@@ -255,7 +254,7 @@ impl StandbyBash {
         let mut limit = Limit::new(cx.signals, None);
         let mut message = Vec::new();
         while memchr(b'\0', &message).is_none() {
-            let sources = [Some(self.response.as_fd()), Some(self.child.ended())];
+            let sources = [Some(self.response.as_fd()), Some(self.child.pidfd())];
             match limit.wait_readable(sources, None) {
                 Err(_) => return Err(Error::Stopped),
                 Ok([true, _]) => {
