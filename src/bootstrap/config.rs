@@ -143,7 +143,7 @@ impl Config {
                 Some(path) => PathBuf::from(path),
                 None => env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
             },
-            bash: bash::named_or_found(env::var_os("COSHELL_BASH")),
+            bash: bash::find_program(env::var_os("COSHELL_BASH")),
             shell_options: shell_options(read_text_or_empty("COSHELL_SHELL_OPTIONS").as_deref()),
             keep_trailing_newlines: read_choice(
                 "COSHELL_TRAILING_NEWLINES",
@@ -282,7 +282,7 @@ fn read_choice<T: Copy>(
 /// `COSHELL_EVENT`, if it is set.
 fn read_delivery(invalid: &mut Option<InvalidSetting>) -> Option<Delivery> {
     let name = "COSHELL_EVENT";
-    read_text(name).map(|_| read_choice(name, &Delivery::WORDS, invalid))
+    read_text(name).map(|_| read_choice(name, &Delivery::NAMES, invalid))
 }
 
 fn read_max_concurrency() -> u32 {

@@ -97,8 +97,8 @@ impl Error {
 }
 
 impl From<LoadError> for Error {
-    fn from(LoadError(failure): LoadError) -> Self {
-        Self::LoadHandler(failure)
+    fn from(error: LoadError) -> Self {
+        Self::LoadHandler(error.into_failure())
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use coshell_handler::{Failure, Frame, Handler, quoted};
+use coshell_handler::{Failure, Frame, Handler, quote_log_tail};
 
 use crate::wait::Overrun;
 
@@ -156,7 +156,7 @@ pub(crate) fn failure_with_log(
         Some(frame) => format!(" in {frame}"),
         None => String::new(),
     };
-    let quoted = quoted(tail);
+    let quoted = quote_log_tail(tail);
     Failure {
         error_type,
         message: format!("{what}{place}{quoted}"),

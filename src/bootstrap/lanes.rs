@@ -101,7 +101,7 @@ fn serve_all(config: &Config, signals: &Arc<Signals>) -> Result<Vec<Result<()>>>
             .map(|lane| lane.join().unwrap_or_else(panicked))
             .collect())
     });
-    processes::stop(processes::all_of_ours, STOP_GRACE);
+    processes::stop(processes::our_descendants, STOP_GRACE);
     for logs in &logs {
         logs.drain();
     }

@@ -59,7 +59,7 @@ fn run(handler: Option<OsString>, log: Log) -> error::Result<()> {
     let result = run(&config, &signals);
     if result.is_err() {
         coshell_process::processes::stop(
-            coshell_process::processes::all_of_ours,
+            coshell_process::processes::our_descendants,
             config::STOP_GRACE,
         );
     }

@@ -60,7 +60,7 @@ pub(crate) fn run(config: &Config, signals: &Arc<Signals>) -> Result<()> {
     };
     let served = restored.and_then(|()| serve(cx, &mut client, &mut runner));
     runner.shut_down(cx, served)?;
-    processes::stop(processes::all_of_ours, STOP_GRACE);
+    processes::stop(processes::our_descendants, STOP_GRACE);
     logs.drain();
     Ok(())
 }

@@ -1,18 +1,18 @@
-//! The commands that an image has: data, with its source.
+//! The commands that an image has: data, with its sources.
 //!
-//! A list is a file in `images/`, whose head tells where each part comes from and how sure it is.
-//! A command that no line names may still be there: the words for it are careful.
+//! The list of an image is a file in `images/`. Its head says where each part comes from and how sure it is. An image may
+//! also have commands that are not in its list, so findings about these are worded with care.
 
 use std::collections::BTreeMap;
 
-/// What an image's list says of a command.
+/// What an image's list says about a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Availability {
-    /// It has it.
-    There,
-    /// It does not; this package has it.
+    /// The image has the command.
+    Present,
+    /// The image lacks the command, which this package contains.
     Missing(&'static str),
-    /// It does not say.
+    /// The command is not in the list.
     Unknown,
 }
 
@@ -21,19 +21,19 @@ pub(crate) enum Availability {
 pub enum Image {
     /// `provided:al2023`, and the OS-only runtime of that name
     Al2023,
-    /// None: commands are not looked for
+    /// No image: commands are not checked
     None,
 }
 
-/// The commands of an image, and those that could be installed in it, each with its package.
+/// The commands of an image, and commands that can be installed in it, each with its package.
 #[derive(Debug, Default)]
-pub struct Commands {
-    there: BTreeMap<&'static str, &'static str>,
+pub(crate) struct Commands {
+    present: BTreeMap<&'static str, &'static str>,
     missing: BTreeMap<&'static str, &'static str>,
 }
 
 impl Image {
-    /// What it is called.
+    /// The image's name as an option's value.
     pub fn name(self) -> &'static str {
         match self {
             Self::Al2023 => "al2023",
@@ -41,8 +41,8 @@ impl Image {
         }
     }
 
-    /// What is known of it; nothing for [`Image::None`].
-    pub fn commands(self) -> Option<Commands> {
+    /// The image's list; `None` for [`Image::None`].
+    pub(crate) fn commands(self) -> Option<Commands> {
         match self {
             Self::Al2023 => Some(Commands::parse(include_str!("images/al2023.txt"))),
             Self::None => None,
@@ -55,7 +55,7 @@ impl Commands {
         let mut commands = Self::default();
         for line in text.lines() {
             let (into, rest) = match line.split_at_checked(2) {
-                Some(("+ " | "? ", rest)) => (&mut commands.there, rest),
+                Some(("+ " | "? ", rest)) => (&mut commands.present, rest),
                 Some(("- ", rest)) => (&mut commands.missing, rest),
                 _ => continue,
             };
@@ -65,10 +65,9 @@ impl Commands {
         commands
     }
 
-    /// Whether the image has `command`.
     pub(crate) fn find(&self, command: &str) -> Availability {
-        if self.there.contains_key(command) {
-            Availability::There
+        if self.present.contains_key(command) {
+            Availability::Present
         } else if let Some(package) = self.missing.get(command) {
             Availability::Missing(package)
         } else {
@@ -85,7 +84,7 @@ mod tests {
     fn image_has_what_the_tutorial_needs_and_not_jq() {
         let commands = Image::Al2023.commands().unwrap_or_default();
         for name in ["curl", "grep", "tr", "cut", "mktemp", "bash", "sed", "["] {
-            assert_eq!(commands.find(name), Availability::There, "{name}");
+            assert_eq!(commands.find(name), Availability::Present, "{name}");
         }
         assert_eq!(commands.find("jq"), Availability::Missing("jq"));
         assert_eq!(commands.find("xargs"), Availability::Missing("findutils"));
@@ -94,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_of_the_list_is_understood_and_no_command_is_told_twice() {
+    fn every_line_of_the_list_is_understood_and_no_command_is_listed_twice() {
         let text = include_str!("images/al2023.txt");
         let mut seen = BTreeMap::new();
         for line in text.lines() {

@@ -1,108 +1,139 @@
-//! The programs that lie in a package or a layer: whether Linux could start them on Lambda.
+//! The programs in a package or a layer: whether Linux on Lambda can start them.
 //!
-//! The handler's own file and what it sources is looked at elsewhere. These may be called by names that nobody can see.
+//! A handler may call them by names that cannot be seen in its script. Other files check the handler itself and the
+//! scripts that it sources.
 
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{Finding, Subject, commands, handler::files_below, shown};
-use coshell_handler::encoding::Damage;
+use crate::commands;
+use crate::finding::{Finding, Subject};
+use coshell_handler::encoding::BadEncoding;
+use coshell_handler::{files_below, machine_of};
 
-/// The first line of a script, as far as Linux reads it, is shorter (`execve(2)`).
+/// As many bytes of a file as show what it is.
 const START_BYTES: u64 = 4096;
 
-/// Looks at every file below the task root but those of `known`.
-pub(crate) fn check(subject: &Subject, known: &[&Path]) -> Vec<Finding> {
-    let root = &subject.task_root;
-    let expected = start_of(&root.join("bootstrap"))
-        .as_deref()
-        .and_then(machine_of);
+/// Checks every file below the task root that is not in `checked`.
+pub(crate) fn check(subject: &Subject, checked: &[&Path]) -> Vec<Finding> {
+    let bootstrap = start_of(&subject.task_root.join("bootstrap"));
+    let expected = bootstrap.as_deref().and_then(machine_of);
     let mut found = Vec::new();
-    for file in files_below(root) {
-        if known.contains(&file.as_path()) {
+    for file in files_below(&subject.task_root) {
+        if file.is_symlink() || checked.contains(&file.as_path()) {
             continue;
         }
-        let Some(start) = start_of(&file) else {
-            continue;
-        };
-        let name = shown(&file, root).display().to_string();
-        let mode = fs::metadata(&file).map_or(0, |found| found.permissions().mode());
-        let is_in_bin = file
-            .parent()
-            .and_then(Path::file_name)
-            .is_some_and(|folder| folder == "bin");
-        let is_executable = mode & 0o111 != 0;
-        let is_program =
-            start.starts_with(b"#!") || machine_of(&start).is_some() && !name.contains(".so");
-        let is_meant = is_in_bin || is_executable;
-        if let Some(damage) = Damage::of(&start)
-            .filter(|_| is_meant || file.extension().is_some_and(|kind| kind == "sh"))
-        {
-            let message = format!("{name}: {}", damage.cause());
-            let finding = Finding::error("encoding", message).at(&file, 1);
-            found.push(finding.suggest(damage.remedy(Path::new(&name))));
-            continue;
-        }
-        if is_program && is_in_bin && !is_executable {
-            let message =
-                format!("{name} is a program in a folder bin, and cannot be run by anybody");
-            let finding = Finding::warning("permissions", message).at(&file, None);
-            found.push(finding.suggest(format!("chmod a+rx {name}")));
-        }
-        if is_meant && let Some(line) = start.strip_prefix(b"#!") {
-            let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
-            if line.ends_with(b"\r") {
-                let message = format!(
-                    "the first line of {name} ends in CR LF: Linux looks for an interpreter with that in its name"
-                );
-                let finding = Finding::error("line-ends", message).at(&file, 1);
-                found.push(finding.suggest(format!("sed -i 's/\\r$//' {name}")));
-            } else {
-                found.extend(commands::check_first_line(
-                    subject,
-                    &file,
-                    &String::from_utf8_lossy(line),
-                ));
-            }
-        }
-        let here = std::env::consts::ARCH;
-        if is_meant
-            && let Some(machine) = machine_of(&start)
-            && machine != expected.unwrap_or(here)
-        {
-            let message = match expected {
-                Some(bootstrap) => {
-                    format!("{name} is a program for {machine}, and bootstrap is for {bootstrap}")
-                }
-                None => format!("{name} is a program for {machine}, and this machine is {here}"),
-            };
-            found.push(
-                Finding::warning("architecture", message)
-                    .at(&file, None)
-                    .suggest("take the program for the architecture of the function"),
-            );
+        if let Some(program) = Program::read(subject, file) {
+            program.check(subject, expected, &mut found);
         }
     }
     found
 }
 
-fn start_of(file: &Path) -> Option<Vec<u8>> {
-    let mut start = Vec::new();
-    File::open(file)
-        .ok()?
-        .take(START_BYTES)
-        .read_to_end(&mut start)
-        .ok()?;
-    Some(start)
+/// A file that may be a program.
+struct Program {
+    path: PathBuf,
+    /// The path below the task root.
+    name: String,
+    /// The first bytes.
+    start: Vec<u8>,
+    is_in_bin: bool,
+    is_executable: bool,
 }
 
-/// What an ELF file is for, of the two machines that Lambda has.
-fn machine_of(start: &[u8]) -> Option<&'static str> {
-    match (start.get(..4)?, start.get(18..20)?) {
-        (b"\x7fELF", [62, 0]) => Some("x86_64"),
-        (b"\x7fELF", [183, 0]) => Some("aarch64"),
-        _ => None,
+impl Program {
+    fn read(subject: &Subject, path: PathBuf) -> Option<Self> {
+        let mode = fs::metadata(&path).map_or(0, |found| found.permissions().mode());
+        let folder = path.parent().and_then(Path::file_name);
+        Some(Self {
+            name: subject.relative_path(&path).display().to_string(),
+            start: start_of(&path)?,
+            is_in_bin: folder.is_some_and(|folder| folder == "bin"),
+            is_executable: mode & 0o111 != 0,
+            path,
+        })
     }
+
+    fn check(&self, subject: &Subject, expected: Option<&str>, found: &mut Vec<Finding>) {
+        if let Some(finding) = self.check_encoding() {
+            found.push(finding);
+            return;
+        }
+        found.extend(self.check_mode());
+        if self.is_likely_run() {
+            found.extend(self.check_first_line(subject));
+            found.extend(self.check_machine(expected));
+        }
+    }
+
+    /// Whether something probably executes the file.
+    fn is_likely_run(&self) -> bool {
+        self.is_in_bin || self.is_executable
+    }
+
+    fn check_encoding(&self) -> Option<Finding> {
+        let encoding = BadEncoding::detect(&self.start)?;
+        let is_script = self.path.extension().is_some_and(|kind| kind == "sh");
+        if !self.is_likely_run() && !is_script {
+            return None;
+        }
+        let message = format!("{}: {}", self.name, encoding.cause());
+        let finding = Finding::error("encoding", message).at(&self.path, 1);
+        Some(finding.suggest(encoding.remedy(Path::new(&self.name))))
+    }
+
+    fn check_mode(&self) -> Option<Finding> {
+        let is_library = self.name.contains(".so");
+        let is_program =
+            self.start.starts_with(b"#!") || machine_of(&self.start).is_some() && !is_library;
+        if !is_program || !self.is_in_bin || self.is_executable {
+            return None;
+        }
+        let name = &self.name;
+        let message = format!("{name} is a program in a folder bin, but it is not executable");
+        let finding = Finding::warning("permissions", message).at(&self.path, None);
+        Some(finding.suggest(format!("chmod a+rx {name}")))
+    }
+
+    fn check_first_line(&self, subject: &Subject) -> Option<Finding> {
+        let line = self.start.strip_prefix(b"#!")?;
+        let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        if !line.ends_with(b"\r") {
+            let line = String::from_utf8_lossy(line);
+            return commands::check_first_line(subject, &self.path, &line);
+        }
+        let name = &self.name;
+        let message = format!(
+            "the first line of {name} ends in CR LF, and Linux reads the CR as part of the interpreter's name"
+        );
+        let finding = Finding::error("line-ends", message).at(&self.path, 1);
+        Some(finding.suggest(format!("sed -i 's/\\r$//' {name}")))
+    }
+
+    /// Compares the program's processor with that of `bootstrap`, or else of this machine.
+    fn check_machine(&self, expected: Option<&str>) -> Option<Finding> {
+        let name = &self.name;
+        let machine = machine_of(&self.start)?;
+        let here = std::env::consts::ARCH;
+        if machine == expected.unwrap_or(here) {
+            return None;
+        }
+        let message = match expected {
+            Some(bootstrap) => {
+                format!("{name} is a program for {machine}, but bootstrap is for {bootstrap}")
+            }
+            None => format!("{name} is a program for {machine}, but this machine is {here}"),
+        };
+        let finding = Finding::warning("architecture", message).at(&self.path, None);
+        Some(finding.suggest("package the program for the function's architecture"))
+    }
+}
+
+fn start_of(file: &Path) -> Option<Vec<u8>> {
+    let mut start = Vec::new();
+    let file = File::open(file).ok()?;
+    file.take(START_BYTES).read_to_end(&mut start).ok()?;
+    Some(start)
 }

@@ -1,79 +1,49 @@
-//! Scripts: syntax, line ends, files that are sourced, and whether the function is defined.
+//! Reads the handler's script and the scripts that it sources, and checks their syntax, line ends and encoding.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-use coshell_handler::{Handler, Kind, syntax_error, undefined};
+use crate::finding::{Finding, Severity, Source, Subject};
+use crate::reader::{self, Reading};
+use crate::{paths, permissions};
+use coshell_handler::encoding::BadEncoding;
+use coshell_handler::{Handler, Kind, check_syntax};
 
-use super::handler::nearest;
-use super::reader::{self, Reading, Word};
-use super::{Finding, NoBash, Severity, Source, Subject, permissions, shown};
-use coshell_handler::encoding::Damage;
-
-/// So many files that source each other are followed.
+/// At most this many scripts are read.
 const MAX_SOURCES: usize = 100;
-
-/// Asks bash for its version: without one nothing can be told.
-///
-/// # Errors
-/// Why it does not start.
-pub(crate) fn ask_version(bash: &Path) -> Result<(), NoBash> {
-    let asked = Command::new(bash)
-        .arg("--version")
-        .env_remove("BASH_ENV")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    let cause = match asked {
-        Ok(status) if status.success() => return Ok(()),
-        Ok(status) => format!("asked for its version, it ended with {status}"),
-        Err(error) => error.to_string(),
-    };
-    Err(NoBash {
-        bash: bash.to_owned(),
-        cause,
-    })
-}
 
 /// The handler's script and all that it sources, and what is wrong with each.
 pub(crate) fn read_all(subject: &Subject, handler: &Handler) -> (Vec<Source>, Vec<Finding>) {
     let mut sources: Vec<Source> = Vec::new();
     let mut found = Vec::new();
-    let mut seen = BTreeSet::from([handler.file.clone()]);
-    let mut next = vec![handler.clone()];
-    while let Some(one) = next.pop() {
-        let Ok(bytes) = fs::read(&one.file) else {
+    let mut known = BTreeSet::from([handler.file.clone()]);
+    let mut queue = vec![handler.clone()];
+    while let Some(script) = queue.pop() {
+        let Ok(bytes) = fs::read(&script.file) else {
             continue;
         };
         let mut text = String::from_utf8_lossy(&bytes).into_owned();
-        found.extend(check_line_ends(subject, &one, &text));
-        if let Some(damage) = Damage::of(&bytes) {
-            let name = shown(&one.file, &subject.task_root);
-            let message = format!("{}: {}", name.display(), damage.cause());
-            let finding = Finding::error("encoding", message).at(&one.file, 1);
-            found.push(finding.suggest(damage.remedy(name)));
-        }
-        if let Some(error) = syntax_error(&subject.bash, &one) {
-            found.push(Finding::of_runtime("syntax", &error).at_place_of(&one));
-        } else if matches!(one.kind, Kind::Script(_)) {
-            text = without_tail(&text);
+        found.extend(check_line_ends(subject, &script.file, &text));
+        found.extend(check_encoding(subject, &script.file, &bytes));
+        if let Some(error) = check_syntax(&subject.bash, &script) {
+            found.push(Finding::from_load_error("syntax", &error).or_at(&script.file));
+        } else if matches!(script.kind, Kind::Script(_)) {
+            text = until_exit(&text);
         }
         let reading = reader::read(&text);
         let source = Source {
-            path: one.file.clone(),
+            path: script.file,
             text,
             reading,
         };
         if sources.len() < MAX_SOURCES {
-            let (paths, lost) = sourced(subject, &source);
-            found.extend(lost);
+            let (paths, missing) = sourced_by(subject, &source);
+            found.extend(missing);
             for path in paths {
-                if seen.insert(path.clone()) {
-                    found.extend(permissions::check_file(&subject.task_root, &path, false));
-                    next.push(Handler {
+                if known.insert(path.clone()) {
+                    found.extend(permissions::check_file(subject, &path, false));
+                    queue.push(Handler {
                         name: handler.name.clone(),
                         file: path,
                         kind: Kind::Function(String::new()),
@@ -87,61 +57,54 @@ pub(crate) fn read_all(subject: &Subject, handler: &Handler) -> (Vec<Source>, Ve
     (sources, found)
 }
 
-impl Finding {
-    /// bash names no place for some errors.
-    fn at_place_of(self, handler: &Handler) -> Self {
-        match self.file {
-            Some(_) => self,
-            None => self.at(&handler.file, None),
-        }
-    }
-}
-
-/// What stands behind an `exit` at the start of a line need not be bash.
-fn without_tail(text: &str) -> String {
-    let mut kept = String::new();
+/// The script up to the first `exit` at the start of a line: what follows need not be bash.
+fn until_exit(text: &str) -> String {
+    let mut script = String::new();
     for line in text.split_inclusive('\n') {
-        kept.push_str(line);
+        script.push_str(line);
         if line.trim_end() == "exit" || line.starts_with("exit ") {
             break;
         }
     }
-    kept
+    script
 }
 
-/// A file with some lines from Windows; one that has no others is told by the runtime.
-fn check_line_ends(subject: &Subject, handler: &Handler, text: &str) -> Option<Finding> {
-    let lines: Vec<_> = text.split_inclusive('\n').collect();
-    let ends = lines.iter().zip(1..);
-    let first = ends
-        .into_iter()
-        .find(|(line, _)| line.ends_with("\r\n"))
-        .map(|(_, number)| number)?;
-    let count = lines.iter().filter(|line| line.ends_with("\r\n")).count();
-    let name = shown(&handler.file, &subject.task_root).display();
-    let is_whole = count == lines.len();
-    let message = if is_whole {
-        format!("the lines of {name} end in CR LF, which bash takes for a part of each command")
+fn check_encoding(subject: &Subject, file: &Path, text: &[u8]) -> Option<Finding> {
+    let encoding = BadEncoding::detect(text)?;
+    let name = subject.relative_path(file);
+    let message = format!("{}: {}", name.display(), encoding.cause());
+    let finding = Finding::error("encoding", message).at(file, 1);
+    Some(finding.suggest(encoding.remedy(name)))
+}
+
+/// Finds lines that end in CR LF. If all lines of the handler's own file do, the runtime's error comes first, and the
+/// script is not read.
+fn check_line_ends(subject: &Subject, file: &Path, text: &str) -> Option<Finding> {
+    let is_crlf = |line: &&str| line.ends_with("\r\n");
+    let lines = || text.split_inclusive('\n');
+    let (_, first) = lines().zip(1..).find(|(line, _)| is_crlf(line))?;
+    let (count, all) = (lines().filter(is_crlf).count(), lines().count());
+    let name = subject.relative_path(file).display();
+    let (severity, message) = if count == all {
+        let message = format!(
+            "the lines of {name} end in CR LF, and bash reads the CR as part of each command"
+        );
+        (Severity::Error, message)
     } else {
-        format!(
-            "{count} of {} lines of {name} end in CR LF, which bash takes for a part of a command",
-            lines.len()
-        )
-    };
-    let severity = if is_whole {
-        Severity::Error
-    } else {
-        Severity::Warning
+        let message = format!(
+            "{count} of {all} lines of {name} end in CR LF, and bash reads the CR as part of the command"
+        );
+        (Severity::Warning, message)
     };
     Some(
         Finding::new(severity, "line-ends", message)
-            .at(&handler.file, first)
+            .at(file, first)
             .suggest(format!("sed -i 's/\\r$//' {name}")),
     )
 }
 
-/// The files that a script sources, and what is told of those that are not found.
-fn sourced(subject: &Subject, source: &Source) -> (Vec<PathBuf>, Vec<Finding>) {
+/// The files that a script sources, and a finding for each that is missing.
+fn sourced_by(subject: &Subject, source: &Source) -> (Vec<PathBuf>, Vec<Finding>) {
     let mut paths = Vec::new();
     let mut found = Vec::new();
     for command in &source.reading.commands {
@@ -149,25 +112,25 @@ fn sourced(subject: &Subject, source: &Source) -> (Vec<PathBuf>, Vec<Finding>) {
         else {
             continue;
         };
-        let Some(path) = resolve(subject, source, word) else {
+        let Some(path) = paths::resolve(subject, source, word) else {
             continue;
         };
-        if super::is_file(&path) {
+        if path.is_file() {
             paths.push(path);
         } else if path.starts_with(&subject.task_root) && !is_tested(&source.reading, &word.text) {
-            let name = shown(&path, &subject.task_root).display();
+            let name = subject.relative_path(&path).display();
             let message = format!("sources {name}, which is not in the task root");
             found.push(
                 Finding::warning("source", message)
                     .at(&source.path, command.line)
-                    .suggest("package it, or ask for it first: [[ -r file ]] && . file"),
+                    .suggest("package it, or check for it first: [[ -r file ]] && . file"),
             );
         }
     }
     (paths, found)
 }
 
-/// Whether the script asks for the file before it reads it.
+/// Whether the script tests for the file before it sources it.
 fn is_tested(reading: &Reading, file: &str) -> bool {
     let is_test =
         |name: Option<&str>| name.is_some_and(|name| name == "test" || name.starts_with('['));
@@ -178,189 +141,40 @@ fn is_tested(reading: &Reading, file: &str) -> bool {
         .any(|command| command.words.iter().any(|word| word.text.contains(file)))
 }
 
-/// Where a path in a script leads, if that can be told: `file`, `$LAMBDA_TASK_ROOT/file`, beside the
-/// script itself.
-pub(crate) fn resolve(subject: &Subject, source: &Source, word: &Word) -> Option<PathBuf> {
-    let text = word.text.as_str();
-    if word.is_literal {
-        return Some(normal(&subject.task_root.join(text)));
-    }
-    let (start, rest) = split_expansion(text)?;
-    let rest = rest.trim_start_matches('/');
-    if rest.contains(['$', '`', '*', '?']) {
-        return None;
-    }
-    let folder = folder_of(subject, source, start, 0)?;
-    Some(normal(&folder.join(rest)))
-}
-
-/// The folder that an expansion stands for.
-fn folder_of(subject: &Subject, source: &Source, expansion: &str, depth: usize) -> Option<PathBuf> {
-    let beside = || source.path.parent().map(Path::to_owned);
-    let name = expansion
-        .trim_start_matches(['$', '{'])
-        .trim_end_matches('}')
-        .split(":-")
-        .next()?;
-    match name {
-        "LAMBDA_TASK_ROOT" | "PWD" => return Some(subject.task_root.clone()),
-        "BASH_SOURCE%/*" | "BASH_SOURCE[0]%/*" | "0%/*" => return beside(),
-        _ => {}
-    }
-    let names_itself = expansion.contains("BASH_SOURCE") || expansion.contains("$0");
-    if expansion.starts_with("$(") {
-        let is_plain = !expansion.contains("..");
-        return (names_itself && expansion.contains("dirname") && is_plain)
-            .then(beside)
-            .flatten();
-    }
-    let assigned = source
-        .reading
-        .assignments
-        .iter()
-        .find(|assignment| assignment.name == name && depth < 3)?;
-    let value = &assigned.value;
-    if value.is_literal {
-        return Some(subject.task_root.join(&value.text));
-    }
-    let (start, rest) = split_expansion(&value.text)?;
-    let folder = folder_of(subject, source, start, depth + 1)?;
-    (!rest.contains('$')).then(|| folder.join(rest.trim_start_matches('/')))
-}
-
-/// The expansion that a word starts with, and the rest.
-fn split_expansion(text: &str) -> Option<(&str, &str)> {
-    let end = match text.get(..2)? {
-        "$(" => text.rfind(')')? + 1,
-        "${" => text.find('}')? + 1,
-        start if start.starts_with('$') => text[1..]
-            .find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
-            .map_or(text.len(), |end| end + 1),
-        _ => return None,
-    };
-    Some(text.split_at(end))
-}
-
-/// Without `.` and `..`.
-fn normal(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for part in path.components() {
-        match part {
-            std::path::Component::CurDir => {}
-            std::path::Component::ParentDir => {
-                plain.pop();
+/// The parts of a script that nobody can see without running it, a text for each.
+pub(crate) fn list_unseen(subject: &Subject, source: &Source) -> Vec<String> {
+    let name = subject.relative_path(&source.path).display();
+    let mut texts = Vec::new();
+    for command in &source.reading.commands {
+        let line = command.line;
+        match (command.name(), command.arguments().first()) {
+            (Some("." | "source"), Some(word))
+                if paths::resolve(subject, source, word).is_none() =>
+            {
+                let text = format!("{name}:{line}: the file that is sourced as {}", word.text);
+                texts.push(text);
             }
-            part => plain.push(part),
+            (Some("eval"), Some(word)) if !word.is_literal => {
+                texts.push(format!("{name}:{line}: what eval runs"));
+            }
+            _ => {}
         }
     }
-    plain
-}
-
-/// Whether the function is there; what defines functions unseen makes that a guess.
-pub(crate) fn check_function(
-    handler: &Handler,
-    function: &str,
-    sources: &[Source],
-) -> Option<Finding> {
-    let names: Vec<_> = sources
-        .iter()
-        .flat_map(|source| &source.reading.functions)
-        .map(|(name, _)| name.clone())
-        .collect();
-    if names.iter().any(|name| name == function) {
-        return None;
+    if source.reading.has_gaps {
+        texts.push(format!(
+            "{name}: a part that the grammar of coshell check does not understand"
+        ));
     }
-    let nearest = nearest(function, &names).or(match names.as_slice() {
-        [only] => Some(only.as_str()),
-        _ => None,
-    });
-    let stem = handler.name.strip_suffix(function).unwrap_or_default();
-    let suggestion = nearest.map(|name| format!("{stem}{name}"));
-    let is_named = |source: &Source| source.reading.has_gaps && source.text.contains(function);
-    let is_guess = sources
-        .iter()
-        .any(|source| is_open(source) || is_named(source));
-    let error = undefined(handler, &names);
-    let mut finding = Finding::of_runtime("function", &error).at(&handler.file, None);
-    if is_guess {
-        let file = handler.file.display();
-        finding = Finding::warning(
-            "function",
-            format!("cannot see a function {function} in {file}, which may define it by eval or in a file that is not here"),
-        )
-        .at(&handler.file, None);
-    }
-    finding.suggestion = suggestion.or(finding.suggestion);
-    Some(finding)
-}
-
-/// Whether a script may define what is not seen: by `eval`, or in a file whose path is not spelled out.
-pub(crate) fn is_open(source: &Source) -> bool {
-    let is_source = |name: Option<&str>| matches!(name, Some("." | "source" | "eval"));
-    source.reading.is_dynamic
-        || source.reading.commands.iter().any(|command| {
-            is_source(command.name())
-                && command
-                    .arguments()
-                    .first()
-                    .is_some_and(|word| !word.is_literal || word.text.starts_with('/'))
-        })
+    texts
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::images::Image;
-
-    fn resolved(text: &str) -> Option<String> {
-        let subject = Subject {
-            handler: "lib/function.handler".into(),
-            task_root: "/task".into(),
-            with: Vec::new(),
-            image: Image::None,
-            bash: "bash".into(),
-            delivery: None,
-        };
-        let source = Source {
-            path: "/task/lib/function.sh".into(),
-            text: text.to_owned(),
-            reading: reader::read(text),
-        };
-        let command = source
-            .reading
-            .commands
-            .iter()
-            .find(|one| one.name() == Some("."))?;
-        let path = resolve(&subject, &source, command.arguments().first()?)?;
-        Some(path.to_string_lossy().into_owned())
-    }
 
     #[test]
-    fn paths_of_sourced_files_are_told_where_they_can_be() {
-        for (text, path) in [
-            (". ./a.sh", Some("/task/a.sh")),
-            (". 'lib/a b.sh'", Some("/task/lib/a b.sh")),
-            (". /opt/a.sh", Some("/opt/a.sh")),
-            (". \"$LAMBDA_TASK_ROOT/a.sh\"", Some("/task/a.sh")),
-            (". ${LAMBDA_TASK_ROOT}/x/../a.sh", Some("/task/a.sh")),
-            (". \"$(dirname \"$0\")/a.sh\"", Some("/task/lib/a.sh")),
-            (". \"${BASH_SOURCE%/*}/a.sh\"", Some("/task/lib/a.sh")),
-            (
-                "d=\"$(cd \"$(dirname \"${BASH_SOURCE[0]}\")\" && pwd)\"\n. \"$d/a.sh\"",
-                Some("/task/lib/a.sh"),
-            ),
-            ("d=$LAMBDA_TASK_ROOT/x\n. $d/a.sh", Some("/task/x/a.sh")),
-            (". \"$where/a.sh\"", None),
-            (". \"$LAMBDA_TASK_ROOT/$name\"", None),
-            (". <(a)", None),
-        ] {
-            assert_eq!(resolved(text).as_deref(), path, "{text}");
-        }
-    }
-
-    #[test]
-    fn what_stands_behind_exit_is_left_out() {
-        assert_eq!(without_tail("a\nexit 0\n)(\n"), "a\nexit 0\n");
-        assert_eq!(without_tail("a\n  exit\nb"), "a\n  exit\nb");
+    fn what_follows_exit_is_left_out() {
+        assert_eq!(until_exit("a\nexit 0\n)(\n"), "a\nexit 0\n");
+        assert_eq!(until_exit("a\n  exit\nb"), "a\n  exit\nb");
     }
 }

@@ -1,71 +1,84 @@
 //! What shellcheck finds, if it is installed.
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Read, Write};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde_json::Value;
 
-use super::{Finding, Severity, Source};
+use crate::finding::{Finding, Severity, Source};
 use coshell_handler::{Handler, Kind};
 
-/// It takes long for long scripts.
+/// shellcheck takes long for long scripts.
 const LIMIT: Duration = Duration::from_secs(60);
-/// That a sourced file is not followed: each is given to it. That a function is never called: we do.
+/// Findings that do not hold here: that a sourced file is not followed (shellcheck gets each of them), and that a
+/// function is never called (the runtime calls it).
 const EXCLUDED: &str = "SC1090,SC1091,SC2317,SC2329";
 
-/// How it calls what it reads there.
+/// shellcheck's name for the script that it reads from standard input.
 const STANDARD_INPUT: &str = "-";
 
-/// What it finds in the scripts; `None` if it is not installed.
+/// What shellcheck finds in the scripts; `None` if it is not installed. Blocks for [`LIMIT`] at most.
 pub(crate) fn check(handler: &Handler, sources: &[Source]) -> Option<Vec<Finding>> {
+    check_with(Command::new("shellcheck"), LIMIT, handler, sources)
+}
+
+fn check_with(
+    mut command: Command,
+    limit: Duration,
+    handler: &Handler,
+    sources: &[Source],
+) -> Option<Vec<Finding>> {
     let is_posix = matches!(&handler.kind, Kind::Script(interpreter) if interpreter.is_posix);
-    // A script that ends before its file does is given without the rest.
+    // Of a script that ends before its file does, shellcheck gets the part that runs.
     let cut = sources.iter().find(|source| is_cut(source));
     let name = |source: &Source| match cut {
         Some(cut) if cut.path == source.path => STANDARD_INPUT.into(),
         _ => source.path.clone(),
     };
-    let mut command = Command::new("shellcheck");
     command
         .args(["--format=json1", "--exclude", EXCLUDED, "-s"])
         .arg(if is_posix { "sh" } else { "bash" })
-        .args(sources.iter().map(name))
+        .args(sources.iter().map(name));
+    let input = cut.map(|source| source.text.clone()).unwrap_or_default();
+    let output = run(command, input, limit).ok()?;
+    let findings = match output {
+        Some(output) => parse(&output, sources)
+            .ok_or_else(|| "cannot read the output of shellcheck: it is not JSON".to_owned()),
+        None => Err(format!(
+            "shellcheck was stopped after {} s",
+            limit.as_secs()
+        )),
+    };
+    Some(findings.unwrap_or_else(|message| vec![Finding::warning("shellcheck", message)]))
+}
+
+/// What `command` prints, given `input`. Kills it if it prints for longer than `limit`: then there is `None`.
+fn run(mut command: Command, input: String, limit: Duration) -> io::Result<Option<Vec<u8>>> {
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null());
-    let mut child = command.spawn().ok()?;
-    let text = cut.map(|source| source.text.clone()).unwrap_or_default();
-    let pid = child.id();
-    let (send, ended) = mpsc::channel();
+        .stderr(Stdio::null())
+        .spawn()?;
+    let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+    let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
-        if let Some(mut stdin) = child.stdin.take() {
-            // One that has seen enough says so in its output.
-            let _ = stdin.write_all(text.as_bytes());
-        }
-        send.send(child.wait_with_output())
+        // A program that stops reading reports that in its output.
+        stdin.map(|mut stdin| stdin.write_all(input.as_bytes()))
     });
-    let Ok(output) = ended.recv_timeout(LIMIT) else {
-        if let Ok(pid) = i32::try_from(pid) {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        }
-        let message = format!("shellcheck was stopped after {} s", LIMIT.as_secs());
-        return Some(vec![Finding::warning("shellcheck", message)]);
-    };
-    let findings = output
-        .ok()
-        .and_then(|output| parse(&output.stdout, sources));
-    Some(findings.unwrap_or_else(|| {
-        vec![Finding::warning(
-            "shellcheck",
-            "shellcheck says nothing that can be read",
-        )]
-    }))
+    thread::spawn(move || {
+        let mut output = Vec::new();
+        let read = stdout.map(|mut stdout| stdout.read_to_end(&mut output));
+        sender.send(read.and(Some(output)).unwrap_or_default())
+    });
+    let output = receiver.recv_timeout(limit).ok();
+    // There is nothing more to come: it closed its output, or is late.
+    let _ = child.kill();
+    let _ = child.wait();
+    Ok(output)
 }
 
 fn is_cut(source: &Source) -> bool {
@@ -104,8 +117,10 @@ fn finding(comment: &Value, sources: &[Source]) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::reader::Reading;
+    use std::path::Path;
+
     use super::*;
+    use crate::reader::Reading;
 
     #[test]
     fn comments_become_findings() {
@@ -123,5 +138,46 @@ mod tests {
         );
         assert_eq!(found[0].severity, Severity::Note);
         assert!(parse(b"oops", &sources).is_none());
+    }
+
+    /// Whether a process has `folder` as its current directory.
+    fn is_in_use(folder: &Path) -> bool {
+        let mut processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        processes.any(|process| {
+            fs::read_link(process.path().join("cwd")).is_ok_and(|current| current == folder)
+        })
+    }
+
+    #[test]
+    fn a_shellcheck_that_takes_too_long_is_killed_and_reported() -> io::Result<()> {
+        let root = tempfile::tempdir()?;
+        let folder = root.path().canonicalize()?;
+        // Another process writes the program: a file that this one has open for writing cannot be executed.
+        let write = "mkfifo gate && cat >shellcheck && chmod +x shellcheck";
+        let mut shell = Command::new("sh")
+            .args(["-c", write])
+            .current_dir(&folder)
+            .stdin(Stdio::piped())
+            .spawn()?;
+        if let Some(mut program) = shell.stdin.take() {
+            program.write_all(b"#!/bin/bash\nread -rt 30 _ <>gate\n: >ended\n")?;
+        }
+        let written = shell.wait()?;
+        assert!(written.success());
+        let mut command = Command::new("shellcheck");
+        let path = format!("{}:/usr/bin:/bin", folder.display());
+        command.env("PATH", path).current_dir(&folder);
+        let handler = Handler {
+            name: "function.handler".to_owned(),
+            file: "/t/function.sh".into(),
+            kind: Kind::Function("handler".to_owned()),
+            arguments: Vec::new(),
+        };
+        let found =
+            check_with(command, Duration::from_millis(50), &handler, &[]).unwrap_or_default();
+        let messages: Vec<_> = found.iter().map(|one| one.message.as_str()).collect();
+        assert_eq!(messages, ["shellcheck was stopped after 0 s"]);
+        assert!(!is_in_use(&folder) && !folder.join("ended").exists());
+        Ok(())
     }
 }

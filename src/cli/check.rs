@@ -13,8 +13,7 @@ use serde_json::{Value, json};
 use crate::error::Error;
 use crate::function::TaskRoot;
 use crate::terminal::print;
-use coshell_check::images::Image;
-use coshell_check::{self, Finding, Report, Severity, Subject, shown};
+use coshell_check::{self, Finding, Image, Report, Severity, Subject};
 use coshell_emulator::logs::is_colour_refused;
 use coshell_handler::Kind;
 use coshell_handler::{Delivery, bash};
@@ -72,10 +71,10 @@ impl CheckOptions {
             task_root,
             image: self.image,
             with: self.with.clone(),
-            bash: bash::named_or_found(env::var_os("COSHELL_BASH")),
+            bash: bash::find_program(env::var_os("COSHELL_BASH")),
             delivery: env::var("COSHELL_EVENT")
                 .ok()
-                .and_then(|word| Delivery::named(&word)),
+                .and_then(|word| Delivery::from_name(&word)),
         }
     }
 
@@ -125,8 +124,8 @@ pub(crate) fn as_text(report: &Report, subject: &Subject, has_colour: bool) -> S
         }
     };
     let place = |finding: &Finding| match (&finding.file, finding.line) {
-        (Some(file), Some(line)) => format!("{}:{line}", shown(file, &subject.task_root).display()),
-        (Some(file), None) => shown(file, &subject.task_root).display().to_string(),
+        (Some(file), Some(line)) => format!("{}:{line}", subject.relative_path(file).display()),
+        (Some(file), None) => subject.relative_path(file).display().to_string(),
         (None, _) => subject.handler.to_string_lossy().into_owned(),
     };
     let width = |text: &str| text.chars().count();
@@ -189,7 +188,7 @@ fn summary(report: &Report, subject: &Subject) -> String {
     let Some(handler) = &report.handler else {
         return format!("{name}: {counts}");
     };
-    let file = shown(&handler.file, &subject.task_root).display();
+    let file = subject.relative_path(&handler.file).display();
     let without = match &handler.kind {
         Kind::Program => "",
         _ if report.has_shellcheck || report.findings.iter().any(|one| one.check == "syntax") => "",

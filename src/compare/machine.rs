@@ -10,7 +10,7 @@ use nix::unistd::{Pid, getpid, sync};
 
 use super::results::Machine;
 use super::usage::{TICKS_A_SECOND, ticks};
-use coshell_process::processes::program;
+use coshell_process::processes::program_name;
 
 /// From this share of the CPUs on, load matters.
 const LOADED: f64 = 0.25;
@@ -146,7 +146,7 @@ impl Noise {
             .take(NAMED)
             .filter_map(|(ticks, pid)| {
                 let share = f64::from(ticks) / elapsed.max(1.0);
-                let program = program(Pid::from_raw(pid)).filter(|_| share > BUSY)?;
+                let program = program_name(Pid::from_raw(pid)).filter(|_| share > BUSY)?;
                 Some(format!(
                     "process {pid} ({program}) used {:.0} % of a CPU meanwhile",
                     share * 100.0

@@ -109,7 +109,7 @@ pub fn run(
     }
     bar.finish_and_clear();
     // Orphans that have cleared their environment are known by nothing else.
-    processes::stop(processes::all_of_ours, GRACE);
+    processes::stop(processes::our_descendants, GRACE);
     keep(&session, stop.signal().is_none(), &mut results);
     match unsaved {
         Some(error) => Err(error),

@@ -233,7 +233,7 @@ impl Prepared {
             .spawn()
             .map_err(|error| format!("{}: {error}", command.get_program().display()))?;
         let leader = Pid::from_raw(i32::try_from(child.id()).unwrap_or_default());
-        coshell_process::keep(leader);
+        coshell_process::register_child(leader);
         Ok(Running {
             endpoint,
             started_at,
@@ -287,17 +287,17 @@ impl Running {
             Some(container) => container.pid(),
             None => Some(self.leader),
         };
-        processes::trees(root.into_iter().collect(), &[])
+        processes::with_descendants(root.into_iter().collect(), &[])
     }
 
     /// It and all that it has started, wherever that went, without what has ended.
     pub(crate) fn processes(&self) -> Vec<Pid> {
         let all = || {
             let mut roots = self.tree();
-            roots.extend(processes::marked(&self.mark));
-            processes::trees(roots, &[])
+            roots.extend(processes::find_tagged(&self.mark));
+            processes::with_descendants(roots, &[])
         };
-        processes::living(all)
+        processes::running(all)
             .into_iter()
             .map(|(pid, _)| pid)
             .collect()
@@ -328,7 +328,7 @@ impl Drop for Running {
             thread::sleep(END_STEP);
         }
         let _ = self.child.wait();
-        coshell_process::forget(self.leader);
+        coshell_process::unregister_child(self.leader);
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
-use coshell_process::processes::{peak_kib, trees};
+use coshell_process::processes::{peak_kib, with_descendants};
 
 /// The time between two samples of a running invocation.
 pub(crate) const SAMPLE_PERIOD: Duration = Duration::from_millis(25);
@@ -51,7 +51,7 @@ impl Memory {
     }
 
     pub(crate) fn sample(&self) {
-        let kib = trees(self.roots.clone(), &[])
+        let kib = with_descendants(self.roots.clone(), &[])
             .into_iter()
             .map(|pid| peak_kib(pid).unwrap_or_default())
             .sum();

@@ -37,7 +37,7 @@ use super::logs::{Log, Output};
 use super::memory::Memory;
 use super::runtime_api::RuntimeApi;
 use super::{Error, Function};
-use coshell_process::processes::{are_orphans_left, marked};
+use coshell_process::processes::{are_orphans_left, find_tagged};
 use coshell_process::sys;
 
 /// From SIGTERM to SIGKILL: as much as Lambda gives a runtime with an internal extension.
@@ -110,7 +110,7 @@ impl Sandbox {
         let variables = environment::variables(function, address, &id, |name| env::var_os(name));
         let started_at = Instant::now();
         let spawn = |mut command: Command| {
-            sys::start_in_session_of_its_own(command.as_std_mut());
+            sys::start_in_own_session(command.as_std_mut());
             command
                 .envs(variables.iter().map(|(name, value)| (name, value)))
                 .env_remove("AWS_EXECUTION_ENV")
@@ -130,19 +130,19 @@ impl Sandbox {
             })?;
         let leader =
             pid_of(&bootstrap).ok_or_else(|| Error::WatchBootstrap(Errno::ESRCH.into()))?;
-        coshell_process::keep(leader);
+        coshell_process::register_child(leader);
         let mut roots = vec![leader];
         for (name, path) in extensions {
             let extension = spawn(Command::new(&path));
             let mut extension = extension.map_err(|cause| Error::StartExtension { path, cause })?;
             let (pid, api) = (pid_of(&extension), Arc::clone(&api));
-            pid.into_iter().for_each(coshell_process::keep);
+            pid.into_iter().for_each(coshell_process::register_child);
             roots.extend(pid);
             tokio::spawn(async move {
                 if let Ok(status) = extension.wait().await {
                     api.record_extension_exit(&name, status);
                 }
-                pid.into_iter().for_each(coshell_process::forget);
+                pid.into_iter().for_each(coshell_process::unregister_child);
             });
         }
         drop(writer);
@@ -272,7 +272,7 @@ async fn wait_for_bootstrap(
 ) {
     if let Ok(status) = bootstrap.wait().await {
         let _ = killpg(leader, Signal::SIGKILL);
-        coshell_process::forget(leader);
+        coshell_process::unregister_child(leader);
         exit_status.send_replace(Some(status));
     }
 }
@@ -310,7 +310,7 @@ fn find_extensions(folder: &Path) -> Vec<(String, PathBuf)> {
 
 /// Sends SIGKILL to every process that has `tag` in its environment. False if there is none.
 fn kill_tagged(tag: &[u8]) -> bool {
-    let pids = marked(tag);
+    let pids = find_tagged(tag);
     for &pid in &pids {
         let _ = kill(pid, Signal::SIGKILL);
     }

@@ -1,18 +1,19 @@
-//! Which bash, text for it, and text from it.
+//! Finds the bash that runs handlers, and writes and reads text for it.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// Which bash runs: the one that `COSHELL_BASH` names, if it does.
-pub fn named_or_found(named: Option<OsString>) -> PathBuf {
-    match named.filter(|path| !path.is_empty()) {
+/// The bash to start: the one that `COSHELL_BASH` names if `setting` is not empty, else `/bin/bash`, else the first
+/// along `PATH`.
+pub fn find_program(setting: Option<OsString>) -> PathBuf {
+    match setting.filter(|path| !path.is_empty()) {
         Some(path) => PathBuf::from(path),
         None if Path::new("/bin/bash").exists() => PathBuf::from("/bin/bash"),
         None => PathBuf::from("bash"),
     }
 }
 
-/// What bash need not read.
+/// The script without comment lines and indentation: bash starts faster if it reads less.
 pub fn without_comments(script: &str) -> String {
     let lines = script.lines().map(str::trim_start);
     lines
@@ -21,13 +22,13 @@ pub fn without_comments(script: &str) -> String {
         .collect()
 }
 
-/// A word that bash reads back as `text`, whatever it holds.
+/// A word in single quotes that bash reads as `text`.
 pub fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-/// Reads `5.2`.
-pub fn version(text: &str) -> (u32, u32) {
+/// Reads a version such as `5.2`; a part that is no number is 0.
+pub fn parse_version(text: &str) -> (u32, u32) {
     let (major, minor) = text.split_once('.').unwrap_or_default();
     (major.parse().unwrap_or(0), minor.parse().unwrap_or(0))
 }

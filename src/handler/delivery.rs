@@ -1,13 +1,13 @@
-//! How a handler gets its event.
+//! How a handler gets its event: the setting `COSHELL_EVENT`.
 
 /// How a handler gets its event.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Delivery {
     /// On standard input.
     Stdin,
-    /// As an argument, the last one.
+    /// As the last argument.
     Argument,
-    /// Both.
+    /// On standard input and as the last argument.
     #[default]
     Both,
     /// Not at all.
@@ -15,28 +15,27 @@ pub enum Delivery {
 }
 
 impl Delivery {
-    /// The words of `COSHELL_EVENT`.
-    pub const WORDS: [(&str, Self); 4] = [
+    /// The values of `COSHELL_EVENT`.
+    pub const NAMES: [(&str, Self); 4] = [
         ("stdin", Self::Stdin),
         ("argument", Self::Argument),
         ("both", Self::Both),
         ("none", Self::None),
     ];
 
-    /// The one that a word of `COSHELL_EVENT` stands for, in upper or lower case.
-    pub fn named(word: &str) -> Option<Self> {
-        let mut words = Self::WORDS.into_iter();
-        words
-            .find(|(name, _)| name.eq_ignore_ascii_case(word))
+    /// Reads a value of `COSHELL_EVENT`, in upper or lower case.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let mut names = Self::NAMES.into_iter();
+        names
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
             .map(|(_, delivery)| delivery)
     }
 
-    /// Whether standard input holds the event; otherwise it is empty.
+    /// Whether the event is on standard input; if not, standard input is empty.
     pub fn is_on_stdin(self) -> bool {
         matches!(self, Self::Stdin | Self::Both)
     }
 
-    /// Whether the event is an argument.
     pub fn is_argument(self) -> bool {
         matches!(self, Self::Argument | Self::Both)
     }
@@ -47,10 +46,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_those_of_the_setting_in_any_case() {
-        assert_eq!(Delivery::named("stdin"), Some(Delivery::Stdin));
-        assert_eq!(Delivery::named("Argument"), Some(Delivery::Argument));
-        assert_eq!(Delivery::named("NONE"), Some(Delivery::None));
-        assert_eq!([Delivery::named(""), Delivery::named("all")], [None; 2]);
+    fn names_are_those_of_the_setting_in_any_case() {
+        assert_eq!(Delivery::from_name("stdin"), Some(Delivery::Stdin));
+        assert_eq!(Delivery::from_name("Argument"), Some(Delivery::Argument));
+        assert_eq!(Delivery::from_name("NONE"), Some(Delivery::None));
+        assert_eq!(
+            [Delivery::from_name(""), Delivery::from_name("all")],
+            [None; 2]
+        );
     }
 }

@@ -1,23 +1,23 @@
-//! Damage that an editor did to a file: a byte order mark, or UTF-16.
+//! Encodings and line ends that bash cannot read: a byte order mark, UTF-16, CR LF.
 //!
-//! bash takes the mark for a part of the first command, and Linux does not see the first line behind it.
+//! Some editors write them. bash reads the mark as part of the first command, and Linux does not see the `#!` behind
+//! it. bash reads a CR as part of each command.
 
 use std::path::Path;
 
-/// What is wrong with the encoding of a script.
+/// The encoding of a script that bash cannot read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Damage {
+pub enum BadEncoding {
     /// UTF-8 that begins with a byte order mark.
-    Mark,
-    /// Two bytes for each letter.
+    ByteOrderMark,
     Utf16,
 }
 
-impl Damage {
+impl BadEncoding {
     /// Looks at the first bytes of a file.
-    pub fn of(text: &[u8]) -> Option<Self> {
+    pub fn detect(text: &[u8]) -> Option<Self> {
         match text {
-            [0xef, 0xbb, 0xbf, ..] => Some(Self::Mark),
+            [0xef, 0xbb, 0xbf, ..] => Some(Self::ByteOrderMark),
             [0xff, 0xfe, ..]
             | [0xfe, 0xff, ..]
             | [b'#', 0, b'!', 0, ..]
@@ -26,26 +26,25 @@ impl Damage {
         }
     }
 
-    /// What is wrong, and the command that mends it.
-    pub fn text(self, file: &Path) -> String {
+    /// The cause, and the command that converts `file`.
+    pub fn describe(self, file: &Path) -> String {
         format!("{}; convert it with: {}", self.cause(), self.remedy(file))
     }
 
-    /// What is wrong.
     pub fn cause(self) -> &'static str {
         match self {
-            Self::Mark => {
-                "it begins with a byte order mark, which bash takes for a part of the first command"
+            Self::ByteOrderMark => {
+                "it begins with a byte order mark, which bash reads as part of the first command"
             }
-            Self::Utf16 => "it is UTF-16, and scripts are UTF-8",
+            Self::Utf16 => "it is UTF-16, and bash reads UTF-8",
         }
     }
 
-    /// The command that mends it.
+    /// The command that converts `file`.
     pub fn remedy(self, file: &Path) -> String {
         let file = file.display();
         match self {
-            Self::Mark => format!("sed -i '1s/^\\xEF\\xBB\\xBF//' {file}"),
+            Self::ByteOrderMark => format!("sed -i '1s/^\\xEF\\xBB\\xBF//' {file}"),
             Self::Utf16 => {
                 format!("iconv -f UTF-16 -t UTF-8 {file} >{file}.new && mv {file}.new {file}")
             }
@@ -53,18 +52,30 @@ impl Damage {
     }
 }
 
+/// Whether every line ends in CR LF, as on Windows. A single CR LF may belong to a here-document.
+pub fn has_crlf_line_ends(text: &[u8]) -> bool {
+    let line_feeds = memchr::memchr_iter(b'\n', text);
+    let mut ends = line_feeds
+        .map(|position| position > 0 && text[position - 1] == b'\r')
+        .peekable();
+    ends.peek().is_some() && ends.all(|is_crlf| is_crlf)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn marks_and_utf_16_are_told_from_text() {
-        assert_eq!(Damage::of(b"\xef\xbb\xbf#!/bin/bash"), Some(Damage::Mark));
+    fn marks_and_utf_16_are_detected() {
+        assert_eq!(
+            BadEncoding::detect(b"\xef\xbb\xbf#!/bin/bash"),
+            Some(BadEncoding::ByteOrderMark)
+        );
         for text in [&b"\xff\xfe#\0"[..], b"\xfe\xff\0#", b"#\0!\0", b"\0#\0!"] {
-            assert_eq!(Damage::of(text), Some(Damage::Utf16));
+            assert_eq!(BadEncoding::detect(text), Some(BadEncoding::Utf16));
         }
         for text in [&b""[..], b"#!/bin/bash", b"\x7fELF", b"\xc3\xa9"] {
-            assert_eq!(Damage::of(text), None);
+            assert_eq!(BadEncoding::detect(text), None);
         }
     }
 }

@@ -1,28 +1,40 @@
-//! A failure as callers see it: its type, its message, where it was.
+//! Why an invocation or the init failed: an errorType, a message and a stack.
 
 use std::fmt;
 
-/// Why an invocation, or the init, failed: what the caller gets.
+use crate::suggestion::Suggestion;
+
+/// A failed invocation or init, as the caller gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// `Function.Name` or `Runtime.Name`, letters only after the dot.
+    /// `Function.Name` or `Runtime.Name`, with letters only after the dot.
     pub error_type: &'static str,
-    /// What went wrong, for a person; may have several lines.
+    /// For people; may have several lines.
     pub message: String,
-    /// Where the handler was, the innermost frame first; may be empty.
+    /// The functions that were running, the innermost first; may be empty.
     pub stack: Vec<Frame>,
-    /// How much of the message, at its end, is the end of the log.
+    /// The last bytes of the message that quote the log.
     pub quoted_bytes: usize,
 }
 
 impl Failure {
-    /// The message without the end of the log, which has been written by the time it is logged.
+    /// A failure without a stack, whose message quotes no log.
+    pub fn new(error_type: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            error_type,
+            message: message.into(),
+            stack: Vec::new(),
+            quoted_bytes: 0,
+        }
+    }
+
+    /// The message without the part that quotes the log, for the log itself.
     pub fn without_log(&self) -> &str {
         let end = self.message.len().saturating_sub(self.quoted_bytes);
         self.message.get(..end).unwrap_or(&self.message)
     }
 
-    /// Whether the handler was stopped, so that little time is left.
+    /// Whether the handler ran out of time or was stopped. There is little time left then.
     pub fn is_overrun(&self) -> bool {
         matches!(self.error_type, "Function.Timeout" | "Function.Stopped")
     }
@@ -31,11 +43,11 @@ impl Failure {
 /// A shell function that was running.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// The function's name; `source` or `main` outside of functions.
+    /// bash has `source` and `main` here outside of functions.
     pub function: String,
-    /// The file that defines it, as it was sourced.
+    /// The file that defines the function, by the path with which it was sourced.
     pub file: String,
-    /// The line it was at, from 1; 0 if bash did not tell.
+    /// The line that was running, counted from 1; 0 if bash did not report it.
     pub line: u32,
 }
 
@@ -50,18 +62,45 @@ impl fmt::Display for Frame {
 
 /// A handler that cannot be loaded: the init error.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LoadError(pub Failure);
+pub struct LoadError {
+    /// Its message is `cannot load handler <name>: <cause>`.
+    pub failure: Failure,
+    pub suggestion: Option<Suggestion>,
+}
+
+impl LoadError {
+    pub(crate) fn new(
+        error_type: &'static str,
+        message: String,
+        suggestion: Option<Suggestion>,
+    ) -> Self {
+        Self {
+            failure: Failure::new(error_type, message),
+            suggestion,
+        }
+    }
+
+    /// The failure with the suggestion in its message.
+    pub fn into_failure(self) -> Failure {
+        let mut failure = self.failure;
+        if let Some(suggestion) = self.suggestion {
+            let end = failure.without_log().len();
+            failure.message.insert_str(end, &format!("; {suggestion}"));
+        }
+        failure
+    }
+}
 
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)
+        f.write_str(&self.clone().into_failure().message)
     }
 }
 
 impl std::error::Error for LoadError {}
 
-/// The end of the log, on lines of its own.
-pub fn quoted(tail: &str) -> String {
+/// The last lines of the log as the end of a message, on lines of their own; empty if there are none.
+pub fn quote_log_tail(tail: &str) -> String {
     let tail = tail.trim_end();
     if tail.is_empty() {
         String::new()

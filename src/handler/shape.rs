@@ -1,14 +1,14 @@
-//! Files whose shape does not suit the way they are named.
+//! Files whose contents do not suit their name in the handler setting.
 //!
-//! A file of functions that is named as a whole script would run nothing and answer every event with
-//! nothing. A function's file that calls its handler at its end runs it at init, before there is an event.
-//! Both are what people have who come from scripts that they ran by hand.
+//! A file of functions that is named as a whole script runs nothing and answers every event with an empty response. A
+//! function's file that calls its handler in its last line runs it at init, before there is an event. Both are common in
+//! scripts that were written to be run by hand.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Builtins that change the shell alone: a file with nothing else has no work of its own.
-const PREPARES: [&str; 17] = [
+/// Builtins that only change the shell: a file with nothing else does no work of its own.
+const SETUP_BUILTINS: [&str; 17] = [
     ":",
     "alias",
     "declare",
@@ -28,10 +28,10 @@ const PREPARES: [&str; 17] = [
     "[[",
 ];
 
-/// The functions of a file that defines some and runs no command; empty if it does run one, or where that
-/// cannot be seen. Starts bash, which prints what it has read, and runs nothing of the file.
-pub fn only_functions(bash: &Path, file: &Path, text: &[u8]) -> Vec<String> {
-    if !may_be_functions(text) {
+/// The functions of a file that defines some and runs no command; empty if it runs one, or may run one. Starts bash,
+/// which prints the file as it parsed it, and runs nothing of it.
+pub fn library_functions(bash: &Path, file: &Path, text: &[u8]) -> Vec<String> {
+    if !may_be_library(text) {
         return Vec::new();
     }
     let printed = Command::new(bash)
@@ -43,15 +43,15 @@ pub fn only_functions(bash: &Path, file: &Path, text: &[u8]) -> Vec<String> {
         .output();
     match printed {
         Ok(printed) if printed.status.success() => {
-            functions_alone(&String::from_utf8_lossy(&printed.stdout)).unwrap_or_default()
+            parse_library(&String::from_utf8_lossy(&printed.stdout)).unwrap_or_default()
         }
-        // bash has that option from version 5.0 on.
+        // bash has this option since version 5.0.
         _ => Vec::new(),
     }
 }
 
-/// Whether it is worth to ask bash: most scripts end in a command at the start of a line.
-fn may_be_functions(text: &[u8]) -> bool {
+/// Whether bash has to parse the file. Most scripts need not be parsed: they end in a command at the start of a line.
+fn may_be_library(text: &[u8]) -> bool {
     let text = String::from_utf8_lossy(text);
     if !text.contains("()") && !text.contains("function ") {
         return false;
@@ -59,17 +59,17 @@ fn may_be_functions(text: &[u8]) -> bool {
     let Some(last) = last_line(&text) else {
         return false;
     };
-    // The end of a here-document may stand there too.
+    // The last line may be the end of a here-document.
     text.contains("<<")
         || last.starts_with([' ', '\t', '}', ')'])
         || last.contains("()")
         || last.starts_with("function ")
-        || prepares(last)
+        || is_setup(last)
 }
 
-/// The names of the functions in what bash prints of a file, if it prints nothing else but what prepares the
-/// shell. Only the braces of functions stand at the start of a line.
-fn functions_alone(printed: &str) -> Option<Vec<String>> {
+/// The names of the functions in the output of `bash --pretty-print`; `None` if there is also a command that does more
+/// than setup. Only the braces of functions begin a line.
+fn parse_library(printed: &str) -> Option<Vec<String>> {
     let mut functions = Vec::new();
     let mut lines = printed.lines();
     while let Some(line) = lines.next() {
@@ -80,22 +80,22 @@ fn functions_alone(printed: &str) -> Option<Vec<String>> {
                 return None;
             }
             lines.by_ref().find(|line| line.starts_with('}'))?;
-        } else if !line.trim().is_empty() && !prepares(line) {
+        } else if !line.trim().is_empty() && !is_setup(line) {
             return None;
         }
     }
     (!functions.is_empty()).then_some(functions)
 }
 
-/// Whether a command, on a line of its own, does nothing but to prepare the shell.
-fn prepares(line: &str) -> bool {
+/// Whether the command on this line only changes the shell.
+fn is_setup(line: &str) -> bool {
     let runs_more = line.contains("$(") || line.contains(['`', '|', ';']) || line.contains("<(");
     let first = line.split_whitespace().next().unwrap_or_default();
     let is_assignment = first.split_once('=').is_some_and(|(name, _)| {
         let name = name.split('[').next().unwrap_or_default();
         !name.is_empty() && is_name(name.trim_end_matches('+'))
     });
-    !runs_more && !line.contains("&&") && (is_assignment || PREPARES.contains(&first))
+    !runs_more && !line.contains("&&") && (is_assignment || SETUP_BUILTINS.contains(&first))
 }
 
 fn is_name(text: &str) -> bool {
@@ -103,8 +103,8 @@ fn is_name(text: &str) -> bool {
     text.bytes().all(is_part) && !text.starts_with(|first: char| first.is_ascii_digit())
 }
 
-/// The handler that was likely meant by a whole file, of the functions that are in it.
-pub fn likely_meant(functions: &[String]) -> &str {
+/// The one of a file's functions that is most likely the handler.
+pub fn likely_handler(functions: &[String]) -> &str {
     let named = |name: &str| functions.iter().find(|one| *one == name);
     let likely = named("handler").or_else(|| named("main"));
     likely
@@ -112,28 +112,27 @@ pub fn likely_meant(functions: &[String]) -> &str {
         .map_or("handler", String::as_str)
 }
 
-/// A call of a function at the end of a file that is sourced.
+/// The last command of a function's file, if it calls a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Call {
-    /// Where it is, from 1.
+pub struct FinalCall {
+    /// Counted from 1.
     pub line: u32,
-    /// As the file has it.
+    /// The call as it is in the file.
     pub text: String,
 }
 
-impl Call {
-    /// What to do about it.
+impl FinalCall {
     pub fn advice(&self) -> String {
         format!(
-            "remove the line, or let it run by hand only: [[ $0 != \"$BASH_SOURCE\" ]] || {}",
+            "remove the line, or let it run only by hand: [[ $0 != \"$BASH_SOURCE\" ]] || {}",
             self.text
         )
     }
 }
 
-/// The line at the end of a function's file that calls the handler, or another function with the file's
-/// arguments, of which a file that is sourced has none.
-pub fn call_at_end(text: &[u8], function: &str) -> Option<Call> {
+/// The last command of a function's file, if it calls the handler `function`, or passes the file's arguments to another
+/// function: a file that is sourced has none.
+pub fn find_final_call(text: &[u8], function: &str) -> Option<FinalCall> {
     let text = String::from_utf8_lossy(text);
     let last = last_line(&text)?;
     let (name, rest) = match last.split_once([' ', '\t']) {
@@ -145,11 +144,11 @@ pub fn call_at_end(text: &[u8], function: &str) -> Option<Call> {
     let defines = |end: &str| text.contains(&format!("{name}{end}"));
     let is_function =
         || defines("()") || defines(" ()") || text.contains(&format!("function {name}"));
-    let is_meant = name == function || passes_on && is_function();
-    (is_call && is_meant).then(|| {
+    let runs_handler = name == function || passes_on && is_function();
+    (is_call && runs_handler).then(|| {
         let above = &text.as_bytes()[..last.as_ptr() as usize - text.as_ptr() as usize];
         let above = memchr::memchr_iter(b'\n', above).count();
-        Call {
+        FinalCall {
             line: u32::try_from(above).unwrap_or(u32::MAX).saturating_add(1),
             text: last.trim_end().to_owned(),
         }
@@ -158,8 +157,8 @@ pub fn call_at_end(text: &[u8], function: &str) -> Option<Call> {
 
 /// The last line that is neither empty nor a comment.
 fn last_line(text: &str) -> Option<&str> {
-    let is_said = |line: &&str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
-    text.lines().rev().find(is_said)
+    let is_code = |line: &&str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
+    text.lines().rev().find(is_code)
 }
 
 #[cfg(test)]
@@ -167,26 +166,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_of_functions_is_told_from_a_script_with_functions() {
-        let of = |text: &str| functions_alone(text);
+    fn a_file_of_functions_differs_from_a_script_with_functions() {
+        let parse = |text: &str| parse_library(text);
         let both = "\nset -eu\nX=1\na () \n{ \n    echo\n}\nb () \n{ \n    cat <<E\nrun\nE\n\n}\n";
-        assert_eq!(of(both), Some(vec!["a".to_owned(), "b".to_owned()]));
-        assert_eq!(of(&format!("{both}\nmain \"$@\"\n")), None);
-        assert_eq!(of(&format!("{both}x=$(b)\n")), None);
-        assert_eq!(of(&format!("{both}[[ -n $1 ]] && a\n")), None);
-        assert_eq!(of(&format!("{both}. ./lib.sh\n")), None);
-        assert_eq!(of("set -eu\n"), None);
-        assert_eq!(of(""), None);
+        assert_eq!(parse(both), Some(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(parse(&format!("{both}\nmain \"$@\"\n")), None);
+        assert_eq!(parse(&format!("{both}x=$(b)\n")), None);
+        assert_eq!(parse(&format!("{both}[[ -n $1 ]] && a\n")), None);
+        assert_eq!(parse(&format!("{both}. ./lib.sh\n")), None);
+        assert_eq!(parse("set -eu\n"), None);
+        assert_eq!(parse(""), None);
     }
 
     #[test]
-    fn bash_is_asked_only_where_a_file_may_be_functions() {
+    fn bash_parses_only_files_that_may_be_libraries() {
         for text in [
             "f() { :; }\n",
             "function f {\n:\n}\nX=1 # x\n",
             "f() (\n:\n)\n\n# end\n",
         ] {
-            assert!(may_be_functions(text.as_bytes()), "{text}");
+            assert!(may_be_library(text.as_bytes()), "{text}");
         }
         for text in [
             "",
@@ -194,16 +193,16 @@ mod tests {
             "f() { :; }\nf \"$1\"\n",
             "f() { :; }\nx=$(f)\n",
         ] {
-            assert!(!may_be_functions(text.as_bytes()), "{text}");
+            assert!(!may_be_library(text.as_bytes()), "{text}");
         }
     }
 
     #[test]
-    fn a_call_at_the_end_is_one_of_the_handler_or_passes_arguments_on() {
-        let at = |text: &str| call_at_end(text.as_bytes(), "handler").map(|call| call.line);
-        assert_eq!(at("handler() { :; }\nhandler \"$@\"\n# end\n\n"), Some(2));
-        assert_eq!(at("handler() { :; }\nhandler\n"), Some(2));
-        assert_eq!(at("main() { :; }\nhandler() { :; }\nmain $@"), Some(3));
+    fn a_final_call_names_the_handler_or_passes_arguments_on() {
+        let line = |text: &str| find_final_call(text.as_bytes(), "handler").map(|call| call.line);
+        assert_eq!(line("handler() { :; }\nhandler \"$@\"\n# end\n\n"), Some(2));
+        assert_eq!(line("handler() { :; }\nhandler\n"), Some(2));
+        assert_eq!(line("main() { :; }\nhandler() { :; }\nmain $@"), Some(3));
         for text in [
             "handler() { :; }\n",
             "handler() {\n  handler \"$@\"\n}\n",
@@ -214,7 +213,7 @@ mod tests {
             "handler() { :; }\n[[ $0 != \"$BASH_SOURCE\" ]] || handler \"$@\"\n",
             "",
         ] {
-            assert_eq!(at(text), None, "{text}");
+            assert_eq!(line(text), None, "{text}");
         }
     }
 }

@@ -1,49 +1,45 @@
-//! What only bash can tell of a handler's file: whether it parses, and which functions it defines.
+//! Errors that only bash can find in a handler's file: its syntax, and which functions it defines.
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::failure::{Frame, LoadError};
-use crate::{Handler, Kind, did_you_mean, near, shape};
+use crate::handler::{Handler, Kind};
+use crate::shape;
+use crate::suggestion::Suggestion;
 
-/// A list of functions in an error message names at most so many.
-const MAX_NAMED: usize = 20;
+/// A message lists at most this many functions.
+const MAX_LISTED: usize = 20;
 
-/// The file is sourced, and the function is not there.
-pub fn undefined(handler: &Handler, functions: &[String]) -> LoadError {
+/// The error for a file that was sourced and defines only other `functions`.
+pub fn undefined_function(handler: &Handler, functions: &[String]) -> LoadError {
     let mut names: Vec<_> = functions
         .iter()
-        .take(MAX_NAMED)
+        .take(MAX_LISTED)
         .map(String::as_str)
         .collect();
-    if functions.len() > MAX_NAMED {
+    if functions.len() > MAX_LISTED {
         names.push("...");
     }
     let defined = match names.as_slice() {
         [] => "no function at all".to_owned(),
         names => names.join(", "),
     };
-    let (file, function) = (handler.file.display(), handler.label());
-    let near = near::nearest(function, functions.iter().map(String::as_str));
-    let near = near.or(match functions {
-        [only] => Some(only.as_str()),
-        _ => None,
-    });
-    let stem = handler.name.strip_suffix(function).unwrap_or_default();
-    let meant = match near {
-        Some(near) => Some(format!("{stem}{near}")),
-        // A whole script: `report.hs`.
-        None => near::meant_script(&handler.name, &handler.file),
-    };
-    let meant = did_you_mean(meant);
-    let cause = format!("{file} defines no function {function}; it defines {defined}{meant}");
-    handler.fault("Runtime.HandlerNotFound", &cause)
+    let (file, function) = (&handler.file, handler.label());
+    let cause = format!(
+        "{} defines no function {function}; it defines {defined}",
+        file.display()
+    );
+    LoadError {
+        suggestion: Suggestion::for_function(&handler.name, function, file, functions),
+        ..handler.load_error("Runtime.HandlerNotFound", &cause)
+    }
 }
 
-/// What `bash -n` finds wrong with the file. For a function's file asked only when something is
-/// wrong, for a whole script before it runs.
-pub fn syntax_error(bash: &Path, handler: &Handler) -> Option<LoadError> {
+/// Lets `bash -n` parse the handler's file, which takes a process: before a whole script runs, and for a function's file
+/// only after something else failed. `None` if the syntax is right.
+pub fn check_syntax(bash: &Path, handler: &Handler) -> Option<LoadError> {
     let parse = |options: &[&str]| {
         let mut command = Command::new(bash);
         if matches!(&handler.kind, Kind::Script(interpreter) if interpreter.is_posix) {
@@ -57,22 +53,22 @@ pub fn syntax_error(bash: &Path, handler: &Handler) -> Option<LoadError> {
             .stdin(Stdio::null())
             .output()
     };
-    let checked = parse(&[]).ok()?;
-    if checked.status.success() {
+    let parsed = parse(&[]).ok()?;
+    if parsed.status.success() {
         return None;
     }
-    // `shopt -s extglob` changes the grammar, but not here, where nothing is run.
+    // `shopt -s extglob` changes the grammar, but `bash -n` does not run it.
     let file = fs::read(&handler.file).unwrap_or_default();
     if memchr::memmem::find(&file, b"extglob").is_some()
-        && parse(&["-O", "extglob"]).is_ok_and(|checked| checked.status.success())
+        && parse(&["-O", "extglob"]).is_ok_and(|parsed| parsed.status.success())
     {
         return None;
     }
-    let text = String::from_utf8_lossy(&checked.stderr);
+    let text = String::from_utf8_lossy(&parsed.stderr);
     let text = text.trim_end();
     let mut stack = Vec::new();
-    if let Some((file, line)) = place_in(text) {
-        if matches!(handler.kind, Kind::Script(_)) && ends_before(handler, line) {
+    if let Some((file, line)) = find_place(text) {
+        if matches!(handler.kind, Kind::Script(_)) && exits_before(handler, line) {
             return None;
         }
         stack.push(Frame {
@@ -81,41 +77,45 @@ pub fn syntax_error(bash: &Path, handler: &Handler) -> Option<LoadError> {
             line,
         });
     }
-    Some(handler.fault_at("Runtime.UserCodeSyntaxError", text, stack, ""))
+    Some(handler.load_error_at("Runtime.UserCodeSyntaxError", text, stack, ""))
 }
 
-/// A whole script with nothing but functions in it: it would answer each event with nothing. Starts bash for that.
-pub fn no_commands(bash: &Path, handler: &Handler) -> Option<LoadError> {
+/// The error for a whole script that only defines functions: its response to every event would be empty. Starts bash.
+pub fn check_runs_commands(bash: &Path, handler: &Handler) -> Option<LoadError> {
     let text = fs::read(&handler.file).ok()?;
-    let functions = shape::only_functions(bash, &handler.file, &text);
+    let functions = shape::library_functions(bash, &handler.file, &text);
     if functions.is_empty() {
         return None;
     }
-    let file = handler.file.display();
-    let named = handler.named_file();
-    let meant = shape::likely_meant(&functions);
-    let what_to_do = match named.strip_suffix(".sh") {
-        Some(stem) => did_you_mean(Some(format!("{stem}.{meant}"))),
-        None => {
-            format!("; to name {meant}, let the file end in .sh: {named}.sh and {named}.{meant}")
-        }
+    let name = handler.file_name();
+    let function = shape::likely_handler(&functions);
+    let suggestion = match name.strip_suffix(".sh") {
+        Some(stem) => Suggestion::Handler(format!("{stem}.{function}")),
+        None => Suggestion::Rename {
+            file: name,
+            function: function.to_owned(),
+        },
     };
     let cause = format!(
-        "{file} defines functions and runs no command, so that as a whole script it does nothing{what_to_do}"
+        "{} defines functions and runs no command, so it does nothing as a whole script",
+        handler.file.display()
     );
-    Some(handler.fault("Runtime.HandlerNotFound", &cause))
+    Some(LoadError {
+        suggestion: Some(suggestion),
+        ..handler.load_error("Runtime.HandlerNotFound", &cause)
+    })
 }
 
-/// Whether a script leaves before `line`: what stands behind an `exit` at the start of a line may be
-/// anything, such as an archive that the script unpacks.
-fn ends_before(handler: &Handler, line: u32) -> bool {
+/// Whether a script has an `exit` at the start of a line before `line`. Behind it may be anything, such as an archive
+/// that the script unpacks.
+fn exits_before(handler: &Handler, line: u32) -> bool {
     let text = fs::read(&handler.file).unwrap_or_default();
     let mut lines = text.split(|byte| *byte == b'\n').zip(1..line);
     lines.any(|(text, _)| text == b"exit" || text.starts_with(b"exit "))
 }
 
-/// The place that bash itself names last: `file: line N: ...`.
-fn place_in(text: &str) -> Option<(String, u32)> {
+/// The last place that bash names, as `file: line N: ...`.
+fn find_place(text: &str) -> Option<(String, u32)> {
     text.lines().rev().find_map(|line| {
         let (file, rest) = line.split_once(": line ")?;
         if file.starts_with("/dev/fd/") {
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn place_is_the_one_bash_named_last() {
         let text = "noise\n/t/a.sh: line 3: x: unbound variable\nafter";
-        assert_eq!(place_in(text), Some(("/t/a.sh".to_owned(), 3)));
-        assert_eq!(place_in("no place"), None);
+        assert_eq!(find_place(text), Some(("/t/a.sh".to_owned(), 3)));
+        assert_eq!(find_place("no place"), None);
     }
 }

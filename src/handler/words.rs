@@ -1,15 +1,15 @@
 //! Splits a handler's name into words as a shell does, with quotes and without expansion.
 //!
-//! `report.sh -t 80` is a file and two arguments. A `$`, `*` or `;` stands for itself, because nothing
-//! in a setting may run a command.
+//! `report.sh -t 80` is a file and two arguments. A `$`, `*` or `;` is an ordinary character, because a setting must
+//! not be able to run a command.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
-/// The words of `name`: blanks separate them, `'...'`, `"..."` and `\` quote.
+/// Blanks separate words; `'...'`, `"..."` and `\` quote.
 ///
 /// # Errors
-/// The quote that is not closed, or a backslash at the end.
+/// The quote that is not closed, or the backslash at the end.
 pub(crate) fn split(name: &[u8]) -> Result<Vec<OsString>, char> {
     let mut words = Vec::new();
     let mut word: Option<Vec<u8>> = None;

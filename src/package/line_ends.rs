@@ -8,7 +8,7 @@ use std::path::Path;
 use super::contents::{Contents, Kind};
 use super::error::{Error, Result};
 use coshell_handler::bash::quote;
-use coshell_handler::has_line_ends_of_windows;
+use coshell_handler::has_crlf_line_ends;
 
 /// The first line of a script, as far as Linux reads it, is shorter (`execve(2)`).
 const START_BYTES: u64 = 4096;
@@ -54,5 +54,5 @@ fn is_from_windows(name: &str, source: &Path) -> io::Result<bool> {
     }
     let kind = Path::new(name).extension();
     let is_script = kind.is_some_and(|kind| kind == "sh" || kind == "bash");
-    Ok(is_script && has_line_ends_of_windows(&fs::read(source)?))
+    Ok(is_script && has_crlf_line_ends(&fs::read(source)?))
 }

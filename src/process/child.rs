@@ -1,5 +1,4 @@
-//! A process that we start: with exactly the descriptors that it is given, in a process group of its own; waited for,
-//! killed.
+//! A process that we start, with no other descriptors than it is given, in a process group of its own.
 
 use std::ffi::CString;
 use std::io;
@@ -11,72 +10,71 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use crate::started::{forget, keep};
+use crate::registry::{register_child, unregister_child};
 use crate::sys;
 
-/// Above all numbers that a child is given.
-const OUT_OF_THE_WAY: i32 = 128;
+/// Larger than every descriptor number that a child gets.
+const FIRST_SPARE_NUMBER: i32 = 128;
 
-/// A process of ours. Dropping it kills it, and not what it started.
+/// A process of ours. Dropping it kills it, but not the processes that it started.
 #[derive(Debug)]
 pub struct Child {
     pid: Pid,
-    ended: OwnedFd,
+    pidfd: OwnedFd,
     status: Option<WaitStatus>,
 }
 
 impl Child {
-    /// Starts `words[0]`, looked for along `PATH` if it has no slash. It has the `descriptors`
-    /// under the numbers that stand beside them, and no others.
+    /// Starts `argv[0]`, along `PATH` if it has no slash. Each of `descriptors` gets the number beside it; the child has
+    /// no others.
     ///
     /// # Errors
-    /// The system's, when there is no such program, or no descriptor or process left.
+    /// The system's, if there is no such program, or no descriptor or process left.
     pub fn start(
-        words: &[CString],
+        argv: &[CString],
         environment: &[CString],
         descriptors: &[(BorrowedFd, i32)],
     ) -> io::Result<Self> {
-        let program = words.first().ok_or(Errno::ENOENT)?;
+        let program = argv.first().ok_or(Errno::ENOENT)?;
         let mut actions = PosixSpawnFileActions::init()?;
-        // A descriptor of ours that has the number of one of the child's would be lost before its
-        // turn comes.
+        // A source whose own number is also a target could be overwritten before it is duplicated.
         let mut moved = Vec::new();
         for (fd, number) in descriptors {
             let mut source = fd.as_raw_fd();
             if descriptors.iter().any(|(_, number)| *number == source) {
-                let copy = sys::duplicate_above(*fd, OUT_OF_THE_WAY)?;
+                let copy = sys::duplicate_above(*fd, FIRST_SPARE_NUMBER)?;
                 source = copy.as_raw_fd();
                 moved.push(copy);
             }
             actions.add_dup2(source, *number)?;
         }
-        let pid = posix_spawnp(program, &actions, &attributes()?, words, environment)?;
-        keep(pid);
+        let pid = posix_spawnp(program, &actions, &spawn_attributes()?, argv, environment)?;
+        register_child(pid);
         let child = Self {
             pid,
-            ended: sys::open_pidfd(pid)?,
+            pidfd: sys::open_pidfd(pid)?,
             status: None,
         };
         Ok(child)
     }
 
-    /// The process id; also the id of its process group.
+    /// The process id, which is also the id of the process group.
     pub fn pid(&self) -> Pid {
         self.pid
     }
 
-    /// Readable when it has ended.
-    pub fn ended(&self) -> BorrowedFd<'_> {
-        self.ended.as_fd()
+    /// A descriptor that is readable when the child has ended; `pidfd_open(2)`.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
     }
 
-    /// How it ended, once it has; `None` while it runs. Never blocks.
+    /// How the child ended; `None` while it runs. Never blocks.
     pub fn status(&mut self) -> Option<WaitStatus> {
         self.wait(WaitPidFlag::WNOHANG);
         self.status
     }
 
-    /// Kills it alone, unless it has ended, and waits for its end.
+    /// Kills the child, and not its process group, and waits for its end.
     pub fn kill(&mut self) {
         if self.status().is_none() {
             let _ = kill(self.pid, Signal::SIGKILL);
@@ -86,17 +84,17 @@ impl Child {
         }
     }
 
-    fn wait(&mut self, how: WaitPidFlag) {
+    fn wait(&mut self, flag: WaitPidFlag) {
         if self.status.is_some() {
             return;
         }
-        self.status = match waitpid(self.pid, Some(how)) {
+        self.status = match waitpid(self.pid, Some(flag)) {
             Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) => None,
             Ok(status) => Some(status),
             Err(_) => Some(WaitStatus::Exited(self.pid, 127)),
         };
         if self.status.is_some() {
-            forget(self.pid);
+            unregister_child(self.pid);
         }
     }
 }
@@ -107,9 +105,9 @@ impl Drop for Child {
     }
 }
 
-/// A process group of its own, so that `kill 0` in a handler does not reach us; and the signals
-/// that this program ignores or blocks as programs expect them.
-fn attributes() -> io::Result<PosixSpawnAttr> {
+/// The child has a process group of its own, so that `kill 0` in a handler does not reach us, and the signal settings
+/// that programs expect, in place of ours.
+fn spawn_attributes() -> io::Result<PosixSpawnAttr> {
     let mut attributes = PosixSpawnAttr::init()?;
     attributes.set_flags(
         PosixSpawnFlags::POSIX_SPAWN_SETPGROUP

@@ -1,4 +1,4 @@
-//! Files and pipes without a name, for a process that we start.
+//! Files and pipes without a path, for a process that we start.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -10,23 +10,21 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::uio::pwrite;
 use nix::unistd::pipe2;
 
-use crate::sys;
-
-/// How much of a response fits into the pipe while the handler goes on; what Linux allows anyone.
+/// So much of a response the handler can write without waiting for us. Linux allows any user this size (`pipe(7)`).
 const RESPONSE_PIPE_BYTES: i32 = 1024 * 1024;
 
-/// A file without a name.
+/// An empty file in memory; `memfd_create(2)`. `name` only shows in `/proc`.
 ///
 /// # Errors
-/// The system's, when there is no descriptor left.
+/// The system's, if there is no descriptor left.
 pub fn memory_file(name: &CStr) -> io::Result<File> {
-    Ok(sys::file(memfd_create(name, MFdFlags::MFD_CLOEXEC)?))
+    Ok(File::from(memfd_create(name, MFdFlags::MFD_CLOEXEC)?))
 }
 
-/// A file without a name that holds `text`, which nobody can change: the handler could open it.
+/// A file in memory that contains `text`. It is sealed, because the handler could open it and change it.
 ///
 /// # Errors
-/// The system's, when there is no descriptor or memory left.
+/// The system's, if there is no descriptor or memory left.
 pub fn text_file(name: &CStr, text: &str) -> io::Result<OwnedFd> {
     let file = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
     pwrite(&file, text.as_bytes(), 0)?;
@@ -35,14 +33,14 @@ pub fn text_file(name: &CStr, text: &str) -> io::Result<OwnedFd> {
     Ok(file)
 }
 
-/// A pipe for responses: our end, which does not block, and the handler's.
+/// A pipe for responses: our end, which does not block, and the handler's end.
 ///
 /// # Errors
-/// The system's, when there is no descriptor left.
+/// The system's, if there is no descriptor left.
 pub fn response_pipe() -> io::Result<(File, OwnedFd)> {
     let (ours, theirs) = pipe2(OFlag::O_CLOEXEC)?;
     fcntl(&ours, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    // A smaller pipe does too: the handler waits then while we read.
+    // A smaller pipe works too: the handler then waits while we read.
     let _ = fcntl(&ours, FcntlArg::F_SETPIPE_SZ(RESPONSE_PIPE_BYTES));
-    Ok((sys::file(ours), theirs))
+    Ok((File::from(ours), theirs))
 }

@@ -1,14 +1,14 @@
-//! Processes, of whatever program: those that we start ([`Child`]), and all that descends from us ([`processes`]).
+//! Processes of any program: those that we start ([`Child`]), and all that descend from us ([`processes`]).
 //!
-//! [`sys`] has the system calls that no library wraps, and is the only room for `unsafe`. Nothing here knows of bash or of
-//! Lambda.
+//! [`sys`] has the system calls that no library wraps. It is the only file with `unsafe`. Nothing here depends on bash
+//! as a program or on Lambda.
 
 mod child;
 mod files;
 pub mod processes;
-mod started;
+mod registry;
 pub mod sys;
 
 pub use child::Child;
 pub use files::{memory_file, response_pipe, text_file};
-pub use started::{forget, keep};
+pub use registry::{register_child, unregister_child};

@@ -1,7 +1,6 @@
-//! The system calls that nix and signal-hook don't wrap; the only room for `unsafe`.
+//! System calls that nix and signal-hook do not wrap; the only file with `unsafe`.
 //!
-//! Each function hands out owned descriptors and typed values, so that no caller needs
-//! an `unsafe` block of its own.
+//! Every function takes and returns typed values and owned descriptors, so no caller needs `unsafe`.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -10,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::unistd::Pid;
 
-/// A descriptor that becomes readable when the child `pid` has ended; `pidfd_open(2)`.
+/// A descriptor that becomes readable when the child `pid` ends; `pidfd_open(2)`.
 ///
 /// # Errors
 /// `ENOSYS` before Linux 5.3, `ESRCH` if there is no such process.
@@ -27,21 +26,21 @@ pub(crate) fn open_pidfd(pid: Pid) -> io::Result<OwnedFd> {
 
 /// A soft and a hard limit; `getrlimit(2)`.
 pub type Limit = (u64, u64);
-/// How many kinds of limits there are.
-pub const LIMITS: usize = 16;
+/// How many resources have a limit.
+pub const LIMITED_RESOURCES: usize = 16;
 
 /// A limit of the process `pid`; `prlimit(2)`.
 ///
 /// # Errors
-/// The system's, where it may not be read.
+/// `EPERM` if we may not read it.
 pub fn limit(pid: Pid, resource: usize) -> io::Result<Limit> {
     prlimit(pid, resource, None)
 }
 
-/// Gives the process `pid` another limit.
+/// Changes a limit of the process `pid`.
 ///
 /// # Errors
-/// `EPERM` if the hard limit would be raised, and we may not do that.
+/// `EPERM` if that raises the hard limit, and we may not do that.
 pub fn set_limit(pid: Pid, resource: usize, limit: Limit) -> io::Result<()> {
     prlimit(pid, resource, Some(limit)).map(drop)
 }
@@ -54,7 +53,7 @@ fn prlimit(pid: Pid, resource: usize, set: Option<Limit>) -> io::Result<Limit> {
     };
     let resource = u32::try_from(resource).unwrap_or(u32::MAX);
     let new = new.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: reads one structure if there is a new limit and writes another; both outlive the call.
+    // SAFETY: the kernel reads one structure, if there is a new limit, and writes another; both outlive the call.
     let status = unsafe {
         libc::syscall(
             libc::SYS_prlimit64,
@@ -70,13 +69,12 @@ fn prlimit(pid: Pid, resource: usize, set: Option<Limit>) -> io::Result<Limit> {
     Ok((old.rlim_cur, old.rlim_max))
 }
 
-/// The nice value of the process `pid`, from 1 to 40 as the system call has it; `getpriority(2)`.
+/// The nice value of the process `pid`, as the system call returns it: from 40 (highest priority) to 1; `getpriority(2)`.
 ///
 /// # Errors
 /// `ESRCH` if there is no such process.
 pub fn nice(pid: Pid) -> io::Result<i32> {
-    // SAFETY: integers in, an integer out. The system call, other than the C library, is never negative but for an
-    // error.
+    // SAFETY: integers in, an integer out. Unlike the C library's function, the system call is only negative on errors.
     let value = unsafe { libc::syscall(libc::SYS_getpriority, libc::PRIO_PROCESS, pid.as_raw()) };
     if value < 0 {
         return Err(io::Error::last_os_error());
@@ -84,10 +82,10 @@ pub fn nice(pid: Pid) -> io::Result<i32> {
     Ok(i32::try_from(value).unwrap_or(0))
 }
 
-/// Gives the process `pid` a nice value that [`nice`] gave.
+/// Sets the nice value of the process `pid` to one that [`nice`] returned.
 ///
 /// # Errors
-/// `EACCES` if that is less, and we may not do that.
+/// `EACCES` if that raises its priority, and we may not do that.
 pub fn set_nice(pid: Pid, value: i32) -> io::Result<()> {
     // SAFETY: integers in, an integer out.
     let status = unsafe {
@@ -104,7 +102,7 @@ pub fn set_nice(pid: Pid, value: i32) -> io::Result<()> {
     Ok(())
 }
 
-/// How many bytes can be read from a pipe at once now; `FIONREAD` of `pipe(7)`.
+/// How many bytes a pipe contains; `FIONREAD` of `pipe(7)`. 0 if that fails.
 pub fn bytes_ready(pipe: impl AsFd) -> usize {
     let mut ready: libc::c_int = 0;
     // SAFETY: FIONREAD writes one int, to a variable that outlives the call.
@@ -115,31 +113,29 @@ pub fn bytes_ready(pipe: impl AsFd) -> usize {
     usize::try_from(ready).unwrap_or(0)
 }
 
-/// Marks every descriptor above 2 close-on-exec, so that the shell starts with ours alone,
-/// whatever the platform left open for us.
+/// Marks every descriptor above 2 as close-on-exec, so that the shell does not get those that the platform left open.
 ///
 /// # Errors
-/// When `/proc/self/fd` cannot be listed.
+/// The system's, if `/proc/self/fd` cannot be listed.
 pub fn close_inherited_on_exec() -> io::Result<()> {
     for entry in std::fs::read_dir("/proc/self/fd")? {
         let fd = entry?.file_name().to_string_lossy().parse::<RawFd>();
         if let Ok(fd) = fd
             && fd > 2
         {
-            // SAFETY: sets a flag; no memory is passed, and a number that is closed by now is
-            // refused with EBADF.
+            // SAFETY: sets a flag; no memory is passed. A number that is not open fails with EBADF.
             unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
         }
     }
     Ok(())
 }
 
-/// A descriptor of ours for what is open as `number`, and neither of them for what we start.
+/// Duplicates the descriptor `number`, and marks both as close-on-exec.
 ///
 /// # Errors
-/// `EBADF` if nothing is.
+/// `EBADF` if it is not open.
 pub fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
-    // SAFETY: integers in, an integer out; a number that is not open is refused.
+    // SAFETY: integers in, an integer out. A number that is not open fails with EBADF.
     let fd = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
@@ -150,10 +146,10 @@ pub fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Fills `bytes` from the system's source of random bytes, which copies of a snapshot do not share; `getrandom(2)`.
+/// Fills `bytes` with random bytes of the system; `getrandom(2)`. Copies of a snapshot get different ones.
 ///
 /// # Errors
-/// The system's, where the call is not permitted.
+/// The system's, if the call is not permitted.
 pub fn fill_random(bytes: &mut [u8]) -> io::Result<()> {
     let mut filled = 0;
     while let rest @ [_, ..] = &mut bytes[filled..] {
@@ -170,37 +166,32 @@ pub fn fill_random(bytes: &mut [u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Has what `command` starts write `0` to each of these, itself and before it is the program: so one enters a
-/// control group; `cgroups(7)`.
+/// Lets the child that `command` starts write `0` to each of `files` before it executes the program. This moves the child
+/// into a control group; `cgroups(7)`.
 pub fn write_zero_before_exec(command: &mut std::process::Command, files: Vec<File>) {
     use std::io::Write;
     use std::os::unix::process::CommandExt;
     let write = move || files.iter().try_for_each(|mut file| file.write_all(b"0"));
-    // SAFETY: between fork and exec this does nothing but write(2), to descriptors that were opened before.
+    // SAFETY: between fork and exec this only calls write(2), for descriptors that are open already.
     unsafe { command.pre_exec(write) };
 }
 
-/// Has what `command` starts lead a session of its own, without a terminal; `setsid(2)`.
-pub fn start_in_session_of_its_own(command: &mut std::process::Command) {
+/// Starts the child of `command` in a session of its own, without a terminal; `setsid(2)`.
+pub fn start_in_own_session(command: &mut std::process::Command) {
     use std::os::unix::process::CommandExt;
     let begin = || {
         nix::unistd::setsid()
             .map(drop)
             .map_err(std::io::Error::from)
     };
-    // SAFETY: between fork and exec this makes one system call, and touches no memory.
+    // SAFETY: between fork and exec this makes one system call, and uses no memory.
     unsafe { command.pre_exec(begin) };
 }
 
-/// A file from an owned descriptor; keeps `From` conversions out of the callers' way.
-pub fn file(fd: OwnedFd) -> File {
-    File::from(fd)
-}
-
-/// Another descriptor for what `fd` is, with a number of `least` or above; what we start does not have it.
+/// Duplicates `fd` to a number that is not below `least`. Children do not get the copy.
 ///
 /// # Errors
-/// `EMFILE` when there is no descriptor left.
+/// `EMFILE` if there is no descriptor left.
 pub(crate) fn duplicate_above(fd: BorrowedFd, least: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: integers in, an integer out.
     let copy = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, least) };
@@ -211,12 +202,12 @@ pub(crate) fn duplicate_above(fd: BorrowedFd, least: RawFd) -> io::Result<OwnedF
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
-/// Lets the signals pass that end a program which does not expect them, but for those that tell of a fault of its own
-/// and those that somebody else takes: any process that knows us can send them. They are not ignored, since what
-/// we start would ignore them, too; one that was ignored before stays so.
+/// Handles signals that would end us, such as SIGHUP and SIGUSR1, by doing nothing: any process that knows our id can send
+/// them. Children inherit ignored signals and not handlers, so we do not ignore them; a signal that was ignored before
+/// stays so. Signals for faults of our own, and those that other code handles, are left alone.
 pub fn outlive_stray_signals() {
-    extern "C" fn pass(_: libc::c_int) {}
-    let named = [
+    extern "C" fn do_nothing(_: libc::c_int) {}
+    let standard = [
         libc::SIGHUP,
         libc::SIGQUIT,
         libc::SIGUSR1,
@@ -229,35 +220,38 @@ pub fn outlive_stray_signals() {
         libc::SIGSTKFLT,
         libc::SIGXCPU,
     ];
-    for signal in named.into_iter().chain(libc::SIGRTMIN()..=libc::SIGRTMAX()) {
-        // SAFETY: both structures are whole and outlive the calls; the handler does nothing, which is allowed at any
+    for signal in standard
+        .into_iter()
+        .chain(libc::SIGRTMIN()..=libc::SIGRTMAX())
+    {
+        // SAFETY: both structures are whole and outlive the calls. The handler does nothing, which is allowed at any
         // moment.
         unsafe {
-            let mut known: libc::sigaction = std::mem::zeroed();
-            libc::sigaction(signal, std::ptr::null(), &raw mut known);
-            if known.sa_sigaction != libc::SIG_DFL {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(signal, std::ptr::null(), &raw mut action);
+            if action.sa_sigaction != libc::SIG_DFL {
                 continue;
             }
-            known.sa_sigaction = pass as *const () as usize;
-            known.sa_flags = libc::SA_RESTART;
-            libc::sigaction(signal, &raw const known, std::ptr::null_mut());
+            action.sa_sigaction = do_nothing as *const () as usize;
+            action.sa_flags = libc::SA_RESTART;
+            libc::sigaction(signal, &raw const action, std::ptr::null_mut());
         }
     }
 }
 
-/// The last of the realtime signals, by which a bash of ours is asked where it is.
+/// The last realtime signal. Our bash has a trap on it that reports its place.
 pub(crate) fn last_realtime_signal() -> i32 {
     libc::SIGRTMAX()
 }
 
-/// Sends a signal for which there is no name; `kill(2)`. A process that is gone gets none.
+/// Sends a signal that nix has no name for; `kill(2)`. Does nothing if the process has ended.
 pub(crate) fn send_signal(pid: Pid, signal: i32) {
     // SAFETY: two integers in, an integer out.
     unsafe { libc::kill(pid.as_raw(), signal) };
 }
 
-/// Keeps all threads to one heap, where the C library would give each its own; `mallopt(3)`. Ours
-/// are few and seldom run at once, and each shell starts one.
+/// Lets all threads use one heap; `mallopt(3)`. The C library would give each its own, but our threads are few and rarely
+/// run at the same time.
 pub fn share_one_heap() {
     #[cfg(target_env = "gnu")]
     // SAFETY: takes two integers; called before there is a second thread.
@@ -266,7 +260,7 @@ pub fn share_one_heap() {
     }
 }
 
-/// Gives memory that was freed back to the system, where the C library can; `malloc_trim(3)`.
+/// Returns freed memory to the system, where the C library can; `malloc_trim(3)`.
 pub fn return_free_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: takes no pointer; glibc allows it at any time, from any thread.

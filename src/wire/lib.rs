@@ -1,104 +1,102 @@
-//! Paths, header names, the error document: spelled here and nowhere else.
+//! The words of Lambda's APIs: paths, header names and the error document.
 //!
-//! Both sides of the Runtime API use this file: the client that `bootstrap` is
-//! made of, and the emulator. The tests spell the same words as literals, from
-//! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>.
+//! Both sides of the Runtime API use them, the client in `bootstrap` and the emulator. The tests have the same words as
+//! literals, from <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>.
 
 use serde_json::{Value, json};
 
-/// `GET`: the next invocation; waits until there is one.
+/// `GET`: the next invocation. Waits until there is one.
 pub const NEXT: &str = "/2018-06-01/runtime/invocation/next";
-/// `POST`: why the handler could not be loaded; only before the first [`NEXT`].
+/// `POST`: the error document of a failed init. Only before the first [`NEXT`].
 pub const INIT_ERROR: &str = "/2018-06-01/runtime/init/error";
 
-/// `POST`: the response of one invocation, at most [`MAX_RESPONSE_BYTES`].
+/// `POST`: the response of an invocation, at most [`MAX_RESPONSE_BYTES`].
 pub fn response_path(request_id: &str) -> String {
     format!("/2018-06-01/runtime/invocation/{request_id}/response")
 }
 
-/// `POST`: the error document of one invocation.
+/// `POST`: the error document of a failed invocation.
 pub fn error_path(request_id: &str) -> String {
     format!("/2018-06-01/runtime/invocation/{request_id}/error")
 }
 
-/// On [`NEXT`]: names the invocation; the only header that is always there.
+/// On [`NEXT`]: the id of the invocation. Only this header is always there.
 pub const REQUEST_ID: &str = "lambda-runtime-aws-request-id";
-/// On [`NEXT`]: when the platform gives up, in milliseconds since the epoch.
+/// On [`NEXT`]: when the invocation times out, in milliseconds since the epoch.
 pub const DEADLINE_MS: &str = "lambda-runtime-deadline-ms";
 /// On [`NEXT`]: the ARN that was invoked, with its version or alias.
 pub const INVOKED_FUNCTION_ARN: &str = "lambda-runtime-invoked-function-arn";
 /// On [`NEXT`]: the X-Ray trace header.
 pub const TRACE_ID: &str = "lambda-runtime-trace-id";
-/// On [`NEXT`]: JSON from a mobile SDK.
+/// On [`NEXT`]: JSON that the caller's SDK sent.
 pub const CLIENT_CONTEXT: &str = "lambda-runtime-client-context";
-/// On [`NEXT`]: JSON, the caller's Cognito identity.
+/// On [`NEXT`]: the caller's Cognito identity, JSON.
 pub const COGNITO_IDENTITY: &str = "lambda-runtime-cognito-identity";
 /// On [`NEXT`]: the tenant of a function with tenant isolation.
 pub const TENANT_ID: &str = "lambda-runtime-aws-tenant-id";
-/// On [`NEXT`], and then on the answer too: which attempt this is.
+/// On [`NEXT`], and then on the response or error: the id of this attempt of the invocation.
 pub const INVOCATION_ID: &str = "lambda-runtime-invocation-id";
 
-/// On both kinds of error: `Runtime.Name` or `Function.Name`.
+/// On init errors and invocation errors: `Runtime.Name` or `Function.Name`.
 pub const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
-/// On an invocation's error: what X-Ray shows, JSON; Lambda crops it to 64 KiB.
+/// On invocation errors: JSON that X-Ray shows. Lambda crops it to 64 KiB.
 pub const XRAY_ERROR_CAUSE: &str = "lambda-runtime-function-xray-error-cause";
 
-/// `POST`: registers an extension; only before the first [`NEXT`].
+/// `POST`: registers an extension. Only before the first [`NEXT`].
 pub const EXTENSION_REGISTER: &str = "/2020-01-01/extension/register";
-/// `GET`: the extension's next event; waits until there is one.
+/// `GET`: the extension's next event. Waits until there is one.
 pub const EXTENSION_EVENT_NEXT: &str = "/2020-01-01/extension/event/next";
-/// On [`EXTENSION_REGISTER`]: what the extension calls itself.
+/// On [`EXTENSION_REGISTER`]: the extension's name.
 pub const EXTENSION_NAME: &str = "lambda-extension-name";
-/// On the answer to [`EXTENSION_REGISTER`], and then on [`EXTENSION_EVENT_NEXT`].
+/// On the response to [`EXTENSION_REGISTER`], and then on [`EXTENSION_EVENT_NEXT`]: the extension's id.
 pub const EXTENSION_IDENTIFIER: &str = "lambda-extension-identifier";
 
-/// On the answer to [`EXTENSION_EVENT_NEXT`]: names the event.
+/// On the response to [`EXTENSION_EVENT_NEXT`]: the id of the event.
 pub const EXTENSION_EVENT_ID: &str = "lambda-extension-event-identifier";
 /// `POST`: why an extension could not start.
 pub const EXTENSION_INIT_ERROR: &str = "/2020-01-01/extension/init/error";
 /// `POST`: why an extension ends.
 pub const EXTENSION_EXIT_ERROR: &str = "/2020-01-01/extension/exit/error";
 
-/// `PUT`: subscribes an extension to the Telemetry API.
+/// `PUT`: subscribes an extension to telemetry.
 pub const TELEMETRY: &str = "/2022-07-01/telemetry";
-/// `PUT`: the same for the Logs API, which came before it.
+/// `PUT`: subscribes an extension to logs, by the older Logs API.
 pub const LOGS: &str = "/2020-08-15/logs";
 
-/// `GET`: waits for the restore from the snapshot; SnapStart only.
+/// `GET`: waits until the snapshot is restored. Only with SnapStart.
 pub const RESTORE_NEXT: &str = "/2018-06-01/runtime/restore/next";
-/// `POST`: why the runtime cannot go on after the restore; SnapStart only.
+/// `POST`: why the runtime cannot continue after the restore. Only with SnapStart.
 pub const RESTORE_ERROR: &str = "/2018-06-01/runtime/restore/error";
 
-/// On a response: [`STREAMING`], if its bytes come as the handler makes them.
+/// On a response: [`STREAMING`] if its bytes are sent as the handler writes them.
 pub const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";
 /// The only value of [`RESPONSE_MODE`].
 pub const STREAMING: &str = "streaming";
-/// A trailer of a streamed response that failed: the error document, base64. Beside it is
-/// [`ERROR_TYPE`].
+/// Trailer of a streamed response that failed: the error document in base64. [`ERROR_TYPE`] is a trailer too.
 pub const ERROR_BODY: &str = "lambda-runtime-function-error-body";
-/// The content of a streamed response that begins with status, headers and cookies, and eight NULs.
+/// The content type of a streamed response that begins with status, headers and cookies as JSON, and eight NULs.
 pub const HTTP_INTEGRATION: &str = "application/vnd.awslambda.http-integration-response";
 
-/// The type of every body that `bootstrap` sends.
+/// The content type of every other body that `bootstrap` sends.
 pub const JSON: &str = "application/json";
 
-/// 6 MiB and 100 bytes: the largest response that Lambda takes.
+/// The largest response that Lambda takes: 6 MiB and 100 bytes.
 pub const MAX_RESPONSE_BYTES: usize = 6_291_556;
 
-/// The body of an init error or an invocation's error:
+/// The body of an init error or an invocation error:
 /// `{"errorMessage": string, "errorType": string, "stackTrace": [string]}`.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct ErrorDocument {
-    /// What went wrong, for a person; may have several lines.
+    /// For people; may have several lines.
     pub message: String,
-    /// `Runtime.Name` or `Function.Name`, letters only.
+    /// `Runtime.Name` or `Function.Name`, with letters only after the dot.
     pub error_type: String,
-    /// One `function (file:line)` a frame, the innermost first.
+    /// One `function (file:line)` for each frame, the innermost first.
     pub stack_trace: Vec<String>,
 }
 
 impl ErrorDocument {
-    /// The document as JSON text; control characters come out escaped.
+    /// JSON text; control characters are escaped.
     pub fn to_json(&self) -> String {
         json!({
             "errorMessage": self.message,
@@ -108,12 +106,11 @@ impl ErrorDocument {
         .to_string()
     }
 
-    /// Reads a document back, from any runtime; what is absent is empty.
-    /// `None` if `text` is not a JSON object.
+    /// Reads a document of any runtime; missing fields are empty. `None` if `text` is not a JSON object.
     pub fn from_json(text: &[u8]) -> Option<Self> {
         let value: Value = serde_json::from_slice(text).ok()?;
         let object = value.as_object()?;
-        let text_of = |key: &str| {
+        let string = |key: &str| {
             let value = object.get(key).and_then(Value::as_str);
             value.unwrap_or_default().to_owned()
         };
@@ -125,8 +122,8 @@ impl ErrorDocument {
             _ => Vec::new(),
         };
         Some(Self {
-            message: text_of("errorMessage"),
-            error_type: text_of("errorType"),
+            message: string("errorMessage"),
+            error_type: string("errorType"),
             stack_trace,
         })
     }

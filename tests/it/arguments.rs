@@ -200,11 +200,17 @@ fn an_event_that_is_too_large_for_an_argument_is_an_error_that_says_what_to_do()
 fn an_invalid_handler_name_is_an_init_error_before_anything_is_sourced() {
     let writes_marker = ": >\"$LAMBDA_TASK_ROOT/sourced\"\nhandler() { :; }\n";
     for (handler, part) in [
-        ("missing.sh -t 95", "there is no file missing.sh in "),
-        ("missing.sh -t 0.5", "there is no file missing.sh in "),
+        (
+            "missing.sh -t 95",
+            "there is no script or executable missing.sh in ",
+        ),
+        (
+            "missing.sh -t 0.5",
+            "there is no script or executable missing.sh in ",
+        ),
         (
             "function.handler -t 95",
-            "a function takes no arguments; name function.handler alone",
+            "a function takes no arguments; use the name function.handler alone",
         ),
         ("function.sh.handler 'x'", "name function.sh.handler alone"),
         ("function.han'dler", "the quote ' in it is not closed"),
@@ -255,7 +261,7 @@ fn a_file_that_only_defines_functions_is_rejected_as_a_whole_script() {
         (
             "tool",
             "#!/bin/bash\ngreet() (\n  echo hi\n)\n",
-            "tool.sh and tool.greet",
+            "mv tool tool.sh, and name the handler tool.greet",
         ),
     ] {
         let file = handler.split(' ').next().expect("a file");

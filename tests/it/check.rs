@@ -177,6 +177,11 @@ fn a_wrong_handler_name_is_reported_with_a_suggestion() {
             "mv bare bare.sh",
         ),
         (
+            "functoin.hander",
+            "Runtime.ImportModuleError",
+            "function.handler",
+        ),
+        (
             "function.hander",
             "Runtime.HandlerNotFound",
             "function.handler",
@@ -259,19 +264,19 @@ fn files_that_another_user_cannot_read_are_reported() {
     for (handler, text, suggestion, error_type) in [
         (
             "function.handler",
-            "function.sh cannot be read",
+            "not every user can read function.sh",
             "chmod a+r function.sh",
             "Runtime.HandlerFileUnreadable",
         ),
         (
             "lib/deep/job.sh",
-            "lib can be entered by its owner alone",
+            "not every user can enter lib",
             "chmod a+rx lib",
             "Runtime.HandlerFileUnreadable",
         ),
         (
             "program",
-            "program cannot be run",
+            "not every user can run program",
             "chmod a+rx program",
             "Runtime.HandlerFileNotExecutable",
         ),
@@ -382,7 +387,7 @@ fn interpreters_that_the_image_lacks_are_reported() {
     single_finding(&found, "command", "python3 is not in the image al2023");
     let found = findings(&root, "gone.x");
     assert_eq!(
-        single_finding(&found, "handler", "not there")["severity"],
+        single_finding(&found, "handler", "does not exist")["severity"],
         "warning"
     );
     single_finding(
@@ -404,7 +409,7 @@ fn programs_in_the_task_root_are_found_by_their_paths() {
         single_finding(&found, "command", "bin/gone, which is not in the task root")["line"],
         3
     );
-    single_finding(&found, "permissions", "bin/plain cannot be run");
+    single_finding(&found, "permissions", "not every user can run bin/plain");
     assert!(!found.iter().any(|one| {
         one["message"]
             .as_str()

@@ -40,7 +40,7 @@ fn a_whole_script_that_only_defines_functions_is_found() {
     for handler in ["function.sh", "function.sh -t 80"] {
         let found = findings(&root, handler);
         let finding = single_finding(&found, "function", "defines functions and runs no command");
-        assert_eq!(finding["suggestion"], "did you mean function.handler?");
+        assert_eq!(finding["suggestion"], "function.handler");
         assert_eq!(finding["severity"], "error");
         assert_eq!(finding["errorType"], "Runtime.HandlerNotFound");
     }
@@ -178,7 +178,7 @@ fn commands_that_end_a_handler_under_errexit_are_found() {
         root.write("report.sh", format!("{first}\ngrep -q a b\n"));
         let output = run_check(&root, "report.sh", &[]);
         assert_eq!(
-            output.stdout.matches("without a match").count(),
+            output.stdout.matches("if nothing matches").count(),
             count,
             "{first}"
         );
@@ -358,7 +358,7 @@ fn programs_of_a_layer_are_checked() {
     assert!(
         output
             .stderr
-            .contains("bin/hello is a program in a folder bin, and cannot be run"),
+            .contains("bin/hello is a program in a folder bin, but it is not executable"),
         "{output:?}"
     );
     root.write_program("layer/bin/bom", b"\xef\xbb\xbf#!/bin/sh\n");

@@ -201,6 +201,14 @@ fn the_init_error_suggests_a_similar_name() {
         let count = failed.log.matches("cannot load handler").count();
         assert_eq!(count, 1, "{}", failed.log);
     }
+    for (handler, error_type) in [
+        ("bare.greet", "Runtime.ImportModuleError"),
+        ("bare", "Runtime.HandlerNotFound"),
+    ] {
+        let plan = with_file("bare", "greet() { :; }\n").handler(handler);
+        let rename = "; a file of functions must end in .sh: mv bare bare.sh, and name the handler bare.greet";
+        fails(plan, error_type, &[rename]);
+    }
     for handler in [
         "function.completely_different",
         "other.handler",

@@ -68,7 +68,7 @@ pub(crate) fn take_late_output(
         let holders = if left.is_empty() {
             Vec::new()
         } else {
-            processes::holders(left.clone(), ended.response)
+            processes::find_holders(left.clone(), ended.response)
         };
         // Read after the search: a process that was gone by then has written all its output.
         read_pipe(limit)?;
@@ -86,7 +86,7 @@ pub(crate) fn take_late_output(
             }
         };
         // A process that has ended since the read may have written more: read once more.
-        let has_ended = |pid: &Pid| processes::program(*pid).is_none();
+        let has_ended = |pid: &Pid| processes::program_name(*pid).is_none();
         if !holders.iter().any(is_awaited) && !holders.iter().any(has_ended) {
             return Ok(true);
         }
@@ -122,7 +122,7 @@ fn classify(pid: Pid, left: &[Pid], event: &File) -> Holder {
         return Holder::Filter;
     }
     // A process that was just forked may not have closed its own write end yet, and the handler's shell may be exiting.
-    let mut writers = processes::writers(left.to_vec(), &input);
+    let mut writers = processes::find_writers(left.to_vec(), &input);
     writers.retain(|writer| *writer != pid);
     if writers.is_empty() {
         Holder::New
@@ -171,7 +171,7 @@ mod tests {
             |limit| {
                 reads += 1;
                 drop(child.stdin.take());
-                while processes::program(pid).is_some() {
+                while processes::program_name(pid).is_some() {
                     limit.pause(MIN_CHECK_INTERVAL)?;
                 }
                 Ok(())

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 
-use coshell_process::processes::{self, Orphans, trees};
+use coshell_process::processes::{self, Orphans, with_descendants};
 
 use super::LaneContext;
 use crate::invocation::Invocation;
@@ -57,8 +57,8 @@ impl<'a> Leftovers<'a> {
 
     /// All orphans of this lane and children of its shell, also those of earlier invocations.
     pub(crate) fn all(&self) -> Vec<Pid> {
-        let of_shell = self.children_of_shell.as_ref().map(processes::pids_in);
-        let orphans = self.orphans.as_ref().map(Orphans::living);
+        let of_shell = self.children_of_shell.as_ref().map(processes::read_pids);
+        let orphans = self.orphans.as_ref().map(Orphans::running);
         let orphans = orphans.map(|living| self.without_foreign(living));
         of_shell.into_iter().chain(orphans).flatten().collect()
     }
@@ -80,13 +80,13 @@ impl<'a> Leftovers<'a> {
             }
             // During exec(2) a process has no environment for a moment.
             for _ in 0..MAX_ENVIRONMENT_CHECKS {
-                if processes::shows_environment(*pid) || processes::program(*pid).is_none() {
+                if processes::shows_environment(*pid) || processes::program_name(*pid).is_none() {
                     break;
                 }
                 thread::sleep(CHECK_INTERVAL);
             }
-            let is_ours = processes::is_marked(*pid, tag.as_bytes())
-                || processes::hold(vec![*pid], &*self.cx.logs.pipe(), None);
+            let is_ours = processes::has_tag(*pid, tag.as_bytes())
+                || processes::any_has_open(vec![*pid], &*self.cx.logs.pipe(), None);
             if !is_ours {
                 foreign.push(*pid);
             }
@@ -97,9 +97,9 @@ impl<'a> Leftovers<'a> {
 
     /// The running processes of the last invocation and all their descendants, after `shell`, with their programs' names.
     pub(crate) fn handler_processes(&self, shell: Option<Pid>) -> Vec<(Pid, String)> {
-        processes::living(|| {
+        processes::running(|| {
             let roots = shell.into_iter().chain(self.all());
-            trees(roots.collect(), &self.known)
+            with_descendants(roots.collect(), &self.known)
         })
     }
 
@@ -137,7 +137,7 @@ impl<'a> Leftovers<'a> {
         if running.len() == self.known.len() {
             return Vec::new();
         }
-        processes::living(|| {
+        processes::running(|| {
             let mut running = self.all();
             running.retain(|pid| !self.known.contains(pid));
             running

@@ -32,7 +32,7 @@ impl Frames {
     /// Opens the descriptor that `number` names, if it is above 2 and open for writing. Our copy is closed on exec.
     pub(crate) fn open(number: &str) -> Option<Self> {
         let number = number.parse().ok().filter(|number| *number > 2)?;
-        let file = sys::file(sys::duplicate(number).ok()?);
+        let file = File::from(sys::duplicate(number).ok()?);
         let flags = fcntl(&file, FcntlArg::F_GETFL).ok()?;
         let is_read_only = flags & OFlag::O_ACCMODE.bits() == OFlag::O_RDONLY.bits();
         (!is_read_only).then(|| Self(Box::leak(Box::new(Mutex::new(file)))))

@@ -54,7 +54,7 @@ impl EventProcess {
             let timeout =
                 skips_output.then(|| RESPONSE_READ_DELAY.saturating_sub(last_read.elapsed()));
             let [has_ended, has_output] =
-                limit.wait_readable([Some(self.child.ended()), output], timeout)?;
+                limit.wait_readable([Some(self.child.pidfd()), output], timeout)?;
             if has_ended && let Some(status) = self.child.status() {
                 return Ok(status);
             }

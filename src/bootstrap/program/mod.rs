@@ -135,7 +135,7 @@ impl<'a> Program<'a> {
             logs.forward_leftover(response);
         }
         // Without a new pipe, leftover output would be logged as that of the next invocation.
-        if processes::hold(left, &*logs.pipe(), None) && logs.open_new_pipe().is_err() {
+        if processes::any_has_open(left, &*logs.pipe(), None) && logs.open_new_pipe().is_err() {
             return Err(Error::start_shell(
                 &self.cx.config.bash,
                 &io::ErrorKind::Other.into(),
@@ -233,8 +233,8 @@ impl<'a> Program<'a> {
         process.request_exit_trace();
         let (config, child) = (self.cx.config, process.child.pid());
         let find_processes = || self.leftovers.handler_processes(Some(child));
-        let names = processes::names(find_processes());
-        processes::stop_handler(find_processes, config.stop_grace(overrun), Some(child));
+        let names = processes::program_names(find_processes());
+        processes::stop_with_exit_trace(find_processes, config.stop_grace(overrun), Some(child));
         process.child.kill();
         self.cx.logs.drain();
         let trace = process.exit_trace();

@@ -22,9 +22,8 @@ use crate::error::{Error, Result};
 use crate::invocation::Invocation;
 use crate::wait::Limit;
 use coshell_handler::Interpreter;
-use coshell_handler::bash::{quote, version, without_comments};
-use coshell_handler::{no_commands, quoted, syntax_error};
-use coshell_process::sys;
+use coshell_handler::bash::{parse_version, quote, without_comments};
+use coshell_handler::{check_runs_commands, check_syntax, quote_log_tail};
 use coshell_process::{Child, memory_file, response_pipe, text_file};
 
 /// Descriptors of the standby bash, which script.bash closes: the event and the variables, script.bash itself, and the pipe
@@ -101,8 +100,8 @@ impl<'a> Script<'a> {
             standby: None,
         };
         let mut bash = script.start_bash(None).map_err(failed)?;
-        if let Some(error) =
-            syntax_error(&config.bash, handler).or_else(|| no_commands(&config.bash, handler))
+        if let Some(error) = check_syntax(&config.bash, handler)
+            .or_else(|| check_runs_commands(&config.bash, handler))
         {
             return Err(error.into());
         }
@@ -211,7 +210,7 @@ impl<'a> Script<'a> {
             response,
             event,
             fields,
-            go_ahead: sys::file(go_ahead),
+            go_ahead: File::from(go_ahead),
             exit_trace,
         })
     }
@@ -255,7 +254,7 @@ impl StandbyBash {
         let mut limit = Limit::new(cx.signals, None);
         let mut message = Vec::new();
         while memchr(b'\0', &message).is_none() {
-            let sources = [Some(self.response.as_fd()), Some(self.child.ended())];
+            let sources = [Some(self.response.as_fd()), Some(self.child.pidfd())];
             match limit.wait_readable(sources, None) {
                 Err(_) => return Err(Error::Stopped),
                 Ok([true, _]) => {
@@ -273,7 +272,7 @@ impl StandbyBash {
         }
         let text = String::from_utf8_lossy(&message);
         let text = text.trim_end_matches('\0').trim_start_matches("ready ");
-        Ok(version(text))
+        Ok(parse_version(text))
     }
 
     /// Kills a bash that does not get ready, and returns the error with what it printed.
@@ -282,7 +281,7 @@ impl StandbyBash {
         cx.logs.drain();
         Error::StartShell {
             bash: cx.config.bash.clone(),
-            cause: format!("ended when it started{}", quoted(&cx.logs.tail())),
+            cause: format!("ended when it started{}", quote_log_tail(&cx.logs.tail())),
         }
     }
 

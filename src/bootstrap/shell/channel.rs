@@ -148,7 +148,7 @@ impl Channel {
     pub(super) fn control_or_exit(&self) -> [Option<BorrowedFd<'_>>; 2] {
         [
             Some(self.process.control.as_fd()),
-            Some(self.process.child.ended()),
+            Some(self.process.child.pidfd()),
         ]
     }
 

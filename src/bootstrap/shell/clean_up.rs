@@ -291,7 +291,7 @@ impl Shell<'_> {
         };
         let process = &self.channel.process;
         let left = leftovers.log_or_kill(invocation, |pids| {
-            processes::hold(pids.to_vec(), &process.event, Some(&OUR_DESCRIPTORS))
+            processes::any_has_open(pids.to_vec(), &process.event, Some(&OUR_DESCRIPTORS))
         });
         let channels = [
             process.arguments.as_fd(),
@@ -299,13 +299,13 @@ impl Shell<'_> {
             process.state.pipe.as_fd(),
             process.control.as_fd(),
         ];
-        if !left.is_empty() && processes::hold_any(&left, &channels) {
+        if !left.is_empty() && processes::any_has_one_open(&left, &channels) {
             return self.renew_channels();
         }
         let log = self.cx.logs.pipe();
         let is_shared = self.leftover_holds_response
-            || processes::hold(left.clone(), &process.response, None)
-            || processes::hold(left, &*log, None);
+            || processes::any_has_open(left.clone(), &process.response, None)
+            || processes::any_has_open(left, &*log, None);
         !is_shared || self.renew_output()
     }
 

@@ -12,7 +12,7 @@ use crate::failure::{
 use crate::wait::Overrun;
 use coshell_handler::Failure;
 use coshell_handler::{Frame, Handler, shape};
-use coshell_handler::{quoted, syntax_error};
+use coshell_handler::{check_syntax, quote_log_tail};
 
 /// The handler failed, and the shell goes on.
 pub(crate) fn handler_failed(function: &str, report: &Report, tail: &str) -> Failure {
@@ -119,7 +119,7 @@ pub(crate) fn load_failed(
             Some(WaitStatus::Signaled(_, signal, _)) => {
                 format!("killed by {signal} when it started")
             }
-            _ => format!("ended when it started{}", quoted(tail)),
+            _ => format!("ended when it started{}", quote_log_tail(tail)),
         };
         return Error::StartShell {
             bash: config.bash.clone(),
@@ -131,11 +131,11 @@ pub(crate) fn load_failed(
             variable: "COSHELL_SHELL_OPTIONS",
             cause: match tail.split_once(": set: ") {
                 Some((_, reason)) => format!("set rejects it: {}", reason.trim_end()),
-                None => format!("set rejects it{}", quoted(tail)),
+                None => format!("set rejects it{}", quote_log_tail(tail)),
             },
         };
     }
-    if let Some(error) = syntax_error(&config.bash, handler) {
+    if let Some(error) = check_syntax(&config.bash, handler) {
         return error.into();
     }
     let file = handler.file.display();
@@ -149,7 +149,7 @@ pub(crate) fn load_failed(
         let call = explain_call(handler, &trace.stack);
         let cause = format!("{file} exited with {status} while it was sourced{call}");
         return handler
-            .fault_at("Runtime.HandlerFileExited", &cause, trace.stack, tail)
+            .load_error_at("Runtime.HandlerFileExited", &cause, trace.stack, tail)
             .into();
     }
     let place = trace
@@ -161,14 +161,14 @@ pub(crate) fn load_failed(
         None => format!("{file} ended with {status} while it was sourced{call}"),
     };
     handler
-        .fault_at("Runtime.HandlerFileFailed", &cause, trace.stack, tail)
+        .load_error_at("Runtime.HandlerFileFailed", &cause, trace.stack, tail)
         .into()
 }
 
 /// Explains the failure if the file calls its handler on its last line, as a script for the command line does.
 fn explain_call(handler: &Handler, stack: &[Frame]) -> String {
     let text = std::fs::read(&handler.file).unwrap_or_default();
-    match (stack, shape::call_at_end(&text, handler.label())) {
+    match (stack, shape::find_final_call(&text, handler.label())) {
         ([_, .., outermost], Some(call)) if outermost.line == call.line => format!(
             "; line {} calls `{}` while the file is sourced, when there is no event yet: {}",
             call.line,

@@ -81,7 +81,7 @@ impl Shell<'_> {
         }
         // If this fails, bash has ended, and the wait returns at once.
         let _ = self.channel.write_lines(protocol::END_LINES);
-        let _ = wait_readable([Some(self.channel.process.child.ended())], Some(STOP_GRACE));
+        let _ = wait_readable([Some(self.channel.process.child.pidfd())], Some(STOP_GRACE));
     }
 
     fn run_shutdown(&mut self) -> std::result::Result<(), String> {

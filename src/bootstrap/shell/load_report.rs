@@ -3,7 +3,7 @@
 use memchr::{memchr, memmem};
 
 use super::report::Located;
-use coshell_handler::bash::version;
+use coshell_handler::bash::parse_version;
 
 /// What bash reports when it has sourced the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub(crate) fn find_load_report(bytes: &[u8], nonce: &str) -> Option<Located<Load
         let status = fields.next().and_then(|field| field.parse().ok());
         LoadReport::Ready {
             status: status.unwrap_or(1),
-            version: version(fields.next().unwrap_or_default()),
+            version: parse_version(fields.next().unwrap_or_default()),
             has_shutdown: fields.next().is_some(),
         }
     } else if let Some((_, cause)) = text.split_once(" unusable ") {

@@ -19,7 +19,6 @@ use super::renew::REOPEN_LINE;
 use super::state::ShellState;
 use crate::child::arguments;
 use crate::wait::wait_readable;
-use coshell_process::sys;
 use coshell_process::{processes, response_pipe};
 
 /// How long bash may take between two invocations before it counts as lost.
@@ -71,7 +70,7 @@ impl Channel {
         let lines =
             maintenance_lines::run_in_forks_lines(std::process::id(), reader.as_fd(), has_own_exit);
         self.go_ahead = Some(GoAheadPipe {
-            writer: sys::file(writer),
+            writer: File::from(writer),
             reader: Some(reader),
         });
         self.write_lines(&lines)

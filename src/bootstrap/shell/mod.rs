@@ -208,7 +208,7 @@ impl Shell<'_> {
                 event: &channel.process.event,
                 job_wait: Duration::ZERO,
                 is_runner_exiting: &|| match leftovers.running_fork() {
-                    Some(fork) => processes::program(fork).is_some(),
+                    Some(fork) => processes::program_name(fork).is_some(),
                     None => processes::is_runnable(channel.process.child.pid()),
                 },
             },
@@ -300,9 +300,9 @@ impl Shell<'_> {
         }
         if let Some(leftovers) = &self.leftovers {
             let grace = self.cx.config.stop_grace(overrun);
-            running = processes::names(leftovers.handler_processes(None));
+            running = processes::program_names(leftovers.handler_processes(None));
             let bash = shell.or(leftovers.running_fork());
-            processes::stop_handler(|| leftovers.handler_processes(shell), grace, bash);
+            processes::stop_with_exit_trace(|| leftovers.handler_processes(shell), grace, bash);
         }
         if self.is_forked() {
             let mut limit = Limit::until(Instant::now() + REPORT_LIMIT);

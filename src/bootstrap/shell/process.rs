@@ -13,7 +13,6 @@ use nix::unistd::pipe2;
 use super::state_pipe::StatePipe;
 use super::{protocol, startup_script};
 use crate::child::LaneContext;
-use coshell_process::sys;
 use coshell_process::{Child, memory_file, response_pipe, text_file};
 
 /// A running bash. The numbers are those of the descriptors in bash.
@@ -94,8 +93,8 @@ impl Process {
         ];
         Ok(Self {
             child: Child::start(&argv, &cx.environment(), &descriptors)?,
-            script: Arc::new(sys::file(script)),
-            control: sys::file(control),
+            script: Arc::new(File::from(script)),
+            control: File::from(control),
             response,
             arguments,
             event,

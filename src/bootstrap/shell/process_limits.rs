@@ -12,7 +12,7 @@ use coshell_process::sys;
 /// The limits of one process; `None` for what the system does not show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ProcessLimits {
-    resources: [Option<sys::Limit>; sys::LIMITS],
+    resources: [Option<sys::Limit>; sys::LIMITED_RESOURCES],
     nice: Option<i32>,
     processors: Option<CpuSet>,
     /// How likely the system kills the process when memory runs out; `proc_pid_oom_score_adj(5)`.

@@ -20,7 +20,6 @@ use super::control_buffer::ControlBuffer;
 use super::descriptors::leads_to;
 use super::protocol::{ARGUMENTS, CONTROL, EVENT, LOG, RESPONSE, STATE};
 use super::state_pipe::StatePipe;
-use coshell_process::sys;
 use coshell_process::{memory_file, response_pipe};
 
 /// The line that makes bash open 60 and 61 anew, to read them from their start.
@@ -63,7 +62,7 @@ impl Channel {
         let line = format!("\\__driver_rare __driver_renew /proc/{host}/fd {numbers}\n");
         self.write_lines(&line)?;
         // Everything that was read from the old control pipe belongs to the event that has ended.
-        let old_control = std::mem::replace(&mut self.process.control, sys::file(control));
+        let old_control = std::mem::replace(&mut self.process.control, File::from(control));
         self.control_buffer = ControlBuffer::default();
         self.request_state_after(b"", b"")?;
         self.process.is_reopened = true;
@@ -83,7 +82,7 @@ impl Channel {
         self.process.event = event;
         if let Some((_, writer)) = go_ahead {
             self.go_ahead = Some(GoAheadPipe {
-                writer: sys::file(writer),
+                writer: File::from(writer),
                 reader: None,
             });
         }

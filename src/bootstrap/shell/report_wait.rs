@@ -156,7 +156,7 @@ impl Channel {
         let reads_output = reads_output && !self.response_closed;
         let sources = [
             Some(self.process.control.as_fd()),
-            Some(self.process.child.ended()),
+            Some(self.process.child.pidfd()),
             reads_output.then(|| self.process.response.as_fd()),
             self.process.state.source(),
         ];
@@ -240,7 +240,7 @@ impl Channel {
                 return Ok(report.map_or(WaitOutcome::Ended(status), WaitOutcome::LastReport));
             }
             let sources = [
-                Some(self.process.child.ended()),
+                Some(self.process.child.pidfd()),
                 (!self.response_closed).then(|| self.process.response.as_fd()),
                 self.process.state.source(),
             ];

@@ -23,8 +23,8 @@ use crate::child::leftovers::Leftovers;
 use crate::error::{Error, Result};
 use crate::wait::{Limit, Overrun};
 use coshell_handler::Handler;
-use coshell_handler::shape::{self, Call};
-use coshell_handler::{quoted, syntax_error, undefined};
+use coshell_handler::shape::{self, FinalCall};
+use coshell_handler::{check_syntax, quote_log_tail, undefined_function};
 use coshell_process::processes;
 use coshell_process::sys;
 
@@ -46,7 +46,7 @@ pub(crate) struct Loading<'a> {
     /// The nonce of the load report.
     nonce: String,
     /// The last line of the file, if it calls the handler.
-    pub call: Option<Call>,
+    pub call: Option<FinalCall>,
 }
 
 impl<'a> Starting<'a> {
@@ -106,7 +106,7 @@ impl<'a> Starting<'a> {
         // If bash has ended, the wait for its load report finds out why.
         let _ = shell.channel.write_lines(&lines);
         shell.channel.expect_state(nonces.first_state);
-        let call = shape::call_at_end(&text, handler.label());
+        let call = shape::find_final_call(&text, handler.label());
         Loading {
             shell,
             nonce: nonces.load_report,
@@ -130,7 +130,7 @@ impl<'a> Loading<'a> {
             Ok(LoadOutcome::Silent) => return Err(shell.silent_error()),
             Err(_) => return Err(Error::Stopped),
         };
-        let syntax_error = || syntax_error(&config.bash, handler);
+        let syntax_error = || check_syntax(&config.bash, handler);
         match report {
             LoadReport::Ready {
                 status,
@@ -148,7 +148,7 @@ impl<'a> Loading<'a> {
             }
             LoadReport::Undefined(functions) => {
                 return Err(syntax_error()
-                    .unwrap_or_else(|| undefined(handler, &functions))
+                    .unwrap_or_else(|| undefined_function(handler, &functions))
                     .into());
             }
             LoadReport::Unusable(cause) => return Err(unusable(handler, &cause)),
@@ -229,7 +229,7 @@ impl Shell<'_> {
             let cause = reason_in_environment().unwrap_or_else(|| {
                 format!(
                     "it does not run the lines that coshell writes to it{}",
-                    quoted(&tail)
+                    quote_log_tail(&tail)
                 )
             });
             return Error::StartShell {
@@ -249,7 +249,7 @@ impl Shell<'_> {
             format!("bash runs no command after {file}")
         };
         handler
-            .fault_at("Runtime.HandlerFileFailed", &cause, Vec::new(), &tail)
+            .load_error_at("Runtime.HandlerFileFailed", &cause, Vec::new(), &tail)
             .into()
     }
 
@@ -307,7 +307,7 @@ impl Shell<'_> {
 fn unusable(handler: &Handler, cause: &str) -> Error {
     let cause = format!("{}: {cause}", handler.file.display());
     handler
-        .fault_at("Runtime.HandlerFileFailed", &cause, Vec::new(), "")
+        .load_error_at("Runtime.HandlerFileFailed", &cause, Vec::new(), "")
         .into()
 }
 

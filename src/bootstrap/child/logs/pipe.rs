@@ -59,7 +59,7 @@ impl LogPipe {
         let (read_end, write_end) = pipe2(OFlag::O_CLOEXEC)?;
         fcntl(&read_end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         let pipe = Self {
-            read_end: Arc::new(sys::file(read_end)),
+            read_end: Arc::new(File::from(read_end)),
             request_id: String::new(),
             tenant_id: None,
             unfinished_line: Vec::new(),
