@@ -49,17 +49,15 @@ pub(crate) fn limit_exceeded(
 
 /// The handler was not started, because only `left` remains until its deadline.
 pub(crate) fn deadline_too_close(handler: &Handler, margin: Duration, left: Duration) -> Failure {
-    Failure {
-        error_type: "Function.Timeout",
-        message: format!(
+    Failure::new(
+        "Function.Timeout",
+        format!(
             "{} was not started: its deadline is in {} ms, and the deadline margin is {} ms",
             handler.label(),
             left.as_millis(),
             margin.as_millis()
         ),
-        stack: Vec::new(),
-        quoted_bytes: 0,
-    }
+    )
 }
 
 /// Sets the line of the innermost frame, which bash does not know when it exits. It is the line that contains `command`, if

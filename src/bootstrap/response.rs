@@ -287,12 +287,10 @@ impl<'a> Response<'a> {
 }
 
 fn response_too_large(length: usize) -> Outcome {
-    Outcome::Failure(Failure {
-        error_type: "Function.ResponseSizeTooLarge",
-        message: format!(
+    Outcome::Failure(Failure::new(
+        "Function.ResponseSizeTooLarge",
+        format!(
             "response of {length} bytes is larger than the {MAX_RESPONSE_BYTES} bytes that Lambda accepts"
         ),
-        stack: Vec::new(),
-        quoted_bytes: 0,
-    })
+    ))
 }

@@ -240,13 +240,10 @@ impl AttemptId {
 
 /// The outcome that is posted if Lambda sends an attempt again whose response was streamed.
 fn broken_stream() -> Outcome {
-    Outcome::Failure(Failure {
-        error_type: "Function.StreamBroken",
-        message: "the connection to the Runtime API broke while the response was streamed"
-            .to_owned(),
-        stack: Vec::new(),
-        quoted_bytes: 0,
-    })
+    Outcome::Failure(Failure::new(
+        "Function.StreamBroken",
+        "the connection to the Runtime API broke while the response was streamed".to_owned(),
+    ))
 }
 
 fn log_failure(config: &Config, invocation: &Invocation, failure: &Failure) {

@@ -194,12 +194,10 @@ impl<'a> Program<'a> {
     }
 
     fn start_failure(&self, cause: &str) -> Failure {
-        Failure {
-            error_type: "Function.HandlerNotStarted",
-            message: format!("cannot start {}: {cause}", self.cx.handler.label()),
-            stack: Vec::new(),
-            quoted_bytes: 0,
-        }
+        Failure::new(
+            "Function.HandlerNotStarted",
+            format!("cannot start {}: {cause}", self.cx.handler.label()),
+        )
     }
 
     fn failure(&self, status: WaitStatus, trace: ExitTrace) -> Failure {

@@ -109,12 +109,10 @@ mod tests {
 
     #[test]
     fn xray_cause_is_one_line_of_ascii_json() {
-        let failure = Failure {
-            error_type: "Function.HandlerFailed",
-            message: "größer\n\u{1F600}\u{7f}".to_owned(),
-            stack: Vec::new(),
-            quoted_bytes: 0,
-        };
+        let failure = Failure::new(
+            "Function.HandlerFailed",
+            "größer\n\u{1F600}\u{7f}".to_owned(),
+        );
         let cause = xray_cause(&failure).unwrap_or_default();
         assert!(
             cause.bytes().all(|byte| (0x20..0x7f).contains(&byte)),
