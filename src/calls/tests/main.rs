@@ -1,0 +1,6 @@
+//! What calls come to, beside what jq and Python make of the same.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod caller;
+mod get;
