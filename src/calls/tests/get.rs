@@ -91,7 +91,7 @@ fn what_is_not_there_is_named_with_what_is() {
         ),
         (
             ".headers[\"content-type\"] | fromjson",
-            ".headers[\"content-type\"] is no JSON: expected value at line 1 column 1",
+            ".headers[\"content-type\"] is no JSON: expected ident at line 1 column 2",
         ),
         (
             ".Records[].s3.bucket.arn",
