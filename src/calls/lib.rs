@@ -4,8 +4,12 @@
 //! no global state; what a call needs of where it runs comes through [`Caller`].
 
 mod document;
+mod encode;
 mod encoding;
 mod get;
+mod hash;
+mod json;
+mod metric;
 mod options;
 mod path;
 mod shape;
@@ -47,6 +51,11 @@ pub trait Caller {
 
     /// Milliseconds since 1970.
     fn now_ms(&self) -> u64;
+
+    /// The namespace of metrics that name none.
+    fn metric_namespace(&self) -> Option<String> {
+        None
+    }
 }
 
 /// What a call comes to.
@@ -96,11 +105,16 @@ pub enum Answer {
 /// # Errors
 /// It cannot be done; nothing is assigned then.
 pub fn answer(call: &Call<'_>, caller: &dyn Caller) -> Result<Answer, CallError> {
-    match call.function {
-        "get" => get::answer(call, caller),
+    let reply = match call.function {
+        "get" => return get::answer(call, caller),
+        "json" => json::answer(call, caller)?,
+        "encode" | "decode" => encode::answer(call, caller)?,
+        "hash" => hash::answer(call, caller)?,
+        "metric" => metric::answer(call, caller)?,
         other => {
             let message = format!("cannot call lambda_{other}: there is no such function");
-            Err(CallError::usage(message))
+            return Err(CallError::usage(message));
         }
-    }
+    };
+    Ok(Answer::Reply(reply))
 }

@@ -1,5 +1,7 @@
 //! The arguments of a call, one after the other.
 
+use std::borrow::Cow;
+
 use crate::{Call, CallError, Caller, Document, Source};
 
 /// What is left of a call's arguments.
@@ -24,6 +26,36 @@ impl<'a> Arguments<'a> {
     pub(crate) fn value(&mut self, option: &str, what: &str) -> Result<&'a [u8], CallError> {
         let value = self.next();
         value.ok_or_else(|| self.misuse(&format!("{option}: {what} is missing")))
+    }
+
+    pub(crate) fn text(&mut self, option: &str, what: &str) -> Result<&'a str, CallError> {
+        let value = self.value(option, what)?;
+        str::from_utf8(value).map_err(|_| self.misuse(&format!("{option}: {what} is no UTF-8")))
+    }
+
+    /// The last argument, or standard input if there is none.
+    pub(crate) fn text_or_input(
+        &mut self,
+        caller: &dyn Caller,
+    ) -> Result<Cow<'a, [u8]>, CallError> {
+        let Some(text) = self.next() else {
+            let read = caller.read(Source::StandardInput);
+            let fails = |cause| CallError::failure(format!("cannot read standard input: {cause}"));
+            return read.map(Cow::Owned).map_err(fails);
+        };
+        self.end()?;
+        Ok(Cow::Borrowed(text))
+    }
+
+    /// Checks that there are no more arguments.
+    pub(crate) fn end(&mut self) -> Result<(), CallError> {
+        match self.next() {
+            Some(more) => {
+                let more = String::from_utf8_lossy(more).into_owned();
+                Err(self.misuse(&format!("{more} is one argument too many; quote a text")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// An error about how the function is called.

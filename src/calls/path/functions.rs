@@ -9,7 +9,7 @@ use super::missing::{Failure, Place, with_article};
 use super::value::{Node, Value};
 use crate::document::string::{quote, quote_into};
 use crate::document::{Children, Document, Kind};
-use crate::encoding;
+use crate::encoding::Encoding;
 
 /// What `function` makes of `input`, at the place `place`.
 pub(crate) fn apply(
@@ -204,15 +204,15 @@ impl Value<'_> {
             }
             Function::Lowercase => only_string()?.to_ascii_lowercase(),
             Function::Uppercase => only_string()?.to_ascii_uppercase(),
-            Function::Base64 => encoding::base64(&self.text()).into_bytes(),
+            Function::Base64 => Encoding::Base64.encode(&self.text()),
             Function::Base64Decoded => {
-                let decoded = encoding::base64_decoded(&only_string()?);
+                let decoded = Encoding::Base64.decode(&only_string()?);
                 decoded.map_err(|error| format!("is no base64: {error}"))?
             }
-            Function::Uri => encoding::uri(&self.text()).into_bytes(),
-            Function::UriDecoded => encoding::uri_decoded(&only_string()?, false),
-            Function::UriPlusDecoded => encoding::uri_decoded(&only_string()?, true),
-            Function::Html => encoding::html(&self.text()),
+            Function::Uri => Encoding::Uri.encode(&self.text()),
+            Function::UriDecoded => Encoding::Uri.decode(&only_string()?)?,
+            Function::UriPlusDecoded => Encoding::UriPlus.decode(&only_string()?)?,
+            Function::Html => Encoding::Html.encode(&self.text()),
             _ => self.text().into_owned(),
         })
     }

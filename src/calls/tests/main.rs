@@ -3,4 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod caller;
+mod encode;
 mod get;
+mod json;
+mod metric;
+mod programs;
+mod random;
