@@ -6,6 +6,7 @@
 //! and of a name that an object has twice the last counts, as with jq.
 
 mod compact;
+mod lookup;
 mod scan;
 pub(crate) mod string;
 

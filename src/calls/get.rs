@@ -182,7 +182,7 @@ impl Reply {
         let texts = match value {
             Variable::Text(text) => vec![text],
             Variable::List(texts) => texts,
-            Variable::Map(_) => Vec::new(),
+            Variable::Map(_) | Variable::File(_) => Vec::new(),
         };
         for text in texts {
             self.output.extend_from_slice(&text);

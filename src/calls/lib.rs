@@ -12,11 +12,14 @@ mod json;
 mod metric;
 mod options;
 mod path;
+mod records;
+mod request;
 mod shape;
 mod variable;
 
 pub use document::{Document, DocumentError};
 pub use get::{JqFilter, Pending};
+pub use records::{Batch, EventSource, Record, RecordOptions, batch_failures, records};
 pub use variable::{Variable, check_name};
 
 /// A call of a handler.
@@ -110,6 +113,7 @@ pub fn answer(call: &Call<'_>, caller: &dyn Caller) -> Result<Answer, CallError>
         "json" => json::answer(call, caller)?,
         "encode" | "decode" => encode::answer(call, caller)?,
         "hash" => hash::answer(call, caller)?,
+        "request" => request::answer(call, caller)?,
         "metric" => metric::answer(call, caller)?,
         other => {
             let message = format!("cannot call lambda_{other}: there is no such function");

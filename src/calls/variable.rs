@@ -10,6 +10,8 @@ pub enum Variable {
     List(Vec<Vec<u8>>),
     /// An associative array.
     Map(Vec<(Vec<u8>, Vec<u8>)>),
+    /// The name of a file that the host makes of these bytes.
+    File(Vec<u8>),
 }
 
 /// What bash sets itself, or lives by. bash drops what is assigned to some of them, and others end the shell.
@@ -75,6 +77,7 @@ impl Variable {
     pub fn check(&self, name: &str) -> Result<(), CallError> {
         let has_nul = |text: &Vec<u8>| memchr::memchr(0, text).is_some();
         let is_nul = match self {
+            Self::File(_) => false,
             Self::Text(text) => has_nul(text),
             Self::List(texts) => texts.iter().any(has_nul),
             Self::Map(members) => members

@@ -6,9 +6,6 @@ use super::value::Node;
 use super::{Filter, Head, Step, StepKind};
 use crate::document::{Children, Kind};
 
-/// How many names of fields an error lists.
-const LISTED: usize = 12;
-
 /// A value that is missing or null.
 #[derive(Clone)]
 pub(crate) struct Missing<'d> {
@@ -113,20 +110,13 @@ impl Node<'_> {
         let document = self.document();
         match (&step.kind, document.children(self.span).as_deref()) {
             (StepKind::Field(name), Some(Children::Object(members))) => {
-                let members = document.members(members);
                 if members.is_empty() {
                     return format!("has no field {name}; it is empty");
                 }
-                let names: Vec<_> = members
-                    .iter()
-                    .take(LISTED)
-                    .map(|(name, _)| shortened(name))
-                    .collect();
-                let more = match members.len() - names.len() {
-                    0 => String::new(),
-                    more => format!(" and {more} more"),
-                };
-                format!("has no field {name}; it has {}{more}", names.join(", "))
+                format!(
+                    "has no field {name}; it has {}",
+                    document.listed_names(self.span)
+                )
             }
             (StepKind::Index(index), Some(Children::Array(elements))) => match elements.len() {
                 0 => format!("has no element {index}; it is empty"),
@@ -136,17 +126,6 @@ impl Node<'_> {
             _ => format!("is {}", with_article(self.kind())),
         }
     }
-}
-
-/// A name as it stands in a message: on one line, and not long.
-fn shortened(name: &str) -> String {
-    let visible = |letter: char| if letter.is_control() { ' ' } else { letter };
-    let mut letters = name.chars();
-    let mut short: String = letters.by_ref().take(60).map(visible).collect();
-    if letters.next().is_some() {
-        short.push_str("...");
-    }
-    short
 }
 
 /// `an object`

@@ -9,3 +9,4 @@ mod json;
 mod metric;
 mod programs;
 mod random;
+mod request;
