@@ -9,4 +9,5 @@ mod json;
 mod metric;
 mod programs;
 mod random;
+mod records;
 mod request;
