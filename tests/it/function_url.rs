@@ -441,7 +441,7 @@ fn an_invalid_answer_is_a_bad_gateway_with_the_reason() {
             &emulator,
             "POST /some/path 502",
             &reply,
-            &format!(": {expected}"),
+            &format!(": cannot use the response: {expected}"),
         );
     }
 }
@@ -547,7 +547,8 @@ fn a_streamed_response_with_a_prelude_arrives_as_it_is_written() {
     let body = chunks(b"no prelude", 100, &[]);
     assert_eq!(runtime.post(&path, &headers, body).status, 202);
     let page = emulator.finish(caller);
-    assert_logged(&emulator, "GET / 502", &page, ": it ended in its prelude");
+    let logged = ": cannot use the response: it ended before the end of its prelude";
+    assert_logged(&emulator, "GET / 502", &page, logged);
 }
 
 #[test]
