@@ -18,6 +18,7 @@ const MAX_BYTES: u64 = 64 * 1024 * 1024;
 /// The process that calls.
 pub(crate) struct CallingProcess<'a> {
     pid: i32,
+    request_id: Vec<u8>,
     current: &'a Mutex<Current>,
     /// The record that takes the place of the event.
     record: Option<Vec<u8>>,
@@ -25,9 +26,15 @@ pub(crate) struct CallingProcess<'a> {
 }
 
 impl<'a> CallingProcess<'a> {
-    pub(crate) fn new(pid: i32, current: &'a Mutex<Current>, record: Option<Vec<u8>>) -> Self {
+    pub(crate) fn new(
+        pid: i32,
+        request_id: Vec<u8>,
+        current: &'a Mutex<Current>,
+        record: Option<Vec<u8>>,
+    ) -> Self {
         Self {
             pid,
+            request_id,
             current,
             record,
             document: OnceCell::new(),
@@ -43,7 +50,8 @@ impl<'a> CallingProcess<'a> {
             return parse(record.clone());
         }
         let mut current = lock(self.current);
-        let Some(event) = current.event.clone() else {
+        let event = current.event.clone();
+        let Some(event) = event.filter(|_| current.request_id.as_bytes() == self.request_id) else {
             return Err("there is no invocation".to_owned());
         };
         current

@@ -12,11 +12,13 @@
 //!
 //! One thread serves the slots of a lane. It is started only if the handler's file may call one of the functions.
 
+mod answer;
 mod caller;
 mod request;
 mod server;
 mod slot;
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -49,13 +51,23 @@ pub(crate) struct Calls {
 }
 
 /// What belongs to the invocation that is running.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Current {
+    request_id: String,
     event: Option<Arc<Vec<u8>>>,
     /// The event, once a call has read it: JSON, or why it is not.
     document: Option<Result<Arc<Document<'static>>, String>>,
     /// Folders to be removed when it ends.
     folders: Vec<PathBuf>,
+}
+
+impl fmt::Debug for Current {
+    /// Without the event, which belongs in no text.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Current")
+            .field("request_id", &self.request_id)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Calls {
@@ -88,7 +100,10 @@ impl Calls {
 
     /// Calls are about `invocation` from now on.
     pub(crate) fn begin(&self, invocation: &Invocation) {
-        self.lock().event = Some(Arc::clone(&invocation.event));
+        let mut current = self.lock();
+        current.request_id.clone_from(&invocation.request_id);
+        current.event = Some(Arc::clone(&invocation.event));
+        drop(current);
         // If this fails the counter is full, and the thread wakes up all the same.
         let _ = self.wake.write(1);
     }
@@ -111,7 +126,6 @@ fn lock(current: &Mutex<Current>) -> MutexGuard<'_, Current> {
     current.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-
 /// Whether a file may call one of the functions: it names one, or sources another file, which may.
 fn may_call(text: &[u8]) -> bool {
     let names = |needle: &[u8]| memmem::find(text, needle).is_some();
@@ -123,4 +137,3 @@ fn may_call(text: &[u8]) -> bool {
             .split(|byte| matches!(byte, b'\n' | b';' | b'&' | b'|'))
             .any(|command| command.trim_ascii_start().starts_with(b". "))
 }
-

@@ -1,13 +1,16 @@
 //! What a caller sends: fields that each end in NUL.
 //!
 //! ```text
-//! count of arguments | process id | 0, or 1 if there is an input, or 2 if it is the event | input | function | argument...
+//! count of arguments | process id | request id | 0, or 1 if there is an input, or 2 if it is the event | input
+//! | function | argument...
 //! ```
+//!
+//! The request id is that of the caller's invocation. A process that outlives its invocation must not read the next event.
 
 use memchr::memchr;
 
 /// The fields before the arguments.
-const LEADING_FIELDS: usize = 4;
+const LEADING_FIELDS: usize = 5;
 
 /// What the input of a request is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +26,7 @@ pub(crate) enum Input {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Request {
     pub pid: i32,
+    pub request_id: Vec<u8>,
     pub input: Input,
     /// The function without `lambda_`, and its arguments; empty if the request was too large.
     pub arguments: Vec<Vec<u8>>,
@@ -32,6 +36,7 @@ impl Request {
     pub(crate) fn too_large(pid: Option<i32>) -> Self {
         Self {
             pid: pid.unwrap_or_default(),
+            request_id: Vec::new(),
             input: Input::None,
             arguments: Vec::new(),
         }
@@ -53,6 +58,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<Request> {
     let number = |text: &[u8]| str::from_utf8(text).ok()?.parse::<i32>().ok();
     let count = usize::try_from(number(field()?)?).ok()?;
     let pid = number(field()?)?;
+    let request_id = field()?.to_vec();
     let kind = field()?.to_vec();
     let input = field()?.to_vec();
     // Counted first, so that a large request is not copied each time a piece of it comes.
@@ -62,6 +68,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<Request> {
     let arguments: Option<Vec<_>> = (0..count).map(|_| field().map(<[u8]>::to_vec)).collect();
     Some(Request {
         pid,
+        request_id,
         input: match &kind[..] {
             b"1" => Input::Variable(input),
             b"2" => Input::Event(input),
@@ -77,7 +84,7 @@ mod tests {
 
     #[test]
     fn request_is_parsed_once_it_is_complete() {
-        let bytes = b"3\x0042\x001\x00in put\x00get\x00x\x00.a\x00";
+        let bytes = b"3\x0042\x00id\x001\x00in put\x00get\x00x\x00.a\x00";
         for end in 0..bytes.len() {
             assert_eq!(parse(&bytes[..end]), None, "{end}");
         }
@@ -89,8 +96,8 @@ mod tests {
 
     #[test]
     fn what_is_no_request_is_none() {
-        assert_eq!(parse(b"x\x001\x000\0\0"), None);
-        assert_eq!(parse(b"-1\x001\x000\0\0"), None);
+        assert_eq!(parse(b"x\x001\0\x000\0\0"), None);
+        assert_eq!(parse(b"-1\x001\0\x000\0\0"), None);
         assert_eq!(parse(b""), None);
     }
 }

@@ -107,7 +107,7 @@ impl Slot {
         if sys::bytes_ready(&self.reply_reader) == 0 {
             return true;
         }
-        if processes::program(caller).is_some() {
+        if processes::program_name(caller).is_some() {
             return false;
         }
         self.discard_reply();
