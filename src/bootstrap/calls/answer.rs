@@ -249,7 +249,9 @@ fn long_text(reply: &Reply) -> Vec<u8> {
                 push(b"l");
                 push(name);
                 push(values.len().to_string().as_bytes());
-                values.iter().for_each(|value| push(value));
+                for value in values {
+                    push(value);
+                }
             }
             Variable::Map(members) => {
                 push(b"m");

@@ -92,7 +92,7 @@ impl Server {
                 .filter(|(_, ready)| **ready)
             {
                 if let Some(request) = self.slots[index].read() {
-                    self.answer(request, self.slots[index].reply.clone());
+                    self.answer(request, &self.slots[index].reply);
                 }
             }
         }
@@ -138,9 +138,9 @@ impl Server {
     }
 
     /// A call that reads what another process writes is answered by a thread of its own, so that no other call waits for it.
-    fn answer(&self, request: Request, reply: ReplyPipe) {
+    fn answer(&self, request: Request, reply: &ReplyPipe) {
         if !answer::may_take_long(&request) {
-            answer::reply_to(request, &self.current, &reply);
+            answer::reply_to(request, &self.current, reply);
             return;
         }
         let current = Arc::clone(&self.current);
@@ -149,7 +149,7 @@ impl Server {
             .name("call".to_owned())
             .spawn(move || answer::reply_to(request, &current, &for_thread));
         if let Err(error) = thread {
-            answer::refuse(&reply, &format!("cannot start a thread: {error}"));
+            answer::refuse(reply, &format!("cannot start a thread: {error}"));
         }
     }
 }

@@ -45,9 +45,14 @@ pub(crate) fn driver_text(isolation: Isolation, delivery: Delivery, has_calls: b
 fn call_stubs() -> String {
     let mut text = String::new();
     for function in calls::FUNCTIONS {
+        // `||` keeps `set -e` out of what is ours, and would keep it out of the function that lambda_each calls.
+        let (quiet, end) = match function {
+            "each" => ("+xTe", ""),
+            _ => ("+xT", " || builtin return"),
+        };
         let _ = writeln!(
             text,
-            "lambda_{function}() {{ {{ builtin local - && builtin set +xT; }} 2>/dev/null; __driver_rare __driver_call {function} \"$@\" || builtin return; }}"
+            "lambda_{function}() {{ {{ builtin local - && builtin set {quiet}; }} 2>/dev/null; __driver_rare __driver_call {function} \"$@\"{end}; }}"
         );
     }
     text
