@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 /// What the string holds whose text between the quotes is `raw`.
 ///
-/// A surrogate that stands alone becomes U+FFFD, as jq 1.7 reads it; jq 1.6 refuses a leading one.
+/// A surrogate that stands alone becomes U+FFFD. jq, up to 1.8, reads a low one so and refuses a high one.
 pub(crate) fn decode(raw: &str) -> Cow<'_, str> {
     let Some((mut plain, mut rest)) = raw.split_once('\\') else {
         return Cow::Borrowed(raw);

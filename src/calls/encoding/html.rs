@@ -1,6 +1,7 @@
 //! The characters that mean something in HTML.
 
-/// As jq's `@html` and Python's `html.escape` write them, which differ in `'` alone: `&#39;` here.
+/// As jq's `@html` and Python's `html.escape` write them, but for `'`, which is `&#39;` here, as in jq's manual: every
+/// version of HTML knows that one. jq itself writes `&apos;`, Python `&#x27;`.
 pub(crate) fn html(text: &[u8]) -> Vec<u8> {
     let mut escaped = Vec::with_capacity(text.len());
     for byte in text {

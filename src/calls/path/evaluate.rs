@@ -47,8 +47,8 @@ fn alternatives<'d>(
     };
     for (number, operand) in others.iter().enumerate() {
         let mut given = Vec::new();
-        // What fails has a default as well; what it gave before counts.
-        let _ = run(operand, place(number), input.clone(), &mut given);
+        // A value of the wrong kind is a failure here, too: that is no default's business with jq either.
+        run(operand, place(number), input.clone(), &mut given)?;
         given.retain(Value::is_truthy);
         if !given.is_empty() {
             found.append(&mut given);

@@ -36,7 +36,7 @@ fn paths_find_what_they_name() {
         (".none // \"-\"", "-"),
         (".no // \"-\"", "-"),
         (".nope.deeper[3] // {\"a\": [1, 2]}", r#"{"a":[1,2]}"#),
-        (".body.order // .nope // 7", "7"),
+        (".body.order? // .nope // 7", "7"),
         (".nope // empty", ""),
         (".nope?", ""),
         (".nope.deeper?", ""),
@@ -100,6 +100,10 @@ fn what_is_not_there_is_named_with_what_is() {
         (
             ".nope // .nopf",
             ". has no field nopf; it has Records, headers, body, none, no, big, float, empty, list",
+        ),
+        (
+            ".body.order // 7",
+            ".body is a string, and has no field order; if it holds JSON, put | fromjson | before the rest",
         ),
         (".no | keys", ".no is a boolean, and has no keys"),
     ] {

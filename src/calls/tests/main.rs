@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod caller;
+mod documents;
 mod encode;
 mod get;
+mod jq;
 mod json;
 mod metric;
 mod programs;
