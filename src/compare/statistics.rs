@@ -9,6 +9,8 @@ use rand::{Rng, SeedableRng};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use coshell_statistics::quantile;
+
 /// How often rounds are drawn anew for an interval.
 const RESAMPLES: usize = 1000;
 /// How many rounds are drawn in all, at most, and how often at least: logs have a hundred thousand lines, each a
@@ -76,18 +78,6 @@ fn draws(rounds: usize) -> impl Iterator<Item = Vec<usize>> {
     })
 }
 
-/// The value that a share of `sorted` is at most: one of them, by the nearest rank. `sorted` is not
-/// empty.
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::cast_precision_loss
-)]
-pub fn quantile(sorted: &[f64], share: f64) -> f64 {
-    let rank = (share * sorted.len() as f64).ceil() as usize;
-    sorted[rank.clamp(1, sorted.len()) - 1]
-}
-
 fn sorted(samples: impl Iterator<Item = f64>) -> Vec<f64> {
     let mut samples: Vec<_> = samples.collect();
     samples.sort_by(f64::total_cmp);
@@ -108,25 +98,26 @@ fn median(rounds: &[Vec<f64>], drawn: &[usize]) -> Option<f64> {
 fn interval(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     let values = sorted(values);
     let tail = (1.0 - CONFIDENCE) / 2.0;
-    (!values.is_empty()).then(|| (quantile(&values, tail), quantile(&values, 1.0 - tail)))
+    Some((quantile(&values, tail)?, quantile(&values, 1.0 - tail)?))
 }
 
 /// What the samples of these rounds come to.
 pub(crate) fn summary(rounds: &[Vec<f64>]) -> Summary {
     let samples = sorted(rounds.iter().flatten().copied());
+    let share = |share| quantile(&samples, share).unwrap_or_default();
     let medians = draws(rounds.len()).filter_map(|drawn| median(rounds, &drawn));
     let Some((p50_low, p50_high)) = interval(medians) else {
         return Summary::default();
     };
     Summary {
         count: samples.len(),
-        min: quantile(&samples, 0.0),
-        p50: quantile(&samples, 0.5),
+        min: share(0.0),
+        p50: share(0.5),
         p50_low,
         p50_high,
-        p90: quantile(&samples, 0.9),
-        p99: quantile(&samples, 0.99),
-        max: quantile(&samples, 1.0),
+        p90: share(0.9),
+        p99: share(0.99),
+        max: share(1.0),
     }
 }
 

@@ -11,8 +11,8 @@ use super::event::Task;
 use super::results::{Metric, ProblemKind};
 use super::runtime::{Prepared, Running};
 use super::session::{Session, Turns, milliseconds};
-use super::statistics::quantile;
 use super::usage::{self, Traces};
+use coshell_statistics::quantile;
 
 /// What is measured in a turn.
 const METRICS: [Metric; 6] = [
@@ -193,7 +193,7 @@ fn turn(
         }
     }
     counted.sort_by(f64::total_cmp);
-    processes.push(quantile(&counted, 0.5));
+    processes.extend(quantile(&counted, 0.5));
     let Some(peak_mib) = watched(session, warm, task, faults) else {
         return false;
     };

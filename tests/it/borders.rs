@@ -11,11 +11,12 @@ const CRATES: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("process", &[]),
     ("handler", &[]),
+    ("statistics", &[]),
     ("bootstrap", &["wire", "process", "handler"]),
     ("emulator", &["wire", "process"]),
     ("check", &["handler"]),
     ("package", &["handler"]),
-    ("compare", &["wire", "process"]),
+    ("compare", &["wire", "process", "statistics"]),
 ];
 
 /// What `bootstrap` is made of. Another crate costs start-up time and memory on Lambda: it has to be worth that.

@@ -6,7 +6,7 @@ use super::{Anchor, Paint, Scene, Shape};
 use crate::report::table::{Tone, against_baseline, instead};
 use crate::report::words::{clean, quantity, question};
 use crate::results::{Metric, Results, Runtime, Series};
-use crate::statistics::quantile;
+use coshell_statistics::quantile;
 
 const WIDTH: f32 = 960.0;
 const MARGIN: f32 = 24.0;
@@ -286,6 +286,6 @@ fn dots(series: &Series) -> Vec<f64> {
     }
     let share = |number| number as f64 / (MOST_DOTS - 1) as f64;
     (0..MOST_DOTS)
-        .map(|number| quantile(&samples, share(number)))
+        .filter_map(|number| quantile(&samples, share(number)))
         .collect()
 }
