@@ -89,7 +89,7 @@ pub struct CompareArguments {
     #[arg(long, value_name = "MILLISECONDS")]
     pub gap: Option<f64>,
 
-    /// Six starts and six short turns, the fewest that tell a difference, where nothing else is said
+    /// Six starts and six short turns, the fewest that can show a difference, unless other options give their number
     #[arg(long)]
     pub quick: bool,
 

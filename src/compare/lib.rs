@@ -17,6 +17,7 @@ pub mod cold;
 pub mod container;
 pub mod endpoint;
 pub mod event;
+pub(crate) mod exact;
 pub mod floor;
 pub mod lambda_logs;
 pub mod limits;

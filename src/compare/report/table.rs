@@ -1,8 +1,9 @@
 //! The tables of a report: every cell as text, computed once, so that no two forms of a report can
 //! disagree.
 
+use super::super::exact::MIN_ROUNDS;
 use super::super::results::{Metric, Problem, ProblemKind, Results, Runtime, Series, Source};
-use super::super::statistics::MIN_ROUNDS;
+use super::super::statistics::Verdict;
 use super::words::{self, NOTHING, clean, figure, name, quantity, question};
 
 /// More runtimes than this do not fit beside each other.
@@ -216,15 +217,14 @@ pub(crate) fn against_baseline(results: &Results, series: &Series, has_interval:
             NOTHING
         });
     };
-    let tone = match ratio.is_difference() {
-        false => Tone::Plain,
-        true if ratio.times > 1.0 => Tone::Better,
-        true => Tone::Worse,
+    let tone = match ratio.verdict {
+        Verdict::Better => Tone::Better,
+        Verdict::Worse => Tone::Worse,
+        Verdict::NoDifference | Verdict::TooFew => Tone::Plain,
     };
-    let verdict = words::verdict(ratio);
+    let mut verdict = words::verdict(ratio);
     if has_interval {
-        let interval = words::interval(ratio.low, ratio.high);
-        return Cell::of(format!("{verdict} ({interval})"), tone);
+        verdict = words::with_interval(verdict, ratio.low, ratio.high);
     }
     Cell::of(verdict, tone)
 }
@@ -308,8 +308,8 @@ fn of_question(results: &Results, metric: Metric, event_bytes: Option<usize>) ->
         let mut cells = vec![Cell::plain(name(results, &runtime.name))];
         if let Some(series) = samples(results, runtime, metric, event_bytes) {
             let found = &series.summary;
-            let interval = words::interval(found.p50_low, found.p50_high);
-            cells.push(Cell::plain(format!("{} ({interval})", figure(found.p50))));
+            let p50 = words::with_interval(figure(found.p50), found.p50_low, found.p50_high);
+            cells.push(Cell::plain(p50));
             cells.extend([found.p90, found.p99, found.max].map(|value| Cell::plain(figure(value))));
             cells.push(Cell::plain(words::count(found.count)));
             if has_ratio {
@@ -336,9 +336,13 @@ fn of_question(results: &Results, metric: Metric, event_bytes: Option<usize>) ->
         title: format!("{half}{}{unit}", question(metric, event_bytes)),
         columns: columns.into_iter().map(ToOwned::to_owned).collect(),
         rows,
-        notes: few_rounds(results, metric, event_bytes)
-            .into_iter()
-            .collect(),
+        notes: [
+            few_rounds(results, metric, event_bytes),
+            wide_interval(results, metric, event_bytes),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
     }
 }
 
@@ -375,8 +379,23 @@ fn few_rounds(results: &Results, metric: Metric, event_bytes: Option<usize>) -> 
         .collect();
     (!few.is_empty()).then(|| {
         let names = few.join(", ");
-        format!("Fewer than {MIN_ROUNDS} rounds of {names}: too few to tell a difference.")
+        format!(
+            "Fewer than {MIN_ROUNDS} rounds of {names}: too few to tell, however far apart they are."
+        )
     })
+}
+
+/// What to do about ratios that the samples cannot tell, though there are rounds enough for an interval.
+fn wide_interval(results: &Results, metric: Metric, event_bytes: Option<usize>) -> Option<String> {
+    let is_wide = |runtime: &Runtime| {
+        let ratio = samples(results, runtime, metric, event_bytes)?.ratio?;
+        Some(ratio.verdict == Verdict::TooFew && ratio.low.is_some())
+    };
+    let mut runtimes = results.runtimes.iter();
+    let text = "Too few to tell: the interval includes 1, and a difference of a quarter or more. More rounds narrow it.";
+    runtimes
+        .any(|runtime| is_wide(runtime) == Some(true))
+        .then(|| text.to_owned())
 }
 
 fn problems(results: &Results) -> Option<Table> {

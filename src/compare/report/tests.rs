@@ -461,6 +461,7 @@ fn few_rounds_and_an_early_end_are_told() {
     for series in &mut results.series {
         series.rounds.truncate(4);
     }
+    results.compute();
     let text = report::terminal(&results, false);
     assert!(
         text.contains("warning: not complete: written while"),
@@ -468,10 +469,17 @@ fn few_rounds_and_an_early_end_are_told() {
     );
     assert!(
         text.contains(
-            "Fewer than 6 rounds of tutorial, ours, sometimes wrong: too few to tell a difference."
+            "Fewer than 6 rounds of tutorial, ours, sometimes wrong: too few to tell, however far apart they are."
         ),
         "{text}"
     );
+    assert!(!text.contains("no difference"), "{text}");
+    let document = table::document(&results);
+    let mut cells = document
+        .tables
+        .iter()
+        .flat_map(|one| one.rows.iter().flatten());
+    assert!(cells.all(|cell| !matches!(cell.tone, table::Tone::Better | table::Tone::Worse)));
     assert!(!report::terminal(&usual(), false).contains("Fewer than"));
 }
 

@@ -1,7 +1,7 @@
 //! Figures and names, as every form of a report has them.
 
 use super::super::results::{Metric, Results};
-use super::super::statistics::Ratio;
+use super::super::statistics::{Ratio, Verdict};
 
 /// What stands where there is nothing.
 pub(crate) const NOTHING: &str = "–";
@@ -73,18 +73,21 @@ pub fn question(metric: Metric, event_bytes: Option<usize>) -> String {
     metric.title().to_owned() + &size.unwrap_or_default()
 }
 
-/// How many times better, as far as that is known.
+/// How many times better, as far as the samples can tell.
 pub(crate) fn verdict(ratio: &Ratio) -> String {
-    if ratio.is_difference() {
-        format!("{}×", figure(ratio.times))
-    } else {
-        "no difference".to_owned()
+    match ratio.verdict {
+        Verdict::Better | Verdict::Worse => format!("{}×", figure(ratio.times)),
+        Verdict::NoDifference => "no difference".to_owned(),
+        Verdict::TooFew => "too few to tell".to_owned(),
     }
 }
 
-/// Bounds.
-pub(crate) fn interval(low: f64, high: f64) -> String {
-    format!("{}–{}", figure(low), figure(high))
+/// `text`, with an interval behind it if there is one.
+pub(crate) fn with_interval(text: String, low: Option<f64>, high: Option<f64>) -> String {
+    match (low, high) {
+        (Some(low), Some(high)) => format!("{text} ({}–{})", figure(low), figure(high)),
+        _ => text,
+    }
 }
 
 /// Names and details are others' words: they give no orders to a terminal, stay in their line, and

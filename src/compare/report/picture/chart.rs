@@ -231,9 +231,11 @@ fn row(
     let (left, right, middle) = place;
     let x = |sample: f64| left + axis.place(sample) * (right - left);
     let found = &series.summary;
-    let (low, high) = (x(found.p50_low), x(found.p50_high));
     let (top, height) = (middle - SPREAD - 3.0, 2.0 * SPREAD + 6.0);
-    pen.rectangle(low, top, (high - low).max(1.0), height, Paint::Interval);
+    if let (Some(low), Some(high)) = (found.p50_low, found.p50_high) {
+        let (low, high) = (x(low), x(high));
+        pen.rectangle(low, top, (high - low).max(1.0), height, Paint::Interval);
+    }
     // Dots that would be at the same place are above each other, around the middle.
     let mut columns: Vec<(f32, usize)> = Vec::new();
     for sample in dots(series) {
