@@ -19,6 +19,7 @@ pub mod endpoint;
 pub mod event;
 pub(crate) mod exact;
 pub mod floor;
+pub(crate) mod fork_count;
 pub mod lambda_logs;
 pub mod limits;
 pub mod machine;
@@ -30,6 +31,7 @@ pub mod scenario;
 pub mod session;
 pub mod statistics;
 pub(crate) mod tally;
+pub(crate) mod turn;
 pub mod usage;
 pub mod warm;
 

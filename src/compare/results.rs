@@ -103,7 +103,7 @@ pub enum Metric {
     Throughput,
     /// User and system time of the process tree. Milliseconds for each invocation; a sample a round.
     CpuTime,
-    /// Processes and threads started for each invocation; a sample a round.
+    /// Processes and threads that the runtime and its descendants start for each invocation; a sample a round.
     Processes,
     /// Peak memory of the process tree: as it is shared out (PSS). MiB; a sample a round.
     PeakMemory,

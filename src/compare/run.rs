@@ -16,7 +16,8 @@ use super::machine::{self, Noise};
 use super::results::{self, Results, Source};
 use super::runtime::Prepared;
 use super::scenario::{PageCache, Program, Runtime, Scenario};
-use super::session::{GIVEN_UP_AFTER, Session, Stop, Turns, milliseconds};
+use super::session::{GIVEN_UP_AFTER, Session, Stop, milliseconds};
+use super::turn::Turns;
 use super::{cold, floor, warm};
 use coshell_process::processes;
 
@@ -90,6 +91,7 @@ pub fn run(
         results.warnings.clone_from(&warnings);
         results.warnings.extend(noise.warnings());
         results.warnings.extend(given_up(session));
+        results.warnings.extend(uncounted(session));
         results.is_complete = is_complete;
         results.compute();
         unsaved = save(results).err();
@@ -142,6 +144,14 @@ fn given_up(session: &Session) -> Vec<String> {
         format!("{name} was given up after it had failed {GIVEN_UP_AFTER} times in a row")
     });
     told.collect()
+}
+
+fn uncounted(session: &Session) -> Vec<String> {
+    let warning = |(runtime_index, cause): (&usize, &String)| {
+        let name = &session.runtimes[*runtime_index].runtime.name;
+        format!("the processes that {name} starts are not counted: cannot trace it: {cause}")
+    };
+    session.uncounted.iter().map(warning).collect()
 }
 
 fn is_droppable(warnings: &mut Vec<String>) -> bool {

@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use super::Error;
 use super::container::{self, Container};
 use super::endpoint::{Ended, Endpoint, Fault, Until};
+use super::fork_count::ForkCounter;
 use super::limits::{Group, Limits};
 use super::results::ProblemKind;
 use super::scenario::{Program, Runtime};
@@ -242,6 +243,7 @@ impl Prepared {
             mark: format!("{MARK}={name}").into_bytes(),
             container,
             temporary,
+            fork_counter: None,
             _group: group,
         })
     }
@@ -259,16 +261,18 @@ pub(crate) struct Running {
     mark: Vec<u8>,
     container: Option<Container>,
     temporary: TempDir,
+    /// While the processes are counted that it starts.
+    fork_counter: Option<ForkCounter>,
     _group: Option<Group>,
 }
 
 impl Running {
     /// How it ended, once it has.
     pub(crate) fn ended(&mut self) -> Option<Ended> {
-        ended(&mut self.child)
+        ended(&mut self.child, &mut self.fork_counter)
     }
 
-    /// Waits for it; asks `look` now and then for a reason to end.
+    /// Waits for it; calls `look` now and then for a reason to end.
     pub(crate) fn wait(
         &mut self,
         until: Until,
@@ -276,9 +280,30 @@ impl Running {
         mut look: impl FnMut() -> Option<Ended>,
     ) -> Ended {
         let Self {
-            endpoint, child, ..
+            endpoint,
+            child,
+            fork_counter,
+            ..
         } = self;
-        endpoint.wait(until, limit, || look().or_else(|| ended(child)))
+        endpoint.wait(until, limit, || {
+            look().or_else(|| ended(child, fork_counter))
+        })
+    }
+
+    /// Begins to count the processes and threads that it starts.
+    ///
+    /// # Errors
+    /// The system's, if it does not permit that.
+    pub(crate) fn start_counting(&mut self) -> io::Result<()> {
+        let mut roots = self.tree();
+        roots.extend(self.processes());
+        self.fork_counter = Some(ForkCounter::attach(roots)?);
+        Ok(())
+    }
+
+    /// Ends that; how many it started. `None` if they were not counted to the end.
+    pub(crate) fn stop_counting(&mut self) -> Option<usize> {
+        self.fork_counter.take().map(|counter| counter.started())
     }
 
     /// It and what it has started that still has a parent there.
@@ -311,6 +336,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        self.fork_counter = None;
         self.container = None;
         if self.child.try_wait().is_ok_and(|status| status.is_none()) {
             let _ = killpg(self.leader, Signal::SIGKILL);
@@ -332,7 +358,14 @@ impl Drop for Running {
     }
 }
 
-fn ended(child: &mut Child) -> Option<Ended> {
+fn ended(child: &mut Child, fork_counter: &mut Option<ForkCounter>) -> Option<Ended> {
+    // While it is traced its events would be taken for its end.
+    if let Some(counter) = fork_counter {
+        if !counter.has_ended() {
+            return None;
+        }
+        *fork_counter = None;
+    }
     let status = child.try_wait().ok().flatten()?;
     Some(Ended::Failed(Fault::new(ProblemKind::Died, ending(status))))
 }

@@ -60,17 +60,6 @@ fn scheduled(pid: Pid) -> Option<Duration> {
     (!sum.is_zero()).then_some(sum)
 }
 
-/// Processes and threads that this machine has ever started; `proc_stat(5)`.
-pub(crate) fn started_processes() -> usize {
-    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
-    let count = text
-        .lines()
-        .find_map(|line| line.strip_prefix("processes "));
-    count
-        .and_then(|count| count.trim().parse().ok())
-        .unwrap_or_default()
-}
-
 /// The peak memory of these processes, as the kernel shares it out.
 pub(crate) fn memory_kib(pids: &[Pid]) -> u64 {
     pids.iter().filter_map(|&pid| peak_kib(pid)).sum()

@@ -120,31 +120,24 @@ fn problem<'a>(
     found.unwrap_or_else(|| panic!("{runtime} has no {kind:?}: {:#?}", results.problems))
 }
 
-/// Milliseconds on the clock that the figures are of, and the processes that the machine had started by then.
-#[derive(Debug, Clone, Copy)]
-struct Moment {
-    at: f64,
-    started: f64,
-}
-
-/// What a process of the fake runtime did.
+/// When a process of the fake runtime did what, in milliseconds on the clock of the figures.
 #[derive(Debug)]
 struct Journal {
-    began: Moment,
-    requested: Vec<Moment>,
-    got: Vec<Moment>,
-    answering: Vec<Moment>,
-    answered: Vec<Moment>,
+    began: f64,
+    requested: Vec<f64>,
+    got: Vec<f64>,
+    answering: Vec<f64>,
+    answered: Vec<f64>,
 }
 
 impl Journal {
     /// When it last did something before `limit`.
     fn last_before(&self, limit: f64) -> f64 {
         let all = [&self.requested, &self.got, &self.answering, &self.answered];
-        let earlier = all.into_iter().flatten().map(|moment| moment.at);
+        let earlier = all.into_iter().flatten().copied();
         earlier
-            .filter(|at| *at < limit)
-            .fold(self.began.at, f64::max)
+            .filter(|moment| *moment < limit)
+            .fold(self.began, f64::max)
     }
 }
 
@@ -154,14 +147,10 @@ fn journals(text: &str) -> Vec<Journal> {
     let mut journals: Vec<Journal> = Vec::new();
     for line in text.lines() {
         let words: Vec<_> = line.split(' ').collect();
-        let [pid, word, nanoseconds, started] = words[..] else {
+        let [pid, word, nanoseconds] = words[..] else {
             panic!("{line}")
         };
-        let number = |text: &str| text.parse::<f64>().expect("a number");
-        let moment = Moment {
-            at: number(nanoseconds) / 1e6,
-            started: number(started),
-        };
+        let moment = nanoseconds.parse::<f64>().expect("a number") / 1e6;
         if word == "began" {
             pids.push(pid);
             journals.push(Journal {
@@ -185,11 +174,6 @@ fn journals(text: &str) -> Vec<Journal> {
         moments.push(moment);
     }
     journals
-}
-
-fn median_of_three(mut values: [f64; 3]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[1]
 }
 
 /// However busy the machine is, a figure is at least what lies between two moments within what it is about, and at
@@ -236,10 +220,10 @@ fn programmed_delays_are_measured() {
     for start in 0..STARTS {
         let figure = |metric, event_bytes| series(metric, event_bytes).rounds[start][0];
         let [quick, slow, next] = [0, 1, 2].map(|number| &journals[2 * start + number]);
-        let (began, requested) = (slow.began.at, slow.requested[0].at);
-        let (got, answering) = (slow.got[0].at, slow.answering[0].at);
+        let (began, requested) = (slow.began, slow.requested[0]);
+        let (got, answering) = (slow.got[0], slow.answering[0]);
         assert!(requested - began >= 150.0 && answering - got >= 20.0);
-        let (before, after) = (quick.answering[0].at, next.began.at);
+        let (before, after) = (quick.answering[0], next.began);
         let init = figure(Metric::Init, None);
         assert_within("init", init, requested - began, got - before);
         let first = figure(Metric::FirstAnswer, Some(64));
@@ -256,30 +240,21 @@ fn programmed_delays_are_measured() {
         let latencies = figures(Metric::Latency);
         assert_eq!(latencies.len(), INVOCATIONS);
         for (latency, at) in latencies.iter().zip(first..end) {
-            let least = slow.answering[at].at - slow.got[at].at;
+            let least = slow.answering[at] - slow.got[at];
             assert!(least >= 20.0);
-            let most = slow.answered[at].at - slow.requested[at].at;
+            let most = slow.answered[at] - slow.requested[at];
             assert_within("latency", *latency, least, most);
         }
         let to_next = (first..end)
-            .map(|at| slow.got[at + 1].at - slow.answering[at].at)
+            .map(|at| slow.got[at + 1] - slow.answering[at])
             .fold(0.0, f64::max);
         for turnaround in figures(Metric::Turnaround) {
             assert_within("turnaround", *turnaround, 0.0, to_next);
         }
-        let least = slow.answering[end - 1].at - slow.got[first].at;
-        let most = slow.got[end].at - quick.last_before(slow.got[first].at);
+        let least = slow.answering[end - 1] - slow.got[first];
+        let most = slow.got[end] - quick.last_before(slow.got[first]);
         let throughput = figures(Metric::Throughput)[0];
         assert_within("throughput", throughput, 5000.0 / most, 5000.0 / least);
-        // It starts none, but the machine may.
-        let counted = [end, end + 1, end + 2];
-        let within = |at: usize| slow.answering[at].started - slow.got[at].started;
-        let around = |at: usize| slow.got[at + 1].started - slow.answered[at - 1].started;
-        let [least, most] = [
-            median_of_three(counted.map(within)),
-            median_of_three(counted.map(around)),
-        ];
-        assert_within("processes", figures(Metric::Processes)[0], least, most);
     }
     // They sleep.
     let cpu = p50(&results, "slow", Metric::CpuTime, Some(64)).expect("samples");
@@ -292,6 +267,32 @@ fn programmed_delays_are_measured() {
         .filter(|series| series.metric == Metric::Latency)
         .collect();
     assert_eq!((floor.len(), floor[0].summary.count), (1, 20));
+}
+
+/// Short children, grandchildren and threads count, and nothing that the machine starts meanwhile.
+#[test]
+fn processes_are_those_of_the_runtime() {
+    let others = ["while :; do (:); done"; 2];
+    let others = others.map(|script| {
+        let mut command = Command::new("bash");
+        command.args(["-c", script]);
+        Process::start(command)
+    });
+    let comparison = Comparison::of(FEW)
+        .fake("none", &[])
+        .fake("five", &[("PROCESSES", "5")]);
+    let (_, results) = comparison.run();
+    drop(others);
+    for (name, count) in [("none", 0.0), ("five", 5.0)] {
+        let series = results.series(name, Metric::Processes, Some(32));
+        let rounds = &series.expect("a series").rounds;
+        assert_eq!(
+            *rounds,
+            [[count], [count]],
+            "{name}: {:?}",
+            results.warnings
+        );
+    }
 }
 
 #[test]

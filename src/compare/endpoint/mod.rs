@@ -47,8 +47,6 @@ struct Shared {
     connections: Mutex<Vec<Arc<TcpStream>>>,
     /// Threads that wait for a connection.
     accepting: AtomicUsize,
-    /// Threads ever made.
-    threads: AtomicUsize,
     /// Before each event.
     gap: Duration,
 }
@@ -156,7 +154,6 @@ impl Endpoint {
             news: Condvar::new(),
             connections: Mutex::default(),
             accepting: AtomicUsize::new(0),
-            threads: AtomicUsize::new(0),
             gap,
         });
         for _ in 0..ACCEPTING {
@@ -232,11 +229,6 @@ impl Endpoint {
     pub(crate) fn idle_at(&self) -> Option<Instant> {
         self.shared.state().idle_at
     }
-
-    /// The threads made for it so far.
-    pub(crate) fn threads(&self) -> usize {
-        self.shared.threads.load(Ordering::Relaxed)
-    }
 }
 
 impl Drop for Endpoint {
@@ -279,7 +271,6 @@ impl Shared {
 
     fn add_thread(shared: &Arc<Self>) -> io::Result<()> {
         shared.accepting.fetch_add(1, Ordering::Relaxed);
-        shared.threads.fetch_add(1, Ordering::Relaxed);
         let own = Arc::clone(shared);
         let thread = thread::Builder::new().name("runtime-api".to_owned());
         thread.spawn(move || Self::accept(&own)).map(drop)
