@@ -90,6 +90,11 @@ fn start(session: &Session, prepared: &Prepared, task: &Arc<Task>) -> Result<Sta
             round.faults.push(fault);
             Err(round.faults)
         }
-        _ => Err(round.faults),
+        _ => {
+            for fault in &mut round.faults {
+                fault.log = running.last_lines();
+            }
+            Err(round.faults)
+        }
     }
 }

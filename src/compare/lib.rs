@@ -23,6 +23,7 @@ pub(crate) mod fork_count;
 pub mod lambda_logs;
 pub mod limits;
 pub mod machine;
+pub(crate) mod output;
 pub mod report;
 pub mod results;
 pub mod run;

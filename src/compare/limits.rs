@@ -126,7 +126,23 @@ impl Group {
         Err(failed)
     }
 
-    /// Who writes `0` to these is in the group.
+    /// Whether the kernel has killed one of its processes because the group had no memory left.
+    pub(crate) fn is_out_of_memory(&self) -> bool {
+        // Of version 2, and of version 1.
+        let files = ["memory.events", "memory.oom_control"];
+        let mut texts = self.folders.iter().flat_map(|folder| {
+            let read = |file| fs::read_to_string(folder.join(file)).ok();
+            files.into_iter().filter_map(read)
+        });
+        texts.any(|text| {
+            let mut counts = text
+                .lines()
+                .filter_map(|line| line.strip_prefix("oom_kill "));
+            counts.any(|count| count != "0")
+        })
+    }
+
+    /// A process that writes `0` to these joins the group.
     ///
     /// # Errors
     /// The system's, when they cannot be opened.

@@ -230,6 +230,8 @@ pub struct Problem {
     /// What the first was like, without anything of event or answer but their sizes and the place
     /// of the first difference.
     pub detail: String,
+    /// The last lines that the runtime had printed when it failed for the first time, at most five of 200 characters.
+    pub log: Vec<String>,
 }
 
 /// What can go wrong.
@@ -272,6 +274,20 @@ impl ProblemKind {
             Self::Protocol => "breaks the protocol",
             Self::LogLine => "has a log line that does not count",
         }
+    }
+}
+
+/// A title for a comparison of runtimes with these names.
+pub(crate) fn title_of(names: &[String]) -> String {
+    /// More names than this make no title.
+    const MOST: usize = 4;
+    match names {
+        [] => String::new(),
+        [only] => only.clone(),
+        [first, others @ ..] if names.len() > MOST => {
+            format!("{first} and {} other runtimes", others.len())
+        }
+        [others @ .., last] => format!("{} and {last}", others.join(", ")),
     }
 }
 
@@ -321,17 +337,17 @@ impl Results {
         })
     }
 
-    /// What there are tables for: a metric and a size each, in the order of reports.
-    pub(crate) fn questions(&self) -> Vec<(Metric, Option<usize>)> {
-        let mut asked: Vec<_> = self
+    /// The pairs of metric and event size that have samples, in the order of reports.
+    pub(crate) fn measures(&self) -> Vec<(Metric, Option<usize>)> {
+        let mut measures: Vec<_> = self
             .series
             .iter()
             .map(|series| (series.metric, series.event_bytes))
             .collect();
-        asked.sort_by_key(|(metric, size)| {
+        measures.sort_by_key(|(metric, size)| {
             (Metric::ALL.iter().position(|one| one == metric), *size)
         });
-        asked.dedup();
-        asked
+        measures.dedup();
+        measures
     }
 }

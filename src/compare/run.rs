@@ -92,6 +92,8 @@ pub fn run(
         results.warnings.extend(noise.warnings());
         results.warnings.extend(given_up(session));
         results.warnings.extend(uncounted(session));
+        let logs = session.runtimes.iter().filter_map(Prepared::log_warning);
+        results.warnings.extend(logs);
         results.is_complete = is_complete;
         results.compute();
         unsaved = save(results).err();

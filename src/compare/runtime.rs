@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,6 +22,7 @@ use super::container::{self, Container};
 use super::endpoint::{Ended, Endpoint, Fault, Until};
 use super::fork_count::ForkCounter;
 use super::limits::{Group, Limits};
+use super::output::{LogFile, Output};
 use super::results::ProblemKind;
 use super::scenario::{Program, Runtime};
 use coshell_process::processes;
@@ -43,8 +45,8 @@ pub(crate) struct Prepared {
     words: Vec<String>,
     task_root: PathBuf,
     limits: Limits,
-    /// Where what it prints goes.
-    log: Option<PathBuf>,
+    /// A file for its output.
+    log: Option<Arc<LogFile>>,
     /// What was unpacked; removed with this.
     _unpacked: Option<TempDir>,
 }
@@ -102,7 +104,10 @@ impl Prepared {
                 limits = Limits::default();
             }
         }
-        let log = logs.map(|folder| folder.join(format!("{}.log", runtime.name.replace('/', "_"))));
+        let log = logs.map(|folder| {
+            let path = folder.join(format!("{}.log", runtime.name.replace('/', "_")));
+            Arc::new(LogFile::new(path))
+        });
         Ok(Self {
             description: describe(runtime),
             runtime: runtime.clone(),
@@ -166,13 +171,9 @@ impl Prepared {
         all.into_iter().collect()
     }
 
-    /// Where its standard output and error go.
-    fn output(&self) -> io::Result<(Stdio, Stdio)> {
-        let Some(path) = &self.log else {
-            return Ok((Stdio::null(), Stdio::null()));
-        };
-        let file: File = OpenOptions::new().create(true).append(true).open(path)?;
-        Ok((file.try_clone()?.into(), file.into()))
+    /// A warning, if its log file is not complete.
+    pub(crate) fn log_warning(&self) -> Option<String> {
+        self.log.as_ref()?.warning()
     }
 
     /// Starts it at `endpoint`.
@@ -221,13 +222,12 @@ impl Prepared {
             }
             command
         };
-        let output = self
-            .output()
+        let (output, stdout, stderr) = Output::open(self.log.clone())
             .map_err(|error| format!("cannot open its log: {error}"))?;
         command
             .stdin(Stdio::null())
-            .stdout(output.0)
-            .stderr(output.1)
+            .stdout(stdout)
+            .stderr(stderr)
             .process_group(0);
         let started_at = Instant::now();
         let child = command
@@ -238,13 +238,14 @@ impl Prepared {
         Ok(Running {
             endpoint,
             started_at,
+            output,
             child,
             leader,
             mark: format!("{MARK}={name}").into_bytes(),
             container,
             temporary,
             fork_counter: None,
-            _group: group,
+            group,
         })
     }
 }
@@ -256,6 +257,7 @@ pub(crate) struct Running {
     pub endpoint: Endpoint,
     /// Just before it was started.
     pub started_at: Instant,
+    output: Output,
     child: Child,
     leader: Pid,
     mark: Vec<u8>,
@@ -263,7 +265,7 @@ pub(crate) struct Running {
     temporary: TempDir,
     /// While the processes are counted that it starts.
     fork_counter: Option<ForkCounter>,
-    _group: Option<Group>,
+    group: Option<Group>,
 }
 
 impl Running {
@@ -281,13 +283,27 @@ impl Running {
     ) -> Ended {
         let Self {
             endpoint,
+            output,
             child,
             fork_counter,
+            group,
             ..
         } = self;
-        endpoint.wait(until, limit, || {
+        let mut ended = endpoint.wait(until, limit, || {
             look().or_else(|| ended(child, fork_counter))
-        })
+        });
+        if let Ended::Failed(fault) = &mut ended {
+            fault.log = output.last_lines();
+            if group.as_ref().is_some_and(Group::is_out_of_memory) {
+                fault.detail += ", and the kernel killed a process: the memory size was exceeded";
+            }
+        }
+        ended
+    }
+
+    /// The last lines that it has printed.
+    pub(crate) fn last_lines(&self) -> Vec<String> {
+        self.output.last_lines()
     }
 
     /// Begins to count the processes and threads that it starts.
@@ -381,8 +397,11 @@ fn ending(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("it ended with exit status {code}"),
         (None, Some(number)) => {
-            let signal = Signal::try_from(number).map_or("a signal", Signal::as_str);
-            format!("it was killed by {signal}")
+            let signal = Signal::try_from(number).map(Signal::as_str);
+            match signal {
+                Ok(signal) => format!("it was killed by {signal}"),
+                Err(_) => format!("it was killed by signal {number}"),
+            }
         }
         (None, None) => "it ended".to_owned(),
     }

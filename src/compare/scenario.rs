@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::Error;
 use super::event::{Event, Expect};
 use super::limits::Limits;
+use super::results::title_of;
 
 /// A scenario as it is written.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -229,7 +230,7 @@ impl File {
         Ok((file, folder.unwrap_or_default()))
     }
 
-    /// What it means, with paths relative to `folder`; `name` is the title of one that has none.
+    /// The scenario with paths relative to `folder`; errors call it `name`. Without a title it is called after its runtimes.
     ///
     /// # Errors
     /// When it makes no sense, or a file that it names is not there.
@@ -258,7 +259,10 @@ impl File {
             made.map_err(|error| wrong(format!("runtime {:?}: {error}", runtime.name)))
         });
         let scenario = Scenario {
-            title: self.title.clone().unwrap_or_else(|| name.to_owned()),
+            title: self.title.clone().unwrap_or_else(|| {
+                let names = self.runtimes.iter().map(|runtime| runtime.name.clone());
+                title_of(&names.collect::<Vec<_>>())
+            }),
             timeout: positive("timeout", self.timeout.unwrap_or(10.0)).map_err(wrong)?,
             repeats: self.cold.repeats.unwrap_or(20),
             page_cache: self.cold.page_cache.unwrap_or_default(),

@@ -52,6 +52,7 @@ impl Tally {
             event_bytes,
             count,
             detail: fault.detail,
+            log: fault.log,
         };
         self.problems.push((runtime_index, problem));
     }

@@ -419,6 +419,83 @@ fn failures_are_rows_and_good_samples_stay() {
 }
 
 #[test]
+fn last_lines_of_a_log_explain_a_death() {
+    let comparison = Comparison::of(FEW)
+        .fake("dies", &[("EXIT_AT", "1")])
+        .fake("never starts", &[("INIT_ERROR", "1")])
+        .runtime(
+            "shell",
+            "command = ['bash', '-c', 'echo >&2 one; exec nowhere']\n",
+        )
+        .fake("greedy", &[("EAT_AT", "2")]);
+    let scenario = comparison.path().join("scenario.toml");
+    let text = fs::read_to_string(&scenario).expect("a scenario") + "memory = 128\n";
+    fs::write(scenario, text).expect("written");
+    let (output, results) = comparison.run();
+    let dies = problem(&results, "dies", ProblemKind::Died, true);
+    assert_eq!(dies.detail, "it ended with exit status 3");
+    let lines = ["a line of the runtime", "\u{fffd}[31mno such table: 1"];
+    assert_eq!(dies.log, lines);
+    let never = problem(&results, "never starts", ProblemKind::InitError, true);
+    assert_eq!(never.log, lines[..1]);
+    let shell = problem(&results, "shell", ProblemKind::Died, true);
+    assert_eq!(shell.log, ["one", "bash: line 1: exec: nowhere: not found"]);
+    for form in [
+        &output.stdout,
+        &read(&comparison, "report.md"),
+        &read(&comparison, "report.html"),
+    ] {
+        assert!(
+            form.contains("bash: line 1: exec: nowhere: not found"),
+            "{form}"
+        );
+        assert!(!form.contains('\x1b'), "{form}");
+    }
+    let greedy = problem(&results, "greedy", ProblemKind::Died, false);
+    let is_limited = !results
+        .warnings
+        .iter()
+        .any(|one| one.starts_with("greedy runs without its limits"));
+    let is_explained = greedy.detail.ends_with(": the memory size was exceeded");
+    assert!(is_explained || !is_limited, "{greedy:?}");
+}
+
+fn read(comparison: &Comparison, name: &str) -> String {
+    fs::read_to_string(comparison.path().join("out").join(name)).expect("a report")
+}
+
+/// In a gigabyte of address space.
+#[test]
+fn log_without_end_is_read_in_little_memory() {
+    let comparison = Comparison::of(FEW)
+        .fake("floods", &[("FLOOD", "1")])
+        .fake("quiet", &[]);
+    let mut command = Command::new("bash");
+    let script = "ulimit -v 1000000; exec \"$0\" compare scenario.toml -o out --log-dir logs";
+    command
+        .args(["-c", script, coshell_path()])
+        .current_dir(comparison.path());
+    let output = Said::of(command);
+    assert_eq!(output.status, 0, "{output:?}");
+    let results = comparison.results();
+    for name in ["floods", "quiet"] {
+        assert!(
+            p50(&results, name, Metric::Latency, Some(32)).is_some(),
+            "{:?}",
+            results.problems
+        );
+    }
+    let log = fs::metadata(comparison.path().join("logs/floods.log")).expect("a log");
+    assert!(log.len() <= 64 << 20, "{}", log.len());
+    let is_cut = log.len() == 64 << 20;
+    let is_reported = results
+        .warnings
+        .iter()
+        .any(|one| one.ends_with("floods.log ends after 64 MiB of output"));
+    assert_eq!(is_cut, is_reported, "{:?}", results.warnings);
+}
+
+#[test]
 fn what_a_runtime_leaves_is_told_and_removed() {
     let comparison = Comparison::of(FEW)
         .fake("process", &[("LEAVE", "process")])

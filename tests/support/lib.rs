@@ -58,6 +58,7 @@ pub use http::{HttpReply, post};
 pub use process::{Process, children, open_descriptors, resident_bytes, status_of, zombies};
 pub use runtime_api::{RuntimeApi, own_address};
 pub use said::Said;
+pub use said::Said as CommandOutput;
 pub use sandbox::{Plan, Sandbox, bootstrap_path, lambda_environment};
 pub use served::Served;
 pub use server::{Midway, Next, Reply};

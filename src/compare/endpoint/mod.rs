@@ -96,16 +96,18 @@ pub(crate) struct Answered {
 pub struct Fault {
     /// What.
     pub kind: ProblemKind,
-    /// How, without anything of event or answer.
+    /// Details, without anything of event or answer.
     pub detail: String,
+    /// The last lines that the runtime had printed.
+    pub log: Vec<String>,
 }
 
 impl Fault {
-    /// `kind`, in detail.
     pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         Self {
             kind,
             detail: detail.into(),
+            log: Vec::new(),
         }
     }
 }

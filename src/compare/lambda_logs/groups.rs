@@ -318,6 +318,7 @@ fn add_problems(results: &mut Results, runtime: &str, problems: Vec<(ProblemKind
             event_bytes: None,
             count: 0,
             detail,
+            log: Vec::new(),
         });
         problem.count += 1;
     }

@@ -20,7 +20,7 @@ use self::groups::Groups;
 pub use self::sources::LogSource;
 use super::Error;
 use super::machine;
-use super::results::{Results, Source, VERSION};
+use super::results::{Results, Source, VERSION, title_of};
 
 /// Reads logs. Summaries and ratios are not computed yet; the first runtime is the baseline.
 ///
@@ -54,9 +54,9 @@ pub fn read(sources: &[LogSource]) -> Result<Results, Error> {
         results.settings.push(("from-logs".to_owned(), value));
     }
     groups.finish(&mut results);
-    let names: Vec<_> = results.runtimes.iter().map(|it| it.name.as_str()).collect();
-    results.title = format!("{} in logs of Lambda", names.join(", "));
-    results.baseline = names.first().map_or_else(String::new, ToString::to_string);
+    let names: Vec<_> = results.runtimes.iter().map(|it| it.name.clone()).collect();
+    results.title = format!("{}, from Lambda's logs", title_of(&names));
+    results.baseline = names.into_iter().next().unwrap_or_default();
     if results.runtimes.len() > 1 {
         results.warnings.push(
             "logs do not tell whether these runtimes had the same events, at the same time"

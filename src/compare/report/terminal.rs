@@ -8,7 +8,8 @@ use tabled::settings::peaker::PriorityMax;
 use tabled::settings::{Alignment, Modify, Style, Width};
 use terminal_size::terminal_size_of;
 
-use super::table::{Cell, Document, Table, Tone};
+use super::metrics::direction;
+use super::table::{Cell, Document, Subject, Table, Tone};
 
 /// The whole of it, a line end last.
 pub(crate) fn render(document: &Document, has_colour: bool) -> String {
@@ -21,16 +22,32 @@ pub(crate) fn render(document: &Document, has_colour: bool) -> String {
     };
     let warnings = document.warnings.iter();
     let warnings = warnings.map(|text| format!("{} {text}", paint("33", "warning:")));
-    let head: Vec<_> = [paint("1", &document.title)]
+    let head: Vec<_> = [paint("1", &document.title), document.headline.clone()]
         .into_iter()
         .chain(warnings)
         .collect();
     let tables = document.tables.iter().map(|table| {
-        let notes = table.notes.iter();
+        let title = paint("1", &table.title);
+        let (title, definition) = match table.subject {
+            // With its definition below each table the report would be twice as long: the documentation has them.
+            Subject::Measure(metric, _) => {
+                let direction = format!(", {}", direction(metric));
+                (title + &paint("2", &direction), None)
+            }
+            _ => (title, table.definition.as_deref()),
+        };
+        let notes = definition
+            .into_iter()
+            .chain(table.notes.iter().map(String::as_str));
         let notes = notes.map(|note| format!("  {}", paint("2", note)));
-        [paint("1", &table.title), lines(table, &paint)]
+        let logs = table.logs.iter().flat_map(|log| {
+            let lines = log.lines.iter().map(|line| format!("    {line}"));
+            [format!("  {}", log.title)].into_iter().chain(lines)
+        });
+        [title, lines(table, &paint)]
             .into_iter()
             .chain(notes)
+            .chain(logs)
             .collect()
     });
     let facts = document.facts.iter();
@@ -55,7 +72,7 @@ fn lines(table: &Table, paint: &impl Fn(&str, &str) -> String) -> String {
     let mut drawn = builder.build();
     drawn.with(Style::blank());
     for column in 0..table.columns.len() {
-        if !table.is_of_words(column) {
+        if !table.has_words(column) {
             drawn.with(Modify::new(Columns::one(column)).with(Alignment::right()));
         }
     }

@@ -67,10 +67,26 @@ pub fn size(bytes: usize) -> String {
     }
 }
 
-/// A metric and the size of its events.
-pub fn question(metric: Metric, event_bytes: Option<usize>) -> String {
+/// The name of a metric, and the size of its events.
+pub(crate) fn measure(metric: Metric, event_bytes: Option<usize>) -> String {
     let size = event_bytes.map(|bytes| format!(", {}", size(bytes)));
     metric.title().to_owned() + &size.unwrap_or_default()
+}
+
+/// `text` with a capital letter.
+pub(crate) fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string());
+    first.unwrap_or_default() + letters.as_str()
+}
+
+/// `a, b and c`.
+pub(crate) fn list(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        [only] => only.clone(),
+        [others @ .., last] => format!("{} and {last}", others.join(", ")),
+    }
 }
 
 /// How many times better, as far as the samples can tell.
