@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::containers::{Message, Place};
+use super::message::{Message, Place};
 use super::records::{self, Record, Report};
 use super::sources::LogSource;
 use crate::Error;
@@ -36,9 +36,11 @@ impl Groups {
         source: &LogSource,
         all: &[LogSource],
     ) -> Result<(), Error> {
-        let messages = source.read()?;
-        let count = messages.len();
-        let found: Vec<_> = messages.into_iter().filter_map(found).collect();
+        let (mut count, mut found) = (0, Vec::new());
+        source.read(|message| {
+            count += 1;
+            found.extend(record_in(message));
+        })?;
         let (mut reports, mut bad) = (0, None);
         for one in &found {
             match &one.record {
@@ -93,7 +95,8 @@ impl Groups {
     }
 }
 
-fn found(message: Message) -> Option<Found> {
+/// What the message says of an invocation, if it does.
+fn record_in(message: Message) -> Option<Found> {
     let Message {
         body,
         function,

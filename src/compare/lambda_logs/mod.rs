@@ -8,10 +8,14 @@
 //! many runtimes. Lambda says nothing of what an event was like, and nobody looked at the answers:
 //! what is compared is up to whoever collected the logs.
 
-pub mod containers;
+pub(crate) mod documents;
 pub(crate) mod groups;
+pub(crate) mod lines;
+pub(crate) mod message;
+pub(crate) mod messages;
 pub mod records;
 pub mod sources;
+pub(crate) mod stream;
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;

@@ -98,9 +98,13 @@ fn of_text(text: &str) -> Result<Option<Record>, String> {
 
 /// `[<time>] <id> Task timed out after 3.00 seconds`, and `RequestId: <id> Error: <what>`.
 fn failure_line(text: &str) -> Option<Record> {
-    let words: Vec<_> = text.split_whitespace().collect();
+    /// A failure is described in fewer words; what a handler printed behind them is cut.
+    const WORDS: usize = 50;
+    const LENGTH: usize = 500;
+    let words: Vec<_> = text.split_whitespace().take(WORDS).collect();
     let failure = |request_id: &str, what: String| {
-        let request_id = request_id.to_owned();
+        let [request_id, what] =
+            [request_id, &what].map(|text| text.chars().take(LENGTH).collect::<String>());
         Some(Record::Failure { request_id, what })
     };
     match words.as_slice() {

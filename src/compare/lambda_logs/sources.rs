@@ -1,11 +1,12 @@
 //! Where logs are, and what their lines belong to.
 
 use std::ffi::OsStr;
-use std::fs;
-use std::io::{self, Read};
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use super::containers::{Message, messages};
+use super::message::Message;
+use super::messages::read_messages;
 use crate::Error;
 
 /// A log to read.
@@ -67,20 +68,19 @@ impl LogSource {
         }
     }
 
-    /// The messages in it.
+    /// Gives each message in it to `each`. Whatever its size, a few megabytes are in memory at a time.
     ///
     /// # Errors
     /// When it cannot be read, or is damaged.
-    pub fn read(&self) -> Result<Vec<Message>, Error> {
+    pub(super) fn read(&self, each: impl FnMut(Message)) -> Result<(), Error> {
         let cannot = || format!("cannot read logs of {}", self.name());
-        let mut bytes = Vec::new();
         let read = if self.is_stdin() {
-            io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+            read_messages(io::stdin().lock(), each)
         } else {
-            fs::read(&self.path)
+            let file = File::open(&self.path).map_err(|error| Error::new(cannot(), error))?;
+            read_messages(file, each)
         };
-        let bytes = read.map_err(|error| Error::new(cannot(), error))?;
-        messages(&bytes).map_err(|cause| Error::new(cannot(), cause))
+        read.map_err(|cause| Error::new(cannot(), cause))
     }
 }
 
