@@ -1,7 +1,8 @@
 //! What a runtime is sent, and what it has to answer.
 
 use std::fmt::Write;
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 use serde_json::Value;
@@ -11,6 +12,20 @@ use coshell_wire::MAX_RESPONSE_BYTES;
 
 /// What the tutorial's handler puts around an event.
 const ECHO: (&[u8], &[u8]) = (b"Echoing request: '", b"'");
+
+/// Reads a file that is no longer than this.
+///
+/// # Errors
+/// The system's, and when the file is longer, or never ends.
+pub(crate) fn read_at_most(path: &Path, most: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+    File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    if bytes.len() > most {
+        return Err(io::Error::other(format!("it has more than {most} bytes")));
+    }
+    Ok(bytes)
+}
 
 /// What has to be answered, as a scenario says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +63,8 @@ impl Expect {
             return Ok(Self::Bytes(text.as_bytes().to_vec()));
         }
         if let Some(path) = word.strip_prefix("file:") {
-            let bytes = fs::read(folder.join(path)).map_err(|error| Error::new(what(), error))?;
+            let bytes = read_at_most(&folder.join(path), MAX_RESPONSE_BYTES);
+            let bytes = bytes.map_err(|error| Error::new(what(), error))?;
             return Ok(Self::Bytes(bytes));
         }
         let cause = "expected echo, echo-json, raw, json-raw, any, text:TEXT or file:PATH";

@@ -8,9 +8,13 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::Error;
-use super::event::{Event, Expect};
+use super::event::{Event, Expect, read_at_most};
 use super::limits::Limits;
 use super::results::title_of;
+use coshell_wire::MAX_RESPONSE_BYTES;
+
+/// What is longer is no scenario.
+const MAX_SCENARIO_BYTES: usize = 1 << 20;
 
 /// A scenario as it is written.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -214,7 +218,9 @@ impl File {
     pub fn read(path: &Path) -> Result<(Self, PathBuf), Error> {
         let what = || format!("cannot read scenario {}", path.display());
         let absolute = std::path::absolute(path).map_err(|error| Error::new(what(), error))?;
-        let text = fs::read_to_string(path).map_err(|error| Error::new(what(), error))?;
+        let bytes = read_at_most(path, MAX_SCENARIO_BYTES);
+        let bytes = bytes.map_err(|error| Error::new(what(), error))?;
+        let text = String::from_utf8(bytes).map_err(|error| Error::new(what(), error))?;
         let file = toml::from_str(&text).map_err(|error: toml::de::Error| {
             let at = error.span().map_or(0, |span| span.start);
             let line = text
@@ -303,7 +309,7 @@ impl File {
                 EventEntry::File(path) => (path, None),
                 EventEntry::Table(table) => (&table.file, table.expect.as_deref()),
             };
-            let read = fs::read(folder.join(path));
+            let read = read_at_most(&folder.join(path), MAX_RESPONSE_BYTES);
             let bytes = read.map_err(|error| format!("event {}: {error}", path.display()))?;
             let expect = expect.map(|word| Expect::read(word, folder)).transpose();
             events.push(Event {

@@ -726,6 +726,10 @@ fn scenarios_that_make_no_sense_are_refused() {
         "cannot compare scenario: event nowhere.json: No such file or directory (os error 2)",
     );
     refused(
+        &format!("warm.events = [\"/dev/zero\"]\n{runtime}"),
+        "cannot compare scenario: event /dev/zero: it has more than 6291556 bytes",
+    );
+    refused(
         &format!("warm.sizes = [32, 32]\n{runtime}"),
         "cannot compare scenario: two events have 32 bytes, and figures are told apart by the size",
     );
@@ -743,6 +747,10 @@ fn scenarios_that_make_no_sense_are_refused() {
     words(&["nowhere.toml"]).assert_failed(
         2,
         "coshell: cannot read scenario nowhere.toml: No such file or directory",
+    );
+    words(&["/dev/zero"]).assert_failed(
+        2,
+        "coshell: cannot read scenario /dev/zero: it has more than 1048576 bytes\n",
     );
     words(&["--runtime", "a=image:nowhere/at-all"])
         .assert_failed(2, "coshell: cannot use image nowhere/at-all of runtime a: ");
