@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::endpoint::{Ended, Endpoint, Fault, Until};
-use super::event::Task;
+use super::endpoint::{Endpoint, Fault, WaitFor, WaitOutcome};
+use super::event::Exchange;
 use super::machine;
 use super::results::{Metric, ProblemKind};
-use super::runtime::Prepared;
+use super::runtime::PreparedRuntime;
 use super::session::{Session, milliseconds};
 
 /// The durations of a start.
@@ -18,10 +18,10 @@ struct Start {
     total: Duration,
 }
 
-/// Starts every runtime `repeats` times, with the first of its tasks. If `is_dropped` the page cache is emptied before each
+/// Starts every runtime `repeats` times, with its first exchange. If `is_dropped` the page cache is emptied before each
 /// start. Ends early on a signal.
 pub(crate) fn measure(session: &mut Session, repeats: usize, is_dropped: bool) {
-    let event_bytes = Some(session.tasks[0][0].event.len());
+    let event_bytes = Some(session.exchanges[0][0].event.len());
     let metrics = [
         (Metric::Init, None),
         (Metric::FirstAnswer, event_bytes),
@@ -37,7 +37,7 @@ pub(crate) fn measure(session: &mut Session, repeats: usize, is_dropped: bool) {
                     // Whether this is permitted was tried before.
                     let _ = machine::drop_page_cache();
                 }
-                start(session, prepared, &session.tasks[runtime_index][0])
+                start(session, prepared, &session.exchanges[runtime_index][0])
             };
             if session.stop.signal().is_some() {
                 return;
@@ -68,17 +68,21 @@ pub(crate) fn measure(session: &mut Session, repeats: usize, is_dropped: bool) {
     }
 }
 
-fn start(session: &Session, prepared: &Prepared, task: &Arc<Task>) -> Result<Start, Vec<Fault>> {
+fn start(
+    session: &Session,
+    prepared: &PreparedRuntime,
+    exchange: &Arc<Exchange>,
+) -> Result<Start, Vec<Fault>> {
     let endpoint = Endpoint::open(Duration::ZERO).map_err(|error| {
         let detail = format!("cannot open a Runtime API for it: {error}");
         vec![Fault::new(ProblemKind::NotStarted, detail)]
     })?;
-    endpoint.give(task, 1, None);
+    endpoint.give(exchange, 1, None);
     let mut running = prepared.start(endpoint).map_err(|fault| vec![fault])?;
-    let ended = session.wait(&mut running, Until::Answered);
+    let ended = session.wait(&mut running, WaitFor::Answers);
     let mut round = running.endpoint.take();
     match (ended, round.answers.first(), running.endpoint.first_next()) {
-        (Ended::Reached, Some(answered), Some(first_next)) if round.faults.is_empty() => {
+        (WaitOutcome::Reached, Some(answered), Some(first_next)) if round.faults.is_empty() => {
             let since = |instant| answered.answered_at.saturating_duration_since(instant);
             Ok(Start {
                 init: first_next.saturating_duration_since(running.started_at),
@@ -86,7 +90,7 @@ fn start(session: &Session, prepared: &Prepared, task: &Arc<Task>) -> Result<Sta
                 total: since(running.started_at),
             })
         }
-        (Ended::Failed(fault), _, _) => {
+        (WaitOutcome::Failed(fault), _, _) => {
             round.faults.push(fault);
             Err(round.faults)
         }

@@ -102,7 +102,7 @@ impl Drop for ForkCounter {
     }
 }
 
-/// Traces every thread of `roots` and their descendants. What starts meanwhile is traced because its parent is, or is found
+/// Footprint every thread of `roots` and their descendants. What starts meanwhile is traced because its parent is, or is found
 /// by another look.
 fn trace_all(roots: &[Pid]) -> io::Result<()> {
     let mut known = BTreeSet::new();

@@ -10,9 +10,9 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use super::Error;
-use super::endpoint::{Ended, Until};
-use super::event::Task;
-use super::runtime::{Prepared, Running};
+use super::endpoint::{WaitFor, WaitOutcome};
+use super::event::Exchange;
+use super::runtime::{PreparedRuntime, RunningRuntime};
 use super::tally::Tally;
 
 /// A runtime that has failed three times in a row is not tried again: each of its hangs costs the whole timeout.
@@ -51,9 +51,9 @@ impl Stop {
 /// The state of a measurement, cold and warm.
 #[derive(Debug)]
 pub(crate) struct Session<'a> {
-    pub runtimes: &'a [Prepared],
+    pub runtimes: &'a [PreparedRuntime],
     /// For each runtime, each event with the expected answer.
-    pub tasks: Vec<Vec<Arc<Task>>>,
+    pub exchanges: Vec<Vec<Arc<Exchange>>>,
     /// How long a runtime may do nothing before it counts as hung.
     pub timeout: Duration,
     pub stop: &'a Stop,
@@ -71,8 +71,8 @@ pub fn milliseconds(duration: Duration) -> f64 {
 
 impl<'a> Session<'a> {
     pub(crate) fn new(
-        runtimes: &'a [Prepared],
-        tasks: Vec<Vec<Arc<Task>>>,
+        runtimes: &'a [PreparedRuntime],
+        exchanges: Vec<Vec<Arc<Exchange>>>,
         timeout: Duration,
         stop: &'a Stop,
         bar: &'a ProgressBar,
@@ -80,7 +80,7 @@ impl<'a> Session<'a> {
         let failures = vec![0; runtimes.len()];
         Self {
             runtimes,
-            tasks,
+            exchanges,
             timeout,
             stop,
             bar,
@@ -91,10 +91,10 @@ impl<'a> Session<'a> {
     }
 
     /// Waits for a runtime, until a signal comes.
-    pub(crate) fn wait(&self, running: &mut Running, until: Until) -> Ended {
+    pub(crate) fn wait(&self, running: &mut RunningRuntime, until: WaitFor) -> WaitOutcome {
         let stop = self.stop;
         running.wait(until, self.timeout, || {
-            stop.signal().map(|_| Ended::Stopped)
+            stop.signal().map(|_| WaitOutcome::Stopped)
         })
     }
 

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::endpoint::{Answered, Ended, Fault, Until};
-use super::event::Task;
+use super::endpoint::{Fault, TimedAnswer, WaitFor, WaitOutcome};
+use super::event::Exchange;
 use super::results::Metric;
-use super::runtime::Running;
+use super::runtime::RunningRuntime;
 use super::session::{Session, milliseconds};
-use super::usage::{self, Traces};
+use super::usage::{self, Footprint};
 
 /// What a turn measures.
 pub(crate) const METRICS: [Metric; 6] = [
@@ -41,14 +41,14 @@ pub(crate) struct Turns {
 }
 
 /// A runtime that was started and warmed up.
-pub(crate) struct Warm {
-    pub running: Running,
+pub(crate) struct WarmRuntime {
+    pub running: RunningRuntime,
     /// The event that it gets, with the expected answer.
-    pub task: Arc<Task>,
+    pub exchange: Arc<Exchange>,
     /// Invocations since it was warm.
     pub invocations: usize,
     /// Its processes, files and descriptors when it was warm.
-    pub traces: Traces,
+    pub traces: Footprint,
 }
 
 /// What a turn gave.
@@ -70,7 +70,7 @@ impl Turn {
 pub(crate) fn measure(
     session: &mut Session,
     runtime_index: usize,
-    warm: &mut Warm,
+    warm: &mut WarmRuntime,
     turns: Turns,
     turn: &mut Turn,
 ) -> bool {
@@ -85,11 +85,11 @@ pub(crate) fn measure(
     let running = &mut warm.running;
     let cpu_before = usage::cpu_time(&running.tree());
     let begun_at = running.endpoint.give(
-        &warm.task,
+        &warm.exchange,
         turns.invocations,
         Some(Instant::now() + turns.budget),
     );
-    let ended = session.wait(running, Until::Idle);
+    let ended = session.wait(running, WaitFor::Idle);
     let idle_at = running.endpoint.idle_at();
     let round = running.endpoint.take();
     let cpu = usage::cpu_time(&running.tree()).saturating_sub(cpu_before);
@@ -101,12 +101,12 @@ pub(crate) fn measure(
     let is_clean = round.faults.is_empty() && !round.answers.is_empty();
     turn.faults.extend(round.faults);
     match ended {
-        Ended::Reached => {}
-        Ended::Failed(fault) => {
+        WaitOutcome::Reached => {}
+        WaitOutcome::Failed(fault) => {
             turn.faults.push(fault);
             return false;
         }
-        Ended::Stopped => return false,
+        WaitOutcome::Stopped => return false,
     }
     let Some(idle_at) = idle_at.filter(|_| is_clean) else {
         return true;
@@ -119,7 +119,7 @@ pub(crate) fn measure(
         && watch_memory(session, warm, memory, &mut turn.faults)
 }
 
-fn latency(answered: &Answered) -> f64 {
+fn latency(answered: &TimedAnswer) -> f64 {
     let latency = answered
         .answered_at
         .saturating_duration_since(answered.sent_at);
@@ -130,7 +130,7 @@ fn latency(answered: &Answered) -> f64 {
 fn count_processes(
     session: &mut Session,
     runtime_index: usize,
-    warm: &mut Warm,
+    warm: &mut WarmRuntime,
     samples: &mut Vec<f64>,
     faults: &mut Vec<Fault>,
 ) -> bool {
@@ -142,8 +142,8 @@ fn count_processes(
         return true;
     }
     for _ in 0..COUNTED {
-        warm.running.endpoint.give(&warm.task, 1, None);
-        let ended = session.wait(&mut warm.running, Until::Idle);
+        warm.running.endpoint.give(&warm.exchange, 1, None);
+        let ended = session.wait(&mut warm.running, WaitFor::Idle);
         if !has_survived(warm, ended, faults) {
             return false;
         }
@@ -157,11 +157,11 @@ fn count_processes(
 /// Adds the peak memory of an invocation, in MiB, read as often as possible. Whether the runtime survived.
 fn watch_memory(
     session: &Session,
-    warm: &mut Warm,
+    warm: &mut WarmRuntime,
     samples: &mut Vec<f64>,
     faults: &mut Vec<Fault>,
 ) -> bool {
-    let begun_at = warm.running.endpoint.give(&warm.task, 1, None);
+    let begun_at = warm.running.endpoint.give(&warm.exchange, 1, None);
     let mut peak_kib = 0;
     while warm.running.endpoint.idle_at().is_none()
         && warm.running.ended().is_none()
@@ -172,7 +172,7 @@ fn watch_memory(
             break;
         }
     }
-    let ended = session.wait(&mut warm.running, Until::Idle);
+    let ended = session.wait(&mut warm.running, WaitFor::Idle);
     peak_kib = peak_kib.max(usage::memory_kib(&warm.running.tree()));
     let is_alive = has_survived(warm, ended, faults);
     if is_alive {
@@ -182,14 +182,14 @@ fn watch_memory(
     is_alive
 }
 
-fn has_survived(warm: &mut Warm, ended: Ended, faults: &mut Vec<Fault>) -> bool {
+fn has_survived(warm: &mut WarmRuntime, ended: WaitOutcome, faults: &mut Vec<Fault>) -> bool {
     let round = warm.running.endpoint.take();
     warm.invocations += round.answers.len() + round.faults.len();
     faults.extend(round.faults);
     match ended {
-        Ended::Reached => true,
-        Ended::Stopped => false,
-        Ended::Failed(fault) => {
+        WaitOutcome::Reached => true,
+        WaitOutcome::Stopped => false,
+        WaitOutcome::Failed(fault) => {
             faults.push(fault);
             false
         }

@@ -3,25 +3,25 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::endpoint::{Ended, Endpoint, Fault, Until};
-use super::event::Task;
+use super::endpoint::{Endpoint, Fault, WaitFor, WaitOutcome};
+use super::event::Exchange;
 use super::results::{Metric, ProblemKind};
-use super::runtime::Prepared;
+use super::runtime::PreparedRuntime;
 use super::session::Session;
-use super::turn::{self, METRICS, Turn, Turns, Warm};
-use super::usage::Traces;
+use super::turn::{self, METRICS, Turn, Turns, WarmRuntime};
+use super::usage::Footprint;
 
 /// Measures every runtime with one of the events. Ends early on a signal.
 pub(crate) fn measure(session: &mut Session, event_index: usize, turns: Turns) {
-    let event_bytes = Some(session.tasks[0][event_index].event.len());
-    let mut warm: Vec<Option<Warm>> = session.runtimes.iter().map(|_| None).collect();
+    let event_bytes = Some(session.exchanges[0][event_index].event.len());
+    let mut warm: Vec<Option<WarmRuntime>> = session.runtimes.iter().map(|_| None).collect();
     for _ in 0..turns.rounds {
         for (runtime_index, prepared) in session.runtimes.iter().enumerate() {
             let mut turn = Turn::default();
             let is_tried = !session.is_given_up(runtime_index);
             if is_tried && warm[runtime_index].is_none() {
-                let task = Arc::clone(&session.tasks[runtime_index][event_index]);
-                match start(session, prepared, task, turns, &mut turn.faults) {
+                let exchange = Arc::clone(&session.exchanges[runtime_index][event_index]);
+                match start(session, prepared, exchange, turns, &mut turn.faults) {
                     Ok(started) => warm[runtime_index] = Some(started),
                     Err(fault) => turn.faults.extend(fault),
                 }
@@ -56,7 +56,7 @@ pub(crate) fn measure(session: &mut Session, event_index: usize, turns: Turns) {
     }
     for (runtime_index, warm) in warm.iter().enumerate() {
         let Some(warm) = warm else { continue };
-        let now = Traces::of(&warm.running.processes(), warm.running.temporary());
+        let now = Footprint::of(&warm.running.processes(), warm.running.temporary());
         if let Some((count, words)) = now.growth_since(&warm.traces, warm.invocations) {
             let fault = Fault::new(ProblemKind::Leaked, words);
             session
@@ -69,11 +69,11 @@ pub(crate) fn measure(session: &mut Session, event_index: usize, turns: Turns) {
 /// Starts a runtime and warms it up. Wrong answers meanwhile go to `faults`; the error is none after a signal.
 fn start(
     session: &Session,
-    prepared: &Prepared,
-    task: Arc<Task>,
+    prepared: &PreparedRuntime,
+    exchange: Arc<Exchange>,
     turns: Turns,
     faults: &mut Vec<Fault>,
-) -> Result<Warm, Option<Fault>> {
+) -> Result<WarmRuntime, Option<Fault>> {
     let endpoint = Endpoint::open(turns.gap).map_err(|error| {
         let detail = format!("cannot open a Runtime API for it: {error}");
         Some(Fault::new(ProblemKind::NotStarted, detail))
@@ -83,20 +83,20 @@ fn start(
         if count > 0 {
             running
                 .endpoint
-                .give(&task, count, Some(Instant::now() + turns.budget));
+                .give(&exchange, count, Some(Instant::now() + turns.budget));
         }
-        let ended = session.wait(&mut running, Until::Idle);
+        let ended = session.wait(&mut running, WaitFor::Idle);
         faults.extend(running.endpoint.take().faults);
         match ended {
-            Ended::Reached => {}
-            Ended::Failed(fault) => return Err(Some(fault)),
-            Ended::Stopped => return Err(None),
+            WaitOutcome::Reached => {}
+            WaitOutcome::Failed(fault) => return Err(Some(fault)),
+            WaitOutcome::Stopped => return Err(None),
         }
     }
-    let traces = Traces::of(&running.processes(), running.temporary());
-    Ok(Warm {
+    let traces = Footprint::of(&running.processes(), running.temporary());
+    Ok(WarmRuntime {
         running,
-        task,
+        exchange,
         invocations: 0,
         traces,
     })

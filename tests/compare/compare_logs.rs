@@ -1,4 +1,4 @@
-//! `coshell compare --from-logs`: what is read, what is refused, and what a real `coshell serve` logs.
+//! `coshell compare --from-logs`: the logs that it reads, those that it refuses, and the log of a real `coshell serve`.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
@@ -87,7 +87,7 @@ fn labels_are_runtimes_and_the_baseline_is_chosen() {
 }
 
 #[test]
-fn functions_are_told_apart_without_labels() {
+fn lines_without_labels_are_grouped_by_function() {
     let folder = with_fixtures(&["filter-log-events.json", "two-sizes.log"]);
     let results = report(
         &folder,
@@ -108,7 +108,7 @@ fn functions_are_told_apart_without_labels() {
 }
 
 #[test]
-fn failures_and_unreadable_lines_are_told_with_status_1() {
+fn failures_and_unreadable_lines_are_reported_with_status_1() {
     let folder = with_fixtures(&["lines.log"]);
     let results = report(&folder, &["lines.log"], &[], 1);
     assert_eq!(count(&results, "lines", Metric::Duration), 2);
@@ -240,14 +240,14 @@ fn what_cannot_be_compared_is_refused_by_name() {
 }
 
 #[test]
-fn report_that_cannot_be_written_is_told() {
+fn report_that_cannot_be_written_is_an_error() {
     let folder = with_fixtures(&["tail.log"]);
     folder.write("taken", "a file");
     let output = compare(&folder, &["tail.log"], &["-o", "taken"]);
     output.assert_failed(2, "coshell: cannot make folder taken: ");
 }
 
-/// The real thing: what `coshell serve` logs, with a handler that tries to be counted.
+/// The log of a real `coshell serve`, with a handler that prints what looks like a report.
 #[test]
 fn log_of_serve_is_read_with_its_cold_and_its_failed_invocations() {
     let served = Served::of(

@@ -1,5 +1,5 @@
-//! Logs that are JSON documents with events in them. Events are read one after the other: of a document of gigabytes
-//! one is in memory.
+//! Logs that are JSON documents with events in them. The events are read one after the other: even of a document of gigabytes,
+//! only one event is in memory.
 
 use std::fmt;
 use std::io::{BufReader, Read};
@@ -18,7 +18,7 @@ const ARRAYS: [&str; 3] = ["events", "logEvents", "results"];
 /// Gives each message in the documents to `each`.
 ///
 /// # Errors
-/// When they are no such documents: why.
+/// If they are no such documents: why.
 pub(super) fn read_documents(input: impl Read, each: impl FnMut(Message)) -> Result<(), String> {
     // serde_json reads a byte at a time.
     let (input, next) = Elements::new(BufReader::new(input));
@@ -42,7 +42,7 @@ pub(super) fn read_documents(input: impl Read, each: impl FnMut(Message)) -> Res
     }
 }
 
-/// Whether documents like this hold messages, and are none themselves.
+/// Whether a document holds messages, in place of being one.
 pub(super) fn is_export(document: &Value) -> bool {
     match document {
         Value::Array(all) => all.iter().all(|one| is_event(one) || is_platform(one)),
@@ -55,8 +55,8 @@ pub(super) fn is_export(document: &Value) -> bool {
     }
 }
 
-/// An event of CloudWatch's or of Docker's. A document that Lambda's JSON format makes of what a handler printed has
-/// a `message` too, and none of the rest.
+/// Whether it is an event of CloudWatch or of Docker. The documents of Lambda's JSON format have a `message`, too, and none of
+/// the other keys.
 fn is_event(document: &Value) -> bool {
     let has = |name| document.get(name).is_some();
     has("@message")
@@ -64,12 +64,12 @@ fn is_event(document: &Value) -> bool {
         || has("log") && has("stream") && has("time")
 }
 
-/// Whether it is an event of Lambda's own.
+/// Whether it is an event of the platform.
 pub(super) fn is_platform(document: &Value) -> bool {
     document["type"].is_string() && document.get("record").is_some()
 }
 
-/// Whether a document of which `head` is the start is an export: one that is so long is an array of events, or has one.
+/// Whether the document that begins with `head` is an export: a long one is an array of events, or has one.
 pub(super) fn is_cut_export(head: &str) -> bool {
     let head = head.trim_start();
     if let Some(elements) = head.strip_prefix('[') {
@@ -77,7 +77,7 @@ pub(super) fn is_cut_export(head: &str) -> bool {
         return matches!(first, Some(Ok(first)) if is_event(&first) || is_platform(&first));
     }
     let mut has_array = false;
-    // It fails where `head` ends.
+    // It fails at the end of `head`.
     let _ = Deserializer::from_str(head).deserialize_map(Keys(&mut has_array));
     has_array
 }
@@ -104,7 +104,7 @@ impl<'de> Visitor<'de> for Keys<'_> {
     }
 }
 
-/// Notes that a value is an array, without reading it.
+/// Sets its flag if a value is an array, without reading it.
 struct IsArray<'a>(&'a mut bool);
 
 impl<'de> DeserializeSeed<'de> for IsArray<'_> {
@@ -128,7 +128,7 @@ impl<'de> Visitor<'de> for IsArray<'_> {
     }
 }
 
-/// Where events go.
+/// Turns events into messages.
 struct Events<F> {
     each: F,
     count: usize,
@@ -214,7 +214,7 @@ impl<'de, F: FnMut(Message)> Visitor<'de> for Document<'_, F> {
             let array = Array {
                 events: &mut *events,
                 is_results: key == "results",
-                // Where the name of the group follows, a document is short: its events wait for that.
+                // A document whose group follows its events is short: the events wait for the group.
                 others: (key != "logEvents" || has_group).then_some(&others),
             };
             if !ARRAYS.contains(&key.as_str()) {
@@ -245,11 +245,11 @@ impl<'de, F: FnMut(Message)> Visitor<'de> for Document<'_, F> {
     }
 }
 
-/// Reads an array of events, one after the other. What is no array, or has to wait, is the value.
+/// Reads an array of events, one after the other. Returns the value if it is no array, or has to wait.
 struct Array<'a, F> {
     events: &'a mut Events<F>,
     is_results: bool,
-    /// What the document has beside its events so far; `None` if they wait.
+    /// The other keys of the document so far; `None` if the events have to wait.
     others: Option<&'a Map<String, Value>>,
 }
 

@@ -1,4 +1,4 @@
-//! A log of lines, with what tools put before each: times, the log stream, the name of a container.
+//! Logs of lines. Tools put times, the log stream or the name of a container before each line.
 
 use std::io::{self, Read};
 
@@ -12,7 +12,7 @@ use super::stream::Window;
 /// the first megabytes are given.
 ///
 /// # Errors
-/// The system's, and when a line is too long for a log.
+/// The system's, and if a line is too long for a log.
 pub(super) fn read_lines(input: impl Read, mut each: impl FnMut(Message)) -> io::Result<()> {
     let (mut window, mut number) = (Window::new(input), 1);
     loop {
@@ -61,8 +61,7 @@ fn event_at(text: &str) -> Option<(Value, usize)> {
     Some((event, end))
 }
 
-/// A line without what tools put before a message (times, the log stream, a container's name), and
-/// that stream.
+/// A line without its prefix of times, log stream or container name; and the log stream.
 fn without_prefix(line: &str) -> (&str, Option<&str>) {
     let (mut rest, mut stream) = (line, None);
     loop {
@@ -104,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_stands_before_a_message_is_taken_off() {
+    fn prefix_of_a_message_is_removed() {
         let stream = "2026/10/08/[$LATEST]60cefc";
         for (line, expected) in [
             ("START RequestId: 1", ("START RequestId: 1", None)),

@@ -1,4 +1,4 @@
-//! One message of a log, and what an export says of where it comes from.
+//! A message of a log, and the function and stream that an export names for it.
 
 use std::fmt;
 
@@ -18,12 +18,10 @@ pub(super) struct Message {
     pub place: Place,
 }
 
-/// Where a message stands in its file, counted from 1.
+/// The place of a message in its file, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
-    /// In a file of lines.
     Line(usize),
-    /// In a file of documents.
     Event(usize),
 }
 
@@ -36,7 +34,8 @@ impl fmt::Display for Place {
     }
 }
 
-/// `/aws/lambda/<name>`, with the account's number before it in Insights; any other group is its own name.
+/// The function of a log group: `/aws/lambda/<name>`, in Insights with the number of the account before it. Any other group is its
+/// own name.
 pub(super) fn function_of_group(group: &str) -> String {
     let group = group
         .split_once(':')
@@ -47,13 +46,13 @@ pub(super) fn function_of_group(group: &str) -> String {
         .to_owned()
 }
 
-/// `2026/10/08/<name>[<version>]<digits>`, where functions share a group; without a name where they do not.
+/// The function of a log stream: `2026/10/08/<name>[<version>]<digits>`, if functions share a group.
 pub(super) fn function_in_stream(stream: &str) -> Option<String> {
     let (name, _version) = stream.split('/').nth(3)?.split_once('[')?;
     (!name.is_empty()).then(|| name.to_owned())
 }
 
-/// What `LogResult` has: the last 4 KiB of a log, the first line of which may be cut.
+/// The text of a `LogResult`: the last 4 KiB of a log. Its first line can be cut.
 pub(super) fn log_result(text: &str) -> Result<String, String> {
     let bytes = BASE64_STANDARD.decode(text.trim());
     let bytes = bytes.map_err(|error| format!("LogResult is no base64: {error}"))?;

@@ -1,4 +1,4 @@
-//! The messages of a log, from whatever it was exported as.
+//! Reads the messages of a log, whatever it was exported as.
 //!
 //! | What | Known by |
 //! |---|---|
@@ -22,7 +22,7 @@ use super::stream::{Elements, LOOK_AHEAD, Window, peek, text_of};
 /// Gives each message of a file to `each`.
 ///
 /// # Errors
-/// When it begins as one of the kinds above and does not go on as such: why.
+/// If it begins as one of the kinds above and does not go on as such: why.
 pub(super) fn read_messages(input: impl Read, mut each: impl FnMut(Message)) -> Result<(), String> {
     let words = |error: io::Error| error.to_string();
     let (head, input) = peek(text_of(input).map_err(words)?, LOOK_AHEAD).map_err(words)?;
@@ -55,7 +55,7 @@ fn read_log_results(input: impl Read, mut each: impl FnMut(Message)) -> Result<(
         if text.is_empty() {
             break;
         }
-        // A line that is longer than what is in sight is no LogResult.
+        // A line that is longer than the window is no LogResult.
         let length = text.find('\n').map_or(text.len(), |end| end + 1);
         let line = text[..length].trim();
         if !line.is_empty() {
@@ -125,7 +125,7 @@ fn csv_words(error: csv::Error) -> String {
     }
 }
 
-/// The text from its first line on that is not empty.
+/// The text without the empty lines at its start.
 fn without_leading_space(input: impl Read) -> io::Result<impl Read> {
     let (head, mut input) = peek(input, LOOK_AHEAD)?;
     let space = head.iter().take_while(|byte| byte.is_ascii_whitespace());

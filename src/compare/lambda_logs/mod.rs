@@ -1,12 +1,13 @@
-//! Results out of what Lambda logged.
+//! Results from the logs of Lambda.
 //!
 //! ```text
-//! sources -> containers: messages -> records: reports, failures -> groups -> Results
+//! sources -> messages (documents, lines) -> records: reports, failures -> groups -> Results
 //! ```
 //!
-//! A group is what a label names, or a function, or a file; one with several memory sizes is as
-//! many runtimes. Lambda says nothing of what an event was like, and nobody looked at the answers:
-//! what is compared is up to whoever collected the logs.
+//! Files are read as streams: whatever their size, a few megabytes are in memory, and the records.
+//!
+//! A group is a label, a function or a file. Each memory size of a group is a runtime of its own. Lambda logs neither events nor
+//! answers: the user who collects the logs decides what is compared.
 
 pub(crate) mod documents;
 pub(crate) mod groups;
@@ -29,7 +30,7 @@ use super::results::{Results, Source, VERSION, title_of};
 /// Reads logs. Summaries and ratios are not computed yet; the first runtime is the baseline.
 ///
 /// # Errors
-/// When a file cannot be read, or tells of no invocation.
+/// If a file cannot be read, or has no record of an invocation.
 pub fn read(sources: &[LogSource]) -> Result<Results, Error> {
     let mut groups = Groups::default();
     for source in sources {
@@ -63,7 +64,7 @@ pub fn read(sources: &[LogSource]) -> Result<Results, Error> {
     results.baseline = names.into_iter().next().unwrap_or_default();
     if results.runtimes.len() > 1 {
         results.warnings.push(
-            "logs do not tell whether these runtimes had the same events, at the same time"
+            "logs do not show whether these runtimes had the same events, at the same time"
                 .to_owned(),
         );
     }
@@ -103,7 +104,7 @@ mod tests {
     }
 
     /// Runtimes with their samples: init or restore, cold, warm.
-    fn told(results: &Results) -> Vec<String> {
+    fn samples_of(results: &Results) -> Vec<String> {
         let samples = |name: &str, metric| {
             let series = results.series(name, metric, None);
             let rounds = series.map(|series| series.rounds.concat());
@@ -155,14 +156,17 @@ mod tests {
             ),
             ("emulator.log", &["emulator: [0.47] [33.3] [13.3]"]),
         ] {
-            assert_eq!(told(&of(&[file])), expected, "{file}");
+            assert_eq!(samples_of(&of(&[file])), expected, "{file}");
         }
     }
 
     #[test]
     fn failures_and_lines_that_cannot_be_read_are_problems() {
         let results = of(&["lines.log"]);
-        assert_eq!(told(&results), ["lines: [131.4] [14.2] [9.81, 10.05]"]);
+        assert_eq!(
+            samples_of(&results),
+            ["lines: [131.4] [14.2] [9.81, 10.05]"]
+        );
         assert_eq!(
             problems(&results),
             [
@@ -171,7 +175,7 @@ mod tests {
                 (ProblemKind::LogLine, false, 1),
             ]
         );
-        let detail = |at: usize| &results.problems[at].detail;
+        let detail = |index: usize| &results.problems[index].detail;
         assert!(
             detail(0).ends_with("line 16: status error, Runtime.ExitError"),
             "{}",
@@ -201,7 +205,7 @@ mod tests {
     fn memory_sizes_of_one_function_are_runtimes_of_their_own() {
         let results = of(&["two-sizes.log"]);
         assert_eq!(
-            told(&results),
+            samples_of(&results),
             [
                 "two-sizes, 128 MB: [] [] [20.0, 20.0]",
                 "two-sizes, 1024 MB: [] [] [10.0, 10.0]"
@@ -226,7 +230,7 @@ mod tests {
             ["ours, 128 MB", "ours, 512 MB", "tutorial"]
         );
         assert_eq!(
-            told(&results)[1],
+            samples_of(&results)[1],
             "ours, 512 MB: [131.4] [14.2] [9.81, 10.05]"
         );
         assert!(results.warnings[0].starts_with("ours: 3 records are there more than once"));
@@ -250,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn inits_that_nobody_waited_for_are_told_of() {
+    fn inits_that_no_invocation_waited_for_are_warnings() {
         let results = of(&["telemetry.json"]);
         assert_eq!(
             results.warnings,

@@ -1,4 +1,4 @@
-//! Where logs are, and what their lines belong to.
+//! Files of logs, and the group to which their lines belong.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -9,10 +9,9 @@ use super::message::Message;
 use super::messages::read_messages;
 use crate::Error;
 
-/// A log to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSource {
-    /// What all of its lines belong to; without one they are grouped by function.
+    /// The group of all its lines. Without a label they are grouped by function.
     pub label: Option<String>,
     /// The file; `-` is standard input.
     pub path: PathBuf,
@@ -22,7 +21,7 @@ impl LogSource {
     /// `[LABEL=]FILE`, as on a command line. A file with an equals sign in its name has a slash before it.
     ///
     /// # Errors
-    /// When there is no file, or an empty label.
+    /// If the label or the file is empty.
     pub fn parse(text: &OsStr) -> Result<Self, Error> {
         let cannot = |cause| {
             let what = format!("cannot read logs of {}", text.display());
@@ -46,7 +45,7 @@ impl LogSource {
         self.path == Path::new("-")
     }
 
-    /// For a reader.
+    /// Its name in reports and errors.
     pub fn name(&self) -> String {
         if self.is_stdin() {
             "standard input".to_owned()
@@ -55,8 +54,8 @@ impl LogSource {
         }
     }
 
-    /// The group of what no function is known of, among these sources: the file's name, without what
-    /// tells of its kind; all of its path, where another file has that name too.
+    /// The group of lines without a function: the name of the file without its extension or, if another of these files has the
+    /// same name, its path.
     pub fn group(&self, sources: &[Self]) -> String {
         let own = stem(&self.path);
         let is_shared = sources.iter().any(|other| {
@@ -68,10 +67,10 @@ impl LogSource {
         }
     }
 
-    /// Gives each message in it to `each`. Whatever its size, a few megabytes are in memory at a time.
+    /// Gives each message in it to `each`.
     ///
     /// # Errors
-    /// When it cannot be read, or is damaged.
+    /// If it cannot be read, or is damaged.
     pub(super) fn read(&self, each: impl FnMut(Message)) -> Result<(), Error> {
         let cannot = || format!("cannot read logs of {}", self.name());
         let read = if self.is_stdin() {
@@ -84,7 +83,7 @@ impl LogSource {
     }
 }
 
-/// `ours`, of `logs/ours.log.gz`.
+/// The name of a file without extensions: `ours` of `logs/ours.log.gz`.
 fn stem(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_string_lossy();
     let name = name.strip_suffix(".gz").unwrap_or(&name);

@@ -1,4 +1,4 @@
-//! A log as a stream of text, of which no more than a few megabytes are in memory at a time.
+//! Logs as streams of text. At any time a few megabytes are in memory.
 
 use std::cell::Cell;
 use std::io::{self, Cursor, Read};
@@ -7,20 +7,20 @@ use std::rc::Rc;
 use encoding_rs_io::DecodeReaderBytesBuilder;
 use flate2::read::MultiGzDecoder;
 
-/// What is read ahead to find out what kind of log it is, or where an event ends that takes several lines. CloudWatch takes
-/// no event that is longer.
+/// How far is read ahead, to find out the kind of a log, or the end of an event of several lines. CloudWatch accepts no longer
+/// event.
 pub(super) const LOOK_AHEAD: usize = 1 << 20;
-/// The length of a document or a row, at most: no export has longer ones.
+/// The length of an event or a row, at most: no export has longer ones.
 const MAX_ELEMENT_BYTES: usize = 16 << 20;
-/// The length of a line, at most: something that is longer is no log, and might never end.
+/// The length of a line, at most: a longer one might never end.
 const MAX_LINE_BYTES: usize = if cfg!(test) { 64 << 20 } else { 2 << 30 };
 /// How much is read at a time.
 const PIECE: usize = 64 * 1024;
 
-/// A reader of bytes that were read already, and then of what follows.
+/// Reads bytes that were read before, and then what follows them.
 type Again<R> = io::Chain<Cursor<Vec<u8>>, R>;
 
-/// The first bytes of `input`, at most `count`, and then a reader of everything, with these.
+/// The first bytes of `input`, at most `count`, and a reader of all bytes, including these.
 pub(super) fn peek<R: Read>(mut input: R, count: usize) -> io::Result<(Vec<u8>, Again<R>)> {
     let mut head = Vec::new();
     let limit = u64::try_from(count).unwrap_or(u64::MAX);
@@ -28,11 +28,11 @@ pub(super) fn peek<R: Read>(mut input: R, count: usize) -> io::Result<(Vec<u8>, 
     Ok((head.clone(), Cursor::new(head).chain(input)))
 }
 
-/// `input` as UTF-8, unpacked if it is gzip. What a handler logged need not be UTF-8, and Windows writes UTF-16 to
+/// `input` as UTF-8, unpacked if it is gzip. A handler can log bytes that are not UTF-8, and Windows writes UTF-16 to
 /// files.
 ///
 /// # Errors
-/// The system's. Later, what is read can fail with [`Damaged`] too.
+/// The system's. Reading fails later if the gzip is damaged.
 pub(super) fn text_of<'a>(input: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
     let (head, input) = peek(input, 2)?;
     let input: Box<dyn Read> = if head == b"\x1f\x8b" {
@@ -47,7 +47,7 @@ pub(super) fn text_of<'a>(input: impl Read + 'a) -> io::Result<Box<dyn Read + 'a
     Ok(Box::new(decoder))
 }
 
-/// gzip whose errors say so.
+/// gzip, with errors that say so.
 struct Unpacked<R>(MultiGzDecoder<R>);
 
 impl<R: Read> Read for Unpacked<R> {
@@ -58,18 +58,18 @@ impl<R: Read> Read for Unpacked<R> {
     }
 }
 
-/// A reader that fails when an element of what is read is too long.
+/// A reader that fails if an element is too long.
 pub(super) struct Elements<R> {
     input: R,
     left: Rc<Cell<usize>>,
 }
 
-/// Says where an element ends.
+/// Tells the reader where an element ends.
 #[derive(Clone)]
 pub(super) struct NextElement(Rc<Cell<usize>>);
 
 impl NextElement {
-    /// An element has ended: the next may have the whole length again.
+    /// Begins another element, which can have the whole length again.
     pub(super) fn begin(&self) {
         self.0.set(MAX_ELEMENT_BYTES);
     }
@@ -99,13 +99,13 @@ impl<R: Read> Read for Elements<R> {
     }
 }
 
-/// A text that is read line by line, with what follows in sight.
+/// A text that is read line by line, with the next megabyte in sight.
 pub(super) struct Window<R> {
     input: R,
     text: String,
     /// Where in `text` the next line begins.
     start: usize,
-    /// What was read last; it begins with the bytes of a letter that was not complete.
+    /// The bytes that were read last, after those of a letter that was not complete.
     piece: Vec<u8>,
     filled: usize,
     is_complete: bool,
@@ -123,7 +123,7 @@ impl<R: Read> Window<R> {
         }
     }
 
-    /// What follows: [`LOOK_AHEAD`] bytes or more, if there are as many.
+    /// The text that follows: [`LOOK_AHEAD`] bytes or more, if there are as many.
     ///
     /// # Errors
     /// The system's.
@@ -144,7 +144,7 @@ impl<R: Read> Window<R> {
         let filled = self.filled + count;
         let text = match std::str::from_utf8(&self.piece[..filled]) {
             Ok(text) => text,
-            // The decoder makes everything UTF-8: only the last letter can be cut.
+            // The decoder gives UTF-8: only the last letter can be cut.
             Err(error) => {
                 std::str::from_utf8(&self.piece[..error.valid_up_to()]).unwrap_or_default()
             }
@@ -156,15 +156,15 @@ impl<R: Read> Window<R> {
         Ok(())
     }
 
-    /// Goes on after so many bytes of what follows.
+    /// Skips this number of bytes.
     pub(super) fn skip(&mut self, len_bytes: usize) {
         self.start += len_bytes;
     }
 
-    /// Goes on after the end of the line, however long that is.
+    /// Skips the rest of the line, whatever its length.
     ///
     /// # Errors
-    /// The system's, and when the line is too long for a log.
+    /// The system's, and if the line is too long for a log.
     pub(super) fn skip_line(&mut self) -> io::Result<()> {
         let mut skipped = 0;
         loop {

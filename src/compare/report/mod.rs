@@ -77,11 +77,11 @@ pub fn write(results: &Results, folder: &Path) -> Result<(), Error> {
         ("results.json", "application/json", &*json),
         ("samples.csv", "text/csv", &*csv),
     ];
-    let held = page::Held {
+    let parts = page::PageParts {
         pictures,
         files: &files,
     };
-    save("report.html", page::render(&document, &held).as_bytes())
+    save("report.html", page::render(&document, &parts).as_bytes())
 }
 
 fn save(file: &Path, bytes: &[u8]) -> Result<(), Error> {

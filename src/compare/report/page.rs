@@ -17,14 +17,14 @@ const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
 
 /// What a page holds beside tables.
 #[derive(Debug)]
-pub(crate) struct Held<'a> {
+pub(crate) struct PageParts<'a> {
     /// Pictures, each for a wide screen and for a phone.
     pub pictures: [[Markup; 2]; 2],
     /// Files to take out of it: name, media type and text.
     pub files: &'a [(&'a str, &'a str, &'a str)],
 }
 
-pub(crate) fn render(document: &Document, held: &Held) -> String {
+pub(crate) fn render(document: &Document, parts: &PageParts) -> String {
     let style = format!("{STYLE}{}", dark_style());
     let digest = |text: &str| BASE64_STANDARD.encode(Sha256::digest(text));
     let policy = format!(
@@ -53,12 +53,12 @@ pub(crate) fn render(document: &Document, held: &Held) -> String {
                 p.note { (document.origin) " " a href="#how-to-read" { "How to read this report" } }
                 @for warning in &document.warnings { p.warning { "Warning: " (warning) } }
                 @for table in first { (section(table)) }
-                @for [wide, phone] in &held.pictures { .wide { (wide) } .phone { (phone) } }
+                @for [wide, phone] in &parts.pictures { .wide { (wide) } .phone { (phone) } }
                 @for table in others { (section(table)) }
                 (how_to_read())
                 dl { @for (name, text) in &document.facts { dt { (name) } dd { (text) } } }
                 footer #files { "Every sample:" noscript { " in results.json and samples.csv, beside this page." } }
-                @for (name, media_type, text) in held.files {
+                @for (name, media_type, text) in parts.files {
                     script type="application/json" data-file=(name) data-type=(media_type) { (PreEscaped(harmless(text))) }
                 }
                 script { (PreEscaped(SCRIPT)) }

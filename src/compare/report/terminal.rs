@@ -1,4 +1,4 @@
-//! The report on a terminal: tables with aligned columns, in colour where there may be one.
+//! The report on a terminal: tables with aligned columns, in colour if that is wanted.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use terminal_size::terminal_size_of;
 use super::metrics::direction;
 use super::table::{Cell, Document, Subject, Table, Tone};
 
-/// The whole of it, a line end last.
+/// The report, with a line end.
 pub(crate) fn render(document: &Document, has_colour: bool) -> String {
     let paint = |code: &str, text: &str| {
         if has_colour && !text.is_empty() {
@@ -77,7 +77,7 @@ fn lines(table: &Table, paint: &impl Fn(&str, &str) -> String) -> String {
         }
     }
     drawn.with(Modify::new(Rows::first()).with(Alignment::left()));
-    // Into a file or a pipe a line may be as long as it is.
+    // In a file or a pipe, lines can be long.
     if let Some((width, _)) = terminal_size_of(io::stdout()) {
         let width = usize::from(width.0).max(60);
         drawn.with(

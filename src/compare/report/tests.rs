@@ -1,4 +1,4 @@
-//! The reports of a comparison: the same figures in every form, and nothing in any that a name put there.
+//! Reports: every form has the same figures, and no name can put anything else into one.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeSet;
@@ -18,13 +18,13 @@ use tempfile::TempDir;
 
 use support::CommandOutput;
 
-/// What gets through where someone did not think of it.
+/// A name that is markup, a link, a colour and a change of direction, wherever it is not escaped.
 const HOSTILE: &str = "</script><script>alert(1)</script>\"'|`*_\n\x1b[31m\u{202e}&amp;";
 
-/// Warm samples of a round: more than pictures have dots, and not so many that intervals take long.
+/// Warm samples of a round: more than a picture has dots, and few enough for quick intervals.
 const EACH: usize = 18;
 
-/// Samples that lean to the left, as times do.
+/// Samples with a long tail to the right, as times have it.
 fn samples(middle: f64, rounds: usize, each: usize, random: &mut SmallRng) -> Vec<Vec<f64>> {
     let mut round = || -> Vec<_> {
         let displaced = middle * random.random_range(0.97..1.03);
@@ -121,8 +121,8 @@ impl Made {
     }
 }
 
-/// Four runtimes, measured: the second is much faster, the third about as fast as the first and wrong three
-/// times, the fourth dies.
+/// Four measured runtimes: the second is much faster, the third as fast as the first and wrong three times, and the fourth
+/// dies.
 fn measured(names: [&str; 4]) -> Results {
     let mut made = Made::new(Source::Measured, &names);
     let [tutorial, ours, wrong, dead] = names;
@@ -166,7 +166,7 @@ fn usual() -> Results {
     MADE.clone()
 }
 
-/// The same, the first with a name that means harm.
+/// The same, with a harmful name for the first.
 fn hostile() -> Results {
     static MADE: LazyLock<Results> = LazyLock::new(|| measured([HOSTILE, "b", "c", "d"]));
     MADE.clone()
@@ -249,7 +249,7 @@ impl Written {
     }
 }
 
-/// The texts of an SVG file, in their order.
+/// The texts of an SVG file, in order.
 fn texts(svg: &str) -> Vec<String> {
     let after = svg.split("<text").skip(1);
     let text = |part: &str| {
@@ -276,7 +276,7 @@ fn every_file_is_there_and_no_other() {
         "warm.svg",
     ];
     assert_eq!(names, expected.map(ToOwned::to_owned).into());
-    // Written again while there is one.
+    // The report can be written again.
     report::write(&all_failed(), &written.path("")).expect("a report");
     assert!(written.text("report.md").contains("dies"));
 }
@@ -575,7 +575,7 @@ fn page_explains_itself() {
 }
 
 #[test]
-fn few_rounds_and_an_early_end_are_told() {
+fn few_rounds_and_an_early_end_are_shown() {
     let mut results = usual();
     results.is_complete = false;
     for series in &mut results.series {
@@ -647,10 +647,10 @@ fn hostile_names_are_harmless() {
         );
     }
     let page = written.text("report.html");
-    // The files that it holds, and its own script.
+    // Two files that it holds, and its own script.
     assert_eq!(page.matches("<script").count(), 3);
     assert_eq!(page.matches("</script").count(), 3);
-    // What the page offers is what lies beside it.
+    // The page offers the same file as the one beside it.
     let held = page
         .split("<script type=\"application/json\"")
         .nth(1)
@@ -668,7 +668,7 @@ fn hostile_names_are_harmless() {
     );
 }
 
-/// A browser, which may reach nothing.
+/// A browser without a network.
 fn chromium(home: &Path) -> Command {
     let mut command = Command::new("chromium");
     command.args([
@@ -706,7 +706,7 @@ fn page_is_read_in_a_browser_that_reaches_nothing() {
     command.arg(format!("file://{}", written.path("report.html").display()));
     let output = CommandOutput::of(command);
     assert_eq!(output.status, 0, "{}", output.stderr);
-    // Errors of scripts, and what the policy refuses.
+    // The console has errors of scripts, and what the policy refuses.
     assert!(!output.stderr.contains("CONSOLE"), "{}", output.stderr);
     let page = &output.stdout;
     assert!(
@@ -715,7 +715,7 @@ fn page_is_read_in_a_browser_that_reaches_nothing() {
     );
     let tables = document::document(&results).tables.len();
     assert_eq!(page.matches("<table").count(), tables);
-    // Each for a wide screen and for a phone.
+    // Two pictures, each for a wide screen and for a phone.
     assert_eq!(page.matches("<svg").count(), 4);
     for name in ["results.json", "samples.csv"] {
         let link = format!("download=\"{name}\">{name}</a>");
@@ -726,7 +726,7 @@ fn page_is_read_in_a_browser_that_reaches_nothing() {
     }
 }
 
-/// 420 pixels wide, a page needs no scrolling to the side, and the ratio of each runtime stands in its middle.
+/// At a width of 420 pixels a page needs no scrolling to the side, and shows the ratio of each runtime.
 #[test]
 fn phone_shows_ratios_without_scrolling_to_the_side() {
     let written = Written::of(&eight());
@@ -758,7 +758,7 @@ fn phone_shows_ratios_without_scrolling_to_the_side() {
     assert_eq!((ratios, seen, pictures), (24, 24, 2), "{title}");
 }
 
-/// For the eye: `COSHELL_TEST_REPORT=DIR cargo test --test it -- compare_report --ignored`.
+/// For the eye: `COSHELL_TEST_REPORT=DIR cargo nextest run --run-ignored only -E 'test(/reports_to_look_at/)'`.
 #[test]
 #[ignore = "writes reports to be looked at"]
 fn reports_to_look_at() {

@@ -14,7 +14,7 @@ use crate::results::{Metric, Results, Runtime, Series};
 
 const TITLE: f32 = 17.0;
 const LINE: f32 = 16.0;
-/// Of more samples than this, so many quantiles are drawn.
+/// If there are more samples, this number of quantiles is drawn.
 const MOST_DOTS: usize = 160;
 const RADIUS: f32 = 2.4;
 

@@ -109,7 +109,7 @@ impl Layout {
     }
 }
 
-/// The width of so many letters of a size.
+/// The width of this number of letters.
 #[allow(clippy::cast_precision_loss)]
 pub(crate) fn width_of(letters: usize, size: f32) -> f32 {
     LETTER * size * letters as f32
