@@ -133,6 +133,8 @@ impl Noise {
     /// Processes that have run all the time, and have used much CPU.
     fn busy(&self) -> Vec<String> {
         let elapsed = self.began.elapsed().as_secs_f64() * f64::from(TICKS_A_SECOND);
+        #[allow(clippy::cast_precision_loss)]
+        let cpus = thread::available_parallelism().map_or(1.0, |cpus| cpus.get() as f64);
         let own = getpid().as_raw();
         let mut busy: Vec<_> = cpu_times()
             .into_iter()
@@ -145,7 +147,8 @@ impl Noise {
             .rev()
             .take(NAMED)
             .filter_map(|(ticks, pid)| {
-                let share = f64::from(ticks) / elapsed.max(1.0);
+                // A child that has ended brings the time of all its life, also from before the comparison.
+                let share = (f64::from(ticks) / elapsed.max(1.0)).min(cpus);
                 let program = program(Pid::from_raw(pid)).filter(|_| share > BUSY)?;
                 Some(format!(
                     "process {pid} ({program}) used {:.0} % of a CPU meanwhile",

@@ -31,41 +31,48 @@ const ARRIVAL_LIMIT: Duration = Duration::from_millis(200);
 /// Where a log file is cut, so that a runtime that prints without end leaves room on the disk.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 
-/// A file for all that the starts of a runtime print.
+/// What all starts of a runtime print together.
 #[derive(Debug)]
-pub(crate) struct LogFile {
-    path: PathBuf,
-    written: AtomicU64,
+pub(crate) struct Log {
+    /// A file for it, if the user wants one.
+    file: Option<PathBuf>,
+    printed: AtomicU64,
 }
 
-impl LogFile {
-    pub(crate) fn new(path: PathBuf) -> Self {
+impl Log {
+    pub(crate) fn new(file: Option<PathBuf>) -> Self {
         Self {
-            path,
-            written: AtomicU64::new(0),
+            file,
+            printed: AtomicU64::new(0),
         }
     }
 
-    /// A warning, if the file is not complete.
+    /// What to warn of, if the runtime has printed very much.
     pub(crate) fn warning(&self) -> Option<String> {
-        let is_cut = self.written.load(Ordering::Relaxed) > MAX_FILE_BYTES;
+        let is_flood = self.printed.load(Ordering::Relaxed) > MAX_FILE_BYTES;
         let mib = MAX_FILE_BYTES >> 20;
-        is_cut.then(|| format!("{} ends after {mib} MiB of output", self.path.display()))
+        is_flood.then(|| match &self.file {
+            Some(file) => format!(
+                "printed more than {mib} MiB, which took CPU from all runtimes; {} ends there",
+                file.display()
+            ),
+            None => format!("printed more than {mib} MiB, which took CPU from all runtimes"),
+        })
     }
 
-    fn open(&self) -> io::Result<File> {
-        OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&self.path)
+    fn open(&self) -> io::Result<Option<File>> {
+        let open = |path| OpenOptions::new().create(true).append(true).open(path);
+        self.file.as_ref().map(open).transpose()
     }
 
     /// Writes as much of `bytes` as the file may still have. A full disk does not end a comparison.
-    fn write(&self, file: &mut File, bytes: &[u8]) {
+    fn write(&self, file: Option<&mut File>, bytes: &[u8]) {
         let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        let before = self.written.fetch_add(count, Ordering::Relaxed);
+        let before = self.printed.fetch_add(count, Ordering::Relaxed);
         let room = usize::try_from(MAX_FILE_BYTES.saturating_sub(before)).unwrap_or(usize::MAX);
-        let _ = file.write_all(&bytes[..bytes.len().min(room)]);
+        if let Some(file) = file {
+            let _ = file.write_all(&bytes[..bytes.len().min(room)]);
+        }
     }
 }
 
@@ -81,11 +88,8 @@ impl Output {
     ///
     /// # Errors
     /// The system's, if there is no pipe or thread left, or the file cannot be opened.
-    pub(crate) fn open(log: Option<Arc<LogFile>>) -> io::Result<(Self, Stdio, Stdio)> {
-        let mut log = match log {
-            Some(log) => Some((log.open()?, log)),
-            None => None,
-        };
+    pub(crate) fn open(log: Arc<Log>) -> io::Result<(Self, Stdio, Stdio)> {
+        let mut file = log.open()?;
         let (pipe, writer) = io::pipe()?;
         // Without more room a runtime that prints much waits more often.
         let _ = fcntl(&pipe, FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));
@@ -95,7 +99,7 @@ impl Output {
         };
         let (pipe, tail) = (Arc::clone(&output.pipe), Arc::clone(&output.tail));
         let thread = thread::Builder::new().name("runtime-output".to_owned());
-        thread.spawn(move || read_all(&pipe, &tail, &mut log))?;
+        thread.spawn(move || read_all(&pipe, &tail, &log, file.as_mut()))?;
         Ok((output, writer.try_clone()?.into(), writer.into()))
     }
 
@@ -119,7 +123,7 @@ fn lock(tail: &Mutex<Tail>) -> MutexGuard<'_, Tail> {
 }
 
 /// Reads until every writer has closed the pipe. While bytes are between pipe and tail the tail is locked.
-fn read_all(mut pipe: &PipeReader, tail: &Mutex<Tail>, log: &mut Option<(File, Arc<LogFile>)>) {
+fn read_all(mut pipe: &PipeReader, tail: &Mutex<Tail>, log: &Log, mut file: Option<&mut File>) {
     let mut piece = vec![0; 64 * 1024];
     loop {
         let mut ready = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
@@ -135,9 +139,7 @@ fn read_all(mut pipe: &PipeReader, tail: &Mutex<Tail>, log: &mut Option<(File, A
                 return;
             }
             tail.push(&piece[..count]);
-            if let Some((file, log)) = log {
-                log.write(file, &piece[..count]);
-            }
+            log.write(file.as_deref_mut(), &piece[..count]);
             if bytes_ready(pipe) == 0 {
                 break;
             }
@@ -207,35 +209,36 @@ mod tests {
 
     use super::*;
 
-    /// The last lines of a shell that has ended, and the log file.
-    fn lines_of(script: &str) -> (Vec<String>, Vec<u8>) {
+    /// The last lines of a shell that has ended, the log file, and the warning.
+    fn outcome_of(script: &str) -> (Vec<String>, Vec<u8>, Option<String>) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
-        let log = Arc::new(LogFile::new(path.clone()));
-        let (output, stdout, stderr) = Output::open(Some(log)).unwrap();
+        let log = Arc::new(Log::new(Some(path.clone())));
+        let (output, stdout, stderr) = Output::open(Arc::clone(&log)).unwrap();
         let mut command = Command::new("bash");
         command.args(["-c", script]).stdout(stdout).stderr(stderr);
         command.status().unwrap();
         drop(command);
         let lines = output.last_lines();
-        (lines, std::fs::read(path).unwrap())
+        (lines, std::fs::read(path).unwrap(), log.warning())
     }
 
     #[test]
     fn last_lines_of_both_streams_are_kept() {
-        let (lines, log) =
-            lines_of("for i in {1..7}; do echo \"line $i\"; done; echo >&2; echo end >&2");
+        let (lines, log, warning) =
+            outcome_of("for i in {1..7}; do echo \"line $i\"; done; echo >&2; echo end >&2");
         assert_eq!(lines, ["line 4", "line 5", "line 6", "line 7", "end"]);
         assert!(log.ends_with(b"line 7\n\nend\n"));
-        assert!(lines_of("").0.is_empty());
+        assert_eq!(warning, None);
+        assert!(outcome_of("").0.is_empty());
     }
 
     #[test]
     fn long_line_is_cut_at_both_ends() {
-        let (lines, _) = lines_of("head -c 50000000 /dev/zero | tr '\\0' x; echo; echo end");
+        let (lines, _, _) = outcome_of("head -c 50000000 /dev/zero | tr '\\0' x; echo; echo end");
         assert_eq!(lines[0], format!("…{}…", "x".repeat(LINE_LENGTH)));
         assert_eq!(lines[1], "end");
-        let (lines, _) = lines_of("printf '%0300d\\n\\e[31mred\\n' 0; head -c 1000 /dev/zero");
+        let (lines, _, _) = outcome_of("printf '%0300d\\n\\e[31mred\\n' 0; head -c 1000 /dev/zero");
         let expected = [
             "0".repeat(LINE_LENGTH) + "…",
             "\u{fffd}[31mred".to_owned(),
@@ -246,10 +249,11 @@ mod tests {
 
     #[test]
     fn output_without_end_is_no_reason_to_wait_or_to_fill_the_disk() {
-        let (lines, log) = lines_of("head -c 100000000 /dev/zero; echo; echo end");
+        let (lines, log, warning) = outcome_of("head -c 100000000 /dev/zero; echo; echo end");
         assert_eq!(lines, ["…\u{fffd}…", "end"]);
         assert_eq!(u64::try_from(log.len()).unwrap(), MAX_FILE_BYTES);
-        let (output, stdout, stderr) = Output::open(None).unwrap();
+        assert!(warning.unwrap().ends_with("/log ends there"));
+        let (output, stdout, stderr) = Output::open(Arc::new(Log::new(None))).unwrap();
         let mut command = Command::new("cat");
         command.arg("/dev/zero").stdout(stdout).stderr(stderr);
         let mut child = command.spawn().unwrap();

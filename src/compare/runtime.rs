@@ -22,7 +22,7 @@ use super::container::{self, Container};
 use super::endpoint::{Endpoint, Fault, WaitFor, WaitOutcome};
 use super::fork_count::ForkCounter;
 use super::limits::{Group, Limits};
-use super::output::{LogFile, Output};
+use super::output::{Log, Output};
 use super::results::ProblemKind;
 use super::scenario::{Program, Runtime};
 use coshell_process::processes;
@@ -44,8 +44,7 @@ pub(crate) struct PreparedRuntime {
     words: Vec<String>,
     task_root: PathBuf,
     limits: Limits,
-    /// A file for its output.
-    log: Option<Arc<LogFile>>,
+    log: Arc<Log>,
     /// The unpacked zip file; dropping it removes the files.
     _unpacked: Option<TempDir>,
 }
@@ -104,17 +103,14 @@ impl PreparedRuntime {
                 limits = Limits::default();
             }
         }
-        let log = logs.map(|folder| {
-            let path = folder.join(format!("{}.log", runtime.name.replace('/', "_")));
-            Arc::new(LogFile::new(path))
-        });
+        let log = logs.map(|folder| folder.join(format!("{}.log", runtime.name.replace('/', "_"))));
         Ok(Self {
             description: describe(runtime),
             runtime: runtime.clone(),
             words,
             task_root,
             limits,
-            log,
+            log: Arc::new(Log::new(log)),
             _unpacked: unpacked,
         })
     }
@@ -171,9 +167,10 @@ impl PreparedRuntime {
         all.into_iter().collect()
     }
 
-    /// A warning, if its log file is not complete.
+    /// A warning, if it has printed very much.
     pub(crate) fn log_warning(&self) -> Option<String> {
-        self.log.as_ref()?.warning()
+        let warning = self.log.warning()?;
+        Some(format!("{} {warning}", self.runtime.name))
     }
 
     /// Starts it at `endpoint`.
@@ -222,7 +219,7 @@ impl PreparedRuntime {
             }
             command
         };
-        let (output, stdout, stderr) = Output::open(self.log.clone())
+        let (output, stdout, stderr) = Output::open(Arc::clone(&self.log))
             .map_err(|error| format!("cannot open its log: {error}"))?;
         command
             .stdin(Stdio::null())
