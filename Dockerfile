@@ -31,6 +31,7 @@ COPY src/emulator/Cargo.toml src/emulator/
 COPY src/handler/Cargo.toml src/handler/
 COPY src/package/Cargo.toml src/package/
 COPY src/process/Cargo.toml src/process/
+COPY src/statistics/Cargo.toml src/statistics/
 COPY src/wire/Cargo.toml src/wire/
 COPY tests/Cargo.toml tests/
 COPY tests/fixtures/rust-runtime/Cargo.toml tests/fixtures/rust-runtime/

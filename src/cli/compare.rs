@@ -19,6 +19,7 @@ use coshell_compare::scenario::{File, RuntimeTable, Scenario, Words};
 use coshell_compare::session::Stop;
 use coshell_emulator::logs::is_colour_refused;
 
+/// The arguments of `coshell compare`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
         coshell compare --runtime tutorial=./a/bootstrap --runtime ours=./bootstrap\n  \
@@ -27,10 +28,10 @@ use coshell_emulator::logs::is_colour_refused;
         coshell compare --from-logs tutorial=a.log --from-logs ours=b.json -o comparison\n\n\
         Exit status:\n  \
         0  every runtime gave every answer, and each was right\n  \
-        1  there is a report, and it has wrong answers, deaths or the like\n  \
-        2  there is no report: wrong use, or nothing could be measured")]
+        1  there is a report, and it has wrong answers, deaths or other problems\n  \
+        2  there is no report: the arguments are wrong, or nothing could be measured")]
 pub struct CompareArguments {
-    /// Files that say what is compared, and how
+    /// Scenario files: what is compared, and how
     #[arg(value_name = "SCENARIO", value_hint = ValueHint::FilePath, conflicts_with_all = ["runtimes", "logs"])]
     pub scenarios: Vec<PathBuf>,
 
@@ -47,12 +48,12 @@ pub struct CompareArguments {
     #[allow(missing_docs, reason = "its own are the help")]
     pub task_root: TaskRoot,
 
-    /// What is answered.
+    /// The expected answer.
     #[arg(
         long,
         value_name = "ANSWER",
-        help = "What is answered: echo, echo-json, raw, json-raw, any, text:TEXT or file:PATH [default: echo, as the \
-                tutorial's handler does]"
+        help = "The expected answer: echo, echo-json, raw, json-raw, any, text:TEXT or file:PATH [default: echo, as the \
+                handler of AWS's tutorial answers]"
     )]
     pub expect: Option<String>,
 
@@ -60,11 +61,11 @@ pub struct CompareArguments {
     #[arg(long = "env", short = 'e', value_name = "NAME=VALUE")]
     pub variables: Vec<Variable>,
 
-    /// The memory size, which is enforced where that is permitted, with Lambda's share of CPU for it
+    /// The memory size, with Lambda's share of CPU for it; enforced where the system permits that
     #[arg(long, value_name = "MB")]
     pub memory: Option<u32>,
 
-    /// The share of CPU, where the memory size is not to decide
+    /// The share of CPU, if the memory size is not to decide
     #[arg(long, value_name = "COUNT")]
     pub cpus: Option<f64>,
 
@@ -80,19 +81,19 @@ pub struct CompareArguments {
     #[arg(long, value_name = "COUNT")]
     pub rounds: Option<usize>,
 
-    /// How many invocations a turn has at most, within 600 ms [default: 200]
+    /// The invocations in a turn, at most, within 600 ms [default: 200]
     #[arg(long, value_name = "COUNT")]
     pub invocations: Option<usize>,
 
-    /// What is waited before each event, in milliseconds [default: 0]
+    /// The pause before each event, in milliseconds [default: 0]
     #[arg(long, value_name = "MILLISECONDS")]
     pub gap: Option<f64>,
 
-    /// Six starts and six short turns, the fewest that tell a difference, unless other options set them
+    /// Six starts and six short turns, the fewest that can show a difference, unless other options give their number
     #[arg(long)]
     pub quick: bool,
 
-    /// Write what the runtimes print to this folder, a file each
+    /// Write the output of each runtime to a file in this folder, up to 64 MiB
     #[arg(long = "log-dir", value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub logs_folder: Option<PathBuf>,
 
@@ -109,7 +110,7 @@ pub struct CompareArguments {
     #[arg(long, value_name = "NAME")]
     pub baseline: Option<String>,
 
-    /// How long a runtime may do nothing
+    /// How long a runtime may do nothing before it counts as hung [default: 10]
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     pub timeout: Option<Duration>,
 }
@@ -117,7 +118,7 @@ pub struct CompareArguments {
 /// Compares, and prints the report.
 ///
 /// # Errors
-/// When nothing could be compared, or the report cannot be written.
+/// If nothing could be compared, or the report cannot be written.
 pub(crate) fn run(arguments: &CompareArguments) -> Result<ExitCode, Error> {
     let has_colour = io::stdout().is_terminal() && !is_colour_refused();
     let save = |results: &Results, folder: &Option<PathBuf>| match folder {
@@ -155,7 +156,7 @@ fn misuse(what: impl Into<String>, cause: impl Into<String>) -> Error {
     }
 }
 
-/// What is compared, each with the folder for its report.
+/// The scenarios, each with the folder for its report.
 fn scenarios(arguments: &CompareArguments) -> Result<Vec<(Scenario, Option<PathBuf>)>, Error> {
     if arguments.scenarios.is_empty() {
         if arguments.runtimes.is_empty() {
@@ -202,7 +203,7 @@ fn scenarios(arguments: &CompareArguments) -> Result<Vec<(Scenario, Option<PathB
 }
 
 impl CompareArguments {
-    /// The options take precedence over what the file sets for all runtimes.
+    /// Overrides the keys that the file has for all runtimes.
     fn apply_to(&self, file: &mut File, task_root: Option<PathBuf>) -> Result<(), Error> {
         fn set<T>(value: Option<T>, field: &mut Option<T>) {
             if value.is_some() {
@@ -242,7 +243,7 @@ impl CompareArguments {
     }
 }
 
-/// `NAME=WHAT`: a zip file by its name, an image by its prefix, else a command.
+/// `NAME=WHAT`: a zip file is known by its extension, an image by its prefix; anything else is a command.
 fn runtime_of(argument: &OsStr, folder: &Path) -> Result<RuntimeTable, Error> {
     let wrong = |cause: &str| misuse(format!("cannot use runtime {}", argument.display()), cause);
     let text = argument.to_str().ok_or_else(|| wrong("it is not UTF-8"))?;
@@ -288,7 +289,7 @@ fn from_logs(arguments: &CompareArguments) -> Result<Results, Error> {
     Ok(results)
 }
 
-/// What a runtime leaves behind is no wrong answer.
+/// Whether every answer was right. What a runtime leaves behind is no wrong answer.
 fn is_well(results: &Results) -> bool {
     let mut kinds = results.problems.iter().map(|problem| problem.kind);
     kinds.all(|kind| kind == ProblemKind::Leaked)

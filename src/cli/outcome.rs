@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use coshell_emulator::failure::Failure;
 use coshell_emulator::logs::is_colour_refused;
 use coshell_emulator::report::{Report, to_ms};
+use coshell_statistics::quantile;
 use coshell_wire::ErrorDocument;
 
 /// One invocation, as the caller sees it.
@@ -93,8 +94,10 @@ pub(crate) fn to_json(outcome: &Outcome) -> Value {
     if outcome.elapsed.len() > 1 {
         let mut sorted = outcome.elapsed.clone();
         sorted.sort_unstable();
-        let figures =
-            FIGURES.map(|(name, share)| (name.to_owned(), to_ms(quantile(&sorted, share)).into()));
+        let figures = FIGURES.map(|(name, share)| {
+            let value = quantile(&sorted, share).unwrap_or_default();
+            (name.to_owned(), to_ms(value).into())
+        });
         object.insert(
             "repeat".to_owned(),
             json!({
@@ -116,21 +119,6 @@ const FIGURES: [(&str, f64); 5] = [
     ("max", 1.0),
 ];
 
-/// The nearest rank; of nothing it is 0.
-fn quantile(sorted: &[Duration], share: f64) -> Duration {
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a count of invocations is far below 2^52, and the share from 0 to 1"
-    )]
-    let rank = (share * sorted.len() as f64).ceil() as usize;
-    sorted
-        .get(rank.saturating_sub(1))
-        .copied()
-        .unwrap_or_default()
-}
-
 /// The latencies of many invocations as text. The first has a line of its own, because it includes the init.
 pub(crate) fn latency_summary(outcome: &Outcome) -> String {
     let ms = |duration: Duration| format!("{:.3} ms", duration.as_secs_f64() * 1e3);
@@ -140,7 +128,7 @@ pub(crate) fn latency_summary(outcome: &Outcome) -> String {
     let mut sorted = rest.to_vec();
     sorted.sort_unstable();
     let firsts = first.iter().map(|first| ("first", *first));
-    let figures = FIGURES.map(|(name, share)| (name, quantile(&sorted, share)));
+    let figures = FIGURES.map(|(name, share)| (name, quantile(&sorted, share).unwrap_or_default()));
     for (name, duration) in firsts.chain(figures) {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{name:>6} {:>12}", ms(duration));
@@ -220,17 +208,6 @@ mod tests {
             explain_error(br#"{"errorMessage":"no type"}"#, b"", false),
             "Unhandled: no type\n"
         );
-    }
-
-    #[test]
-    fn quantile_is_the_nearest_rank() {
-        let ms = |count| Duration::from_millis(count);
-        let sorted: Vec<_> = (1..=100).map(ms).collect();
-        assert_eq!(quantile(&sorted, 0.0), ms(1));
-        assert_eq!(quantile(&sorted, 0.5), ms(50));
-        assert_eq!(quantile(&sorted, 0.99), ms(99));
-        assert_eq!(quantile(&sorted, 1.0), ms(100));
-        assert_eq!(quantile(&[], 0.5), ms(0));
     }
 
     #[test]

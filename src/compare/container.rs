@@ -1,7 +1,7 @@
-//! A runtime in a container, by way of the local Docker engine's command line.
+//! A runtime in a container, started with the command line of the local Docker engine.
 //!
-//! The container is made before the clock starts, and started by it: what Docker needs for that is in the figures of a
-//! start. Its processes are this machine's, and found by their pid.
+//! The container is created before the clock starts, and started afterwards: the figures of a start include what Docker needs
+//! to start it. Its processes are processes of this machine, and found by their pids.
 
 use std::cell::OnceCell;
 use std::ffi::OsString;
@@ -13,7 +13,7 @@ use super::limits::Limits;
 
 const DOCKER: &str = "docker";
 
-/// Runs a command of Docker's to its end; what it printed.
+/// Runs a command of Docker, and returns its output.
 fn docker(words: &[&str]) -> Result<String, String> {
     let ran = Command::new(DOCKER)
         .args(words)
@@ -32,15 +32,15 @@ fn docker(words: &[&str]) -> Result<String, String> {
     ))
 }
 
-/// Whether the engine is there, and has the image.
+/// Checks that the engine runs and has the image.
 ///
 /// # Errors
-/// Docker's words, or that there is no Docker.
+/// Docker's words, or that Docker is missing.
 pub fn check(image: &str) -> Result<(), String> {
     docker(&["image", "inspect", "--format", "{{.Id}}", "--", image]).map(drop)
 }
 
-/// A container. Dropping it removes it, running or not.
+/// A container. Dropping it removes it, even if it runs.
 #[derive(Debug)]
 pub struct Container {
     name: String,
@@ -48,8 +48,8 @@ pub struct Container {
 }
 
 impl Container {
-    /// Makes one that is not started yet. Its entry point is the image's own: AWS's images execute the bootstrap
-    /// when `AWS_LAMBDA_RUNTIME_API` is set, as on Lambda.
+    /// Creates a container without starting it. Its entry point is that of the image: AWS's images execute the bootstrap
+    /// if `AWS_LAMBDA_RUNTIME_API` is set, as on Lambda.
     ///
     /// # Errors
     /// Docker's words.
@@ -88,14 +88,14 @@ impl Container {
         Ok(container)
     }
 
-    /// The command that starts it and lasts as long as it does.
+    /// A command that starts it, and runs until it ends.
     pub fn start(&self) -> Command {
         let mut command = Command::new(DOCKER);
         command.args(["start", "--attach", &self.name]);
         command
     }
 
-    /// Its first process; `None` when it does not run.
+    /// Its first process; `None` if it does not run.
     pub fn pid(&self) -> Option<Pid> {
         if let Some(pid) = self.pid.get() {
             return Some(*pid);

@@ -1,7 +1,8 @@
-//! What a runtime is sent, and what it has to answer.
+//! Events, and the answers that are expected.
 
 use std::fmt::Write;
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 use serde_json::Value;
@@ -9,15 +10,29 @@ use serde_json::Value;
 use super::Error;
 use coshell_wire::MAX_RESPONSE_BYTES;
 
-/// What the tutorial's handler puts around an event.
+/// What the handler of AWS's tutorial puts around an event.
 const ECHO: (&[u8], &[u8]) = (b"Echoing request: '", b"'");
 
-/// What has to be answered, as a scenario says it.
+/// Reads a file of at most this length.
+///
+/// # Errors
+/// The system's, and if the file is longer.
+pub(crate) fn read_at_most(path: &Path, most: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+    File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    if bytes.len() > most {
+        return Err(io::Error::other(format!("it has more than {most} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// The expected answer, as a scenario describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Expect {
-    /// `Echoing request: '<event>'`, as the tutorial's handler has it.
+    /// `Echoing request: '<event>'`, as the tutorial's handler answers.
     Echo,
-    /// The same as a JSON string, for runtimes that serialise what a handler returns.
+    /// The same as a JSON string, for runtimes that serialise the value that a handler returns.
     EchoJson,
     /// The event.
     Raw,
@@ -25,7 +40,7 @@ pub(crate) enum Expect {
     JsonRaw,
     /// These bytes.
     Bytes(Vec<u8>),
-    /// Whatever it is.
+    /// Any answer.
     Any,
 }
 
@@ -33,7 +48,7 @@ impl Expect {
     /// Reads `echo`, `echo-json`, `raw`, `json-raw`, `any`, `text:TEXT` or `file:PATH`, which is relative to `folder`.
     ///
     /// # Errors
-    /// When it is none of these, or the file cannot be read.
+    /// If it is none of these, or the file cannot be read.
     pub(crate) fn read(word: &str, folder: &Path) -> Result<Self, Error> {
         let what = || format!("cannot use expect {word:?}");
         match word {
@@ -48,17 +63,18 @@ impl Expect {
             return Ok(Self::Bytes(text.as_bytes().to_vec()));
         }
         if let Some(path) = word.strip_prefix("file:") {
-            let bytes = fs::read(folder.join(path)).map_err(|error| Error::new(what(), error))?;
+            let bytes = read_at_most(&folder.join(path), MAX_RESPONSE_BYTES);
+            let bytes = bytes.map_err(|error| Error::new(what(), error))?;
             return Ok(Self::Bytes(bytes));
         }
         let cause = "expected echo, echo-json, raw, json-raw, any, text:TEXT or file:PATH";
         Err(Error::new(what(), cause))
     }
 
-    /// The answer to this event.
+    /// The expected answer to this event.
     ///
     /// # Errors
-    /// When there is none: the event is no JSON, or no text.
+    /// If the event is no JSON, or no text, and has to be.
     fn answer_to(&self, event: &[u8]) -> Result<Answer, String> {
         let echo = || [ECHO.0, event, ECHO.1].concat();
         Ok(match self {
@@ -77,21 +93,20 @@ impl Expect {
     }
 }
 
-/// An event, with an expectation of its own if it has one.
+/// An event of a scenario.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// What is sent.
     pub bytes: Vec<u8>,
-    /// Goes before what the runtime and the scenario say.
+    /// Overrides the `expect` of the runtime and of the scenario.
     pub(crate) expect: Option<Expect>,
 }
 
 impl Event {
-    /// JSON text of exactly so many bytes, without newlines; compact and with sorted keys, so that a runtime that
-    /// parses and prints it again can be held to the same bytes.
+    /// JSON text of exactly `len_bytes` bytes, without newlines. It is compact, and its keys are sorted: a runtime that parses it
+    /// and prints it again gives the same bytes.
     ///
     /// # Errors
-    /// When there is no such text, or Lambda would not take it.
+    /// If there is no such text, or Lambda would not accept it.
     pub(crate) fn of_size(len_bytes: usize) -> Result<Self, String> {
         if !(1..=MAX_RESPONSE_BYTES).contains(&len_bytes) {
             return Err(format!("expected 1 to {MAX_RESPONSE_BYTES} bytes"));
@@ -125,7 +140,7 @@ fn json_text(len_bytes: usize) -> String {
             break;
         }
         let size = number * 31;
-        // A string takes all that is written to it.
+        // Writing to a string cannot fail.
         let _ = write!(
             text,
             "{{\"key\":\"photos/{number:06}.jpg\",\"note\":\"Hello from Container Lambda!\",\"seen\":true,\"size\":{size}}},"
@@ -137,10 +152,9 @@ fn json_text(len_bytes: usize) -> String {
     text
 }
 
-/// An event and its answer: what an endpoint hands out, again and again.
+/// An event and the expected answer. An endpoint sends it again and again.
 #[derive(Debug)]
-pub(crate) struct Task {
-    /// The event's bytes.
+pub(crate) struct Exchange {
     pub event: Vec<u8>,
     answer: Answer,
 }
@@ -152,11 +166,11 @@ enum Answer {
     Any,
 }
 
-impl Task {
-    /// `event`, for a runtime that is expected to answer it like `expect`.
+impl Exchange {
+    /// `event` for a runtime, of which the scenario expects `expect`.
     ///
     /// # Errors
-    /// When there is no such answer to this event.
+    /// If there is no such answer to this event.
     pub(crate) fn new(event: &Event, expect: &Expect) -> Result<Self, Error> {
         let answer = event
             .expect
@@ -175,28 +189,30 @@ impl Task {
         })
     }
 
-    /// Whether this is the right answer.
+    /// Checks an answer.
     ///
     /// # Errors
-    /// What differs, by sizes and places alone: neither event nor answer is to be read in a report.
+    /// Sizes, and the place of the first difference: a report never shows bytes of an event or an answer.
     pub(crate) fn check(&self, answer: &[u8]) -> Result<(), String> {
         match &self.answer {
             Answer::Any => Ok(()),
             Answer::Bytes(expected) if expected == answer => Ok(()),
             Answer::Bytes(expected) => {
                 let pairs = expected.iter().zip(answer);
-                let at = pairs.take_while(|(expected, got)| expected == got).count();
+                let index = pairs.take_while(|(expected, got)| expected == got).count();
                 let (got, expected) = (answer.len(), expected.len());
                 Err(format!(
-                    "{got} bytes instead of {expected}, the first difference at byte {at}"
+                    "{got} bytes instead of {expected}, the first difference at byte {index}"
                 ))
             }
             Answer::Json(expected) => match serde_json::from_slice::<Value>(answer) {
                 Ok(value) if value == *expected => Ok(()),
                 Ok(_) => Err(format!("{} bytes of JSON, of another value", answer.len())),
                 Err(error) => {
-                    let (got, at) = (answer.len(), error.column());
-                    Err(format!("{got} bytes that are no JSON from column {at} on"))
+                    let (got, column) = (answer.len(), error.column());
+                    Err(format!(
+                        "{got} bytes that are no JSON from column {column} on"
+                    ))
                 }
             },
         }
@@ -220,19 +236,19 @@ mod tests {
     }
 
     #[test]
-    fn difference_is_told_without_what_differs() {
+    fn difference_is_described_without_bytes_of_the_answer() {
         let event = Event {
             bytes: b"secret".to_vec(),
             expect: None,
         };
-        let task = Task::new(&event, &Expect::Echo).unwrap();
-        assert_eq!(task.check(b"Echoing request: 'secret'"), Ok(()));
-        let wrong = task.check(b"Echoing request: 'secreT'").unwrap_err();
+        let exchange = Exchange::new(&event, &Expect::Echo).unwrap();
+        assert_eq!(exchange.check(b"Echoing request: 'secret'"), Ok(()));
+        let wrong = exchange.check(b"Echoing request: 'secreT'").unwrap_err();
         assert_eq!(
             wrong,
             "25 bytes instead of 25, the first difference at byte 23"
         );
-        let short = task.check(b"Echoing").unwrap_err();
+        let short = exchange.check(b"Echoing").unwrap_err();
         assert_eq!(
             short,
             "7 bytes instead of 25, the first difference at byte 7"
@@ -249,13 +265,13 @@ mod tests {
             "cannot use expect \"ecko\": expected echo, echo-json, raw, json-raw, any, text:TEXT or file:PATH"
         );
         let event = Event::of_size(300).unwrap();
-        let json = Task::new(&event, &Expect::JsonRaw).unwrap();
+        let json = Exchange::new(&event, &Expect::JsonRaw).unwrap();
         let spaced = String::from_utf8(event.bytes.clone())
             .unwrap()
             .replace(',', ", ");
         assert_eq!(json.check(spaced.as_bytes()), Ok(()));
         assert!(json.check(b"{}").is_err() && json.check(b"{").is_err());
-        let echo = Task::new(&event, &Expect::EchoJson).unwrap();
+        let echo = Exchange::new(&event, &Expect::EchoJson).unwrap();
         let text = String::from_utf8(event.bytes).unwrap();
         let answer = Value::String(format!("Echoing request: '{text}'")).to_string();
         assert_eq!(echo.check(answer.as_bytes()), Ok(()));

@@ -1,6 +1,6 @@
-//! The runtime that does nothing: what the harness itself costs.
+//! A runtime that does nothing: its figures are the cost of measuring.
 //!
-//! `coshell` starts itself with [`WORD`]. It answers each event with the event, over one connection, with
+//! `coshell` starts itself with the argument [`WORD`]. It answers each event with the event, over one connection, with
 //! one read and one write for an event.
 
 use std::env;
@@ -12,12 +12,12 @@ use std::process::ExitCode;
 use super::endpoint::http::send;
 use coshell_wire as wire;
 
-/// The first argument that makes `coshell` this runtime; nobody types it.
+/// The first argument that makes `coshell` this runtime. No user types it.
 pub const WORD: &str = "compare-floor";
-/// What it is called in a report.
+/// Its name in a report.
 pub const NAME: &str = "floor";
 
-/// Speaks to the Runtime API until that closes the connection.
+/// Answers events until the Runtime API closes the connection.
 pub fn serve() -> ExitCode {
     match answer_all() {
         Ok(()) => ExitCode::SUCCESS,
@@ -50,7 +50,7 @@ fn answer_all() -> io::Result<()> {
     }
 }
 
-/// The request id, if any, and where the body is in the buffer; `None` at the end of the stream.
+/// Reads a message: its request id, if it has one, and the place of its body in the buffer. `None` at the end of the stream.
 fn read_message(
     stream: &mut TcpStream,
     buffer: &mut Vec<u8>,

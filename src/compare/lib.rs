@@ -6,21 +6,24 @@
 //! log files -> lambda_logs -------------------+
 //! ```
 //!
-//! A runtime is made ready and started by `runtime`, within `limits` or a `container`, and measured at an `endpoint`; `tally`
-//! keeps what was measured, `usage` looks at what it cost, `machine` at what else runs. `floor` is a runtime of our own
-//! that does nothing.
+//! `runtime` prepares and starts a runtime, within `limits` or in a `container`, and reads its `output`. An `endpoint` sends events
+//! to it and takes the times. `turn` measures a warm turn, with `usage` for CPU and memory and `fork_count` for processes.
+//! `tally` keeps the samples, and `machine` watches what else runs. `floor` is a runtime of our own that does nothing.
 //!
-//! `results` is what both ways end in and all reports begin with; `statistics` is where the figures
-//! of a report come from. Nothing here knows the emulator: what it costs would be measured too.
+//! Both ways end in `results`, from which all reports are made; `statistics` and `exact` compute their figures. Nothing here uses
+//! the emulator: its cost would be measured, too.
 
 pub mod cold;
 pub mod container;
 pub mod endpoint;
 pub mod event;
+pub(crate) mod exact;
 pub mod floor;
+pub(crate) mod fork_count;
 pub mod lambda_logs;
 pub mod limits;
 pub mod machine;
+pub(crate) mod output;
 pub mod report;
 pub mod results;
 pub mod run;
@@ -29,12 +32,13 @@ pub mod scenario;
 pub mod session;
 pub mod statistics;
 pub(crate) mod tally;
+pub(crate) mod turn;
 pub mod usage;
 pub mod warm;
 
 use std::fmt;
 
-/// What could not be done. Displays as `cannot <do what> <to what>: <cause>`.
+/// A failure. Displays as `cannot <do what> <to what>: <cause>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     what: String,

@@ -1,7 +1,7 @@
-//! How much CPU and memory a runtime may have: control groups, of version 1 or 2.
+//! Limits of CPU and memory, by control groups of version 1 or 2.
 //!
-//! Each start has a group of its own, below ours or, where that has no room for one, nearer to the root. A
-//! controller is where `/proc/self/mountinfo` says; `cgroups(7)`.
+//! Each start has a group of its own: a child of our own group or, if that can have none, of one nearer to the root.
+//! `/proc/self/mountinfo` says where each controller is; `cgroups(7)`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -9,29 +9,27 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// With so much memory a function has one CPU to itself, and with less of it the same share of one:
+/// With this memory size a function has one CPU, and with a part of it the same part of one:
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html>.
 const MB_OF_ONE_CPU: f64 = 1769.0;
-/// What CPUs are shared out in, where 100 ms is usual: with 128 MB a start runs for 1.4 ms, and then waits for
-/// 18.6 ms. Lambda's own period is not documented; with a shorter one waits are told more finely.
+/// The period of the CPU limit. The usual one is 100 ms; with this one a start with 128 MB runs for 1.4 ms and then waits
+/// for 18.6 ms. Lambda's period is not documented; a shorter one spreads the waits more evenly.
 const PERIOD_US: f64 = 20_000.0;
-/// The least that the kernel takes.
+/// The smallest quota that the kernel accepts.
 const MIN_QUOTA_US: f64 = 1000.0;
-/// How long a group's last processes may take to leave it.
+/// How long the last processes of a group may take to leave it.
 const REMOVE_LIMIT: Duration = Duration::from_millis(500);
 const REMOVE_AGAIN: Duration = Duration::from_millis(1);
 
-/// What a runtime may have at most.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Limits {
-    /// In MB, which are MiB as Lambda has them.
+    /// In MB; Lambda's MB are MiB.
     pub memory_mb: Option<u32>,
-    /// In CPUs.
     pub cpus: Option<f64>,
 }
 
 impl Limits {
-    /// Lambda's share of CPU by memory size, unless `cpus` says another.
+    /// With Lambda's share of CPU for the memory size, unless `cpus` is given.
     pub(crate) fn new(memory_mb: Option<u32>, cpus: Option<f64>) -> Self {
         let by_memory = memory_mb.map(|mb| f64::from(mb) / MB_OF_ONE_CPU);
         Self {
@@ -40,23 +38,23 @@ impl Limits {
         }
     }
 
-    /// Whether there are none.
+    /// Whether there is no limit.
     pub(crate) fn is_none(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// A control group for one start. Dropping it removes it, once nobody is in it.
+/// A control group for one start. Dropping it removes it when its last process has left.
 #[derive(Debug)]
 pub(crate) struct Group {
     folders: Vec<PathBuf>,
 }
 
 impl Group {
-    /// Makes one with these limits.
+    /// Makes a group with these limits.
     ///
     /// # Errors
-    /// The system's, when we may not, or there are no such controllers.
+    /// The system's, if that is not permitted or the controllers are missing.
     pub(crate) fn make(limits: &Limits, name: &str) -> io::Result<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo")?;
         let own = fs::read_to_string("/proc/self/cgroup")?;
@@ -81,7 +79,7 @@ impl Group {
         Ok(group)
     }
 
-    /// Adds a folder with these values, in the first place that has room for it.
+    /// Makes a folder with these values in the first place that permits it.
     fn join(
         &mut self,
         hierarchy: &Hierarchy,
@@ -94,7 +92,7 @@ impl Group {
         for parent in &hierarchy.parents {
             let folder = parent.join(name);
             if hierarchy.is_unified {
-                // Denied where processes are in the parent itself, and where we may not; both show below.
+                // If this is denied the values cannot be set below, which is the error then.
                 for controller in ["+cpu", "+memory"] {
                     let _ = write(&parent.join("cgroup.subtree_control"), controller);
                 }
@@ -126,17 +124,33 @@ impl Group {
         Err(failed)
     }
 
-    /// Who writes `0` to these is in the group.
+    /// Whether the kernel has killed one of its processes because the group had no memory left.
+    pub(crate) fn is_out_of_memory(&self) -> bool {
+        // Of version 2, and of version 1.
+        let files = ["memory.events", "memory.oom_control"];
+        let mut texts = self.folders.iter().flat_map(|folder| {
+            let read = |file| fs::read_to_string(folder.join(file)).ok();
+            files.into_iter().filter_map(read)
+        });
+        texts.any(|text| {
+            let mut counts = text
+                .lines()
+                .filter_map(|line| line.strip_prefix("oom_kill "));
+            counts.any(|count| count != "0")
+        })
+    }
+
+    /// A process that writes `0` to these joins the group.
     ///
     /// # Errors
-    /// The system's, when they cannot be opened.
-    pub(crate) fn doors(&self) -> io::Result<Vec<File>> {
-        let doors = self
+    /// The system's, if they cannot be opened.
+    pub(crate) fn join_files(&self) -> io::Result<Vec<File>> {
+        let files = self
             .folders
             .iter()
             .map(|folder| folder.join("cgroup.procs"));
-        doors
-            .map(|door| OpenOptions::new().write(true).open(door))
+        files
+            .map(|file| OpenOptions::new().write(true).open(file))
             .collect()
     }
 }
@@ -155,7 +169,7 @@ impl Drop for Group {
     }
 }
 
-/// As the kernel's files want it: in one write, to a file that is there.
+/// Writes to a file of the kernel: in one write, and without creating it.
 fn write(path: &Path, value: &str) -> io::Result<()> {
     use std::io::Write;
     OpenOptions::new()
@@ -164,15 +178,15 @@ fn write(path: &Path, value: &str) -> io::Result<()> {
         .write_all(value.as_bytes())
 }
 
-/// Where groups with a controller can be made.
+/// The places for groups with a controller.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Hierarchy {
     is_unified: bool,
-    /// Our own group first, the root last.
+    /// From our own group up to the root.
     parents: Vec<PathBuf>,
 }
 
-/// Looks for `controller` in the texts of `/proc/self/mountinfo` and `/proc/self/cgroup`.
+/// Finds `controller` in the texts of `/proc/self/mountinfo` and `/proc/self/cgroup`.
 fn hierarchy(mounts: &str, own: &str, controller: &str) -> Hierarchy {
     let mounts = mounts.lines().filter_map(|line| {
         let (mount, system) = line.split_once(" - ")?;

@@ -1,4 +1,4 @@
-//! The machine, and what on it makes figures less sure than they look.
+//! Describes the machine, and finds what makes the figures less sure than they look.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -12,13 +12,13 @@ use super::results::Machine;
 use super::usage::{TICKS_A_SECOND, ticks};
 use coshell_process::processes::program_name;
 
-/// From this share of the CPUs on, load matters.
+/// A load above this share of the CPUs gets a warning.
 const LOADED: f64 = 0.25;
-/// From this share of one CPU on, another process matters.
+/// Another process above this share of a CPU gets a warning.
 const BUSY: f64 = 0.1;
-/// From this share of the time on, what the hypervisor takes matters.
+/// Stolen time above this share gets a warning.
 const STOLEN: f64 = 0.01;
-/// How many busy processes are named.
+/// How many busy processes have a warning of their own.
 const NAMED: usize = 3;
 
 fn text(path: &str) -> String {
@@ -28,7 +28,7 @@ fn text(path: &str) -> String {
         .to_owned()
 }
 
-/// What is known of this machine.
+/// Describes this machine.
 pub(crate) fn describe() -> Machine {
     let value = |text: &str, name: &str| {
         let found = text.lines().find_map(|line| {
@@ -39,7 +39,7 @@ pub(crate) fn describe() -> Machine {
         found.map(|value| value.trim().trim_matches('"').to_owned())
     };
     let cpu = text("/proc/cpuinfo");
-    // Arm's have no name there.
+    // Arm's processors have no name there.
     let cpu = value(&cpu, "model name")
         .or_else(|| value(&cpu, "CPU part").map(|part| format!("Arm, part {part}")));
     Machine {
@@ -60,10 +60,10 @@ fn load() -> f64 {
         .unwrap_or_default()
 }
 
-/// Empties the page cache, after what has to be written is; `proc_sys_vm(5)`.
+/// Writes files to disk, and then empties the page cache; `proc_sys_vm(5)`.
 ///
 /// # Errors
-/// The system's, when we may not.
+/// The system's, if that is not permitted.
 pub(crate) fn drop_page_cache() -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
@@ -72,29 +72,29 @@ pub(crate) fn drop_page_cache() -> io::Result<()> {
     file.write_all(b"3")
 }
 
-/// Knows what ran before.
+/// The load of the machine when a comparison began.
 #[derive(Debug)]
 pub(crate) struct Noise {
     began: Instant,
     load: f64,
-    /// What each process has used, in clock ticks.
+    /// CPU time of each process, in clock ticks.
     used: BTreeMap<i32, u32>,
-    /// All time of all CPUs so far, and what of it was stolen; in ticks.
+    /// Time of all CPUs so far, and the stolen part of it; in ticks.
     times: (u64, u64),
 }
 
 impl Noise {
-    /// From now on.
+    /// Remembers the load from now on.
     pub(crate) fn watch() -> Self {
         Self {
             began: Instant::now(),
             load: load(),
-            used: used(),
+            used: cpu_times(),
             times: times(),
         }
     }
 
-    /// What matters, a sentence each.
+    /// A sentence for each disturbance since then.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         let cpus = thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -130,34 +130,37 @@ impl Noise {
         warnings
     }
 
-    /// Other processes that ran then and run now, and used much meanwhile.
+    /// Processes that have run all the time, and have used much CPU.
     fn busy(&self) -> Vec<String> {
         let elapsed = self.began.elapsed().as_secs_f64() * f64::from(TICKS_A_SECOND);
+        #[allow(clippy::cast_precision_loss)]
+        let cpus = thread::available_parallelism().map_or(1.0, |cpus| cpus.get() as f64);
         let own = getpid().as_raw();
-        let mut busy: Vec<_> = used()
+        let mut busy: Vec<_> = cpu_times()
             .into_iter()
             .filter(|(pid, _)| *pid != own)
             .filter_map(|(pid, now)| Some((now.checked_sub(*self.used.get(&pid)?)?, pid)))
             .collect();
         busy.sort_unstable();
-        let told = busy
+        let warnings = busy
             .into_iter()
             .rev()
             .take(NAMED)
             .filter_map(|(ticks, pid)| {
-                let share = f64::from(ticks) / elapsed.max(1.0);
+                // A child that has ended brings the time of all its life, also from before the comparison.
+                let share = (f64::from(ticks) / elapsed.max(1.0)).min(cpus);
                 let program = program_name(Pid::from_raw(pid)).filter(|_| share > BUSY)?;
                 Some(format!(
                     "process {pid} ({program}) used {:.0} % of a CPU meanwhile",
                     share * 100.0
                 ))
             });
-        told.collect()
+        warnings.collect()
     }
 }
 
-/// What each process has used, with its children that have ended, in ticks.
-fn used() -> BTreeMap<i32, u32> {
+/// CPU time of each process and of its children that have ended, in ticks.
+fn cpu_times() -> BTreeMap<i32, u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let of = |pid: i32| {
@@ -167,7 +170,7 @@ fn used() -> BTreeMap<i32, u32> {
     pids.filter_map(of).collect()
 }
 
-/// All time of all CPUs, and what of it the hypervisor took; `proc_stat(5)`.
+/// Time of all CPUs, and the part of it that the hypervisor took; `proc_stat(5)`.
 fn times() -> (u64, u64) {
     let text = text("/proc/stat");
     let fields: Vec<u64> = text

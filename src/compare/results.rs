@@ -1,7 +1,7 @@
-//! What a comparison found: every sample, what went wrong, and where and how it was made.
+//! The results of a comparison: every sample, what went wrong, and where and how it was measured.
 //!
-//! This is the JSON that `coshell compare` writes; the doc comments here are its schema. Figures
-//! that follow from samples are in it too, so that a reader needs no statistics.
+//! This is the JSON that `coshell compare` writes, and the doc comments here are its schema. It includes the figures that
+//! follow from the samples, so that a reader needs no statistics.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,39 +9,39 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 use super::statistics::{Ratio, Summary, ratio, summary};
 
-/// The version of this document's shape.
+/// The version of the document.
 pub const VERSION: u32 = 1;
 
 /// A whole comparison.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Results {
-    /// The version of this document's shape: 1.
+    /// The version of this document: 1.
     pub version: u32,
-    /// What is compared, in a few words.
+    /// A title.
     pub title: String,
     /// Where the samples come from.
     pub source: Source,
     /// When it began: RFC 3339, UTC.
     pub begun: String,
-    /// Whether all that was asked for was done; what is written while it runs says no.
+    /// Whether the comparison has run to its end. Files that are written on the way say no.
     pub is_complete: bool,
-    /// Where and with what it ran; of logs, where they were read.
+    /// The machine on which it ran or, for logs, on which they were read.
     pub machine: Machine,
-    /// How it was measured, a setting each: its name as in the scenario, and its value.
+    /// How it was measured: the name of each setting, as in the scenario, and its value.
     pub settings: Vec<(String, String)>,
-    /// What makes these figures less sure than they look: load, clock, other processes, what could
-    /// not be done as asked. A sentence each.
+    /// What makes these figures less sure than they look: load, clock, other processes, limits that were not permitted. A
+    /// sentence each.
     pub warnings: Vec<String>,
-    /// What the harness itself costs: a runtime that does nothing, in the place of the others.
+    /// The cost of measuring: the figures of a runtime that does nothing, measured in the same way.
     pub floor: Vec<Series>,
     /// The name of the runtime that ratios refer to.
     pub baseline: String,
-    /// What is compared, in the order of the scenario.
+    /// The runtimes, in the order of the scenario.
     pub runtimes: Vec<Runtime>,
-    /// The samples: by runtime, then metric, then size.
+    /// The samples, ordered by runtime, metric and event size.
     pub series: Vec<Series>,
-    /// What went wrong; none of it is among the samples.
+    /// What went wrong. The samples include none of it.
     pub problems: Vec<Problem>,
 }
 
@@ -51,21 +51,21 @@ pub struct Results {
 pub enum Source {
     /// This machine, with a clock.
     Measured,
-    /// REPORT lines, as Lambda or an emulator wrote them.
+    /// REPORT lines of Lambda or of an emulator.
     Logs,
 }
 
-/// Where and with what a comparison ran.
+/// The machine on which a comparison ran.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Machine {
-    /// The processor's own name.
+    /// The name of the processor.
     pub cpu: String,
-    /// How many of them can be used.
+    /// How many processors can be used.
     pub cpus: usize,
-    /// The kernel's release.
+    /// The release of the kernel.
     pub kernel: String,
-    /// The distribution, as /etc/os-release has it.
+    /// The distribution, from /etc/os-release.
     pub os: String,
     /// The version of `coshell`.
     pub coshell: String,
@@ -73,43 +73,43 @@ pub struct Machine {
     pub load: f64,
 }
 
-/// One of those that are compared.
+/// A runtime.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Runtime {
-    /// What the scenario, or a label of a log, calls it.
+    /// Its name in the scenario, or the label of its log.
     pub name: String,
-    /// What it is, for a reader: `command bash bootstrap, handler function.handler, 512 MB`.
+    /// A description: `command bash bootstrap, handler function.handler, 512 MB`.
     pub description: String,
 }
 
-/// What is measured. The words of JSON and CSV are those here, in camel case.
+/// What is measured. JSON and CSV have these names in camel case.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "camelCase")]
 pub enum Metric {
-    /// From before the process is started to its first `GET next` read. Milliseconds.
+    /// From before the process is started until its first `GET next` is read. Milliseconds.
     Init,
-    /// From the event of a fresh process being sent to its answer read. Milliseconds.
+    /// From sending the first event to a fresh process until its answer is read. Milliseconds.
     FirstAnswer,
-    /// From before the process is started to its first answer read. Milliseconds.
+    /// From before the process is started until its first answer is read. Milliseconds.
     ColdTotal,
-    /// From before the first byte of an event is sent to its answer read to the end. Milliseconds.
+    /// From before the first byte of an event is sent until the end of its answer is read. Milliseconds.
     Latency,
-    /// From the acknowledgement of an answer to the next `GET next` read. Milliseconds.
+    /// From the acknowledgement of an answer until the next `GET next` is read. Milliseconds.
     Turnaround,
-    /// Invocations in a second, the next event always ready; a sample a round.
+    /// Invocations in a second while the next event is always ready; a sample a round.
     Throughput,
     /// User and system time of the process tree. Milliseconds for each invocation; a sample a round.
     CpuTime,
-    /// Processes and threads started for each invocation; a sample a round.
+    /// Processes and threads that the runtime and its descendants start for each invocation; a sample a round.
     Processes,
-    /// Peak memory of the process tree: as it is shared out (PSS). MiB; a sample a round.
+    /// Peak memory of the process tree, shared pages counted once (PSS). MiB; a sample a round.
     PeakMemory,
-    /// Of logs: Duration. Milliseconds.
+    /// Of logs: Duration of invocations without an init. Milliseconds.
     Duration,
-    /// Of logs: Duration of an invocation that an init came before. Milliseconds.
+    /// Of logs: Duration of invocations after an init or a restore. Milliseconds.
     ColdDuration,
     /// Of logs: Billed Duration. Milliseconds.
     BilledDuration,
@@ -122,7 +122,7 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// Every one, in the order of reports.
+    /// All metrics, in the order of reports.
     pub(crate) const ALL: [Self; 15] = [
         Self::Init,
         Self::FirstAnswer,
@@ -141,7 +141,7 @@ impl Metric {
         Self::MaxMemoryUsed,
     ];
 
-    /// Its name for a reader.
+    /// Its name in reports.
     pub fn title(self) -> &'static str {
         match self {
             Self::Init => "start to first next",
@@ -162,7 +162,7 @@ impl Metric {
         }
     }
 
-    /// The unit of its samples, as it is written behind them; empty for a count.
+    /// The unit of its samples; empty for a count.
     pub fn unit(self) -> &'static str {
         match self {
             Self::Throughput => "/s",
@@ -178,7 +178,7 @@ impl Metric {
         self == Self::Throughput
     }
 
-    /// Whether it is a matter of starting: the cold half of a report.
+    /// Whether it belongs to cold starts.
     pub fn is_cold(self) -> bool {
         matches!(
             self,
@@ -200,16 +200,14 @@ pub struct Series {
     pub runtime: String,
     /// What was measured.
     pub metric: Metric,
-    /// The size of the event, in bytes; none where it is unknown.
+    /// The size of the event, in bytes; none if it is unknown.
     pub event_bytes: Option<usize>,
-    /// The samples of each round, in the metric's unit. The runtimes of a comparison took turns
-    /// within a round, so that the same round of two of them met the same machine; an empty one
-    /// had no good answer. Of logs, a round is one line.
+    /// The samples of each round, in the unit of the metric. The runtimes of a comparison take turns within a round, so that the
+    /// same round of two runtimes meets the same machine. A round without a right answer is empty. Of logs, a line is a round.
     pub rounds: Vec<Vec<f64>>,
-    /// What the samples come to.
+    /// The figures of the samples.
     pub summary: Summary,
-    /// Against the same series of the baseline; none for the baseline itself, and where either has no
-    /// samples.
+    /// The comparison with the same series of the baseline; none for the baseline itself, and if either has no samples.
     pub ratio: Option<Ratio>,
 }
 
@@ -219,20 +217,20 @@ pub struct Series {
 pub struct Problem {
     /// The runtime's name.
     pub runtime: String,
-    /// What it did.
     pub kind: ProblemKind,
-    /// When: in the cold half, or in the warm one.
+    /// Whether it went wrong in a cold start.
     pub is_cold: bool,
-    /// The size of the event, in bytes; none where there was none.
+    /// The size of the event, in bytes; none if there was no event.
     pub event_bytes: Option<usize>,
-    /// How many times.
+    /// How many times it went wrong.
     pub count: usize,
-    /// What the first was like, without anything of event or answer but their sizes and the place
-    /// of the first difference.
+    /// Details of the first time. Of event and answer it has the sizes and the place of the first difference, and no bytes.
     pub detail: String,
+    /// The last lines that the runtime had printed when it failed for the first time, at most five of 200 characters.
+    pub log: Vec<String>,
 }
 
-/// What can go wrong.
+/// The kinds of problems.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -252,14 +250,14 @@ pub enum ProblemKind {
     Hung,
     /// It left processes, files or descriptors behind.
     Leaked,
-    /// It spoke HTTP that the Runtime API does not know.
+    /// It sent HTTP that the Runtime API does not know.
     Protocol,
-    /// A line of a log could not be read, or tells of a failure.
+    /// A line of a log could not be read.
     LogLine,
 }
 
 impl ProblemKind {
-    /// What it did, for a reader.
+    /// The words of a report for it.
     pub fn words(self) -> &'static str {
         match self {
             Self::NotStarted => "cannot be started",
@@ -270,16 +268,30 @@ impl ProblemKind {
             Self::Hung => "hangs",
             Self::Leaked => "leaves something behind",
             Self::Protocol => "breaks the protocol",
-            Self::LogLine => "has a log line that does not count",
+            Self::LogLine => "has a log line that cannot be read",
         }
     }
 }
 
+/// A title for a comparison of runtimes with these names.
+pub(crate) fn title_of(names: &[String]) -> String {
+    /// More names than this make no title.
+    const MOST: usize = 4;
+    match names {
+        [] => String::new(),
+        [only] => only.clone(),
+        [first, others @ ..] if names.len() > MOST => {
+            format!("{first} and {} other runtimes", others.len())
+        }
+        [others @ .., last] => format!("{} and {last}", others.join(", ")),
+    }
+}
+
 impl Results {
-    /// Has ratios refer to another runtime than the first.
+    /// Makes ratios refer to this runtime.
     ///
     /// # Errors
-    /// When there is none of that name.
+    /// If there is no runtime of that name.
     pub fn set_baseline(&mut self, name: &str) -> Result<(), Error> {
         let mut names = self.runtimes.iter().map(|runtime| runtime.name.as_str());
         if !names.any(|known| known == name) {
@@ -291,7 +303,7 @@ impl Results {
         Ok(())
     }
 
-    /// Fills in what follows from rounds and baseline: every summary, and every ratio.
+    /// Computes every summary and every ratio from the samples.
     pub fn compute(&mut self) {
         let against_baseline = |series: &Series| {
             let baseline = self.series(&self.baseline, series.metric, series.event_bytes)?;
@@ -321,17 +333,17 @@ impl Results {
         })
     }
 
-    /// What there are tables for: a metric and a size each, in the order of reports.
-    pub(crate) fn questions(&self) -> Vec<(Metric, Option<usize>)> {
-        let mut asked: Vec<_> = self
+    /// The pairs of metric and event size that have samples, in the order of reports.
+    pub(crate) fn measures(&self) -> Vec<(Metric, Option<usize>)> {
+        let mut measures: Vec<_> = self
             .series
             .iter()
             .map(|series| (series.metric, series.event_bytes))
             .collect();
-        asked.sort_by_key(|(metric, size)| {
+        measures.sort_by_key(|(metric, size)| {
             (Metric::ALL.iter().position(|one| one == metric), *size)
         });
-        asked.dedup();
-        asked
+        measures.dedup();
+        measures
     }
 }

@@ -1,4 +1,4 @@
-//! Orders all: the floor, the starts, the invocations; and hands out what is found as it grows.
+//! Runs a comparison: the floor, cold starts, warm invocations. Partial results are saved on the way.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,38 +10,38 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::Error;
-use super::event::{Event, Expect, Task};
+use super::event::{Event, Exchange, Expect};
 use super::limits::Limits;
 use super::machine::{self, Noise};
 use super::results::{self, Results, Source};
-use super::runtime::Prepared;
+use super::runtime::PreparedRuntime;
 use super::scenario::{PageCache, Program, Runtime, Scenario};
-use super::session::{GIVEN_UP_AFTER, Session, Stop, Turns, milliseconds};
+use super::session::{GIVEN_UP_AFTER, Session, Stop, milliseconds};
+use super::turn::Turns;
 use super::{cold, floor, warm};
 use coshell_process::processes;
 
-/// The floor is steady: a part of what the others need is enough.
+/// The floor is steady: it needs fewer samples than the runtimes.
 const FLOOR_REPEATS: usize = 10;
 const FLOOR_ROUNDS: usize = 5;
 const FLOOR_INVOCATIONS: usize = 500;
 const FLOOR_BUDGET: Duration = Duration::from_millis(300);
-/// What is left running by then gets this long between SIGTERM and SIGKILL.
+/// Between SIGTERM and SIGKILL for processes that are left at the end.
 const GRACE: Duration = Duration::from_millis(100);
 
-/// How to go about it.
 #[derive(Debug, Default)]
 pub struct Options {
-    /// Whether a bar is shown, where standard error is a terminal.
+    /// Whether standard error, if it is a terminal, has a progress bar.
     pub shows_progress: bool,
-    /// A folder for what the runtimes print.
+    /// A folder for the output of the runtimes.
     pub logs: Option<PathBuf>,
 }
 
-/// Compares. `save` is called with what there is so far: before the first start, after the starts, and after each event.
-/// When we are asked to end, what there is by then is returned, and is not complete.
+/// Compares. `save` gets the results so far: before the first start, after the cold starts, and after each event size.
+/// After a signal the results so far are returned, and are not complete.
 ///
 /// # Errors
-/// When a runtime cannot be made ready, or `save` fails the first time; a later failure of it is a warning.
+/// If a runtime cannot be prepared, or `save` fails the first or the last time. Other failures of `save` are warnings.
 pub fn run(
     scenario: &Scenario,
     options: &Options,
@@ -54,16 +54,16 @@ pub fn run(
     let mut results = empty(scenario);
     let mut prepared = Vec::new();
     for runtime in &scenario.runtimes {
-        prepared.push(Prepared::new(
+        prepared.push(PreparedRuntime::new(
             runtime,
             options.logs.as_deref(),
             &mut results.warnings,
         )?);
     }
-    let mut tasks = Vec::new();
+    let mut exchanges = Vec::new();
     for prepared in &prepared {
-        let own = tasks_of(prepared, &scenario.events);
-        tasks.push(own.map_err(|error| {
+        let own = exchanges_of(prepared, &scenario.events);
+        exchanges.push(own.map_err(|error| {
             Error::new(format!("cannot compare {}", prepared.runtime.name), error)
         })?);
         results.runtimes.push(results::Runtime {
@@ -76,7 +76,7 @@ pub fn run(
     results.floor = measure_floor(scenario, stop, &bar)?;
     let is_dropped =
         scenario.page_cache == PageCache::Dropped && is_droppable(&mut results.warnings);
-    let mut session = Session::new(&prepared, tasks, scenario.timeout, stop, &bar);
+    let mut session = Session::new(&prepared, exchanges, scenario.timeout, stop, &bar);
     let names: Vec<_> = scenario
         .runtimes
         .iter()
@@ -90,6 +90,12 @@ pub fn run(
         results.warnings.clone_from(&warnings);
         results.warnings.extend(noise.warnings());
         results.warnings.extend(given_up(session));
+        results.warnings.extend(uncounted(session));
+        let logs = session
+            .runtimes
+            .iter()
+            .filter_map(PreparedRuntime::log_warning);
+        results.warnings.extend(logs);
         results.is_complete = is_complete;
         results.compute();
         unsaved = save(results).err();
@@ -108,7 +114,7 @@ pub fn run(
         warm::measure(&mut session, number, turns(scenario));
     }
     bar.finish_and_clear();
-    // Orphans that have cleared their environment are known by nothing else.
+    // Orphans that have cleared their environment are found in no other way.
     processes::stop(processes::our_descendants, GRACE);
     keep(&session, stop.signal().is_none(), &mut results);
     match unsaved {
@@ -117,11 +123,11 @@ pub fn run(
     }
 }
 
-/// Each event, as this runtime answers it.
-fn tasks_of(prepared: &Prepared, events: &[Event]) -> Result<Vec<Arc<Task>>, Error> {
-    let tasks = events.iter();
-    tasks
-        .map(|event| Task::new(event, &prepared.runtime.expect).map(Arc::new))
+/// The exchanges of a runtime: one for each event.
+fn exchanges_of(prepared: &PreparedRuntime, events: &[Event]) -> Result<Vec<Arc<Exchange>>, Error> {
+    let exchanges = events.iter();
+    exchanges
+        .map(|event| Exchange::new(event, &prepared.runtime.expect).map(Arc::new))
         .collect()
 }
 
@@ -136,12 +142,21 @@ fn turns(scenario: &Scenario) -> Turns {
 }
 
 fn given_up(session: &Session) -> Vec<String> {
-    let given_up = (0..session.runtimes.len()).filter(|&at| session.is_given_up(at));
-    let told = given_up.map(|at| {
-        let name = &session.runtimes[at].runtime.name;
+    let indices = 0..session.runtimes.len();
+    let given_up = indices.filter(|&runtime_index| session.is_given_up(runtime_index));
+    let warnings = given_up.map(|runtime_index| {
+        let name = &session.runtimes[runtime_index].runtime.name;
         format!("{name} was given up after it had failed {GIVEN_UP_AFTER} times in a row")
     });
-    told.collect()
+    warnings.collect()
+}
+
+fn uncounted(session: &Session) -> Vec<String> {
+    let warning = |(runtime_index, cause): (&usize, &String)| {
+        let name = &session.runtimes[*runtime_index].runtime.name;
+        format!("the processes that {name} starts are not counted: cannot trace it: {cause}")
+    };
+    session.uncounted.iter().map(warning).collect()
 }
 
 fn is_droppable(warnings: &mut Vec<String>) -> bool {
@@ -174,7 +189,7 @@ fn measure_floor(
         limits: Limits::default(),
         expect: Expect::Raw,
     };
-    let prepared = [Prepared::new(&runtime, None, &mut Vec::new())?];
+    let prepared = [PreparedRuntime::new(&runtime, None, &mut Vec::new())?];
     let events: Vec<_> = scenario
         .events
         .iter()
@@ -183,8 +198,8 @@ fn measure_floor(
             ..event.clone()
         })
         .collect();
-    let tasks = vec![tasks_of(&prepared[0], &events)?];
-    let mut session = Session::new(&prepared, tasks, scenario.timeout, stop, bar);
+    let exchanges = vec![exchanges_of(&prepared[0], &events)?];
+    let mut session = Session::new(&prepared, exchanges, scenario.timeout, stop, bar);
     cold::measure(&mut session, scenario.repeats.min(FLOOR_REPEATS), false);
     for number in 0..events.len() {
         if stop.signal().is_none() {

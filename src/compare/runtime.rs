@@ -1,13 +1,14 @@
-//! A runtime: made ready once, started many times, each time with a Runtime API and a folder for temporary files of its
-//! own, and ended with all that it started.
+//! A runtime. It is prepared once and started many times, each time with a Runtime API and a folder for temporary files of
+//! its own; it ends together with all processes that it started.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,42 +19,42 @@ use tempfile::TempDir;
 
 use super::Error;
 use super::container::{self, Container};
-use super::endpoint::{Ended, Endpoint, Fault, Until};
+use super::endpoint::{Endpoint, Fault, WaitFor, WaitOutcome};
+use super::fork_count::ForkCounter;
 use super::limits::{Group, Limits};
+use super::output::{Log, Output};
 use super::results::ProblemKind;
 use super::scenario::{Program, Runtime};
 use coshell_process::processes;
 
-/// Names a start, in the environment of all that it starts.
+/// The variable that marks all processes of a start.
 const MARK: &str = "COSHELL_COMPARE";
-/// How long processes are waited for that were killed.
+/// How long killed processes may take to end.
 const END_LIMIT: Duration = Duration::from_secs(2);
 const END_STEP: Duration = Duration::from_micros(500);
-/// What a function is told that has no limit.
+/// The memory size in the environment of a function without a limit.
 const MEMORY_MB: u32 = 1024;
 
-/// A runtime whose files are where they have to be.
+/// A runtime that is ready to be started.
 #[derive(Debug)]
-pub(crate) struct Prepared {
-    /// What the scenario says of it.
+pub(crate) struct PreparedRuntime {
     pub runtime: Runtime,
-    /// What it is, for a reader.
+    /// What a report says it is.
     pub description: String,
     words: Vec<String>,
     task_root: PathBuf,
     limits: Limits,
-    /// Where what it prints goes.
-    log: Option<PathBuf>,
-    /// What was unpacked; removed with this.
+    log: Arc<Log>,
+    /// The unpacked zip file; dropping it removes the files.
     _unpacked: Option<TempDir>,
 }
 
-impl Prepared {
-    /// Unpacks a zip file, looks for an image, tries limits; what cannot be done as asked, but does not keep it from being
-    /// measured, goes to `warnings`. What it prints goes to a file in the folder `logs`.
+impl PreparedRuntime {
+    /// Unpacks a zip file, looks for an image, tries the limits. If limits are not permitted the runtime goes without, with a
+    /// warning in `warnings`. Its output goes to a file in the folder `logs`, if there is one.
     ///
     /// # Errors
-    /// When the zip file or image is none, or Docker is missing.
+    /// If the zip file or image cannot be used, or Docker is missing.
     pub(crate) fn new(
         runtime: &Runtime,
         logs: Option<&Path>,
@@ -92,7 +93,8 @@ impl Prepared {
         let mut limits = runtime.limits;
         let is_image = matches!(runtime.program, Program::Image(_));
         if !limits.is_none() && !is_image {
-            let made = Group::make(&limits, &unique()).and_then(|group| group.doors().map(drop));
+            let made =
+                Group::make(&limits, &unique()).and_then(|group| group.join_files().map(drop));
             if let Err(error) = made {
                 warnings.push(format!(
                     "{} runs without its limits: cannot make a control group: {error}",
@@ -108,7 +110,7 @@ impl Prepared {
             words,
             task_root,
             limits,
-            log,
+            log: Arc::new(Log::new(log)),
             _unpacked: unpacked,
         })
     }
@@ -130,7 +132,7 @@ impl Prepared {
             ("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/compared"),
             ("AWS_LAMBDA_LOG_STREAM_NAME", "$LATEST"),
             ("AWS_REGION", "us-east-1"),
-            // Lambda's en_US.UTF-8 is missing on many machines; a bash that falls back to bytes is faster than it is.
+            // Many machines lack Lambda's en_US.UTF-8, and a bash that falls back to bytes is faster than on Lambda.
             ("LANG", "C.UTF-8"),
             ("TZ", ":UTC"),
         ]
@@ -138,7 +140,7 @@ impl Prepared {
         .into();
         let is_image = matches!(runtime.program, Program::Image(_));
         if !is_image {
-            // As on Lambda: shells look along it for every command.
+            // As long as on Lambda: shells search it for every command.
             all.insert(
                 "PATH".into(),
                 "/usr/local/bin:/usr/bin:/bin:/opt/bin".into(),
@@ -151,7 +153,7 @@ impl Prepared {
                 .iter()
                 .map(|(name, value)| (name.into(), value.into())),
         );
-        // What the measurement rests on is nobody's to change.
+        // A scenario cannot change what the measurement depends on.
         all.insert(
             "AWS_LAMBDA_RUNTIME_API".into(),
             endpoint.address.to_string().into(),
@@ -165,25 +167,22 @@ impl Prepared {
         all.into_iter().collect()
     }
 
-    /// Where its standard output and error go.
-    fn output(&self) -> io::Result<(Stdio, Stdio)> {
-        let Some(path) = &self.log else {
-            return Ok((Stdio::null(), Stdio::null()));
-        };
-        let file: File = OpenOptions::new().create(true).append(true).open(path)?;
-        Ok((file.try_clone()?.into(), file.into()))
+    /// A warning, if it has printed very much.
+    pub(crate) fn log_warning(&self) -> Option<String> {
+        let warning = self.log.warning()?;
+        Some(format!("{} {warning}", self.runtime.name))
     }
 
     /// Starts it at `endpoint`.
     ///
     /// # Errors
-    /// What keeps it from being started.
-    pub(crate) fn start(&self, endpoint: Endpoint) -> Result<Running, Fault> {
+    /// If it cannot be started.
+    pub(crate) fn start(&self, endpoint: Endpoint) -> Result<RunningRuntime, Fault> {
         self.spawn(endpoint)
             .map_err(|cause| Fault::new(ProblemKind::NotStarted, cause))
     }
 
-    fn spawn(&self, endpoint: Endpoint) -> Result<Running, String> {
+    fn spawn(&self, endpoint: Endpoint) -> Result<RunningRuntime, String> {
         let name = unique();
         let temporary = tempfile::Builder::new()
             .prefix("coshell-compare-")
@@ -213,20 +212,19 @@ impl Prepared {
                 let made = Group::make(&self.limits, &name);
                 let made = made.map_err(|error| format!("cannot make a control group: {error}"))?;
                 let doors = made
-                    .doors()
+                    .join_files()
                     .map_err(|error| format!("cannot open a control group: {error}"))?;
                 coshell_process::sys::write_zero_before_exec(&mut command, doors);
                 group = Some(made);
             }
             command
         };
-        let output = self
-            .output()
+        let (output, stdout, stderr) = Output::open(Arc::clone(&self.log))
             .map_err(|error| format!("cannot open its log: {error}"))?;
         command
             .stdin(Stdio::null())
-            .stdout(output.0)
-            .stderr(output.1)
+            .stdout(stdout)
+            .stderr(stderr)
             .process_group(0);
         let started_at = Instant::now();
         let child = command
@@ -234,54 +232,93 @@ impl Prepared {
             .map_err(|error| format!("{}: {error}", command.get_program().display()))?;
         let leader = Pid::from_raw(i32::try_from(child.id()).unwrap_or_default());
         coshell_process::register_child(leader);
-        Ok(Running {
+        Ok(RunningRuntime {
             endpoint,
             started_at,
+            output,
             child,
             leader,
             mark: format!("{MARK}={name}").into_bytes(),
             container,
             temporary,
-            _group: group,
+            fork_counter: None,
+            group,
         })
     }
 }
 
-/// A runtime that was started. Dropping it kills it with all that it started, and removes its files.
+/// A runtime that was started. Dropping it kills it and all processes that it started, and removes its files.
 #[derive(Debug)]
-pub(crate) struct Running {
-    /// The Runtime API that it has.
+pub(crate) struct RunningRuntime {
     pub endpoint: Endpoint,
-    /// Just before it was started.
+    /// The time just before it was started.
     pub started_at: Instant,
+    output: Output,
     child: Child,
     leader: Pid,
     mark: Vec<u8>,
     container: Option<Container>,
     temporary: TempDir,
-    _group: Option<Group>,
+    /// Counts its processes, while they are counted.
+    fork_counter: Option<ForkCounter>,
+    group: Option<Group>,
 }
 
-impl Running {
+impl RunningRuntime {
     /// How it ended, once it has.
-    pub(crate) fn ended(&mut self) -> Option<Ended> {
-        ended(&mut self.child)
+    pub(crate) fn ended(&mut self) -> Option<WaitOutcome> {
+        ended(&mut self.child, &mut self.fork_counter)
     }
 
-    /// Waits for it; asks `look` now and then for a reason to end.
+    /// Waits for it. `look` is called every now and then, and can end the wait.
     pub(crate) fn wait(
         &mut self,
-        until: Until,
+        until: WaitFor,
         limit: Duration,
-        mut look: impl FnMut() -> Option<Ended>,
-    ) -> Ended {
+        mut look: impl FnMut() -> Option<WaitOutcome>,
+    ) -> WaitOutcome {
         let Self {
-            endpoint, child, ..
+            endpoint,
+            output,
+            child,
+            fork_counter,
+            group,
+            ..
         } = self;
-        endpoint.wait(until, limit, || look().or_else(|| ended(child)))
+        let mut ended = endpoint.wait(until, limit, || {
+            look().or_else(|| ended(child, fork_counter))
+        });
+        if let WaitOutcome::Failed(fault) = &mut ended {
+            fault.log = output.last_lines();
+            if group.as_ref().is_some_and(Group::is_out_of_memory) {
+                fault.detail += ", and the kernel killed a process: the memory size was exceeded";
+            }
+        }
+        ended
     }
 
-    /// It and what it has started that still has a parent there.
+    /// The last lines that it has printed.
+    pub(crate) fn last_lines(&self) -> Vec<String> {
+        self.output.last_lines()
+    }
+
+    /// Begins to count the processes and threads that it starts.
+    ///
+    /// # Errors
+    /// The system's, if it does not permit that.
+    pub(crate) fn start_counting(&mut self) -> io::Result<()> {
+        let mut roots = self.tree();
+        roots.extend(self.processes());
+        self.fork_counter = Some(ForkCounter::attach(roots)?);
+        Ok(())
+    }
+
+    /// Stops counting, and returns how many it started. `None` if it ended meanwhile.
+    pub(crate) fn stop_counting(&mut self) -> Option<usize> {
+        self.fork_counter.take().map(|counter| counter.started())
+    }
+
+    /// Its process and the descendants that still have their parents.
     pub(crate) fn tree(&self) -> Vec<Pid> {
         let root = match &self.container {
             Some(container) => container.pid(),
@@ -290,7 +327,7 @@ impl Running {
         processes::with_descendants(root.into_iter().collect(), &[])
     }
 
-    /// It and all that it has started, wherever that went, without what has ended.
+    /// Its process and all living processes that it has started, orphans too.
     pub(crate) fn processes(&self) -> Vec<Pid> {
         let all = || {
             let mut roots = self.tree();
@@ -309,8 +346,9 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningRuntime {
     fn drop(&mut self) {
+        self.fork_counter = None;
         self.container = None;
         if self.child.try_wait().is_ok_and(|status| status.is_none()) {
             let _ = killpg(self.leader, Signal::SIGKILL);
@@ -332,12 +370,22 @@ impl Drop for Running {
     }
 }
 
-fn ended(child: &mut Child) -> Option<Ended> {
+fn ended(child: &mut Child, fork_counter: &mut Option<ForkCounter>) -> Option<WaitOutcome> {
+    // While it is traced, waitid(2) would report its events as its end.
+    if let Some(counter) = fork_counter {
+        if !counter.has_ended() {
+            return None;
+        }
+        *fork_counter = None;
+    }
     let status = child.try_wait().ok().flatten()?;
-    Some(Ended::Failed(Fault::new(ProblemKind::Died, ending(status))))
+    Some(WaitOutcome::Failed(Fault::new(
+        ProblemKind::Died,
+        ending(status),
+    )))
 }
 
-/// A name that nothing else on this machine has.
+/// A name that is unique on this machine.
 fn unique() -> String {
     static MADE: AtomicUsize = AtomicUsize::new(0);
     let number = MADE.fetch_add(1, Ordering::Relaxed);
@@ -348,8 +396,11 @@ fn ending(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("it ended with exit status {code}"),
         (None, Some(number)) => {
-            let signal = Signal::try_from(number).map_or("a signal", Signal::as_str);
-            format!("it was killed by {signal}")
+            let signal = Signal::try_from(number).map(Signal::as_str);
+            match signal {
+                Ok(signal) => format!("it was killed by {signal}"),
+                Err(_) => format!("it was killed by signal {number}"),
+            }
         }
         (None, None) => "it ended".to_owned(),
     }
@@ -363,7 +414,7 @@ fn describe(runtime: &Runtime) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-/// Unpacks a function's zip file to a folder, as Lambda does.
+/// Unpacks the zip file of a function to a folder, as Lambda does.
 fn unpack(path: &Path) -> Result<TempDir, String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
     let mut archive = zip::ZipArchive::new(file).map_err(|error| error.to_string())?;

@@ -1,4 +1,4 @@
-//! What is compared, and how: a TOML file, or the same from the command line.
+//! A scenario: what is compared and how, from a TOML file or from the command line.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,82 +8,82 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::Error;
-use super::event::{Event, Expect};
+use super::event::{Event, Expect, read_at_most};
 use super::limits::Limits;
+use super::results::title_of;
+use coshell_wire::MAX_RESPONSE_BYTES;
 
-/// A scenario as it is written.
+/// A longer file is no scenario.
+const MAX_SCENARIO_BYTES: usize = 1 << 20;
+
+/// A scenario as the file has it.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct File {
-    /// What is compared, in a few words.
     pub title: Option<String>,
-    /// The handler, for runtimes that name no other. The same holds for all down to `cpus`.
+    /// The handler of runtimes that name no other. All keys down to `cpus` are defaults for the runtimes.
     pub handler: Option<String>,
-    /// Where the code lies; relative to the file's folder, which it is if it is not said.
+    /// The folder with the code, relative to the folder of the file, which is the default.
     pub task_root: Option<PathBuf>,
-    /// What is answered.
+    /// The expected answer.
     pub expect: Option<String>,
-    /// Variables for the runtimes, beside Lambda's.
+    /// Environment variables beside those of Lambda.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
-    /// The memory size in MB, which decides on CPU too.
+    /// The memory size in MB, which decides on the share of CPU, too.
     pub memory: Option<u32>,
-    /// The share of CPU, where memory is not to decide.
+    /// The share of CPU, if the memory size is not to decide.
     pub cpus: Option<f64>,
     /// How long a runtime may do nothing, in seconds.
     pub timeout: Option<f64>,
-    /// The runtime that ratios refer to; the first if it is not said.
+    /// The runtime that ratios refer to. The default is the first.
     pub baseline: Option<String>,
-    /// Starts.
     #[serde(default)]
     pub cold: ColdTable,
-    /// Invocations.
     #[serde(default)]
     pub warm: WarmTable,
-    /// What is compared.
     #[serde(default, rename = "runtime")]
     pub runtimes: Vec<RuntimeTable>,
 }
 
-/// How starts are measured.
+/// How cold starts are measured.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ColdTable {
-    /// How many of each runtime.
+    /// How many starts of each runtime.
     pub repeats: Option<usize>,
-    /// Whether files are in memory: `warm`, or `dropped` before each start.
     pub page_cache: Option<PageCache>,
 }
 
-/// Whether what a runtime reads at its start is in memory already.
+/// Whether the files that a runtime reads at its start are in memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PageCache {
-    /// It is, but for the first start.
+    /// They are, except at the first start.
     #[default]
     Warm,
-    /// It is not, where the system lets us empty it.
+    /// The page cache is emptied before each start, if the system permits that.
     Dropped,
 }
 
-/// How invocations are measured.
+/// How warm invocations are measured.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WarmTable {
-    /// Sizes of events that are made up, in bytes.
+    /// Sizes of generated events, in bytes.
     pub sizes: Option<Vec<usize>>,
     /// Events from files.
     #[serde(default)]
     pub events: Vec<EventEntry>,
-    /// How often the runtimes take turns.
+    /// Turns of each runtime.
     pub rounds: Option<usize>,
-    /// How many invocations a turn has at most.
+    /// Invocations in a turn, at most.
     pub invocations: Option<usize>,
-    /// How long a turn may take, in milliseconds.
+    /// Duration of a turn, at most, in milliseconds.
     pub budget: Option<u64>,
     /// Invocations before the first turn.
     pub warmup: Option<usize>,
-    /// What is waited before each event, in milliseconds.
+    /// Pause before each event, in milliseconds.
     pub gap: Option<f64>,
 }
 
@@ -91,46 +91,40 @@ pub struct WarmTable {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
 pub enum EventEntry {
-    /// Answered as the runtime's or scenario's `expect` says.
+    /// Answered as the `expect` of the runtime or the scenario says.
     File(PathBuf),
-    /// Answered in a way of its own.
+    /// With an `expect` of its own.
     Table(EventTable),
 }
 
-/// An event from a file, and its answer.
+/// An event from a file, with its expected answer.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EventTable {
-    /// Where it is.
     pub file: PathBuf,
-    /// What is answered.
     pub expect: Option<String>,
 }
 
-/// One of those that are compared: a command, a zip file or an image.
+/// A runtime: a command, a zip file or an image.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RuntimeTable {
-    /// What it is called in the report.
+    /// Its name in the report.
     pub name: String,
     /// A program and its arguments.
     pub command: Option<Words>,
-    /// A zip file that has a `bootstrap`.
+    /// A zip file with a `bootstrap`.
     pub zip: Option<PathBuf>,
     /// An image that the local Docker engine has.
     pub image: Option<String>,
-    /// As in the scenario, for this one.
+    /// As in the scenario. The same holds for the other keys.
     pub handler: Option<String>,
-    /// As in the scenario.
     pub task_root: Option<PathBuf>,
-    /// As in the scenario, and in addition to it.
+    /// In addition to those of the scenario.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
-    /// As in the scenario.
     pub memory: Option<u32>,
-    /// As in the scenario.
     pub cpus: Option<f64>,
-    /// As in the scenario.
     pub expect: Option<String>,
 }
 
@@ -138,59 +132,53 @@ pub struct RuntimeTable {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
 pub enum Words {
-    /// As a shell splits it.
+    /// A shell would split it in the same way.
     Text(String),
-    /// Split.
+    /// A word each.
     List(Vec<String>),
 }
 
-/// A scenario that makes sense; all paths are absolute.
+/// A valid scenario. All paths are absolute.
 #[derive(Debug, Clone)]
 pub struct Scenario {
-    /// What is compared, in a few words.
     pub title: String,
-    /// How long a runtime may do nothing.
+    /// How long a runtime may do nothing before it counts as hung.
     pub timeout: Duration,
     /// How many starts of each runtime.
     pub repeats: usize,
-    /// Whether files are in memory at a start.
     pub(crate) page_cache: PageCache,
-    /// What is sent; no two are of the same size.
+    /// No two of them have the same size.
     pub events: Vec<Event>,
-    /// How often the runtimes take turns.
+    /// Turns of each runtime.
     pub rounds: usize,
-    /// How many invocations a turn has at most.
+    /// Invocations in a turn, at most.
     pub invocations: usize,
-    /// How long a turn may take.
+    /// Duration of a turn, at most.
     pub budget: Duration,
     /// Invocations before the first turn.
     pub warmup: usize,
-    /// What is waited before each event.
+    /// Pause before each event.
     pub gap: Duration,
-    /// What is compared.
     pub runtimes: Vec<Runtime>,
-    /// The name of the one that ratios refer to.
+    /// The name of the runtime that ratios refer to.
     pub baseline: String,
 }
 
-/// One of those that are compared.
+/// A runtime of a valid scenario.
 #[derive(Debug, Clone)]
 pub struct Runtime {
-    /// What it is called.
     pub name: String,
-    /// How it is started.
     pub program: Program,
-    /// The same, as the scenario has it: where that lies is nothing for a report.
+    /// The program as the scenario has it. A report has no absolute paths.
     pub written: String,
-    /// What it finds in `_HANDLER`.
+    /// The value of `_HANDLER`.
     pub handler: String,
-    /// Where it finds itself.
+    /// Its working directory.
     pub task_root: PathBuf,
-    /// Variables beside Lambda's.
+    /// Environment variables beside those of Lambda.
     pub env: BTreeMap<String, String>,
-    /// What it may use.
     pub(crate) limits: Limits,
-    /// What it answers.
+    /// The expected answer.
     pub(crate) expect: Expect,
 }
 
@@ -206,20 +194,22 @@ pub enum Program {
 }
 
 impl File {
-    /// Reads a scenario, and the folder that its paths are relative to.
+    /// Reads a scenario. The path that is returned is the folder of the file, to which its paths are relative.
     ///
     /// # Errors
-    /// When it cannot be read, is no TOML, or has a key that there is not.
+    /// If it cannot be read, is no TOML, or has an unknown key.
     pub fn read(path: &Path) -> Result<(Self, PathBuf), Error> {
         let what = || format!("cannot read scenario {}", path.display());
         let absolute = std::path::absolute(path).map_err(|error| Error::new(what(), error))?;
-        let text = fs::read_to_string(path).map_err(|error| Error::new(what(), error))?;
+        let bytes = read_at_most(path, MAX_SCENARIO_BYTES);
+        let bytes = bytes.map_err(|error| Error::new(what(), error))?;
+        let text = String::from_utf8(bytes).map_err(|error| Error::new(what(), error))?;
         let file = toml::from_str(&text).map_err(|error: toml::de::Error| {
-            let at = error.span().map_or(0, |span| span.start);
+            let position = error.span().map_or(0, |span| span.start);
             let line = text
                 .as_bytes()
                 .iter()
-                .take(at)
+                .take(position)
                 .filter(|&&byte| byte == b'\n')
                 .count()
                 + 1;
@@ -229,10 +219,10 @@ impl File {
         Ok((file, folder.unwrap_or_default()))
     }
 
-    /// What it means, with paths relative to `folder`; `name` is the title of one that has none.
+    /// The scenario with paths relative to `folder`; errors call it `name`. Without a title it is called after its runtimes.
     ///
     /// # Errors
-    /// When it makes no sense, or a file that it names is not there.
+    /// If it is not valid, or a file that it names is missing.
     pub fn scenario(&self, folder: &Path, name: &str) -> Result<Scenario, Error> {
         let wrong = |cause: String| Error::new(format!("cannot compare {name}"), cause);
         if self.runtimes.is_empty() {
@@ -258,7 +248,10 @@ impl File {
             made.map_err(|error| wrong(format!("runtime {:?}: {error}", runtime.name)))
         });
         let scenario = Scenario {
-            title: self.title.clone().unwrap_or_else(|| name.to_owned()),
+            title: self.title.clone().unwrap_or_else(|| {
+                let names = self.runtimes.iter().map(|runtime| runtime.name.clone());
+                title_of(&names.collect::<Vec<_>>())
+            }),
             timeout: positive("timeout", self.timeout.unwrap_or(10.0)).map_err(wrong)?,
             repeats: self.cold.repeats.unwrap_or(20),
             page_cache: self.cold.page_cache.unwrap_or_default(),
@@ -299,7 +292,7 @@ impl File {
                 EventEntry::File(path) => (path, None),
                 EventEntry::Table(table) => (&table.file, table.expect.as_deref()),
             };
-            let read = fs::read(folder.join(path));
+            let read = read_at_most(&folder.join(path), MAX_RESPONSE_BYTES);
             let bytes = read.map_err(|error| format!("event {}: {error}", path.display()))?;
             let expect = expect.map(|word| Expect::read(word, folder)).transpose();
             events.push(Event {
@@ -313,7 +306,7 @@ impl File {
         let mut seen = BTreeSet::new();
         match events.iter().find(|event| !seen.insert(event.bytes.len())) {
             Some(event) => Err(format!(
-                "two events have {} bytes, and figures are told apart by the size",
+                "two events have {} bytes, and a report tells events apart by their size",
                 event.bytes.len()
             )),
             None => Ok(events),
@@ -394,8 +387,8 @@ fn not_negative(name: &str, seconds: f64) -> Result<Duration, String> {
     }
 }
 
-/// A program and its arguments. The runtime starts in the task root: what has a slash and is there, seen from `folder`,
-/// is meant from there.
+/// A program and its arguments. The runtime starts in the task root. So a word with a slash that names a file, seen from
+/// `folder`, becomes an absolute path.
 fn command(words: &Words, folder: &Path) -> Result<Vec<String>, String> {
     let words = match words {
         Words::List(words) => words.clone(),

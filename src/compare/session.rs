@@ -1,5 +1,6 @@
-//! What the parts of a measurement share: what is measured, how it is going, and whether to go on.
+//! What the parts of a measurement share: the runtimes, the progress, the results so far, and the signals that end it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -9,23 +10,23 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use super::Error;
-use super::endpoint::{Ended, Until};
-use super::event::Task;
-use super::runtime::{Prepared, Running};
+use super::endpoint::{WaitFor, WaitOutcome};
+use super::event::Exchange;
+use super::runtime::{PreparedRuntime, RunningRuntime};
 use super::tally::Tally;
 
-/// A runtime that has failed so often in a row is not tried again: each of its hangs costs the whole timeout.
+/// A runtime that has failed three times in a row is not tried again: each of its hangs costs the whole timeout.
 pub(crate) const GIVEN_UP_AFTER: usize = 3;
 
-/// The signals that end a comparison before its time: what was measured is kept then, and nothing is left running.
+/// The signals that end a comparison early. What was measured by then is kept, and nothing is left running.
 #[derive(Debug, Default)]
 pub struct Stop {
-    /// 0 for none.
+    /// The first signal that has come; 0 for none.
     signal: Arc<AtomicUsize>,
 }
 
 impl Stop {
-    /// Takes them from now on.
+    /// Takes SIGHUP, SIGINT and SIGTERM from now on.
     ///
     /// # Errors
     /// When the system does not take the handlers.
@@ -39,7 +40,7 @@ impl Stop {
         Ok(stop)
     }
 
-    /// The first that has come.
+    /// The first signal that has come.
     pub fn signal(&self) -> Option<u8> {
         u8::try_from(self.signal.load(Ordering::Relaxed))
             .ok()
@@ -47,49 +48,31 @@ impl Stop {
     }
 }
 
-/// How runtimes take turns.
-#[derive(Debug, Clone, Copy)]
-pub struct Turns {
-    /// How many each has.
-    pub rounds: usize,
-    /// How many invocations one has at most.
-    pub invocations: usize,
-    /// How long it may take.
-    pub budget: Duration,
-    /// Invocations before the first.
-    pub warmup: usize,
-    /// What is waited before each event.
-    pub gap: Duration,
-}
-
-/// What the two halves of a measurement share.
+/// The state of a measurement, cold and warm.
 #[derive(Debug)]
 pub(crate) struct Session<'a> {
-    /// What is measured.
-    pub runtimes: &'a [Prepared],
-    /// For each runtime, each event with the answer to it.
-    pub tasks: Vec<Vec<Arc<Task>>>,
-    /// How long a runtime may do nothing.
+    pub runtimes: &'a [PreparedRuntime],
+    /// For each runtime, each event with the expected answer.
+    pub exchanges: Vec<Vec<Arc<Exchange>>>,
+    /// How long a runtime may do nothing before it counts as hung.
     pub timeout: Duration,
-    /// Whether to go on.
     pub stop: &'a Stop,
-    /// How far it is.
     pub bar: &'a ProgressBar,
-    /// What was found.
     pub tally: Tally,
+    /// Why the processes that a runtime starts cannot be counted, by the runtime's index.
+    pub uncounted: BTreeMap<usize, String>,
     /// How often each has failed in a row.
     failures: Vec<usize>,
 }
 
-/// In milliseconds.
 pub fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
 impl<'a> Session<'a> {
     pub(crate) fn new(
-        runtimes: &'a [Prepared],
-        tasks: Vec<Vec<Arc<Task>>>,
+        runtimes: &'a [PreparedRuntime],
+        exchanges: Vec<Vec<Arc<Exchange>>>,
         timeout: Duration,
         stop: &'a Stop,
         bar: &'a ProgressBar,
@@ -97,30 +80,32 @@ impl<'a> Session<'a> {
         let failures = vec![0; runtimes.len()];
         Self {
             runtimes,
-            tasks,
+            exchanges,
             timeout,
             stop,
             bar,
             tally: Tally::default(),
+            uncounted: BTreeMap::new(),
             failures,
         }
     }
 
-    /// Waits for a runtime.
-    pub(crate) fn wait(&self, running: &mut Running, until: Until) -> Ended {
+    /// Waits for a runtime, until a signal comes.
+    pub(crate) fn wait(&self, running: &mut RunningRuntime, until: WaitFor) -> WaitOutcome {
         let stop = self.stop;
         running.wait(until, self.timeout, || {
-            stop.signal().map(|_| Ended::Stopped)
+            stop.signal().map(|_| WaitOutcome::Stopped)
         })
     }
 
     /// Whether a runtime has failed too often.
-    pub(crate) fn is_given_up(&self, at: usize) -> bool {
-        self.failures[at] >= GIVEN_UP_AFTER
+    pub(crate) fn is_given_up(&self, runtime_index: usize) -> bool {
+        self.failures[runtime_index] >= GIVEN_UP_AFTER
     }
 
-    /// Whether a start, or a turn, gave a good answer.
-    pub(crate) fn note(&mut self, at: usize, is_good: bool) {
-        self.failures[at] = if is_good { 0 } else { self.failures[at] + 1 };
+    /// Records whether a start, or a turn, gave a right answer.
+    pub(crate) fn record_attempt(&mut self, runtime_index: usize, is_good: bool) {
+        let failures = &mut self.failures[runtime_index];
+        *failures = if is_good { 0 } else { *failures + 1 };
     }
 }

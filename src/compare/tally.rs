@@ -1,4 +1,4 @@
-//! What was measured so far: samples by runtime, metric and size, and what went wrong.
+//! The samples so far by runtime, metric and event size, and what went wrong.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use super::endpoint::Fault;
 use super::results::{Metric, Problem, Series};
 use super::statistics::Summary;
 
-/// Grows round by round.
+/// Grows round by round. Runtimes are known by their indices.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     series: BTreeMap<(usize, Metric, Option<usize>), Vec<Vec<f64>>>,
@@ -14,24 +14,24 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// A round of the runtime with the number `at`; without samples if it had no good answer.
-    pub(crate) fn round(
+    /// Adds a round of a runtime; without samples if it gave no right answer.
+    pub(crate) fn add_round(
         &mut self,
-        at: usize,
+        runtime_index: usize,
         metric: Metric,
         event_bytes: Option<usize>,
         samples: Vec<f64>,
     ) {
         self.series
-            .entry((at, metric, event_bytes))
+            .entry((runtime_index, metric, event_bytes))
             .or_default()
             .push(samples);
     }
 
-    /// Something went wrong: the same again is counted.
-    pub(crate) fn problem(
+    /// Adds a problem. Of several of one kind the first is described, and the others are counted.
+    pub(crate) fn add_problem(
         &mut self,
-        at: usize,
+        runtime_index: usize,
         fault: Fault,
         is_cold: bool,
         event_bytes: Option<usize>,
@@ -39,7 +39,7 @@ impl Tally {
     ) {
         let is_same = |(other, problem): &&mut (usize, Problem)| {
             (*other, problem.kind, problem.is_cold, problem.event_bytes)
-                == (at, fault.kind, is_cold, event_bytes)
+                == (runtime_index, fault.kind, is_cold, event_bytes)
         };
         if let Some((_, problem)) = self.problems.iter_mut().find(is_same) {
             problem.count += count;
@@ -52,15 +52,16 @@ impl Tally {
             event_bytes,
             count,
             detail: fault.detail,
+            log: fault.log,
         };
-        self.problems.push((at, problem));
+        self.problems.push((runtime_index, problem));
     }
 
-    /// The series as results have them, for runtimes of these names; to be computed.
+    /// The series for the results; their summaries are not computed yet. `names` are the runtimes' names.
     pub(crate) fn series(&self, names: &[String]) -> Vec<Series> {
         let all = self.series.iter();
-        all.map(|(&(at, metric, event_bytes), rounds)| Series {
-            runtime: names.get(at).cloned().unwrap_or_default(),
+        all.map(|(&(runtime_index, metric, event_bytes), rounds)| Series {
+            runtime: names.get(runtime_index).cloned().unwrap_or_default(),
             metric,
             event_bytes,
             rounds: rounds.clone(),
@@ -70,15 +71,17 @@ impl Tally {
         .collect()
     }
 
-    /// What went wrong, by runtimes.
+    /// The problems, in the order of the runtimes.
     pub(crate) fn problems(&self, names: &[String]) -> Vec<Problem> {
         let mut problems = self.problems.clone();
-        problems.sort_by_key(|(at, _)| *at);
-        let told = problems.into_iter().map(|(at, problem)| Problem {
-            runtime: names.get(at).cloned().unwrap_or_default(),
-            ..problem
-        });
-        told.collect()
+        problems.sort_by_key(|(runtime_index, _)| *runtime_index);
+        let problems = problems
+            .into_iter()
+            .map(|(runtime_index, problem)| Problem {
+                runtime: names.get(runtime_index).cloned().unwrap_or_default(),
+                ..problem
+            });
+        problems.collect()
     }
 }
 
@@ -89,25 +92,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn same_problem_is_counted_and_the_first_is_told() {
+    fn same_problems_are_counted_and_the_first_is_described() {
         let mut tally = Tally::default();
         let fault = |detail: &str| Fault::new(ProblemKind::WrongAnswer, detail);
-        tally.problem(1, fault("first"), false, Some(32), 1);
-        tally.problem(1, fault("second"), false, Some(32), 2);
-        tally.problem(0, fault("third"), false, Some(32), 1);
+        tally.add_problem(1, fault("first"), false, Some(32), 1);
+        tally.add_problem(1, fault("second"), false, Some(32), 2);
+        tally.add_problem(0, fault("third"), false, Some(32), 1);
         let problems = tally.problems(&["a".to_owned(), "b".to_owned()]);
-        let told: Vec<_> = problems
+        let found: Vec<_> = problems
             .iter()
             .map(|one| (one.runtime.as_str(), one.count, one.detail.as_str()))
             .collect();
-        assert_eq!(told, [("a", 1, "third"), ("b", 3, "first")]);
+        assert_eq!(found, [("a", 1, "third"), ("b", 3, "first")]);
     }
 
     #[test]
     fn empty_rounds_stay_in_their_place() {
         let mut tally = Tally::default();
         for samples in [vec![1.0], vec![], vec![2.0]] {
-            tally.round(0, Metric::Latency, Some(32), samples);
+            tally.add_round(0, Metric::Latency, Some(32), samples);
         }
         let series = tally.series(&["a".to_owned()]);
         assert_eq!(series[0].rounds, [vec![1.0], vec![], vec![2.0]]);

@@ -1,4 +1,4 @@
-//! What a runtime needs besides time: CPU, processes, memory; and what it leaves behind.
+//! The resources of a runtime: CPU time, memory, and what it leaves behind.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,17 +10,17 @@ use walkdir::WalkDir;
 
 use coshell_process::processes::peak_kib;
 
-/// The unit of times in `/proc`: `USER_HZ`, which is the same on all that Linux runs on today.
+/// The unit of times in `/proc`: `USER_HZ`, which is 100 on all machines of today.
 pub(crate) const TICKS_A_SECOND: u32 = 100;
-/// Growth by one in so many invocations is a leak; less is a runtime that settles.
+/// Growth by one in 20 invocations or fewer is a leak; with slower growth a runtime is still settling.
 const LEAKED_EVERY: usize = 20;
-/// Growth by more than this is a leak however many invocations there were.
+/// Growth by more than this is a leak, whatever the number of invocations.
 const SETTLED: usize = 2;
 
-/// User and system time of these processes, with that of their children that have ended.
+/// User and system time of these processes and of their children that have ended.
 ///
-/// The scheduler's own account of a process is in nanoseconds, that of its ended children in clock ticks: for a
-/// runtime that starts no process, the sum is exact.
+/// The kernel counts the time of a process in nanoseconds, and that of ended children in clock ticks: the sum is exact for a
+/// runtime that starts no process.
 pub(crate) fn cpu_time(pids: &[Pid]) -> Duration {
     let tick = Duration::from_secs(1) / TICKS_A_SECOND;
     pids.iter().filter_map(|&pid| cpu_time_of(pid, tick)).sum()
@@ -31,10 +31,10 @@ fn cpu_time_of(pid: Pid, tick: Duration) -> Option<Duration> {
     Some(scheduled(pid).unwrap_or(tick * own) + tick * children)
 }
 
-/// What a process has used, and what its children that have ended have, in clock ticks; `None` if it is gone.
+/// CPU time of a process, and of its children that have ended, in clock ticks; `None` if it is gone.
 pub(crate) fn ticks(pid: Pid) -> Option<(u32, u32)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // After the name: state, ppid, ...; utime, stime, cutime and cstime are 14 to 17 of proc_pid_stat(5).
+    // Fields 14 to 17 of proc_pid_stat(5): utime, stime, cutime and cstime.
     let fields: Vec<u32> = stat
         .rsplit_once(") ")?
         .1
@@ -49,7 +49,7 @@ pub(crate) fn ticks(pid: Pid) -> Option<(u32, u32)> {
     Some((user + system, children_user + children_system))
 }
 
-/// What the threads of a process have run for; `None` where the kernel keeps no account of that.
+/// How long the threads of a process have run; `None` if the kernel does not count it.
 fn scheduled(pid: Pid) -> Option<Duration> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
     let mut sum = Duration::ZERO;
@@ -60,32 +60,21 @@ fn scheduled(pid: Pid) -> Option<Duration> {
     (!sum.is_zero()).then_some(sum)
 }
 
-/// Processes and threads that this machine has ever started; `proc_stat(5)`.
-pub(crate) fn started_processes() -> usize {
-    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
-    let count = text
-        .lines()
-        .find_map(|line| line.strip_prefix("processes "));
-    count
-        .and_then(|count| count.trim().parse().ok())
-        .unwrap_or_default()
-}
-
-/// The peak memory of these processes, as the kernel shares it out.
+/// The peak memory of these processes, shared pages counted once.
 pub(crate) fn memory_kib(pids: &[Pid]) -> u64 {
     pids.iter().filter_map(|&pid| peak_kib(pid)).sum()
 }
 
-/// What there is of a runtime that waits for an event.
+/// The processes, files and descriptors of a runtime that waits for an event.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Traces {
-    /// The processes, each with the number of its descriptors.
+pub(crate) struct Footprint {
+    /// For each process, how many descriptors it has.
     processes: BTreeMap<i32, usize>,
     files: usize,
 }
 
-impl Traces {
-    /// Of these processes, and in this folder.
+impl Footprint {
+    /// Counts those of these processes, and the files in `folder`.
     pub(crate) fn of(pids: &[Pid], folder: &Path) -> Self {
         let descriptors = |pid: &Pid| {
             let entries = fs::read_dir(format!("/proc/{pid}/fd"));
@@ -97,7 +86,7 @@ impl Traces {
         }
     }
 
-    /// What has grown since `before`, over so many invocations: how many in all, and in words.
+    /// What has leaked since `before` in this number of invocations: how many in total, and a description.
     pub(crate) fn growth_since(
         &self,
         before: &Self,
@@ -105,7 +94,7 @@ impl Traces {
     ) -> Option<(usize, String)> {
         let processes = self.processes.len().saturating_sub(before.processes.len());
         let files = self.files.saturating_sub(before.files);
-        // Of the same processes: others are counted themselves.
+        // A new process counts itself, and not its descriptors.
         let both = self
             .processes
             .iter()
@@ -151,7 +140,7 @@ mod tests {
 
     #[test]
     fn growth_counts_by_invocations() {
-        let traces = |files: usize, descriptors: &[usize]| Traces {
+        let traces = |files: usize, descriptors: &[usize]| Footprint {
             processes: (1..).zip(descriptors.iter().copied()).collect(),
             files,
         };

@@ -268,3 +268,89 @@ pub fn return_free_memory() {
         libc::malloc_trim(0);
     }
 }
+
+/// Something that happened to a process or thread that this thread traces; `ptrace(2)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TraceEvent {
+    /// It has started a process or a thread, and is stopped.
+    Started(Pid),
+    /// It is stopped before a signal, 0 for none, which it gets when it [is resumed](resume_traced).
+    Stopped(Pid, i32),
+    /// A signal has stopped it and its threads, as it would without us.
+    GroupStopped(Pid),
+    /// It has ended, and [can be reaped](reap_traced).
+    Ended(Pid),
+}
+
+/// Traces the thread `pid` without stopping it, and all that it starts from now on. This thread has to look for
+/// [events](next_trace_event), and lets go of everything when it ends.
+///
+/// # Errors
+/// `EPERM` if that is not permitted, or another traces it; `ESRCH` if it is gone.
+pub fn trace(pid: Pid) -> io::Result<()> {
+    let options = libc::PTRACE_O_TRACEFORK | libc::PTRACE_O_TRACEVFORK | libc::PTRACE_O_TRACECLONE;
+    ptrace(libc::PTRACE_SEIZE, pid, options)
+}
+
+/// Lets a traced thread go on that is stopped, with `signal` or, if that is 0, without one. One that is gone is left alone.
+pub fn resume_traced(pid: Pid, signal: i32) {
+    let _ = ptrace(libc::PTRACE_CONT, pid, signal);
+}
+
+/// Leaves a thread stopped that a signal has stopped, until another lets it go on.
+pub fn leave_stopped(pid: Pid) {
+    let _ = ptrace(libc::PTRACE_LISTEN, pid, 0);
+}
+
+fn ptrace(request: libc::c_uint, pid: Pid, data: libc::c_int) -> io::Result<()> {
+    let data = libc::c_long::from(data);
+    // SAFETY: each of these requests takes an integer as data, and ignores the address.
+    let status = unsafe { libc::ptrace(request, pid.as_raw(), 0, data) };
+    if status < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// The next event of what this thread traces, without waiting for one. It stays the next until the thread is resumed,
+/// left stopped or reaped.
+pub fn next_trace_event() -> Option<TraceEvent> {
+    let flags = libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT;
+    let info = wait_traced(libc::P_ALL, 0, flags)?;
+    // SAFETY: waitid(2) fills both fields in of what it has found.
+    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    let pid = (pid != 0).then(|| Pid::from_raw(pid))?;
+    if info.si_code != libc::CLD_TRAPPED {
+        return Some(TraceEvent::Ended(pid));
+    }
+    let (signal, event) = (status & 0xff, status >> 8);
+    Some(match event {
+        libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE => {
+            TraceEvent::Started(pid)
+        }
+        // At the start of what is traced, the signal is SIGTRAP.
+        libc::PTRACE_EVENT_STOP if signal != libc::SIGTRAP => TraceEvent::GroupStopped(pid),
+        0 => TraceEvent::Stopped(pid, signal),
+        _ => TraceEvent::Stopped(pid, 0),
+    })
+}
+
+/// Takes notice of the end of a traced thread, so that its parent can.
+pub fn reap_traced(pid: Pid) {
+    let number = libc::id_t::try_from(pid.as_raw()).unwrap_or_default();
+    let _ = wait_traced(libc::P_PID, number, libc::WEXITED);
+}
+
+fn wait_traced(
+    kind: libc::idtype_t,
+    number: libc::id_t,
+    flags: libc::c_int,
+) -> Option<libc::siginfo_t> {
+    // Of this thread's alone: other threads have children of their own to wait for.
+    let flags = flags | libc::WNOHANG | libc::__WALL | libc::__WNOTHREAD;
+    // SAFETY: the structure is plain data, for which zeros are a value.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: writes one structure, which outlives the call.
+    let status = unsafe { libc::waitid(kind, number, &raw mut info, flags) };
+    (status == 0).then_some(info)
+}

@@ -1,5 +1,4 @@
-//! `coshell compare`: what it measures of runtimes with programmed delays, what it finds of their failures, and what it
-//! leaves behind.
+//! `coshell compare`: its figures of runtimes with programmed delays, the failures that it finds, and that it cleans up.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -16,9 +15,9 @@ use support::{
     CommandOutput, LIMIT, Process, TaskRoot, bootstrap_path, repository_file, wait_until,
 };
 
-/// A comparison waits many times for what may take LIMIT on a busy machine.
+/// A comparison has many steps, of which each may take LIMIT on a busy machine.
 const RUN_LIMIT: Duration = Duration::from_secs(120);
-/// Few of everything: what is not about figures needs no more.
+/// A short comparison, for tests that are not about figures.
 const FEW: &str = "timeout = 5\ncold = { repeats = 2 }\nwarm = { sizes = [32], rounds = 2, invocations = 10, warmup = 1 }\n";
 
 /// A folder with a scenario in it.
@@ -27,14 +26,14 @@ struct Comparison {
 }
 
 impl Comparison {
-    /// With these lines before the runtimes.
+    /// Makes a scenario with these settings and no runtimes.
     fn of(settings: &str) -> Self {
         let folder = TaskRoot::new();
         folder.write("scenario.toml", settings);
         Self { folder }
     }
 
-    /// And the fake runtime, with these variables without their `FAKE_`.
+    /// Adds the fake runtime. The names of the variables are without their prefix `FAKE_`.
     fn fake(self, name: &str, variables: &[(&str, &str)]) -> Self {
         let command = repository_file("tests/fixtures/compare/runtime");
         let variables = variables.iter();
@@ -70,7 +69,7 @@ impl Comparison {
         serde_json::from_slice(&text).expect("results")
     }
 
-    /// Compares: what it said, and the results. Nothing is left running, and nothing is left in the temporary folder.
+    /// Runs the comparison, and returns its output and results. No process and no temporary file may be left.
     #[track_caller]
     fn run(&self) -> (CommandOutput, Results) {
         let process = Process::start(self.command());
@@ -79,13 +78,13 @@ impl Comparison {
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
         self.assert_nothing_is_left(&process);
         process.final_log();
-        let said = CommandOutput {
+        let output = CommandOutput {
             status,
             stdout: text(process.stdout()),
             stderr: text(process.stderr()),
         };
-        assert!(status < 2, "{said:?}");
-        (said, self.results())
+        assert!(status < 2, "{output:?}");
+        (output, self.results())
     }
 
     #[track_caller]
@@ -96,7 +95,7 @@ impl Comparison {
     }
 }
 
-/// The median of what was measured; `None` without a sample.
+/// The median of a series; `None` if it has no samples.
 fn p50(
     results: &Results,
     runtime: &str,
@@ -122,48 +121,37 @@ fn problem<'a>(
     found.unwrap_or_else(|| panic!("{runtime} has no {kind:?}: {:#?}", results.problems))
 }
 
-/// Milliseconds on the clock that the figures are of, and the processes that the machine had started by then.
-#[derive(Debug, Clone, Copy)]
-struct Moment {
-    at: f64,
-    started: f64,
-}
-
-/// What a process of the fake runtime did.
+/// The times at which a process of the fake runtime did something, in milliseconds on the clock of the figures.
 #[derive(Debug)]
 struct Journal {
-    began: Moment,
-    requested: Vec<Moment>,
-    got: Vec<Moment>,
-    answering: Vec<Moment>,
-    answered: Vec<Moment>,
+    began: f64,
+    requested: Vec<f64>,
+    got: Vec<f64>,
+    answering: Vec<f64>,
+    answered: Vec<f64>,
 }
 
 impl Journal {
-    /// When it last did something before `limit`.
+    /// The last of its times before `limit`.
     fn last_before(&self, limit: f64) -> f64 {
         let all = [&self.requested, &self.got, &self.answering, &self.answered];
-        let earlier = all.into_iter().flatten().map(|moment| moment.at);
+        let earlier = all.into_iter().flatten().copied();
         earlier
-            .filter(|at| *at < limit)
-            .fold(self.began.at, f64::max)
+            .filter(|moment| *moment < limit)
+            .fold(self.began, f64::max)
     }
 }
 
-/// That of every process, in the order in which they began.
+/// The journal of every process, in the order in which they began.
 fn journals(text: &str) -> Vec<Journal> {
     let mut pids = Vec::new();
     let mut journals: Vec<Journal> = Vec::new();
     for line in text.lines() {
         let words: Vec<_> = line.split(' ').collect();
-        let [pid, word, nanoseconds, started] = words[..] else {
+        let [pid, word, nanoseconds] = words[..] else {
             panic!("{line}")
         };
-        let number = |text: &str| text.parse::<f64>().expect("a number");
-        let moment = Moment {
-            at: number(nanoseconds) / 1e6,
-            started: number(started),
-        };
+        let moment = nanoseconds.parse::<f64>().expect("a number") / 1e6;
         if word == "began" {
             pids.push(pid);
             journals.push(Journal {
@@ -175,7 +163,7 @@ fn journals(text: &str) -> Vec<Journal> {
             });
             continue;
         }
-        // Pids come again: the last that began is meant.
+        // The system reuses pids: the line belongs to the last process with this one.
         let place = pids.iter().rposition(|one| *one == pid).expect("it began");
         let journal = &mut journals[place];
         let moments = match word {
@@ -189,13 +177,8 @@ fn journals(text: &str) -> Vec<Journal> {
     journals
 }
 
-fn median_of_three(mut values: [f64; 3]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[1]
-}
-
-/// However busy the machine is, a figure is at least what lies between two moments within what it is about, and at
-/// most what lies between two around it.
+/// However busy the machine is, a figure is at least the time between two moments within the measured span, and at most the
+/// time between two moments around it.
 #[track_caller]
 fn assert_within(name: &str, figure: f64, least: f64, most: f64) {
     // A figure is rounded.
@@ -208,7 +191,7 @@ fn programmed_delays_are_measured() {
     const STARTS: usize = 6;
     const ROUNDS: usize = 4;
     const INVOCATIONS: usize = 5;
-    // Those that follow a turn: processes are counted, and memory is looked at.
+    // Invocations after each turn, for processes and memory.
     const MORE: usize = 4;
     let settings = format!(
         "[cold]\nrepeats = {STARTS}\n[warm]\nsizes = [64]\nrounds = {ROUNDS}\ninvocations = {INVOCATIONS}\nwarmup = 1\n"
@@ -226,10 +209,10 @@ fn programmed_delays_are_measured() {
                 ("JOURNAL", &path),
             ],
         );
-    let (said, results) = comparison.run();
-    assert_eq!(said.status, 0, "{said:?} {:?}", results.problems);
+    let (output, results) = comparison.run();
+    assert_eq!(output.status, 0, "{output:?} {:?}", results.problems);
     let journals = journals(&journal.read("journal"));
-    // Both are started by turns, and then both once more, to stay.
+    // Both are started in turn, and then once more for the warm rounds.
     assert_eq!(journals.len(), 2 * STARTS + 2);
     let series = |metric, event_bytes| {
         let series = results.series("slow", metric, event_bytes);
@@ -238,10 +221,10 @@ fn programmed_delays_are_measured() {
     for start in 0..STARTS {
         let figure = |metric, event_bytes| series(metric, event_bytes).rounds[start][0];
         let [quick, slow, next] = [0, 1, 2].map(|number| &journals[2 * start + number]);
-        let (began, requested) = (slow.began.at, slow.requested[0].at);
-        let (got, answering) = (slow.got[0].at, slow.answering[0].at);
+        let (began, requested) = (slow.began, slow.requested[0]);
+        let (got, answering) = (slow.got[0], slow.answering[0]);
         assert!(requested - began >= 150.0 && answering - got >= 20.0);
-        let (before, after) = (quick.answering[0].at, next.began.at);
+        let (before, after) = (quick.answering[0], next.began);
         let init = figure(Metric::Init, None);
         assert_within("init", init, requested - began, got - before);
         let first = figure(Metric::FirstAnswer, Some(64));
@@ -252,38 +235,29 @@ fn programmed_delays_are_measured() {
     let (quick, slow) = (&journals[2 * STARTS], &journals[2 * STARTS + 1]);
     for round in 0..ROUNDS {
         let figures = |metric| &series(metric, Some(64)).rounds[round];
-        // One to warm up precedes all turns.
+        // One invocation warms the runtime up.
         let first = 1 + round * (INVOCATIONS + MORE);
         let end = first + INVOCATIONS;
         let latencies = figures(Metric::Latency);
         assert_eq!(latencies.len(), INVOCATIONS);
         for (latency, at) in latencies.iter().zip(first..end) {
-            let least = slow.answering[at].at - slow.got[at].at;
+            let least = slow.answering[at] - slow.got[at];
             assert!(least >= 20.0);
-            let most = slow.answered[at].at - slow.requested[at].at;
+            let most = slow.answered[at] - slow.requested[at];
             assert_within("latency", *latency, least, most);
         }
         let to_next = (first..end)
-            .map(|at| slow.got[at + 1].at - slow.answering[at].at)
+            .map(|at| slow.got[at + 1] - slow.answering[at])
             .fold(0.0, f64::max);
         for turnaround in figures(Metric::Turnaround) {
             assert_within("turnaround", *turnaround, 0.0, to_next);
         }
-        let least = slow.answering[end - 1].at - slow.got[first].at;
-        let most = slow.got[end].at - quick.last_before(slow.got[first].at);
+        let least = slow.answering[end - 1] - slow.got[first];
+        let most = slow.got[end] - quick.last_before(slow.got[first]);
         let throughput = figures(Metric::Throughput)[0];
         assert_within("throughput", throughput, 5000.0 / most, 5000.0 / least);
-        // It starts none, but the machine may.
-        let counted = [end, end + 1, end + 2];
-        let within = |at: usize| slow.answering[at].started - slow.got[at].started;
-        let around = |at: usize| slow.got[at + 1].started - slow.answered[at - 1].started;
-        let [least, most] = [
-            median_of_three(counted.map(within)),
-            median_of_three(counted.map(around)),
-        ];
-        assert_within("processes", figures(Metric::Processes)[0], least, most);
     }
-    // They sleep.
+    // The runtimes sleep.
     let cpu = p50(&results, "slow", Metric::CpuTime, Some(64)).expect("samples");
     assert!(cpu < 19.0, "{cpu}");
     let memory = p50(&results, "slow", Metric::PeakMemory, Some(64)).expect("samples");
@@ -294,6 +268,32 @@ fn programmed_delays_are_measured() {
         .filter(|series| series.metric == Metric::Latency)
         .collect();
     assert_eq!((floor.len(), floor[0].summary.count), (1, 20));
+}
+
+/// Short children, grandchildren and threads count, and nothing that the machine starts meanwhile.
+#[test]
+fn processes_are_those_of_the_runtime() {
+    let others = ["while :; do (:); done"; 2];
+    let others = others.map(|script| {
+        let mut command = Command::new("bash");
+        command.args(["-c", script]);
+        Process::start(command)
+    });
+    let comparison = Comparison::of(FEW)
+        .fake("none", &[])
+        .fake("five", &[("PROCESSES", "5")]);
+    let (_, results) = comparison.run();
+    drop(others);
+    for (name, count) in [("none", 0.0), ("five", 5.0)] {
+        let series = results.series(name, Metric::Processes, Some(32));
+        let rounds = &series.expect("a series").rounds;
+        assert_eq!(
+            *rounds,
+            [[count], [count]],
+            "{name}: {:?}",
+            results.warnings
+        );
+    }
 }
 
 #[test]
@@ -312,7 +312,7 @@ fn five_percent_are_found_with_enough_rounds_and_not_with_few() {
             .ratio
             .expect("a ratio")
     };
-    // How many are enough depends on what else the machine does.
+    // How many rounds are enough depends on the noise of the machine.
     let is_found = |rounds| {
         let many = found(rounds);
         println!("{rounds} rounds: {many:?}");
@@ -337,10 +337,10 @@ fn failures_are_rows_and_good_samples_stay() {
         .fake("late error", &[("LATE_ERROR_AT", "4")])
         .fake("garbage", &[("GARBAGE_AT", "4")])
         .runtime("none", "command = \"/etc/passwd\"\n");
-    let (said, results) = comparison.run();
-    assert_eq!(said.status, 1);
+    let (output, results) = comparison.run();
+    assert_eq!(output.status, 1);
     assert!(results.is_complete);
-    let told = |runtime, kind, is_cold| {
+    let found = |runtime, kind, is_cold| {
         let found = problem(&results, runtime, kind, is_cold);
         (found.count, found.event_bytes, found.detail.as_str())
     };
@@ -354,34 +354,34 @@ fn failures_are_rows_and_good_samples_stay() {
     );
     let detail = "51 bytes instead of 51, the first difference at byte 50";
     assert_eq!(
-        told("wrong", ProblemKind::WrongAnswer, false),
+        found("wrong", ProblemKind::WrongAnswer, false),
         (1, Some(32), detail)
     );
-    // Each of them is started anew, gives a few answers, and does it again.
+    // Each is started again in every round, gives a few answers, and fails again.
     let detail = "it ended with exit status 3";
     assert_eq!(
-        told("dies", ProblemKind::Died, false),
+        found("dies", ProblemKind::Died, false),
         (3, Some(32), detail)
     );
     assert_eq!(
-        told("hangs", ProblemKind::Hung, false),
+        found("hangs", ProblemKind::Hung, false),
         (3, Some(32), "no answer within 1 s")
     );
     assert_eq!(
-        told("never starts", ProblemKind::Hung, true),
+        found("never starts", ProblemKind::Hung, true),
         (2, Some(32), "no first GET next within 1 s")
     );
     assert_eq!(
-        told("init error", ProblemKind::InitError, true),
+        found("init error", ProblemKind::InitError, true),
         (2, Some(32), "Runtime.Fake")
     );
     assert_eq!(
-        told("error", ProblemKind::FunctionError, false),
+        found("error", ProblemKind::FunctionError, false),
         (1, Some(32), "Function.Fake")
     );
-    assert_eq!(told("late error", ProblemKind::FunctionError, false).0, 1);
-    assert!(told("garbage", ProblemKind::Protocol, false).0 >= 1);
-    let (count, _, detail) = told("none", ProblemKind::NotStarted, true);
+    assert_eq!(found("late error", ProblemKind::FunctionError, false).0, 1);
+    assert!(found("garbage", ProblemKind::Protocol, false).0 >= 1);
+    let (count, _, detail) = found("none", ProblemKind::NotStarted, true);
     assert_eq!(
         (count, detail),
         (2, "/etc/passwd: Permission denied (os error 13)")
@@ -397,7 +397,7 @@ fn failures_are_rows_and_good_samples_stay() {
     assert_eq!(counts("dies"), [2, 2, 2]);
     assert_eq!(counts("hangs"), [2, 2, 2]);
     assert_eq!(counts("init error"), [0, 0, 0]);
-    // What a turn with a wrong answer took is nobody's.
+    // A turn with a wrong answer has no throughput.
     let throughput = results
         .series("wrong", Metric::Throughput, Some(32))
         .expect("a series");
@@ -412,7 +412,7 @@ fn failures_are_rows_and_good_samples_stay() {
         .collect();
     assert_eq!(given_up.len(), 3, "{:?}", results.warnings);
     let all = fs::read_to_string(comparison.path().join("out/results.json")).expect("results")
-        + &said.stdout;
+        + &output.stdout;
     assert!(
         !all.contains("secret") && !all.contains("Hello from"),
         "{all}"
@@ -420,22 +420,100 @@ fn failures_are_rows_and_good_samples_stay() {
 }
 
 #[test]
-fn what_a_runtime_leaves_is_told_and_removed() {
+fn last_lines_of_a_log_explain_a_death() {
+    let comparison = Comparison::of(FEW)
+        .fake("dies", &[("EXIT_AT", "1")])
+        .fake("never starts", &[("INIT_ERROR", "1")])
+        .runtime(
+            "shell",
+            "command = ['bash', '-c', 'echo >&2 one; exec nowhere']\n",
+        )
+        .fake("greedy", &[("EAT_AT", "2")]);
+    let scenario = comparison.path().join("scenario.toml");
+    let text = fs::read_to_string(&scenario).expect("a scenario") + "memory = 128\n";
+    fs::write(scenario, text).expect("written");
+    let (output, results) = comparison.run();
+    let dies = problem(&results, "dies", ProblemKind::Died, true);
+    assert_eq!(dies.detail, "it ended with exit status 3");
+    let lines = ["a line of the runtime", "\u{fffd}[31mno such table: 1"];
+    assert_eq!(dies.log, lines);
+    let never = problem(&results, "never starts", ProblemKind::InitError, true);
+    assert_eq!(never.log, lines[..1]);
+    let shell = problem(&results, "shell", ProblemKind::Died, true);
+    assert_eq!(shell.log, ["one", "bash: line 1: exec: nowhere: not found"]);
+    for form in [
+        &output.stdout,
+        &read(&comparison, "report.md"),
+        &read(&comparison, "report.html"),
+    ] {
+        assert!(
+            form.contains("bash: line 1: exec: nowhere: not found"),
+            "{form}"
+        );
+        assert!(!form.contains('\x1b'), "{form}");
+    }
+    let greedy = problem(&results, "greedy", ProblemKind::Died, false);
+    let is_limited = !results
+        .warnings
+        .iter()
+        .any(|one| one.starts_with("greedy runs without its limits"));
+    let is_explained = greedy.detail.ends_with(": the memory size was exceeded");
+    assert!(is_explained || !is_limited, "{greedy:?}");
+}
+
+fn read(comparison: &Comparison, name: &str) -> String {
+    fs::read_to_string(comparison.path().join("out").join(name)).expect("a report")
+}
+
+/// In a gigabyte of address space.
+#[test]
+fn log_without_end_is_read_in_little_memory() {
+    let comparison = Comparison::of(FEW)
+        .fake("floods", &[("FLOOD", "1")])
+        .fake("quiet", &[]);
+    let mut command = Command::new("bash");
+    let script = "ulimit -v 1000000; exec \"$0\" compare scenario.toml -o out --log-dir logs";
+    command
+        .args(["-c", script, coshell_path()])
+        .current_dir(comparison.path());
+    let output = CommandOutput::of(command);
+    assert_eq!(output.status, 0, "{output:?}");
+    let results = comparison.results();
+    for name in ["floods", "quiet"] {
+        assert!(
+            p50(&results, name, Metric::Latency, Some(32)).is_some(),
+            "{:?}",
+            results.problems
+        );
+    }
+    let log = fs::metadata(comparison.path().join("logs/floods.log")).expect("a log");
+    assert!(log.len() <= 64 << 20, "{}", log.len());
+    let is_cut = log.len() == 64 << 20;
+    let is_reported = results.warnings.iter().any(|one| {
+        one.starts_with("floods printed more than 64 MiB, ")
+            && one.ends_with("/floods.log ends there")
+    });
+    // The last megabyte can arrive after the warnings were made.
+    assert!(is_cut || !is_reported, "{:?}", results.warnings);
+}
+
+#[test]
+fn leftovers_of_a_runtime_are_reported_and_removed() {
     let comparison = Comparison::of(FEW)
         .fake("process", &[("LEAVE", "process")])
         .fake("file", &[("LEAVE", "file")])
         .fake("descriptor", &[("LEAVE", "descriptor")])
         .fake("nothing", &[]);
-    let (said, results) = comparison.run();
-    assert_eq!(said.status, 0, "{:?}", results.problems);
-    // Two turns of ten, and four invocations after each of them.
+    let (output, results) = comparison.run();
+    assert_eq!(output.status, 0, "{:?}", results.problems);
+    // Two turns of ten, each followed by four invocations.
     for (name, what) in [
         ("process", "processes"),
         ("file", "files in TMPDIR"),
         ("descriptor", "descriptors"),
     ] {
         let found = problem(&results, name, ProblemKind::Leaked, false);
-        // A process that is just being started can be seen twice.
+        // A process that is starting can be counted twice.
         let is_expected = |count| found.detail == format!("{count} {what} after 28 invocations");
         let counts = if name == "process" { 28..=29 } else { 28..=28 };
         assert!(counts.into_iter().any(is_expected), "{}", found.detail);
@@ -477,8 +555,8 @@ fn tutorial_and_ours_are_compared_from_the_command_line() {
             "logs",
         ])
         .current_dir(folder.path());
-    let said = CommandOutput::of(command);
-    assert_eq!(said.status, 0, "{said:?}");
+    let output = CommandOutput::of(command);
+    assert_eq!(output.status, 0, "{output:?}");
     let results = fs::read(folder.path().join("out/results.json")).expect("results");
     let results: Results = serde_json::from_slice(&results).expect("results");
     for size in [32, 1024] {
@@ -496,7 +574,7 @@ fn tutorial_and_ours_are_compared_from_the_command_line() {
 }
 
 #[test]
-fn share_of_cpu_is_kept_or_said_to_be_not() {
+fn share_of_cpu_is_enforced_or_a_warning_is_given() {
     let comparison = Comparison::of("cold = { repeats = 2 }\nwarm = { rounds = 0 }\n")
         .fake("whole", &[("START_SPIN_MS", "40")])
         .fake("tenth", &[("START_SPIN_MS", "40")]);
@@ -512,11 +590,11 @@ fn share_of_cpu_is_kept_or_said_to_be_not() {
         results.runtimes
     );
     let init = p50(&results, "tenth", Metric::Init, None).expect("samples");
-    let is_said = results
+    let has_warning = results
         .warnings
         .iter()
         .any(|warning| warning.starts_with("tenth runs without its limits: "));
-    assert!(is_said || init > 300.0, "{init} {:?}", results.warnings);
+    assert!(has_warning || init > 300.0, "{init} {:?}", results.warnings);
 }
 
 #[test]
@@ -537,8 +615,8 @@ fn zip_file_is_unpacked_and_its_bootstrap_started() {
     zipped("function.zip", "bootstrap", 0o755);
     zipped("empty.zip", "function.sh", 0o644);
     let comparison = comparison.runtime("zip", "zip = \"function.zip\"\n");
-    let (said, results) = comparison.run();
-    assert_eq!(said.status, 0, "{:?}", results.problems);
+    let (output, results) = comparison.run();
+    assert_eq!(output.status, 0, "{:?}", results.problems);
     assert!(p50(&results, "zip", Metric::Latency, Some(32)).is_some());
     let without = comparison.runtime("without", "zip = \"empty.zip\"\n");
     let path = without.path().join("empty.zip").display().to_string();
@@ -556,16 +634,16 @@ fn events_come_from_files_and_have_answers_of_their_own() {
     comparison
         .folder
         .write("b.answer", "Echoing request: '[1]'");
-    let (said, results) = comparison.run();
-    assert_eq!(said.status, 0, "{:?}", results.problems);
+    let (output, results) = comparison.run();
+    assert_eq!(output.status, 0, "{:?}", results.problems);
     for size in [2, 3] {
         assert!(p50(&results, "one", Metric::Latency, Some(size)).is_some());
     }
-    // With gaps it would tell of the gaps.
+    // With gaps, throughput would be that of the gaps.
     assert!(results.series("one", Metric::Throughput, Some(2)).is_none());
     comparison.folder.write("b.answer", "another");
-    let (said, results) = comparison.run();
-    assert_eq!(said.status, 1);
+    let (output, results) = comparison.run();
+    assert_eq!(output.status, 1);
     let found = problem(&results, "one", ProblemKind::WrongAnswer, false);
     assert_eq!(
         found.detail,
@@ -574,7 +652,7 @@ fn events_come_from_files_and_have_answers_of_their_own() {
 }
 
 #[test]
-fn page_cache_is_dropped_or_said_to_be_not() {
+fn page_cache_is_dropped_or_a_warning_is_given() {
     let comparison =
         Comparison::of("cold = { repeats = 1, page_cache = \"dropped\" }\nwarm = { rounds = 0 }\n");
     let (_, results) = comparison.fake("one", &[]).run();
@@ -582,11 +660,11 @@ fn page_cache_is_dropped_or_said_to_be_not() {
         .write(true)
         .open("/proc/sys/vm/drop_caches")
         .is_ok();
-    let is_said = results
+    let has_warning = results
         .warnings
         .iter()
         .any(|warning| warning.starts_with("the page cache stayed warm: "));
-    assert_eq!(is_said, !is_permitted, "{:?}", results.warnings);
+    assert_eq!(has_warning, !is_permitted, "{:?}", results.warnings);
 }
 
 #[test]
@@ -650,8 +728,12 @@ fn scenarios_that_make_no_sense_are_refused() {
         "cannot compare scenario: event nowhere.json: No such file or directory (os error 2)",
     );
     refused(
+        &format!("warm.events = [\"/dev/zero\"]\n{runtime}"),
+        "cannot compare scenario: event /dev/zero: it has more than 6291556 bytes",
+    );
+    refused(
         &format!("warm.sizes = [32, 32]\n{runtime}"),
-        "cannot compare scenario: two events have 32 bytes, and figures are told apart by the size",
+        "cannot compare scenario: two events have 32 bytes, and a report tells events apart by their size",
     );
     let words = |arguments: &[&str]| {
         let mut command = Command::new(coshell_path());
@@ -667,6 +749,10 @@ fn scenarios_that_make_no_sense_are_refused() {
     words(&["nowhere.toml"]).assert_failed(
         2,
         "coshell: cannot read scenario nowhere.toml: No such file or directory",
+    );
+    words(&["/dev/zero"]).assert_failed(
+        2,
+        "coshell: cannot read scenario /dev/zero: it has more than 1048576 bytes\n",
     );
     words(&["--runtime", "a=image:nowhere/at-all"])
         .assert_failed(2, "coshell: cannot use image nowhere/at-all of runtime a: ");
@@ -697,12 +783,12 @@ fn several_scenarios_have_a_folder_each() {
 }
 
 #[test]
-fn folder_that_cannot_be_written_is_told_before_anything_runs() {
+fn folder_that_cannot_be_written_is_reported_before_anything_runs() {
     let comparison = Comparison::of(FEW).fake("one", &[]);
     comparison.folder.write("out", "a file");
-    let said = CommandOutput::of(comparison.command());
-    said.assert_failed(2, "coshell: cannot make folder out: ");
-    assert_eq!(said.stdout, "");
+    let output = CommandOutput::of(comparison.command());
+    output.assert_failed(2, "coshell: cannot make folder out: ");
+    assert_eq!(output.stdout, "");
 }
 
 #[test]
@@ -713,7 +799,7 @@ fn interrupt_ends_it_and_keeps_what_was_measured() {
     let mut quick = comparison.command();
     quick.args(["--rounds", "1"]);
     let process = Process::start(quick);
-    // The starts are written before the turns begin; the floor has its turns before that.
+    // The cold starts are written before the turns begin.
     let has_started = || {
         let text = fs::read(comparison.path().join("out/results.json")).unwrap_or_default();
         let results = serde_json::from_slice::<Results>(&text);

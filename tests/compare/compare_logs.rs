@@ -1,7 +1,7 @@
-//! `coshell compare --from-logs`: what is read, what is refused, and what a real `coshell serve` logs.
+//! `coshell compare --from-logs`: the logs that it reads, those that it refuses, and the log of a real `coshell serve`.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -28,13 +28,13 @@ fn compare(folder: &TaskRoot, logs: &[&str], more: &[&str]) -> CommandOutput {
 /// The report of a comparison that ends with this status.
 #[track_caller]
 fn report(folder: &TaskRoot, logs: &[&str], more: &[&str], status: i32) -> Results {
-    let output = ["-o", "report"];
-    let said = compare(folder, logs, &[more, &output].concat());
-    assert_eq!(said.status, status, "{said:?}");
+    let folder_option = ["-o", "report"];
+    let output = compare(folder, logs, &[more, &folder_option].concat());
+    assert_eq!(output.status, status, "{output:?}");
     let json = folder.read("report/results.json");
     let results: Results = serde_json::from_str(&json).expect("results");
     for runtime in &results.runtimes {
-        assert!(said.stdout.contains(&runtime.name), "{said:?}");
+        assert!(output.stdout.contains(&runtime.name), "{output:?}");
     }
     results
 }
@@ -87,7 +87,7 @@ fn labels_are_runtimes_and_the_baseline_is_chosen() {
 }
 
 #[test]
-fn functions_are_told_apart_without_labels() {
+fn lines_without_labels_are_grouped_by_function() {
     let folder = with_fixtures(&["filter-log-events.json", "two-sizes.log"]);
     let results = report(
         &folder,
@@ -108,7 +108,7 @@ fn functions_are_told_apart_without_labels() {
 }
 
 #[test]
-fn failures_and_unreadable_lines_are_told_with_status_1() {
+fn failures_and_unreadable_lines_are_reported_with_status_1() {
     let folder = with_fixtures(&["lines.log"]);
     let results = report(&folder, &["lines.log"], &[], 1);
     assert_eq!(count(&results, "lines", Metric::Duration), 2);
@@ -155,6 +155,34 @@ fn packed_logs_are_read_and_standard_input_too() {
         String::from_utf8_lossy(&ended.stdout).contains("piped"),
         "{ended:?}"
     );
+}
+
+/// In 300 megabytes of address space.
+#[test]
+fn line_of_a_gigabyte_is_read_in_little_memory_and_one_without_end_is_refused() {
+    let folder = with_fixtures(&["tail.log"]);
+    let limited = |logs: &str| {
+        let mut command = Command::new("bash");
+        let script = "ulimit -v 300000; exec \"$0\" compare --from-logs \"$1\"";
+        command.args(["-c", script, coshell_path(), logs]);
+        command.current_dir(folder.path());
+        CommandOutput::of(command)
+    };
+    let mut large = File::create(folder.path().join("large.log")).expect("a file");
+    large.set_len(1_000_000_000).expect("a hole");
+    large.seek(SeekFrom::End(0)).expect("its end");
+    writeln!(large).expect("written");
+    large
+        .write_all(folder.read("tail.log").as_bytes())
+        .expect("written");
+    let output = limited("large.log");
+    assert_eq!(output.status, 0, "{output:?}");
+    assert!(
+        output.stdout.starts_with("large, from Lambda's logs"),
+        "{output:?}"
+    );
+    let words = "coshell: cannot read logs of /dev/zero: a line in it is longer than 2048 MiB: it is no log\n";
+    limited("/dev/zero").assert_failed(2, words);
 }
 
 #[test]
@@ -205,21 +233,21 @@ fn what_cannot_be_compared_is_refused_by_name() {
             "cannot compare with b: there are a",
         ),
     ] {
-        let said = compare(&folder, logs, &[more, &["-o", "report"]].concat());
-        said.assert_failed(2, &format!("coshell: {expected}"));
+        let output = compare(&folder, logs, &[more, &["-o", "report"]].concat());
+        output.assert_failed(2, &format!("coshell: {expected}"));
         assert!(!folder.exists("report"), "{logs:?}");
     }
 }
 
 #[test]
-fn report_that_cannot_be_written_is_told() {
+fn report_that_cannot_be_written_is_an_error() {
     let folder = with_fixtures(&["tail.log"]);
     folder.write("taken", "a file");
-    let said = compare(&folder, &["tail.log"], &["-o", "taken"]);
-    said.assert_failed(2, "coshell: cannot make folder taken: ");
+    let output = compare(&folder, &["tail.log"], &["-o", "taken"]);
+    output.assert_failed(2, "coshell: cannot make folder taken: ");
 }
 
-/// The real thing: what `coshell serve` logs, with a handler that tries to be counted.
+/// The log of a real `coshell serve`, with a handler that prints what looks like a report.
 #[test]
 fn log_of_serve_is_read_with_its_cold_and_its_failed_invocations() {
     let emulator = Emulator::of(

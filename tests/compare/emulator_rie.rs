@@ -1,7 +1,7 @@
 //! AWS's own Runtime Interface Emulator in front of bootstrap: the tutorial's way, word for word.
 //!
-//! The emulator chunks events above 2 KiB, starts the runtime at the first invocation, and tells an error by its
-//! document alone, with status 200.
+//! The emulator chunks events above 2 KiB, starts the runtime at the first invocation, and answers an error with its document and
+//! status 200.
 
 use std::collections::BTreeSet;
 use std::net::TcpStream;
@@ -21,7 +21,7 @@ use support::{
 };
 
 const INVOCATIONS: &str = "/2015-03-31/functions/function/invocations";
-/// An invocation may pay for a start.
+/// An invocation can include a start.
 const ANSWER_LIMIT: Duration = LIMIT;
 
 struct Emulator {
@@ -41,7 +41,7 @@ impl Emulator {
         Self::start_with(task_root, handler, environment, &[])
     }
 
-    /// One that knows `restore/next`. It never restores: the first event is the answer.
+    /// An emulator that knows `restore/next`. It never restores: it answers with the first event.
     fn start_for_restore(function: &str) -> Self {
         let task_root = TaskRoot::new();
         task_root.write("function.sh", function);
@@ -64,8 +64,8 @@ impl Emulator {
         Self::run(task_root, command, &words)
     }
 
-    /// In its mode of Managed Instances, which takes the bootstrap at `/var/runtime` alone, and the code at
-    /// `/var/task`: so in a `/var` of its own.
+    /// An emulator in its mode of Managed Instances. It takes the bootstrap from `/var/runtime` and the code from `/var/task`, and
+    /// so gets a `/var` of its own.
     fn start_managed(function: &str, count: usize) -> Self {
         const LAY_OUT: &str = r#"
 mount -t tmpfs none /var && mkdir /var/task /var/runtime && mount --bind "$1" /var/task &&
@@ -115,7 +115,7 @@ mount -t tmpfs none /var && mkdir /var/task /var/runtime && mount --bind "$1" /v
         reply.unwrap_or_else(|error| panic!("no answer: {error}; the log:\n{}", self.process.log()))
     }
 
-    /// In its mode of Managed Instances it refuses an event for which no lane waits.
+    /// In its mode of Managed Instances the emulator refuses an event for which no lane waits.
     #[track_caller]
     fn text_when_idle(&self, event: &str) -> String {
         let mut text = String::new();
@@ -257,7 +257,7 @@ handler() {
     assert_one_init(&emulator);
 }
 
-/// It takes streams, and keeps them for a caller who gets all at once.
+/// The emulator accepts streams, and answers its caller at the end.
 #[test]
 fn a_streamed_response_is_taken() {
     let task_root = TaskRoot::new();
@@ -291,12 +291,12 @@ fn an_init_error_is_told_to_the_caller() {
         document["errorType"], "Runtime.HandlerNotFound",
         "{document}"
     );
-    let told = document["errorMessage"]
+    let text = document["errorMessage"]
         .as_str()
         .unwrap_or_default()
         .to_owned();
-    assert!(told.contains("missing"), "{document}");
-    // The same again at the next invocation.
+    assert!(text.contains("missing"), "{document}");
+    // The next invocation fails in the same way.
     assert_eq!(
         emulator.fail("event")["errorType"],
         "Runtime.HandlerNotFound"
@@ -370,8 +370,8 @@ handler() {
     ] {
         assert_eq!(emulator.respond("an event"), b"1: an event");
         let document = emulator.fail(event);
-        let told = document["errorType"].as_str().unwrap_or_default();
-        assert!(told.starts_with(error_type), "{event}: {document}");
+        let text = document["errorType"].as_str().unwrap_or_default();
+        assert!(text.starts_with(error_type), "{event}: {document}");
     }
     let event = "x".repeat(6 << 20);
     assert_eq!(emulator.respond(&event).len(), "1: ".len() + event.len());
@@ -421,14 +421,14 @@ fn a_handler_that_is_stopped_before_its_deadline_is_answered_for_and_the_next_ev
     }
 }
 
-/// The emulator asks for the end as Lambda does, when it is asked to end itself.
+/// When the emulator is stopped, it stops the runtime as Lambda does.
 #[test]
 fn lambda_shutdown_is_registered_and_runs_when_the_emulator_ends() {
-    // The emulator soon kills what has not ended: a busy machine may need longer for reasons of its own.
+    // The emulator soon kills a runtime that has not ended, and a busy machine can be slower than that.
     assert!((0..5).any(|_| lambda_shutdown_runs_in_time()));
 }
 
-/// Whether it ran before the emulator killed it. All else has to be so in any case.
+/// Whether it ran before the emulator killed it. Everything else is asserted in any case.
 fn lambda_shutdown_runs_in_time() -> bool {
     let task_root = TaskRoot::new();
     let script = r#"
@@ -437,7 +437,7 @@ lambda_shutdown() { echo "at the end"; echo "shutdown after $count" >>"$LAMBDA_T
 handler() { count=$((${count-0} + 1)); (setsid sleep 600 &) >&2; printf 'healthy %s' "$1"; }
 "#;
     task_root.write("function.sh", script);
-    // What handlers count is there at the end.
+    // The counts of the handlers are there at the end.
     let environment = [("COSHELL_ISOLATION", "none")];
     let emulator = Emulator::start_in(task_root, "function.handler", &environment);
     // The init ends, although no event ever comes for the extension.
@@ -480,8 +480,8 @@ fn its_log_is_read_by_compare() {
     command
         .args(["compare", "-o", "report", "--from-logs"])
         .arg(log);
-    let said = CommandOutput::of(command);
-    assert_eq!(said.status, 0, "{said:?}");
+    let output = CommandOutput::of(command);
+    assert_eq!(output.status, 0, "{output:?}");
     let json = emulator.task_root.read("report/results.json");
     let results: Results = serde_json::from_str(&json).expect("results");
     let count = |metric| {
@@ -503,7 +503,7 @@ fn waiting_for_the_restore_is_the_end_of_the_init() {
     let _caller = PendingRequest::send(&emulator.address, "POST", INVOCATIONS, &[], b"{}");
     emulator.process.wait_log("the hook after\n");
     let log = emulator.process.final_log();
-    // The emulator carries what a runtime logs in its own time: where that stands tells nothing.
+    // The emulator copies the log of a runtime at its own pace: the place of a line means nothing.
     let found = ["INIT RTDONE(status: success)", "INVOKE START"].map(|text| log.find(text));
     assert!(found.is_sorted() && found[0].is_some(), "{log}");
     assert!(log.contains("the hook before\n"), "{log}");
@@ -545,13 +545,13 @@ handler() {
                     let is_killed = number % 7 == caller % 7;
                     let kind = if is_killed { "kill" } else { "event" };
                     let event = format!("{kind} {caller} {number}");
-                    let told = emulator.text_when_idle(&event);
+                    let text = emulator.text_when_idle(&event);
                     if is_killed {
-                        assert!(told.contains("Function.ShellKilled"), "{told}");
+                        assert!(text.contains("Function.ShellKilled"), "{text}");
                         continue;
                     }
-                    let lane = told.strip_prefix(&format!("{event} in "));
-                    let lane = lane.unwrap_or_else(|| panic!("for {event}: {told}"));
+                    let lane = text.strip_prefix(&format!("{event} in "));
+                    let lane = lane.unwrap_or_else(|| panic!("for {event}: {text}"));
                     lanes.lock().expect("lanes").insert(lane.to_owned());
                 }
             });

@@ -1,4 +1,4 @@
-//! `coshell compare`: measured, and read from logs; and coshell's emulator beside AWS's own, measured by it.
+//! `coshell compare`, measuring and reading logs; and bootstrap behind AWS's own emulator.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod compare;

@@ -57,6 +57,20 @@ END
   assert_echoes "$HELLO"
 }
 
+@test "README's Dockerfile makes an image that answers" {
+  local folder=$BATS_TEST_TMPDIR/readme id
+  mkdir "$folder"
+  # shellcheck disable=SC2016 # the page's own backquotes
+  sed -n '/^```dockerfile$/,/^```$/p' README.md | sed '/^```/d' >"$folder/Dockerfile"
+  cp examples/echo/function.sh "$folder"
+  id=$(docker create "$(image_of runtime)" any)
+  docker cp "$id:/var/runtime/bootstrap" "$folder/bootstrap"
+  docker rm "$id" >/dev/null
+  docker build -q -t "$(image_of readme)" "$folder" >&2
+  start "$(image_of readme)"
+  assert_echoes "$HELLO"
+}
+
 @test "bootstrap of the runtime image works in AWS's image" {
   build_from "$(image_of copied)" tests/image/task <<END
 FROM public.ecr.aws/lambda/provided:al2023

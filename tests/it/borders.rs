@@ -11,11 +11,12 @@ const CRATES: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("process", &[]),
     ("handler", &[]),
+    ("statistics", &[]),
     ("bootstrap", &["wire", "process", "handler"]),
     ("emulator", &["wire", "process"]),
     ("check", &["handler"]),
     ("package", &["handler"]),
-    ("compare", &["wire", "process"]),
+    ("compare", &["wire", "process", "statistics"]),
 ];
 
 /// All external crates in `bootstrap`. Each one costs start-up time and memory on Lambda, so a new one needs a good reason.

@@ -167,7 +167,7 @@ fn a_rejected_registration_is_a_warning() {
         let lines = Process::bootstrap_lines(&log);
         assert_eq!(lines.len(), 1, "{log}");
         assert!(
-            lines[0].starts_with("bootstrap: warn: lambda_shutdown ")
+            lines[0].starts_with("bootstrap: warn: cannot register for SIGTERM, ")
                 && lines[0].to_lowercase().contains(cause),
             "{log}"
         );

@@ -1,6 +1,6 @@
-//! HTTP/1.1 as a Runtime API speaks it, over one blocking connection.
+//! The HTTP/1.1 of a Runtime API, over one blocking connection.
 //!
-//! A head is read with one `read`, and written with the body in one `writev`: what is between two system calls here is
+//! One `read` reads a head, and one `writev` writes a head with its body: the time between two system calls here is
 //! measured as if it were the runtime's.
 
 use std::io::{self, IoSlice, Read, Write};
@@ -9,38 +9,36 @@ use std::sync::Arc;
 
 use coshell_wire as wire;
 
-/// More than any runtime's head is an attack.
+/// No runtime sends a longer head.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 const MAX_HEADERS: usize = 64;
-/// More than Lambda takes, so that an answer that is too long is read and found wrong.
+/// More than Lambda accepts, so that an answer that is too long is read, and counts as wrong.
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 
-/// The head of what a runtime asks.
+/// The head of a request.
 #[derive(Debug)]
 pub(crate) struct Head {
-    /// Whether it is a GET; else it is something with a body.
+    /// Whether it is a GET. Any other request has a body.
     pub is_get: bool,
-    /// What follows the method.
     pub path: String,
     body: Body,
     is_100_expected: bool,
-    /// Whether the connection ends with the answer.
+    /// Whether the connection is closed after the answer.
     pub is_last: bool,
 }
 
-/// How the end of a body is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Body {
     Chunked,
     OfLength(usize),
 }
 
-/// A connection, with what was read too early.
+/// A connection, and the bytes that were read ahead.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: Arc<TcpStream>,
     buffer: Vec<u8>,
-    /// What is filled of the buffer, and what of that is consumed.
+    /// How many bytes of the buffer were read, and how many of these are consumed.
     filled: usize,
     consumed: usize,
     body: Vec<u8>,
@@ -51,7 +49,6 @@ fn invalid(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Er
 }
 
 impl Connection {
-    /// Over `stream`.
     pub(crate) fn new(stream: Arc<TcpStream>) -> Self {
         Self {
             stream,
@@ -62,7 +59,7 @@ impl Connection {
         }
     }
 
-    /// Reads once; false at the end of the stream.
+    /// Reads once. Returns false at the end of the stream.
     fn fill(&mut self) -> io::Result<bool> {
         if self.consumed == self.filled {
             (self.consumed, self.filled) = (0, 0);
@@ -86,10 +83,10 @@ impl Connection {
         &self.buffer[self.consumed..self.filled]
     }
 
-    /// The next head; blocks until it is there. `None` when the other side has closed the connection.
+    /// Reads the next head, and blocks until it is complete. `None` if the runtime has closed the connection.
     ///
     /// # Errors
-    /// The system's, and `InvalidData` for what is no HTTP.
+    /// The system's, and `InvalidData` for anything that is no HTTP.
     pub(crate) fn head(&mut self) -> io::Result<Option<Head>> {
         loop {
             if !self.unread().is_empty()
@@ -109,10 +106,10 @@ impl Connection {
         }
     }
 
-    /// The body that belongs to `head`, and whether a trailer says that the function failed meanwhile.
+    /// Reads the body after `head`, and whether a trailer reports that the function failed meanwhile.
     ///
     /// # Errors
-    /// The system's, and `InvalidData` for what is no HTTP.
+    /// The system's, and `InvalidData` for anything that is no HTTP.
     pub(crate) fn body(&mut self, head: &Head) -> io::Result<(&[u8], bool)> {
         if head.is_100_expected {
             self.send(b"HTTP/1.1 100 Continue\r\n\r\n", b"")?;
@@ -136,10 +133,10 @@ impl Connection {
         Ok((&self.body[..len_bytes], is_failed))
     }
 
-    /// Moves so many bytes to the body, behind its first `at`; where it ends then. The body is never shortened: memory
-    /// that is used again needs not be cleared, nor its pages made, while a runtime is measured.
-    fn take(&mut self, at: usize, count: usize) -> io::Result<usize> {
-        let end = at.saturating_add(count);
+    /// Moves `count` bytes to the body, behind its first `start` bytes, and returns where they end. The body is never shortened:
+    /// memory that is used again needs no clearing and no new pages while a runtime is measured.
+    fn take(&mut self, start: usize, count: usize) -> io::Result<usize> {
+        let end = start.saturating_add(count);
         if end > MAX_BODY_BYTES {
             return Err(invalid(format!(
                 "a body of more than {MAX_BODY_BYTES} bytes"
@@ -149,10 +146,10 @@ impl Connection {
             self.body.resize(end, 0);
         }
         let early = self.unread().len().min(count);
-        self.body[at..at + early]
+        self.body[start..start + early]
             .copy_from_slice(&self.buffer[self.consumed..self.consumed + early]);
         self.consumed += early;
-        (&*self.stream).read_exact(&mut self.body[at + early..end])?;
+        (&*self.stream).read_exact(&mut self.body[start + early..end])?;
         Ok(end)
     }
 
@@ -169,7 +166,7 @@ impl Connection {
         }
     }
 
-    /// Whether there is a trailer that tells of a failure.
+    /// Whether a trailer reports a failure.
     fn trailers(&mut self) -> io::Result<bool> {
         loop {
             let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
@@ -194,7 +191,7 @@ impl Connection {
         Err(invalid("the connection ends within a body"))
     }
 
-    /// As [`send`], over this connection.
+    /// Writes both, as [`send`] does.
     ///
     /// # Errors
     /// The system's.
@@ -203,7 +200,7 @@ impl Connection {
     }
 }
 
-/// Writes both, in one system call if the socket takes them.
+/// Writes `head` and `body`, in one system call if the socket has room for them.
 ///
 /// # Errors
 /// The system's.
@@ -220,7 +217,7 @@ pub fn send(mut stream: &TcpStream, mut head: &[u8], mut body: &[u8]) -> io::Res
     Ok(())
 }
 
-/// The head that `bytes` begin with, and its length, once it is complete.
+/// The head at the start of `bytes`, and its length; `None` if it is not complete.
 fn parse(bytes: &[u8]) -> io::Result<Option<(Head, usize)>> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
@@ -271,10 +268,10 @@ mod tests {
 
     use super::*;
 
-    /// The bodies, and whether a trailer told of a failure.
+    /// The bodies, and whether a trailer reported a failure.
     type Bodies = Vec<(Vec<u8>, bool)>;
 
-    /// What a connection makes of `pieces`, each written by itself.
+    /// The paths and bodies that a connection reads from `pieces`, each of them written by itself.
     fn received(pieces: &'static [&'static str]) -> (Vec<String>, io::Result<Bodies>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

@@ -1,13 +1,13 @@
-//! The Runtime API that a runtime is measured at.
+//! The Runtime API in front of which a runtime is measured.
 //!
 //! ```text
 //! GET next read .. event is written | runtime works | answer is read .. acknowledged | runtime works | GET next read
 //!                  ^----------- latency -----------^                ^---- turnaround ----^
 //! ```
 //!
-//! A thread reads a request and answers it with no other in between: a wake-up costs as much as a fast runtime needs for
-//! an event. A runtime that opens a connection for each request finds a thread that waits for it. The event that
-//! is due next is decided under a lock that nobody else wants meanwhile.
+//! The thread that reads a request answers it, too: waking up another costs as much as a fast runtime needs for
+//! an event. If a runtime opens a connection for each request, a thread waits for it already. The next event is chosen
+//! under a lock for which nothing else competes meanwhile.
 
 pub mod http;
 mod serving;
@@ -20,18 +20,17 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::event::Task;
+use super::event::Exchange;
 use super::results::ProblemKind;
 
-/// Threads that wait for connections from the start: one for the runtime, one for its next connection.
+/// Threads that accept connections from the start: one for the runtime, one for its next connection.
 const ACCEPTING: usize = 2;
-/// Between two looks whether the runtime lives: none of them falls into a short round.
+/// Between two checks whether the runtime lives: a short round has none.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// Listens at a port of its own. Dropping it closes all of its connections.
+/// Listens on a port of its own. Dropping it closes all its connections.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
-    /// Where.
     pub address: SocketAddr,
     shared: Arc<Shared>,
 }
@@ -40,32 +39,31 @@ pub(crate) struct Endpoint {
 struct Shared {
     listener: TcpListener,
     state: Mutex<State>,
-    /// There is an event, or the end.
+    /// Signals that there is an event, or that the endpoint is closed.
     work: Condvar,
-    /// The runtime has nothing to do, or has failed.
+    /// Signals that the runtime is idle or has failed.
     news: Condvar,
     connections: Mutex<Vec<Arc<TcpStream>>>,
-    /// Threads that wait for a connection.
+    /// Threads that wait for a connection now.
     accepting: AtomicUsize,
-    /// Threads ever made.
-    threads: AtomicUsize,
-    /// Before each event.
+    /// The pause before each event.
     gap: Duration,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    task: Option<Arc<Task>>,
-    /// How often the task is still to be handed out, and until when.
+    exchange: Option<Arc<Exchange>>,
+    /// How many times the event is still due.
     left: usize,
+    /// The time after which no event is sent.
     until: Option<Instant>,
     in_flight: Option<InFlight>,
     acknowledged_at: Option<Instant>,
     first_next: Option<Instant>,
-    /// Since when the runtime waits with nothing left for it.
+    /// Since when the runtime waits and no event is due.
     idle_at: Option<Instant>,
     waiting: usize,
-    /// Grows with all that the runtime does.
+    /// Counts the requests of the runtime.
     moves: u64,
     sequence: u64,
     round: Round,
@@ -78,74 +76,74 @@ struct InFlight {
     response_path: String,
     error_path: String,
     sent_at: Instant,
-    task: Arc<Task>,
+    exchange: Arc<Exchange>,
 }
 
-/// A right answer.
+/// The times of a right answer.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Answered {
+pub(crate) struct TimedAnswer {
     sequence: u64,
-    /// Before the first byte of the event was sent.
+    /// Just before the first byte of the event was sent.
     pub sent_at: Instant,
-    /// When the answer was read to its end.
+    /// When the end of the answer was read.
     pub answered_at: Instant,
     /// From the acknowledgement to the next `GET next`.
     pub turnaround: Option<Duration>,
 }
 
-/// Something that the runtime did wrong.
+/// A failure of the runtime.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// What.
     pub kind: ProblemKind,
-    /// How, without anything of event or answer.
+    /// Details, without any bytes of the event or the answer.
     pub detail: String,
+    /// The last lines that the runtime had printed.
+    pub log: Vec<String>,
 }
 
 impl Fault {
-    /// `kind`, in detail.
     pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         Self {
             kind,
             detail: detail.into(),
+            log: Vec::new(),
         }
     }
 }
 
-/// What happened since it was last asked for.
+/// The answers and failures since the last [`take`](Endpoint::take).
 #[derive(Debug, Default)]
 pub(crate) struct Round {
-    /// The right answers, in their order.
-    pub answers: Vec<Answered>,
-    /// All else.
+    /// The right answers, in order.
+    pub answers: Vec<TimedAnswer>,
     pub faults: Vec<Fault>,
 }
 
-/// What is waited for.
+/// What [`wait`](Endpoint::wait) waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Until {
-    /// All events are answered, and the runtime waits for the next.
+pub(crate) enum WaitFor {
+    /// The runtime has answered all events, and requests the next.
     Idle,
-    /// All events are answered.
-    Answered,
+    /// The runtime has answered all events.
+    Answers,
 }
 
-/// What a wait ended with.
+/// How a wait ended.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// What was waited for.
+pub(crate) enum WaitOutcome {
+    /// The runtime has done what was waited for.
     Reached,
-    /// The runtime cannot go on.
+    /// The runtime has failed, and cannot go on.
     Failed(Fault),
-    /// We are asked to end.
+    /// A signal ends the comparison.
     Stopped,
 }
 
 impl Endpoint {
-    /// Opens it, with a pause of `gap` before each event but the first.
+    /// Listens, with a pause of `gap` before each event but the first.
     ///
     /// # Errors
-    /// The system's, when there is no port or no thread left.
+    /// If the system has no port or no thread left.
     pub(crate) fn open(gap: Duration) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
@@ -156,7 +154,6 @@ impl Endpoint {
             news: Condvar::new(),
             connections: Mutex::default(),
             accepting: AtomicUsize::new(0),
-            threads: AtomicUsize::new(0),
             gap,
         });
         for _ in 0..ACCEPTING {
@@ -165,11 +162,16 @@ impl Endpoint {
         Ok(Self { address, shared })
     }
 
-    /// Has `task` handed out so many times, but not later than `until`. When that began.
-    #[allow(clippy::must_use_candidate, reason = "what is due is done either way")]
-    pub(crate) fn give(&self, task: &Arc<Task>, count: usize, until: Option<Instant>) -> Instant {
+    /// Makes the event of `exchange` due `count` times, but none of them after `until`. Returns the time.
+    #[allow(clippy::must_use_candidate, reason = "the event is due either way")]
+    pub(crate) fn give(
+        &self,
+        exchange: &Arc<Exchange>,
+        count: usize,
+        until: Option<Instant>,
+    ) -> Instant {
         let mut state = self.shared.state();
-        state.task = Some(Arc::clone(task));
+        state.exchange = Some(Arc::clone(exchange));
         (state.left, state.until, state.idle_at) = (count, until, None);
         let begun_at = Instant::now();
         drop(state);
@@ -177,37 +179,38 @@ impl Endpoint {
         begun_at
     }
 
-    /// Waits; asks `look` now and then for a reason to end. A runtime that does nothing for `limit` hangs.
+    /// Waits. `look` is called every now and then, and can end the wait. A runtime that does nothing for `limit` hangs.
     pub(crate) fn wait(
         &self,
-        until: Until,
+        until: WaitFor,
         limit: Duration,
-        mut look: impl FnMut() -> Option<Ended>,
-    ) -> Ended {
+        mut look: impl FnMut() -> Option<WaitOutcome>,
+    ) -> WaitOutcome {
         let mut state = self.shared.state();
         let mut last = (state.moves, Instant::now());
         loop {
-            let is_answered = state.left == 0 && state.in_flight.is_none() && state.task.is_some();
+            let is_answered =
+                state.left == 0 && state.in_flight.is_none() && state.exchange.is_some();
             let is_idle = state.left == 0 && state.in_flight.is_none() && state.waiting > 0;
-            if is_idle || until == Until::Answered && is_answered {
-                return Ended::Reached;
+            if is_idle || until == WaitFor::Answers && is_answered {
+                return WaitOutcome::Reached;
             }
             let is_final = |fault: &&Fault| matches!(fault.kind, ProblemKind::InitError);
             if let Some(fault) = state.round.faults.iter().find(is_final) {
                 let fault = fault.clone();
                 state.round.faults.retain(|one| *one != fault);
-                return Ended::Failed(fault);
+                return WaitOutcome::Failed(fault);
             }
             if state.moves != last.0 {
                 last = (state.moves, Instant::now());
             } else if last.1.elapsed() > limit {
-                return Ended::Failed(Fault::new(ProblemKind::Hung, state.silence(limit)));
+                return WaitOutcome::Failed(Fault::new(ProblemKind::Hung, state.silence(limit)));
             }
             let step = LOOK_AGAIN.min(limit);
             let waited = self.shared.news.wait_timeout(state, step);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
             let has_ended = look();
-            // What it did before it ended may still be on its way to us.
+            // Requests that it made before it ended may still be on their way.
             if let Some(ended) = has_ended
                 && state.moves == last.0
             {
@@ -216,7 +219,7 @@ impl Endpoint {
         }
     }
 
-    /// What happened since this was last asked.
+    /// Takes what happened since the last call.
     pub(crate) fn take(&self) -> Round {
         let mut state = self.shared.state();
         state.acknowledged_at = None;
@@ -228,14 +231,9 @@ impl Endpoint {
         self.shared.state().first_next
     }
 
-    /// Since when the runtime has had nothing to do.
+    /// Since when the runtime has been idle.
     pub(crate) fn idle_at(&self) -> Option<Instant> {
         self.shared.state().idle_at
-    }
-
-    /// The threads made for it so far.
-    pub(crate) fn threads(&self) -> usize {
-        self.shared.threads.load(Ordering::Relaxed)
     }
 }
 
@@ -243,7 +241,7 @@ impl Drop for Endpoint {
     fn drop(&mut self) {
         self.shared.state().is_closed = true;
         self.shared.work.notify_all();
-        // Nothing else ends an `accept` of another thread; shutdown(2).
+        // Nothing else ends an `accept` in another thread; shutdown(2).
         let _ = nix::sys::socket::shutdown(
             self.shared.listener.as_raw_fd(),
             nix::sys::socket::Shutdown::Both,
@@ -255,7 +253,7 @@ impl Drop for Endpoint {
 }
 
 impl State {
-    /// What a runtime that hangs does not do.
+    /// What a hanging runtime fails to do.
     fn silence(&self, limit: Duration) -> String {
         let what = match (&self.in_flight, self.first_next) {
             (Some(_), _) => "no answer",
@@ -279,7 +277,6 @@ impl Shared {
 
     fn add_thread(shared: &Arc<Self>) -> io::Result<()> {
         shared.accepting.fetch_add(1, Ordering::Relaxed);
-        shared.threads.fetch_add(1, Ordering::Relaxed);
         let own = Arc::clone(shared);
         let thread = thread::Builder::new().name("runtime-api".to_owned());
         thread.spawn(move || Self::accept(&own)).map(drop)
@@ -290,7 +287,7 @@ impl Shared {
         while let Ok((stream, _)) = shared.listener.accept() {
             let stream = Arc::new(stream);
             shared.connections().push(Arc::clone(&stream));
-            // Looked at after it is listed: whoever closes does it the other way round.
+            // First listed, then checked: closing does it the other way round, so that neither misses the other.
             if shared.state().is_closed {
                 return;
             }
@@ -299,7 +296,7 @@ impl Shared {
             {
                 shared.fault(
                     ProblemKind::Protocol,
-                    format!("no thread for its connections: {error}"),
+                    format!("cannot start a thread for its connections: {error}"),
                 );
             }
             let _ = stream.set_nodelay(true);

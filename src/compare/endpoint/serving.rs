@@ -1,4 +1,4 @@
-//! The side of the Runtime API that the runtime sees: what it asks, and when.
+//! Serves the requests of a runtime, and takes their times.
 
 use std::io;
 use std::net::TcpStream;
@@ -7,21 +7,21 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::http::{Connection, Head};
-use super::{Answered, Fault, InFlight, Shared};
+use super::{Fault, InFlight, Shared, TimedAnswer};
 use crate::results::ProblemKind;
 use coshell_wire as wire;
 use coshell_wire::ErrorDocument;
 
 const FUNCTION_ARN: &str = "arn:aws:lambda:us-east-1:123456789012:function:compared";
 const TRACE: &str = "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=0";
-/// What an event may take, as the runtime is told; how long it is given is another matter.
+/// The deadline in the headers of an event. The timeout of a comparison is another matter.
 const DEADLINE: Duration = Duration::from_secs(300);
 const ACKNOWLEDGED: &[u8] =
     b"HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{\"status\":\"OK\"}\n";
 const UNKNOWN: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
 
 impl Shared {
-    /// Answers what comes over a connection, until it is closed.
+    /// Answers the requests of a connection, until it is closed.
     pub(super) fn serve(&self, stream: &Arc<TcpStream>) -> io::Result<()> {
         let mut connection = Connection::new(Arc::clone(stream));
         while let Some(head) = connection.head()? {
@@ -29,7 +29,7 @@ impl Shared {
             if head.is_get && head.path == wire::NEXT {
                 self.next(&mut connection, now)?;
             } else if head.is_get {
-                // Extensions are not compared: without them a runtime goes on, as on a platform that has none.
+                // Extensions are not compared: a runtime goes on without them, as on a platform that has none.
                 connection.send(UNKNOWN, b"")?;
             } else {
                 self.post(&mut connection, &head)?;
@@ -66,15 +66,15 @@ impl Shared {
             state.left = 0;
         }
         state.waiting += 1;
-        let task = loop {
+        let exchange = loop {
             if state.is_closed {
                 return Ok(());
             }
             if state.in_flight.is_none() {
                 if state.left > 0
-                    && let Some(task) = &state.task
+                    && let Some(exchange) = &state.exchange
                 {
-                    break Arc::clone(task);
+                    break Arc::clone(exchange);
                 }
                 state.idle_at.get_or_insert(now);
                 self.news.notify_all();
@@ -88,19 +88,19 @@ impl Shared {
         state.left -= 1;
         state.sequence += 1;
         let request_id = format!("8476a536-e9f4-11e8-9739-{:012x}", state.sequence);
-        let head = next_head(&request_id, task.event.len());
+        let head = next_head(&request_id, exchange.event.len());
         let mut in_flight = InFlight {
             sequence: state.sequence,
             response_path: wire::response_path(&request_id),
             error_path: wire::error_path(&request_id),
             sent_at: now,
-            task: Arc::clone(&task),
+            exchange: Arc::clone(&exchange),
         };
         // The answer may come on another connection before `send` returns.
         in_flight.sent_at = Instant::now();
         state.in_flight = Some(in_flight);
         drop(state);
-        connection.send(head.as_bytes(), &task.event)
+        connection.send(head.as_bytes(), &exchange.event)
     }
 
     fn post(&self, connection: &mut Connection, head: &Head) -> io::Result<()> {
@@ -122,7 +122,7 @@ impl Shared {
                 Err(Fault::new(ProblemKind::FunctionError, detail))
             }
             Some(in_flight) => {
-                let checked = in_flight.task.check(body);
+                let checked = in_flight.exchange.check(body);
                 checked.map_err(|detail| Fault::new(ProblemKind::WrongAnswer, detail))
             }
             None if head.path == wire::INIT_ERROR => {
@@ -132,17 +132,20 @@ impl Shared {
                 drop(state);
                 return connection.send(UNKNOWN, b"");
             }
-            None => Err(Fault::new(ProblemKind::Protocol, "an answer to no event")),
+            None => Err(Fault::new(
+                ProblemKind::Protocol,
+                "an answer without an event",
+            )),
         };
         match (outcome, &in_flight) {
             (Ok(()), Some(in_flight)) => {
-                state.round.answers.push(Answered {
+                state.round.answers.push(TimedAnswer {
                     sequence: in_flight.sequence,
                     sent_at: in_flight.sent_at,
                     answered_at,
                     turnaround: None,
                 });
-                // A runtime may ask for the next event before `send` returns.
+                // A runtime may request the next event before `send` returns.
                 state.acknowledged_at = Some(Instant::now());
             }
             (outcome, _) => {
@@ -195,7 +198,7 @@ fn next_head(request_id: &str, len_bytes: usize) -> String {
     head
 }
 
-/// As Lambda spells them: there are runtimes that look for no other spelling.
+/// Appends the name of a header as Lambda spells it: some runtimes accept no other spelling.
 fn push_capitalised(head: &mut String, name: &str) {
     let mut is_first = true;
     for letter in name.chars() {
@@ -213,7 +216,7 @@ fn is_of_extensions(path: &str) -> bool {
     version(path) == version(wire::EXTENSION_REGISTER)
 }
 
-/// The type that an error document names, and no more of it.
+/// The error type of an error document, and nothing else of it.
 fn error_type(document: &[u8]) -> String {
     let named = ErrorDocument::from_json(document).map(|document| document.error_type);
     let is_name = |name: &String| {
@@ -243,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn error_document_gives_its_type_and_no_more() {
+    fn error_document_gives_its_type_and_nothing_else() {
         assert_eq!(
             error_type(br#"{"errorType":"Function.ExitError","errorMessage":"secret"}"#),
             "Function.ExitError"

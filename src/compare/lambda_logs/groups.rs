@@ -1,21 +1,21 @@
-//! What belongs together, and what of it counts.
+//! Groups the records of logs into runtimes, and decides which of them are samples.
 //!
-//! An invocation that failed is a problem and no sample. One that is there twice counts once: exports
-//! overlap. What is told of one function has one memory size, or is as many runtimes.
+//! An invocation that failed is a problem and no sample. Exports overlap, so that a record that is there twice counts once. Each
+//! memory size of a group is a runtime.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::containers::{Message, Place};
+use super::message::{Message, Place};
 use super::records::{self, Record, Report};
 use super::sources::LogSource;
 use crate::Error;
 use crate::results::{Metric, Problem, ProblemKind, Results, Runtime, Series};
 use crate::statistics::Summary;
 
-/// What a record says, and where it stands.
-struct Found {
+/// A record and its place.
+struct PlacedRecord {
     record: Result<Record, String>,
     function: Option<String>,
     stream: Option<String>,
@@ -27,18 +27,20 @@ struct Found {
 pub(crate) struct Groups(Vec<Group>);
 
 impl Groups {
-    /// Adds what a source tells of; `all` are those that are read.
+    /// Adds the records of a source; `all` are the sources of the comparison.
     ///
     /// # Errors
-    /// When it cannot be read, or tells of no invocation.
+    /// If it cannot be read, or has no record of an invocation.
     pub(crate) fn add_source(
         &mut self,
         source: &LogSource,
         all: &[LogSource],
     ) -> Result<(), Error> {
-        let messages = source.read()?;
-        let count = messages.len();
-        let found: Vec<_> = messages.into_iter().filter_map(found).collect();
+        let (mut count, mut found) = (0, Vec::new());
+        source.read(|message| {
+            count += 1;
+            found.extend(record_in(message));
+        })?;
         let (mut reports, mut bad) = (0, None);
         for one in &found {
             match &one.record {
@@ -61,10 +63,10 @@ impl Groups {
                 cause,
             ));
         }
-        let told = functions_of_streams(&found);
+        let functions = functions_of_streams(&found);
         let otherwise = source.group(all);
         for one in found {
-            let function = one.function.or_else(|| told.get(&one.stream)?.clone());
+            let function = one.function.or_else(|| functions.get(&one.stream)?.clone());
             let name = source.label.clone().or(function);
             let name = name.unwrap_or_else(|| otherwise.clone());
             let place = format!("{}, {}", source.name(), one.place);
@@ -81,19 +83,20 @@ impl Groups {
     }
 
     fn group(&mut self, name: String) -> &mut Group {
-        let at = self.0.iter().position(|group| group.name == name);
-        let at = at.unwrap_or_else(|| {
+        let index = self.0.iter().position(|group| group.name == name);
+        let index = index.unwrap_or_else(|| {
             self.0.push(Group {
                 name,
                 ..Group::default()
             });
             self.0.len() - 1
         });
-        &mut self.0[at]
+        &mut self.0[index]
     }
 }
 
-fn found(message: Message) -> Option<Found> {
+/// The record in a message, if there is one.
+fn record_in(message: Message) -> Option<PlacedRecord> {
     let Message {
         body,
         function,
@@ -105,7 +108,7 @@ fn found(message: Message) -> Option<Found> {
         other => other,
     };
     let record = records::of(&body).transpose()?;
-    Some(Found {
+    Some(PlacedRecord {
         record,
         function,
         stream,
@@ -113,8 +116,8 @@ fn found(message: Message) -> Option<Found> {
     })
 }
 
-/// The function that each stream of a file tells of; none where it tells of several.
-fn functions_of_streams(found: &[Found]) -> BTreeMap<Option<String>, Option<String>> {
+/// The function of each stream of a file; none if a stream has several.
+fn functions_of_streams(found: &[PlacedRecord]) -> BTreeMap<Option<String>, Option<String>> {
     let mut names: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     for one in found {
         if let Ok(Record::Function(name)) = &one.record {
@@ -131,18 +134,18 @@ fn functions_of_streams(found: &[Found]) -> BTreeMap<Option<String>, Option<Stri
         .collect()
 }
 
-/// What one label, function or file tells of.
+/// The records of one label, function or file.
 #[derive(Default)]
 struct Group {
     name: String,
-    /// Each with its place.
+    /// Reports with their places.
     reports: Vec<(Report, String)>,
-    /// Request ids, and durations: the attempts of one event have the same id.
+    /// Request ids with durations, to find duplicates: all attempts of one event have the same id.
     known: HashSet<(String, u64)>,
     duplicates: usize,
-    /// How, and the place, by request id.
+    /// Why an invocation failed, and the place of that record, by request id.
     failures: HashMap<String, (String, String)>,
-    /// What is no invocation's.
+    /// Problems that belong to no report.
     others: Vec<(ProblemKind, String)>,
     ahead: usize,
 }
@@ -151,7 +154,7 @@ impl Group {
     fn add(&mut self, record: Result<Record, String>, place: String) {
         match record {
             Ok(Record::Report(report)) => {
-                // Hundredths, since the two formats of Lambda's logs round differently beyond them.
+                // In hundredths: the two formats of Lambda's logs round differently beyond them.
                 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
                 let key = (
                     report.request_id.clone(),
@@ -180,7 +183,7 @@ impl Group {
         }
     }
 
-    /// A runtime for each memory size, and what there is of it.
+    /// Adds a runtime for each memory size, with its samples and problems.
     fn finish(mut self, results: &mut Results) {
         self.apply_failures();
         let mut sizes: Vec<_> = self
@@ -190,7 +193,7 @@ impl Group {
             .collect();
         sizes.sort_by(|one, other| one.partial_cmp(other).unwrap_or(std::cmp::Ordering::Equal));
         sizes.dedup();
-        for (at, size) in sizes.iter().enumerate() {
+        for (index, size) in sizes.iter().enumerate() {
             let name = match size {
                 Some(size) if sizes.len() > 1 => format!("{}, {size} MB", self.name),
                 _ => self.name.clone(),
@@ -215,7 +218,7 @@ impl Group {
                     (ProblemKind::FunctionError, report.is_cold(), detail)
                 })
                 .collect();
-            if at == 0 {
+            if index == 0 {
                 let others = self.others.drain(..);
                 problems.extend(
                     others.map(|(kind, detail)| (kind, kind == ProblemKind::InitError, detail)),
@@ -240,7 +243,7 @@ impl Group {
         );
     }
 
-    /// What only lines beside the reports tell of.
+    /// Applies the failures that only other lines than the reports have.
     fn apply_failures(&mut self) {
         let mut applied = HashSet::new();
         for (report, _) in &mut self.reports {
@@ -275,7 +278,7 @@ fn description(memory: Option<f64>, reports: &[&Report]) -> String {
     )
 }
 
-/// How to find a metric in a report.
+/// Takes a metric from a report.
 type Take = fn(&Report) -> Option<f64>;
 
 const METRICS: [(Metric, Take); 6] = [
@@ -307,7 +310,7 @@ fn series(runtime: &str, reports: &[&Report]) -> Vec<Series> {
     all.filter(|series| !series.rounds.is_empty()).collect()
 }
 
-/// Those of one kind are one, with the first one's detail.
+/// Adds one problem for each kind, with the details of the first.
 fn add_problems(results: &mut Results, runtime: &str, problems: Vec<(ProblemKind, bool, String)>) {
     let mut found: BTreeMap<_, Problem> = BTreeMap::new();
     for (kind, is_cold, detail) in problems {
@@ -318,6 +321,7 @@ fn add_problems(results: &mut Results, runtime: &str, problems: Vec<(ProblemKind
             event_bytes: None,
             count: 0,
             detail,
+            log: Vec::new(),
         });
         problem.count += 1;
     }

@@ -1,17 +1,22 @@
-//! Results out of what Lambda logged.
+//! Results from the logs of Lambda.
 //!
 //! ```text
-//! sources -> containers: messages -> records: reports, failures -> groups -> Results
+//! sources -> messages (documents, lines) -> records: reports, failures -> groups -> Results
 //! ```
 //!
-//! A group is what a label names, or a function, or a file; one with several memory sizes is as
-//! many runtimes. Lambda says nothing of what an event was like, and nobody looked at the answers:
-//! what is compared is up to whoever collected the logs.
+//! Files are read as streams: whatever their size, a few megabytes are in memory, and the records.
+//!
+//! A group is a label, a function or a file. Each memory size of a group is a runtime of its own. Lambda logs neither events nor
+//! answers: the user who collects the logs decides what is compared.
 
-pub mod containers;
+pub(crate) mod documents;
 pub(crate) mod groups;
+pub(crate) mod lines;
+pub(crate) mod message;
+pub(crate) mod messages;
 pub mod records;
 pub mod sources;
+pub(crate) mod stream;
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -20,12 +25,12 @@ use self::groups::Groups;
 pub use self::sources::LogSource;
 use super::Error;
 use super::machine;
-use super::results::{Results, Source, VERSION};
+use super::results::{Results, Source, VERSION, title_of};
 
 /// Reads logs. Summaries and ratios are not computed yet; the first runtime is the baseline.
 ///
 /// # Errors
-/// When a file cannot be read, or tells of no invocation.
+/// If a file cannot be read, or has no record of an invocation.
 pub fn read(sources: &[LogSource]) -> Result<Results, Error> {
     let mut groups = Groups::default();
     for source in sources {
@@ -54,12 +59,12 @@ pub fn read(sources: &[LogSource]) -> Result<Results, Error> {
         results.settings.push(("from-logs".to_owned(), value));
     }
     groups.finish(&mut results);
-    let names: Vec<_> = results.runtimes.iter().map(|it| it.name.as_str()).collect();
-    results.title = format!("{} in logs of Lambda", names.join(", "));
-    results.baseline = names.first().map_or_else(String::new, ToString::to_string);
+    let names: Vec<_> = results.runtimes.iter().map(|it| it.name.clone()).collect();
+    results.title = format!("{}, from Lambda's logs", title_of(&names));
+    results.baseline = names.into_iter().next().unwrap_or_default();
     if results.runtimes.len() > 1 {
         results.warnings.push(
-            "logs do not tell whether these runtimes had the same events, at the same time"
+            "logs do not show whether these runtimes had the same events, at the same time"
                 .to_owned(),
         );
     }
@@ -99,7 +104,7 @@ mod tests {
     }
 
     /// Runtimes with their samples: init or restore, cold, warm.
-    fn told(results: &Results) -> Vec<String> {
+    fn samples_of(results: &Results) -> Vec<String> {
         let samples = |name: &str, metric| {
             let series = results.series(name, metric, None);
             let rounds = series.map(|series| series.rounds.concat());
@@ -151,14 +156,17 @@ mod tests {
             ),
             ("emulator.log", &["emulator: [0.47] [33.3] [13.3]"]),
         ] {
-            assert_eq!(told(&of(&[file])), expected, "{file}");
+            assert_eq!(samples_of(&of(&[file])), expected, "{file}");
         }
     }
 
     #[test]
     fn failures_and_lines_that_cannot_be_read_are_problems() {
         let results = of(&["lines.log"]);
-        assert_eq!(told(&results), ["lines: [131.4] [14.2] [9.81, 10.05]"]);
+        assert_eq!(
+            samples_of(&results),
+            ["lines: [131.4] [14.2] [9.81, 10.05]"]
+        );
         assert_eq!(
             problems(&results),
             [
@@ -167,7 +175,7 @@ mod tests {
                 (ProblemKind::LogLine, false, 1),
             ]
         );
-        let detail = |at: usize| &results.problems[at].detail;
+        let detail = |index: usize| &results.problems[index].detail;
         assert!(
             detail(0).ends_with("line 16: status error, Runtime.ExitError"),
             "{}",
@@ -197,7 +205,7 @@ mod tests {
     fn memory_sizes_of_one_function_are_runtimes_of_their_own() {
         let results = of(&["two-sizes.log"]);
         assert_eq!(
-            told(&results),
+            samples_of(&results),
             [
                 "two-sizes, 128 MB: [] [] [20.0, 20.0]",
                 "two-sizes, 1024 MB: [] [] [10.0, 10.0]"
@@ -222,7 +230,7 @@ mod tests {
             ["ours, 128 MB", "ours, 512 MB", "tutorial"]
         );
         assert_eq!(
-            told(&results)[1],
+            samples_of(&results)[1],
             "ours, 512 MB: [131.4] [14.2] [9.81, 10.05]"
         );
         assert!(results.warnings[0].starts_with("ours: 3 records are there more than once"));
@@ -246,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn inits_that_nobody_waited_for_are_told_of() {
+    fn inits_that_no_invocation_waited_for_are_warnings() {
         let results = of(&["telemetry.json"]);
         assert_eq!(
             results.warnings,

@@ -1,4 +1,4 @@
-//! What a message of a log says of an invocation.
+//! Reads a message of a log as a record of an invocation.
 //!
 //! ```text
 //! REPORT RequestId: <id>\tDuration: 0.42 ms\tBilled Duration: 3 ms\tMemory Size: 128 MB\t
@@ -6,67 +6,55 @@
 //! {"time": ..., "type": "platform.report", "record": {"requestId": ..., "metrics": {"durationMs": 0.42, ...}}}
 //! ```
 //!
-//! Only the start of a message counts: what stands further on is a handler's. AWS's emulator has
-//! the parts in another order, and what copies logs makes spaces of the tabs.
+//! Only the start of a message counts: further on it can be the output of a handler. AWS's emulator has the parts in
+//! another order, and tools that copy logs turn tabs into spaces.
 
 use serde_json::Value;
 
-/// What is known of one invocation when it is over. Times in milliseconds, memory in MB.
+/// The report of an invocation. Times are in milliseconds, memory is in MB.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Report {
-    /// Names the invocation; that of a retry is the same.
+    /// A retry has the id of the first attempt.
     pub request_id: String,
-    /// Duration.
     pub duration: f64,
-    /// Billed Duration.
     pub billed: Option<f64>,
-    /// Memory Size.
     pub memory: Option<f64>,
-    /// Max Memory Used.
     pub max_memory: Option<f64>,
-    /// Init Duration.
     pub init: Option<f64>,
-    /// Restore Duration.
     pub restore: Option<f64>,
-    /// How it failed, if it did.
+    /// Why it failed, if it did.
     pub failure: Option<String>,
 }
 
 impl Report {
-    /// Whether an init or a restore came before it.
+    /// Whether it waited for an init or a restore.
     pub fn is_cold(&self) -> bool {
         self.init.is_some() || self.restore.is_some()
     }
 }
 
-/// What a message can be.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Record {
-    /// An invocation is over.
+    /// The end of an invocation.
     Report(Report),
-    /// An init or a restore is over, told of by itself. Of a good one, in front of an invocation,
-    /// that invocation's report says the same.
+    /// The end of an init or a restore, in a record of its own. The report of the invocation that waited for it has the
+    /// same duration.
     Init {
-        /// How it failed, if it did.
+        /// Why it failed, if it did.
         failure: Option<String>,
-        /// It was not an invocation that waited for it: provisioned concurrency, or a snapshot.
+        /// Whether no invocation waited for it: provisioned concurrency, or a snapshot.
         is_ahead: bool,
     },
-    /// An invocation failed; older logs say it nowhere else.
-    Failure {
-        /// Names the invocation.
-        request_id: String,
-        /// How it failed.
-        what: String,
-    },
-    /// What follows is of this function.
+    /// The failure of an invocation. Older logs report it in no other way.
+    Failure { request_id: String, what: String },
+    /// The records that follow belong to this function.
     Function(String),
 }
 
-/// What the message is, if it is of interest. A message is text, or a document already.
+/// Reads a message, which is text or a document. `None` if it is no record.
 ///
 /// # Errors
-/// When it begins as a record does and cannot be read as one: why.
+/// If it begins like a record and cannot be read as one: why.
 pub(crate) fn of(message: &Value) -> Result<Option<Record>, String> {
     match message {
         Value::String(text) if text.starts_with('{') => match serde_json::from_str(text) {
@@ -89,7 +77,7 @@ fn of_text(text: &str) -> Result<Option<Record>, String> {
     }
     if let Some(rest) = rest("INIT_REPORT").or_else(|| rest("RESTORE_REPORT")) {
         let failure = failure_in(&Fields::of(rest));
-        // Lambda writes INIT_REPORT of a good init only where no invocation waited for it.
+        // Lambda writes INIT_REPORT of a good init only if no invocation waited for it.
         let is_ahead = failure.is_none() && text.starts_with("INIT");
         return Ok(Some(Record::Init { failure, is_ahead }));
     }
@@ -98,9 +86,13 @@ fn of_text(text: &str) -> Result<Option<Record>, String> {
 
 /// `[<time>] <id> Task timed out after 3.00 seconds`, and `RequestId: <id> Error: <what>`.
 fn failure_line(text: &str) -> Option<Record> {
-    let words: Vec<_> = text.split_whitespace().collect();
+    /// A failure is described in fewer words; what a handler printed behind them is cut.
+    const WORDS: usize = 50;
+    const LENGTH: usize = 500;
+    let words: Vec<_> = text.split_whitespace().take(WORDS).collect();
     let failure = |request_id: &str, what: String| {
-        let request_id = request_id.to_owned();
+        let [request_id, what] =
+            [request_id, &what].map(|text| text.chars().take(LENGTH).collect::<String>());
         Some(Record::Failure { request_id, what })
     };
     match words.as_slice() {
@@ -129,7 +121,7 @@ impl<'a> Fields<'a> {
                 continue;
             };
             name.push(last);
-            // A number has a unit behind it; any other value is one word.
+            // A number is followed by its unit. Any other value is one word.
             let value = words.next().unwrap_or_default();
             let is_number = value.parse::<f64>().is_ok();
             let unit = words.next_if(|next| is_number && !next.ends_with(':'));
@@ -144,7 +136,7 @@ impl<'a> Fields<'a> {
         found.map(|(_, value, _)| *value)
     }
 
-    /// `None` where there is no such field.
+    /// `None` if there is no such field.
     fn number(&self, name: &str, unit: &str) -> Result<Option<f64>, String> {
         let Some((_, value, found)) = self.0.iter().find(|(known, ..)| known == name) else {
             return Ok(None);
@@ -243,8 +235,8 @@ fn of_record(record: &Value, failure: Option<String>) -> Result<Report, String> 
 mod tests {
     use super::*;
 
-    /// As `tests/fixtures/lambda-logs/reports.txt` has it.
-    fn told(message: &str) -> String {
+    /// The record as `tests/fixtures/lambda-logs/reports.txt` writes it.
+    fn described(message: &str) -> String {
         match of(&message.replace("\\n", "\n").into()) {
             Ok(Some(Record::Report(report))) => {
                 let named = [
@@ -277,12 +269,12 @@ mod tests {
         let lines: Vec<_> = text.lines().collect();
         assert!(lines.len() > 80, "{}", lines.len());
         for pair in lines.chunks(2) {
-            assert_eq!(pair[1], format!("=> {}", told(pair[0])), "{}", pair[0]);
+            assert_eq!(pair[1], format!("=> {}", described(pair[0])), "{}", pair[0]);
         }
     }
 
     #[test]
-    fn what_only_mentions_a_report_is_none() {
+    fn message_that_only_mentions_a_report_is_no_record() {
         for message in [
             "the last line was REPORT RequestId: 1\tDuration: 1.00 ms",
             " REPORT RequestId: 1\tDuration: 1.00 ms",
@@ -299,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn event_that_is_cut_is_told_of() {
+    fn event_that_is_cut_is_an_error() {
         let cut = r#"{"time":"2026-10-08T07:30:31.470Z","type":"platform.report","record":{"requ"#;
         assert!(of(&cut.into()).unwrap_err().contains("EOF"));
     }

@@ -1,17 +1,17 @@
-//! Where logs are, and what their lines belong to.
+//! Files of logs, and the group to which their lines belong.
 
 use std::ffi::OsStr;
-use std::fs;
-use std::io::{self, Read};
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use super::containers::{Message, messages};
+use super::message::Message;
+use super::messages::read_messages;
 use crate::Error;
 
-/// A log to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSource {
-    /// What all of its lines belong to; without one they are grouped by function.
+    /// The group of all its lines. Without a label they are grouped by function.
     pub label: Option<String>,
     /// The file; `-` is standard input.
     pub path: PathBuf,
@@ -21,7 +21,7 @@ impl LogSource {
     /// `[LABEL=]FILE`, as on a command line. A file with an equals sign in its name has a slash before it.
     ///
     /// # Errors
-    /// When there is no file, or an empty label.
+    /// If the label or the file is empty.
     pub fn parse(text: &OsStr) -> Result<Self, Error> {
         let cannot = |cause| {
             let what = format!("cannot read logs of {}", text.display());
@@ -45,7 +45,7 @@ impl LogSource {
         self.path == Path::new("-")
     }
 
-    /// For a reader.
+    /// Its name in reports and errors.
     pub fn name(&self) -> String {
         if self.is_stdin() {
             "standard input".to_owned()
@@ -54,8 +54,8 @@ impl LogSource {
         }
     }
 
-    /// The group of what no function is known of, among these sources: the file's name, without what
-    /// tells of its kind; all of its path, where another file has that name too.
+    /// The group of lines without a function: the name of the file without its extension or, if another of these files has the
+    /// same name, its path.
     pub fn group(&self, sources: &[Self]) -> String {
         let own = stem(&self.path);
         let is_shared = sources.iter().any(|other| {
@@ -67,24 +67,23 @@ impl LogSource {
         }
     }
 
-    /// The messages in it.
+    /// Gives each message in it to `each`.
     ///
     /// # Errors
-    /// When it cannot be read, or is damaged.
-    pub fn read(&self) -> Result<Vec<Message>, Error> {
+    /// If it cannot be read, or is damaged.
+    pub(super) fn read(&self, each: impl FnMut(Message)) -> Result<(), Error> {
         let cannot = || format!("cannot read logs of {}", self.name());
-        let mut bytes = Vec::new();
         let read = if self.is_stdin() {
-            io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+            read_messages(io::stdin().lock(), each)
         } else {
-            fs::read(&self.path)
+            let file = File::open(&self.path).map_err(|error| Error::new(cannot(), error))?;
+            read_messages(file, each)
         };
-        let bytes = read.map_err(|error| Error::new(cannot(), error))?;
-        messages(&bytes).map_err(|cause| Error::new(cannot(), cause))
+        read.map_err(|cause| Error::new(cannot(), cause))
     }
 }
 
-/// `ours`, of `logs/ours.log.gz`.
+/// The name of a file without extensions: `ours` of `logs/ours.log.gz`.
 fn stem(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_string_lossy();
     let name = name.strip_suffix(".gz").unwrap_or(&name);

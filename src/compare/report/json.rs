@@ -1,4 +1,4 @@
-//! The results as JSON, a round a line: what can be read, and compared line by line.
+//! The results as JSON, with a line for each round, so that two files can be compared line by line.
 
 use std::io::{self, Write};
 
@@ -7,13 +7,13 @@ use serde_json::ser::{Formatter, PrettyFormatter};
 
 use super::super::results::Results;
 
-/// The samples of a round are this deep: document, series, one of them, rounds, round.
+/// The depth of samples: document, series, one series, rounds, round.
 const DEPTH_OF_SAMPLES: usize = 5;
 
-/// The whole of it, a line end last.
+/// The JSON, with a line end.
 ///
 /// # Errors
-/// When it cannot be encoded.
+/// If it cannot be encoded.
 pub fn json(results: &Results) -> serde_json::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let lines = Lines {
@@ -27,7 +27,7 @@ pub fn json(results: &Results) -> serde_json::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A line for everything but samples.
+/// Breaks lines everywhere but within a round.
 struct Lines {
     pretty: PrettyFormatter<'static>,
     depth: usize,
@@ -108,7 +108,7 @@ impl Formatter for Lines {
 mod tests {
     use super::*;
 
-    /// `COSHELL_WRITE_SCHEMA=1 cargo test --lib schema_is_that_of_results` makes the file anew.
+    /// `COSHELL_WRITE_SCHEMA=1 cargo test --lib schema_is_that_of_results` writes the file again.
     #[test]
     fn schema_is_that_of_results() {
         let file = concat!(

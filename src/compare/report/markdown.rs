@@ -2,9 +2,12 @@
 
 use super::table::{Document, Table};
 
-/// The whole of it; `pictures` are the names of those that lie beside it, with what they show.
+/// The whole report. `pictures` are titles and file names of the pictures beside it.
 pub(crate) fn render(document: &Document, pictures: &[(&str, &str)]) -> String {
-    let mut parts = vec![format!("## {}\n", escape(&document.title))];
+    let mut parts = vec![
+        format!("## {}\n", escape(&document.title)),
+        format!("{}\n", escape(&document.headline)),
+    ];
     let warnings = document.warnings.iter();
     let warnings: Vec<_> = warnings
         .map(|text| format!("> Warning: {}\n", escape(text)))
@@ -16,8 +19,16 @@ pub(crate) fn render(document: &Document, pictures: &[(&str, &str)]) -> String {
     parts.extend(pictures.map(|(title, file)| format!("![{}]({})\n", escape(title), file)));
     for table in &document.tables {
         parts.push(format!("**{}**\n", escape(&table.title)));
+        let definition = table.definition.iter();
+        parts.extend(definition.map(|text| format!("{}\n", escape(text))));
         parts.push(lines(table));
         parts.extend(table.notes.iter().map(|note| format!("{}\n", escape(note))));
+        for log in &table.logs {
+            parts.push(format!("{}\n", escape(&log.title)));
+            // Indented, and so a block of code, whatever is in it.
+            let lines = log.lines.iter().map(|line| format!("    {line}\n"));
+            parts.push(lines.collect());
+        }
     }
     let facts = document.facts.iter();
     let facts: Vec<_> = facts
@@ -31,7 +42,7 @@ fn lines(table: &Table) -> String {
     let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
     let titles = table.columns.iter().map(|title| escape(title)).collect();
     let rule = |column| {
-        if table.is_of_words(column) {
+        if table.has_words(column) {
             "---"
         } else {
             "--:"
@@ -44,7 +55,7 @@ fn lines(table: &Table) -> String {
     [titles, rules].into_iter().chain(rows).map(line).collect()
 }
 
-/// Text that is nothing but text: no markup, no cell's end. It has no line ends.
+/// `text` without markup, and without the end of a cell. It has no line ends.
 fn escape(text: &str) -> String {
     let mut escaped = String::new();
     for letter in text.chars() {

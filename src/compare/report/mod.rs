@@ -1,19 +1,23 @@
-//! What a comparison found, told: a table on the terminal; Markdown, a page, JSON, CSV and pictures in
-//! a folder.
+//! Reports of a comparison: tables on the terminal; Markdown, a page, JSON, CSV and pictures in a folder.
 //!
 //! ```text
-//! Results -> table (every cell as text) -> terminal, Markdown, page
-//!         -> picture (a scene)          -> SVG, page
-//!         -> JSON, CSV                  -> page
+//! Results -> document (tables of text) -> terminal, Markdown, page
+//!         -> picture (a scene)         -> SVG, page
+//!         -> JSON, CSV                 -> page
 //! ```
 
+pub(crate) mod document;
+pub(crate) mod headline;
 pub mod json;
 pub mod markdown;
+pub(crate) mod measure_table;
+pub(crate) mod metrics;
 pub mod page;
 pub(crate) mod picture;
 pub mod samples;
 pub mod table;
 pub mod terminal;
+pub(crate) mod verdicts;
 pub mod words;
 
 use std::fmt::Display;
@@ -24,42 +28,46 @@ use std::path::Path;
 
 use super::Error;
 use super::results::Results;
-use picture::{chart::chart, svg::svg};
+use picture::chart::chart;
+use picture::layout::Screen;
+use picture::svg::svg;
 
 /// The report for a terminal.
 pub fn terminal(results: &Results, has_colour: bool) -> String {
-    terminal::render(&table::document(results), has_colour)
+    terminal::render(&document::document(results), has_colour)
 }
 
-/// Writes all files of the report to `folder`, which is made if it is not there. Each is whole at any
-/// time, the one of before or the new one: this can be called as often as there is something new.
+/// Writes all files of the report to `folder`, which is made if it is missing. It can be called again and again: at any time
+/// each file is a whole one, the former or the new.
 ///
 /// # Errors
-/// When one of them cannot be made or written.
+/// If a file cannot be made or written.
 pub fn write(results: &Results, folder: &Path) -> Result<(), Error> {
     fs::create_dir_all(folder).map_err(failed("make folder", folder))?;
     let save = |name: &str, bytes: &[u8]| save(&folder.join(name), bytes);
-    // What the others are made from comes first.
+    // The samples come first: the other files can be made from them again.
     let json = json::json(results).map_err(failed("write", &folder.join("results.json")))?;
     save("results.json", &json)?;
     let csv = samples::csv(results).map_err(failed("write", &folder.join("samples.csv")))?;
     save("samples.csv", &csv)?;
-    let document = table::document(results);
-    let scenes =
-        [("cold", true), ("warm", false)].map(|(name, is_cold)| (name, chart(results, is_cold)));
-    let pictures = scenes
-        .each_ref()
-        .map(|(name, scene)| (scene.title.as_str(), format!("{name}.svg")));
-    let pictures = pictures
-        .each_ref()
-        .map(|(title, file)| (*title, file.as_str()));
+    let document = document::document(results);
+    let halves = [("cold", true), ("warm", false)];
+    let scenes = halves.map(|(_, is_cold)| {
+        [Screen::Wide, Screen::Phone].map(|screen| chart(results, is_cold, screen))
+    });
+    let names = halves.map(|(name, _)| format!("{name}.svg"));
+    let pictures: Vec<_> = scenes
+        .iter()
+        .zip(&names)
+        .map(|([wide, _], name)| (wide.title.as_str(), name.as_str()))
+        .collect();
     save(
         "report.md",
         markdown::render(&document, &pictures).as_bytes(),
     )?;
-    let [cold, warm] = scenes.each_ref().map(|(_, scene)| svg(scene));
-    for ((name, _), drawn) in scenes.iter().zip([&cold, &warm]) {
-        save(&format!("{name}.svg"), format!("{}\n", drawn.0).as_bytes())?;
+    let pictures = scenes.each_ref().map(|screens| screens.each_ref().map(svg));
+    for ([wide, _], name) in pictures.iter().zip(&names) {
+        save(name, format!("{}\n", wide.0).as_bytes())?;
     }
     let (json, csv) = (
         String::from_utf8_lossy(&json),
@@ -69,12 +77,11 @@ pub fn write(results: &Results, folder: &Path) -> Result<(), Error> {
         ("results.json", "application/json", &*json),
         ("samples.csv", "text/csv", &*csv),
     ];
-    let held = page::Held {
-        cold,
-        warm,
+    let parts = page::PageParts {
+        pictures,
         files: &files,
     };
-    save("report.html", page::render(&document, &held).as_bytes())
+    save("report.html", page::render(&document, &parts).as_bytes())
 }
 
 fn save(file: &Path, bytes: &[u8]) -> Result<(), Error> {

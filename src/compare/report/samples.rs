@@ -1,14 +1,13 @@
-//! Every sample as CSV: `runtime,metric,unit,event_bytes,round,sample,value`, rounds and samples counted
-//! from 1.
+//! Every sample as CSV: `runtime,metric,unit,event_bytes,round,sample,value`. Rounds and samples are counted from 1.
 
 use serde_json::Value;
 
 use super::super::results::Results;
 
-/// The whole of it.
+/// The CSV, with a header.
 ///
 /// # Errors
-/// When it cannot be encoded.
+/// If it cannot be encoded.
 pub fn csv(results: &Results) -> Result<Vec<u8>, csv::Error> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record([
@@ -21,7 +20,7 @@ pub fn csv(results: &Results) -> Result<Vec<u8>, csv::Error> {
         "value",
     ])?;
     for series in &results.series {
-        // Its word is that of the JSON.
+        // The metric has the name that the JSON has.
         let metric = serde_json::to_value(series.metric);
         let metric = metric
             .ok()

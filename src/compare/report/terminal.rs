@@ -1,4 +1,4 @@
-//! The report on a terminal: tables with aligned columns, in colour where there may be one.
+//! The report on a terminal: tables with aligned columns, in colour if that is wanted.
 
 use std::io;
 
@@ -8,9 +8,10 @@ use tabled::settings::peaker::PriorityMax;
 use tabled::settings::{Alignment, Modify, Style, Width};
 use terminal_size::terminal_size_of;
 
-use super::table::{Cell, Document, Table, Tone};
+use super::metrics::direction;
+use super::table::{Cell, Document, Subject, Table, Tone};
 
-/// The whole of it, a line end last.
+/// The report, with a line end.
 pub(crate) fn render(document: &Document, has_colour: bool) -> String {
     let paint = |code: &str, text: &str| {
         if has_colour && !text.is_empty() {
@@ -21,16 +22,32 @@ pub(crate) fn render(document: &Document, has_colour: bool) -> String {
     };
     let warnings = document.warnings.iter();
     let warnings = warnings.map(|text| format!("{} {text}", paint("33", "warning:")));
-    let head: Vec<_> = [paint("1", &document.title)]
+    let head: Vec<_> = [paint("1", &document.title), document.headline.clone()]
         .into_iter()
         .chain(warnings)
         .collect();
     let tables = document.tables.iter().map(|table| {
-        let notes = table.notes.iter();
+        let title = paint("1", &table.title);
+        let (title, definition) = match table.subject {
+            // With its definition below each table the report would be twice as long: the documentation has them.
+            Subject::Measure(metric, _) => {
+                let direction = format!(", {}", direction(metric));
+                (title + &paint("2", &direction), None)
+            }
+            _ => (title, table.definition.as_deref()),
+        };
+        let notes = definition
+            .into_iter()
+            .chain(table.notes.iter().map(String::as_str));
         let notes = notes.map(|note| format!("  {}", paint("2", note)));
-        [paint("1", &table.title), lines(table, &paint)]
+        let logs = table.logs.iter().flat_map(|log| {
+            let lines = log.lines.iter().map(|line| format!("    {line}"));
+            [format!("  {}", log.title)].into_iter().chain(lines)
+        });
+        [title, lines(table, &paint)]
             .into_iter()
             .chain(notes)
+            .chain(logs)
             .collect()
     });
     let facts = document.facts.iter();
@@ -55,12 +72,12 @@ fn lines(table: &Table, paint: &impl Fn(&str, &str) -> String) -> String {
     let mut drawn = builder.build();
     drawn.with(Style::blank());
     for column in 0..table.columns.len() {
-        if !table.is_of_words(column) {
+        if !table.has_words(column) {
             drawn.with(Modify::new(Columns::one(column)).with(Alignment::right()));
         }
     }
     drawn.with(Modify::new(Rows::first()).with(Alignment::left()));
-    // Into a file or a pipe a line may be as long as it is.
+    // In a file or a pipe, lines can be long.
     if let Some((width, _)) = terminal_size_of(io::stdout()) {
         let width = usize::from(width.0).max(60);
         drawn.with(

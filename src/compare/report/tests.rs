@@ -1,4 +1,4 @@
-//! The reports of a comparison: the same figures in every form, and nothing in any that a name put there.
+//! Reports: every form has the same figures, and no name can put anything else into one.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeSet;
@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::LazyLock;
 
-use crate::report::{self, table, words};
+use crate::report::{self, document, table, words};
 use crate::results::{
     Machine, Metric, Problem, ProblemKind, Results, Runtime, Series, Source, VERSION,
 };
@@ -18,13 +18,13 @@ use tempfile::TempDir;
 
 use support::CommandOutput;
 
-/// What gets through where someone did not think of it.
+/// A name that is markup, a link, a colour and a change of direction, wherever it is not escaped.
 const HOSTILE: &str = "</script><script>alert(1)</script>\"'|`*_\n\x1b[31m\u{202e}&amp;";
 
-/// Warm samples of a round: more than pictures have dots, and not so many that intervals take long.
+/// Warm samples of a round: more than a picture has dots, and few enough for quick intervals.
 const EACH: usize = 18;
 
-/// Samples that lean to the left, as times do.
+/// Samples with a long tail to the right, as times have it.
 fn samples(middle: f64, rounds: usize, each: usize, random: &mut SmallRng) -> Vec<Vec<f64>> {
     let mut round = || -> Vec<_> {
         let displaced = middle * random.random_range(0.97..1.03);
@@ -113,12 +113,16 @@ impl Made {
             event_bytes,
             count,
             detail: "the answer has 31 bytes instead of 32, other from byte 4 on".into(),
+            log: match kind {
+                ProblemKind::Died => vec!["function.sh: line 3: jq: command not found".into()],
+                _ => Vec::new(),
+            },
         });
     }
 }
 
-/// Four runtimes, measured: the second is much faster, the third about as fast as the first and wrong three
-/// times, the fourth dies.
+/// Four measured runtimes: the second is much faster, the third as fast as the first and wrong three times, and the fourth
+/// dies.
 fn measured(names: [&str; 4]) -> Results {
     let mut made = Made::new(Source::Measured, &names);
     let [tutorial, ours, wrong, dead] = names;
@@ -162,7 +166,7 @@ fn usual() -> Results {
     MADE.clone()
 }
 
-/// The same, the first with a name that means harm.
+/// The same, with a harmful name for the first.
 fn hostile() -> Results {
     static MADE: LazyLock<Results> = LazyLock::new(|| measured([HOSTILE, "b", "c", "d"]));
     MADE.clone()
@@ -186,7 +190,32 @@ fn of_logs() -> Results {
     made.results
 }
 
-/// One whose runtimes have all failed.
+/// Eight runtimes, of which one has a long name.
+fn eight() -> Results {
+    let names = [
+        "tutorial",
+        "reporting, with a name that is too long",
+        "careful",
+        "bare",
+        "fork",
+        "coshell",
+        "python",
+        "native",
+    ];
+    let mut made = Made::new(Source::Measured, &names);
+    let speeds = [1.0, 1.5, 1.2, 2.2, 0.13, 0.014, 0.011, 0.0033];
+    for (name, slow) in names.into_iter().zip(speeds) {
+        for (metric, middle) in [(Metric::Init, 20.0), (Metric::ColdTotal, 40.0)] {
+            let rounds = samples(middle * slow, 20, 1, &mut made.random);
+            made.series(name, metric, None, rounds);
+        }
+        let rounds = samples(20.0 * slow, 10, EACH, &mut made.random);
+        made.series(name, Metric::Latency, Some(32), rounds);
+    }
+    made.results
+}
+
+/// Results in which every runtime has failed.
 fn all_failed() -> Results {
     let mut results = usual();
     results.series.clear();
@@ -220,7 +249,7 @@ impl Written {
     }
 }
 
-/// The texts of an SVG file, in their order.
+/// The texts of an SVG file, in order.
 fn texts(svg: &str) -> Vec<String> {
     let after = svg.split("<text").skip(1);
     let text = |part: &str| {
@@ -247,7 +276,7 @@ fn every_file_is_there_and_no_other() {
         "warm.svg",
     ];
     assert_eq!(names, expected.map(ToOwned::to_owned).into());
-    // Written again while there is one.
+    // The report can be written again.
     report::write(&all_failed(), &written.path("")).expect("a report");
     assert!(written.text("report.md").contains("dies"));
 }
@@ -326,7 +355,7 @@ fn csv_has_every_sample() {
 #[test]
 fn every_form_has_the_cells_of_the_tables() {
     for results in [usual(), of_logs(), all_failed()] {
-        let document = table::document(&results);
+        let document = document::document(&results);
         let written = Written::of(&results);
         let (page, markdown) = (written.text("report.html"), written.text("report.md"));
         let terminal = report::terminal(&results, false);
@@ -361,14 +390,14 @@ fn figures_of_pictures_are_those_of_the_tables() {
             .map(|svg| texts(&svg))
             .concat();
         let (mut count, mut verdicts) = (0, 0);
-        for one in &table::document(&results).tables {
-            let table::Subject::Question(metric, size) = one.subject else {
+        for one in &document::document(&results).tables {
+            let table::Subject::Measure(metric, size) = one.subject else {
                 continue;
             };
             if !metric.is_cold() && !matches!(metric, Metric::Latency | Metric::Duration) {
                 continue;
             }
-            let title = words::question(metric, size);
+            let title = words::measure(metric, size);
             let start = drawn
                 .iter()
                 .position(|text| *text == title)
@@ -405,9 +434,9 @@ fn figures_of_pictures_are_those_of_the_tables() {
 
 #[test]
 fn what_went_wrong_is_in_the_row_of_the_runtime_too() {
-    let document = table::document(&usual());
+    let document = document::document(&usual());
     let row = |metric, size, name: &str| {
-        let subject = table::Subject::Question(metric, size);
+        let subject = table::Subject::Measure(metric, size);
         let found = document
             .tables
             .iter()
@@ -434,8 +463,8 @@ fn what_went_wrong_is_in_the_row_of_the_runtime_too() {
 
 #[test]
 fn ratio_whose_interval_has_1_is_no_difference() {
-    let document = table::document(&usual());
-    let subject = table::Subject::Question(Metric::Latency, Some(32));
+    let document = document::document(&usual());
+    let subject = table::Subject::Measure(Metric::Latency, Some(32));
     let found = document
         .tables
         .iter()
@@ -455,12 +484,104 @@ fn ratio_whose_interval_has_1_is_no_difference() {
 }
 
 #[test]
-fn few_rounds_and_an_early_end_are_told() {
+fn headline_has_the_result() {
+    let headline = |results: &Results| document::document(results).headline;
+    assert_eq!(
+        headline(&usual()),
+        "ours answers an event of 32 B fastest, in 0.218 ms, 101 times faster than tutorial; \
+         none starts and gives its first answer faster than tutorial; dies at once has no figures (dies)."
+    );
+    let two = |slow: f64, rounds: usize| {
+        let mut made = Made::new(Source::Measured, &["tutorial", "ours"]);
+        for (name, slow) in [("tutorial", 1.0), ("ours", slow)] {
+            let rounds = samples(20.0 * slow, rounds, EACH, &mut made.random);
+            made.series(name, Metric::Latency, Some(32), rounds);
+        }
+        headline(&made.results)
+    };
+    for (slow, rounds, expected) in [
+        (0.1, 10, "ours answers an event of 32 B 10."),
+        (3.0, 10, "ours answers an event of 32 B "),
+        (
+            1.0,
+            10,
+            "ours answers an event of 32 B as fast as tutorial (",
+        ),
+        (
+            0.1,
+            5,
+            "there are too few samples to tell whether ours answers an event of 32 B faster than tutorial (",
+        ),
+    ] {
+        let found = two(slow, rounds);
+        assert!(found.starts_with(expected), "{found}");
+        let direction = found.contains(" times faster than ");
+        assert_eq!(direction, slow < 1.0 && rounds == 10, "{found}");
+        assert_eq!(found.contains(" times slower than "), slow > 2.0, "{found}");
+    }
+    assert!(headline(&of_logs()).starts_with("ours, 128 MB handles an event 19."));
+    assert_eq!(
+        headline(&all_failed()),
+        "No runtime gave a right answer; tutorial, ours, sometimes wrong and dies at once have no figures (dies)."
+    );
+    let mut alone = usual();
+    alone.runtimes.truncate(1);
+    alone.problems.clear();
+    assert!(headline(&alone).starts_with("tutorial answers an event of 32 B in 2"));
+}
+
+#[test]
+fn page_explains_itself() {
+    let results = usual();
+    let written = Written::of(&results);
+    let page = written.text("report.html");
+    let (head, tables) = page.split_once("<h2>").expect("a table");
+    for text in [
+        "<h1>echo, beside the tutorial</h1>",
+        "ours answers an event of 32 B fastest",
+        "Measured 2026-11-26 22:30 UTC on AMD EPYC 7763 64-Core Processor, 2 CPUs, Debian",
+        "<a href=\"#how-to-read\">",
+    ] {
+        assert!(head.contains(text), "{text}: {head}");
+    }
+    assert!(tables.contains("id=\"how-to-read\"") && tables.contains("docs/compare-method.md"));
+    // Each table of a measure has a definition, and says in which direction that gets better.
+    let measured = document::document(&results);
+    let measured = measured.tables.iter();
+    for table in measured.filter(|one| matches!(one.subject, table::Subject::Measure(..))) {
+        let definition = table.definition.as_ref().expect("a definition");
+        let beside = format!("<h2>{}</h2><p class=\"note\">{definition}</p>", table.title);
+        assert!(page.contains(&beside), "{beside}");
+        let direction = if table.title.contains("in a second") {
+            ". More is better."
+        } else {
+            ". Less is better."
+        };
+        assert!(definition.ends_with(direction), "{definition}");
+    }
+    for name in ["cold.svg", "warm.svg"] {
+        let texts = texts(&written.text(name));
+        assert!(
+            texts
+                .iter()
+                .any(|text| text.starts_with("A dot is one measurement")),
+            "{texts:?}"
+        );
+        assert!(
+            texts.iter().any(|text| text.ends_with(", less is better")),
+            "{texts:?}"
+        );
+    }
+}
+
+#[test]
+fn few_rounds_and_an_early_end_are_shown() {
     let mut results = usual();
     results.is_complete = false;
     for series in &mut results.series {
         series.rounds.truncate(4);
     }
+    results.compute();
     let text = report::terminal(&results, false);
     assert!(
         text.contains("warning: not complete: written while"),
@@ -468,10 +589,17 @@ fn few_rounds_and_an_early_end_are_told() {
     );
     assert!(
         text.contains(
-            "Fewer than 6 rounds of tutorial, ours, sometimes wrong: too few to tell a difference."
+            "Fewer than 6 rounds of tutorial, ours, sometimes wrong: too few to tell, however far apart they are."
         ),
         "{text}"
     );
+    assert!(!text.contains("no difference"), "{text}");
+    let document = document::document(&results);
+    let mut cells = document
+        .tables
+        .iter()
+        .flat_map(|one| one.rows.iter().flatten());
+    assert!(cells.all(|cell| !matches!(cell.tone, table::Tone::Better | table::Tone::Worse)));
     assert!(!report::terminal(&usual(), false).contains("Fewer than"));
 }
 
@@ -519,10 +647,10 @@ fn hostile_names_are_harmless() {
         );
     }
     let page = written.text("report.html");
-    // The files that it holds, and its own script.
+    // Two files that it holds, and its own script.
     assert_eq!(page.matches("<script").count(), 3);
     assert_eq!(page.matches("</script").count(), 3);
-    // What the page offers is what lies beside it.
+    // The page offers the same file as the one beside it.
     let held = page
         .split("<script type=\"application/json\"")
         .nth(1)
@@ -540,7 +668,7 @@ fn hostile_names_are_harmless() {
     );
 }
 
-/// A browser, which may reach nothing.
+/// A browser without a network.
 fn chromium(home: &Path) -> Command {
     let mut command = Command::new("chromium");
     command.args([
@@ -576,18 +704,19 @@ fn page_is_read_in_a_browser_that_reaches_nothing() {
     let mut command = chromium(written.folder.path());
     command.arg("--dump-dom");
     command.arg(format!("file://{}", written.path("report.html").display()));
-    let said = CommandOutput::of(command);
-    assert_eq!(said.status, 0, "{}", said.stderr);
-    // Errors of scripts, and what the policy refuses.
-    assert!(!said.stderr.contains("CONSOLE"), "{}", said.stderr);
-    let page = &said.stdout;
+    let output = CommandOutput::of(command);
+    assert_eq!(output.status, 0, "{}", output.stderr);
+    // The console has errors of scripts, and what the policy refuses.
+    assert!(!output.stderr.contains("CONSOLE"), "{}", output.stderr);
+    let page = &output.stdout;
     assert!(
         page.contains("<title>echo, beside the tutorial</title>"),
         "{page}"
     );
-    let tables = table::document(&results).tables.len();
-    assert_eq!(page.matches("<table>").count(), tables);
-    assert_eq!(page.matches("<svg").count(), 2);
+    let tables = document::document(&results).tables.len();
+    assert_eq!(page.matches("<table").count(), tables);
+    // Two pictures, each for a wide screen and for a phone.
+    assert_eq!(page.matches("<svg").count(), 4);
     for name in ["results.json", "samples.csv"] {
         let link = format!("download=\"{name}\">{name}</a>");
         assert!(
@@ -597,7 +726,39 @@ fn page_is_read_in_a_browser_that_reaches_nothing() {
     }
 }
 
-/// For the eye: `COSHELL_TEST_REPORT=DIR cargo test --test it -- compare_report --ignored`.
+/// At a width of 420 pixels a page needs no scrolling to the side, and shows the ratio of each runtime.
+#[test]
+fn phone_shows_ratios_without_scrolling_to_the_side() {
+    let written = Written::of(&eight());
+    let page = written.text("report.html");
+    let (head, rest) = page.split_once("<meta http-equiv").expect("a policy");
+    let (_, rest) = rest.split_once('>').expect("its end");
+    let script = "<script>addEventListener('load', () => {
+        const cells = [...document.querySelectorAll('td.ratio')].map(cell => cell.getBoundingClientRect());
+        const seen = cells.filter(box => box.width > 0 && box.left >= 0 && box.right <= innerWidth).length;
+        const svg = [...document.querySelectorAll('svg')].filter(one => one.getBoundingClientRect().width > 0).length;
+        document.title = [innerWidth, document.documentElement.scrollWidth, cells.length, seen, svg].join(' ');
+    });</script>";
+    let file = written.path("phone.html");
+    fs::write(&file, format!("{head}{script}{rest}")).expect("a page");
+    let mut command = chromium(written.folder.path());
+    command.args(["--window-size=420,2000", "--dump-dom"]);
+    command.arg(format!("file://{}", file.display()));
+    let output = CommandOutput::of(command);
+    let (_, title) = output.stdout.split_once("<title>").expect("a title");
+    let (title, _) = title.split_once("</title>").expect("its end");
+    let figures: Vec<usize> = title
+        .split(' ')
+        .map(|figure| figure.parse().expect(title))
+        .collect();
+    let [width, needed, ratios, seen, pictures] = figures[..] else {
+        panic!("{title}")
+    };
+    assert!(width <= 500 && needed <= width, "{title}");
+    assert_eq!((ratios, seen, pictures), (24, 24, 2), "{title}");
+}
+
+/// For the eye: `COSHELL_TEST_REPORT=DIR cargo nextest run --run-ignored only -E 'test(/reports_to_look_at/)'`.
 #[test]
 #[ignore = "writes reports to be looked at"]
 fn reports_to_look_at() {
@@ -605,6 +766,7 @@ fn reports_to_look_at() {
     for (name, results) in [
         ("measured", usual()),
         ("logs", of_logs()),
+        ("eight", eight()),
         ("failed", all_failed()),
         ("hostile", hostile()),
     ] {

@@ -1,15 +1,15 @@
-//! Figures and names, as every form of a report has them.
+//! Figures and names as text, for all forms of a report.
 
 use super::super::results::{Metric, Results};
-use super::super::statistics::Ratio;
+use super::super::statistics::{Ratio, Verdict};
 
-/// What stands where there is nothing.
+/// The text of a cell without a value.
 pub(crate) const NOTHING: &str = "–";
 
-/// Three significant digits, thousands apart.
+/// A figure with three significant digits: `1,230`.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 pub fn figure(value: f64) -> String {
-    // As it is when rounded: 9.999 is 10.0.
+    // Rounding can add a digit: 9.999 becomes 10.0.
     let scientific = format!("{value:.2e}");
     let exponent = scientific
         .split_once('e')
@@ -29,7 +29,7 @@ pub fn figure(value: f64) -> String {
     }
 }
 
-/// Digits, thousands apart.
+/// Digits with a comma between thousands.
 fn grouped(digits: &str) -> String {
     let mut grouped = String::new();
     for (place, digit) in digits.chars().enumerate() {
@@ -40,7 +40,7 @@ fn grouped(digits: &str) -> String {
     grouped
 }
 
-/// A figure and its unit.
+/// A figure with its unit.
 pub(crate) fn quantity(value: f64, metric: Metric) -> String {
     let unit = match metric.unit() {
         "" => String::new(),
@@ -50,7 +50,7 @@ pub(crate) fn quantity(value: f64, metric: Metric) -> String {
     figure(value) + &unit
 }
 
-/// A count, thousands apart.
+/// A count with commas between thousands.
 pub fn count(count: usize) -> String {
     grouped(&count.to_string())
 }
@@ -67,28 +67,46 @@ pub fn size(bytes: usize) -> String {
     }
 }
 
-/// A metric and the size of its events.
-pub fn question(metric: Metric, event_bytes: Option<usize>) -> String {
+/// The name of a metric, and the size of its events.
+pub(crate) fn measure(metric: Metric, event_bytes: Option<usize>) -> String {
     let size = event_bytes.map(|bytes| format!(", {}", size(bytes)));
     metric.title().to_owned() + &size.unwrap_or_default()
 }
 
-/// How many times better, as far as that is known.
-pub(crate) fn verdict(ratio: &Ratio) -> String {
-    if ratio.is_difference() {
-        format!("{}×", figure(ratio.times))
-    } else {
-        "no difference".to_owned()
+/// `text` with a capital letter.
+pub(crate) fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string());
+    first.unwrap_or_default() + letters.as_str()
+}
+
+/// `a, b and c`.
+pub(crate) fn list(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        [only] => only.clone(),
+        [others @ .., last] => format!("{} and {last}", others.join(", ")),
     }
 }
 
-/// Bounds.
-pub(crate) fn interval(low: f64, high: f64) -> String {
-    format!("{}–{}", figure(low), figure(high))
+/// How many times better, as far as the samples can tell.
+pub(crate) fn verdict(ratio: &Ratio) -> String {
+    match ratio.verdict {
+        Verdict::Better | Verdict::Worse => format!("{}×", figure(ratio.times)),
+        Verdict::NoDifference => "no difference".to_owned(),
+        Verdict::TooFew => "too few to tell".to_owned(),
+    }
 }
 
-/// Names and details are others' words: they give no orders to a terminal, stay in their line, and
-/// XML can have them.
+/// `text`, with an interval behind it if there is one.
+pub(crate) fn with_interval(text: String, low: Option<f64>, high: Option<f64>) -> String {
+    match (low, high) {
+        (Some(low), Some(high)) => format!("{text} ({}–{})", figure(low), figure(high)),
+        _ => text,
+    }
+}
+
+/// Text of a runtime or a log without characters that would control a terminal, break a line, or be invalid in XML.
 pub(crate) fn clean(text: &str) -> String {
     let is_kept = |letter: char| {
         let turns_text_round = matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
@@ -99,7 +117,7 @@ pub(crate) fn clean(text: &str) -> String {
         .collect()
 }
 
-/// The name of a runtime, and whether the others are compared with it.
+/// The name of a runtime, marked if it is the baseline.
 pub fn name(results: &Results, runtime: &str) -> String {
     let is_baseline = results.baseline == runtime && results.runtimes.len() > 1;
     clean(runtime) + if is_baseline { " (baseline)" } else { "" }
@@ -145,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_wrote_stays_in_its_line_and_orders_nothing() {
+    fn text_of_others_stays_in_its_line_and_controls_nothing() {
         assert_eq!(
             clean("a\n\x1b[31mb\t\u{202e}\u{ffff}é"),
             "a\u{fffd}\u{fffd}[31mb\u{fffd}\u{fffd}\u{fffd}é"

@@ -1,8 +1,8 @@
-//! From a sample to a place on the line: by logarithms where the span is large.
+//! The axis of a picture: logarithmic where the span of the samples is large.
 
-/// A span larger than this is drawn by logarithms, or all that is small would be one dot.
+/// A larger span is drawn by logarithms: else all small samples would be one dot.
 const LARGE_SPAN: f64 = 6.0;
-/// As many ticks as are read without counting.
+/// The most ticks on an axis.
 const TICKS: u8 = 9;
 
 /// An axis from left to right.
@@ -15,7 +15,7 @@ pub(crate) struct Axis {
 }
 
 impl Axis {
-    /// One that has room for all of these; `None` if there are none.
+    /// An axis with room for all samples; `None` if there are none.
     pub(crate) fn of(samples: impl Iterator<Item = f64> + Clone) -> Option<Self> {
         let samples = samples.filter(|sample| sample.is_finite());
         let least = samples.clone().reduce(f64::min)?;
@@ -25,9 +25,9 @@ impl Axis {
             let room = (most / least).powf(0.04);
             (least / room, most * room)
         } else {
-            // Where all are the same there is a span too.
+            // Equal samples have a span, too.
             let room = (0.06 * (most - least)).max(0.02 * most.abs()).max(1e-9);
-            // Nothing takes less than no time.
+            // Times are not negative.
             let from = least - room;
             (if least >= 0.0 { from.max(0.0) } else { from }, most + room)
         };
@@ -38,7 +38,7 @@ impl Axis {
         })
     }
 
-    /// Where it is: 0 at the left end, 1 at the right one.
+    /// The place of a sample, from 0 at the left end to 1 at the right end.
     #[allow(clippy::cast_possible_truncation)]
     pub(crate) fn place(&self, sample: f64) -> f32 {
         let share = if self.is_logarithmic {
@@ -49,7 +49,7 @@ impl Axis {
         share.clamp(0.0, 1.0) as f32
     }
 
-    /// Round numbers on it.
+    /// Round numbers along the axis.
     pub(crate) fn ticks(&self) -> Vec<f64> {
         let is_on_it = |tick: &f64| (self.from..=self.to).contains(tick);
         if self.is_logarithmic {
@@ -90,7 +90,7 @@ fn decade(value: f64) -> i32 {
     value.log10().floor() as i32
 }
 
-/// A tick in as few digits as tell it from the next: they are round.
+/// A tick as a number without trailing zeros.
 pub(crate) fn tick_text(tick: f64) -> String {
     let text = format!("{tick:.9}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()

@@ -2,7 +2,8 @@
 
 use maud::{Markup, html};
 
-use super::{Anchor, Paint, Scene, Shape};
+use super::paint::Paint;
+use super::{Anchor, Scene, Shape};
 
 /// The picture, for a page or, with a line end, for a file.
 pub(crate) fn svg(scene: &Scene) -> Markup {
@@ -26,7 +27,7 @@ fn shape(shape: &Shape) -> Markup {
             height,
             paint,
         } => html! {
-            rect x=(short(*x)) y=(short(*y)) width=(short(*width)) height=(short(*height)) class=(class(*paint))
+            rect x=(short(*x)) y=(short(*y)) width=(short(*width)) height=(short(*height)) class=(paint.class())
                 fill=(colour(*paint)) fill-opacity=[opacity(*paint)] {}
         },
         Shape::Dot {
@@ -35,7 +36,8 @@ fn shape(shape: &Shape) -> Markup {
             radius,
             paint,
         } => html! {
-            circle cx=(short(*x)) cy=(short(*y)) r=(short(*radius)) fill=(colour(*paint)) fill-opacity=[opacity(*paint)] {}
+            circle cx=(short(*x)) cy=(short(*y)) r=(short(*radius)) class=(paint.class()) fill=(colour(*paint))
+                fill-opacity=[opacity(*paint)] {}
         },
         Shape::Text {
             x,
@@ -45,21 +47,21 @@ fn shape(shape: &Shape) -> Markup {
             paint,
             text,
         } => html! {
-            text x=(short(*x)) y=(short(*y)) font-size=(short(*size)) text-anchor=[anchor_word(*anchor)] class=(class(*paint))
-                fill=(colour(*paint)) { (text) }
+            text x=(short(*x)) y=(short(*y)) font-size=(short(*size)) text-anchor=[anchor_word(*anchor)]
+                class=(paint.class()) fill=(colour(*paint)) { (text) }
         },
     }
 }
 
-/// Tenths of a pixel are enough.
+/// A length in tenths of a pixel.
 fn short(length: f32) -> String {
     let text = format!("{length:.1}");
     text.strip_suffix(".0").unwrap_or(&text).to_owned()
 }
 
+/// On white; a page overrides it in the dark.
 fn colour(paint: Paint) -> String {
-    let [red, green, blue] = paint.colour();
-    format!("#{red:02x}{green:02x}{blue:02x}")
+    Paint::hex(paint.colours().0)
 }
 
 fn opacity(paint: Paint) -> Option<f32> {
@@ -70,18 +72,6 @@ fn anchor_word(anchor: Anchor) -> Option<&'static str> {
     match anchor {
         Anchor::Start => None,
         Anchor::Middle => Some("middle"),
-    }
-}
-
-/// A page that is dark paints these anew.
-fn class(paint: Paint) -> &'static str {
-    match paint {
-        Paint::Paper => "paper",
-        Paint::Ink => "ink",
-        Paint::Faint => "faint",
-        Paint::Grid => "grid",
-        Paint::Bad => "bad",
-        Paint::Interval => "interval",
-        Paint::Runtime(_) => "runtime",
+        Anchor::End => Some("end"),
     }
 }
