@@ -4,6 +4,7 @@
 //! use the other.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use memchr::memchr;
 
@@ -31,7 +32,7 @@ pub(crate) struct Invocation {
     /// The tenant, for a function with tenant isolation.
     pub tenant_id: Option<String>,
     /// The event's bytes, at most 6 MiB.
-    pub event: Vec<u8>,
+    pub event: Arc<Vec<u8>>,
     /// How the handler gets the event.
     pub delivery: Delivery,
 }

@@ -13,12 +13,14 @@ use std::thread::{Builder, scope};
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
+use crate::calls::Calls;
 use crate::child::LaneContext;
 use crate::child::logs::HandlerLog;
 use crate::config::{Config, STOP_GRACE};
 use crate::error::{Error, Result};
 use crate::runtime::{
-    connect_and_load, find_handler, post_init_error, register_extension, serve, start_log,
+    connect_and_load, find_handler, post_init_error, register_extension, serve, start_calls,
+    start_log,
 };
 use crate::runtime_api::Client;
 use crate::wait::Signals;
@@ -61,31 +63,39 @@ fn serve_all(config: &Config, signals: &Arc<Signals>) -> Result<Vec<Result<()>>>
         .map(|_| start_log(config))
         .collect();
     let logs = logs?;
+    let calls: Result<Vec<Option<Calls>>> = (0..config.max_concurrency)
+        .map(|_| start_calls(config, &handler))
+        .collect();
+    let calls = calls?;
     let lane_signals = Arc::new(signals.without_children().map_err(start_error)?);
     let (all_ended, lane_alive) = LaneAlive::new().map_err(start_error)?;
     let init = InitBarrier::default();
     let results = scope(|scope| {
         let mut lanes = Vec::new();
-        let started = (0..).zip(&logs).try_for_each(|(number, logs)| {
-            let cx = LaneContext {
-                config,
-                handler: &handler,
-                logs,
-                signals: &lane_signals,
-                lane: Some(number),
-            };
-            let (init, lane_alive) = (&init, lane_alive.try_clone()?);
-            let lane = Builder::new()
-                .name(format!("lane {number}"))
-                .stack_size(STACK_BYTES)
-                .spawn_scoped(scope, move || {
-                    let result = run_lane(cx, init);
-                    drop(lane_alive);
-                    result
-                })?;
-            lanes.push(lane);
-            Ok(())
-        });
+        let started = (0..)
+            .zip(&logs)
+            .zip(&calls)
+            .try_for_each(|((number, logs), calls)| {
+                let cx = LaneContext {
+                    config,
+                    handler: &handler,
+                    logs,
+                    signals: &lane_signals,
+                    calls: calls.as_ref(),
+                    lane: Some(number),
+                };
+                let (init, lane_alive) = (&init, lane_alive.try_clone()?);
+                let lane = Builder::new()
+                    .name(format!("lane {number}"))
+                    .stack_size(STACK_BYTES)
+                    .spawn_scoped(scope, move || {
+                        let result = run_lane(cx, init);
+                        drop(lane_alive);
+                        result
+                    })?;
+                lanes.push(lane);
+                Ok(())
+            });
         drop(lane_alive);
         let loaded = init.wait_for_lanes(lanes.len());
         let loaded = started.map_err(start_error).and(loaded);

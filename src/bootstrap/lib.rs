@@ -10,6 +10,7 @@
 //! `shell` and `program` never use each other. They share `invocation`, `response`, `failure`, `error`, `log`, `config` and
 //! `wait`, and `child` has what only `shell` and `program` need.
 
+mod calls;
 mod child;
 mod config;
 mod error;

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::calls::Calls;
 use crate::child::LaneContext;
 use crate::child::logs::HandlerLog;
 use crate::config::{Config, STOP_GRACE};
@@ -28,8 +29,11 @@ use coshell_process::processes;
 /// What ended the loop. An init error has been posted to the Runtime API already. [`Error::Stopped`] if we had to shut down
 /// while the handler was loading.
 pub(crate) fn run(config: &Config, signals: &Arc<Signals>) -> Result<()> {
-    let prepared = find_handler(config).and_then(|handler| Ok((handler, start_log(config)?)));
-    let (handler, logs) = match prepared {
+    let prepared = find_handler(config).and_then(|handler| {
+        let calls = start_calls(config, &handler)?;
+        Ok((handler, start_log(config)?, calls))
+    });
+    let (handler, logs, calls) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
             let mut client = Client::open(&config.runtime_api, signals);
@@ -41,6 +45,7 @@ pub(crate) fn run(config: &Config, signals: &Arc<Signals>) -> Result<()> {
         handler: &handler,
         logs: &logs,
         signals,
+        calls: calls.as_ref(),
         lane: None,
     };
     let (mut client, loaded) = connect_and_load(cx);
@@ -77,6 +82,14 @@ pub(crate) fn find_handler(config: &Config) -> Result<Handler> {
         return Err(Error::ReadConfig { variable, cause });
     }
     Ok(Handler::find(config.handler.as_deref(), &config.task_root)?)
+}
+
+/// Starts what answers the `lambda_` functions, if the handler's file may call one.
+///
+/// # Errors
+/// [`Error::StartShell`] if there is no descriptor or no thread for it.
+pub(crate) fn start_calls(config: &Config, handler: &Handler) -> Result<Option<Calls>> {
+    Calls::start_for(handler).map_err(|error| Error::start_shell(&config.bash, &error))
 }
 
 /// Starts the log of one lane.
@@ -157,6 +170,9 @@ pub(crate) fn serve(cx: LaneContext, client: &mut Client, runner: &mut Runner) -
             Some(posted) => posted,
             None => client.post_outcome(&invocation, &outcome, runner.begin_clean_up())?,
         };
+        if let Some(calls) = cx.calls {
+            calls.end();
+        }
         let answer = match outcome {
             Outcome::Failure(_) if !is_streamed => "error",
             _ => "response",
@@ -198,6 +214,9 @@ fn invoke(
     };
     let mut response = Response::new(&invocation.request_id, cx.config.response_mode, sink);
     let mut limit = Limit::new(cx.signals, stop_time);
+    if let Some(calls) = cx.calls {
+        calls.begin(invocation);
+    }
     runner.invoke(invocation, &mut response, &mut limit)
 }
 

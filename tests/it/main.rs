@@ -5,6 +5,7 @@ mod answer_faults;
 mod arguments;
 mod borders;
 mod bounds;
+mod calls;
 mod channels;
 mod check;
 mod check_habits;

@@ -137,7 +137,7 @@ mod tests {
         let invocation = Invocation {
             request_id: "id".to_owned(),
             tenant_id: Some("blue".to_owned()),
-            event: b"a\0b\n\n".to_vec(),
+            event: b"a\0b\n\n".to_vec().into(),
             ..Invocation::default()
         };
         let fields = Arguments::event_first(&invocation, Separator::Nul);

@@ -14,6 +14,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::calls::Calls;
 use crate::config::{Config, TELEMETRY_FD};
 use crate::invocation::variable;
 use crate::wait::Signals;
@@ -38,6 +39,8 @@ pub(crate) struct LaneContext<'a> {
     /// Where the handler's stderr goes.
     pub logs: &'a HandlerLog,
     pub signals: &'a Arc<Signals>,
+    /// Answers the `lambda_` functions; `None` if the handler's file calls none.
+    pub calls: Option<&'a Calls>,
     /// The number of the lane, from 0; `None` without lanes.
     pub lane: Option<u32>,
 }

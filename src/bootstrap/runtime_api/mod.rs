@@ -140,7 +140,7 @@ impl<'a> Client<'a> {
             client_context: header_text(&head.headers, wire::CLIENT_CONTEXT),
             cognito_identity: header_text(&head.headers, wire::COGNITO_IDENTITY),
             tenant_id: header_text(&head.headers, wire::TENANT_ID),
-            event,
+            event: Arc::new(event),
             ..Invocation::default()
         }))
     }

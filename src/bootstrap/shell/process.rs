@@ -52,7 +52,10 @@ impl DriverFiles {
         let (isolation, function) = (cx.config.isolation, cx.handler.label());
         let delivery = cx.delivery();
         let files = Self {
-            driver: text_file(c"driver", &startup_script::driver_text(isolation, delivery))?,
+            driver: text_file(
+                c"driver",
+                &startup_script::driver_text(isolation, delivery, cx.calls.is_some()),
+            )?,
             rare: text_file(c"rare", &startup_script::rare_text(function, delivery))?,
         };
         // If another thread was faster, ours are closed.

@@ -18,6 +18,7 @@ use super::observers::TextTraits;
 use super::process::Process;
 use super::report::ExitTrace;
 use super::startup_script::{LoadNonces, load_lines, startup_lines};
+use crate::calls::Calls;
 use crate::child::LaneContext;
 use crate::child::leftovers::Leftovers;
 use crate::error::{Error, Result};
@@ -56,7 +57,12 @@ impl<'a> Starting<'a> {
             let mut channel = Channel::open(Process::start(cx)?)?;
             let argument_zero = std::env::args().next();
             let argument_zero = argument_zero.unwrap_or_else(|| "bootstrap".to_owned());
-            let lines = startup_lines(&argument_zero, cx.handler.label(), cx.logs.nonce());
+            let lines = startup_lines(
+                &argument_zero,
+                cx.handler.label(),
+                cx.logs.nonce(),
+                cx.calls.map(Calls::paths),
+            );
             // If bash has ended, the wait for its load report finds out why.
             let _ = channel.write_lines(&lines);
             let shell = Shell {

@@ -7,12 +7,13 @@ use std::fmt::Write;
 
 use super::observers::TextTraits;
 use super::protocol::{INHERITED_DRIVER, INHERITED_SCRIPT};
+use crate::calls;
 use crate::config::Isolation;
 use coshell_handler::Delivery;
 use coshell_handler::bash::{quote, without_comments};
 
 /// The half of the driver that bash reads when it starts. It passes the event to the handler if that is an argument.
-pub(crate) fn driver_text(isolation: Isolation, delivery: Delivery) -> String {
+pub(crate) fn driver_text(isolation: Isolation, delivery: Delivery, has_calls: bool) -> String {
     let state = match isolation {
         Isolation::Restore => include_str!("../../../runtime-scripts/restore.bash"),
         Isolation::None | Isolation::Subshell | Isolation::Process => {
@@ -24,7 +25,12 @@ pub(crate) fn driver_text(isolation: Isolation, delivery: Delivery) -> String {
     let (most, last) = driver
         .rsplit_once("\nbuiltin printf")
         .unwrap_or((driver, ""));
-    let mut text = without_comments(&format!("{most}\n{state}\nbuiltin printf{last}"));
+    let calls = if has_calls {
+        call_stubs()
+    } else {
+        String::new()
+    };
+    let mut text = without_comments(&format!("{most}\n{state}\n{calls}builtin printf{last}"));
     if !delivery.is_argument() {
         for index in 1..=3 {
             let call = |argument: &str| format!("\"$__driver_function\"{argument} <&61");
@@ -35,11 +41,29 @@ pub(crate) fn driver_text(isolation: Isolation, delivery: Delivery) -> String {
     text
 }
 
+/// The functions that a handler calls, by which it comes to calls.bash.
+fn call_stubs() -> String {
+    let mut text = String::new();
+    for function in calls::FUNCTIONS {
+        // `||` keeps `set -e` out of what is ours, and would keep it out of the function that lambda_each calls.
+        let (quiet, end) = match function {
+            "each" => ("+xTe", ""),
+            _ => ("+xT", " || builtin return"),
+        };
+        let _ = writeln!(
+            text,
+            "lambda_{function}() {{ {{ builtin local - && builtin set {quiet}; }} 2>/dev/null; __driver_rare __driver_call {function} \"$@\"{end}; }}"
+        );
+    }
+    text
+}
+
 /// The half of the driver that bash reads when it first needs it.
 pub(crate) fn rare_text(function: &str, delivery: Delivery) -> String {
     let text = without_comments(concat!(
         include_str!("../../../runtime-scripts/rare.bash"),
         include_str!("../../../runtime-scripts/lambda.bash"),
+        include_str!("../../../runtime-scripts/calls.bash"),
         include_str!("../../../runtime-scripts/subshell.bash")
     ));
     // The call looks as a user would write it, for a trap that shows its command.
@@ -90,6 +114,7 @@ pub(crate) fn startup_lines(
     argument_zero: &str,
     function: &str,
     log_nonce: Option<&str>,
+    call_paths: Option<&str>,
 ) -> String {
     // `set -x` in SHELLOPTS is for the file, and not for the driver.
     let is_traced = std::env::var("SHELLOPTS").is_ok_and(|names| names.contains("xtrace"));
@@ -99,11 +124,13 @@ pub(crate) fn startup_lines(
         ""
     };
     let log_nonce = log_nonce.map(|nonce| format!("__driver_log_nonce={nonce} "));
+    let call_paths = call_paths.map(|paths| format!("__driver_calls=({paths}) "));
     format!(
-        "{quiet}{}__driver_function={} BASH_ARGV0={}\n\
+        "{quiet}{}{}__driver_function={} BASH_ARGV0={}\n\
          . /dev/fd/{INHERITED_DRIVER}\n\
          exec {INHERITED_DRIVER}<&- {INHERITED_SCRIPT}<&-\n",
         log_nonce.unwrap_or_default(),
+        call_paths.unwrap_or_default(),
         quote(function),
         quote(argument_zero),
     )

@@ -1,0 +1,146 @@
+# shellcheck shell=bash
+# The functions that the host answers: lambda_get, lambda_json and their kin.
+#
+# bash reads this file together with rare.bash. A call takes a ticket, which names a slot, writes its request to the
+# slot's pipe and reads the reply: no process, and any number of callers at once. src/bootstrap/calls is the other side,
+# and describes requests and replies. __driver_calls has the paths: the tickets, and three for each slot.
+
+# Sends a call to the host, and does what the reply says.
+__driver_call() { # <function without lambda_> [its arguments...]
+  builtin local - __driver_slot __driver_line __driver_input='' __driver_has_input=0 __driver_i __driver_count __driver_name __driver_reply
+  builtin set +eu
+  __driver_reply=()
+  if [[ $1 == each ]]; then
+    __driver_each "${@:2}"
+    builtin return
+  fi
+  if [[ -v __driver_record ]]; then
+    __driver_has_input=2 __driver_input=$__driver_record
+  fi
+  # The value of a variable is known here alone.
+  if [[ $1 == get ]]; then
+    for ((__driver_i = 2; __driver_i < $#; __driver_i++)); do
+      if [[ ${!__driver_i} == --in ]]; then
+        __driver_count=$((__driver_i + 1)) __driver_name=${!__driver_count}
+        case $__driver_name in
+          '' | [0-9]* | *[!A-Za-z0-9_]*) ;;
+          *) if [[ -v $__driver_name ]]; then __driver_has_input=1 __driver_input=${!__driver_name}; fi ;;
+        esac
+      fi
+    done
+  fi
+  # shellcheck disable=SC2154 # the host sets it
+  IFS='' builtin read -r -N 1 __driver_slot <"${__driver_calls[0]}" || builtin return
+  __driver_slot=$((1 + 3 * __driver_slot))
+  builtin printf '%s\0' "$#" "$BASHPID" "${__driver_arguments[__driver_depth]-}" "$__driver_has_input" "$__driver_input" "$@" >"${__driver_calls[__driver_slot]}" || builtin return
+  {
+    IFS=' ' builtin read -r __driver_line __driver_i __driver_count
+    case $__driver_line in
+      s)
+        while ((__driver_count--)); do
+          IFS='' builtin read -r __driver_name
+          # shellcheck disable=SC2229 # the variable that it names
+          IFS='' builtin read -r "$__driver_name"
+        done
+        ;;
+      f) builtin mapfile -t -d '' __driver_reply <"${__driver_calls[__driver_slot + 2]}" ;;
+      *)
+        __driver_refuse_call 4 "$__driver_count"
+        __driver_i=${__driver_i:-1}
+        ;;
+    esac
+  } <"${__driver_calls[__driver_slot + 1]}"
+  if ((${#__driver_reply[@]})); then __driver_take_reply; fi
+  builtin return "$__driver_i"
+}
+
+# Assigns and prints what a long reply has.
+__driver_take_reply() {
+  builtin local __driver_at=0 __driver_end
+  while ((__driver_at < ${#__driver_reply[@]})); do
+    __driver_name=${__driver_reply[__driver_at + 1]}
+    case ${__driver_reply[__driver_at]} in
+      t)
+        builtin printf -v "$__driver_name" %s "${__driver_reply[__driver_at + 2]}"
+        __driver_at=$((__driver_at + 3))
+        ;;
+      l)
+        __driver_count=${__driver_reply[__driver_at + 2]}
+        builtin eval "$__driver_name=(\"\${__driver_reply[@]:__driver_at + 3:__driver_count}\")"
+        __driver_at=$((__driver_at + 3 + __driver_count))
+        ;;
+      m)
+        if [[ $(builtin declare -p "$__driver_name" 2>/dev/null) != 'declare -'*A* ]]; then builtin declare -gA "$__driver_name"; fi
+        builtin eval "$__driver_name=()"
+        __driver_end=$((__driver_at + 3 + 2 * __driver_reply[__driver_at + 2]))
+        for ((__driver_at += 3; __driver_at < __driver_end; __driver_at += 2)); do
+          builtin eval "${__driver_name}[\${__driver_reply[__driver_at]}]=\${__driver_reply[__driver_at + 1]}"
+        done
+        ;;
+      *)
+        builtin printf %s "$__driver_name"
+        __driver_at=$((__driver_at + 2))
+        ;;
+    esac
+  done
+}
+
+# Says where and why a call has failed.
+__driver_refuse_call() { # <frames of ours, this one among them> <cause>
+  builtin printf '%s: line %s: %s: %s\n' "${BASH_SOURCE[$1]}" "${BASH_LINENO[$1 - 1]}" "${FUNCNAME[$1 - 1]}" "$2" >&2
+  __driver_refused=${FUNCNAME[$1 - 1]}
+}
+
+# Calls a function for each record of the event, and prints which have failed. Each runs in a subshell, so that a record that
+# fails, exits or changes a variable does that alone.
+__driver_each() { # [--unwrap] [--decode] <function>
+  builtin local __driver_each_options __driver_records __driver_faults __driver_identifiers __driver_flags='' __driver_failed __driver_status_of_record __driver_number __driver_target=''
+  __driver_each_options=() __driver_records=() __driver_faults=() __driver_identifiers=() __driver_failed=()
+  while (($#)); do
+    case $1 in
+      -*) __driver_each_options+=("$1") ;;
+      *)
+        if [[ $__driver_target ]] || ! builtin declare -F -- "$1" >/dev/null; then
+          __driver_refuse_call 5 "cannot call $1: expected the name of one function"
+          builtin return 2
+        fi
+        __driver_target=$1
+        ;;
+    esac
+    builtin shift
+  done
+  if [[ ! $__driver_target ]]; then
+    __driver_refuse_call 5 'expected the name of a function'
+    builtin return 2
+  fi
+  __driver_call records "${__driver_each_options[@]}" || builtin return
+  for __driver_number in "${!__driver_records[@]}"; do
+    if [[ ${__driver_faults[__driver_number]} ]]; then
+      __driver_refuse_call 5 "cannot read record $((__driver_number + 1)): ${__driver_faults[__driver_number]}"
+      __driver_status_of_record=1
+    else
+      (
+        __driver_record=${__driver_records[__driver_number]}
+        # shellcheck disable=SC2154 # the driver sets it
+        builtin set "$__driver_options"
+        "$__driver_target" "$__driver_record"
+      ) >&2 </dev/null
+      __driver_status_of_record=$?
+    fi
+    if ((__driver_status_of_record)); then
+      __driver_failed+=("${__driver_identifiers[__driver_number]}")
+      __driver_refuse_call 5 "record $((__driver_number + 1)) of ${#__driver_records[@]} failed with status $__driver_status_of_record"
+      if [[ $__driver_flags == *ordered* ]]; then
+        # What follows has to wait for it.
+        builtin break
+      fi
+    fi
+  done
+  if [[ $__driver_flags == *partial* ]]; then
+    __driver_call failures "${__driver_failed[@]}"
+  elif ((${#__driver_failed[@]})); then
+    builtin return 1
+  fi
+}
+
+builtin readonly -f __driver_call __driver_take_reply __driver_refuse_call __driver_each

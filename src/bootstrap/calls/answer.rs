@@ -1,0 +1,278 @@
+//! Answers one request: asks `coshell-calls`, and writes the reply in the form that bash reads.
+//!
+//! ```text
+//! s STATUS COUNT LF (name LF value LF)...     a short reply: texts of one line for variables
+//! f STATUS LF                                 a long reply, whose fields are in the slot's file, each followed by NUL:
+//!   t NAME VALUE | l NAME COUNT VALUE... | m NAME COUNT (KEY VALUE)... | o OUTPUT
+//! e STATUS MESSAGE LF                         the call failed
+//! ```
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use super::caller::CallingProcess;
+use super::request::{Input, Request};
+use super::slot::ReplyPipe;
+use super::{Current, lock};
+use coshell_calls::{Answer, Call, CallError, Caller, RecordOptions, Reply, Variable, check_name};
+use coshell_process::sys;
+
+/// bash reads a pipe a byte at a time: from here on the file is faster.
+const MAX_SHORT_BYTES: usize = 256;
+
+/// True if the call may read what another process writes, or a file, which may be a pipe.
+pub(crate) fn may_take_long(request: &Request) -> bool {
+    let Some((function, arguments)) = request.arguments.split_first() else {
+        return false;
+    };
+    let reads_file = |argument: &Vec<u8>| {
+        argument.starts_with(b"--file") || memchr::memmem::find(argument, b"=@").is_some()
+    };
+    matches!(&function[..], b"encode" | b"decode" | b"hash") || arguments.iter().any(reads_file)
+}
+
+pub(crate) fn reply_to(request: Request, current: &Mutex<Current>, reply: &ReplyPipe) {
+    let written = match find_reply(request, current) {
+        Ok(answer) => match short_text(&answer) {
+            Some(text) => {
+                reply.write_short(&text);
+                Ok(())
+            }
+            None => reply.write_long(
+                format!("f {}\n", answer.status).as_bytes(),
+                &long_text(&answer),
+            ),
+        },
+        Err(error) => {
+            reply.write_short(&error_text(error.status, &error.message));
+            Ok(())
+        }
+    };
+    if let Err(error) = written {
+        refuse(reply, &format!("cannot write the reply: {error}"));
+    }
+}
+
+/// Lets the call fail for a reason that is ours.
+pub(crate) fn refuse(reply: &ReplyPipe, cause: &str) {
+    reply.write_short(&error_text(1, cause));
+}
+
+fn failure(status: i32, message: impl Into<String>) -> CallError {
+    CallError {
+        status,
+        message: message.into(),
+    }
+}
+
+fn find_reply(request: Request, current: &Mutex<Current>) -> Result<Reply, CallError> {
+    let Some((function, arguments)) = request.arguments.split_first() else {
+        return Err(failure(2, "the arguments are larger than 64 MiB"));
+    };
+    let (input, record) = match request.input {
+        Input::None => (None, None),
+        Input::Variable(value) => (Some(value), None),
+        Input::Event(record) => (None, Some(record)),
+    };
+    let caller = CallingProcess::new(request.pid, request.request_id, current, record);
+    let mut reply = match &function[..] {
+        b"tempdir" => make_folder(arguments, current)?,
+        b"records" => find_records(arguments, &caller)?,
+        b"failures" => list_failures(arguments),
+        function => {
+            let call = Call {
+                function: str::from_utf8(function).unwrap_or_default(),
+                arguments: arguments.iter().map(Vec::as_slice).collect(),
+                input: input.as_deref(),
+            };
+            match coshell_calls::answer(&call, &caller)? {
+                Answer::Reply(reply) => reply,
+                Answer::NeedsJq(pending) => {
+                    let filter = pending.filters.first().map(|one| one.filter.clone());
+                    let filter = filter.unwrap_or_default();
+                    return Err(failure(
+                        2,
+                        format!(
+                            "cannot read {filter}: it is more than a path; use the program jq for it"
+                        ),
+                    ));
+                }
+            }
+        }
+    };
+    for (name, variable) in &mut reply.assignments {
+        if let Variable::File(bytes) = variable {
+            let path = write_file(bytes, current).map_err(|error| {
+                failure(1, format!("cannot write the file for {name}: {error}"))
+            })?;
+            *variable = Variable::Text(path.into_os_string().into_encoded_bytes());
+        }
+        variable.check(name)?;
+    }
+    Ok(reply)
+}
+
+/// `lambda_tempdir VAR`
+fn make_folder(arguments: &[Vec<u8>], current: &Mutex<Current>) -> Result<Reply, CallError> {
+    let [name] = arguments else {
+        return Err(failure(2, "expected the name of one variable"));
+    };
+    let name = check_name(name)?.to_owned();
+    let path = new_folder(current)
+        .map_err(|error| failure(1, format!("cannot make a folder in /tmp: {error}")))?;
+    let path = path.into_os_string().into_encoded_bytes();
+    Ok(Reply {
+        assignments: vec![(name, Variable::Text(path))],
+        ..Reply::default()
+    })
+}
+
+fn new_folder(current: &Mutex<Current>) -> io::Result<PathBuf> {
+    let mut random = [0; 8];
+    sys::fill_random(&mut random)?;
+    let path = PathBuf::from(format!("/tmp/coshell-{:016x}", u64::from_ne_bytes(random)));
+    DirBuilder::new().mode(0o700).create(&path)?;
+    lock(current).folders.push(path.clone());
+    Ok(path)
+}
+
+fn write_file(bytes: &[u8], current: &Mutex<Current>) -> io::Result<PathBuf> {
+    let path = new_folder(current)?.join("body");
+    fs::write(&path, bytes)?;
+    Ok(path)
+}
+
+/// What `lambda_each` needs of an event: source, whether order matters, whether partial failures can be reported, and for each
+/// record its JSON or why there is none, and its identifier.
+fn find_records(arguments: &[Vec<u8>], caller: &CallingProcess) -> Result<Reply, CallError> {
+    let mut options = RecordOptions::default();
+    for argument in arguments {
+        match &argument[..] {
+            b"--unwrap" => options.unwrap = true,
+            b"--decode" => options.decode = true,
+            other => {
+                let other = String::from_utf8_lossy(other);
+                return Err(failure(
+                    2,
+                    format!("cannot use {other}: expected --unwrap or --decode"),
+                ));
+            }
+        }
+    }
+    let event = caller.event().map_err(|cause| failure(1, cause))?;
+    let batch = coshell_calls::records(event, options)?;
+    let mut events = Vec::new();
+    let mut faults = Vec::new();
+    let mut identifiers = Vec::new();
+    for record in batch.records {
+        match record.event {
+            Ok(event) => {
+                events.push(event.into_bytes());
+                faults.push(Vec::new());
+            }
+            Err(fault) => {
+                events.push(Vec::new());
+                faults.push(fault.into_bytes());
+            }
+        }
+        identifiers.push(record.identifier.unwrap_or_default().into_bytes());
+    }
+    let list = |name: &str, values| (format!("__driver_{name}"), Variable::List(values));
+    let flags = [
+        batch.source.is_ordered().then_some("ordered"),
+        batch.source.takes_batch_failures().then_some("partial"),
+    ];
+    let flags = flags.into_iter().flatten().collect::<Vec<_>>().join(" ");
+    Ok(Reply {
+        assignments: vec![
+            list("records", events),
+            list("faults", faults),
+            list("identifiers", identifiers),
+            (
+                "__driver_flags".to_owned(),
+                Variable::Text(flags.into_bytes()),
+            ),
+        ],
+        ..Reply::default()
+    })
+}
+
+/// The answer of `lambda_each`.
+fn list_failures(identifiers: &[Vec<u8>]) -> Reply {
+    let identifiers = identifiers
+        .iter()
+        .filter_map(|text| str::from_utf8(text).ok());
+    Reply {
+        output: coshell_calls::batch_failures(identifiers).into_bytes(),
+        ..Reply::default()
+    }
+}
+
+fn short_text(reply: &Reply) -> Option<Vec<u8>> {
+    if !reply.output.is_empty() {
+        return None;
+    }
+    let mut text = format!("s {} {}\n", reply.status, reply.assignments.len()).into_bytes();
+    for (name, variable) in &reply.assignments {
+        let Variable::Text(value) = variable else {
+            return None;
+        };
+        if text.len() + name.len() + value.len() > MAX_SHORT_BYTES || value.contains(&b'\n') {
+            return None;
+        }
+        text.extend_from_slice(name.as_bytes());
+        text.push(b'\n');
+        text.extend_from_slice(value);
+        text.push(b'\n');
+    }
+    Some(text)
+}
+
+fn long_text(reply: &Reply) -> Vec<u8> {
+    let mut text = Vec::new();
+    let mut push = |field: &[u8]| {
+        text.extend_from_slice(field);
+        text.push(b'\0');
+    };
+    for (name, variable) in &reply.assignments {
+        let name = name.as_bytes();
+        match variable {
+            Variable::Text(value) | Variable::File(value) => {
+                push(b"t");
+                push(name);
+                push(value);
+            }
+            Variable::List(values) => {
+                push(b"l");
+                push(name);
+                push(values.len().to_string().as_bytes());
+                for value in values {
+                    push(value);
+                }
+            }
+            Variable::Map(members) => {
+                push(b"m");
+                push(name);
+                push(members.len().to_string().as_bytes());
+                for (key, value) in members {
+                    push(key);
+                    push(value);
+                }
+            }
+        }
+    }
+    if !reply.output.is_empty() {
+        push(b"o");
+        push(&reply.output);
+    }
+    text
+}
+
+fn error_text(status: i32, message: &str) -> Vec<u8> {
+    // As much as a pipe takes at once.
+    let message: String = message.chars().take(1000).collect();
+    format!("e {status} {}\n", message.escape_debug()).into_bytes()
+}

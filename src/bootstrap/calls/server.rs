@@ -1,0 +1,155 @@
+//! The thread that serves the slots of a lane.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::fcntl::OFlag;
+use nix::sys::eventfd::EventFd;
+use nix::unistd::pipe2;
+
+use super::request::Request;
+use super::slot::{ReplyPipe, Slot, Ticket};
+use super::{Current, answer};
+use crate::wait::wait_readable_all;
+use coshell_process::sys;
+
+/// So many calls can be made at the same time; others wait for a ticket.
+const SLOTS: usize = 8;
+/// How often to look whether a reply has been read, while one has not.
+const UNREAD_PERIOD: Duration = Duration::from_millis(1);
+/// How often to look for lost tickets while some are out.
+const LOST_PERIOD: Duration = Duration::from_millis(250);
+/// A ticket without a request is lost after this time with no ticket left: its process was killed between the two.
+const LOST_AFTER: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub(crate) struct Server {
+    current: Arc<Mutex<Current>>,
+    wake: Arc<EventFd>,
+    tickets: OwnedFd,
+    ticket_writer: File,
+    slots: Vec<Slot>,
+    /// Since when there has been no ticket left.
+    empty_since: Option<Instant>,
+}
+
+impl Server {
+    pub(crate) fn new(current: Arc<Mutex<Current>>, wake: Arc<EventFd>) -> io::Result<Self> {
+        let (tickets, ticket_writer) = pipe2(OFlag::O_CLOEXEC)?;
+        let slots: io::Result<Vec<_>> = (0..SLOTS).map(|_| Slot::open()).collect();
+        let server = Self {
+            current,
+            wake,
+            tickets,
+            ticket_writer: File::from(ticket_writer),
+            slots: slots?,
+            empty_since: None,
+        };
+        for index in 0..SLOTS {
+            server.put_ticket(index)?;
+        }
+        Ok(server)
+    }
+
+    /// The paths of the tickets and of each slot, as words for bash.
+    pub(crate) fn paths(&self) -> String {
+        let mut numbers = self.tickets.as_raw_fd().to_string();
+        for number in self.slots.iter().flat_map(Slot::numbers) {
+            // Writing to a string does not fail.
+            let _ = write!(numbers, ",{number}");
+        }
+        format!("/proc/{}/fd/{{{numbers}}}", std::process::id())
+    }
+
+    /// Serves calls; never returns.
+    pub(crate) fn run(&mut self) {
+        loop {
+            let has_unread = self.return_tickets();
+            let left = sys::bytes_ready(&self.tickets);
+            let limit = if has_unread {
+                Some(UNREAD_PERIOD)
+            } else if left < SLOTS {
+                Some(LOST_PERIOD)
+            } else {
+                None
+            };
+            self.find_lost_tickets(left);
+            let mut sources: Vec<_> = self.slots.iter().map(Slot::request_pipe).collect();
+            sources.push(self.wake.as_fd());
+            let ready = wait_readable_all(&sources, limit);
+            if ready.last() == Some(&true) {
+                // Nobody else reads it.
+                let _ = self.wake.read();
+            }
+            for (index, _) in ready[..SLOTS]
+                .iter()
+                .enumerate()
+                .filter(|(_, ready)| **ready)
+            {
+                if let Some(request) = self.slots[index].read() {
+                    self.answer(request, &self.slots[index].reply);
+                }
+            }
+        }
+    }
+
+    /// Puts back the tickets of all slots whose reply has been read. Returns whether a reply has not been.
+    fn return_tickets(&mut self) -> bool {
+        let mut has_unread = false;
+        for index in 0..SLOTS {
+            if self.slots[index].is_done() {
+                self.slots[index].ticket = Ticket::Out;
+                // A pipe takes more bytes than there are tickets.
+                let _ = self.put_ticket(index);
+            }
+            has_unread |= matches!(self.slots[index].ticket, Ticket::InUse(_));
+        }
+        has_unread
+    }
+
+    /// A process may be killed after it has taken a ticket, and before it has sent its request.
+    fn find_lost_tickets(&mut self, left: usize) {
+        let out = |slot: &&mut Slot| slot.ticket == Ticket::Out;
+        if left > 0 || !self.slots.iter_mut().any(|slot| out(&slot)) {
+            self.empty_since = None;
+            return;
+        }
+        let since = *self.empty_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < LOST_AFTER {
+            return;
+        }
+        self.empty_since = None;
+        for index in 0..SLOTS {
+            if self.slots[index].ticket == Ticket::Out {
+                self.slots[index].reset();
+                let _ = self.put_ticket(index);
+            }
+        }
+    }
+
+    fn put_ticket(&self, index: usize) -> io::Result<()> {
+        let digit = b'0' + u8::try_from(index).unwrap_or_default();
+        (&self.ticket_writer).write_all(&[digit])
+    }
+
+    /// A call that reads what another process writes is answered by a thread of its own, so that no other call waits for it.
+    fn answer(&self, request: Request, reply: &ReplyPipe) {
+        if !answer::may_take_long(&request) {
+            answer::reply_to(request, &self.current, reply);
+            return;
+        }
+        let current = Arc::clone(&self.current);
+        let for_thread = reply.clone();
+        let thread = thread::Builder::new()
+            .name("call".to_owned())
+            .spawn(move || answer::reply_to(request, &current, &for_thread));
+        if let Err(error) = thread {
+            answer::refuse(reply, &format!("cannot start a thread: {error}"));
+        }
+    }
+}

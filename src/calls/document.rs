@@ -1,0 +1,245 @@
+//! JSON text that is checked once and read lazily: an event of 6 MiB costs one pass at the first call.
+//!
+//! `serde_json` checks the text, which it does without recursion, and says line and column of what is wrong. After that
+//! a container's children are found when a path goes through it, as offsets into the text; those of a large container
+//! are kept, so that the next path finds them at once. Numbers stay the text that they are, objects keep their order,
+//! and of a name that an object has twice the last counts, as with jq.
+
+mod compact;
+mod lookup;
+mod scan;
+pub(crate) mod string;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::value::RawValue;
+
+pub(crate) use scan::Children;
+
+/// Containers of less text than this are read again faster than they are found.
+const KEPT_BYTES: usize = 4096;
+
+/// A JSON text.
+pub struct Document<'t> {
+    text: Cow<'t, str>,
+    /// The children of large containers, by where these begin.
+    containers: Mutex<Vec<(usize, Arc<Children>)>>,
+}
+
+/// Part of a document's text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    /// A document is not longer than a `u32` can count.
+    #[allow(clippy::cast_possible_truncation)]
+    pub(crate) fn new(start: usize, end: usize) -> Self {
+        Self {
+            start: start as u32,
+            end: end as u32,
+        }
+    }
+
+    pub(crate) fn start(self) -> usize {
+        self.start as usize
+    }
+
+    pub(crate) fn end(self) -> usize {
+        self.end as usize
+    }
+}
+
+/// Why a text is no document: `expected value at line 1 column 2`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentError(String);
+
+impl fmt::Display for DocumentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for DocumentError {}
+
+/// What a value is, in jq's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Null,
+    Boolean,
+    Number,
+    String,
+    Array,
+    Object,
+}
+
+impl Kind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Boolean => "boolean",
+            Self::Number => "number",
+            Self::String => "string",
+            Self::Array => "array",
+            Self::Object => "object",
+        }
+    }
+}
+
+impl<'t> Document<'t> {
+    /// Checks a text that is kept.
+    ///
+    /// # Errors
+    /// It is empty, no UTF-8, no JSON, or more than one value.
+    pub fn new(text: Vec<u8>) -> Result<Document<'static>, DocumentError> {
+        match String::from_utf8(text) {
+            Ok(text) => Document::checked(Cow::Owned(text)),
+            Err(error) => Err(not_utf8(error.as_bytes(), error.utf8_error().valid_up_to())),
+        }
+    }
+
+    /// Checks a text that the caller keeps.
+    ///
+    /// # Errors
+    /// As [`Document::new`].
+    pub fn borrowed(text: &'t [u8]) -> Result<Self, DocumentError> {
+        match str::from_utf8(text) {
+            Ok(text) => Self::checked(Cow::Borrowed(text)),
+            Err(error) => Err(not_utf8(text, error.valid_up_to())),
+        }
+    }
+
+    fn checked(text: Cow<'t, str>) -> Result<Self, DocumentError> {
+        if u32::try_from(text.len()).is_err() {
+            return Err(DocumentError("it is longer than 4 GiB".to_owned()));
+        }
+        // A byte order mark is no part of it; jq skips it, too.
+        let json = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        if json.trim_ascii().is_empty() {
+            return Err(DocumentError("it is empty".to_owned()));
+        }
+        let error = |error: serde_json::Error| DocumentError(error.to_string());
+        serde_json::from_str::<&RawValue>(json).map_err(error)?;
+        Ok(Self::valid(text))
+    }
+
+    /// A text that is known to be JSON, since we wrote it.
+    pub(crate) fn valid(text: impl Into<Cow<'t, str>>) -> Self {
+        Self {
+            text: text.into(),
+            containers: Mutex::default(),
+        }
+    }
+
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) fn root(&self) -> Span {
+        let mark = if self.text.starts_with('\u{feff}') {
+            3
+        } else {
+            0
+        };
+        let start = scan::skip_blanks(self.text.as_bytes(), mark);
+        Span::new(start, self.text.trim_ascii_end().len())
+    }
+
+    pub(crate) fn kind(&self, value: Span) -> Kind {
+        match self.text.as_bytes().get(value.start()) {
+            Some(b'{') => Kind::Object,
+            Some(b'[') => Kind::Array,
+            Some(b'"') => Kind::String,
+            Some(b't' | b'f') => Kind::Boolean,
+            Some(b'n') => Kind::Null,
+            _ => Kind::Number,
+        }
+    }
+
+    /// The text of a value, or of a name.
+    pub(crate) fn raw(&self, span: Span) -> &str {
+        slice(&self.text, span.start(), span.end())
+    }
+
+    /// What a string holds.
+    pub(crate) fn string(&self, value: Span) -> Cow<'_, str> {
+        string::decode(slice(
+            &self.text,
+            value.start() + 1,
+            value.end().saturating_sub(1),
+        ))
+    }
+
+    pub(crate) fn name(&self, name: Span) -> Cow<'_, str> {
+        string::decode(self.raw(name))
+    }
+
+    /// A value on one line, as `jq -c` writes it.
+    pub(crate) fn compact(&self, value: Span) -> String {
+        compact::compact(self.raw(value))
+    }
+
+    /// What a container has in it; `None` for other values. Of a name that is there twice, both are.
+    pub(crate) fn children(&self, value: Span) -> Option<Arc<Children>> {
+        let text = self.text.as_bytes();
+        if value.end() - value.start() < KEPT_BYTES {
+            return scan::children(text, value.start()).map(Arc::new);
+        }
+        let containers = self.containers.lock();
+        let mut containers = containers.unwrap_or_else(PoisonError::into_inner);
+        let kept = containers.iter().find(|(start, _)| *start == value.start());
+        if let Some((_, children)) = kept {
+            return Some(children.clone());
+        }
+        let children = Arc::new(scan::children(text, value.start())?);
+        containers.push((value.start(), children.clone()));
+        Some(children)
+    }
+
+    /// The value of this name that counts: the last.
+    pub(crate) fn member(&self, members: &[(Span, Span)], wanted: &str) -> Option<Span> {
+        let is_wanted = |name: &Span| {
+            let raw = self.raw(*name);
+            // What is escaped is longer than what it stands for.
+            raw == wanted || (raw.len() > wanted.len() && string::decode(raw) == wanted)
+        };
+        let found = members.iter().rev().find(|(name, _)| is_wanted(name));
+        found.map(|(_, value)| *value)
+    }
+
+    /// The members of an object, each name once: where it is first, with its last value.
+    pub(crate) fn members(&self, members: &[(Span, Span)]) -> Vec<(Cow<'_, str>, Span)> {
+        let named = members.iter().enumerate();
+        let mut by_name: Vec<_> = named
+            .map(|(at, (name, value))| (self.name(*name), at, *value))
+            .collect();
+        by_name.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+        by_name.dedup_by(|later, first| {
+            let is_same = later.0 == first.0;
+            if is_same {
+                first.2 = later.2;
+            }
+            is_same
+        });
+        by_name.sort_by_key(|(_, at, _)| *at);
+        let members = by_name.into_iter();
+        members.map(|(name, _, value)| (name, value)).collect()
+    }
+}
+
+/// Part of a text; empty where there is none.
+fn slice(text: &str, start: usize, end: usize) -> &str {
+    text.get(start..end).unwrap_or_default()
+}
+
+/// An error that says where, as `serde_json` says it: in lines and bytes.
+fn not_utf8(text: &[u8], at: usize) -> DocumentError {
+    let before = text.get(..at).unwrap_or_default();
+    let line = memchr::memchr_iter(b'\n', before).count() + 1;
+    let column = at - memchr::memrchr(b'\n', before).map_or(0, |end| end + 1) + 1;
+    DocumentError(format!("invalid UTF-8 at line {line} column {column}"))
+}

@@ -1,0 +1,63 @@
+//! Names with values: queries, forms, headers and cookies.
+
+use crate::Variable;
+use crate::encoding::Encoding;
+
+/// Pairs in their order; a name may be there more than once.
+#[derive(Debug, Default)]
+pub(super) struct Pairs(pub(super) Vec<(Vec<u8>, Vec<u8>)>);
+
+impl Pairs {
+    /// The last value of this name.
+    pub(super) fn get(&self, name: &[u8]) -> Option<&[u8]> {
+        let found = self.0.iter().rev().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_slice())
+    }
+
+    /// A map, in which a name that is there more than once has its last value, or all with `separator` between them. An
+    /// empty name is dropped: bash has none.
+    pub(super) fn into_map(self, separator: Option<&[u8]>) -> Variable {
+        let mut pairs = self.merged(&|_| separator).0;
+        pairs.retain(|(name, _)| !name.is_empty());
+        Variable::Map(pairs)
+    }
+
+    /// Each name once, where it is first: with its last value, or with all and a separator between them.
+    pub(super) fn merged<'s>(self, separator: &dyn Fn(&[u8]) -> Option<&'s [u8]>) -> Self {
+        let mut by_name: Vec<_> = self.0.into_iter().enumerate().collect();
+        by_name.sort_by(|(_, (one, _)), (_, (other, _))| one.cmp(other));
+        by_name.dedup_by(|(_, later), (_, first)| {
+            if later.0 != first.0 {
+                return false;
+            }
+            if let Some(separator) = separator(&first.0) {
+                first.1.extend_from_slice(separator);
+                first.1.append(&mut later.1);
+            } else {
+                first.1 = std::mem::take(&mut later.1);
+            }
+            true
+        });
+        by_name.sort_by_key(|(number, _)| *number);
+        Self(by_name.into_iter().map(|(_, pair)| pair).collect())
+    }
+}
+
+/// What a query or a form holds; `is_encoded` unless someone decoded it before.
+pub(super) fn pairs(text: &[u8], is_encoded: bool) -> Pairs {
+    let parts = text.split(|byte| *byte == b'&');
+    let pair = |part: &[u8]| {
+        let at = memchr::memchr(b'=', part).unwrap_or(part.len());
+        let (name, value) = part.split_at(at);
+        let value = value.get(1..).unwrap_or_default();
+        (decoded(name, is_encoded), decoded(value, is_encoded))
+    };
+    Pairs(parts.filter(|part| !part.is_empty()).map(pair).collect())
+}
+
+pub(super) fn decoded(text: &[u8], is_encoded: bool) -> Vec<u8> {
+    match Encoding::UriPlus.decode(text) {
+        Ok(decoded) if is_encoded => decoded,
+        _ => text.to_vec(),
+    }
+}

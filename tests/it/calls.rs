@@ -1,0 +1,173 @@
+//! The `lambda_` functions that the host answers: from everywhere in a handler, many at once, and about its own event alone.
+
+use support::{LIMIT, Sandbox, wait_until};
+
+const S3: &str = r#"{"Records":[{"eventSource":"aws:s3","s3":{"bucket":{"name":"in"},"object":{"key":"a+b%C3%A4.txt","size":7}}}]}"#;
+const SQS: &str = r#"{"Records":[{"messageId":"one","eventSource":"aws:sqs","body":"1"},{"messageId":"two","eventSource":"aws:sqs","body":"2"},{"messageId":"three","eventSource":"aws:sqs","body":"3"}]}"#;
+
+fn respond_text(sandbox: &Sandbox, event: impl AsRef<[u8]>) -> String {
+    String::from_utf8(sandbox.respond(event)).expect("UTF-8")
+}
+
+#[test]
+fn fields_of_the_event_are_read_in_every_isolation() {
+    let body = "handler() { lambda_get bucket '.Records[0].s3.bucket.name' size '.Records[0].s3.object.size' none '.x // \"-\"'; echo \"$bucket $size $none\"; }";
+    for isolation in ["restore", "none", "subshell", "process"] {
+        let sandbox = Sandbox::of(body)
+            .env("COSHELL_ISOLATION", isolation)
+            .start();
+        for _ in 0..3 {
+            assert_eq!(respond_text(&sandbox, S3), "in 7 -", "{isolation}");
+        }
+        assert_eq!(
+            respond_text(&sandbox, &S3.replace("\"in\"", "\"out\"")),
+            "out 7 -"
+        );
+    }
+}
+
+#[test]
+fn subshells_pipelines_and_jobs_call_at_the_same_time() {
+    let body = r#"handler() {
+  for i in {1..50}; do
+    (lambda_get x ".list[$i]" y '.long'; [[ $x == "v$i" && ${#y} == 5000 ]] && echo "$i") &
+  done
+  wait
+  lambda_get z '.list[0]' | cat
+  echo "$(lambda_get w '.list[1]'; echo "$w")"
+}"#;
+    let list: Vec<_> = (0..=50).map(|number| format!("\"v{number}\"")).collect();
+    let event = format!(
+        "{{\"list\":[{}],\"long\":\"{}\"}}",
+        list.join(","),
+        "x".repeat(5000)
+    );
+    let sandbox = Sandbox::of(body).start();
+    let text = respond_text(&sandbox, &event);
+    let mut lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.pop(), Some("v1"));
+    let mut numbers: Vec<usize> = lines
+        .iter()
+        .map(|line| line.parse().expect("a number"))
+        .collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=50).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_field_that_is_missing_is_a_failure_with_its_place() {
+    let sandbox =
+        Sandbox::of("handler() {\n  lambda_get x .Records[0].s3.objekt\n  echo never\n}").start();
+    let error = sandbox.fail(S3);
+    let message = error["errorMessage"].as_str().expect("a message");
+    assert!(message.contains("lambda_get"), "{message}");
+    assert!(
+        message.contains("function.sh: line 2: lambda_get: cannot read .Records[0].s3.objekt"),
+        "{message}"
+    );
+    assert!(message.contains("bucket, object"), "{message}");
+}
+
+#[test]
+fn what_outlives_its_event_reads_nothing_of_the_next_one() {
+    let body = r#"handler() {
+  if [[ $1 == *first* ]]; then
+    (read -r _ <"$LAMBDA_TASK_ROOT/go"; lambda_get secret .secret; echo "got ${secret-nothing}" >"$LAMBDA_TASK_ROOT/out") &
+  else
+    : >"$LAMBDA_TASK_ROOT/go"
+    until [[ -s $LAMBDA_TASK_ROOT/out ]]; do read -rt 0.01 <>"$LAMBDA_TASK_ROOT/clock" || :; done
+    lambda_get secret .secret
+    echo "$secret"
+  fi
+}"#;
+    let builder = Sandbox::of(body);
+    builder.task_root().fifo("go");
+    builder.task_root().fifo("clock");
+    let sandbox = builder.start();
+    sandbox.respond(r#"{"first":1,"secret":"of the first"}"#);
+    assert_eq!(
+        respond_text(&sandbox, r#"{"secret":"of the second"}"#),
+        "of the second"
+    );
+    assert_eq!(sandbox.task_root.read("out"), "got nothing\n");
+    sandbox
+        .bootstrap
+        .wait_log("lambda_get: there is no invocation");
+}
+
+#[test]
+fn callers_that_are_killed_delay_no_other() {
+    let body = r#"handler() {
+  for i in {1..40}; do
+    (while :; do lambda_get x .a; done) & pids+=("$!")
+  done
+  for i in {1..20}; do lambda_get x .a; done
+  kill -KILL "${pids[@]}"; wait 2>/dev/null || :
+  for i in {1..20}; do lambda_get x .a; done
+  echo "$x"
+}"#;
+    let sandbox = Sandbox::of(body).start();
+    for number in 0..3 {
+        assert_eq!(
+            respond_text(&sandbox, &format!("{{\"a\":{number}}}")),
+            number.to_string()
+        );
+    }
+}
+
+#[test]
+fn a_folder_is_removed_when_its_event_ends() {
+    let sandbox = Sandbox::of("handler() { lambda_tempdir dir; echo x >\"$dir/file\"; printf '%s' \"$dir\"; [[ $1 != fail ]] || exit 3; }").start();
+    let folder = respond_text(&sandbox, "ok");
+    assert!(folder.starts_with("/tmp/coshell-"), "{folder}");
+    wait_until(|| !std::path::Path::new(&folder).exists(), LIMIT);
+    sandbox.fail("fail");
+    assert_ne!(respond_text(&sandbox, "ok"), folder);
+}
+
+#[test]
+fn each_record_runs_alone_and_those_that_failed_are_reported() {
+    let body = r#"work() {
+  lambda_get id .messageId body .body
+  echo "working on $id" >>"$LAMBDA_TASK_ROOT/done"
+  case $body in
+    1) exit 3 ;;
+    2) false; echo never >>"$LAMBDA_TASK_ROOT/done" ;;
+  esac
+  count=$((${count-0} + 1)); echo "count $count" >>"$LAMBDA_TASK_ROOT/done"
+}
+handler() { lambda_each work; }"#;
+    let sandbox = Sandbox::of(body).start();
+    assert_eq!(
+        respond_text(&sandbox, SQS),
+        r#"{"batchItemFailures":[{"itemIdentifier":"one"},{"itemIdentifier":"two"}]}"#
+    );
+    assert_eq!(
+        sandbox.task_root.read("done"),
+        "working on one\nworking on two\nworking on three\ncount 1\n"
+    );
+}
+
+#[test]
+fn json_and_encodings_are_as_python_has_them() {
+    let body = r#"handler() { lambda_json text="$1" count:=3 list:='[1, 2]' a.b=c; echo; lambda_encode base64 "$1"; echo; lambda_hash sha256 "$1"; }"#;
+    let sandbox = Sandbox::of(body).start();
+    let text = respond_text(&sandbox, "a \"quoted\"\ttext\\ ä");
+    let lines: Vec<_> = text.lines().collect();
+    let document: serde_json::Value = serde_json::from_str(lines[0]).expect("JSON");
+    assert_eq!(document["text"], "a \"quoted\"\ttext\\ ä");
+    assert_eq!(document["list"], serde_json::json!([1, 2]));
+    assert_eq!(document["a"]["b"], "c");
+    // base64 of GNU coreutils.
+    assert_eq!(lines[1], "YSAicXVvdGVkIgl0ZXh0XCDDpA==");
+}
+
+#[test]
+fn a_file_that_calls_none_of_them_has_none() {
+    let sandbox = Sandbox::of(
+        "handler() { type -t lambda_log || :; compgen -A function lambda_ | tr '\\n' ' '; }",
+    )
+    .start();
+    let text = respond_text(&sandbox, "x");
+    assert!(!text.contains("lambda_get"), "{text}");
+}
