@@ -25,6 +25,7 @@ RUN case ${TARGETARCH:-$(uname -m)} in \
   esac >rust-target
 COPY Cargo.toml Cargo.lock ./
 COPY src/bootstrap/Cargo.toml src/bootstrap/
+COPY src/calls/Cargo.toml src/calls/
 COPY src/check/Cargo.toml src/check/
 COPY src/compare/Cargo.toml src/compare/
 COPY src/emulator/Cargo.toml src/emulator/

@@ -18,12 +18,21 @@ const BUILTINS: &str = ". : [ [[ ]] alias bg bind break builtin caller cd comman
     return set shift shopt source suspend test times trap true type typeset ulimit umask unalias \
     unset wait time in { } ! then else do done fi esac";
 
-/// The functions that `runtime-scripts/driver.bash` offers to the file of a function.
-const OFFERED: [&str; 4] = [
+/// The functions that the driver offers to the file of a function.
+const OFFERED: [&str; 13] = [
+    "lambda_decode",
+    "lambda_each",
+    "lambda_encode",
+    "lambda_get",
+    "lambda_hash",
     "lambda_http_response",
+    "lambda_json",
     "lambda_keep",
     "lambda_log",
+    "lambda_metric",
+    "lambda_request",
     "lambda_stream_response",
+    "lambda_tempdir",
 ];
 
 /// The places where the scripts call a command: file and line.

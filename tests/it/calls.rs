@@ -20,7 +20,7 @@ fn fields_of_the_event_are_read_in_every_isolation() {
             assert_eq!(respond_text(&sandbox, S3), "in 7 -", "{isolation}");
         }
         assert_eq!(
-            respond_text(&sandbox, &S3.replace("\"in\"", "\"out\"")),
+            respond_text(&sandbox, S3.replace("\"in\"", "\"out\"")),
             "out 7 -"
         );
     }
@@ -109,7 +109,7 @@ fn callers_that_are_killed_delay_no_other() {
     let sandbox = Sandbox::of(body).start();
     for number in 0..3 {
         assert_eq!(
-            respond_text(&sandbox, &format!("{{\"a\":{number}}}")),
+            respond_text(&sandbox, format!("{{\"a\":{number}}}")),
             number.to_string()
         );
     }

@@ -88,10 +88,13 @@ mod tests {
         for end in 0..bytes.len() {
             assert_eq!(parse(&bytes[..end]), None, "{end}");
         }
-        let request = parse(bytes).expect("a request");
-        assert_eq!(request.pid, 42);
-        assert_eq!(request.input, Input::Variable(b"in put".to_vec()));
-        assert_eq!(request.arguments, [&b"get"[..], b"x", b".a"]);
+        let request = Request {
+            pid: 42,
+            request_id: b"id".to_vec(),
+            input: Input::Variable(b"in put".to_vec()),
+            arguments: vec![b"get".to_vec(), b"x".to_vec(), b".a".to_vec()],
+        };
+        assert_eq!(parse(bytes), Some(request));
     }
 
     #[test]

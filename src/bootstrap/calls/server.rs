@@ -18,7 +18,7 @@ use super::{Current, answer};
 use crate::wait::wait_readable_all;
 use coshell_process::sys;
 
-/// So many calls can be made at the same time; others wait for a ticket.
+/// The number of calls that can be made at the same time. Others wait for a ticket.
 const SLOTS: usize = 8;
 /// How often to look whether a reply has been read, while one has not.
 const UNREAD_PERIOD: Duration = Duration::from_millis(1);

@@ -22,7 +22,7 @@ use crate::random::Random;
 const SEED: u64 = 300;
 const DOCUMENTS: usize = 300;
 const FILTERS: usize = 12;
-/// So many documents are given to one jq.
+/// The number of documents that one jq gets.
 const CHUNK: usize = 50;
 
 const FUNCTIONS: &[&str] = &[
