@@ -23,8 +23,8 @@ const CRATES: &[(&str, &[&str])] = &[
 /// All external crates in `bootstrap`. Each one costs start-up time and memory on Lambda, so a new one needs a good reason.
 const BOOTSTRAP: &[&str] = &[
     "base64",
-    "humantime",
     "hmac",
+    "humantime",
     "hyper",
     "libc",
     "memchr",

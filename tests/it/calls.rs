@@ -150,7 +150,7 @@ handler() { lambda_each work; }"#;
 
 #[test]
 fn json_and_encodings_are_as_python_has_them() {
-    let body = r#"handler() { lambda_json text="$1" count:=3 list:='[1, 2]' a.b=c; echo; lambda_encode base64 "$1"; echo; lambda_hash sha256 "$1"; }"#;
+    let body = r#"handler() { lambda_json text="$1" count:=3 list:='[1, 2]' a.b=c; lambda_encode base64 "$1"; lambda_hash sha256 "$1"; }"#;
     let sandbox = Sandbox::of(body).start();
     let text = respond_text(&sandbox, "a \"quoted\"\ttext\\ ä");
     let lines: Vec<_> = text.lines().collect();
