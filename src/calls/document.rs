@@ -25,7 +25,9 @@ const KEPT_BYTES: usize = 4096;
 pub struct Document<'t> {
     text: Cow<'t, str>,
     /// The children of large containers, by where these begin.
-    containers: Mutex<Vec<(usize, Arc<Children>)>>,
+    containers: Kept<Children>,
+    /// The documents in long strings, by where these begin.
+    embedded: Kept<Document<'static>>,
 }
 
 /// Part of a document's text.
@@ -132,6 +134,7 @@ impl<'t> Document<'t> {
         Self {
             text: text.into(),
             containers: Mutex::default(),
+            embedded: Mutex::default(),
         }
     }
 
@@ -189,15 +192,28 @@ impl<'t> Document<'t> {
         if value.end() - value.start() < KEPT_BYTES {
             return scan::children(text, value.start()).map(Arc::new);
         }
-        let containers = self.containers.lock();
-        let mut containers = containers.unwrap_or_else(PoisonError::into_inner);
-        let kept = containers.iter().find(|(start, _)| *start == value.start());
-        if let Some((_, children)) = kept {
-            return Some(children.clone());
+        if let Some(children) = find(&self.containers, value.start()) {
+            return Some(children);
         }
         let children = Arc::new(scan::children(text, value.start())?);
-        containers.push((value.start(), children.clone()));
+        keep(&self.containers, value.start(), &children);
         Some(children)
+    }
+
+    /// The document that a string holds.
+    ///
+    /// # Errors
+    /// It holds none.
+    pub(crate) fn embedded(&self, string: Span) -> Result<Arc<Document<'static>>, DocumentError> {
+        if let Some(document) = find(&self.embedded, string.start()) {
+            return Ok(document);
+        }
+        let text = self.string(string).into_owned();
+        let document = Arc::new(Document::new(text.into_bytes())?);
+        if string.end() - string.start() >= KEPT_BYTES {
+            keep(&self.embedded, string.start(), &document);
+        }
+        Ok(document)
     }
 
     /// The value of this name that counts: the last.
@@ -229,6 +245,20 @@ impl<'t> Document<'t> {
         let members = by_name.into_iter();
         members.map(|(name, _, value)| (name, value)).collect()
     }
+}
+
+type Kept<T> = Mutex<Vec<(usize, Arc<T>)>>;
+
+/// What is kept for the value that begins at `start`. They are few: an event has not many large values.
+fn find<T>(kept: &Kept<T>, start: usize) -> Option<Arc<T>> {
+    let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = kept.iter().find(|(known, _)| *known == start);
+    found.map(|(_, value)| value.clone())
+}
+
+fn keep<T>(kept: &Kept<T>, start: usize, value: &Arc<T>) {
+    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+    kept.push((start, value.clone()));
 }
 
 /// Part of a text; empty where there is none.

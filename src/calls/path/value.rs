@@ -42,9 +42,13 @@ impl<'d> Node<'d> {
 
     /// The whole of a document that was made on the way.
     pub(crate) fn of_document(document: Document<'static>, chosen: Vec<usize>) -> Self {
+        Self::of_shared(Arc::new(document), chosen)
+    }
+
+    pub(crate) fn of_shared(document: Arc<Document<'static>>, chosen: Vec<usize>) -> Self {
         Self {
             span: document.root(),
-            origin: Origin::Made(Arc::new(document)),
+            origin: Origin::Made(document),
             chosen,
         }
     }

@@ -21,7 +21,7 @@ use crate::random::Random;
 
 const SEED: u64 = 300;
 const DOCUMENTS: usize = 300;
-const FILTERS: usize = 12;
+const FILTERS: usize = 8;
 /// So many documents are given to one jq.
 const CHUNK: usize = 50;
 
