@@ -18,8 +18,12 @@ use serde_json::value::RawValue;
 
 pub(crate) use scan::Children;
 
-/// Containers of less text than this are read again faster than they are found.
-const KEPT_BYTES: usize = 4096;
+/// What has less text than this is read again faster than it is found.
+const SMALL: usize = 128;
+/// What has more text than this is kept in any case.
+const LARGE: usize = 4096;
+/// So many others are kept: an event may have very many.
+const MOST_KEPT: usize = 1000;
 
 /// A JSON text.
 pub struct Document<'t> {
@@ -53,6 +57,10 @@ impl Span {
 
     pub(crate) fn end(self) -> usize {
         self.end as usize
+    }
+
+    fn length(self) -> usize {
+        self.end().saturating_sub(self.start())
     }
 }
 
@@ -189,14 +197,14 @@ impl<'t> Document<'t> {
     /// What a container has in it; `None` for other values. Of a name that is there twice, both are.
     pub(crate) fn children(&self, value: Span) -> Option<Arc<Children>> {
         let text = self.text.as_bytes();
-        if value.end() - value.start() < KEPT_BYTES {
+        if value.length() < SMALL {
             return scan::children(text, value.start()).map(Arc::new);
         }
         if let Some(children) = find(&self.containers, value.start()) {
             return Some(children);
         }
         let children = Arc::new(scan::children(text, value.start())?);
-        keep(&self.containers, value.start(), &children);
+        keep(&self.containers, value, &children);
         Some(children)
     }
 
@@ -210,9 +218,7 @@ impl<'t> Document<'t> {
         }
         let text = self.string(string).into_owned();
         let document = Arc::new(Document::new(text.into_bytes())?);
-        if string.end() - string.start() >= KEPT_BYTES {
-            keep(&self.embedded, string.start(), &document);
-        }
+        keep(&self.embedded, string, &document);
         Ok(document)
     }
 
@@ -247,18 +253,24 @@ impl<'t> Document<'t> {
     }
 }
 
+/// Ordered by where the values begin.
 type Kept<T> = Mutex<Vec<(usize, Arc<T>)>>;
 
-/// What is kept for the value that begins at `start`. They are few: an event has not many large values.
 fn find<T>(kept: &Kept<T>, start: usize) -> Option<Arc<T>> {
     let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-    let found = kept.iter().find(|(known, _)| *known == start);
-    found.map(|(_, value)| value.clone())
+    let place = kept.binary_search_by_key(&start, |(known, _)| *known);
+    kept.get(place.ok()?).map(|(_, value)| value.clone())
 }
 
-fn keep<T>(kept: &Kept<T>, start: usize, value: &Arc<T>) {
+fn keep<T>(kept: &Kept<T>, span: Span, value: &Arc<T>) {
     let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-    kept.push((start, value.clone()));
+    let place = kept.binary_search_by_key(&span.start(), |(known, _)| *known);
+    let is_worth_it = span.length() > LARGE || kept.len() < MOST_KEPT;
+    if let Err(place) = place
+        && is_worth_it
+    {
+        kept.insert(place, (span.start(), value.clone()));
+    }
 }
 
 /// Part of a text; empty where there is none.
