@@ -18,14 +18,20 @@ use serde_json::value::RawValue;
 
 pub(crate) use scan::Children;
 
-/// Containers of less text than this are read again faster than they are found.
-const KEPT_BYTES: usize = 4096;
+/// What has less text than this is read again faster than it is found.
+const SMALL: usize = 128;
+/// What has more text than this is kept in any case.
+const LARGE: usize = 4096;
+/// The number of others that are kept: an event may have very many.
+const MOST_KEPT: usize = 1000;
 
 /// A JSON text.
 pub struct Document<'t> {
     text: Cow<'t, str>,
     /// The children of large containers, by where these begin.
-    containers: Mutex<Vec<(usize, Arc<Children>)>>,
+    containers: Kept<Children>,
+    /// The documents in long strings, by where these begin.
+    embedded: Kept<Document<'static>>,
 }
 
 /// Part of a document's text.
@@ -51,6 +57,10 @@ impl Span {
 
     pub(crate) fn end(self) -> usize {
         self.end as usize
+    }
+
+    fn length(self) -> usize {
+        self.end().saturating_sub(self.start())
     }
 }
 
@@ -132,6 +142,7 @@ impl<'t> Document<'t> {
         Self {
             text: text.into(),
             containers: Mutex::default(),
+            embedded: Mutex::default(),
         }
     }
 
@@ -186,18 +197,29 @@ impl<'t> Document<'t> {
     /// What a container has in it; `None` for other values. Of a name that is there twice, both are.
     pub(crate) fn children(&self, value: Span) -> Option<Arc<Children>> {
         let text = self.text.as_bytes();
-        if value.end() - value.start() < KEPT_BYTES {
+        if value.length() < SMALL {
             return scan::children(text, value.start()).map(Arc::new);
         }
-        let containers = self.containers.lock();
-        let mut containers = containers.unwrap_or_else(PoisonError::into_inner);
-        let kept = containers.iter().find(|(start, _)| *start == value.start());
-        if let Some((_, children)) = kept {
-            return Some(children.clone());
+        if let Some(children) = find(&self.containers, value.start()) {
+            return Some(children);
         }
         let children = Arc::new(scan::children(text, value.start())?);
-        containers.push((value.start(), children.clone()));
+        keep(&self.containers, value, &children);
         Some(children)
+    }
+
+    /// The document that a string holds.
+    ///
+    /// # Errors
+    /// It holds none.
+    pub(crate) fn embedded(&self, string: Span) -> Result<Arc<Document<'static>>, DocumentError> {
+        if let Some(document) = find(&self.embedded, string.start()) {
+            return Ok(document);
+        }
+        let text = self.string(string).into_owned();
+        let document = Arc::new(Document::new(text.into_bytes())?);
+        keep(&self.embedded, string, &document);
+        Ok(document)
     }
 
     /// The value of this name that counts: the last.
@@ -228,6 +250,26 @@ impl<'t> Document<'t> {
         by_name.sort_by_key(|(_, at, _)| *at);
         let members = by_name.into_iter();
         members.map(|(name, _, value)| (name, value)).collect()
+    }
+}
+
+/// Ordered by where the values begin.
+type Kept<T> = Mutex<Vec<(usize, Arc<T>)>>;
+
+fn find<T>(kept: &Kept<T>, start: usize) -> Option<Arc<T>> {
+    let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+    let place = kept.binary_search_by_key(&start, |(known, _)| *known);
+    kept.get(place.ok()?).map(|(_, value)| value.clone())
+}
+
+fn keep<T>(kept: &Kept<T>, span: Span, value: &Arc<T>) {
+    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+    let place = kept.binary_search_by_key(&span.start(), |(known, _)| *known);
+    let is_worth_it = span.length() > LARGE || kept.len() < MOST_KEPT;
+    if let Err(place) = place
+        && is_worth_it
+    {
+        kept.insert(place, (span.start(), value.clone()));
     }
 }
 

@@ -3,10 +3,11 @@
 
 use crate::document::{Children, Document};
 use crate::options::{Arguments, Input};
-use crate::path::evaluate::{evaluate, present};
+use crate::path::evaluate::evaluate;
 use crate::path::missing::{Failure, Place};
+use crate::path::node::Node;
 use crate::path::parser::{ParseError, parse};
-use crate::path::value::Node;
+use crate::path::value::present;
 use crate::path::{Filter, lexer};
 use crate::shape::{Shape, shaped};
 use crate::{Answer, Call, CallError, Caller, Reply, Variable, check_name};

@@ -8,6 +8,7 @@ pub(crate) mod evaluate;
 pub(crate) mod functions;
 pub(crate) mod lexer;
 pub(crate) mod missing;
+pub(crate) mod node;
 pub(crate) mod parser;
 pub(crate) mod value;
 

@@ -3,7 +3,8 @@
 use crate::Variable;
 use crate::document::{Children, Kind};
 use crate::path::missing::{Failure, with_article};
-use crate::path::value::{Node, Value};
+use crate::path::node::Node;
+use crate::path::value::Value;
 
 /// What becomes of the value that a filter gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

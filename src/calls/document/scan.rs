@@ -3,6 +3,8 @@
 //! `serde_json` has checked the text, so that no place here can fail; nothing is parsed into values, and nothing recurses.
 //! What is not JSON would be read wrongly, but never past its end.
 
+mod words;
+
 use super::Span;
 
 /// What a container has in it.
@@ -25,12 +27,11 @@ pub(super) fn skip_blanks(text: &[u8], mut at: usize) -> usize {
 /// Where the string ends that opens at `at`: behind its quote.
 pub(super) fn end_of_string(text: &[u8], at: usize) -> usize {
     let mut at = at + 1;
-    while let Some(found) = memchr::memchr2(b'"', b'\\', text.get(at..).unwrap_or_default()) {
-        at += found;
-        if text.get(at) == Some(&b'"') {
-            return at + 1;
+    while let Some(found) = words::quote_or_backslash(text, at) {
+        if text.get(found) == Some(&b'"') {
+            return found + 1;
         }
-        at += 2;
+        at = found + 2;
     }
     text.len()
 }
@@ -55,22 +56,18 @@ pub(super) fn end_of_scalar(text: &[u8], at: usize) -> usize {
 
 fn end_of_container(text: &[u8], mut at: usize) -> usize {
     let mut depth = 0_usize;
-    while let Some(byte) = text.get(at) {
-        match byte {
-            b'"' => {
-                at = end_of_string(text, at);
-                continue;
-            }
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => {
+    while let Some(found) = words::quote_or_bracket(text, at) {
+        at = found + 1;
+        match text.get(found) {
+            Some(b'"') => at = end_of_string(text, found),
+            Some(b'{' | b'[') => depth += 1,
+            _ => {
                 depth = depth.saturating_sub(1);
                 if depth == 0 {
-                    return at + 1;
+                    return at;
                 }
             }
-            _ => {}
         }
-        at += 1;
     }
     text.len()
 }

@@ -5,7 +5,8 @@
 
 use super::functions::apply;
 use super::missing::{Failure, Missing, Place, with_article};
-use super::value::{Node, Value};
+use super::node::Node;
+use super::value::{Value, element, present};
 use super::{Filter, Head, Operand, Step, StepKind};
 use crate::document::{Children, Document, Kind};
 
@@ -165,29 +166,6 @@ fn take<'d>(step: &Step, value: Value<'d>, place: Place) -> Result<Taken<'d>, Fa
             step: Some(taken),
             is_allowed: step.is_optional,
         })),
-    }))
-}
-
-/// The element at `index`, from the end if it is negative.
-pub(crate) fn element<T>(elements: &[T], index: i64) -> Option<&T> {
-    let from_either_end = usize::try_from(index.unsigned_abs()).ok()?;
-    if index < 0 {
-        elements.get(elements.len().checked_sub(from_either_end)?)
-    } else {
-        elements.get(from_either_end)
-    }
-}
-
-/// A value that was found; null is missing.
-pub(crate) fn present(node: Node<'_>, place: Place, is_allowed: bool) -> Value<'_> {
-    if node.kind() != Kind::Null {
-        return Value::Node(node);
-    }
-    Value::Missing(Box::new(Missing {
-        found: node,
-        place,
-        step: None,
-        is_allowed,
     }))
 }
 

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use super::Function;
-use super::evaluate::{element, present};
 use super::missing::{Failure, Place, with_article};
-use super::value::{Node, Value};
+use super::node::Node;
+use super::value::{Value, element, present};
 use crate::document::string::{quote, quote_into};
 use crate::document::{Children, Document, Kind};
 use crate::encoding::Encoding;
@@ -98,7 +99,7 @@ impl Value<'_> {
         }
     }
 
-    fn children(&self) -> Option<std::sync::Arc<Children>> {
+    fn children(&self) -> Option<Arc<Children>> {
         match self {
             Self::Node(node) => node.document().children(node.span),
             _ => None,
@@ -117,15 +118,14 @@ impl Value<'_> {
     }
 
     fn parsed(self) -> Result<Self, String> {
-        let text = self
-            .string()
-            .ok_or_else(|| self.is_no("fromjson reads strings"))?;
-        let document = Document::new(text.into_owned());
+        let document = match &self {
+            Self::Bytes(text, _) => Document::new(text.clone()).map(Arc::new),
+            Self::Node(node) if node.kind() == Kind::String => node.document().embedded(node.span),
+            _ => return Err(self.is_no("fromjson reads strings")),
+        };
         let document = document.map_err(|error| format!("is no JSON: {error}"))?;
-        Ok(Self::Node(Node::of_document(
-            document,
-            self.chosen().to_vec(),
-        )))
+        let chosen = self.chosen().to_vec();
+        Ok(Self::Node(Node::of_shared(document, chosen)))
     }
 
     fn number(self) -> Result<Self, String> {

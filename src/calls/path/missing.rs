@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::value::Node;
+use super::node::Node;
 use super::{Filter, Head, Step, StepKind};
 use crate::document::{Children, Kind};
 

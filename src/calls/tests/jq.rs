@@ -21,7 +21,7 @@ use crate::random::Random;
 
 const SEED: u64 = 300;
 const DOCUMENTS: usize = 300;
-const FILTERS: usize = 12;
+const FILTERS: usize = 8;
 /// The number of documents that one jq gets.
 const CHUNK: usize = 50;
 
