@@ -7,12 +7,12 @@
 #   minimal       Debian with bash, certificates and coshell; it needs no emulator of AWS's
 #   scratch-like  a static bash and coshell, and nothing else
 #
-# BuildKit builds only the stages that a target needs, and sets TARGETARCH. The classic builder (Docker
-# before 23) does not set it, and builds every stage down to the target: without DEBIAN, the stages of
-# minimal and scratch-like stay empty. This builds them:
-#   docker build --build-arg DEBIAN=debian:bookworm-slim --target minimal .
-ARG TARGETARCH
-ARG DEBIAN=${TARGETARCH:+debian:bookworm-slim}
+# BuildKit and Docker's classic builder, which `docker build` uses before version 23, can build every target. BuildKit
+# builds only the stages that a target needs. The classic builder builds every stage above the target, and without
+# --target all of them: --target function saves it the small images.
+#
+# --build-arg DEBIAN=IMAGE bases the small images on another Debian or Ubuntu.
+ARG DEBIAN=debian:bookworm-slim
 
 # Only the dependencies: an edit of our source does not compile them again.
 FROM rust:1-slim-bookworm AS dependencies
@@ -27,6 +27,7 @@ COPY Cargo.toml Cargo.lock ./
 COPY src/bootstrap/Cargo.toml src/bootstrap/
 COPY src/calls/Cargo.toml src/calls/
 COPY src/check/Cargo.toml src/check/
+COPY src/cli/build.rs src/cli/
 COPY src/compare/Cargo.toml src/compare/
 COPY src/emulator/Cargo.toml src/emulator/
 COPY src/handler/Cargo.toml src/handler/
@@ -36,7 +37,7 @@ COPY src/statistics/Cargo.toml src/statistics/
 COPY src/wire/Cargo.toml src/wire/
 COPY tests/Cargo.toml tests/
 COPY tests/fixtures/rust-runtime/Cargo.toml tests/fixtures/rust-runtime/
-RUN for crate in src/*/; do touch "$crate/lib.rs"; done; mkdir -p src/cli tests/support tests/fixtures/rust-runtime/src \
+RUN for crate in src/*/; do touch "$crate/lib.rs"; done; mkdir -p tests/support tests/fixtures/rust-runtime/src \
   && touch tests/support/lib.rs && echo 'fn main() {}' \
   | tee src/bootstrap/main.rs src/cli/main.rs >tests/fixtures/rust-runtime/src/main.rs
 # Packs relative relocations, which saves 70 KB of bootstrap.
@@ -52,21 +53,42 @@ RUN touch src/*/lib.rs src/bootstrap/main.rs \
   && RUSTFLAGS="$RUSTFLAGS $SMALL" cargo build --profile bootstrap --locked -p coshell-bootstrap --target "$(cat rust-target)" \
   && cp target/*/bootstrap/bootstrap /bootstrap && src/bootstrap/shrink /bootstrap
 
+FROM public.ecr.aws/lambda/provided:al2023 AS runtime
+COPY --from=bootstrap /bootstrap /var/runtime/bootstrap
+
+FROM runtime AS function
+COPY examples/echo/function.sh /var/task/function.sh
+CMD ["function.sh.handler"]
+
 FROM dependencies AS coshell
-ARG DEBIAN
-RUN [ -z "$DEBIAN" ] || cargo build --profile dist --locked --no-default-features -p coshell --target "$(cat rust-target)"
+RUN cargo build --profile dist --locked --no-default-features -p coshell --target "$(cat rust-target)"
 COPY src src
 COPY runtime-scripts runtime-scripts
-RUN mkdir -p /for-image/usr/local/bin; [ -z "$DEBIAN" ] || { touch src/*/lib.rs src/cli/main.rs \
+RUN touch src/*/lib.rs src/cli/main.rs \
   && cargo build --profile dist --locked --no-default-features -p coshell --target "$(cat rust-target)" \
-  && cp target/*/dist/coshell /for-image/usr/local/bin; }
+  && mkdir -p /for-image/usr/local/bin && cp target/*/dist/coshell /for-image/usr/local/bin
 
-FROM ${DEBIAN:-dependencies} AS static-bash
+FROM ${DEBIAN} AS minimal
+COPY --from=dependencies /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=coshell /for-image /
+COPY examples/echo/function.sh /var/task/function.sh
+WORKDIR /var/task
 ARG DEBIAN
-RUN mkdir -p /for-image/bin /for-image/tmp; chmod 1777 /for-image/tmp; [ -z "$DEBIAN" ] || { \
-  apt-get -qq update \
+# Sends one event: without a bash that is new enough, no function could run in this image.
+RUN coshell invoke function.sh.handler --event 'one event for the new image' || { \
+  echo "cannot build minimal on $DEBIAN: it needs bash 4.4 or later; name another image by --build-arg DEBIAN=IMAGE" >&2; exit 1; }
+EXPOSE 8080
+ENTRYPOINT ["/usr/local/bin/coshell", "entrypoint"]
+CMD ["function.sh.handler"]
+
+FROM ${DEBIAN} AS static-bash
+RUN if ! command -v apt-get >/dev/null; then \
+    echo 'cannot build scratch-like: the image that DEBIAN names has no apt-get; name a Debian or an Ubuntu' >&2; exit 1; \
+  fi \
+  && apt-get -qq update \
   && apt-get -qq install -y --no-install-recommends bash-static \
-  && cp /bin/bash-static /for-image/bin/bash; }
+  && mkdir -p /for-image/bin /for-image/tmp && chmod 1777 /for-image/tmp \
+  && cp /bin/bash-static /for-image/bin/bash
 
 FROM scratch AS scratch-like
 COPY --from=static-bash /for-image /
@@ -79,18 +101,5 @@ EXPOSE 8080
 ENTRYPOINT ["/usr/local/bin/coshell", "entrypoint"]
 CMD ["function.sh.handler"]
 
-FROM ${DEBIAN:-scratch} AS minimal
-COPY --from=dependencies /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-COPY --from=coshell /for-image /
-COPY examples/echo/function.sh /var/task/function.sh
-WORKDIR /var/task
-EXPOSE 8080
-ENTRYPOINT ["/usr/local/bin/coshell", "entrypoint"]
-CMD ["function.sh.handler"]
-
-FROM public.ecr.aws/lambda/provided:al2023 AS runtime
-COPY --from=bootstrap /bootstrap /var/runtime/bootstrap
-
-FROM runtime AS function
-COPY examples/echo/function.sh /var/task/function.sh
-CMD ["function.sh.handler"]
+# The target without --target.
+FROM function AS default

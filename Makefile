@@ -5,16 +5,15 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
-BOOTSTRAP := target/$(HOST)/bootstrap/bootstrap
+BOOTSTRAP := $(or $(CARGO_TARGET_DIR),target)/$(HOST)/bootstrap/bootstrap
+DIST_COSHELL := $(or $(CARGO_TARGET_DIR),target)/$(HOST)/dist/coshell
 RELEASE := coshell-$(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)-linux-$(shell uname -m)
 # The architecture, as Lambda spells it.
 LAMBDA_ARCH := $(subst aarch64,arm64,$(shell uname -m))
 TOOLS := target/test-tools
 RIE := $(TOOLS)/aws-lambda-rie
-# Packs relative relocations, which saves 70 KB of bootstrap, from glibc 2.36 on.
+# Packs relative relocations, which saves 70 KB of bootstrap, from glibc 2.36 on; see src/bootstrap/build.
 STATIC := -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs
-# Inlines little, and leaves out the index for unwinding: a panic aborts, so nothing uses it. Saves 50 KB.
-SMALL := $(STATIC) -C llvm-args=--inline-threshold=15 -C link-arg=-Wl,--no-eh-frame-hdr
 # The number of invocations in the soak on a push, and at night.
 SOAK ?= 2000
 LONG_SOAK := 50000
@@ -39,14 +38,14 @@ DEPLOY_PACKAGES := docker-registry shellcheck unzip $(if $(shell type -P node),,
 PACKAGES := bash-static bats ca-certificates chromium curl gawk groff-base jq perl procps python3 python3-pip python3-venv \
 	shellcheck shfmt unzip util-linux
 SCRIPTS := $(shell git ls-files --cached --others --exclude-standard -- \
-	'*.bash' '*.sh' '*.bats' '.ci/*' tests/image/make-stand-ins tests/near src/bootstrap/shrink bench/run bench/readme bench/aws/measure 'bench/baseline/*/bootstrap' \
+	'*.bash' '*.sh' '*.bats' '.ci/*' tests/image/make-stand-ins tests/near src/bootstrap/build src/bootstrap/shrink bench/run bench/readme bench/aws/measure 'bench/baseline/*/bootstrap' \
 	'examples/deploy/aws-cli/publish-*' 2>/dev/null | sort -u)
 # These fixtures are written as people write, with their oddities, because tests compare their behaviour.
 CHECKED := $(filter-out tests/fixtures/handlers/% tests/fixtures/idioms/% tests/fixtures/scripts/%,$(SCRIPTS))
 
 .DEFAULT_GOAL := help
 .PHONY: help test long nightly check packages test-tools lint format nextest rust near clients driver failing smoke clone \
-	programs lint-images static-bash random soak bench bootstrap coshell stand-ins image-test tutorial-image deploy-tools deploy-test \
+	programs lint-images static-bash random soak bench bootstrap coshell stand-ins install-test image-test tutorial-image deploy-tools deploy-test \
 	dist clean
 
 help: ## prints this list
@@ -55,7 +54,7 @@ help: ## prints this list
 test: packages test-tools lint rust clients driver soak failing clone ## what every push has to pass; installs what the tests use
 	@printf '%s\n' 'make test: every check passed'
 
-long: packages test-tools lint-images static-bash random ## what takes longer, and needs no Docker
+long: packages test-tools lint-images static-bash random install-test ## what takes longer, and needs no Docker
 	$(MAKE) soak SOAK=$(LONG_SOAK)
 
 nightly: test long image-test deploy-test ## everything; needs Docker and the base images
@@ -160,17 +159,17 @@ failing: nextest ## proves that a failing test fails the run
 	fi
 
 bootstrap: ## the program that Lambda runs, static and stripped
-	RUSTFLAGS='$(SMALL)' cargo build --profile bootstrap --locked -p coshell-bootstrap --target $(HOST)
-	src/bootstrap/shrink $(BOOTSTRAP)
+	src/bootstrap/build $(HOST) $(or $(CARGO_TARGET_DIR),target)
 	@ls -l $(BOOTSTRAP)
 
-coshell: ## the command line, static and stripped, beside bootstrap
-	RUSTFLAGS='$(STATIC)' cargo build --profile dist --locked -p coshell --target $(HOST)
-	@ls -l target/$(HOST)/dist/coshell
+coshell: bootstrap ## the command line, static and stripped, which contains that bootstrap
+	RUSTFLAGS='$(STATIC)' COSHELL_BUNDLED_BOOTSTRAP='$(abspath $(BOOTSTRAP))' \
+	  cargo build --profile dist --locked -p coshell --target $(HOST)
+	@ls -l $(DIST_COSHELL)
 
 dist: bootstrap coshell ## the files of a release for this machine's architecture: programs and layer
 	@rm -rf target/dist && mkdir -p target/dist/$(RELEASE)
-	@cp -r $(BOOTSTRAP) target/$(HOST)/dist/coshell LICENSE README.md docs target/dist/$(RELEASE)
+	@cp -r $(BOOTSTRAP) $(DIST_COSHELL) LICENSE README.md docs target/dist/$(RELEASE)
 	@cd target/dist && $(RELEASE)/coshell package --layer --arch $(LAMBDA_ARCH) -o $(RELEASE)-layer.zip
 	@tar -C target/dist -czf target/dist/$(RELEASE).tar.gz --sort=name --owner=0 --group=0 --numeric-owner $(RELEASE)
 	@rm -r target/dist/$(RELEASE)
@@ -178,6 +177,9 @@ dist: bootstrap coshell ## the files of a release for this machine's architectur
 
 stand-ins: $(RIE) ## local images under the names of the base images, for a machine that can pull none
 	RIE=$(RIE) tests/image/make-stand-ins $(STAND_INS)
+
+install-test: packages bootstrap ## tests what cargo install installs, from nothing
+	BOOTSTRAP=$(abspath $(BOOTSTRAP)) bats tests/install
 
 tutorial-image: bootstrap ## the tutorial's image with our bootstrap in it; needs Docker and its base image
 	@$(MAKE) -s packages PACKAGES='bats curl'

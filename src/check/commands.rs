@@ -151,6 +151,12 @@ fn missing_command(
                 "in the Dockerfile: RUN dnf install -y {package}; or add {name} to a layer, in /opt/bin"
             ),
         ),
+        Availability::Absent => (
+            format!("{name} is not in this image{places}"),
+            format!(
+                "install {name} in the image, before this check; or call it by its path in the package"
+            ),
+        ),
         _ => (
             format!("{name} is not known to be in the image {image}{places}"),
             format!(

@@ -4,6 +4,10 @@
 //! also have commands that are not in its list, so findings about these are worded with care.
 
 use std::collections::BTreeMap;
+use std::env;
+use std::path::PathBuf;
+
+use nix::unistd::{AccessFlags, access};
 
 /// What an image's list says about a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +16,8 @@ pub(crate) enum Availability {
     Present,
     /// The image lacks the command, which this package contains.
     Missing(&'static str),
+    /// A search found that the image lacks the command.
+    Absent,
     /// The command is not in the list.
     Unknown,
 }
@@ -21,6 +27,8 @@ pub(crate) enum Availability {
 pub enum Image {
     /// `provided:al2023`, and the OS-only runtime of that name
     Al2023,
+    /// The image that coshell runs in: commands are searched for in PATH
+    Here,
     /// No image: commands are not checked
     None,
 }
@@ -30,6 +38,8 @@ pub enum Image {
 pub(crate) struct Commands {
     present: BTreeMap<&'static str, &'static str>,
     missing: BTreeMap<&'static str, &'static str>,
+    /// The folders of PATH, if the image is the one that coshell runs in.
+    folders: Option<Vec<PathBuf>>,
 }
 
 impl Image {
@@ -37,14 +47,16 @@ impl Image {
     pub fn name(self) -> &'static str {
         match self {
             Self::Al2023 => "al2023",
+            Self::Here => "here",
             Self::None => "none",
         }
     }
 
-    /// The image's list; `None` for [`Image::None`].
+    /// What the image has; `None` for [`Image::None`].
     pub(crate) fn commands(self) -> Option<Commands> {
         match self {
             Self::Al2023 => Some(Commands::parse(include_str!("images/al2023.txt"))),
+            Self::Here => Some(Commands::along_path()),
             Self::None => None,
         }
     }
@@ -65,7 +77,25 @@ impl Commands {
         commands
     }
 
+    fn along_path() -> Self {
+        let path = env::var_os("PATH").unwrap_or_default();
+        Self {
+            folders: Some(env::split_paths(&path).collect()),
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn find(&self, command: &str) -> Availability {
+        if let Some(folders) = &self.folders {
+            let files = folders.iter().map(|folder| folder.join(command));
+            let mut programs = files.filter(|file| file.is_file());
+            let is_present = programs.any(|file| access(&file, AccessFlags::X_OK).is_ok());
+            return if is_present {
+                Availability::Present
+            } else {
+                Availability::Absent
+            };
+        }
         if self.present.contains_key(command) {
             Availability::Present
         } else if let Some(package) = self.missing.get(command) {

@@ -8,8 +8,9 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::commands;
 use crate::finding::{Finding, Subject};
+use crate::{commands, script};
+use coshell_handler::bash::shell_word;
 use coshell_handler::encoding::BadEncoding;
 use coshell_handler::{files_below, machine_of};
 
@@ -62,6 +63,7 @@ impl Program {
             return;
         }
         found.extend(self.check_mode());
+        found.extend(self.check_line_ends(subject));
         if self.is_likely_run() {
             found.extend(self.check_first_line(subject));
             found.extend(self.check_machine(expected));
@@ -73,10 +75,22 @@ impl Program {
         self.is_in_bin || self.is_executable
     }
 
+    fn has_script_name(&self) -> bool {
+        let kind = self.path.extension();
+        kind.is_some_and(|kind| kind == "sh" || kind == "bash")
+    }
+
+    /// The first line without `#!`.
+    fn first_line(&self) -> Option<&[u8]> {
+        self.start
+            .strip_prefix(b"#!")?
+            .split(|byte| *byte == b'\n')
+            .next()
+    }
+
     fn check_encoding(&self) -> Option<Finding> {
         let encoding = BadEncoding::detect(&self.start)?;
-        let is_script = self.path.extension().is_some_and(|kind| kind == "sh");
-        if !self.is_likely_run() && !is_script {
+        if !self.is_likely_run() && !self.has_script_name() {
             return None;
         }
         let message = format!("{}: {}", self.name, encoding.cause());
@@ -94,12 +108,22 @@ impl Program {
         let name = &self.name;
         let message = format!("{name} is a program in a folder bin, but it is not executable");
         let finding = Finding::warning("permissions", message).at(&self.path, None);
-        Some(finding.suggest(format!("chmod a+rx {name}")))
+        Some(finding.suggest(format!("chmod a+rx {}", shell_word(name))))
+    }
+
+    /// Finds scripts with lines that end in CR LF. For the first line of a program, `check_first_line` reports it.
+    fn check_line_ends(&self, subject: &Subject) -> Option<Finding> {
+        let first_line = self.first_line().filter(|_| self.is_likely_run());
+        let is_script = first_line.is_some() || self.has_script_name();
+        if !is_script || first_line.is_some_and(|line| line.ends_with(b"\r")) {
+            return None;
+        }
+        let text = fs::read(&self.path).ok()?;
+        script::check_line_ends(subject, &self.path, &String::from_utf8_lossy(&text))
     }
 
     fn check_first_line(&self, subject: &Subject) -> Option<Finding> {
-        let line = self.start.strip_prefix(b"#!")?;
-        let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let line = self.first_line()?;
         if !line.ends_with(b"\r") {
             let line = String::from_utf8_lossy(line);
             return commands::check_first_line(subject, &self.path, &line);
@@ -109,7 +133,7 @@ impl Program {
             "the first line of {name} ends in CR LF, and Linux reads the CR as part of the interpreter's name"
         );
         let finding = Finding::error("line-ends", message).at(&self.path, 1);
-        Some(finding.suggest(format!("sed -i 's/\\r$//' {name}")))
+        Some(finding.suggest(format!("sed -i 's/\\r$//' {}", shell_word(name))))
     }
 
     /// Compares the program's processor with that of `bootstrap`, or else of this machine.

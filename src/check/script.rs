@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::finding::{Finding, Severity, Source, Subject};
 use crate::reader::{self, Reading};
 use crate::{paths, permissions};
+use coshell_handler::bash::shell_word;
 use coshell_handler::encoding::BadEncoding;
 use coshell_handler::{Handler, Kind, check_syntax};
 
@@ -79,7 +80,7 @@ fn check_encoding(subject: &Subject, file: &Path, text: &[u8]) -> Option<Finding
 
 /// Finds lines that end in CR LF. If all lines of the handler's own file do, the runtime's error comes first, and the
 /// script is not read.
-fn check_line_ends(subject: &Subject, file: &Path, text: &str) -> Option<Finding> {
+pub(crate) fn check_line_ends(subject: &Subject, file: &Path, text: &str) -> Option<Finding> {
     let is_crlf = |line: &&str| line.ends_with("\r\n");
     let lines = || text.split_inclusive('\n');
     let (_, first) = lines().zip(1..).find(|(line, _)| is_crlf(line))?;
@@ -99,7 +100,10 @@ fn check_line_ends(subject: &Subject, file: &Path, text: &str) -> Option<Finding
     Some(
         Finding::new(severity, "line-ends", message)
             .at(file, first)
-            .suggest(format!("sed -i 's/\\r$//' {name}")),
+            .suggest(format!(
+                "sed -i 's/\\r$//' {}",
+                shell_word(&name.to_string())
+            )),
     )
 }
 

@@ -24,7 +24,8 @@ use coshell_handler::{Delivery, bash};
         coshell check function.handler --task-root package\n  \
         coshell check function.handler --json | jq '.findings[] | select(.severity == \"error\")'\n  \
         coshell check function.handler --with jq,aws\n  \
-        coshell check jobs/nightly.sh --strict --image none\n\n\
+        coshell check jobs/nightly.sh --strict --image none\n  \
+        coshell check function.handler --strict --image here   # in a Dockerfile, after what is installed\n\n\
         Exit status:\n  \
         0  no errors; there may be warnings and notes\n  \
         1  there are errors\n  \

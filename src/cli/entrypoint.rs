@@ -3,11 +3,13 @@
 //! A script that checks where it runs and then starts the right program would add 2 ms to every cold start (see
 //! bench/README.md). So one program does both. On Lambda this module does not run: `main` has become the bootstrap
 //! before.
+//!
+//! The options are those of `coshell serve`. Their help is this module's own, because defaults and purpose differ.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Arg, Args};
 
 use crate::address::AWS_ADDRESS;
 use crate::error::Error;
@@ -21,18 +23,33 @@ const FUNCTION_URL_HELP: &str = "Serve every other path as a function URL: HTTP 
 /// `docker stop` kills a container after 10 s.
 const GRACE: Duration = Duration::from_secs(8);
 
+/// The options of `coshell serve`, with their meaning in a container.
 #[derive(Debug, Args)]
 #[command(
+    mut_arg("handler_or_command", handler_help),
     mut_arg("port", |port| port.help("The port to listen on [default: $PORT if set, else 8080]")),
     mut_arg("listen", |listen| listen.help("The address to listen on [default: 0.0.0.0]")),
     mut_arg("function_url", |url| url.help(FUNCTION_URL_HELP)),
     mut_arg("grace", |grace| {
-        grace.help("How long running invocations may take to finish after a signal [default: 8]")
-    })
+        grace.help("How long running invocations may take to finish after a signal [default: 8, since docker stop kills after 10]")
+    }),
+    mut_arg("faults", |faults| faults.hide(true)),
+    mut_arg("runtime_api_address", |address| address.hide(true))
 )]
-#[command(after_help = "Examples:\n  \
-        coshell entrypoint function.sh.handler\n  \
-        ENTRYPOINT [\"coshell\", \"entrypoint\"]   # in a Dockerfile, with CMD [\"function.sh.handler\"]\n\n\
+#[command(after_help = "In a Dockerfile:\n  \
+        COPY function.sh /var/task/function.sh\n  \
+        ENTRYPOINT [\"/usr/local/bin/coshell\", \"entrypoint\"]\n  \
+        CMD [\"function.handler\"]\n\n\
+        Examples:\n  \
+        docker run -p 9000:8080 IMAGE\n  \
+        curl -d '{\"name\": \"Ada\"}' localhost:9000/2015-03-31/functions/function/invocations\n  \
+        docker run -p 9000:8080 IMAGE function.handler --function-url --concurrency 4\n  \
+        docker run -p 9000:9000 -e PORT=9000 IMAGE   # and open http://localhost:9000\n\n\
+        Environment:\n  \
+        AWS_LAMBDA_RUNTIME_API  set on Lambda and by its emulators: then this is the bootstrap\n  \
+        PORT                    set on platforms for HTTP containers: the port of the function URL\n  \
+        _HANDLER                the handler, if no argument names one\n  \
+        LAMBDA_TASK_ROOT        the folder with the code, unless --task-root names one\n\n\
         Exit status:\n  \
         0  it was stopped by SIGINT, SIGTERM or SIGHUP\n  \
         2  it could not start")]
@@ -40,6 +57,13 @@ pub struct EntrypointArguments {
     #[command(flatten)]
     #[allow(missing_docs, reason = "their own are the help")]
     pub serve: ServeArguments,
+}
+
+fn handler_help(handler: Arg) -> Arg {
+    let text = "The handler, as on Lambda: [dir/]file[.sh].function, or a script or an executable with its arguments, quoted \
+                as one argument; relative to the task root [default: $_HANDLER]. Put it before all options: on Lambda, \
+                coshell reads no further argument";
+    handler.help(text).long_help(text)
 }
 
 /// Does the same as [`serve::run`], with defaults for a container.

@@ -9,6 +9,7 @@
 
 mod address;
 mod aws_emulator;
+mod bundled;
 mod check;
 #[cfg(feature = "compare")]
 mod compare;
@@ -61,9 +62,9 @@ pub enum Command {
     Serve(Box<serve::ServeArguments>),
     /// Run as the entry point of a container image, on Lambda or elsewhere
     ///
-    /// On Lambda this is the bootstrap, for the given handler. Elsewhere it is `coshell serve` on 0.0.0.0:8080, the address
-    /// of the emulator in AWS's images. If PORT is set, as on Knative and other platforms for HTTP containers, it serves
-    /// only the function URL, on that port.
+    /// One image runs in three places. On Lambda, where `AWS_LAMBDA_RUNTIME_API` is set, this is the bootstrap, for the given
+    /// handler. If PORT is set, as on Knative and other platforms for HTTP containers, it serves only the function URL, on
+    /// that port. Elsewhere it accepts Lambda's calls on 0.0.0.0:8080, the address of the emulator in AWS's images.
     Entrypoint(Box<entrypoint::EntrypointArguments>),
     /// Invoke a handler once, on this machine
     ///

@@ -6,17 +6,24 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgGroup, Args, ValueHint};
 use serde_json::{Value, json};
 
+use crate::bundled::BUNDLED_BOOTSTRAP;
 use crate::check::{CheckOptions, as_text, printable};
 use crate::error::Error;
 use crate::outcome::has_colour;
 use crate::terminal::print;
 use coshell_emulator::logs::eprint;
-use coshell_package::bootstrap::{self, Architecture};
-use coshell_package::{self, Destination, MAX_UPLOAD_BYTES, Order, Package, Written};
+use coshell_handler::bash::shell_word;
+use coshell_package::bootstrap::{Architecture, Source};
+use coshell_package::{
+    self, BootstrapChoice, DEFAULT_BASE, Destination, LeftOut, MAX_UPLOAD_BYTES, Order, Package,
+    Unwanted, Written,
+};
+
+/// At most this many names of each kind of left-out files are printed.
+const MAX_NAMES: usize = 6;
 
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("destination").required(true).args(["output", "image_context"])))]
@@ -43,7 +50,7 @@ pub struct PackageArguments {
     #[arg(long, value_name = "NAME", required_unless_present = "layer")]
     pub handler: Option<String>,
 
-    /// The zip file to write
+    /// The zip file to write: a new file, or a regular file, which is replaced when the new one is complete
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: Option<PathBuf>,
 
@@ -51,13 +58,13 @@ pub struct PackageArguments {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub image_context: Option<PathBuf>,
 
-    /// The image that it builds upon
+    /// The image that it builds upon, with the entry point of Lambda's or of coshell's images
     #[arg(
         long,
         value_name = "IMAGE",
         conflicts_with_all = ["output", "layer"],
-        default_value = "public.ecr.aws/lambda/provided:al2023",
-        value_parser = NonEmptyStringValueParser::new()
+        default_value = DEFAULT_BASE,
+        value_parser = image_name
     )]
     pub base: String,
 
@@ -65,7 +72,9 @@ pub struct PackageArguments {
     #[arg(long, conflicts_with_all = ["handler", "without_bootstrap", "image_context", "image", "with", "strict"])]
     pub layer: bool,
 
-    /// The bootstrap to put in, a static program [default: the file bootstrap beside coshell]
+    /// The bootstrap to put in, a static program [default: the first that works on Lambda of: the one
+    /// bundled with coshell, the file bootstrap beside coshell, target/HOST/bootstrap/bootstrap and
+    /// target/HOST/release/bootstrap of the checkout that coshell was built in or that you are in]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::ExecutablePath)]
     pub bootstrap: Option<PathBuf>,
 
@@ -77,10 +86,15 @@ pub struct PackageArguments {
     #[arg(long, value_name = "NAME")]
     pub arch: Option<Architecture>,
 
-    /// Leave out what this matches, as in a .gitignore; may be repeated. What is named .git, and the
-    /// output itself, are always left out
+    /// Leave out what this matches, as in a .gitignore; may be repeated. The output itself is always
+    /// left out
     #[arg(long = "exclude", value_name = "GLOB")]
     pub excludes: Vec<String>,
+
+    /// Take in what this matches although it may hold a secret (.env, private keys, .netrc) or no
+    /// function needs it (.git, logs, what editors leave); may be repeated
+    #[arg(long = "include", value_name = "GLOB")]
+    pub includes: Vec<String>,
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "their own are the help")]
@@ -109,9 +123,18 @@ pub(crate) fn run(arguments: &PackageArguments) -> Result<ExitCode, Error> {
 }
 
 fn package(arguments: &PackageArguments) -> Result<ExitCode, Error> {
-    let package = Package::prepare(order(arguments)?).map_err(Error::Package)?;
-    for glob in &package.idle_excludes {
-        eprint(format_args!("--exclude {glob} matches nothing"));
+    let package = Package::prepare(order(arguments)).map_err(Error::Package)?;
+    for sentence in &package.idle_globs {
+        eprint(sentence);
+    }
+    if !package.left_out.is_empty() {
+        eprint(printable(&left_out_line(&package.left_out)));
+    }
+    for name in &package.earlier_packages {
+        eprint(printable(&format!(
+            "{name} contains a bootstrap, as an earlier package does; if it is one: --exclude {}",
+            shell_word(name)
+        )));
     }
     if let Some(handler) = &arguments.handler {
         let task_root = package.task_root().to_owned();
@@ -141,8 +164,13 @@ fn package(arguments: &PackageArguments) -> Result<ExitCode, Error> {
         }
     }
     let handler = arguments.handler.as_deref();
+    let left_out = package.left_out.clone();
+    let passed_over = package.passed_over.clone();
     let written = package.write(handler.unwrap_or_default());
     let written = written.map_err(Error::Package)?;
+    if let (Some(source), Some(passed_over)) = (&written.bootstrap, passed_over) {
+        eprint(printable(&bootstrap_line(source, &passed_over)));
+    }
     let place = arguments
         .output
         .as_ref()
@@ -157,21 +185,24 @@ fn package(arguments: &PackageArguments) -> Result<ExitCode, Error> {
         ));
     }
     let text = if arguments.json {
-        as_json(&written, &place, handler).to_string()
+        as_json(&written, &left_out, &place, handler).to_string()
     } else {
         printable(&summary(&written, &place, handler))
     };
     print(format!("{text}\n").as_bytes())
 }
 
-fn order(arguments: &PackageArguments) -> Result<Order, Error> {
-    Ok(Order {
+fn order(arguments: &PackageArguments) -> Order {
+    Order {
         paths: arguments.paths.clone(),
         excludes: arguments.excludes.clone(),
+        includes: arguments.includes.clone(),
         bootstrap: match &arguments.bootstrap {
-            _ if arguments.without_bootstrap => None,
-            Some(path) => Some(path.clone()),
-            None => Some(bootstrap::beside_coshell().map_err(Error::Package)?),
+            _ if arguments.without_bootstrap => BootstrapChoice::Without,
+            Some(path) => BootstrapChoice::File(path.clone()),
+            None => BootstrapChoice::Search {
+                bundled: BUNDLED_BOOTSTRAP,
+            },
         },
         architecture: arguments.arch,
         destination: match &arguments.image_context {
@@ -181,7 +212,50 @@ fn order(arguments: &PackageArguments) -> Result<Order, Error> {
             },
             None => Destination::Zip(arguments.output.clone().unwrap_or_default()),
         },
-    })
+    }
+}
+
+/// The name of an image is one word of a Dockerfile.
+fn image_name(text: &str) -> Result<String, String> {
+    let is_word = !text.contains(|letter: char| letter.is_whitespace() || letter.is_control());
+    if is_word && !text.is_empty() && !text.starts_with(['-', '#']) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected the name of an image, such as own:1".to_owned())
+    }
+}
+
+/// What nobody is likely to want in the package, in one line, and how to take it in.
+fn left_out_line(left_out: &[LeftOut]) -> String {
+    let list = |reason: Unwanted, words: &str| {
+        let alike = left_out.iter().filter(|one| one.reason == reason);
+        let names: Vec<_> = alike.map(|one| one.name.as_str()).collect();
+        let shown = names[..names.len().min(MAX_NAMES)].join(", ");
+        let more = match names.len().saturating_sub(MAX_NAMES) {
+            0 => String::new(),
+            count => format!(" and {count} more"),
+        };
+        (!names.is_empty()).then(|| format!("{shown}{more} ({words})"))
+    };
+    let lists = [
+        list(Unwanted::Secret, "may hold secrets"),
+        list(Unwanted::Unneeded, "not needed"),
+    ];
+    let lists: Vec<_> = lists.into_iter().flatten().collect();
+    format!(
+        "left out: {}; --include NAME takes one in",
+        lists.join(", ")
+    )
+}
+
+/// Which bootstrap was found, and which were not taken.
+fn bootstrap_line(source: &Source, passed_over: &[String]) -> String {
+    let found = match source {
+        Source::File(path) => path.display().to_string(),
+        Source::Bundled => format!("the one {source}"),
+    };
+    let not = passed_over.iter().map(|one| format!("; not {one}"));
+    format!("bootstrap is {found}{}", not.collect::<String>())
 }
 
 fn summary(written: &Written, place: &str, handler: Option<&str>) -> String {
@@ -210,15 +284,21 @@ fn summary(written: &Written, place: &str, handler: Option<&str>) -> String {
     format!("{place}: {}", parts.join(", "))
 }
 
-fn as_json(written: &Written, place: &str, handler: Option<&str>) -> Value {
+fn as_json(written: &Written, left_out: &[LeftOut], place: &str, handler: Option<&str>) -> Value {
     let zip = written.zip.as_ref();
+    let left_out: Vec<_> = left_out.iter().map(|one| &one.name).collect();
     json!({
         "file": place,
         "bytes": zip.map(|zip| zip.bytes),
         "unpackedBytes": written.unpacked_bytes,
         "files": written.files,
         "architecture": written.architecture.map(Architecture::name),
+        "bootstrap": written.bootstrap.as_ref().map(|source| match source {
+            Source::File(path) => path.to_string_lossy(),
+            Source::Bundled => "bundled".into(),
+        }),
         "handler": handler,
         "codeSha256": zip.map(|zip| &zip.code_sha256),
+        "leftOut": left_out,
     })
 }

@@ -27,6 +27,16 @@ pub fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
+/// A word for a command that people read and copy: [`quote`]d only if it needs quotes.
+pub fn shell_word(text: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "_./-+,:@%".contains(letter);
+    if text.chars().all(is_plain) && !text.is_empty() {
+        text.to_owned()
+    } else {
+        quote(text)
+    }
+}
+
 /// Reads a version such as `5.2`; a part that is no number is 0.
 pub fn parse_version(text: &str) -> (u32, u32) {
     let (major, minor) = text.split_once('.').unwrap_or_default();

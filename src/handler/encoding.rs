@@ -5,6 +5,8 @@
 
 use std::path::Path;
 
+use crate::bash::shell_word;
+
 /// The encoding of a script that bash cannot read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadEncoding {
@@ -42,11 +44,13 @@ impl BadEncoding {
 
     /// The command that converts `file`.
     pub fn remedy(self, file: &Path) -> String {
-        let file = file.display();
+        let new = shell_word(&format!("{}.new", file.display()));
+        let file = shell_word(&file.to_string_lossy());
         match self {
             Self::ByteOrderMark => format!("sed -i '1s/^\\xEF\\xBB\\xBF//' {file}"),
+            // cat keeps the mode of a program, which mv would replace.
             Self::Utf16 => {
-                format!("iconv -f UTF-16 -t UTF-8 {file} >{file}.new && mv {file}.new {file}")
+                format!("iconv -f UTF-16 -t UTF-8 {file} >{new} && cat {new} >{file} && rm {new}")
             }
         }
     }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
 
+use crate::bash::shell_word;
 use crate::encoding::{BadEncoding, has_crlf_line_ends};
 use crate::executable::{Interpreter, interpreter_exists, machine_of};
 use crate::failure::{Failure, Frame, LoadError, quote_log_tail};
@@ -222,7 +223,8 @@ impl Handler {
         let file = self.file.display();
         let cause = format!(
             "{file}: its lines end in CR LF, and bash reads the CR as part of each command; \
-             convert it with: sed -i 's/\\r$//' {file}"
+             convert it with: sed -i 's/\\r$//' {}",
+            shell_word(&self.file.to_string_lossy())
         );
         self.load_error("Runtime.HandlerFileLineEnds", &cause)
     }

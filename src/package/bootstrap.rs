@@ -3,6 +3,8 @@
 //! A dynamically linked one may need a C library that is newer than that of the image; it would run
 //! here, and fail there before it can say a word.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -15,8 +17,9 @@ use object::{Endian, Endianness};
 
 use super::error::{Error, Result};
 
-/// What bootstrap is built with in this repository.
-const HOW_TO_BUILD: &str = "`make bootstrap` builds one, and --bootstrap FILE takes it";
+/// What to do about a file that is no such program.
+const HOW_TO_BUILD: &str =
+    "`make bootstrap` builds a static one, which coshell finds without --bootstrap";
 
 /// An architecture of Lambda's, by the words of its option `--architectures`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -39,39 +42,61 @@ impl Architecture {
     }
 }
 
+/// Where a bootstrap comes from. Displays as texts name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A file.
+    File(PathBuf),
+    /// coshell itself, which has one bundled.
+    Bundled,
+}
+
 /// A program that Lambda can start.
 #[derive(Debug)]
 pub(crate) struct Bootstrap {
-    /// Where it lies here.
-    pub path: PathBuf,
-    /// What it runs on.
+    pub source: Source,
+    pub program: Cow<'static, [u8]>,
     pub architecture: Architecture,
-    /// Its size.
-    pub len_bytes: u64,
 }
 
 impl Bootstrap {
-    /// Reads the file at `path`, all of it.
-    ///
     /// # Errors
     /// [`Error::Refused`] when it is no static program for Linux on an architecture of Lambda's;
     /// [`Error::Io`] when it cannot be read.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let name = path.display();
-        let bytes = fs::read(path).map_err(|cause| match cause.kind() {
+        let program = fs::read(path).map_err(|cause| match cause.kind() {
             std::io::ErrorKind::NotFound => Error::misuse(
                 format!("cannot read bootstrap {name}"),
                 format!("{cause}; {HOW_TO_BUILD}"),
             ),
             _ => Error::io(format!("cannot read bootstrap {name}"))(cause),
         })?;
-        let architecture = architecture_of(&bytes)
-            .map_err(|cause| Error::refused(format!("cannot use bootstrap {name}"), cause))?;
-        Ok(Self {
-            path: path.to_owned(),
-            architecture,
-            len_bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+        Self::new(Source::File(path.to_owned()), program.into()).map_err(|cause| {
+            let cause = match cause {
+                Unfit::OtherMachine => cause.to_string(),
+                _ => format!("{cause}; {HOW_TO_BUILD}"),
+            };
+            Error::refused(format!("cannot use bootstrap {name}"), cause)
         })
+    }
+
+    /// # Errors
+    /// Why Lambda could not start it.
+    pub(crate) fn new(
+        source: Source,
+        program: Cow<'static, [u8]>,
+    ) -> std::result::Result<Self, Unfit> {
+        let architecture = architecture_of(&program)?;
+        Ok(Self {
+            source,
+            program,
+            architecture,
+        })
+    }
+
+    pub(crate) fn len_bytes(&self) -> u64 {
+        u64::try_from(self.program.len()).unwrap_or(u64::MAX)
     }
 
     /// # Errors
@@ -81,46 +106,68 @@ impl Bootstrap {
             return Ok(());
         }
         Err(Error::refused(
-            format!("cannot use bootstrap {}", self.path.display()),
-            format!(
-                "it is for {}, and --arch asks for {}",
-                self.architecture.name(),
-                wanted.name()
-            ),
+            format!("cannot use bootstrap {}", self.source),
+            wrong_architecture(self.architecture, wanted),
         ))
     }
 }
 
-/// What the program is for, or why it cannot be taken.
-fn architecture_of(program: &[u8]) -> std::result::Result<Architecture, String> {
-    let is_no_program = |_| format!("it is no program for 64-bit Linux; {HOW_TO_BUILD}");
-    let header = FileHeader64::<Endianness>::parse(program).map_err(is_no_program)?;
-    let endian = header.endian().map_err(is_no_program)?;
+/// Why a program for `found` does not suit `--arch`.
+pub(crate) fn wrong_architecture(found: Architecture, wanted: Architecture) -> String {
+    format!(
+        "it is for {}, and --arch asks for {}",
+        found.name(),
+        wanted.name()
+    )
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Bundled => f.write_str("bundled with coshell"),
+        }
+    }
+}
+
+/// Why Lambda could not start a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unfit {
+    NoProgram,
+    OtherMachine,
+    Dynamic,
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoProgram => "it is no program for 64-bit Linux",
+            Self::OtherMachine => "it is for a machine that is neither x86_64 nor arm64",
+            Self::Dynamic => {
+                "it is dynamically linked, and the C library of the image may be too old for it"
+            }
+        })
+    }
+}
+
+/// Which architecture the program is for.
+fn architecture_of(program: &[u8]) -> std::result::Result<Architecture, Unfit> {
+    let no_program = |_| Unfit::NoProgram;
+    let header = FileHeader64::<Endianness>::parse(program).map_err(no_program)?;
+    let endian = header.endian().map_err(no_program)?;
     let is_of_linux = matches!(header.e_ident().os_abi, ELFOSABI_NONE | ELFOSABI_GNU);
     if !is_of_linux || !matches!(header.e_type(endian), ET_EXEC | ET_DYN) {
-        return Err(format!("it is no program for 64-bit Linux; {HOW_TO_BUILD}"));
+        return Err(Unfit::NoProgram);
     }
     let architecture = match header.e_machine(endian) {
         EM_X86_64 if endian.is_little_endian() => Architecture::X86_64,
         EM_AARCH64 if endian.is_little_endian() => Architecture::Arm64,
-        _ => return Err("it is for a machine that is neither x86_64 nor arm64".to_owned()),
+        _ => return Err(Unfit::OtherMachine),
     };
     let segments = header.program_headers(endian, program);
-    let segments = segments.map_err(is_no_program)?;
+    let segments = segments.map_err(no_program)?;
     if segments.iter().any(|one| one.p_type(endian) == PT_INTERP) {
-        return Err(format!(
-            "it is dynamically linked, and the C library of the image may be too old for it; \
-             {HOW_TO_BUILD}"
-        ));
+        return Err(Unfit::Dynamic);
     }
     Ok(architecture)
-}
-
-/// The file `bootstrap` beside the program that runs.
-///
-/// # Errors
-/// [`Error::Io`] when the program's own place cannot be told.
-pub fn beside_coshell() -> Result<PathBuf> {
-    let own = std::env::current_exe().map_err(Error::io("cannot find coshell's own program"))?;
-    Ok(own.with_file_name("bootstrap"))
 }

@@ -16,7 +16,7 @@ use walkdir::{DirEntry, WalkDir};
 use super::bootstrap::Bootstrap;
 use super::error::{Error, Result};
 use super::exclusions::Exclusions;
-use coshell_handler::bash::quote;
+use coshell_handler::bash::{quote, shell_word};
 
 /// By what Lambda starts a function.
 const BOOTSTRAP: &str = "bootstrap";
@@ -43,6 +43,8 @@ pub(crate) enum Kind {
     Folder,
     /// With the right to be run, or without.
     File { is_executable: bool, len_bytes: u64 },
+    /// The program that Lambda starts, which is no file of the function's.
+    Bootstrap { len_bytes: u64 },
     /// With the way to an entry of the package, from the folder that the link is in.
     Link { target: String },
 }
@@ -75,8 +77,7 @@ impl Contents {
                 .sort_by_file_name();
             let mut walk = walk.into_iter().filter_entry(|entry| {
                 let name = root.name_of(entry);
-                let is_folder = entry.file_type().is_dir();
-                name.as_os_str().is_empty() || !exclusions.matches(entry.path(), &name, is_folder)
+                name.as_os_str().is_empty() || !exclusions.matches(entry, &name)
             });
             while let Some(entry) = walk.next().transpose().map_err(walk_failed)? {
                 let source = entry.path();
@@ -98,7 +99,7 @@ impl Contents {
             }
         }
         for (name, source) in links {
-            let target = contents.resolve(&roots, &name, &source)?;
+            let target = contents.resolve(&roots, exclusions, &name, &source)?;
             contents.add(name, &source, Kind::Link { target })?;
         }
         Ok(contents)
@@ -117,7 +118,13 @@ impl Contents {
 
     /// The way from a link to what it leads to at last, if that is in the package. Links that pass
     /// through other links, or by absolute paths, are made short in that.
-    fn resolve(&self, roots: &[Root], name: &str, link: &Path) -> Result<String> {
+    fn resolve(
+        &self,
+        roots: &[Root],
+        exclusions: &Exclusions,
+        name: &str,
+        link: &Path,
+    ) -> Result<String> {
         let unfit = |cause: &str| {
             let name = quote(&Pattern::escape(name));
             let cause = format!("{cause}; put what it leads to in its place, or --exclude {name}");
@@ -127,17 +134,25 @@ impl Contents {
             Ok(real) => real,
             Err(error) => return unfit(&format!("it is a link that leads nowhere: {error}")),
         };
-        let in_package = roots.iter().find_map(|root| {
+        let below = |root: &Root| {
             let below = real.strip_prefix(&root.real).ok()?;
-            let target = root.name_below(below);
+            Some(root.name_below(below))
+        };
+        let names: Vec<_> = roots.iter().filter_map(below).collect();
+        let is_in_package = |target: &&PathBuf| {
             let is_root = target.as_os_str().is_empty();
-            (is_root || self.entries.contains_key(target.to_str()?)).then_some(target)
-        });
-        let Some(target) = in_package else {
+            is_root || (target.to_str()).is_some_and(|target| self.entries.contains_key(target))
+        };
+        let Some(target) = names.iter().find(is_in_package) else {
             let real = real.display();
-            return unfit(&format!(
-                "it is a link to {real}, which is not in the package"
-            ));
+            let left_out = names.iter().find_map(|name| exclusions.left_out_with(name));
+            return unfit(&match left_out {
+                Some(name) => format!(
+                    "it is a link to {real}, which is left out; take it in by --include {}",
+                    shell_word(&Pattern::escape(name))
+                ),
+                None => format!("it is a link to {real}, which is not in the package"),
+            });
         };
         let folder = Path::new(name).parent().unwrap_or(Path::new(""));
         let way = pathdiff::diff_paths(target, folder).unwrap_or_default();
@@ -156,19 +171,18 @@ impl Contents {
         Err(Error::unfit(
             &other.source,
             format!(
-                "{} takes the same place; leave one out: --exclude /bootstrap, or --without-bootstrap",
-                bootstrap.path.display()
+                "the bootstrap that is {} takes the same place; leave one out: --exclude /bootstrap, or --without-bootstrap",
+                bootstrap.source
             ),
         ))
     }
 
     /// Puts it where Lambda looks for it; what has that name already is replaced.
     pub(crate) fn add_bootstrap(&mut self, bootstrap: &Bootstrap) {
-        let kind = Kind::File {
-            is_executable: true,
-            len_bytes: bootstrap.len_bytes,
+        let kind = Kind::Bootstrap {
+            len_bytes: bootstrap.len_bytes(),
         };
-        let source = bootstrap.path.clone();
+        let source = PathBuf::from(bootstrap.source.to_string());
         self.entries
             .insert(BOOTSTRAP.to_owned(), Entry { source, kind });
     }
@@ -189,7 +203,7 @@ impl Contents {
     /// The sum of the sizes of all files.
     pub(crate) fn bytes(&self) -> u64 {
         let len = |entry: &Entry| match entry.kind {
-            Kind::File { len_bytes, .. } => len_bytes,
+            Kind::File { len_bytes, .. } | Kind::Bootstrap { len_bytes } => len_bytes,
             Kind::Folder | Kind::Link { .. } => 0,
         };
         self.entries.values().map(len).sum()

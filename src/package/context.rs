@@ -10,53 +10,88 @@ use super::bootstrap::{Architecture, Bootstrap};
 use super::error::{Error, Result};
 use super::stage::{self, EXECUTABLE};
 
-/// # Errors
-/// [`Error::Misuse`] when there is something at `folder` that would be lost.
-pub(crate) fn check_empty(folder: &Path) -> Result<()> {
-    let what = || format!("cannot write image context to {}", folder.display());
-    match fs::read_dir(folder).map(|mut entries| entries.next()) {
-        Ok(None) => Ok(()),
-        Ok(Some(_)) => Err(Error::misuse(what(), "the folder is not empty")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Error::io(what())(error)),
+/// A folder that is not there yet, or empty.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    path: PathBuf,
+    is_there: bool,
+}
+
+impl Folder {
+    /// # Errors
+    /// [`Error::Misuse`] when there is something in it that would be lost.
+    pub(crate) fn find(path: &Path) -> Result<Self> {
+        let what = || format!("cannot write image context to {}", path.display());
+        let parent = path.parent().unwrap_or(path);
+        if !parent.as_os_str().is_empty() {
+            fs::metadata(parent).map_err(Error::no_folder(what(), parent))?;
+        }
+        let is_there = match fs::read_dir(path).map(|mut entries| entries.next()) {
+            Ok(None) => true,
+            Ok(Some(_)) => return Err(Error::misuse(what(), "the folder is not empty")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => false,
+            Err(error) => return Err(Error::io(what())(error)),
+        };
+        Ok(Self {
+            path: std::path::absolute(path).map_err(stage::failed(path))?,
+            is_there,
+        })
+    }
+
+    /// Its path, absolute.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A folder on the same file system, and the task root in it: a folder that is there may be where another is mounted, or
+    /// where a shell is.
+    pub(crate) fn stage(&self) -> Result<(TempDir, PathBuf)> {
+        let parent = if self.is_there {
+            Some(&*self.path)
+        } else {
+            self.path.parent()
+        };
+        let staging = stage::temporary_folder(parent.unwrap_or(&self.path), ".coshell-")?;
+        let var = staging.path().join("var");
+        stage::make_folder(&var)?;
+        let task_root = var.join("task");
+        stage::make_folder(&task_root)?;
+        Ok((staging, task_root))
+    }
+
+    /// Adds what is not the function's, and moves all of it to its place.
+    pub(crate) fn write(
+        &self,
+        staging: TempDir,
+        bootstrap: Option<&Bootstrap>,
+        dockerfile: &str,
+    ) -> Result<()> {
+        if let Some(bootstrap) = bootstrap {
+            let runtime = staging.path().join("var/runtime");
+            stage::make_folder(&runtime)?;
+            stage::write_program(&bootstrap.program, &runtime.join("bootstrap"))?;
+        }
+        let place = staging.path().join("Dockerfile");
+        fs::write(&place, dockerfile).map_err(stage::failed(&place))?;
+        stage::set_mode(&place, stage::PLAIN)?;
+        if self.is_there {
+            // The Dockerfile last: no image is built from a half.
+            for name in ["var", "Dockerfile"] {
+                let place = self.path.join(name);
+                fs::rename(staging.path().join(name), &place).map_err(stage::failed(&place))?;
+            }
+            return Ok(());
+        }
+        stage::set_mode(staging.path(), EXECUTABLE)?;
+        fs::rename(staging.path(), &self.path).map_err(stage::failed(&self.path))?;
+        // There is nothing to remove any more.
+        let _ = staging.keep();
+        Ok(())
     }
 }
 
-/// A folder beside the place where it will be, and the task root in it.
-pub(crate) fn stage(folder: &Path) -> Result<(TempDir, PathBuf)> {
-    let absolute = std::path::absolute(folder).map_err(stage::failed(folder))?;
-    let parent = absolute.parent().unwrap_or(&absolute);
-    let staging = stage::temporary_folder(parent, ".coshell-")?;
-    let var = staging.path().join("var");
-    stage::make_folder(&var)?;
-    let task_root = var.join("task");
-    stage::make_folder(&task_root)?;
-    Ok((staging, task_root))
-}
-
-/// Adds what is not the function's to the folder, and moves it to its place.
-pub(crate) fn write(
-    staging: TempDir,
-    bootstrap: Option<&Bootstrap>,
-    dockerfile: &str,
-    folder: &Path,
-) -> Result<()> {
-    if let Some(bootstrap) = bootstrap {
-        let runtime = staging.path().join("var/runtime");
-        stage::make_folder(&runtime)?;
-        stage::copy(&bootstrap.path, &runtime.join("bootstrap"), EXECUTABLE)?;
-    }
-    let place = staging.path().join("Dockerfile");
-    fs::write(&place, dockerfile).map_err(stage::failed(&place))?;
-    stage::set_mode(&place, stage::PLAIN)?;
-    stage::set_mode(staging.path(), EXECUTABLE)?;
-    fs::rename(staging.path(), folder).map_err(stage::failed(folder))?;
-    // There is nothing to remove any more.
-    let _ = staging.keep();
-    Ok(())
-}
-
-/// What builds the image. The head has the command, since the machine that builds it may be another.
+/// What builds the image, by each builder that Docker has had since 20.10. The head has the command, since the machine that builds it
+/// may be another: the older builder ignores the variable, and has no flag `--provenance`.
 pub(crate) fn dockerfile(base: &str, handler: &str, architecture: Option<Architecture>) -> String {
     let platform = match architecture {
         Some(Architecture::X86_64) => " --platform linux/amd64",
@@ -65,7 +100,7 @@ pub(crate) fn dockerfile(base: &str, handler: &str, architecture: Option<Archite
     };
     let command = serde_json::json!([handler]);
     format!(
-        "# Built by: docker build{platform} --provenance=false -t function .\n\
+        "# Built by: BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build{platform} -t function .\n\
          FROM {base}\n\
          COPY var /var/\n\
          CMD {command}\n"

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use coshell_handler::bash::shell_word;
+
 /// Why there is no package. Displays as `cannot <do what> <to what>: <cause>`.
 #[derive(Debug)]
 pub enum Error {
@@ -28,7 +30,7 @@ pub enum Error {
         /// Why not, and what to do.
         cause: String,
     },
-    /// It was asked to end.
+    /// A signal stopped it.
     Stopped {
         /// By this signal.
         signal: u8,
@@ -56,6 +58,17 @@ impl Error {
         Self::Refused {
             what: what.into(),
             cause: cause.into(),
+        }
+    }
+
+    /// The folder that something is to be written in cannot be used.
+    pub(crate) fn no_folder(what: String, folder: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |cause| match cause.kind() {
+            io::ErrorKind::NotFound => {
+                let folder = shell_word(&folder.to_string_lossy());
+                Self::misuse(what, format!("{cause}; make its folder: mkdir -p {folder}"))
+            }
+            _ => Self::Io { what, cause },
         }
     }
 

@@ -11,27 +11,38 @@
 pub mod bootstrap;
 mod contents;
 mod context;
+mod damage;
+mod earlier;
 mod error;
 mod exclusions;
-mod line_ends;
+mod globs;
+mod output;
+mod search;
 mod stage;
 mod stop;
+mod unwanted;
 mod zip;
 
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use bootstrap::{Architecture, Bootstrap};
+use bootstrap::{Architecture, Bootstrap, Source};
 use contents::Contents;
+use context::Folder;
 pub use error::Error;
 use error::Result;
 use exclusions::Exclusions;
+pub use exclusions::LeftOut;
+use output::Output;
 use stop::Stop;
+pub use unwanted::Unwanted;
 
 /// What Lambda unpacks of a zip file and its layers, at most:
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>.
 const MAX_UNPACKED_BYTES: u64 = 262_144_000;
+/// The image that a build context builds upon, if none is named. It has no bootstrap.
+pub const DEFAULT_BASE: &str = "public.ecr.aws/lambda/provided:al2023";
 /// The largest zip file that Lambda takes in a call; the same page.
 pub const MAX_UPLOAD_BYTES: u64 = 52_428_800;
 
@@ -42,12 +53,28 @@ pub struct Order {
     pub paths: Vec<PathBuf>,
     /// What of it is left out, as in a .gitignore.
     pub excludes: Vec<String>,
-    /// Where bootstrap is, if it goes in.
-    pub bootstrap: Option<PathBuf>,
+    /// What of it is taken in although nobody is likely to want it.
+    pub includes: Vec<String>,
+    /// Which bootstrap goes in.
+    pub bootstrap: BootstrapChoice,
     /// The architecture that bootstrap has to be for.
     pub architecture: Option<Architecture>,
     /// Where the package is written.
     pub destination: Destination,
+}
+
+/// Which bootstrap goes into a package.
+#[derive(Debug)]
+pub enum BootstrapChoice {
+    /// None: the function has it from a layer, or from its image.
+    Without,
+    /// This file.
+    File(PathBuf),
+    /// The first that works on Lambda of those bundled with coshell, beside it, and in cargo's target folders.
+    Search {
+        /// The program that coshell has bundled.
+        bundled: Option<&'static [u8]>,
+    },
 }
 
 /// Where a package is written, and in which form.
@@ -72,10 +99,23 @@ pub struct Package {
     staging: TempDir,
     /// The part of `staging` that is the task root on Lambda.
     task_root: PathBuf,
-    destination: Destination,
+    place: Place,
     stop: Stop,
-    /// The globs of [`Order::excludes`] that nothing was left out for.
-    pub idle_excludes: Vec<String>,
+    /// The globs of [`Order::excludes`] and [`Order::includes`] that matched nothing: a sentence for each.
+    pub idle_globs: Vec<String>,
+    /// What nobody is likely to want in it.
+    pub left_out: Vec<LeftOut>,
+    /// Zip files in it that look as if they were earlier packages.
+    pub earlier_packages: Vec<String>,
+    /// Programs that came before the bootstrap that was found, and would not work, `<place>: <reason>`; `None` if none was looked for.
+    pub passed_over: Option<Vec<String>>,
+}
+
+/// Where a package is written, as it was found.
+#[derive(Debug)]
+enum Place {
+    Zip(Output),
+    ImageContext { folder: Folder, base: String },
 }
 
 /// What was written.
@@ -87,6 +127,8 @@ pub struct Written {
     pub unpacked_bytes: u64,
     /// What bootstrap is for, if it is in.
     pub architecture: Option<Architecture>,
+    /// Where it comes from.
+    pub bootstrap: Option<Source>,
     /// Of a zip file.
     pub zip: Option<Zip>,
 }
@@ -110,25 +152,29 @@ impl Package {
     /// [`Error::Stopped`].
     pub fn prepare(order: Order) -> Result<Self> {
         let stop = Stop::listen()?;
-        let output = match &order.destination {
-            Destination::Zip(file) => file,
-            Destination::ImageContext { folder, .. } => {
-                context::check_empty(folder)?;
-                folder
+        let place = Place::find(order.destination)?;
+        place.check_bootstrap(&order.bootstrap)?;
+        let (bootstrap, passed_over) = match order.bootstrap {
+            BootstrapChoice::Without => (None, None),
+            BootstrapChoice::File(path) => (Some(Bootstrap::read(&path)?), None),
+            BootstrapChoice::Search { bundled } => {
+                let found = search::search(bundled, order.architecture)?;
+                (Some(found.bootstrap), Some(found.passed_over))
             }
         };
-        let bootstrap = order.bootstrap.as_deref().map(Bootstrap::read);
-        let bootstrap = bootstrap.transpose()?;
         if let (Some(bootstrap), Some(wanted)) = (&bootstrap, order.architecture) {
             bootstrap.check_architecture(wanted)?;
         }
-        let mut exclusions = Exclusions::parse(&order.excludes, output)?;
+        let mut exclusions = Exclusions::parse(&order.excludes, &order.includes, place.path())?;
         let mut contents = Contents::collect(&order.paths, &mut exclusions)?;
+        if exclusions.has_met_output {
+            place.check_not_part()?;
+        }
         if let Some(bootstrap) = &bootstrap {
             contents.check_no_other_bootstrap(bootstrap)?;
         }
-        let (staging, task_root) = match &order.destination {
-            Destination::Zip(_) => {
+        let (staging, task_root) = match &place {
+            Place::Zip(_) => {
                 if let Some(bootstrap) = &bootstrap {
                     contents.add_bootstrap(bootstrap);
                 }
@@ -137,26 +183,29 @@ impl Package {
                 let task_root = staging.path().to_owned();
                 (staging, task_root)
             }
-            Destination::ImageContext { folder, .. } => context::stage(folder)?,
+            Place::ImageContext { folder, .. } => folder.stage()?,
         };
-        line_ends::check(&contents)?;
+        damage::check(&contents)?;
         // Paths in scripts are compared with it.
         let task_root = task_root
             .canonicalize()
             .map_err(stage::failed(&task_root))?;
-        stage::lay_out(&contents, &task_root, &stop)?;
+        stage::lay_out(&contents, bootstrap.as_ref(), &task_root, &stop)?;
         Ok(Self {
+            earlier_packages: earlier::packages(&contents),
             contents,
             bootstrap,
             staging,
             task_root,
-            destination: order.destination,
+            place,
             stop,
-            idle_excludes: exclusions.idle(),
+            idle_globs: exclusions.idle(),
+            left_out: exclusions.left_out,
+            passed_over,
         })
     }
 
-    /// For those who had to wait in between.
+    /// Call it after a wait.
     ///
     /// # Errors
     /// [`Error::Stopped`].
@@ -178,27 +227,77 @@ impl Package {
             files: self.contents.files(),
             unpacked_bytes: self.contents.bytes(),
             architecture: self.bootstrap.as_ref().map(|one| one.architecture),
+            bootstrap: self.bootstrap.as_ref().map(|one| one.source.clone()),
             zip: None,
         };
-        match &self.destination {
-            Destination::Zip(file) => {
-                written.zip = Some(zip::write(
-                    &self.contents,
-                    &self.task_root,
-                    file,
-                    &self.stop,
-                )?);
+        match &self.place {
+            Place::Zip(output) => {
+                let zip = zip::write(&self.contents, &self.task_root, output, &self.stop);
+                written.zip = Some(zip?);
             }
-            Destination::ImageContext { folder, base } => {
+            Place::ImageContext { folder, base } => {
                 if let Some(bootstrap) = &self.bootstrap {
                     written.files += 1;
-                    written.unpacked_bytes += bootstrap.len_bytes;
+                    written.unpacked_bytes += bootstrap.len_bytes();
                 }
                 let dockerfile = context::dockerfile(base, handler, written.architecture);
-                context::write(self.staging, self.bootstrap.as_ref(), &dockerfile, folder)?;
+                folder.write(self.staging, self.bootstrap.as_ref(), &dockerfile)?;
             }
         }
         Ok(written)
+    }
+}
+
+impl Place {
+    fn find(destination: Destination) -> Result<Self> {
+        Ok(match destination {
+            Destination::Zip(file) => Self::Zip(Output::find(&file)?),
+            Destination::ImageContext { folder, base } => Self::ImageContext {
+                folder: Folder::find(&folder)?,
+                base,
+            },
+        })
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Zip(output) => output.path(),
+            Self::ImageContext { folder, .. } => folder.path(),
+        }
+    }
+
+    /// # Errors
+    /// [`Error::Misuse`] when the image would have no bootstrap, or the zip file would take the place of the bootstrap.
+    fn check_bootstrap(&self, choice: &BootstrapChoice) -> Result<()> {
+        match (self, choice) {
+            (Self::ImageContext { base, .. }, BootstrapChoice::Without) if base == DEFAULT_BASE => {
+                Err(Error::misuse(
+                    "cannot make an image without bootstrap",
+                    format!(
+                        "{base} has none, and images have no layers; leave out --without-bootstrap, or name an image that has one by --base"
+                    ),
+                ))
+            }
+            (Self::Zip(output), BootstrapChoice::File(file))
+                if file.canonicalize().is_ok_and(|real| real == output.path()) =>
+            {
+                Err(output.is_needed("it is the bootstrap"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The output is left out of the package that it lies in. What was there has to be an older output, then.
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] when it is a file of the user's, which would be lost.
+    fn check_not_part(&self) -> Result<()> {
+        match self {
+            Self::Zip(output) if !output.is_old_zip()? => {
+                Err(output.is_needed("it is a file of the package, and no zip file"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
+use super::bootstrap::Bootstrap;
 use super::contents::{Contents, Kind};
 use super::error::{Error, Result};
 use super::stop::Stop;
@@ -24,14 +25,23 @@ pub(crate) fn temporary_folder(parent: &Path, prefix: &str) -> Result<TempDir> {
 }
 
 /// Copies all that goes in. `root` is there, and empty.
-pub(crate) fn lay_out(contents: &Contents, root: &Path, stop: &Stop) -> Result<()> {
+pub(crate) fn lay_out(
+    contents: &Contents,
+    bootstrap: Option<&Bootstrap>,
+    root: &Path,
+    stop: &Stop,
+) -> Result<()> {
     for (name, entry) in contents.iter() {
         stop.check()?;
         let place = root.join(name);
         match &entry.kind {
             Kind::Folder => make_folder(&place)?,
             Kind::File { is_executable, .. } => {
-                copy(&entry.source, &place, mode(*is_executable))?;
+                copy(&entry.source, &place, mode(*is_executable), stop)?;
+            }
+            Kind::Bootstrap { .. } => {
+                let program = bootstrap.map(|one| &*one.program);
+                write_program(program.unwrap_or_default(), &place)?;
             }
             Kind::Link { target } => symlink(target, &place).map_err(failed(&place))?,
         }
@@ -50,12 +60,20 @@ pub(crate) fn make_folder(place: &Path) -> Result<()> {
     set_mode(place, EXECUTABLE)
 }
 
+/// Writes a program that all may run.
+pub(crate) fn write_program(program: &[u8], place: &Path) -> Result<()> {
+    fs::write(place, program).map_err(failed(place))?;
+    set_mode(place, EXECUTABLE)
+}
+
 /// Copies one file, whose own mode does not count.
-pub(crate) fn copy(source: &Path, place: &Path, mode: u32) -> Result<()> {
+fn copy(source: &Path, place: &Path, mode: u32, stop: &Stop) -> Result<()> {
     let cannot_read = Error::io(format!("cannot read {}", source.display()));
-    let mut from = File::open(source).map_err(cannot_read)?;
+    let from = File::open(source).map_err(cannot_read)?;
     let mut to = File::create(place).map_err(failed(place))?;
-    io::copy(&mut from, &mut to).map_err(failed(place))?;
+    let copied = io::copy(&mut stop.watch(from), &mut to);
+    stop.check()?;
+    copied.map_err(failed(place))?;
     set_mode(place, mode)
 }
 
@@ -64,7 +82,7 @@ pub(crate) fn set_mode(place: &Path, mode: u32) -> Result<()> {
     fs::set_permissions(place, Permissions::from_mode(mode)).map_err(failed(place))
 }
 
-/// What is said when something cannot be written there.
+/// The error for something that cannot be written there.
 pub(crate) fn failed(place: &Path) -> impl FnOnce(io::Error) -> Error {
     Error::io(format!("cannot write {}", place.display()))
 }

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 
 use super::error::{Error, Result};
@@ -26,6 +26,8 @@ impl Stop {
             flag::register_usize(signal, Arc::clone(&stop.signal), number)
                 .map_err(Error::io("cannot listen to signals"))?;
         }
+        // A file above the limit is then a failure to write.
+        flag::register(SIGXFSZ, Arc::default()).map_err(Error::io("cannot listen to signals"))?;
         Ok(stop)
     }
 

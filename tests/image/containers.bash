@@ -4,7 +4,8 @@
 
 bats_require_minimum_version 1.5.0
 
-# Docker's classic builder (the docker package of Debian has no other) needs DEBIAN as a build argument.
+# The base of minimal.
+# shellcheck disable=SC2034 # for the tests
 DEBIAN='debian:bookworm-slim'
 # shellcheck disable=SC2034 # for the tests
 HELLO='Hello from Container Lambda!'
@@ -30,7 +31,7 @@ build() { # <target>...
   local target
   cd "$BATS_TEST_DIRNAME/../.." || return
   for target; do
-    docker build -q --build-arg DEBIAN="$DEBIAN" --target "$target" -t "$(image_of "$target")" . >&2
+    docker build -q --target "$target" -t "$(image_of "$target")" . >&2
   done
 }
 

@@ -11,6 +11,9 @@ setup_file() {
   id=$(docker create "$(image_of minimal)")
   docker cp "$id:/usr/local/bin/coshell" "$BATS_FILE_TMPDIR/coshell"
   docker rm "$id" >/dev/null
+  id=$(docker create "$(image_of runtime)" any)
+  docker cp "$id:/var/runtime/bootstrap" "$BATS_FILE_TMPDIR/bootstrap"
+  docker rm "$id" >/dev/null
 }
 
 @test "the function image answers the curl line of the tutorial" {
@@ -127,13 +130,76 @@ END
 @test "an edit of the source compiles no dependency again" {
   local folder=$BATS_TEST_TMPDIR/edited output
   mkdir "$folder"
-  git ls-files -z --cached --others --exclude-standard -- Cargo.toml Cargo.lock bootstrap.toml Dockerfile .dockerignore src runtime-scripts examples |
+  git ls-files -z --cached --others --exclude-standard -- Cargo.toml Cargo.lock Dockerfile .dockerignore src runtime-scripts examples tests |
     xargs -0 cp --parents -t "$folder"
-  echo "// edited at $EPOCHREALTIME" >>"$folder/src/lib.rs"
+  echo "// edited at $EPOCHREALTIME" >>"$folder/src/bootstrap/lib.rs"
   # The classic builder colours each piece of the output, also in the middle of a line.
   output=$(docker build --target function "$folder" 2>&1 | sed $'s/\e\\[[0-9;]*m//g')
-  grep -F 'Compiling coshell ' <<<"$output"
-  [ "$(grep -c 'Compiling ' <<<"$output")" -eq 1 ]
+  grep -F 'Compiling coshell-bootstrap ' <<<"$output"
+  [ "$(grep 'Compiling ' <<<"$output" | grep -vc 'Compiling coshell-')" -eq 0 ]
+}
+
+# Also where the classic builder sets no TARGETARCH; there it once built an empty image.
+@test "every target is built without an argument, and by either builder" {
+  local builder target
+  for builder in 0 1; do
+    if ((builder)) && ! docker buildx version >/dev/null 2>&1 && [[ $(docker --version) != *' 20.'* ]]; then
+      echo '# BuildKit needs buildx here'
+      continue
+    fi
+    for target in function runtime minimal scratch-like; do
+      DOCKER_BUILDKIT=$builder docker build -q --target "$target" -t "$(image_of "$target-$builder")" . >&2
+    done
+    start "$(image_of "minimal-$builder")"
+    assert_echoes "$HELLO"
+    docker rm -f "$container" >/dev/null
+    container=
+  done
+}
+
+@test "the folder of coshell package is built by either builder" {
+  local builder folder=$BATS_TEST_TMPDIR/context
+  "${CARGO_TARGET_DIR:-target}/debug/coshell" package examples/echo --handler function.handler --image-context "$folder" \
+    --bootstrap "$BATS_FILE_TMPDIR/bootstrap"
+  for builder in 0 1; do
+    if ((builder)) && ! docker buildx version >/dev/null 2>&1 && [[ $(docker --version) != *' 20.'* ]]; then continue; fi
+    DOCKER_BUILDKIT=$builder docker build -q -t "$(image_of context)" "$folder" >&2
+    start "$(image_of context)"
+    assert_echoes "$HELLO"
+    docker rm -f "$container" >/dev/null
+    container=
+    # The command in its first line works with this Docker.
+    (cd "$folder" && bash -ec "DOCKER_BUILDKIT=$builder; export DOCKER_BUILDKIT; $(sed -n '1s/# Built by: //p' Dockerfile)") >&2
+  done
+}
+
+@test "the build of minimal fails on a base image in which no function could run" {
+  docker build -q -t "$(image_of bashless)" - <<<"FROM $DEBIAN
+RUN rm /bin/bash" >&2
+  docker build -q -t "$(image_of old-bash)" - <<<"FROM $DEBIAN
+RUN rm /bin/bash && printf '%s\\n' '#!/bin/sh' 'echo 4.2' >/bin/bash && chmod +x /bin/bash" >&2
+  local base
+  for base in "$(image_of bashless)" "$(image_of old-bash)"; do
+    run docker build --build-arg DEBIAN="$base" --target minimal .
+    ((status))
+    [[ $output == *"cannot build minimal on $base: it needs bash 4.4 or later"* ]]
+  done
+  docker build -q -t "$(image_of aptless)" - <<<"FROM $DEBIAN
+RUN rm /usr/bin/apt-get" >&2
+  run docker build --build-arg DEBIAN="$(image_of aptless)" --target scratch-like .
+  ((status))
+  [[ $output == *'cannot build scratch-like: the image that DEBIAN names has no apt-get'* ]]
+}
+
+@test "a handler that needs what the image lacks ends the build of its image" {
+  cat >"$BATS_TEST_TMPDIR/Dockerfile" <<END
+FROM $(image_of minimal)
+COPY name.sh /var/task/
+RUN ["coshell", "check", "name.handler", "--strict", "--image", "here"]
+END
+  run docker build -f "$BATS_TEST_TMPDIR/Dockerfile" tests/image/task
+  ((status))
+  [[ $output == *'jq is not in this image'* ]]
 }
 
 @test "the build fails for an architecture that Lambda does not have" {

@@ -369,6 +369,49 @@ fn coshell_functions_are_known_in_functions_but_not_in_whole_scripts() {
     }
 }
 
+/// As in a `RUN` of a Dockerfile.
+#[test]
+fn image_here_has_the_commands_in_path() {
+    let root = task_root_with("handler() {\n  mytool \"$1\" | other\n  sort\n  ./tool\n}\n");
+    root.write_program("tool", "#!/usr/bin/env mylanguage\n");
+    let folder = TaskRoot::new();
+    folder.write_program("mytool", "#!/bin/sh\n");
+    folder.write("other", "not a program");
+    let own = std::env::var("PATH").expect("a path");
+    let path = format!("{}:{own}", folder.path().display());
+    let check = |options: &[&str]| {
+        let mut command = command(root.path(), "function.handler");
+        command
+            .args(["--image", "here"])
+            .args(options)
+            .env("PATH", &path);
+        CommandOutput::of(command)
+    };
+    let result = check(&["--strict"]);
+    assert_eq!(result.status, 1, "{}", result.stdout);
+    for part in [
+        "function.sh:2  warning",
+        "other is not in this image",
+        "mylanguage is not in this image",
+    ] {
+        assert!(
+            result.stdout.contains(part),
+            "{part} is not in {}",
+            result.stdout
+        );
+    }
+    assert!(
+        !result.stdout.contains("mytool is not") && !result.stdout.contains("sort is not"),
+        "{}",
+        result.stdout
+    );
+    for name in ["other", "mylanguage"] {
+        folder.write_program(name, "#!/bin/sh\n");
+    }
+    let result = check(&[]);
+    assert!(!result.stdout.contains("is not in"), "{}", result.stdout);
+}
+
 #[test]
 fn commands_that_the_script_tests_for_are_a_note() {
     let root = task_root_with(
@@ -711,7 +754,7 @@ fn a_check_that_cannot_start_ends_with_status_2() {
             "coshell: cannot start shell /no/such/bash: No such file",
         ),
         (no_folder, "coshell: cannot use task root"),
-        (no_image, "possible values: al2023, none"),
+        (no_image, "possible values: al2023, here, none"),
     ] {
         let output = CommandOutput::of(command);
         assert_eq!((output.status, output.stdout.as_str()), (2, ""));

@@ -2,12 +2,13 @@
 //! grace period at the end.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 
 use support::coshell_path;
 use support::emulator::{INVOCATIONS, STREAMING_INVOCATIONS};
-use support::{Emulator, LIMIT, Sandbox, excerpt, unique_address, wait_until};
+use support::{CommandOutput, Emulator, LIMIT, Sandbox, excerpt, unique_address, wait_until};
 
 const PRINTS_PATH: &str =
     r#"handler() { local path=${1#*'"rawPath":"'}; echo "the path: ${path%%'"'*}"; }"#;
@@ -160,4 +161,77 @@ fn with_the_function_url_only_every_path_belongs_to_the_handler() {
         let text = String::from_utf8(reply.body).expect("UTF-8");
         assert_eq!(text, format!("the path: {path}"));
     }
+}
+
+fn help_of(subcommand: &str) -> String {
+    let mut command = Command::new(coshell_path());
+    command.args(["help", subcommand]);
+    CommandOutput::of(command).stdout
+}
+
+/// Options that two subcommands share bring their texts along: examples and defaults are not shared.
+#[test]
+fn help_of_every_subcommand_is_about_that_subcommand() {
+    let mut command = Command::new(coshell_path());
+    command.arg("help");
+    let overview = CommandOutput::of(command).stdout;
+    let list = overview.split("Commands:\n").nth(1).expect("a list");
+    let lines = list.lines().take_while(|line| !line.is_empty());
+    let words = lines.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    let names: Vec<_> = words
+        .filter(|name| !name.is_empty() && *name != "help")
+        .collect();
+    assert!(
+        names.contains(&"entrypoint") && names.len() > 5,
+        "{names:?}"
+    );
+    for name in &names {
+        let help = help_of(name);
+        let (_, examples) = help.split_once("Examples:\n").expect("examples");
+        for line in examples.lines().take_while(|line| line.starts_with("  ")) {
+            let other = names
+                .iter()
+                .find(|other| line.contains(&format!("coshell {other} ")));
+            let is_own = other
+                .is_none_or(|other| other == name || line.contains(&format!("coshell {name} ")));
+            assert!(is_own, "coshell help {name}: {line}");
+        }
+        let mut man = Command::new(coshell_path());
+        man.args(["man", name]);
+        let page = CommandOutput::of(man).stdout;
+        let first = examples.lines().next().expect("an example").trim();
+        let first = first.replace('-', "\\-");
+        assert!(
+            page.contains(first.split('\'').next().expect("a part")),
+            "{first} is not in {page}"
+        );
+    }
+}
+
+#[test]
+fn help_of_the_entry_point_has_the_defaults_of_a_container() {
+    let help = help_of("entrypoint")
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
+    for part in [
+        "The port to listen on [default: $PORT if set, else 8080]",
+        "The address to listen on [default: 0.0.0.0]",
+        "[default: 8, since docker stop kills after 10]",
+        "on Lambda, coshell reads no further argument",
+        "ENTRYPOINT [\"/usr/local/bin/coshell\", \"entrypoint\"]",
+        "docker run -p 9000:8080 IMAGE",
+    ] {
+        assert!(help.contains(part), "{part} is not in {help}");
+    }
+    for part in [
+        "9000]",
+        "127.0.0.1",
+        "as for AWS's emulator",
+        "coshell serve",
+        "--fault",
+    ] {
+        assert!(!help.contains(part), "{part} is in {help}");
+    }
+    assert!(help_of("serve").contains("The port to listen on [default: 9000]"));
 }

@@ -18,17 +18,17 @@ use support::coshell_path;
 use support::{AS_ANOTHER_USER, CommandOutput, LIMIT, Process, TaskRoot, wait_until};
 
 /// A static program that everybody has who runs these tests, and one that is not.
-const STATIC: &str = "/usr/bin/bash-static";
-const DYNAMIC: &str = "/bin/bash";
+pub(crate) const STATIC: &str = "/usr/bin/bash-static";
+pub(crate) const DYNAMIC: &str = "/bin/bash";
 /// What these are for in Lambda's words, the other architecture, and its number in an ELF header.
-const ARCHITECTURES: (&str, &str, u8) = if cfg!(target_arch = "aarch64") {
+pub(crate) const ARCHITECTURES: (&str, &str, u8) = if cfg!(target_arch = "aarch64") {
     ("arm64", "x86_64", 62)
 } else {
     ("x86_64", "arm64", 183)
 };
-const HEALTHY: &str = "# shellcheck shell=bash\nhandler() {\n  printf '%s' \"$1\"\n}\n";
+pub(crate) const HEALTHY: &str = "# shellcheck shell=bash\nhandler() {\n  printf '%s' \"$1\"\n}\n";
 /// What most tests pack: a function of a layer, since a bootstrap takes its time to be compressed.
-const FUNCTION: [&str; 6] = [
+pub(crate) const FUNCTION: [&str; 6] = [
     "src",
     "--handler",
     "function.handler",
@@ -39,7 +39,10 @@ const FUNCTION: [&str; 6] = [
 
 /// Runs it in `folder`. Nothing temporary is left behind, there or elsewhere.
 #[track_caller]
-fn package_of<'a>(folder: &Path, words: impl IntoIterator<Item = &'a OsStr>) -> CommandOutput {
+pub(crate) fn package_of<'a>(
+    folder: &Path,
+    words: impl IntoIterator<Item = &'a OsStr>,
+) -> CommandOutput {
     let temporary = TaskRoot::new();
     let mut command = Command::new(coshell_path());
     command
@@ -48,56 +51,60 @@ fn package_of<'a>(folder: &Path, words: impl IntoIterator<Item = &'a OsStr>) -> 
         .current_dir(folder)
         .env("TMPDIR", temporary.path())
         .env_remove("COSHELL_BASH");
-    let said = CommandOutput::of(command);
+    let result = CommandOutput::of(command);
     let left = names_in(temporary.path());
     assert!(left.is_empty(), "{left:?}");
     let left = names_in(folder);
     let is_temporary = |name: &String| name.starts_with(".coshell");
     assert!(!left.iter().any(is_temporary), "{left:?}");
-    said
+    result
 }
 
 #[track_caller]
-fn package(folder: &TaskRoot, words: &[&str]) -> CommandOutput {
+pub(crate) fn package(folder: &TaskRoot, words: &[&str]) -> CommandOutput {
     package_of(folder.path(), words.iter().map(OsStr::new))
 }
 
 /// As [`package`], for [`FUNCTION`] with more words.
 #[track_caller]
-fn package_function(folder: &TaskRoot, words: &[&str]) -> CommandOutput {
+pub(crate) fn package_function(folder: &TaskRoot, words: &[&str]) -> CommandOutput {
     package(folder, &[&FUNCTION, words].concat())
 }
 
-fn names_in(folder: &Path) -> Vec<String> {
+pub(crate) fn names_in(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).expect("a folder").flatten();
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
     names.collect()
 }
 
 #[track_caller]
-fn succeeds(said: &CommandOutput) {
-    assert_eq!(said.status, 0, "{}{}", said.stdout, said.stderr);
+pub(crate) fn succeeds(result: &CommandOutput) {
+    assert_eq!(result.status, 0, "{}{}", result.stdout, result.stderr);
 }
 
 /// Refused with a text that has all of `words`, and without a file.
 #[track_caller]
-fn is_refused(folder: &TaskRoot, said: &CommandOutput, words: &[&str]) {
-    assert_eq!((said.status, said.stdout.as_str()), (1, ""), "{said:?}");
+pub(crate) fn is_refused(folder: &TaskRoot, result: &CommandOutput, words: &[&str]) {
+    assert_eq!(
+        (result.status, result.stdout.as_str()),
+        (1, ""),
+        "{result:?}"
+    );
     for word in words {
-        assert!(said.stderr.contains(word), "{word} is not in {said:?}");
+        assert!(result.stderr.contains(word), "{word} is not in {result:?}");
     }
-    assert!(!folder.exists("function.zip"), "{said:?}");
+    assert!(!folder.exists("function.zip"), "{result:?}");
 }
 
 /// A folder with `src/function.sh`.
-fn source() -> TaskRoot {
+pub(crate) fn source() -> TaskRoot {
     let folder = TaskRoot::new();
     folder.write("src/function.sh", HEALTHY);
     folder
 }
 
 #[track_caller]
-fn unpack(folder: &TaskRoot, zip: &str) -> TaskRoot {
+pub(crate) fn unpack(folder: &TaskRoot, zip: &str) -> TaskRoot {
     let unpacked = TaskRoot::new();
     let mut unzip = Command::new("unzip");
     // -^: names keep what unzip would take out of them.
@@ -112,7 +119,7 @@ fn unpack(folder: &TaskRoot, zip: &str) -> TaskRoot {
 }
 
 /// `-rwxr-xr-x name`, and `-> target` of a link: all in the folder, in order.
-fn listing(folder: &Path) -> Vec<String> {
+pub(crate) fn listing(folder: &Path) -> Vec<String> {
     let mut lines = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {
@@ -135,19 +142,19 @@ fn listing(folder: &Path) -> Vec<String> {
     lines
 }
 
-fn set_mode(path: &Path, mode: u32) {
+pub(crate) fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).expect("a mode");
 }
 
 /// A file that cannot be made smaller.
-fn write_noise(folder: &TaskRoot, name: &str, len_bytes: u64) {
+pub(crate) fn write_noise(folder: &TaskRoot, name: &str, len_bytes: u64) {
     let mut noise = File::open("/dev/urandom").expect("noise").take(len_bytes);
     let mut file = File::create(folder.path().join(name)).expect("a file");
     io::copy(&mut noise, &mut file).expect("a file of noise");
 }
 
 /// A copy of the static program with another byte, which makes it something else.
-fn altered(folder: &TaskRoot, name: &str, at: usize, byte: u8) -> String {
+pub(crate) fn altered(folder: &TaskRoot, name: &str, at: usize, byte: u8) -> String {
     let mut program = fs::read(STATIC).expect("bash-static");
     program[at] = byte;
     let file = folder.write_program(name, program);
@@ -167,8 +174,8 @@ fn package_answers_where_it_is_unpacked() {
         "#!/bin/bash\nprintf '%s, %s' \"$1\" \"$2\"\n",
     );
     symlink("tools", folder.path().join("src/bin")).expect("a link");
-    let said = package_function(&folder, &[]);
-    succeeds(&said);
+    let result = package_function(&folder, &[]);
+    succeeds(&result);
     let unpacked = unpack(&folder, "function.zip");
     let mut invoke = Command::new(coshell_path());
     invoke
@@ -200,17 +207,17 @@ fn bootstrap_lies_in_the_root_and_runs() {
         "-o",
         "f.zip",
     ];
-    let said = package(&folder, &words);
-    succeeds(&said);
-    assert!(said.stdout.starts_with("f.zip: 2 files, "), "{said:?}");
+    let result = package(&folder, &words);
+    succeeds(&result);
+    assert!(result.stdout.starts_with("f.zip: 2 files, "), "{result:?}");
     assert!(
-        said.stdout.contains(&format!(
+        result.stdout.contains(&format!(
             ", {}, handler function.handler, sha256 ",
             ARCHITECTURES.0
         )),
-        "{said:?}"
+        "{result:?}"
     );
-    assert_eq!(said.stderr, "");
+    assert_eq!(result.stderr, "");
     let unpacked = unpack(&folder, "f.zip");
     assert_eq!(
         listing(unpacked.path()),
@@ -355,11 +362,11 @@ fn links_that_lead_out_of_the_package_are_refused() {
         folder.write("outside.sh", HEALTHY);
         folder.write("src/notes.md", "");
         symlink(target, folder.path().join("src/link me.sh")).expect("a link");
-        let said = package_function(&folder, &["--exclude", "*.md"]);
+        let result = package_function(&folder, &["--exclude", "*.md"]);
         let what = "coshell: cannot package src/link me.sh: ";
         is_refused(
             &folder,
-            &said,
+            &result,
             &[what, words, "or --exclude 'link me.sh'\n"],
         );
         succeeds(&package_function(
@@ -386,17 +393,17 @@ fn paths_that_are_given_may_be_links() {
 fn what_is_no_file_is_refused() {
     let folder = source();
     folder.fifo("src/pipe");
-    let said = package_function(&folder, &[]);
+    let result = package_function(&folder, &[]);
     is_refused(
         &folder,
-        &said,
+        &result,
         &["cannot package src/pipe: it is a named pipe"],
     );
     let _socket = UnixListener::bind(folder.path().join("src/socket")).expect("a socket");
-    let said = package_function(&folder, &["--exclude", "pipe"]);
+    let result = package_function(&folder, &["--exclude", "pipe"]);
     is_refused(
         &folder,
-        &said,
+        &result,
         &["cannot package src/socket: it is a socket"],
     );
     succeeds(&package_function(
@@ -411,8 +418,8 @@ fn what_is_no_file_is_refused() {
         "-o",
         "layer.zip",
     ];
-    let said = package(&folder, &device);
-    said.assert_failed(1, "cannot package /dev/null: it is a device");
+    let result = package(&folder, &device);
+    result.assert_failed(1, "cannot package /dev/null: it is a device");
 }
 
 #[test]
@@ -444,10 +451,10 @@ fn names_that_are_not_utf8_are_refused() {
     let folder = source();
     let name = OsStr::from_bytes(b"caf\xe9.txt");
     fs::write(folder.path().join("src").join(name), "").expect("a file");
-    let said = package_function(&folder, &[]);
+    let result = package_function(&folder, &[]);
     is_refused(
         &folder,
-        &said,
+        &result,
         &["cannot package src/caf\\xe9.txt: its name is not UTF-8"],
     );
     succeeds(&package_function(&folder, &["--exclude", "caf*"]));
@@ -468,11 +475,11 @@ fn line_ends_of_windows_are_refused_in_every_script() {
     folder.write("src/table.csv", from_windows);
     folder.write("src/mail.sh", "cat <<X\nSubject: a\r\nX\n");
     folder.write("src/none.sh", "");
-    let files = "'src/it'\\''s.bash' 'src/job' 'src/lib/used.sh' 'src/only'";
+    let files = "'src/it'\\''s.bash' src/job src/lib/used.sh src/only";
     let command = format!("sed -i 's/\\r$//' {files}");
-    let said = package_function(&folder, &[]);
+    let result = package_function(&folder, &[]);
     let what = "coshell: cannot package src/it's.bash, src/job, src/lib/used.sh, src/only: lines end in CR LF";
-    is_refused(&folder, &said, &[what, &format!(": {command}\n")]);
+    is_refused(&folder, &result, &[what, &format!(": {command}\n")]);
     let layer = [
         "src",
         "--layer",
@@ -488,21 +495,79 @@ fn line_ends_of_windows_are_refused_in_every_script() {
     succeeds(&package_function(&folder, &[]));
 }
 
+/// The command is run where it was printed, and then nothing is wrong any more.
+#[test]
+fn what_an_editor_did_to_any_script_is_refused_and_can_be_mended() {
+    let utf16 = |text: &str| -> Vec<u8> {
+        let units = std::iter::once(0xfeff_u16).chain(text.encode_utf16());
+        units.flat_map(u16::to_le_bytes).collect()
+    };
+    let folder = source();
+    let mark = |text: &str| ["\u{feff}", text].concat();
+    folder.write("src/lib/marked one.bash", mark("greet() { :; }\n"));
+    folder.write("src/job", mark("#!/bin/sh\n"));
+    folder.write("src/it's.sh", utf16("greet() { :; }\n"));
+    folder.write_program("src/tool", utf16("#!/bin/sh\n"));
+    // No scripts.
+    folder.write("src/table.csv", mark("name,size\n"));
+    folder.write("src/list.txt", utf16("name\n"));
+    for what in [
+        "cannot package src/it's.sh, src/tool: it is UTF-16, ",
+        "cannot package src/job, src/lib/marked one.bash: it begins with a byte order mark, ",
+    ] {
+        let result = package_function(&folder, &[]);
+        is_refused(&folder, &result, &[what]);
+        let (_, command) = result
+            .stderr
+            .split_once("; convert with: ")
+            .expect("a command");
+        let mut mend = Command::new("bash");
+        mend.args(["-ec", command]).current_dir(folder.path());
+        succeeds(&CommandOutput::of(mend));
+    }
+    succeeds(&package_function(&folder, &[]));
+    let unpacked = unpack(&folder, "function.zip");
+    assert_eq!(unpacked.read("lib/marked one.bash"), "greet() { :; }\n");
+    assert_eq!(unpacked.read("job"), "#!/bin/sh\n");
+    assert!(listing(unpacked.path()).contains(&"tool 755".to_owned()));
+}
+
+#[test]
+fn scripts_with_some_line_ends_of_windows_are_packed_with_a_warning() {
+    let folder = source();
+    folder.write("src/lib/two words.sh", "a() { :; }\nb() { :; }\r\n");
+    let result = package_function(&folder, &[]);
+    succeeds(&result);
+    for part in [
+        "lib/two words.sh:2  warning  line-ends  1 of 2 lines of lib/two words.sh end in CR LF",
+        "try: sed -i 's/\\r$//' 'lib/two words.sh'\n",
+    ] {
+        assert!(result.stderr.contains(part), "{part} is not in {result:?}");
+    }
+    fs::remove_file(folder.path().join("function.zip")).expect("a zip file");
+    let result = package_function(&folder, &["--strict"]);
+    is_refused(&folder, &result, &["1 of 2 lines"]);
+}
+
 #[test]
 fn errors_of_the_check_refuse_the_package_and_leave_the_old_one() {
     let folder = source();
     folder.write("function.zip", "the old one");
     let words = [&FUNCTION[..2], &["function.hander"], &FUNCTION[3..]].concat();
-    let said = package(&folder, &words);
-    assert_eq!((said.status, said.stdout.as_str()), (1, ""), "{said:?}");
-    let lines: Vec<_> = said.stderr.lines().collect();
+    let result = package(&folder, &words);
+    assert_eq!(
+        (result.status, result.stdout.as_str()),
+        (1, ""),
+        "{result:?}"
+    );
+    let lines: Vec<_> = result.stderr.lines().collect();
     assert_eq!(
         lines[0],
         "function.sh  error    function  cannot load handler function.hander: function.sh defines no function hander; it defines handler"
     );
     assert!(
         lines[1].trim_start().starts_with("try: function.handler"),
-        "{said:?}"
+        "{result:?}"
     );
     assert_eq!(
         lines.last(),
@@ -510,10 +575,12 @@ fn errors_of_the_check_refuse_the_package_and_leave_the_old_one() {
     );
     assert_eq!(folder.read("function.zip"), "the old one");
     let words = [&FUNCTION[..2], &["nothing"], &FUNCTION[3..]].concat();
-    let said = package(&folder, &words);
+    let result = package(&folder, &words);
     assert!(
-        said.stderr.contains("the name of a file in the package\n"),
-        "{said:?}"
+        result
+            .stderr
+            .contains("the name of a file in the package\n"),
+        "{result:?}"
     );
     succeeds(&package_function(&folder, &[]));
     assert_ne!(folder.read("function.zip"), "the old one");
@@ -524,16 +591,16 @@ fn warnings_are_told_and_let_through_unless_they_count() {
     let folder = source();
     folder.write("src/function.sh", HEALTHY.replace("printf '%s'", "jq ."));
     let warning = "function.sh:3  warning  command  jq is not in the image al2023";
-    let said = package_function(&folder, &["--strict"]);
-    is_refused(&folder, &said, &[warning]);
-    let said = package_function(&folder, &[]);
-    succeeds(&said);
-    assert!(said.stderr.starts_with(warning), "{said:?}");
-    assert!(said.stdout.starts_with("function.zip: "), "{said:?}");
+    let result = package_function(&folder, &["--strict"]);
+    is_refused(&folder, &result, &[warning]);
+    let result = package_function(&folder, &[]);
+    succeeds(&result);
+    assert!(result.stderr.starts_with(warning), "{result:?}");
+    assert!(result.stdout.starts_with("function.zip: "), "{result:?}");
     for words in [["--with", "jq"], ["--image", "none"]] {
-        let said = package_function(&folder, &[&["--strict"], &words[..]].concat());
-        succeeds(&said);
-        assert_eq!(said.stderr, "");
+        let result = package_function(&folder, &[&["--strict"], &words[..]].concat());
+        succeeds(&result);
+        assert_eq!(result.stderr, "");
     }
 }
 
@@ -542,12 +609,16 @@ fn what_is_checked_is_what_is_packed() {
     let folder = source();
     folder.write("src/function.sh", format!("{HEALTHY}. ./lib.sh\n"));
     set_mode(&folder.write("src/lib.sh", ""), 0o600);
-    let said = package_function(&folder, &[]);
+    let result = package_function(&folder, &[]);
     // The mode here is not the mode there.
-    assert_eq!((said.status, said.stderr.as_str()), (0, ""), "{said:?}");
-    let said = package_function(&folder, &["--exclude", "lib.sh"]);
+    assert_eq!(
+        (result.status, result.stderr.as_str()),
+        (0, ""),
+        "{result:?}"
+    );
+    let result = package_function(&folder, &["--exclude", "lib.sh"]);
     let warning = "function.sh:5  warning  source  sources lib.sh, which is not in the task root";
-    assert!(said.stderr.starts_with(warning), "{said:?}");
+    assert!(result.stderr.starts_with(warning), "{result:?}");
 }
 
 #[test]
@@ -562,8 +633,12 @@ fn a_bootstrap_of_the_users_own_is_in_the_way() {
         STATIC,
     ];
     for place in [["-o", "function.zip"], ["--image-context", "image"]] {
-        let said = package(&folder, &[&words, &place[..]].concat());
-        is_refused(&folder, &said, &["cannot package src/bootstrap: ", STATIC]);
+        let result = package(&folder, &[&words, &place[..]].concat());
+        is_refused(
+            &folder,
+            &result,
+            &["cannot package src/bootstrap: ", STATIC],
+        );
         assert!(!folder.exists("image"));
     }
     let without = package(
@@ -611,14 +686,14 @@ fn bootstraps_that_would_not_start_are_refused() {
             "-o",
             "function.zip",
         ];
-        let said = package(&folder, &words_of_it);
+        let result = package(&folder, &words_of_it);
         let what = format!("coshell: cannot use bootstrap {bootstrap}: {words}");
         is_refused(
             &folder,
-            &said,
+            &result,
             &[
                 &what,
-                "`make bootstrap` builds one, and --bootstrap FILE takes it",
+                "`make bootstrap` builds a static one, which coshell finds without --bootstrap",
             ],
         );
     }
@@ -630,46 +705,11 @@ fn bootstraps_that_would_not_start_are_refused() {
         "function.zip",
         "--bootstrap",
     ];
-    let said = package(&folder, &[&words, &[machine.as_str()][..]].concat());
-    is_refused(&folder, &said, &["neither x86_64 nor arm64"]);
-    let said = package(&folder, &[&words, &["gone"][..]].concat());
-    said.assert_failed(2, "cannot read bootstrap gone: No such file");
-    assert!(said.stderr.contains("`make bootstrap`"), "{said:?}");
-}
-
-#[test]
-fn bootstrap_is_the_one_beside_coshell_if_none_is_named() {
-    let folder = source();
-    // A program knows where it lies by its own name: by a link it would be elsewhere.
-    let beside =
-        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("beside-{}", std::process::id()));
-    fs::create_dir(&beside).expect("a folder");
-    let coshell = beside.join("coshell");
-    fs::hard_link(coshell_path(), &coshell).expect("a hard link");
-    let run_it = || {
-        let mut command = Command::new(&coshell);
-        let words = ["src", "--handler", "function.handler", "-o", "function.zip"];
-        command
-            .arg("package")
-            .args(words)
-            .current_dir(folder.path());
-        CommandOutput::of(command)
-    };
-    let without = run_it();
-    fs::copy(STATIC, beside.join("bootstrap")).expect("a bootstrap");
-    let with = run_it();
-    fs::remove_dir_all(&beside).expect("a folder");
-    assert_eq!(without.status, 2, "{without:?}");
-    let words = format!(
-        "cannot read bootstrap {}: No such file",
-        beside.join("bootstrap").display()
-    );
-    assert!(without.stderr.contains(&words), "{without:?}");
-    succeeds(&with);
-    assert_eq!(
-        listing(unpack(&folder, "function.zip").path()),
-        ["bootstrap 755", "function.sh 644"]
-    );
+    let result = package(&folder, &[&words, &[machine.as_str()][..]].concat());
+    is_refused(&folder, &result, &["neither x86_64 nor arm64"]);
+    let result = package(&folder, &[&words, &["gone"][..]].concat());
+    result.assert_failed(2, "cannot read bootstrap gone: No such file");
+    assert!(result.stderr.contains("`make bootstrap`"), "{result:?}");
 }
 
 #[test]
@@ -679,15 +719,16 @@ fn files_that_cannot_be_read_are_named() {
         folder.write("src/folder/a", "");
         folder.write("src/secret", "");
         set_mode(&folder.path().join(name), mode);
+        set_mode(folder.path(), 0o777);
         let mut command = Command::new(AS_ANOTHER_USER[0]);
         command
             .args(&AS_ANOTHER_USER[1..])
             .args([coshell_path(), "package"])
             .args(FUNCTION)
             .current_dir(folder.path());
-        let said = CommandOutput::of(command);
+        let result = CommandOutput::of(command);
         let words = format!("coshell: cannot read {name}: Permission denied (os error 13)\n");
-        assert_eq!((said.status, said.stderr), (2, words));
+        assert_eq!((result.status, result.stderr), (2, words));
     }
 }
 
@@ -703,22 +744,22 @@ fn architecture_is_told_and_can_be_asked_for() {
             &[&words, &["--bootstrap", bootstrap, "--arch", arch][..]].concat(),
         )
     };
-    let said = of(&foreign, own);
+    let result = of(&foreign, own);
     is_refused(
         &folder,
-        &said,
+        &result,
         &[&format!("it is for {other}, and --arch asks for {own}")],
     );
-    let said = of(STATIC, other);
+    let result = of(STATIC, other);
     is_refused(
         &folder,
-        &said,
+        &result,
         &[&format!("it is for {own}, and --arch asks for {other}")],
     );
-    let said = of(&foreign, other);
-    succeeds(&said);
+    let result = of(&foreign, other);
+    succeeds(&result);
     let words = format!(" unpacked), {other}, handler");
-    assert!(said.stdout.contains(&words), "{said:?}");
+    assert!(result.stdout.contains(&words), "{result:?}");
 }
 
 #[test]
@@ -726,12 +767,12 @@ fn layer_has_bootstrap_and_what_is_given() {
     let folder = TaskRoot::new();
     folder.write_program("tools/bin/jq", "a program");
     folder.write("tools/broken.sh", "if\n");
-    let said = package(
+    let result = package(
         &folder,
         &["--layer", "tools", "--bootstrap", STATIC, "-o", "layer.zip"],
     );
-    succeeds(&said);
-    assert!(!said.stdout.contains("handler"), "{said:?}");
+    succeeds(&result);
+    assert!(!result.stdout.contains("handler"), "{result:?}");
     let expected = ["bin/ 755", "bin/jq 755", "bootstrap 755", "broken.sh 644"];
     assert_eq!(listing(unpack(&folder, "layer.zip").path()), expected);
     succeeds(&package(
@@ -770,12 +811,12 @@ fn image_context_is_what_docker_build_copies() {
         ])
         .args(words)
         .current_dir(folder.path());
-    let said = CommandOutput::of(command);
-    succeeds(&said);
+    let result = CommandOutput::of(command);
+    succeeds(&result);
     let bytes = fs::metadata(STATIC).expect("bash-static").len() + HEALTHY.len() as u64;
     let own = ARCHITECTURES.0;
     let line = format!("image: 4 files, {bytes} bytes, {own}, handler function.sh.handler\n");
-    assert_eq!((said.stdout, said.stderr), (line, String::new()));
+    assert_eq!((result.stdout, result.stderr), (line, String::new()));
     let expected = [
         "Dockerfile 644",
         "var/ 755",
@@ -817,8 +858,8 @@ fn image_context_takes_the_place_of_nothing() {
         "image",
     ];
     folder.write("image/kept", "kept");
-    let said = package(&folder, &words);
-    said.assert_failed(
+    let result = package(&folder, &words);
+    result.assert_failed(
         2,
         "cannot write image context to image: the folder is not empty",
     );
@@ -831,11 +872,11 @@ fn image_context_takes_the_place_of_nothing() {
     assert!(folder.read("image/Dockerfile").contains("\nFROM own:1\n"));
     assert!(!folder.exists("image/var/runtime"));
     folder.write("file", "kept");
-    let said = package(&folder, &[&words[..5], &["file"]].concat());
+    let result = package(&folder, &[&words[..5], &["file"]].concat());
     assert_eq!(
-        (said.status, folder.read("file").as_str()),
+        (result.status, folder.read("file").as_str()),
         (2, "kept"),
-        "{said:?}"
+        "{result:?}"
     );
     // What the check refuses is not there.
     let words = [
@@ -843,6 +884,7 @@ fn image_context_takes_the_place_of_nothing() {
         "--handler",
         "none.such",
         "--without-bootstrap",
+        "--base=own:1",
         "--image-context",
         "other",
     ];
@@ -864,16 +906,16 @@ fn output_in_the_packed_folder_is_not_packed() {
     for output in ["function.zip", "./function.zip", "../src/function.zip"] {
         let words = [&words, &[output][..]].concat();
         for _ in 0..2 {
-            let said = package_of(&src, words.iter().map(OsStr::new));
-            succeeds(&said);
-            assert!(said.stdout.contains(": 1 file, "), "{said:?}");
+            let result = package_of(&src, words.iter().map(OsStr::new));
+            succeeds(&result);
+            assert!(result.stdout.contains(": 1 file, "), "{result:?}");
         }
     }
     // An own file of that name elsewhere is.
     folder.write("src/lib/function.zip", "");
     let words = [&words, &["function.zip"][..]].concat();
-    let said = package_of(&src, words.iter().map(OsStr::new));
-    assert!(said.stdout.contains(": 2 files, "), "{said:?}");
+    let result = package_of(&src, words.iter().map(OsStr::new));
+    assert!(result.stdout.contains(": 2 files, "), "{result:?}");
 }
 
 #[test]
@@ -901,8 +943,8 @@ fn what_matches_is_left_out() {
         "--exclude=log/",
         "--exclude=*.orig",
     ];
-    let said = package_function(&folder, &words);
-    succeeds(&said);
+    let result = package_function(&folder, &words);
+    succeeds(&result);
     let unpacked = unpack(&folder, "function.zip");
     let expected = [
         ".gitignore 644",
@@ -916,12 +958,13 @@ fn what_matches_is_left_out() {
     ];
     assert_eq!(listing(unpacked.path()), expected);
     // A mistake, or not any more needed.
-    assert_eq!(said.stderr, "coshell: --exclude *.orig matches nothing\n");
-    let said = package_function(&folder, &["--exclude", "a["]);
-    assert_eq!(said.status, 2, "{said:?}");
+    let idle = "coshell: --exclude *.orig matches nothing\n";
+    assert!(result.stderr.starts_with(idle), "{result:?}");
+    let result = package_function(&folder, &["--exclude", "a["]);
+    assert_eq!(result.status, 2, "{result:?}");
     assert!(
-        said.stderr.starts_with("coshell: cannot exclude "),
-        "{said:?}"
+        result.stderr.starts_with("coshell: cannot exclude "),
+        "{result:?}"
     );
 }
 
@@ -951,14 +994,14 @@ fn several_paths_lie_in_the_package_by_their_names() {
         &FUNCTION[1..],
     ]
     .concat();
-    let said = package(&folder, &words);
+    let result = package(&folder, &words);
     is_refused(
         &folder,
-        &said,
+        &result,
         &["cannot package more/lib: shared/lib has the same name in the package, lib"],
     );
-    let said = package(&folder, &[&[".", "src"], &FUNCTION[1..]].concat());
-    said.assert_failed(2, "cannot package .: among several paths each needs a name");
+    let result = package(&folder, &[&[".", "src"], &FUNCTION[1..]].concat());
+    result.assert_failed(2, "cannot package .: among several paths each needs a name");
 }
 
 #[test]
@@ -967,7 +1010,7 @@ fn wrong_use_and_files_that_cannot_be_used_have_status_2() {
     let handler = ["--handler", "function.handler", "--without-bootstrap"];
     folder.write("src/loop.sh", "");
     fs::create_dir(folder.path().join("taken.zip")).expect("a folder");
-    for (words, said) in [
+    for (words, result) in [
         (&["-o", "a.zip"][..], "required arguments were not provided"),
         (&["src", "-o", "a.zip"], "--handler <NAME>"),
         (&["src"], "<--output <FILE>|--image-context <DIR>>"),
@@ -990,13 +1033,16 @@ fn wrong_use_and_files_that_cannot_be_used_have_status_2() {
         ),
         (
             &["src", "-o", "taken.zip"],
-            "cannot write taken.zip: Is a directory",
+            "cannot write taken.zip: it is a folder; -o names a file",
         ),
         (
             &["src", "-o", "src/function.sh/a.zip"],
             "cannot write src/function.sh/a.zip: Not a directory",
         ),
-        (&["src", "--image-context", "gone/b"], "cannot write "),
+        (
+            &["src", "--base", "own:1", "--image-context", "gone/b"],
+            "cannot write image context to gone/b: No such file or directory (os error 2); make its folder: mkdir -p gone\n",
+        ),
     ] {
         let is_whole = !matches!(words, ["src"] | ["src", "-o", "a.zip"]);
         let words = if is_whole {
@@ -1010,7 +1056,7 @@ fn wrong_use_and_files_that_cannot_be_used_have_status_2() {
             (2, ""),
             "{words:?} {run:?}"
         );
-        assert!(run.stderr.contains(said), "{said} is not in {run:?}");
+        assert!(run.stderr.contains(result), "{result} is not in {run:?}");
     }
     let mut left = names_in(folder.path());
     left.sort();
@@ -1026,10 +1072,10 @@ fn packages_that_lambda_does_not_unpack_are_refused() {
     // A hole: it takes no room, and is refused before it is read.
     let rest = 262_144_000 - u64::try_from(HEALTHY.len()).expect("a length");
     file.set_len(rest + 1).expect("a hole");
-    let said = package_function(&folder, &[]);
+    let result = package_function(&folder, &[]);
     is_refused(
         &folder,
-        &said,
+        &result,
         &[
             "it has 262144001 bytes, and Lambda unpacks 262144000",
             "--image-context DIR",
@@ -1037,7 +1083,7 @@ fn packages_that_lambda_does_not_unpack_are_refused() {
     );
     // With what fits, bootstrap is too much.
     file.set_len(rest).expect("a hole");
-    let said = package(
+    let result = package(
         &folder,
         &[
             "src",
@@ -1048,32 +1094,36 @@ fn packages_that_lambda_does_not_unpack_are_refused() {
             "function.zip",
         ],
     );
-    is_refused(&folder, &said, &["and Lambda unpacks 262144000"]);
+    is_refused(&folder, &result, &["and Lambda unpacks 262144000"]);
 }
 
 #[test]
 fn zip_files_that_need_s3_are_made_with_a_warning() {
     let folder = source();
     write_noise(&folder, "src/model.bin", 52_000_000);
-    let said = package_function(&folder, &[]);
-    assert_eq!((said.status, said.stderr.as_str()), (0, ""), "{said:?}");
+    let result = package_function(&folder, &[]);
+    assert_eq!(
+        (result.status, result.stderr.as_str()),
+        (0, ""),
+        "{result:?}"
+    );
     write_noise(&folder, "src/more.bin", 428_800);
-    let said = package_function(&folder, &[]);
-    succeeds(&said);
+    let result = package_function(&folder, &[]);
+    succeeds(&result);
     let bytes = fs::metadata(folder.path().join("function.zip")).expect("a zip");
     let words = format!(
         "coshell: function.zip has {} bytes: above 52428800 ",
         bytes.len()
     );
-    assert!(said.stderr.starts_with(&words), "{said:?}");
+    assert!(result.stderr.starts_with(&words), "{result:?}");
 }
 
 #[test]
 fn object_for_machines_says_what_was_made() {
     let folder = source();
-    let said = package_function(&folder, &["--json"]);
-    succeeds(&said);
-    let document: Value = serde_json::from_str(&said.stdout).expect("JSON");
+    let result = package_function(&folder, &["--json"]);
+    succeeds(&result);
+    let document: Value = serde_json::from_str(&result.stdout).expect("JSON");
     let zip = fs::read(folder.path().join("function.zip")).expect("a zip");
     let mut python = Command::new("python3");
     let script = "import base64, hashlib, sys\nprint(base64.b64encode(hashlib.sha256(open(sys.argv[1], 'rb').read()).digest()).decode())";
@@ -1090,6 +1140,8 @@ fn object_for_machines_says_what_was_made() {
         "architecture": null,
         "handler": "function.handler",
         "codeSha256": document["codeSha256"],
+        "bootstrap": null,
+        "leftOut": [],
     });
     assert_eq!(document, expected);
 }

@@ -96,7 +96,7 @@ is_inside() { # <file> <name>
       # The compiler checks these.
       src/*) continue ;;
       # Folders that the tests make, and a folder that a step of the workflow changes into.
-      tests/it/package.rs:* | tests/it/programs.rs:../bin/tool | tests/it/settings.rs:../function.handler) continue ;;
+      tests/it/package*.rs:* | tests/it/programs.rs:../bin/tool | tests/it/settings.rs:../function.handler) continue ;;
       .github/workflows/release.yml:../release-notes.md) continue ;;
     esac
     if ! is_inside "$file" "$name"; then outside+=("$file names $name"); fi
