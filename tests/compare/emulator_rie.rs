@@ -284,7 +284,7 @@ fn a_response_that_is_too_large_is_an_error_document() {
 }
 
 #[test]
-fn an_init_error_is_told_to_the_caller() {
+fn an_init_error_reaches_the_caller() {
     let emulator = Emulator::start("handler() { :; }", "function.missing");
     let document = emulator.fail("event");
     assert_eq!(

@@ -587,7 +587,7 @@ fn errors_of_the_check_refuse_the_package_and_leave_the_old_one() {
 }
 
 #[test]
-fn warnings_are_told_and_let_through_unless_they_count() {
+fn warnings_are_printed_and_stop_nothing_unless_they_count() {
     let folder = source();
     folder.write("src/function.sh", HEALTHY.replace("printf '%s'", "jq ."));
     let warning = "function.sh:3  warning  command  jq is not in the image al2023";
@@ -733,7 +733,7 @@ fn files_that_cannot_be_read_are_named() {
 }
 
 #[test]
-fn architecture_is_told_and_can_be_asked_for() {
+fn architecture_is_reported_and_can_be_required() {
     let (own, other, machine) = ARCHITECTURES;
     let folder = source();
     let foreign = altered(&folder, "foreign", 18, machine);

@@ -4,13 +4,13 @@ use coshell_calls::{Batch, Document, EventSource, RecordOptions, batch_failures,
 
 use crate::caller::Place;
 
-const S3: &str = include_str!("../../cli/samples/s3.json");
-const SQS: &str = include_str!("../../cli/samples/sqs.json");
-const SNS: &str = include_str!("../../cli/samples/sns.json");
-const DYNAMODB: &str = include_str!("../../cli/samples/dynamodb.json");
-const EVENTBRIDGE: &str = include_str!("../../cli/samples/eventbridge.json");
-const SCHEDULED: &str = include_str!("../../cli/samples/scheduled.json");
-const REQUEST: &str = include_str!("../../cli/samples/api-gateway-v2.json");
+const S3: &str = include_str!("../../src/cli/samples/s3.json");
+const SQS: &str = include_str!("../../src/cli/samples/sqs.json");
+const SNS: &str = include_str!("../../src/cli/samples/sns.json");
+const DYNAMODB: &str = include_str!("../../src/cli/samples/dynamodb.json");
+const EVENTBRIDGE: &str = include_str!("../../src/cli/samples/eventbridge.json");
+const SCHEDULED: &str = include_str!("../../src/cli/samples/scheduled.json");
+const REQUEST: &str = include_str!("../../src/cli/samples/api-gateway-v2.json");
 
 const KINESIS: &str = r#"{"Records":[
   {"kinesis":{"kinesisSchemaVersion":"1.0","partitionKey":"order-1042","sequenceNumber":"49590338271490256608559692538361571095921575989136588898",

@@ -6,10 +6,10 @@ use coshell_calls::{Answer, Variable};
 
 use crate::caller::Place;
 
-const REST_API: &str = include_str!("../../cli/samples/api-gateway-v1.json");
-const HTTP_API: &str = include_str!("../../cli/samples/api-gateway-v2.json");
-const FUNCTION_URL: &str = include_str!("../../cli/samples/function-url.json");
-const LOAD_BALANCER: &str = include_str!("../../cli/samples/alb.json");
+const REST_API: &str = include_str!("../../src/cli/samples/api-gateway-v1.json");
+const HTTP_API: &str = include_str!("../../src/cli/samples/api-gateway-v2.json");
+const FUNCTION_URL: &str = include_str!("../../src/cli/samples/function-url.json");
+const LOAD_BALANCER: &str = include_str!("../../src/cli/samples/alb.json");
 
 /// The variables of a request: texts as they are, maps as `name=value` lines.
 fn request(event: &str, arguments: &[&str]) -> Result<BTreeMap<String, String>, String> {
@@ -181,15 +181,15 @@ fn large_and_binary_bodies_are_files() {
 fn other_events_say_what_they_are() {
     for (event, expected) in [
         (
-            include_str!("../../cli/samples/s3.json"),
+            include_str!("../../src/cli/samples/s3.json"),
             "it is of s3; read it with lambda_each",
         ),
         (
-            include_str!("../../cli/samples/sqs.json"),
+            include_str!("../../src/cli/samples/sqs.json"),
             "it is of sqs; read it with lambda_each",
         ),
         (
-            include_str!("../../cli/samples/scheduled.json"),
+            include_str!("../../src/cli/samples/scheduled.json"),
             "it is of eventbridge; read it with lambda_each",
         ),
         (
