@@ -16,6 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::value::RawValue;
 
+use crate::order::firsts;
+
 pub(crate) use scan::Children;
 
 /// What has less text than this is read again faster than it is found.
@@ -235,21 +237,19 @@ impl<'t> Document<'t> {
 
     /// The members of an object, each name once: where it is first, with its last value.
     pub(crate) fn members(&self, members: &[(Span, Span)]) -> Vec<(Cow<'_, str>, Span)> {
-        let named = members.iter().enumerate();
-        let mut by_name: Vec<_> = named
-            .map(|(at, (name, value))| (self.name(*name), at, *value))
-            .collect();
-        by_name.sort_by(|(one, ..), (other, ..)| one.cmp(other));
-        by_name.dedup_by(|later, first| {
-            let is_same = later.0 == first.0;
-            if is_same {
-                first.2 = later.2;
-            }
-            is_same
+        let names: Vec<_> = members.iter().map(|(name, _)| self.name(*name)).collect();
+        let firsts = firsts(names.len(), &|one, other| {
+            names.get(one).cmp(&names.get(other))
         });
-        by_name.sort_by_key(|(_, at, _)| *at);
-        let members = by_name.into_iter();
-        members.map(|(name, _, value)| (name, value)).collect()
+        let mut lasts: Vec<_> = members.iter().map(|(_, value)| *value).collect();
+        for (first, (_, value)) in firsts.iter().zip(members) {
+            if let Some(last) = lasts.get_mut(*first) {
+                *last = *value;
+            }
+        }
+        let all = names.into_iter().zip(lasts).zip(firsts).enumerate();
+        let first = all.filter(|(number, (_, first))| number == first);
+        first.map(|(_, (member, _))| member).collect()
     }
 }
 

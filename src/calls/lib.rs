@@ -11,6 +11,7 @@ mod hash;
 mod json;
 mod metric;
 mod options;
+mod order;
 mod path;
 mod records;
 mod request;

@@ -3,12 +3,12 @@
 mod source;
 mod unwrap;
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use crate::CallError;
 use crate::document::string::quote;
 use crate::document::{Document, Span};
+use crate::order::{firsts, ordered};
 
 pub use source::EventSource;
 
@@ -73,11 +73,13 @@ pub fn records(event: &Document<'_>, options: RecordOptions) -> Result<Batch, Ca
 
 /// The answer that says which records of a batch failed, by their identifiers.
 pub fn batch_failures<'a>(identifiers: impl IntoIterator<Item = &'a str>) -> String {
+    let identifiers: Vec<&str> = identifiers.into_iter().collect();
+    let compare = |one, other| identifiers.get(one).cmp(&identifiers.get(other));
+    let firsts = firsts(identifiers.len(), &compare);
     let mut json = r#"{"batchItemFailures":["#.to_owned();
-    let mut seen = BTreeSet::new();
-    for identifier in identifiers {
-        if seen.insert(identifier) {
-            let comma = if seen.len() > 1 { "," } else { "" };
+    for ((number, first), identifier) in firsts.into_iter().enumerate().zip(&identifiers) {
+        if number == first {
+            let comma = if number > 0 { "," } else { "" };
             let _ = write!(json, r#"{comma}{{"itemIdentifier":{identifier}}}"#);
         }
     }
@@ -104,7 +106,7 @@ fn whole(
             }
         }
     }
-    Ok(changed(event, record, changes))
+    Ok(changed(event, record, &changes))
 }
 
 /// A record of S3 with its key decoded.
@@ -116,17 +118,18 @@ fn s3_record(event: &Document<'_>, record: Span) -> String {
         let key_and_original = format!("{},\"urlEncodedKey\":{}", quote(&decoded), event.raw(key));
         changes.push((key, key_and_original));
     }
-    changed(event, record, changes)
+    changed(event, record, &changes)
 }
 
 /// The text of `record`, with other values for some of those in it.
-fn changed(event: &Document<'_>, record: Span, mut changes: Vec<(Span, String)>) -> String {
-    changes.sort_by_key(|(span, _)| span.start());
+fn changed(event: &Document<'_>, record: Span, changes: &[(Span, String)]) -> String {
+    let place = |number: usize| changes.get(number).map(|(span, _)| span.start());
+    let order = ordered(changes.len(), &|one, other| place(one).cmp(&place(other)));
     let mut text = String::with_capacity(record.end() - record.start() + 64);
     let mut at = record.start();
-    for (span, new) in changes {
+    for (span, new) in order.into_iter().filter_map(|number| changes.get(number)) {
         text.push_str(event.raw(Span::new(at, span.start())));
-        text.push_str(&new);
+        text.push_str(new);
         at = span.end();
     }
     text.push_str(event.raw(Span::new(at, record.end())));

@@ -6,6 +6,7 @@ mod caller;
 mod documents;
 mod encode;
 mod get;
+mod hostile;
 mod jq;
 mod json;
 mod metric;

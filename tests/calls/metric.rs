@@ -102,6 +102,24 @@ fn what_cloudwatch_would_drop_is_refused() {
     ] {
         assert_eq!(metric(arguments), Err(expected.to_owned()), "{arguments:?}");
     }
+    for value in [
+        "1e108",
+        "-0.01E+111",
+        "1e99999999999999999999",
+        &"9".repeat(109),
+    ] {
+        let error = metric(&["--namespace", "s", "n", value]).expect_err("refused");
+        assert!(error.ends_with(" is too large for CloudWatch"), "{error}");
+    }
+    for value in [
+        "9.9e107",
+        "0.0001e111",
+        "-1e-99999999999999999999",
+        "0e999",
+        &"9".repeat(108),
+    ] {
+        assert!(metric(&["--namespace", "s", "n", value]).is_ok(), "{value}");
+    }
     let error = metric(&["--namespace", "s", &long, "1"]).expect_err("refused");
     assert!(
         error.ends_with("its name is longer than 250 bytes"),

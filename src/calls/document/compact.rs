@@ -6,6 +6,7 @@
 use super::scan::{end_of_string, skip_blanks};
 use super::string::{decode, quote_into};
 use super::{Span, slice};
+use crate::order::{firsts, ordered};
 
 /// `json`, a valid value, on one line.
 pub(super) fn compact(json: &str) -> String {
@@ -71,6 +72,7 @@ pub(super) fn compact(json: &str) -> String {
 }
 
 /// A member whose name its object has more than once.
+#[derive(Clone, Copy)]
 struct Repeat {
     /// Where the name begins.
     name: usize,
@@ -126,8 +128,12 @@ fn repeats(json: &str) -> Vec<Repeat> {
         }
         at += 1;
     }
-    found.sort_unstable_by_key(|repeat: &Repeat| repeat.name);
-    found
+    let place = |number: usize| found.get(number).map(|repeat: &Repeat| repeat.name);
+    let order = ordered(found.len(), &|one, other| place(one).cmp(&place(other)));
+    let in_order = order
+        .iter()
+        .filter_map(|number| found.get(*number).copied());
+    in_order.collect()
 }
 
 /// Adds those of one object's members whose names are repeated.
@@ -136,20 +142,27 @@ fn note_repeats(json: &str, members: &[Member], found: &mut Vec<Repeat>) {
         return;
     }
     let name = |member: &Member| decode(slice(json, member.name.start(), member.name.end()));
-    let mut by_name: Vec<_> = members
-        .iter()
-        .map(|member| (name(member), member))
-        .collect();
-    by_name.sort_by(|(one, _), (other, _)| one.cmp(other));
-    for same in by_name.chunk_by(|(one, _), (other, _)| one == other) {
-        let [(_, first), .., (_, last)] = same else {
-            continue;
-        };
-        let start = first.name.start();
-        found.extend(same.iter().map(|(_, member)| Repeat {
-            name: member.name.start() - 1,
-            after: member.value.end(),
-            value: (member.name.start() == start).then_some(last.value),
-        }));
+    let names: Vec<_> = members.iter().map(name).collect();
+    let firsts = firsts(names.len(), &|one, other| {
+        names.get(one).cmp(&names.get(other))
+    });
+    let mut lasts: Vec<_> = members.iter().map(|member| member.value).collect();
+    let mut is_repeated = vec![false; members.len()];
+    for ((number, first), member) in firsts.iter().enumerate().zip(members) {
+        if let (Some(last), Some(is_repeated)) =
+            (lasts.get_mut(*first), is_repeated.get_mut(*first))
+        {
+            *last = member.value;
+            *is_repeated |= number != *first;
+        }
+    }
+    for ((number, first), member) in firsts.iter().enumerate().zip(members) {
+        if is_repeated.get(*first) == Some(&true) {
+            found.push(Repeat {
+                name: member.name.start() - 1,
+                after: member.value.end(),
+                value: lasts.get(number).copied().filter(|_| number == *first),
+            });
+        }
     }
 }

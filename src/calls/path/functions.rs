@@ -1,6 +1,7 @@
 //! The functions that a path may lead through.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use super::value::{Value, element, present};
 use crate::document::string::{quote, quote_into};
 use crate::document::{Children, Document, Kind};
 use crate::encoding::Encoding;
+use crate::order::ordered;
 
 /// What `function` makes of `input`, at the place `place`.
 pub(crate) fn apply(
@@ -170,12 +172,17 @@ impl Value<'_> {
                 }
             }
             (Self::Node(node), Some(Children::Object(members))) => {
-                let mut members = node.document().members(members);
-                if is_sorted {
-                    members.sort_by(|(one, _), (other, _)| one.cmp(other));
-                }
-                for (name, _) in members {
-                    quote_into(&mut json, &name);
+                let members = node.document().members(members);
+                let name = |number: usize| members.get(number).map(|(name, _)| name);
+                let order = |one, other| {
+                    if is_sorted {
+                        name(one).cmp(&name(other))
+                    } else {
+                        Ordering::Equal
+                    }
+                };
+                for number in ordered(members.len(), &order) {
+                    quote_into(&mut json, name(number).map_or("", |name| name));
                     json.push(',');
                 }
             }

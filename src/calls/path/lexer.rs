@@ -13,10 +13,15 @@ pub(crate) fn word(text: &str) -> &str {
     text.split(ends).next().unwrap_or_default()
 }
 
+/// ASCII that is no letter and no digit.
+fn is_plain(letter: char) -> bool {
+    letter.is_ascii() && !letter.is_ascii_alphanumeric()
+}
+
 /// The name that someone meant who forgot its quotes.
 pub(crate) fn likely_name(text: &str) -> String {
     let text = text.trim_start_matches('\'');
-    let ends = |letter: char| !(letter.is_alphanumeric() || matches!(letter, '_' | '-'));
+    let ends = |letter: char| is_plain(letter) && !matches!(letter, '_' | '-');
     text.split(ends).next().unwrap_or_default().to_owned()
 }
 

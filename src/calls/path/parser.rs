@@ -233,7 +233,9 @@ impl<'f> Parser<'f> {
     /// What is behind a dot, and no field: nothing, or a mistake.
     fn no_field(&self) -> Result<(), ParseError> {
         match self.rest().chars().next() {
-            Some(letter) if letter.is_alphanumeric() || letter == '\'' => {
+            Some(letter)
+                if letter.is_ascii_alphanumeric() || letter == '\'' || !letter.is_ascii() =>
+            {
                 let name = lexer::likely_name(self.rest());
                 Err(self.mistake(format!("write .\"{name}\"")))
             }

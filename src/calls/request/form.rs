@@ -2,6 +2,7 @@
 
 use crate::Variable;
 use crate::encoding::Encoding;
+use crate::order::firsts;
 
 /// Pairs in their order; a name may be there more than once.
 #[derive(Debug, Default)]
@@ -24,22 +25,29 @@ impl Pairs {
 
     /// Each name once, where it is first: with its last value, or with all and a separator between them.
     pub(super) fn merged<'s>(self, separator: &dyn Fn(&[u8]) -> Option<&'s [u8]>) -> Self {
-        let mut by_name: Vec<_> = self.0.into_iter().enumerate().collect();
-        by_name.sort_by(|(_, (one, _)), (_, (other, _))| one.cmp(other));
-        by_name.dedup_by(|(_, later), (_, first)| {
-            if later.0 != first.0 {
-                return false;
+        let name = |number: usize| self.0.get(number).map(|(name, _)| name);
+        let firsts = firsts(self.0.len(), &|one, other| name(one).cmp(&name(other)));
+        let mut merged: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        // Where in `merged` each is that came first.
+        let mut places = Vec::with_capacity(firsts.len());
+        for ((number, first), (name, mut value)) in firsts.into_iter().enumerate().zip(self.0) {
+            places.push(merged.len());
+            if number == first {
+                merged.push((name, value));
+                continue;
             }
-            if let Some(separator) = separator(&first.0) {
-                first.1.extend_from_slice(separator);
-                first.1.append(&mut later.1);
-            } else {
-                first.1 = std::mem::take(&mut later.1);
+            let place = places.get(first).copied().unwrap_or_default();
+            if let Some((_, known)) = merged.get_mut(place) {
+                match separator(&name) {
+                    Some(separator) => {
+                        known.extend_from_slice(separator);
+                        known.append(&mut value);
+                    }
+                    None => *known = value,
+                }
             }
-            true
-        });
-        by_name.sort_by_key(|(number, _)| *number);
-        Self(by_name.into_iter().map(|(_, pair)| pair).collect())
+        }
+        Self(merged)
     }
 }
 
