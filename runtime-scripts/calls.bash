@@ -131,7 +131,8 @@ __driver_each() { # [--unwrap] [--decode] <function>
       __driver_failed+=("${__driver_identifiers[__driver_number]}")
       __driver_refuse_call 5 "record $((__driver_number + 1)) of ${#__driver_records[@]} failed with status $__driver_status_of_record"
       if [[ $__driver_flags == *ordered* ]]; then
-        # What follows has to wait for it.
+        # What follows has to wait for it, and has failed, too.
+        __driver_failed+=("${__driver_identifiers[@]:__driver_number+1}")
         builtin break
       fi
     fi

@@ -276,6 +276,9 @@ mod tests {
                 assert!(is_bundled, "{machine} {wanted:?}");
             }
         }
+        let beside = Source::File(PathBuf::from("/bin/bootstrap"));
+        let places = places(Path::new("/bin/coshell"), None, None);
+        assert_eq!(places, [Source::Bundled, beside]);
         let none = read(&Source::Bundled, None);
         assert!(none.is_err_and(|error| error.kind() == io::ErrorKind::NotFound));
     }

@@ -149,6 +149,19 @@ handler() { lambda_each work; }"#;
 }
 
 #[test]
+fn the_first_failure_ends_a_batch_whose_order_matters() {
+    let body = r#"work() { lambda_get body .body; [[ $body != 2 ]]; }
+handler() { lambda_each work; }"#;
+    let arn = r#""eventSource":"aws:sqs","eventSourceARN":"arn:aws:sqs:eu-west-1:1:q.fifo""#;
+    let event = SQS.replace(r#""eventSource":"aws:sqs""#, arn);
+    let sandbox = Sandbox::of(body).start();
+    assert_eq!(
+        respond_text(&sandbox, event),
+        r#"{"batchItemFailures":[{"itemIdentifier":"two"},{"itemIdentifier":"three"}]}"#
+    );
+}
+
+#[test]
 fn json_and_encodings_are_as_python_has_them() {
     let body = r#"handler() { lambda_json text="$1" count:=3 list:='[1, 2]' a.b=c; lambda_encode base64 "$1"; lambda_hash sha256 "$1"; }"#;
     let sandbox = Sandbox::of(body).start();

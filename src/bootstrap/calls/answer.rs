@@ -29,7 +29,8 @@ pub(crate) fn may_take_long(request: &Request) -> bool {
         return false;
     };
     let reads_file = |argument: &Vec<u8>| {
-        argument.starts_with(b"--file") || memchr::memmem::find(argument, b"=@").is_some()
+        let has = |mark: &[u8]| memchr::memmem::find(argument, mark).is_some();
+        argument.starts_with(b"--file") || has(b"@=") || has(b"@:=")
     };
     matches!(&function[..], b"encode" | b"decode" | b"hash") || arguments.iter().any(reads_file)
 }
