@@ -268,11 +268,11 @@ fn damaged_paths_and_arguments_end_in_an_answer() {
         b".. | .a as $x | [.[]?]",
     ];
     let events: &[&str] = &[
-        include_str!("../../cli/samples/s3.json"),
-        include_str!("../../cli/samples/sqs.json"),
-        include_str!("../../cli/samples/api-gateway-v1.json"),
-        include_str!("../../cli/samples/alb.json"),
-        include_str!("../../cli/samples/dynamodb.json"),
+        include_str!("../../src/cli/samples/s3.json"),
+        include_str!("../../src/cli/samples/sqs.json"),
+        include_str!("../../src/cli/samples/api-gateway-v1.json"),
+        include_str!("../../src/cli/samples/alb.json"),
+        include_str!("../../src/cli/samples/dynamodb.json"),
         "{\"a\": {\"b\": [\"{\\\"x\\\": 1}\"]}}",
     ];
     let functions = [

@@ -92,7 +92,7 @@ fn what_outlives_its_event_reads_nothing_of_the_next_one() {
     assert_eq!(sandbox.task_root.read("out"), "got nothing\n");
     sandbox
         .bootstrap
-        .wait_log("lambda_get: there is no invocation");
+        .wait_log("lambda_get: cannot read the event: there is no invocation");
 }
 
 #[test]
