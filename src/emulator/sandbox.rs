@@ -21,6 +21,7 @@ use std::time::Duration;
 use axum::serve::ListenerExt;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
@@ -256,6 +257,9 @@ impl Drop for Sandbox {
     fn drop(&mut self) {
         if !self.has_exited() {
             let _ = killpg(self.leader, Signal::SIGKILL);
+            // Nobody waits for it in any other way when the emulator ends during the init. A killed process ends at once.
+            let ended = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+            let _ = waitid(Id::Pid(self.leader), ended);
         }
         if !self.is_killed.load(Ordering::Relaxed) {
             kill_tagged(&self.environment_tag);
