@@ -150,8 +150,8 @@ handler() { lambda_each work; }"#;
 
 #[test]
 fn the_first_failure_ends_a_batch_whose_order_matters() {
-    let body = r#"work() { lambda_get body .body; [[ $body != 2 ]]; }
-handler() { lambda_each work; }"#;
+    let body = r"work() { lambda_get body .body; [[ $body != 2 ]]; }
+handler() { lambda_each work; }";
     let arn = r#""eventSource":"aws:sqs","eventSourceARN":"arn:aws:sqs:eu-west-1:1:q.fifo""#;
     let event = SQS.replace(r#""eventSource":"aws:sqs""#, arn);
     let sandbox = Sandbox::of(body).start();
