@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
-# What a newcomer sees first: the README's first command, some tests, and files that name only files of the repository.
-# COSHELL is the program and TESTS the folder of the tests, which may have been compiled elsewhere: see tests/clone.
-# shellcheck disable=SC2154 # the environment has COSHELL, TESTS and RIE
+# Smoke tests of the repository: the first command of README.md, some tests, and the paths that files refer to.
+# COSHELL is the program and TESTS the folder of the test programs. Both may come from another clone: see tests/clone.
+# shellcheck disable=SC2154 # COSHELL, TESTS and RIE come from the environment
 
 setup() {
   cd "$BATS_TEST_DIRNAME/../.." || return
@@ -15,12 +15,12 @@ teardown() {
   fi
 }
 
-# The first line of README.md that has these words.
-line_of_readme() { # <words>
+# The first line of README.md that contains the text.
+line_of_readme() { # <text>
   grep -m 1 -F -- "$1" README.md
 }
 
-serves() {
+is_serving() {
   grep -q 'http://' "$BATS_TEST_TMPDIR/greeting"
 }
 
@@ -30,19 +30,19 @@ wait_until() { # <command...>
     if "$@"; then return; fi
     sleep 0.02
   done
-  echo "not within a minute: $*" >&2
+  echo "failed for a minute: $*" >&2
   return 1
 }
 
-@test "first command of the README serves, and its curl line gets its answer" {
-  local command curl answer words greeting=$BATS_TEST_TMPDIR/greeting
+@test "the first command of README.md serves, and its curl line prints the answer shown there" {
+  local command curl answer args greeting=$BATS_TEST_TMPDIR/greeting
   command=$(line_of_readme 'cargo run -- serve')
   curl=$(line_of_readme 'curl "http://localhost:9000/')
-  read -ra words <<<"${command#*-- }"
+  read -ra args <<<"${command#*-- }"
   : >"$greeting"
-  "$COSHELL" "${words[@]}" --listen 127.0.0.1:0 >"$BATS_TEST_TMPDIR/log" 2>"$greeting" 3>&- &
+  "$COSHELL" "${args[@]}" --listen 127.0.0.1:0 >"$BATS_TEST_TMPDIR/log" 2>"$greeting" 3>&- &
   server=$!
-  wait_until serves
+  wait_until is_serving
   curl=${curl/localhost:9000/$(grep -oE -m 1 '127\.0\.0\.1:[0-9]+' "$greeting")}
   # curl shows its progress on standard error.
   answer=$(bash -c "$curl" 2>/dev/null)
@@ -50,8 +50,8 @@ wait_until() { # <command...>
   grep -Fx 'Hello from Container Lambda!' "$BATS_TEST_TMPDIR/log"
 }
 
-# The tests that were compiled last.
-newest() { # <name>
+# The test program that was compiled last.
+newest_program() { # <name>
   local file newest=
   for file in "$TESTS/$1"-*; do
     if [[ $file != *.d && (! $newest || $file -nt $newest) ]]; then newest=$file; fi
@@ -59,9 +59,9 @@ newest() { # <name>
   printf '%s' "$newest"
 }
 
-passes() { # <fewest tests> <name> [part of a test's name...]
+run_tests() { # <expected number of tests, at least> <name of the program> [part of a test's name...]
   local output
-  output=$(COSHELL_TEST_REPOSITORY=$PWD COSHELL_TEST_RIE=$RIE "$(newest "$2")" "${@:3}") || {
+  output=$(COSHELL_TEST_REPOSITORY=$PWD COSHELL_TEST_RIE=$RIE "$(newest_program "$2")" "${@:3}") || {
     echo "$output"
     return 1
   }
@@ -70,55 +70,56 @@ passes() { # <fewest tests> <name> [part of a test's name...]
 }
 
 @test "tests that read files of the repository pass" {
-  passes 20 it tidy:: words:: differential::known streaming_served::
-  passes 8 compare emulator_rie::the_tutorials compare::zip_file compare_logs::
+  run_tests 20 it tidy:: words:: differential::the_known streaming_served::
+  run_tests 8 compare emulator_rie::the_tutorials compare::zip_file compare_logs::
 }
 
-# Files that are run. A page is not: its reader may have to change into a folder first.
-what_is_run() {
+# The files with code and commands. Pages are not included, because their commands may follow a change of folder.
+code_files() {
   git ls-files -- Makefile Dockerfile .ci .github tests bench src examples '*.toml' ':!bench/results' ':!*.md' ':!tests/smoke'
 }
 
-# True if a file names a file of the repository, relative to itself or to the top. What cargo builds need not exist yet.
-is_inside() { # <file> <name>
-  local from there
+# Succeeds if the path leads to a file of the repository, from the folder of the file or from the root. Paths in target
+# count as existing because they may not be built yet.
+is_inside() { # <file> <path>
+  local from target
   for from in "$(dirname "$1")" .; do
-    there=$(realpath -ms --relative-to=. "$from/$2")
-    if [[ $there == target/* || ($there != ..* && -e $there) ]]; then return; fi
+    target=$(realpath -ms --relative-to=. "$from/$2")
+    if [[ $target == target/* || ($target != ..* && -e $target) ]]; then return; fi
   done
   return 1
 }
 
-@test "no file that is run names one outside of the repository" {
+@test "no code refers to a file outside of the repository" {
   local file name outside=()
   while IFS=: read -r file name; do
     case $file:$name in
       # The compiler checks these.
       src/*) continue ;;
-      # Folders that the tests make, and a folder that a step of the workflow changes into.
+      # Paths below folders that the tests create, and below the folder of a step of the workflow.
       tests/it/package*.rs:* | tests/it/programs.rs:../bin/tool | tests/it/settings.rs:../function.handler) continue ;;
       .github/workflows/release.yml:../release-notes.md) continue ;;
     esac
-    if ! is_inside "$file" "$name"; then outside+=("$file names $name"); fi
-  done < <(what_is_run | xargs grep -HoE '(\.\./)+[[:alnum:]_./-]+')
+    if ! is_inside "$file" "$name"; then outside+=("$file refers to $name"); fi
+  done < <(code_files | xargs grep -HoE '(\.\./)+[[:alnum:]_./-]+')
   printf '%s\n' "${outside[@]}"
   ((${#outside[@]} == 0))
 }
 
-@test "files that are named where something is run are there" {
+@test "every file that code refers to exists" {
   local file name missing=()
   while IFS=: read -r file name; do
     name=${name#[^[:alnum:].]}
-    # Without the full stop of a sentence. A handler names a function in a file.
+    # Without the full stop of a sentence.
     name=${name%.}
     case $file:$name in
-      # Tests make these.
+      # Paths that a test invents.
       tests/it/package.rs:tests/a.sh | tests/deploy/workflows.py:.ci/place) continue ;;
     esac
     if [[ ! -e $name && ! -e ${name%.handler} && ! -e ${name%.handler}.sh ]] && ! compgen -G "$name*" >/dev/null; then
-      missing+=("$file names $name")
+      missing+=("$file refers to $name")
     fi
-  done < <(what_is_run | xargs grep -HoE \
+  done < <(code_files | xargs grep -HoE \
     '(^|[^[:alnum:]_./$}>-])(tests|bench|examples|docs|runtime-scripts|\.ci|\.github)/[[:alnum:]_./-]+')
   printf '%s\n' "${missing[@]}"
   ((${#missing[@]} == 0))
