@@ -70,8 +70,7 @@ __driver_take_reply() {
         __driver_at=$((__driver_at + 3 + __driver_count))
         ;;
       m)
-        if [[ $(builtin declare -p "$__driver_name" 2>/dev/null) != 'declare -'*A* ]]; then builtin declare -gA "$__driver_name"; fi
-        builtin eval "$__driver_name=()"
+        __driver_make_map
         __driver_end=$((__driver_at + 3 + 2 * __driver_reply[__driver_at + 2]))
         for ((__driver_at += 3; __driver_at < __driver_end; __driver_at += 2)); do
           builtin eval "${__driver_name}[\${__driver_reply[__driver_at]}]=\${__driver_reply[__driver_at + 1]}"
@@ -85,10 +84,15 @@ __driver_take_reply() {
   done
 }
 
-# Says where and why a call has failed.
-__driver_refuse_call() { # <frames of ours, this one among them> <cause>
-  builtin printf '%s: line %s: %s: %s\n' "${BASH_SOURCE[$1]}" "${BASH_LINENO[$1 - 1]}" "${FUNCNAME[$1 - 1]}" "$2" >&2
-  __driver_refused=${FUNCNAME[$1 - 1]}
+# Makes __driver_name an empty associative array, unless it is one. Only in such an array 00 stays what it is; in any other
+# it is the number 0.
+__driver_make_map() {
+  builtin eval "$__driver_name=([00]=) __driver_line=\${!${__driver_name}[*]}"
+  if [[ $__driver_line != 00 ]]; then
+    builtin unset -v "$__driver_name"
+    builtin declare -gA "$__driver_name"
+  fi
+  builtin eval "$__driver_name=()"
 }
 
 # Calls a function for each record of the event, and prints which have failed. Each runs in a subshell, so that a record that
@@ -144,4 +148,4 @@ __driver_each() { # [--unwrap] [--decode] <function>
   fi
 }
 
-builtin readonly -f __driver_call __driver_take_reply __driver_refuse_call __driver_each
+builtin readonly -f __driver_call __driver_take_reply __driver_make_map __driver_each

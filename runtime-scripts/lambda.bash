@@ -77,12 +77,17 @@ __driver_keep() { # NAME...
   if ((__driver_depth)); then __driver_show_kept 0; fi
 }
 
+# Logs where and why a call of a function that coshell offers has failed.
+__driver_refuse_call() { # <frames of ours, this one among them> <cause>
+  builtin printf '%s: line %s: %s: %s\n' "${BASH_SOURCE[$1]}" "${BASH_LINENO[$1 - 1]}" "${FUNCNAME[$1 - 1]}" "$2" >&2
+  # The error document names this command. bash would name the last command of the function.
+  __driver_refused=${FUNCNAME[$1 - 1]}
+}
+
 # Prints why an argument cannot be used, and where. The frames are: this function, its caller, __driver_rare, the
 # function that the handler called, and the handler.
 __driver_refuse() { # <verb> <what> <cause>
-  builtin printf '%s: line %s: %s: cannot %s %s: %s\n' "${BASH_SOURCE[4]}" "${BASH_LINENO[3]}" "${FUNCNAME[3]}" "$1" "$2" "$3" >&2
-  # The error document names this command. bash would name the last command of the function.
-  __driver_refused=${FUNCNAME[3]}
+  __driver_refuse_call 5 "cannot $1 $2: $3"
   builtin return 2
 }
 
@@ -93,10 +98,10 @@ __driver_request_response() { # <kind> [field...]
   # shellcheck disable=SC2154 # the driver has it
   builtin local "__driver_id=${__driver_arguments[__driver_depth]-}"
   if [[ ! $__driver_id ]]; then
-    builtin printf '%s: line %s: %s: there is no invocation\n' "${BASH_SOURCE[4]}" "${BASH_LINENO[3]}" "${FUNCNAME[3]}" >&2
+    __driver_refuse_call 5 'there is no invocation'
     builtin return 2
   fi
   builtin printf '%s\0' respond "$(($# + 2))" "$__driver_id" "${BASH_SOURCE[4]}:${BASH_LINENO[3]}" "$@" >&63
 }
 
-builtin readonly -f __driver_http_response __driver_stream_response __driver_keep __driver_refuse __driver_request_response
+builtin readonly -f __driver_http_response __driver_stream_response __driver_keep __driver_refuse_call __driver_refuse __driver_request_response

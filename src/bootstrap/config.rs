@@ -289,7 +289,7 @@ fn read_max_concurrency() -> u32 {
     parse_concurrency(read_text(MAX_CONCURRENCY).as_deref())
 }
 
-/// At least 1, also for a value that is no number.
+/// At least 1, also for a value that is not a number.
 fn parse_concurrency(setting: Option<&str>) -> u32 {
     let number = setting.and_then(|text| text.parse().ok());
     number.unwrap_or(1).clamp(1, MAX_LANES)

@@ -139,7 +139,7 @@ fn read_arguments<'a>(
 }
 
 fn utf8<'a>(path: &'a [u8], arguments: &Arguments<'_>) -> Result<&'a str, CallError> {
-    str::from_utf8(path).map_err(|_| arguments.misuse("a path is no UTF-8"))
+    str::from_utf8(path).map_err(|_| arguments.misuse("a path is not UTF-8"))
 }
 
 fn failure(path: &str, input: Input<'_>, cause: &str) -> String {

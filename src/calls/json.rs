@@ -135,7 +135,7 @@ impl<'a> Item<'a> {
         }
         let document = Document::borrowed(value).map_err(|error| {
             CallError::failure(format!(
-                "cannot use the value of {name}: it is no JSON: {error}"
+                "cannot use the value of {name}: it is not JSON: {error}"
             ))
         })?;
         Ok(document.compact(document.root()))

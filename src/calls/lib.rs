@@ -50,7 +50,7 @@ pub trait Caller {
     /// The event of the invocation, checked at the first call.
     ///
     /// # Errors
-    /// It is no JSON, or there is no invocation: in the words of the error.
+    /// It is not JSON, or there is no invocation: in the words of the error.
     fn event(&self) -> Result<&Document<'_>, String>;
 
     /// Milliseconds since 1970.

@@ -62,7 +62,7 @@ pub(crate) fn answer(call: &Call<'_>, caller: &dyn Caller) -> Result<Reply, Call
             _ if is_option => return Err(arguments.unknown(argument, "--namespace NS")),
             _ => {
                 let word = str::from_utf8(argument);
-                words.push(word.map_err(|_| arguments.misuse("an argument is no UTF-8"))?);
+                words.push(word.map_err(|_| arguments.misuse("an argument is not UTF-8"))?);
             }
         }
     }
@@ -117,7 +117,7 @@ fn check_number(value: &str) -> Result<(), String> {
     let document = Document::borrowed(value.as_bytes());
     let is_number = document.is_ok_and(|number| number.kind(number.root()) == Kind::Number);
     if !is_number {
-        return Err(format!("its value {value} is no number"));
+        return Err(format!("its value {value} is not a number"));
     }
     if digits(value) > MOST_DIGITS {
         return Err(format!("its value {value} is too large for CloudWatch"));

@@ -30,7 +30,7 @@ impl<'a> Arguments<'a> {
 
     pub(crate) fn text(&mut self, option: &str, what: &str) -> Result<&'a str, CallError> {
         let value = self.value(option, what)?;
-        str::from_utf8(value).map_err(|_| self.misuse(&format!("{option}: {what} is no UTF-8")))
+        str::from_utf8(value).map_err(|_| self.misuse(&format!("{option}: {what} is not UTF-8")))
     }
 
     /// The last argument, or standard input if there is none.
@@ -115,7 +115,7 @@ impl<'a> Input<'a> {
     ) -> Result<Option<Document<'a>>, CallError> {
         let fails =
             |cause: String| CallError::failure(format!("cannot read {}: {cause}", self.describe()));
-        let no_json = |error: crate::DocumentError| fails(format!("it is no JSON: {error}"));
+        let no_json = |error: crate::DocumentError| fails(format!("it is not JSON: {error}"));
         let source = match self {
             Self::Event => return Ok(None),
             Self::Text(text) => return Document::borrowed(text).map(Some).map_err(no_json),

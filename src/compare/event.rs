@@ -74,7 +74,7 @@ impl Expect {
     /// The expected answer to this event.
     ///
     /// # Errors
-    /// If the event is no JSON, or no text, and has to be.
+    /// If the event is not JSON, or no text, and has to be.
     fn answer_to(&self, event: &[u8]) -> Result<Answer, String> {
         let echo = || [ECHO.0, event, ECHO.1].concat();
         Ok(match self {
@@ -211,7 +211,7 @@ impl Exchange {
                 Err(error) => {
                     let (got, column) = (answer.len(), error.column());
                     Err(format!(
-                        "{got} bytes that are no JSON from column {column} on"
+                        "{got} bytes that are not JSON from column {column} on"
                     ))
                 }
             },

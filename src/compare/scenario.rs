@@ -346,7 +346,7 @@ impl File {
         env.extend(table.env.clone());
         let is_variable = |name: &&String| !name.is_empty() && !name.contains(['=', '\0']);
         if let Some(name) = env.keys().find(|name| !is_variable(name)) {
-            return Err(format!("{name:?} is no name of a variable"));
+            return Err(format!("{name:?} is not the name of a variable"));
         }
         let expect = table.expect.as_ref().or(self.expect.as_ref());
         let expect = expect.map_or(Ok(Expect::Echo), |word| Expect::read(word, folder));

@@ -37,7 +37,7 @@ pub fn shell_word(text: &str) -> String {
     }
 }
 
-/// Reads a version such as `5.2`; a part that is no number is 0.
+/// Reads a version such as `5.2`; a part that is not a number is 0.
 pub fn parse_version(text: &str) -> (u32, u32) {
     let (major, minor) = text.split_once('.').unwrap_or_default();
     (major.parse().unwrap_or(0), minor.parse().unwrap_or(0))

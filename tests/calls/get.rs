@@ -91,7 +91,7 @@ fn what_is_not_there_is_named_with_what_is() {
         ),
         (
             ".headers[\"content-type\"] | fromjson",
-            ".headers[\"content-type\"] is no JSON: expected ident at line 1 column 2",
+            ".headers[\"content-type\"] is not JSON: expected ident at line 1 column 2",
         ),
         (
             ".Records[].s3.bucket.arn",
@@ -178,7 +178,7 @@ fn other_documents_are_read() {
     assert_eq!(
         given(&["--json", "{\"a\":\n2,}", ".a"]),
         Err(
-            "cannot read the text of --json: it is no JSON: key must be a string at line 2 column 3"
+            "cannot read the text of --json: it is not JSON: key must be a string at line 2 column 3"
                 .to_owned()
         )
     );

@@ -224,7 +224,7 @@ fn mutated(text: &[u8], random: &mut Random) -> Vec<u8> {
     text
 }
 
-/// Python takes what we take. It also takes NaN and Infinity, which are no JSON, and no byte order mark.
+/// Python takes what we take. It also takes NaN and Infinity, which are not JSON, and no byte order mark.
 #[test]
 fn python_refuses_the_same_of_documents_that_were_damaged() {
     let mut random = Random(SEED);

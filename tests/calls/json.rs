@@ -70,15 +70,15 @@ fn what_would_not_be_right_is_refused() {
         (&["a"][..], "cannot use a: expected NAME=TEXT or NAME:=JSON"),
         (
             &["a:=x"],
-            "cannot use the value of a: it is no JSON: expected value at line 1 column 1",
+            "cannot use the value of a: it is not JSON: expected value at line 1 column 1",
         ),
         (
             &["a:="],
-            "cannot use the value of a: it is no JSON: it is empty",
+            "cannot use the value of a: it is not JSON: it is empty",
         ),
         (
             &["a:=1 2"],
-            "cannot use the value of a: it is no JSON: trailing characters at line 1 column 3",
+            "cannot use the value of a: it is not JSON: trailing characters at line 1 column 3",
         ),
         (
             &["a=1", "a.b=2"],

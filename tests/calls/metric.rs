@@ -53,11 +53,11 @@ fn what_cloudwatch_would_drop_is_refused() {
         ),
         (
             &["--namespace", "s", "n", "x"],
-            "cannot write metric n: its value x is no number",
+            "cannot write metric n: its value x is not a number",
         ),
         (
             &["--namespace", "s", "n", "NaN"],
-            "cannot write metric n: its value NaN is no number",
+            "cannot write metric n: its value NaN is not a number",
         ),
         (
             &["--namespace", "s", "n", "1e109"],

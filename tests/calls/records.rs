@@ -202,7 +202,7 @@ fn data_are_decoded_on_demand() {
     );
     assert_eq!(field(&kinesis, 0, ".kinesis.partitionKey"), "order-1042");
     assert_eq!(field(&kinesis, 1, ".kinesis.data"), "plain");
-    let cause = "its kinesis.data is no UTF-8; read it without --decode and --unwrap, and decode it into a file";
+    let cause = "its kinesis.data is not UTF-8; read it without --decode and --unwrap, and decode it into a file";
     assert_eq!(kinesis.records[2].event, Err(cause.to_owned()));
     let kafka = batch(KAFKA, DECODED);
     assert_eq!(field(&kafka, 0, ".key"), "1042");

@@ -215,7 +215,7 @@ fn what_cannot_be_compared_is_refused_by_name() {
         (
             &["bad.log"],
             &[],
-            "cannot read logs of bad.log: no REPORT line in it can be read; the first, line 2: Duration is no number of ms",
+            "cannot read logs of bad.log: no REPORT line in it can be read; the first, line 2: Duration is not a number of ms",
         ),
         (
             &["cut.json"],

@@ -55,6 +55,57 @@ fn subshells_pipelines_and_jobs_call_at_the_same_time() {
 }
 
 #[test]
+fn an_object_goes_into_an_associative_array_wherever_that_is_declared() {
+    let body = r#"new() { lambda_get --map map .; show map; }
+local_map() { local -A map=([old]=1); lambda_get --map map .; show map; }
+global_map() { lambda_get --map known .; show known; }
+indexed() { indexed=(1 2); lambda_get --map indexed .; show indexed; }
+show() { declare -n shown=$1; for key in a 00 'x]y' '$(exit)' '@'; do printf '%s=%s ' "$key" "${shown[$key]-none}"; done; echo "${#shown[@]}"; }
+declare -A known=([old]=1)
+handler() { new; local_map; global_map; indexed; [[ -v map ]] || declare -p map; }"#;
+    let event = r#"{"a":"b","00":"zero","x]y":"bracket","$(exit)":"command","@":"at"}"#;
+    let sandbox = Sandbox::of(body).start();
+    let line = "a=b 00=zero x]y=bracket $(exit)=command @=at 5";
+    let expected = [line; 4].join("\n");
+    for _ in 0..2 {
+        let text = respond_text(&sandbox, event);
+        assert!(text.starts_with(&expected), "{text}");
+    }
+}
+
+/// Other programs start processes too. So the test waits for an event in which none was started.
+#[test]
+fn a_call_starts_no_process() {
+    let body = r#"handler() {
+  read -r _ _ _ _ before </proc/loadavg
+  lambda_get --map m . a .a x .long
+  lambda_json -v y a="$a"
+  lambda_get y .nope 2>/dev/null || :
+  read -r _ _ _ _ after </proc/loadavg
+  echo "$a ${#x} ${m[a]} $((after - before))"
+}"#;
+    let event = format!(r#"{{"a":"b","long":"{}"}}"#, "x".repeat(9000));
+    let sandbox = Sandbox::of(body).start();
+    wait_until(|| respond_text(&sandbox, &event) == "b 9000 b 0", LIMIT);
+}
+
+#[test]
+fn a_call_that_is_too_large_fails_and_the_next_ones_work() {
+    let body = r#"handler() {
+  printf -v large '%*s' 68000000 ''
+  lambda_json text="$large" || echo "status $?"
+  large=
+  for i in {1..20}; do lambda_get x .a; done
+  echo "$x"
+}"#;
+    let sandbox = Sandbox::of(body).start();
+    assert_eq!(respond_text(&sandbox, r#"{"a":1}"#), "status 2\n1");
+    sandbox
+        .bootstrap
+        .wait_log("lambda_json: the arguments are larger than 64 MiB");
+}
+
+#[test]
 fn a_field_that_is_missing_is_a_failure_with_its_place() {
     let sandbox =
         Sandbox::of("handler() {\n  lambda_get x .Records[0].s3.objekt\n  echo never\n}").start();

@@ -376,6 +376,31 @@ fn driver() -> String {
         .concat()
 }
 
+/// The functions that the host answers are named in the driver twice, as names that no handler has, and in `check`.
+#[test]
+fn the_names_of_calls_are_known_everywhere() {
+    let calls = text("src/bootstrap/calls/mod.rs");
+    let (_, rest) = calls
+        .split_once("pub(crate) const FUNCTIONS")
+        .expect("the names");
+    let (_, rest) = rest.split_once("= [").expect("a list");
+    let (names, _) = rest.split_once(']').expect("its end");
+    let names: BTreeSet<_> = names.split('"').skip(1).step_by(2).collect();
+    assert!(names.contains("get") && names.len() > 5, "{names:?}");
+    let driver = text("runtime-scripts/driver.bash");
+    let (_, group) = driver
+        .split_once("_response|lambda_@(")
+        .expect("a group of names");
+    let (group, _) = group.split_once(')').expect("its end");
+    assert_eq!(group.split('|').collect::<BTreeSet<_>>(), names);
+    for file in ["runtime-scripts/rare.bash", "src/check/commands.rs"] {
+        let text = text(file);
+        for name in &names {
+            assert!(text.contains(&format!("lambda_{name}")), "{file}: {name}");
+        }
+    }
+}
+
 #[test]
 fn protocol_and_driver_agree_on_their_names() {
     let (driver, rust) = (driver(), rust_side());

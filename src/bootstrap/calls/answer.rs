@@ -17,6 +17,7 @@ use super::caller::CallingProcess;
 use super::request::{Input, Request};
 use super::slot::ReplyPipe;
 use super::{Current, lock};
+use crate::log::Escaped;
 use coshell_calls::{Answer, Call, CallError, Caller, RecordOptions, Reply, Variable, check_name};
 use coshell_process::sys;
 
@@ -275,5 +276,5 @@ fn long_text(reply: &Reply) -> Vec<u8> {
 fn error_text(status: i32, message: &str) -> Vec<u8> {
     // As much as a pipe takes at once.
     let message: String = message.chars().take(1000).collect();
-    format!("e {status} {}\n", message.escape_debug()).into_bytes()
+    format!("e {status} {}\n", Escaped(&message)).into_bytes()
 }

@@ -21,6 +21,7 @@ mod slot;
 use std::fmt;
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -30,8 +31,9 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::invocation::Invocation;
 use coshell_calls::Document;
-use coshell_handler::Handler;
-use server::Server;
+use coshell_handler::{Handler, Kind};
+use coshell_process::sys;
+use server::{SLOTS, Server};
 
 /// The functions that need the host.
 pub(crate) const FUNCTIONS: [&str; 9] = [
@@ -44,7 +46,9 @@ const STACK_BYTES: usize = 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Calls {
     current: Arc<Mutex<Current>>,
-    /// Wakes the thread up, so that it looks for lost tickets.
+    /// Has all tickets while no call is made.
+    tickets: Arc<OwnedFd>,
+    /// Wakes the thread up, so that it looks for tickets to put back.
     wake: Arc<EventFd>,
     /// The paths of the pipes, as a list for bash.
     paths: String,
@@ -71,8 +75,12 @@ impl fmt::Debug for Current {
 }
 
 impl Calls {
-    /// Starts the server, if the file of the handler may call one of its functions.
+    /// Starts the server, if the handler is a function whose file may call one of those that it answers.
     pub(crate) fn start_for(handler: &Handler) -> io::Result<Option<Self>> {
+        // A program may be large, and has none of them.
+        if !matches!(handler.kind, Kind::Function(_)) {
+            return Ok(None);
+        }
         let text = fs::read(&handler.file).unwrap_or_default();
         if !may_call(&text) {
             return Ok(None);
@@ -81,13 +89,14 @@ impl Calls {
         let wake = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
         let wake = Arc::new(wake);
         let mut server = Server::new(Arc::clone(&current), Arc::clone(&wake))?;
-        let paths = server.paths();
+        let (paths, tickets) = (server.paths(), server.tickets());
         thread::Builder::new()
             .name("calls".to_owned())
             .stack_size(STACK_BYTES)
             .spawn(move || server.run())?;
         Ok(Some(Self {
             current,
+            tickets,
             wake,
             paths,
         }))
@@ -104,8 +113,10 @@ impl Calls {
         current.request_id.clone_from(&invocation.request_id);
         current.event = Some(Arc::clone(&invocation.event));
         drop(current);
-        // If this fails the counter is full, and the thread wakes up all the same.
-        let _ = self.wake.write(1);
+        if sys::bytes_ready(&*self.tickets) < SLOTS {
+            // If this fails the counter is full, and the thread wakes up all the same.
+            let _ = self.wake.write(1);
+        }
     }
 
     /// The invocation has ended: forgets its event, and removes its folders.

@@ -7,8 +7,10 @@
 //!
 //! The request id is that of the caller's invocation. A process that outlives its invocation must not read the next event.
 
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 
+/// A request larger than this is refused.
+const MAX_REQUEST_BYTES: usize = 64 * 1024 * 1024;
 /// The fields before the arguments.
 const LEADING_FIELDS: usize = 5;
 
@@ -33,9 +35,9 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    pub(crate) fn too_large(pid: Option<i32>) -> Self {
+    fn too_large(pid: i32) -> Self {
         Self {
-            pid: pid.unwrap_or_default(),
+            pid,
             request_id: Vec::new(),
             input: Input::None,
             arguments: Vec::new(),
@@ -43,29 +45,63 @@ impl Request {
     }
 }
 
-/// Returns `None` until the request is complete.
-pub(crate) fn parse(bytes: &[u8]) -> Option<Request> {
-    if bytes.last() != Some(&b'\0') {
-        return None;
+/// Puts a request together from the pieces in which it comes.
+#[derive(Debug, Default)]
+pub(crate) struct RequestReader {
+    /// The request, or its beginning if it is too large.
+    bytes: Vec<u8>,
+    /// The number of fields that have come to their end.
+    fields: usize,
+    is_too_large: bool,
+}
+
+impl RequestReader {
+    pub(crate) fn push(&mut self, piece: &[u8]) {
+        self.fields += memchr_iter(b'\0', piece).count();
+        self.is_too_large |= self.bytes.len() + piece.len() > MAX_REQUEST_BYTES;
+        if !self.is_too_large {
+            self.bytes.extend_from_slice(piece);
+        }
     }
+
+    /// Takes the request, once it is complete.
+    pub(crate) fn take(&mut self) -> Option<Request> {
+        let (count, pid) = head(&mut fields_of(&self.bytes))?;
+        if self.fields < LEADING_FIELDS + count {
+            return None;
+        }
+        let complete = std::mem::take(self);
+        if complete.is_too_large {
+            return Some(Request::too_large(pid));
+        }
+        parse(&complete.bytes)
+    }
+}
+
+/// The fields of `bytes` that have come to their end.
+fn fields_of(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = bytes;
-    let mut field = || {
+    std::iter::from_fn(move || {
         let end = memchr(b'\0', rest)?;
         let (field, behind) = rest.split_at(end);
         rest = &behind[1..];
         Some(field)
-    };
-    let number = |text: &[u8]| str::from_utf8(text).ok()?.parse::<i32>().ok();
-    let count = usize::try_from(number(field()?)?).ok()?;
-    let pid = number(field()?)?;
-    let request_id = field()?.to_vec();
-    let kind = field()?.to_vec();
-    let input = field()?.to_vec();
-    // Counted first, so that a large request is not copied each time a piece of it comes.
-    if memchr::memchr_iter(b'\0', bytes).count() < LEADING_FIELDS + count {
-        return None;
-    }
-    let arguments: Option<Vec<_>> = (0..count).map(|_| field().map(<[u8]>::to_vec)).collect();
+    })
+}
+
+/// Takes the count of arguments and the process id.
+fn head<'a>(fields: &mut impl Iterator<Item = &'a [u8]>) -> Option<(usize, i32)> {
+    let mut number = || str::from_utf8(fields.next()?).ok()?.parse::<i32>().ok();
+    let count = usize::try_from(number()?).ok()?;
+    Some((count, number()?))
+}
+
+fn parse(bytes: &[u8]) -> Option<Request> {
+    let mut fields = fields_of(bytes);
+    let (count, pid) = head(&mut fields)?;
+    let mut field = || fields.next().map(<[u8]>::to_vec);
+    let (request_id, kind, input) = (field()?, field()?, field()?);
+    let arguments: Option<Vec<_>> = (0..count).map(|_| field()).collect();
     Some(Request {
         pid,
         request_id,
@@ -82,25 +118,50 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<Request> {
 mod tests {
     use super::*;
 
+    fn taken(bytes: &[u8]) -> Option<Request> {
+        let mut reader = RequestReader::default();
+        reader.push(bytes);
+        reader.take()
+    }
+
     #[test]
-    fn request_is_parsed_once_it_is_complete() {
+    fn request_is_taken_once_it_is_complete() {
         let bytes = b"3\x0042\x00id\x001\x00in put\x00get\x00x\x00.a\x00";
-        for end in 0..bytes.len() {
-            assert_eq!(parse(&bytes[..end]), None, "{end}");
-        }
-        let request = Request {
+        let expected = Request {
             pid: 42,
             request_id: b"id".to_vec(),
             input: Input::Variable(b"in put".to_vec()),
             arguments: vec![b"get".to_vec(), b"x".to_vec(), b".a".to_vec()],
         };
-        assert_eq!(parse(bytes), Some(request));
+        let mut reader = RequestReader::default();
+        for _ in 0..2 {
+            for (index, byte) in bytes.iter().enumerate() {
+                assert_eq!(reader.take(), None, "{index}");
+                reader.push(&[*byte]);
+            }
+            assert_eq!(reader.take(), Some(expected.clone()));
+        }
+    }
+
+    #[test]
+    fn request_that_is_too_large_is_read_to_its_end() {
+        let mut reader = RequestReader::default();
+        reader.push(b"2\x0042\x00id\x000\x00\x00json\x00");
+        let piece = vec![b'x'; MAX_REQUEST_BYTES / 4];
+        for _ in 0..5 {
+            reader.push(&piece);
+            assert_eq!(reader.take(), None);
+        }
+        reader.push(b"\0");
+        assert_eq!(reader.take(), Some(Request::too_large(42)));
+        reader.push(b"0\x0043\x00id\x000\x00\x00");
+        assert_eq!(reader.take().map(|request| request.pid), Some(43));
     }
 
     #[test]
     fn what_is_no_request_is_none() {
-        assert_eq!(parse(b"x\x001\0\x000\0\0"), None);
-        assert_eq!(parse(b"-1\x001\0\x000\0\0"), None);
-        assert_eq!(parse(b""), None);
+        assert_eq!(taken(b"x\x001\0\x000\0\0"), None);
+        assert_eq!(taken(b"-1\x001\0\x000\0\0"), None);
+        assert_eq!(taken(b""), None);
     }
 }

@@ -19,7 +19,7 @@ use crate::wait::wait_readable_all;
 use coshell_process::sys;
 
 /// The number of calls that can be made at the same time. Others wait for a ticket.
-const SLOTS: usize = 8;
+pub(crate) const SLOTS: usize = 8;
 /// How often to look whether a reply has been read, while one has not.
 const UNREAD_PERIOD: Duration = Duration::from_millis(1);
 /// How often to look for lost tickets while some are out.
@@ -31,7 +31,7 @@ const LOST_AFTER: Duration = Duration::from_secs(2);
 pub(crate) struct Server {
     current: Arc<Mutex<Current>>,
     wake: Arc<EventFd>,
-    tickets: OwnedFd,
+    tickets: Arc<OwnedFd>,
     ticket_writer: File,
     slots: Vec<Slot>,
     /// Since when there has been no ticket left.
@@ -45,7 +45,7 @@ impl Server {
         let server = Self {
             current,
             wake,
-            tickets,
+            tickets: Arc::new(tickets),
             ticket_writer: File::from(ticket_writer),
             slots: slots?,
             empty_since: None,
@@ -54,6 +54,11 @@ impl Server {
             server.put_ticket(index)?;
         }
         Ok(server)
+    }
+
+    /// The pipe of the tickets.
+    pub(crate) fn tickets(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.tickets)
     }
 
     /// The paths of the tickets and of each slot, as words for bash.
@@ -70,7 +75,7 @@ impl Server {
     pub(crate) fn run(&mut self) {
         loop {
             let has_unread = self.return_tickets();
-            let left = sys::bytes_ready(&self.tickets);
+            let left = sys::bytes_ready(&*self.tickets);
             let limit = if has_unread {
                 Some(UNREAD_PERIOD)
             } else if left < SLOTS {
@@ -98,7 +103,7 @@ impl Server {
         }
     }
 
-    /// Puts back the tickets of all slots whose reply has been read. Returns whether a reply has not been.
+    /// Puts back the tickets of all slots whose reply has been read. Returns whether a reply is there that has not been.
     fn return_tickets(&mut self) -> bool {
         let mut has_unread = false;
         for index in 0..SLOTS {
@@ -107,7 +112,7 @@ impl Server {
                 // A pipe takes more bytes than there are tickets.
                 let _ = self.put_ticket(index);
             }
-            has_unread |= matches!(self.slots[index].ticket, Ticket::InUse(_));
+            has_unread |= self.slots[index].has_reply();
         }
         has_unread
     }
@@ -144,10 +149,14 @@ impl Server {
             return;
         }
         let current = Arc::clone(&self.current);
-        let for_thread = reply.clone();
+        let (for_thread, wake) = (reply.clone(), Arc::clone(&self.wake));
         let thread = thread::Builder::new()
             .name("call".to_owned())
-            .spawn(move || answer::reply_to(request, &current, &for_thread));
+            .spawn(move || {
+                answer::reply_to(request, &current, &for_thread);
+                // The server looks when this reply has been read.
+                let _ = wake.write(1);
+            });
         if let Err(error) = thread {
             answer::refuse(reply, &format!("cannot start a thread: {error}"));
         }

@@ -9,11 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{Pid, pipe2};
 
-use super::request::{Request, parse};
+use super::request::{Request, RequestReader};
 use coshell_process::{memory_file, processes, sys};
-
-/// A request larger than this is refused.
-const MAX_REQUEST_BYTES: usize = 64 * 1024 * 1024;
 
 /// What is known of a slot's ticket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,22 +31,22 @@ pub(crate) struct ReplyPipe {
 
 #[derive(Debug)]
 pub(crate) struct Slot {
-    request: File,
+    pipe: File,
     /// Keeps the pipe of the requests open while no caller has it.
     request_writer: OwnedFd,
     reply_reader: OwnedFd,
     pub reply: ReplyPipe,
-    buffer: Vec<u8>,
+    request: RequestReader,
     pub ticket: Ticket,
 }
 
 impl Slot {
     pub(crate) fn open() -> io::Result<Self> {
-        let (request, request_writer) = pipe2(OFlag::O_CLOEXEC)?;
-        fcntl(&request, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        let (pipe, request_writer) = pipe2(OFlag::O_CLOEXEC)?;
+        fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         let (reply_reader, reply_writer) = pipe2(OFlag::O_CLOEXEC)?;
         Ok(Self {
-            request: File::from(request),
+            pipe: File::from(pipe),
             request_writer,
             reply_reader,
             reply: ReplyPipe {
@@ -57,7 +54,7 @@ impl Slot {
                 file: Arc::new(memory_file(c"reply")?),
                 is_written: Arc::default(),
             },
-            buffer: Vec::new(),
+            request: RequestReader::default(),
             ticket: Ticket::Out,
         })
     }
@@ -72,28 +69,24 @@ impl Slot {
     }
 
     pub(crate) fn request_pipe(&self) -> BorrowedFd<'_> {
-        self.request.as_fd()
+        self.pipe.as_fd()
     }
 
     /// Reads what has come of a request; returns it once it is complete.
     pub(crate) fn read(&mut self) -> Option<Request> {
         let mut piece = [0; 16 * 1024];
-        while let Ok(count @ 1..) = self.request.read(&mut piece) {
-            self.buffer.extend_from_slice(&piece[..count]);
-            if self.buffer.len() > MAX_REQUEST_BYTES {
-                break;
-            }
+        while let Ok(count @ 1..) = self.pipe.read(&mut piece) {
+            self.request.push(&piece[..count]);
         }
-        let request = if self.buffer.len() > MAX_REQUEST_BYTES {
-            let pid = parse(&self.buffer).map(|request| request.pid);
-            Some(Request::too_large(pid))
-        } else {
-            parse(&self.buffer)
-        }?;
-        self.buffer.clear();
+        let request = self.request.take()?;
         self.ticket = Ticket::InUse(Pid::from_raw(request.pid));
         self.reply.is_written.store(false, Ordering::Release);
         Some(request)
+    }
+
+    /// True from the reply on until [`Slot::is_done`] has been seen.
+    pub(crate) fn has_reply(&self) -> bool {
+        matches!(self.ticket, Ticket::InUse(_)) && self.reply.is_written.load(Ordering::Acquire)
     }
 
     /// True if the reply has been read, or nobody is left to read it: then the ticket can be used again.
@@ -101,7 +94,7 @@ impl Slot {
         let Ticket::InUse(caller) = self.ticket else {
             return false;
         };
-        if !self.reply.is_written.load(Ordering::Acquire) {
+        if !self.has_reply() {
             return false;
         }
         if sys::bytes_ready(&self.reply_reader) == 0 {
@@ -128,8 +121,8 @@ impl Slot {
     /// Forgets a request that was not sent to its end.
     pub(crate) fn reset(&mut self) {
         let mut piece = [0; 16 * 1024];
-        while let Ok(1..) = self.request.read(&mut piece) {}
-        self.buffer.clear();
+        while let Ok(1..) = self.pipe.read(&mut piece) {}
+        self.request = RequestReader::default();
         self.discard_reply();
         self.ticket = Ticket::Out;
     }

@@ -241,7 +241,7 @@ fn format_text(level: Level, origin: Origin, message: &str) -> String {
 }
 
 /// Displays with every control character escaped, so that data in a message cannot begin a new line.
-struct Escaped<'a>(&'a dyn Display);
+pub(crate) struct Escaped<'a>(pub &'a dyn Display);
 
 impl Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

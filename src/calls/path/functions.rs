@@ -125,7 +125,7 @@ impl Value<'_> {
             Self::Node(node) if node.kind() == Kind::String => node.document().embedded(node.span),
             _ => return Err(self.is_no("fromjson reads strings")),
         };
-        let document = document.map_err(|error| format!("is no JSON: {error}"))?;
+        let document = document.map_err(|error| format!("is not JSON: {error}"))?;
         let chosen = self.chosen().to_vec();
         Ok(Self::Node(Node::of_shared(document, chosen)))
     }
@@ -139,7 +139,7 @@ impl Value<'_> {
         let document = document
             .ok()
             .filter(|document| document.kind(document.root()) == Kind::Number);
-        let document = document.ok_or("is a string that is no number")?;
+        let document = document.ok_or("is a string that is not a number")?;
         Ok(Self::Node(Node::of_document(
             document,
             self.chosen().to_vec(),
@@ -203,7 +203,7 @@ impl Value<'_> {
             Function::ToJson => {
                 let text = self.text();
                 if self.kind() == Kind::String {
-                    let text = str::from_utf8(&text).map_err(|_| "is no UTF-8")?;
+                    let text = str::from_utf8(&text).map_err(|_| "is not UTF-8")?;
                     quote(text).into_bytes()
                 } else {
                     text.into_owned()

@@ -59,7 +59,7 @@ fn opened(text: String, depth: usize) -> Vec<Event> {
             .collect();
     }
     if message.kind(root) == Kind::String {
-        // JSON in JSON is left to the handler: it is a string, as all that is no JSON.
+        // JSON in JSON is left to the handler: it is a string, as all that is not JSON.
         return vec![Ok(message.raw(root).to_owned())];
     }
     drop(message);
@@ -72,7 +72,7 @@ pub(super) fn decoded(data: &str, names: &[&str]) -> Result<String, String> {
     let bytes = Encoding::Base64.decode(data.as_bytes());
     let bytes = bytes.map_err(|error| format!("its {name} is no base64: {error}"))?;
     String::from_utf8(bytes).map_err(|_| {
-        format!("its {name} is no UTF-8; read it without --decode and --unwrap, and decode it into a file")
+        format!("its {name} is not UTF-8; read it without --decode and --unwrap, and decode it into a file")
     })
 }
 

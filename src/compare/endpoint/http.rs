@@ -244,7 +244,7 @@ fn parse(bytes: &[u8]) -> io::Result<Option<(Head, usize)>> {
             head.body = Body::OfLength(
                 text.trim()
                     .parse()
-                    .map_err(|_| invalid("a content-length that is no number"))?,
+                    .map_err(|_| invalid("a content-length that is not a number"))?,
             );
         } else if is("transfer-encoding") {
             is_chunked |= has(b"chunked");

@@ -187,7 +187,7 @@ mod tests {
             detail(1)
         );
         assert!(
-            detail(2).ends_with("line 22: Duration is no number of ms"),
+            detail(2).ends_with("line 22: Duration is not a number of ms"),
             "{}",
             detail(2)
         );

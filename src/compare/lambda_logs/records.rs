@@ -144,7 +144,7 @@ impl<'a> Fields<'a> {
         let number = value.parse().ok().and_then(sensible);
         match number {
             Some(number) if *found == Some(unit) => Ok(Some(number)),
-            _ => Err(format!("{name} is no number of {unit}")),
+            _ => Err(format!("{name} is not a number of {unit}")),
         }
     }
 }
@@ -214,7 +214,7 @@ fn of_record(record: &Value, failure: Option<String>) -> Result<Report, String> 
             let number = value.as_f64().and_then(sensible);
             number
                 .map(Some)
-                .ok_or_else(|| format!("{name} is no number"))
+                .ok_or_else(|| format!("{name} is not a number"))
         }
     };
     let request_id = record["requestId"].as_str().filter(|id| !id.is_empty());
