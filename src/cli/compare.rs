@@ -16,8 +16,8 @@ use coshell_compare::report;
 use coshell_compare::results::{ProblemKind, Results};
 use coshell_compare::run::{self, Options};
 use coshell_compare::scenario::{File, RuntimeTable, Scenario, Words};
-use coshell_compare::session::Stop;
 use coshell_emulator::logs::is_colour_refused;
+use coshell_process::StopSignal;
 
 /// The arguments of `coshell compare`.
 #[derive(Debug, Args)]
@@ -131,7 +131,7 @@ pub(crate) fn run(arguments: &CompareArguments) -> Result<ExitCode, Error> {
         print(report::terminal(&results, has_colour).as_bytes())?;
         return Ok(ExitCode::from(u8::from(!is_well(&results))));
     }
-    let stop = Stop::listen().map_err(Error::Compare)?;
+    let stop = StopSignal::listen().map_err(Error::io("cannot listen to signals"))?;
     let options = Options {
         shows_progress: true,
         logs: logs_folder(arguments)?,

@@ -16,10 +16,10 @@ use super::machine::{self, Noise};
 use super::results::{self, Results, Source};
 use super::runtime::PreparedRuntime;
 use super::scenario::{PageCache, Program, Runtime, Scenario};
-use super::session::{GIVEN_UP_AFTER, Session, Stop, milliseconds};
+use super::session::{GIVEN_UP_AFTER, Session, milliseconds};
 use super::turn::Turns;
 use super::{cold, floor, warm};
-use coshell_process::processes;
+use coshell_process::{StopSignal, processes};
 
 /// The floor is steady: it needs fewer samples than the runtimes.
 const FLOOR_REPEATS: usize = 10;
@@ -45,7 +45,7 @@ pub struct Options {
 pub fn run(
     scenario: &Scenario,
     options: &Options,
-    stop: &Stop,
+    stop: &StopSignal,
     mut save: impl FnMut(&Results) -> Result<(), Error>,
 ) -> Result<Results, Error> {
     nix::sys::prctl::set_child_subreaper(true)
@@ -171,7 +171,7 @@ fn is_droppable(warnings: &mut Vec<String>) -> bool {
 
 fn measure_floor(
     scenario: &Scenario,
-    stop: &Stop,
+    stop: &StopSignal,
     bar: &ProgressBar,
 ) -> Result<Vec<results::Series>, Error> {
     bar.set_message("floor");

@@ -2,51 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use indicatif::ProgressBar;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::flag;
 
-use super::Error;
 use super::endpoint::{WaitFor, WaitOutcome};
 use super::event::Exchange;
 use super::runtime::{PreparedRuntime, RunningRuntime};
 use super::tally::Tally;
+use coshell_process::StopSignal;
 
 /// A runtime that has failed three times in a row is not tried again: each of its hangs costs the whole timeout.
 pub(crate) const GIVEN_UP_AFTER: usize = 3;
-
-/// The signals that end a comparison early. What was measured by then is kept, and nothing is left running.
-#[derive(Debug, Default)]
-pub struct Stop {
-    /// The first signal that has come; 0 for none.
-    signal: Arc<AtomicUsize>,
-}
-
-impl Stop {
-    /// Takes SIGHUP, SIGINT and SIGTERM from now on.
-    ///
-    /// # Errors
-    /// When the system does not take the handlers.
-    pub fn listen() -> Result<Self, Error> {
-        let stop = Self::default();
-        for signal in [SIGHUP, SIGINT, SIGTERM] {
-            let number = usize::try_from(signal).unwrap_or_default();
-            flag::register_usize(signal, Arc::clone(&stop.signal), number)
-                .map_err(|error| Error::new("cannot listen to signals", error))?;
-        }
-        Ok(stop)
-    }
-
-    /// The first signal that has come.
-    pub fn signal(&self) -> Option<u8> {
-        u8::try_from(self.signal.load(Ordering::Relaxed))
-            .ok()
-            .filter(|&signal| signal > 0)
-    }
-}
 
 /// The state of a measurement, cold and warm.
 #[derive(Debug)]
@@ -56,7 +23,8 @@ pub(crate) struct Session<'a> {
     pub exchanges: Vec<Vec<Arc<Exchange>>>,
     /// How long a runtime may do nothing before it counts as hung.
     pub timeout: Duration,
-    pub stop: &'a Stop,
+    /// A signal ends a comparison early. What was measured by then is kept, and nothing is left running.
+    pub stop: &'a StopSignal,
     pub bar: &'a ProgressBar,
     pub tally: Tally,
     /// Why the processes that a runtime starts cannot be counted, by the runtime's index.
@@ -74,7 +42,7 @@ impl<'a> Session<'a> {
         runtimes: &'a [PreparedRuntime],
         exchanges: Vec<Vec<Arc<Exchange>>>,
         timeout: Duration,
-        stop: &'a Stop,
+        stop: &'a StopSignal,
         bar: &'a ProgressBar,
     ) -> Self {
         let failures = vec![0; runtimes.len()];

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::unistd::Pid;
 use walkdir::WalkDir;
 
-use coshell_process::processes::peak_kib;
+use coshell_process::processes::{Stat, peak_kib};
 
 /// The unit of times in `/proc`: `USER_HZ`, which is 100 on all machines of today.
 pub(crate) const TICKS_A_SECOND: u32 = 100;
@@ -33,12 +33,9 @@ fn cpu_time_of(pid: Pid, tick: Duration) -> Option<Duration> {
 
 /// CPU time of a process, and of its children that have ended, in clock ticks; `None` if it is gone.
 pub(crate) fn ticks(pid: Pid) -> Option<(u32, u32)> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // Fields 14 to 17 of proc_pid_stat(5): utime, stime, cutime and cstime.
-    let fields: Vec<u32> = stat
-        .rsplit_once(") ")?
-        .1
-        .split(' ')
+    // Fields 14 to 17: utime, stime, cutime and cstime.
+    let fields: Vec<u32> = Stat::read(pid)?
+        .fields()
         .skip(11)
         .take(4)
         .map(|field| field.parse().unwrap_or_default())

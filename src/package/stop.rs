@@ -2,43 +2,35 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::SIGXFSZ;
 use signal_hook::flag;
 
 use super::error::{Error, Result};
+use coshell_process::StopSignal;
 
-/// Knows whether such a signal has come; it does nothing else from now on.
-#[derive(Debug, Default)]
-pub(crate) struct Stop {
-    /// 0 for none.
-    signal: Arc<AtomicUsize>,
-}
+/// Knows whether such a signal has come.
+#[derive(Debug)]
+pub(crate) struct Stop(StopSignal);
 
 impl Stop {
     /// # Errors
     /// [`Error::Io`] when the system does not take the handlers.
     pub(crate) fn listen() -> Result<Self> {
-        let stop = Self::default();
-        for signal in [SIGHUP, SIGINT, SIGTERM] {
-            let number = usize::try_from(signal).unwrap_or_default();
-            flag::register_usize(signal, Arc::clone(&stop.signal), number)
-                .map_err(Error::io("cannot listen to signals"))?;
-        }
-        // A file above the limit is then a failure to write.
-        flag::register(SIGXFSZ, Arc::default()).map_err(Error::io("cannot listen to signals"))?;
-        Ok(stop)
+        let listen = || {
+            // A file above the limit is then a failure to write.
+            flag::register(SIGXFSZ, Arc::default())?;
+            StopSignal::listen().map(Self)
+        };
+        listen().map_err(Error::io("cannot listen to signals"))
     }
 
     /// # Errors
     /// [`Error::Stopped`] when one has come.
     pub(crate) fn check(&self) -> Result<()> {
-        match u8::try_from(self.signal.load(Ordering::Relaxed)) {
-            Ok(0) => Ok(()),
-            signal => Err(Error::Stopped {
-                signal: signal.unwrap_or_default(),
-            }),
+        match self.0.signal() {
+            None => Ok(()),
+            Some(signal) => Err(Error::Stopped { signal }),
         }
     }
 

@@ -7,8 +7,10 @@ mod child;
 mod files;
 pub mod processes;
 mod registry;
+mod stop_signal;
 pub mod sys;
 
 pub use child::Child;
 pub use files::{memory_file, response_pipe, text_file};
 pub use registry::{register_child, unregister_child};
+pub use stop_signal::StopSignal;

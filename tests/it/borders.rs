@@ -16,7 +16,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("bootstrap", &["wire", "process", "handler", "calls"]),
     ("emulator", &["wire", "process"]),
     ("check", &["handler"]),
-    ("package", &["handler"]),
+    ("package", &["process", "handler"]),
     ("compare", &["wire", "process", "statistics"]),
 ];
 

@@ -6,37 +6,65 @@ use nix::unistd::Pid;
 
 use crate::sys;
 
-/// The state of a process, its parent, and the name of its program; `proc_pid_stat(5)`.
-fn read_stat(pid: Pid) -> Option<(char, Pid, String)> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (start, rest) = text.rsplit_once(") ")?;
-    let mut fields = rest.split(' ');
-    let state = fields.next()?.chars().next()?;
-    let parent = fields.next()?.parse().ok()?;
-    let program = start.split_once(" (")?.1.to_owned();
-    Some((state, Pid::from_raw(parent), program))
+/// What `/proc/PID/stat` says of a process; `proc_pid_stat(5)`.
+#[derive(Debug)]
+pub struct Stat {
+    text: String,
+    /// Where the name of the program ends, which may hold anything.
+    name_end: usize,
+}
+
+impl Stat {
+    pub fn read(pid: Pid) -> Option<Self> {
+        let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let name_end = text.rfind(") ")?;
+        Some(Self { text, name_end })
+    }
+
+    /// The name of the program.
+    fn program(&self) -> Option<&str> {
+        self.text[..self.name_end]
+            .split_once(" (")
+            .map(|(_, name)| name)
+    }
+
+    /// The fields from the third one on: state, parent, ...
+    pub fn fields(&self) -> impl Iterator<Item = &str> {
+        self.text[self.name_end + 2..].trim_end().split(' ')
+    }
+
+    fn state(&self) -> Option<char> {
+        self.fields().next()?.chars().next()
+    }
+}
+
+fn state(pid: Pid) -> Option<char> {
+    Stat::read(pid)?.state()
 }
 
 /// Whether the process runs, or would if there were a processor for it.
 pub fn is_runnable(pid: Pid) -> bool {
-    read_stat(pid).is_some_and(|(state, ..)| state == 'R')
+    state(pid) == Some('R')
 }
 
 /// Whether a signal has stopped the process.
 pub fn is_stopped(pid: Pid) -> bool {
-    read_stat(pid).is_some_and(|(state, ..)| matches!(state, 'T' | 't'))
+    matches!(state(pid), Some('T' | 't'))
 }
 
 pub(super) fn parent(pid: Pid) -> Option<Pid> {
-    read_stat(pid).map(|(_, parent, _)| parent)
+    let parent = Stat::read(pid)?.fields().nth(1)?.parse().ok()?;
+    Some(Pid::from_raw(parent))
 }
 
 /// The name of the program that a process runs, without its arguments, which may contain the event. `None` if the
 /// process has ended, also if it is a zombie.
 pub fn program_name(pid: Pid) -> Option<String> {
-    let (state, _, program) = read_stat(pid)?;
+    let stat = Stat::read(pid)?;
     let is_visible = |character: &char| !character.is_control();
-    (!matches!(state, 'Z' | 'X')).then(|| program.chars().filter(is_visible).collect())
+    let has_ended = matches!(stat.state()?, 'Z' | 'X');
+    let name = stat.program()?.chars();
+    (!has_ended).then(|| name.filter(is_visible).collect())
 }
 
 /// Whether bash can report at once where it is: it waits for a process, or runs, and has our trap. In any other system
