@@ -130,8 +130,8 @@ clients: test-tools programs ## AWS's clients and runtimes, with coshell serve b
 	COSHELL=$(BUILT)/debug/coshell RUST_RUNTIME=$(BUILT)/debug/rust-runtime \
 	  $(VENV)/bin/python -B tests/run tests/clients $(TEST)
 
-driver: ## the driver alone
-	bats tests/driver
+driver: programs ## the driver alone
+	DRIVER_TEXT=$$(realpath $(BUILT)/debug/driver-text) bats tests/driver
 
 static-bash: test-tools programs nextest ## the tests that depend on bash again, on Debian's bash-static
 	COSHELL_TEST_BASH=/usr/bin/bash-static $(NEXTEST) -E 'test(/^(containment|deadline|errors|init|isolation|scripts|shutdown)/)'

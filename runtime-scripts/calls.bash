@@ -32,7 +32,7 @@ __driver_call() { # <function without lambda_> [its arguments...]
   # shellcheck disable=SC2154 # the host sets it
   IFS='' builtin read -r -N 1 __driver_slot <"${__driver_calls[0]}" || builtin return
   __driver_slot=$((1 + 3 * __driver_slot))
-  builtin printf '%s\0' "$#" "$BASHPID" "${__driver_arguments[__driver_depth]-}" "$__driver_has_input" "$__driver_input" "$@" >"${__driver_calls[__driver_slot]}" || builtin return
+  builtin printf '%s\0' "$#" "$BASHPID" "${__driver_arguments[__driver_id_at]-}" "$__driver_has_input" "$__driver_input" "$@" >"${__driver_calls[__driver_slot]}" || builtin return
   {
     IFS=' ' builtin read -r __driver_line __driver_i __driver_count
     case $__driver_line in

@@ -6,15 +6,15 @@
 
 # Forgets the invocation, and shows the few things that are restored here too, in the form of restore.bash. Of the
 # variables it shows only the kept ones.
-,,,() { # <nonce> [first]
-  __driver_kind=idle __driver_status='' __driver_details=() __driver_arguments=()
+__driver_show_state() { # <nonce> [first]
+  __driver_kind=KIND_IDLE __driver_status='' __driver_details=() __driver_arguments=()
   # shellcheck disable=SC2034 # they get their values when an invocation comes
   builtin declare -gx +iuln LAMBDA_RUNTIME_AWS_REQUEST_ID LAMBDA_RUNTIME_DEADLINE_MS LAMBDA_RUNTIME_TRACE_ID _X_AMZN_TRACE_ID
   builtin disown -a
   # With such a limit, the next event could not call any function.
   if [[ ${FUNCNEST-} == [1-9] ]]; then builtin exit 1; fi
   {
-    builtin printf '%s\0' state "${__driver_kept[@]}" '' '' "$0" "$-" "${IFS-unset}" '' "${LAMBDA_RUNTIME_DEADLINE_MS+set}|${_X_AMZN_TRACE_ID+set}|${LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN-}|${LAMBDA_RUNTIME_CLIENT_CONTEXT-}|${LAMBDA_RUNTIME_COGNITO_IDENTITY-}|${LAMBDA_RUNTIME_AWS_TENANT_ID-}"
+    builtin printf '%s\0' RECORD_STATE "${__driver_kept[@]}" '' '' "$0" "$-" "${IFS-unset}" '' "${LAMBDA_RUNTIME_DEADLINE_MS+set}|${_X_AMZN_TRACE_ID+set}|${LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN-}|${LAMBDA_RUNTIME_CLIENT_CONTEXT-}|${LAMBDA_RUNTIME_COGNITO_IDENTITY-}|${LAMBDA_RUNTIME_AWS_TENANT_ID-}"
     builtin umask
     builtin trap -p
     builtin alias -p
@@ -24,10 +24,10 @@
     builtin printf '\0\0'
     # The host looks through the functions of the file once.
     if [[ ${2-} == first ]]; then builtin declare -f; fi
-  } >&66
+  } >&STATE_FD
   builtin printf '%s\0' "$1"
 }
-builtin declare -ft ,,,
+builtin declare -ft __driver_show_state
 
 # Shows the kept variables of a shell that is about to be replaced.
 __driver_show_all_kept() { # <nonce>
@@ -35,4 +35,4 @@ __driver_show_all_kept() { # <nonce>
   builtin printf '%s\0' "$1"
 }
 
-builtin readonly -f ,,, __driver_show_all_kept
+builtin readonly -f __driver_show_state __driver_show_all_kept

@@ -93,15 +93,13 @@ __driver_refuse() { # <verb> <what> <cause>
 
 # Writes a request for the response to the control pipe. The frames are those of __driver_refuse.
 __driver_request_response() { # <kind> [field...]
-  # The request id is the first argument of an invocation, but the second in a fork (depth 1), where the event comes
-  # first.
   # shellcheck disable=SC2154 # the driver has it
-  builtin local "__driver_id=${__driver_arguments[__driver_depth]-}"
+  builtin local "__driver_id=${__driver_arguments[__driver_id_at]-}"
   if [[ ! $__driver_id ]]; then
     __driver_refuse_call 5 'there is no invocation'
     builtin return 2
   fi
-  builtin printf '%s\0' respond "$(($# + 2))" "$__driver_id" "${BASH_SOURCE[4]}:${BASH_LINENO[3]}" "$@" >&63
+  builtin printf '%s\0' RECORD_RESPOND "$(($# + 2))" "$__driver_id" "${BASH_SOURCE[4]}:${BASH_LINENO[3]}" "$@" >&CONTROL_FD
 }
 
 builtin readonly -f __driver_http_response __driver_stream_response __driver_keep __driver_refuse_call __driver_refuse __driver_request_response

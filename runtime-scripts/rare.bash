@@ -5,6 +5,31 @@
 # frames of the driver around it: its own, that of __driver_rare, and for `exit` and the ERR trap one more. Numbers
 # such as BASH_LINENO[2] count them.
 
+# The rare ones of the functions that call the handler: see invocation.bash.
+
+# Redirects descriptors of the shell permanently, with `exec`. In POSIX mode that builtin comes before a function
+# `exec` of the file.
+__driver_redirect() { # <redirections>
+  __driver_in_posix_mode builtin eval "\exec $1"
+}
+
+# Runs a command in POSIX mode. Leaving POSIX mode silently switches aliases off, and entering it changes
+# inherit_errexit; so both are restored.
+__driver_in_posix_mode() { # <command...>
+  builtin local __driver_aliases=-u __driver_errexit=-u
+  if [[ -o posix ]]; then
+    "$@"
+    builtin return
+  fi
+  if builtin shopt -q expand_aliases; then __driver_aliases=-s; fi
+  if builtin shopt -q inherit_errexit; then __driver_errexit=-s; fi
+  builtin set -o posix
+  "$@"
+  builtin set +o posix
+  builtin shopt "$__driver_aliases" expand_aliases
+  builtin shopt "$__driver_errexit" inherit_errexit
+}
+
 # Moves a descriptor to another number, and makes it close-on-exec.
 __driver_take_descriptor() { # <number> <new number>
   # bash has no command that makes a descriptor close-on-exec. But bash does so when it sets a descriptor aside for a
@@ -16,26 +41,28 @@ __driver_take_descriptor() { # <number> <new number>
 
 # Opens other files and pipes, descriptors of the host, because a process of an earlier event has the present ones.
 __driver_renew() { # <the host's /proc/PID/fd> <its numbers of arguments, event, response, control, log, state> [turn]
-  __driver_redirect "60<&- 61<&- 62>&- 63>&- 64>&- 66>&- 70<$1/$2 71<$1/$3 72>$1/$4 73>$1/$5 74>$1/$6 76>>$1/$7"
-  __driver_take_descriptor 70 60
-  __driver_take_descriptor 71 61
-  __driver_take_descriptor 72 62
-  __driver_take_descriptor 73 63
-  __driver_take_descriptor 74 64
-  __driver_take_descriptor 76 66
+  __driver_redirect "ARGUMENTS_FD<&- EVENT_FD<&- RESPONSE_FD>&- CONTROL_FD>&- LOG_FD>&- STATE_FD>&-"
+  __driver_redirect "INHERITED_ARGUMENTS_FD<$1/$2 INHERITED_EVENT_FD<$1/$3 INHERITED_RESPONSE_FD>$1/$4"
+  __driver_redirect "INHERITED_CONTROL_FD>$1/$5 INHERITED_LOG_FD>$1/$6 INHERITED_STATE_FD>>$1/$7"
+  __driver_take_descriptor INHERITED_ARGUMENTS_FD ARGUMENTS_FD
+  __driver_take_descriptor INHERITED_EVENT_FD EVENT_FD
+  __driver_take_descriptor INHERITED_RESPONSE_FD RESPONSE_FD
+  __driver_take_descriptor INHERITED_CONTROL_FD CONTROL_FD
+  __driver_take_descriptor INHERITED_LOG_FD LOG_FD
+  __driver_take_descriptor INHERITED_STATE_FD STATE_FD
   if [[ ${8-} ]]; then
-    __driver_redirect "67<&- 79<$1/$8"
-    __driver_take_descriptor 79 67
+    __driver_redirect "TURN_FD<&- OPENED_TURN_FD<$1/$8"
+    __driver_take_descriptor OPENED_TURN_FD TURN_FD
   fi
-  __driver_redirect '2>&64 >&63'
+  __driver_redirect '2>&LOG_FD >&CONTROL_FD'
 }
 
 # Opens arguments and event anew, to read them from their start.
 __driver_reopen() {
-  __driver_redirect '70</dev/fd/60 71</dev/fd/61'
-  __driver_redirect '60<&- 61<&-'
-  __driver_take_descriptor 70 60
-  __driver_take_descriptor 71 61
+  __driver_redirect 'INHERITED_ARGUMENTS_FD</dev/fd/ARGUMENTS_FD INHERITED_EVENT_FD</dev/fd/EVENT_FD'
+  __driver_redirect 'ARGUMENTS_FD<&- EVENT_FD<&-'
+  __driver_take_descriptor INHERITED_ARGUMENTS_FD ARGUMENTS_FD
+  __driver_take_descriptor INHERITED_EVENT_FD EVENT_FD
 }
 
 # Runs the EXIT trap of the handler, as bash does at the end of a subshell.
@@ -46,13 +73,13 @@ __driver_run_exit_trap() { # <status of the handler>
   __driver_trap=$(\builtin trap -p EXIT)
   builtin trap '\__driver_rare __driver_on_exit "$?"' EXIT
   builtin eval "__driver_trap=(${__driver_trap#trap})"
-  __driver_kind='return'
+  __driver_kind=KIND_RETURN
   if (($1 == 0)); then
-    __driver_eval_trap "${__driver_trap[1]}" <&61 >&62
+    __driver_eval_trap "${__driver_trap[1]}" <&EVENT_FD >&RESPONSE_FD
   else
-    __driver_set_status "$1" || __driver_eval_trap "${__driver_trap[1]}" <&61 >&62
+    __driver_set_status "$1" || __driver_eval_trap "${__driver_trap[1]}" <&EVENT_FD >&RESPONSE_FD
   fi
-  if [[ $__driver_kind == return ]]; then __driver_status=$1; fi
+  if [[ $__driver_kind == KIND_RETURN ]]; then __driver_status=$1; fi
 }
 
 # Runs a trap in a function of its own, so that `exit` in it skips the rest.
@@ -70,9 +97,9 @@ __driver_set_status() { # <status>
 __driver_exit() { # <status> [argument of exit...]
   builtin local "__driver_exit=$1"
   builtin shift
-  if [[ ${BASH_SUBSHELL-} != 0 || ${__driver_kind-return} != return ]]; then
-    if [[ ${__driver_kind-} == load && ${BASH_SUBSHELL-} == 0 && ${BASHPID-} == "$$" ]]; then
-      __driver_kind=exited
+  if [[ ${BASH_SUBSHELL-} != 0 || ${__driver_kind-KIND_RETURN} != KIND_RETURN ]]; then
+    if [[ ${__driver_kind-} == KIND_LOAD && ${BASH_SUBSHELL-} == 0 && ${BASHPID-} == "$$" ]]; then
+      __driver_kind=KIND_EXITED
       __driver_record_place 4 ''
       __driver_write_exit_trace "$__driver_exit"
     fi
@@ -87,7 +114,7 @@ __driver_exit() { # <status> [argument of exit...]
     __driver_exit=2
   fi
   if [[ $__driver_exit == -* ]]; then __driver_exit=$((256 - (10#${__driver_exit#-} & 255))); fi
-  __driver_kind='exit' __driver_status=$((10#${__driver_exit#+} & 255))
+  __driver_kind=KIND_EXIT __driver_status=$((10#${__driver_exit#+} & 255))
   __driver_record_place 4 ''
   if __driver_has_exit_trap; then
     __driver_write_exit_trace "$__driver_status"
@@ -120,8 +147,8 @@ __driver_leave_on_error() { # <status> <line> <command> <statuses...>
   builtin local __driver_parts
   builtin printf -v __driver_parts '%s ' "${@:4}"
   case $__driver_kind in
-    return) ;;
-    load)
+    KIND_RETURN) ;;
+    KIND_LOAD)
       # Only the first time: after the command in the file, the line of ours that sources the file fails too.
       if [[ ! $__driver_failed_at ]]; then
         __driver_failed_at=${BASH_SOURCE[3]}:$2 __driver_command=$3
@@ -136,8 +163,8 @@ __driver_leave_on_error() { # <status> <line> <command> <statuses...>
   __driver_status=$1
   # No function of the handler is left: it returned the status itself. In a fork (depth 1) the trap must not return.
   # shellcheck disable=SC2154 # the driver sets it
-  if ((${#FUNCNAME[@]} <= ${__driver_base-2} + 3)); then builtin return "${__driver_depth-0}"; fi
-  __driver_kind=errexit
+  if ((${#FUNCNAME[@]} <= ${__driver_base-2} + 3)); then builtin return "$((${__driver_depth-0} != 0))"; fi
+  __driver_kind=KIND_ERREXIT
   if [[ $3 == 'builtin return' ]]; then builtin set -- "$1" "$2" "${__driver_refused-$3}"; fi
   if ((${__driver_depth-0})) || __driver_has_exit_trap; then
     # bash ends by itself here: a fork like any subshell, and a shell so that the handler's EXIT trap runs here.
@@ -164,7 +191,7 @@ __driver_log() { # [level] <message...>
     __driver_text=${__driver_text//$'\n'/"${__driver_backslash}n"}
     __driver_text="$__driver_log_nonce$__driver_level $__driver_text"
   fi
-  builtin printf '%s\n' "$__driver_text" >&64 || builtin :
+  builtin printf '%s\n' "$__driver_text" >&LOG_FD || builtin :
 }
 
 # Records where the handler is, for the report or the exit trace: command, statuses of the pipeline, frames.
@@ -199,9 +226,9 @@ __driver_unwind() {
 __driver_on_exit() { # <status>
   builtin set +eu
   # The ERR trap of a fork has written the exit trace already.
-  if [[ $BASH_SUBSHELL -gt ${__driver_depth-0} || ($__driver_kind == errexit && $BASH_SUBSHELL != 0) ]]; then builtin return; fi
+  if [[ $BASH_SUBSHELL -gt ${__driver_depth-0} || ($__driver_kind == KIND_ERREXIT && $BASH_SUBSHELL != 0) ]]; then builtin return; fi
   # While the file is sourced, the ERR trap or `exit` has written the exit trace, unless only bash noticed the error.
-  if [[ $__driver_kind == exited || $__driver_failed_at ]]; then builtin return; fi
+  if [[ $__driver_kind == KIND_EXITED || $__driver_failed_at ]]; then builtin return; fi
   # bash does not know the line in this trap.
   __driver_record_place 3 "${__driver_command:-$BASH_COMMAND}" 0
   __driver_write_exit_trace "$1"
@@ -215,7 +242,7 @@ __driver_on_stop() {
   __driver_record_place 3 "$BASH_COMMAND" 0
   __driver_write_exit_trace 143
   # So the EXIT trap writes nothing more. The host sees from the removed trap that the exit trace is written.
-  __driver_kind=exited
+  __driver_kind=KIND_EXITED
   builtin trap - RTMAX
   builtin kill -s TERM "$BASHPID"
 }
@@ -223,8 +250,8 @@ __driver_on_stop() {
 # Writes the exit trace.
 __driver_write_exit_trace() { # <status>
   {
-    builtin printf '%s\0' died "$__driver_kind" "$1" "$__driver_failed_at" "${__driver_details[@]}" died
-  } >&63
+    builtin printf '%s\0' RECORD_DIED "$__driver_kind" "$1" "$__driver_failed_at" "${__driver_details[@]}" RECORD_DIED
+  } >&CONTROL_FD
 }
 
 # Runs a hook, such as `lambda_shutdown`. If the file does not define it, the kind stays idle.
@@ -233,8 +260,8 @@ __driver_run_hook() { # <function>
   # A hook runs in the shell itself, even if handlers run in forks.
   builtin local - __driver_depth=0 __driver_base=3
   builtin set "$__driver_options"
-  __driver_kind='return'
-  "$1" </dev/null >&64
+  __driver_kind=KIND_RETURN
+  "$1" </dev/null >&LOG_FD
 }
 
 # Seeds RANDOM: otherwise all copies of a snapshot would give the same numbers.
@@ -245,19 +272,17 @@ __driver_reseed() { # <number>
 
 # Ends bash because `set` rejected COSHELL_SHELL_OPTIONS.
 __driver_refuse_options() {
-  __driver_kind=options
+  __driver_kind=KIND_OPTIONS
   builtin exit 2
 }
 
 # Reports that the file does not define the handler, and which functions it defines.
 __driver_report_undefined() { # <nonce>
-  builtin local __driver_name __driver_names
-  __driver_names=$(\builtin compgen -A function | while \builtin read -r __driver_name; do
-    case $__driver_name in , | ,[dlt,] | ,[dt]l | ,,, | exit | __driver_* | lambda_log | lambda_keep | lambda_http_response | lambda_stream_response | lambda_get | lambda_json | lambda_request | lambda_each | lambda_encode | lambda_decode | lambda_hash | lambda_metric | lambda_tempdir) ;; *) \builtin printf '%s ' "$__driver_name" ;; esac
-  done)
-  builtin printf '%s undefined %s\0' "$1" "$__driver_names" >&63
+  builtin local __driver_names
+  __driver_names=$(\builtin compgen -A function)
+  builtin printf '%s RECORD_UNDEFINED %s\0' "$1" "$__driver_names" >&CONTROL_FD
 }
 
-builtin readonly -f __driver_take_descriptor __driver_renew __driver_reopen __driver_exit __driver_run_exit_trap __driver_eval_trap __driver_set_status \
+builtin readonly -f ,d ,l ,tl ,dl __driver_redirect __driver_in_posix_mode __driver_take_descriptor __driver_renew __driver_reopen __driver_exit __driver_run_exit_trap __driver_eval_trap __driver_set_status \
   __driver_leave_on_error __driver_log __driver_record_place __driver_unwind __driver_on_exit __driver_on_stop __driver_write_exit_trace \
   __driver_has_exit_trap __driver_exit_in_place __driver_run_hook __driver_reseed __driver_refuse_options __driver_report_undefined

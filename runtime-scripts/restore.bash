@@ -12,17 +12,17 @@
 # then what bash prints of variables and so on. The function is traced (declare -t), because others do not see DEBUG
 # and RETURN traps.
 # shellcheck disable=SC2154 # the driver sets its variables
-,,,() { # <nonce> [first|reset]
-  __driver_kind=idle __driver_status='' __driver_details=() __driver_arguments=()
+__driver_show_state() { # <nonce> [first|reset]
+  __driver_kind=KIND_IDLE __driver_status='' __driver_details=() __driver_arguments=()
   if [[ ${2-} == reset ]]; then __driver_reset "$((32#$1))"; fi
   {
-    builtin printf '%s\0' state "${__driver_kept[@]}" '' "${!-}" "$0" "$-" "${IFS-unset}" "${SECONDS-} ${EPOCHSECONDS-} ${LINENO-} ${BASHPID-} ${BASH_SUBSHELL-} ${FUNCNAME-} ${#BASH_SOURCE[@]} ${RANDOM-} ${RANDOM-}" "${LAMBDA_RUNTIME_DEADLINE_MS+set}|${_X_AMZN_TRACE_ID+set}|${LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN-}|${LAMBDA_RUNTIME_CLIENT_CONTEXT-}|${LAMBDA_RUNTIME_COGNITO_IDENTITY-}|${LAMBDA_RUNTIME_AWS_TENANT_ID-}"
+    builtin printf '%s\0' RECORD_STATE "${__driver_kept[@]}" '' "${!-}" "$0" "$-" "${IFS-unset}" "${SECONDS-} ${EPOCHSECONDS-} ${LINENO-} ${BASHPID-} ${BASH_SUBSHELL-} ${FUNCNAME-} ${#BASH_SOURCE[@]} ${RANDOM-} ${RANDOM-}" "${LAMBDA_RUNTIME_DEADLINE_MS+set}|${_X_AMZN_TRACE_ID+set}|${LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN-}|${LAMBDA_RUNTIME_CLIENT_CONTEXT-}|${LAMBDA_RUNTIME_COGNITO_IDENTITY-}|${LAMBDA_RUNTIME_AWS_TENANT_ID-}"
     builtin declare -p
     if [[ ${2-} == first ]]; then __driver_show_first; else __driver_show; fi
-  } >&66
+  } >&STATE_FD
   builtin printf '%s\0' "$1"
 }
-builtin declare -ft ,,,
+builtin declare -ft __driver_show_state
 
 # Resets what is cheaper to reset than to compare. The host defines it for each file.
 __driver_reset() { # <random number>
@@ -56,4 +56,4 @@ __driver_show_first() {
 }
 
 builtin declare -ft __driver_show __driver_show_first
-builtin readonly -f ,,, __driver_show_first
+builtin readonly -f __driver_show_state __driver_show_first

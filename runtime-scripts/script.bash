@@ -6,8 +6,8 @@
 # behind: they write the exit trace, and a script that sets its own replaces them. src/bootstrap/program/script.rs is
 # the other side.
 #
-# Our descriptors: 70 the event and the variables, 76 this text, 77 the line that lets the script start. Those of the
-# script are in place already: 0 the event, 1 the response, 2 the log.
+# Our descriptors: the arguments, which are the event and the variables; this text; and the line that lets the script start.
+# Those of the script are in place already: 0 the event, 1 the response, 2 the log.
 
 # COSHELL_BASH may be a bash script that runs the real bash. This file is not for that script. Before 5.2 bash does not
 # know its own script here, but the command line does: the script is the first word that is not an option.
@@ -27,7 +27,7 @@ if [[ $0 != "$__driver_script" ]]; then
   [[ $__driver_word == "$__driver_script" ]] || builtin return 0
   builtin unset -v __driver_last __driver_word
 fi
-\exec 76<&-
+CLOSE_FDS INHERITED_SCRIPT_TEXT_FD
 # Two files of the host: __driver_exit_trace_script is exit_trace.bash, which appends
 # the exit trace to __driver_exit_trace. The EXIT trap does that if the status is not 0, or if the host has put
 # a byte into __driver_exit_trace before it stops the script: the status is 0 then.
@@ -52,14 +52,14 @@ if [[ -v __driver_posix ]]; then
 fi
 # Exported here, because assigning to an exported name takes less time than exporting a name with its value.
 builtin export LAMBDA_RUNTIME_AWS_REQUEST_ID LAMBDA_RUNTIME_DEADLINE_MS LAMBDA_RUNTIME_TRACE_ID _X_AMZN_TRACE_ID
-builtin printf 'ready %s.%s\0' "${BASH_VERSINFO[0]}" "${BASH_VERSINFO[1]}"
+builtin printf 'RECORD_READY %s.%s\0' "${BASH_VERSINFO[0]}" "${BASH_VERSINFO[1]}"
 
 # One compound command from here to the end, so that bash has parsed all of it before an event arrives.
 {
   # The line is empty, or has a word if newlines separate the fields.
-  builtin read -r -u 77 __driver_word || builtin exit
-  if [[ $__driver_word ]]; then builtin mapfile -t -u 70 __driver_fields; else builtin mapfile -t -d '' -u 70 __driver_fields; fi
-  \exec 70<&- 77<&-
+  builtin read -r -u INHERITED_SCRIPT_TURN_FD __driver_word || builtin exit
+  if [[ $__driver_word ]]; then builtin mapfile -t -u INHERITED_ARGUMENTS_FD __driver_fields; else builtin mapfile -t -d '' -u INHERITED_ARGUMENTS_FD __driver_fields; fi
+  CLOSE_FDS INHERITED_ARGUMENTS_FD INHERITED_SCRIPT_TURN_FD
   # The arguments are those of the handler's name, and then the event, if it is an argument.
   builtin set -- "$@" ${__driver_event+"${__driver_fields[0]}"}
   # shellcheck disable=SC2034 # they are exported

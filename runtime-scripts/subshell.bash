@@ -14,7 +14,7 @@
 # shell. Before the fork waits, it runs `mapfile` and the assignments once, since the first time copies memory.
 # shellcheck disable=SC2030,SC2034 # the variables are for the fork, and exported
 __driver_fork() { # __driver_keeps=keep if lambda_keep was called
-  __driver_kind='return'
+  __driver_kind=KIND_RETURN
   # The shell has no stderr while it waits for the fork: it would print our text if a signal ended the fork. The event
   # is redirected out here, because a job of a subshell that redirects its own stdin would inherit it.
   {
@@ -23,14 +23,14 @@ __driver_fork() { # __driver_keeps=keep if lambda_keep was called
       builtin trap '\__driver_rare __driver_on_stop' RTMAX
       builtin mapfile -td '' __driver_arguments </dev/null
       LAMBDA_RUNTIME_AWS_REQUEST_ID='' LAMBDA_RUNTIME_DEADLINE_MS='' LAMBDA_RUNTIME_TRACE_ID='' _X_AMZN_TRACE_ID='' __driver_nonce='' __driver_word='' __driver_job=${!-}
-      builtin printf 'waiting\0%s\0' "$BASHPID" >&63
-      IFS=' ' builtin read -r -u 67 __driver_word __driver_nonce || builtin exit 0
+      builtin printf 'RECORD_WAITING\0%s\0' "$BASHPID" >&CONTROL_FD
+      IFS=' ' builtin read -r -u TURN_FD __driver_word __driver_nonce || builtin exit 0
       case $__driver_word in
         nul) __driver_word='' ;;
         newlines) __driver_word=$'\n' ;;
         *) builtin exit 0 ;;
       esac
-      builtin mapfile -td "$__driver_word" -u60 __driver_arguments
+      builtin mapfile -td "$__driver_word" -u ARGUMENTS_FD __driver_arguments
       LAMBDA_RUNTIME_AWS_REQUEST_ID=${__driver_arguments[1]} LAMBDA_RUNTIME_DEADLINE_MS=${__driver_arguments[2]} LAMBDA_RUNTIME_TRACE_ID=${__driver_arguments[3]} _X_AMZN_TRACE_ID=${__driver_arguments[3]}
       if [[ ! ${__driver_arguments[3]} ]]; then builtin unset -v LAMBDA_RUNTIME_TRACE_ID _X_AMZN_TRACE_ID; fi
       if [[ ! ${__driver_arguments[2]} ]]; then builtin unset -v LAMBDA_RUNTIME_DEADLINE_MS; fi
@@ -72,8 +72,8 @@ __driver_fork() { # __driver_keeps=keep if lambda_keep was called
           "$__driver_function" "$1"
           ;;
       esac
-    ) >&62 2>&69 69>&-
-  } <&61 69>&2 2>/dev/null
+    ) >&RESPONSE_FD 2>&69 69>&-
+  } <&EVENT_FD 69>&2 2>/dev/null
 }
 
 # The EXIT trap of a fork.
@@ -88,8 +88,8 @@ __driver_on_fork_exit() { # <status>
   if [[ ! $__driver_nonce ]]; then builtin return; fi
   if [[ ${__driver_kept-} ]]; then __driver_show_kept 0 || builtin :; fi
   if [[ $1 == 0 && ${#FUNCNAME[@]} -eq $((${__driver_base-1} + 1)) && ${!-} == "$__driver_job" ]]; then
-    builtin printf '%s\0' "$__driver_nonce" return 0 "$__driver_nonce" >&63
-  elif [[ $1 != 0 || (-e /dev/fd/60 && ! -s /dev/fd/60) ]]; then
+    builtin printf '%s\0' "$__driver_nonce" return 0 "$__driver_nonce" >&CONTROL_FD
+  elif [[ $1 != 0 || (-e /dev/fd/ARGUMENTS_FD && ! -s /dev/fd/ARGUMENTS_FD) ]]; then
     __driver_on_exit 1 || builtin :
   fi
 }
@@ -98,10 +98,10 @@ __driver_on_fork_exit() { # <status>
 __driver_show_kept() { # <status to return>
   if [[ ${__driver_kept-} ]]; then
     {
-      builtin printf '%s\0' kept "${__driver_kept[@]}" ''
+      builtin printf '%s\0' RECORD_KEPT "${__driver_kept[@]}" ''
       builtin declare -p "${__driver_kept[@]}" 2>/dev/null || builtin :
       builtin printf '\0'
-    } >&66
+    } >&STATE_FD
   fi
   builtin return "$1"
 }
@@ -120,7 +120,7 @@ __driver_keep_at_exit() { # <status>
 
 # Prepares the shell for making forks. In forks, `exit` is the builtin, unless the file defines it.
 __driver_run_in_forks() { # [own, if the function exit belongs to the file]
-  __driver_depth=1
+  __driver_depth=1 __driver_id_at=1
   if [[ ! ${1-} ]]; then builtin unset -f exit; fi
 }
 

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# A host for the driver alone. It opens the descriptors of src/bootstrap/shell/process.rs and sends
-# the lines of src/bootstrap/shell/protocol.rs.
+# A host for the driver alone, with its long names. It opens the descriptors of src/bootstrap/shell/process.rs and sends
+# the lines of src/bootstrap/shell/to_shell.rs.
 #
 # host_start, host_invoke, host_read_state and host_wait_end store in host_fields what the driver
 # reported, one field in each element. The files in BATS_TEST_TMPDIR are arguments, event, response,
@@ -8,7 +8,8 @@
 
 # How often host_wait_until tries, with a pause of 0.01 s.
 host_limit=2000
-host_scripts=$BATS_TEST_DIRNAME/../../runtime-scripts
+# `make driver` sets the path of the program that prints the files of runtime-scripts.
+host_driver_text=${DRIVER_TEXT:-$BATS_TEST_DIRNAME/../../target/debug/driver-text}
 
 host_wait_until() { # <command...>: waits until it succeeds
   local tries
@@ -25,11 +26,18 @@ host_wait_until() { # <command...>: waits until it succeeds
 host_start() { # <function> [arguments of set...]
   local name
   cd "$BATS_TEST_TMPDIR" || return
-  for name in arguments event response control log state; do : >"$name"; done
-  # shellcheck disable=SC2094 # the two files are in different folders
-  cat "$host_scripts"/{rare,lambda,subshell}.bash >rare
+  for name in event response control log state; do : >"$name"; done
+  # shellcheck disable=SC2094 # the files have nothing to do with the names
+  "$host_driver_text" long rare lambda subshell >rare || return
   # shellcheck disable=SC2094
-  cat "$host_scripts"/{driver,keep}.bash >driver
+  {
+    "$host_driver_text" long driver &&
+      # As src/bootstrap/shell/startup_script.rs makes them for a file that names them.
+      for name in log http_response stream_response keep; do
+        printf '%s\n' "lambda_$name() { { builtin local - && builtin set +xT; } 2>/dev/null; __driver_rare __driver_$name \"\$@\" || builtin return; }"
+      done
+  } >driver || return
+  "$host_driver_text" long invocation keep >arguments || return
   mkfifo script
   exec {host_script}<>script
   host_read_bytes=0 host_count=0 host_state_count=0
@@ -49,7 +57,7 @@ host_start() { # <function> [arguments of set...]
   host_send_lines "__driver_function=$1 BASH_ARGV0=bootstrap" ". /dev/fd/77" 'exec 77<&- 78<&-'
   shift
   if (($#)); then host_send_lines "builtin set $* || __driver_rare __driver_refuse_options"; fi
-  host_send_lines '\exec >&2' '. ./function.sh' '{ \__driver_report_load loaded "$?"; } >/dev/null 2>&1' '\exec >&63' '\,,, state'
+  host_send_lines '\exec >&2' '. ./function.sh' '{ \__driver_report_load loaded "$?"; } >/dev/null 2>&1' '\__driver_read 60' '\exec >&63' '\,,, state'
 }
 
 host_send_lines() { # <line...>: appends them to the script that bash reads
@@ -71,7 +79,9 @@ host_has_last_field() { # <pattern of the last field>
 }
 
 host_wait_loaded() { # waits until function.sh is loaded and the state is written; does not read the state
-  host_read_fields state
+  host_read_fields state || return
+  # The file had what bash reads before the first invocation.
+  : >arguments
 }
 
 # Runs one invocation with a trace header. Afterwards its response is in the file response.

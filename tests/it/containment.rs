@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-use support::{Event, LIMIT, Sandbox, wait_until};
+use support::{Event, LIMIT, Sandbox, wait_until, with_driver_names};
 
 /// Prints what a handler gets and can change. The request id is `probe-<n>`.
 const PROBE: &str = r#"
@@ -52,7 +52,7 @@ impl Case {
     pub(crate) fn of(body: &str) -> Self {
         Self {
             top_level: String::new(),
-            body: body.to_owned(),
+            body: with_driver_names(body),
             environment: Vec::new(),
             may_log_later: false,
         }

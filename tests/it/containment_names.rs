@@ -84,7 +84,7 @@ fn functions_named_like_those_of_the_driver_harm_nothing() {
 
 #[test]
 fn a_handler_may_unset_names_of_the_driver() {
-    let functions = "unset -f , ,, ,,, ,l exit __driver_context __driver_run_exit_trap __driver_on_exit __driver_unwind __driver_record_place __driver_leave_frame __driver_on_error __driver_take_descriptor";
+    let functions = "unset -f , ,, ,,, ,l exit __driver_context __driver_run_exit_trap __driver_on_exit __driver_unwind __driver_record_place __driver_on_error __driver_take_descriptor";
     Case::of(&format!("{functions} || :\nprintf on")).responds("on");
     Case::of(&format!("{functions} || :\nexit 3"))
         .run(|sandbox| fails_with(sandbox, &["status 3"]));
@@ -123,7 +123,7 @@ fn a_handler_may_make_names_of_the_driver_readonly() {
         "LAMBDA_RUNTIME_AWS_TENANT_ID",
         "__driver_kind",
         "__driver_status",
-        "__driver_sequence",
+        "__driver_kept",
         "__driver_arguments",
         "__driver_details",
         "__driver_failed_at",
@@ -159,7 +159,7 @@ fn a_handler_may_set_attributes_on_names_of_the_driver() {
     .responds("on");
     Case::of("declare -gu LAMBDA_RUNTIME_AWS_REQUEST_ID _X_AMZN_TRACE_ID; printf on")
         .responds("on");
-    Case::of("declare -gl __driver_kind __driver_sequence; declare -gn __driver_exit=x; printf on")
+    Case::of("declare -gl __driver_kind __driver_kept; declare -gn __driver_exit=x; printf on")
         .responds("on");
     Case::of("export -n LAMBDA_RUNTIME_AWS_REQUEST_ID LAMBDA_RUNTIME_TRACE_ID _X_AMZN_TRACE_ID; printf on").responds("on");
 }

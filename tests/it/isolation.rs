@@ -185,7 +185,7 @@ const CHANGES: &[(&str, &str)] = &[
     ("exec <&- 2>/dev/null; printf on", "on"),
     ("ulimit -S -n 20; printf on", "on"),
     ("PATH=/nowhere; set -- a b c; OPTIND=5; HOME=/; SECONDS=99; printf '%s' $#", "3"),
-    ("readonly LAMBDA_RUNTIME_AWS_REQUEST_ID LAMBDA_RUNTIME_TRACE_ID IFS PATH __driver_kind; printf on", "on"),
+    ("readonly LAMBDA_RUNTIME_AWS_REQUEST_ID LAMBDA_RUNTIME_TRACE_ID IFS PATH ${!__driver_*}; printf on", "on"),
     ("unset -v LAMBDA_RUNTIME_AWS_REQUEST_ID LAMBDA_RUNTIME_TRACE_ID; declare -i LAMBDA_RUNTIME_DEADLINE_MS; printf on", "on"),
     ("coproc cat; exec 8>&\"${COPROC[1]}\"; kill \"$COPROC_PID\"; printf on", "on"),
     ("set -o posix; printf on", "on"),

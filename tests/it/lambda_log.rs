@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::logs::{json, messages, records, records_of};
-use support::{Event, LIMIT, Sandbox, SandboxBuilder};
+use support::{Event, LIMIT, Sandbox, SandboxBuilder, with_driver_names};
 
 /// Runs one invocation with the event `x`. Returns the log.
 #[track_caller]
@@ -165,9 +165,11 @@ fn an_error_quotes_messages_in_their_original_form() {
 /// A handler that logs its event must not log a record that the caller made up.
 #[test]
 fn a_line_that_imitates_a_record_is_content() {
-    let script = "handler() { printf '%s\\n' \"$1\" >&2; declare -p __driver_log_nonce >&2 || :; }";
+    let script = with_driver_names(
+        "handler() { printf '%s\\n' \"$1\" >&2; declare -p __driver_log_nonce >&2 || :; }",
+    );
     let event = Event::new("x", "0123456789abcdefFATAL evil");
-    let found = records_of(json(Sandbox::of(script)), event);
+    let found = records_of(json(Sandbox::of(&script)), event);
     assert_eq!(found[0]["message"], "0123456789abcdefFATAL evil");
     let is_info = |record: &Value| record["level"] == "INFO";
     assert!(found.iter().all(is_info), "{found:?}");

@@ -1,10 +1,10 @@
 //! What a reader relies on: files that say what they are, twins that agree, one room for `unsafe`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use support::repository_file;
+use support::{driver_text, repository_file};
 
 fn text(path: &str) -> String {
     fs::read_to_string(repository_file(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
@@ -338,45 +338,7 @@ fn changelog_begins_with_what_is_unreleased_and_then_this_version() {
     );
 }
 
-/// The words between `start` and what ends a name, wherever `start` stands in `text`.
-fn names_after<'a>(text: &'a str, start: &str) -> BTreeSet<&'a str> {
-    let ends = |letter: char| !(letter.is_ascii_alphanumeric() || letter == '_');
-    text.match_indices(start)
-        .map(|(at, _)| {
-            let rest = &text[at..];
-            let end = rest[start.len()..]
-                .find(ends)
-                .map_or(rest.len(), |end| end + start.len());
-            &rest[..end]
-        })
-        .collect()
-}
-
-fn rust_side() -> String {
-    let both = rust_files("src/bootstrap/shell")
-        .into_iter()
-        .map(|path| text(&path));
-    // Unit tests imitate what the driver says.
-    both.map(|text| {
-        text.split("#[cfg(test)]")
-            .next()
-            .unwrap_or_default()
-            .to_owned()
-    })
-    .collect()
-}
-
-/// Both halves of the driver, and what is read with the second.
-fn driver() -> String {
-    let parts = [
-        "driver", "restore", "keep", "rare", "lambda", "calls", "subshell",
-    ];
-    parts
-        .map(|name| text(&format!("runtime-scripts/{name}.bash")))
-        .concat()
-}
-
-/// The functions that the host answers are named in the driver twice, as names that no handler has, and in `check`.
+/// `check` knows the functions that the host answers.
 #[test]
 fn the_names_of_calls_are_known_everywhere() {
     let calls = text("src/bootstrap/calls/mod.rs");
@@ -387,56 +349,77 @@ fn the_names_of_calls_are_known_everywhere() {
     let (names, _) = rest.split_once(']').expect("its end");
     let names: BTreeSet<_> = names.split('"').skip(1).step_by(2).collect();
     assert!(names.contains("get") && names.len() > 5, "{names:?}");
-    let driver = text("runtime-scripts/driver.bash");
-    let (_, group) = driver
-        .split_once("_response|lambda_@(")
-        .expect("a group of names");
-    let (group, _) = group.split_once(')').expect("its end");
-    assert_eq!(group.split('|').collect::<BTreeSet<_>>(), names);
-    for file in ["runtime-scripts/rare.bash", "src/check/commands.rs"] {
-        let text = text(file);
-        for name in &names {
-            assert!(text.contains(&format!("lambda_{name}")), "{file}: {name}");
+    let known = text("src/check/commands.rs");
+    for name in names {
+        assert!(known.contains(&format!("lambda_{name}")), "{name}");
+    }
+}
+
+/// Names of functions in the text of the driver.
+fn functions(text: &str) -> BTreeSet<&str> {
+    text.lines()
+        .filter_map(|line| line.split_once("() {").map(|(name, _)| name.trim()))
+        .filter(|name| !name.starts_with('#'))
+        .collect()
+}
+
+const DRIVER: [&str; 9] = [
+    "driver",
+    "hide_builtin",
+    "invocation",
+    "restore",
+    "keep",
+    "rare",
+    "lambda",
+    "calls",
+    "subshell",
+];
+
+#[test]
+fn no_name_of_the_driver_is_spelled_in_rust() {
+    for path in rust_files("src/bootstrap") {
+        for (number, line) in text(&path).lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            assert!(!code.contains("__driver_"), "{path}:{}: {line}", number + 1);
         }
     }
 }
 
 #[test]
-fn protocol_and_driver_agree_on_their_names() {
-    let (driver, rust) = (driver(), rust_side());
-    let functions: BTreeSet<_> = driver
+fn each_function_that_ships_has_a_long_name() {
+    let names = driver_text(&["names"]);
+    let long: BTreeMap<_, _> = names
         .lines()
-        .filter_map(|line| line.split_once("() {").map(|(name, _)| name.trim()))
+        .filter_map(|line| line.split_once(' '))
+        .map(|(long, short)| (short, long))
         .collect();
-    assert!(
-        functions.contains("__driver_on_exit") && functions.contains(","),
-        "{functions:?}"
-    );
-    for name in names_after(&rust, "__driver_") {
-        let uses = [format!("{name}="), format!("${name}"), format!("${{{name}")];
-        let is_prefix = name == "__driver_";
-        assert!(
-            is_prefix || functions.contains(name) || uses.iter().any(|text| driver.contains(text)),
-            "{name} of the shell is not in the driver"
+    assert_eq!(long.len(), names.lines().count(), "two names ship as one");
+    for file in DRIVER {
+        let (shipped, readable) = (
+            driver_text(&["shipped", file]),
+            driver_text(&["long", file]),
         );
+        let expected = functions(&readable);
+        let found = functions(&shipped).into_iter();
+        let found: BTreeSet<_> = found
+            .map(|name| long.get(name).copied().unwrap_or(name))
+            .collect();
+        assert_eq!(found, expected, "{file}");
+        assert!(!expected.is_empty(), "{file}");
     }
-    // The functions that the host calls line by line.
-    for name in [",,", ",,,"] {
-        assert!(functions.contains(name), "the driver defines no {name}");
-        assert!(
-            rust.contains(&format!("{name} ")),
-            "src/bootstrap/shell calls no {name}"
-        );
-    }
-    // Each function of ours but `exit` keeps to its prefix, and none of those can be redefined; what
-    // is offered to handlers can, since a file may have had one of that name before we did.
-    let joined = driver.replace("\\\n", " ");
+}
+
+/// Each function of ours but `exit` keeps to its prefix, and none of those can be redefined. The ones that are offered to
+/// handlers can, since a file may have had one of that name before we did.
+#[test]
+fn no_function_of_the_driver_can_be_redefined() {
+    let text = driver_text(&[&["long"], &DRIVER[..]].concat());
+    let joined = text.replace("\\\n", " ");
     let readonly = joined
         .lines()
-        .filter_map(|line| line.strip_prefix("builtin readonly -f "));
+        .filter_map(|line| line.trim_start().strip_prefix("builtin readonly -f "));
     let readonly: BTreeSet<_> = readonly.flat_map(str::split_whitespace).collect();
-    let is_offered = |name: &str| name == "exit" || name.starts_with("lambda_");
-    for name in functions.into_iter().filter(|name| !is_offered(name)) {
+    for name in functions(&text).into_iter().filter(|name| *name != "exit") {
         assert!(
             name.starts_with("__driver_") || name.starts_with(','),
             "{name}"
@@ -451,120 +434,12 @@ fn protocol_and_driver_agree_on_their_names() {
 }
 
 #[test]
-fn protocol_and_driver_agree_on_their_numbers() {
-    let (driver, protocol) = (
-        text("runtime-scripts/driver.bash"),
-        text("src/bootstrap/shell/protocol.rs"),
-    );
-    let number = |name: &str| {
-        let declared = format!("const {name}: i32 = ");
-        let value = protocol.lines().find_map(|line| line.split_once(&declared));
-        value
-            .and_then(|(_, value)| value.trim_end_matches(';').parse::<i32>().ok())
-            .unwrap_or_else(|| panic!("no {name}"))
-    };
-    let ours = [
-        "ARGUMENTS",
-        "EVENT",
-        "RESPONSE",
-        "CONTROL",
-        "LOG",
-        "RARE",
-        "STATE",
-    ];
-    for (at, name) in (0..).zip(ours) {
-        let inherited = number(&format!("INHERITED_{name}"));
-        assert_eq!(inherited, 70 + at, "{name}");
-        for words in [
-            format!("{}>&{}", 60 + at, 10 + at),
-            format!("{inherited}>&-"),
-        ] {
-            assert!(driver.contains(&words), "driver.bash does not say: {words}");
-        }
-        let word = name.to_lowercase();
-        let described =
-            |line: &str| line.starts_with(&format!("#   {} ", 60 + at)) && line.contains(&word);
+fn the_page_of_the_protocol_has_the_tables_of_the_build() {
+    let page = text("docs/protocol.md");
+    for table in driver_text(&["tables"]).split("\n\n") {
         assert!(
-            driver.lines().any(described),
-            "the head of driver.bash does not describe {}, {word}",
-            60 + at
-        );
-    }
-    assert_eq!(
-        (number("INHERITED_DRIVER"), number("INHERITED_SCRIPT")),
-        (77, 78)
-    );
-    assert_eq!(number("RESPONSE"), 62);
-    assert!(protocol.contains("= 60..=67;"), "OUR_DESCRIPTORS");
-    assert!(
-        driver.contains("<&61 >&62")
-            && driver.contains("exec >&63")
-            && driver.contains(". /dev/fd/65")
-    );
-}
-
-/// The words of the reports, as the driver sets them and as `protocol.rs` and `failure.rs` read them.
-#[test]
-fn protocol_and_driver_agree_on_their_words() {
-    let (driver, rust) = (driver(), rust_side());
-    let kinds: BTreeSet<_> = driver
-        .split("__driver_kind=")
-        .skip(1)
-        .map(|rest| {
-            rest.trim_start_matches('\'')
-                .split(|letter: char| !letter.is_ascii_alphanumeric())
-                .next()
-                .unwrap_or_default()
-        })
-        .filter(|kind| !kind.is_empty())
-        .collect();
-    assert_eq!(
-        kinds,
-        BTreeSet::from([
-            "errexit", "exit", "exited", "idle", "load", "options", "return"
-        ])
-    );
-    // `return` and `load` are what is left when it is no other.
-    for kind in ["errexit", "exit", "exited", "idle", "options"] {
-        assert!(
-            rust.contains(&format!("\"{kind}\"")),
-            "src/bootstrap/shell does not read {kind}"
-        );
-    }
-    for word in ["ready", "undefined"] {
-        assert!(
-            driver.contains(&format!("%s {word} %s")),
-            "the driver does not say {word}"
-        );
-    }
-    assert!(rust.contains("\"ready\""));
-    assert!(driver.contains(" died ") && rust.contains("died"));
-    assert!(driver.contains("'started\\0'") && rust.contains("started"));
-}
-
-#[test]
-fn the_protocol_is_drawn() {
-    let pages = doc_pages().into_iter();
-    let pages = pages.filter(|path| path.starts_with("docs/protocol"));
-    let drawn: String = pages.map(|path| text(&path)).collect();
-    for word in [
-        "ready",
-        "undefined",
-        "return",
-        "exit",
-        "errexit",
-        "died",
-        "60",
-        "61",
-        "62",
-        "63",
-        "64",
-        ",,",
-        ",,,",
-    ] {
-        assert!(
-            drawn.contains(word),
-            "the pages of docs/protocol have no {word}"
+            page.contains(table.trim()),
+            "docs/protocol.md lacks:\n{table}"
         );
     }
 }

@@ -122,6 +122,34 @@ pub fn coshell_path() -> &'static str {
     PROGRAM.get_or_init(|| program("coshell"))
 }
 
+/// `text` with the names of the driver as they ship: `__driver_kind` has a short one there.
+#[track_caller]
+pub fn with_driver_names(text: &str) -> String {
+    let mut text = text.to_owned();
+    let names = driver_text(&["names"]);
+    let mut pairs: Vec<_> = names
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .collect();
+    // The longest first, because one may begin like another.
+    pairs.sort_by_key(|(long, _)| std::cmp::Reverse(long.len()));
+    for (long, short) in pairs {
+        text = text.replace(long, short);
+    }
+    text
+}
+
+/// What `driver-text` prints about the driver.
+#[track_caller]
+pub fn driver_text(arguments: &[&str]) -> String {
+    let run = std::process::Command::new(program("driver-text"))
+        .args(arguments)
+        .output()
+        .expect("driver-text runs");
+    assert!(run.status.success(), "driver-text {arguments:?}: {run:?}");
+    String::from_utf8(run.stdout).expect("a text")
+}
+
 /// The path of a file of the repository. Fails if it does not exist.
 #[track_caller]
 pub fn repository_file(path: &str) -> PathBuf {

@@ -19,6 +19,7 @@ use super::slot::ReplyPipe;
 use super::{Current, lock};
 use crate::log::Escaped;
 use coshell_calls::{Answer, Call, CallError, Caller, RecordOptions, Reply, Variable, check_name};
+use coshell_driver::names;
 use coshell_process::sys;
 
 /// bash reads a pipe a byte at a time: from here on the file is faster.
@@ -182,7 +183,7 @@ fn find_records(arguments: &[Vec<u8>], caller: &CallingProcess) -> Result<Reply,
         }
         identifiers.push(record.identifier.unwrap_or_default().into_bytes());
     }
-    let list = |name: &str, values| (format!("__driver_{name}"), Variable::List(values));
+    let list = |name: &str, values| (name.to_owned(), Variable::List(values));
     let flags = [
         batch.source.is_ordered().then_some("ordered"),
         batch.source.takes_batch_failures().then_some("partial"),
@@ -190,13 +191,10 @@ fn find_records(arguments: &[Vec<u8>], caller: &CallingProcess) -> Result<Reply,
     let flags = flags.into_iter().flatten().collect::<Vec<_>>().join(" ");
     Ok(Reply {
         assignments: vec![
-            list("records", events),
-            list("faults", faults),
-            list("identifiers", identifiers),
-            (
-                "__driver_flags".to_owned(),
-                Variable::Text(flags.into_bytes()),
-            ),
+            list(names::RECORDS, events),
+            list(names::FAULTS, faults),
+            list(names::IDENTIFIERS, identifiers),
+            (names::FLAGS.to_owned(), Variable::Text(flags.into_bytes())),
         ],
         ..Reply::default()
     })

@@ -82,7 +82,7 @@ impl Calls {
             return Ok(None);
         }
         let text = fs::read(&handler.file).unwrap_or_default();
-        if !may_call(&text) {
+        if !FUNCTIONS.iter().any(|function| may_call(&text, function)) {
             return Ok(None);
         }
         let current = Arc::new(Mutex::new(Current::default()));
@@ -137,13 +137,12 @@ fn lock(current: &Mutex<Current>) -> MutexGuard<'_, Current> {
     current.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether a file may call one of the functions: it names one, or sources another file, which may.
-fn may_call(text: &[u8]) -> bool {
+/// Whether a file may call `lambda_FUNCTION`: it names it, or runs code that may.
+pub(crate) fn may_call(text: &[u8], function: &str) -> bool {
     let names = |needle: &[u8]| memmem::find(text, needle).is_some();
-    FUNCTIONS
-        .iter()
-        .any(|function| names(format!("lambda_{function}").as_bytes()))
+    names(format!("lambda_{function}").as_bytes())
         || names(b"source ")
+        || names(b"eval ")
         || text
             .split(|byte| matches!(byte, b'\n' | b';' | b'&' | b'|'))
             .any(|command| command.trim_ascii_start().starts_with(b". "))

@@ -21,16 +21,11 @@ use crate::child::arguments::{self, Arguments, Separator};
 use crate::error::{Error, Result};
 use crate::invocation::Invocation;
 use crate::wait::Limit;
+use coshell_driver::{fd, names, record, script as driver};
 use coshell_handler::Interpreter;
-use coshell_handler::bash::{parse_version, quote, without_comments};
+use coshell_handler::bash::{parse_version, quote};
 use coshell_handler::{check_runs_commands, check_syntax, quote_log_tail};
 use coshell_process::{Child, memory_file, response_pipe, text_file};
-
-/// Descriptors of the standby bash, which script.bash closes: the event and the variables, script.bash itself, and the pipe
-/// that lets it go on.
-const FIELDS: i32 = 70;
-const STARTUP_SCRIPT: i32 = 76;
-const GO_AHEAD: i32 = 77;
 
 /// The first bash that knows its script, and the script's arguments, when it reads `BASH_ENV`.
 const KNOWS_ITS_SCRIPT: (u32, u32) = (5, 2);
@@ -76,9 +71,6 @@ impl<'a> Script<'a> {
     pub(crate) fn start(cx: LaneContext<'a>, interpreter: &Interpreter) -> Result<Self> {
         let (config, handler) = (cx.config, cx.handler);
         let failed = |error: io::Error| Error::start_shell(&config.bash, &error);
-        let startup_script = without_comments(include_str!("../../../runtime-scripts/script.bash"));
-        let exit_script =
-            without_comments(include_str!("../../../runtime-scripts/exit_trace.bash"));
         let argv = || -> io::Result<Vec<CString>> {
             let mut argv = vec![CString::new(config.bash.as_os_str().as_bytes())?];
             for option in &interpreter.start_options {
@@ -94,8 +86,8 @@ impl<'a> Script<'a> {
             cx,
             argv: argv().map_err(failed)?,
             environment: environment(cx, interpreter),
-            startup_script: text_file(c"script", &startup_script).map_err(failed)?,
-            exit_script: text_file(c"exit_trace", &exit_script).map_err(failed)?,
+            startup_script: text_file(c"script", driver::SCRIPT).map_err(failed)?,
+            exit_script: text_file(c"exit_trace", driver::EXIT_TRACE).map_err(failed)?,
             version: (0, 0),
             standby: None,
         };
@@ -185,26 +177,31 @@ impl<'a> Script<'a> {
             (event.as_fd(), 0),
             (response_in.as_fd(), 1),
             (log, 2),
-            (fields.as_fd(), FIELDS),
-            (self.startup_script.as_fd(), STARTUP_SCRIPT),
-            (go_ahead_out.as_fd(), GO_AHEAD),
+            (fields.as_fd(), fd::INHERITED_ARGUMENTS),
+            (self.startup_script.as_fd(), fd::INHERITED_SCRIPT_TEXT),
+            (go_ahead_out.as_fd(), fd::INHERITED_SCRIPT_TURN),
         ];
         let mut environment = self.environment.clone();
         // bash opens these through our folder in /proc: the script itself gets no descriptor of ours.
         let path = format!("/proc/{}/fd/{}", std::process::id(), exit_trace.as_raw_fd());
-        environment.push(CString::new(format!("__driver_exit_trace={path}"))?);
+        environment.push(CString::new(format!("{}={path}", names::EXIT_TRACE))?);
         let path = format!(
             "/proc/{}/fd/{}",
             std::process::id(),
             self.exit_script.as_raw_fd()
         );
-        environment.push(CString::new(format!("__driver_exit_trace_script={path}"))?);
+        environment.push(CString::new(format!(
+            "{}={path}",
+            names::EXIT_TRACE_SCRIPT
+        ))?);
         let mut argv = self.argv.clone();
         if let Some(invocation) = invocation {
             argv.push(CString::new(&*invocation.argument())?);
         }
         let script = self.cx.handler.file.as_os_str().as_bytes();
-        environment.push(CString::new([b"__driver_script=", script].concat())?);
+        environment.push(CString::new(
+            [names::SCRIPT.as_bytes(), b"=", script].concat(),
+        )?);
         Ok(StandbyBash {
             child: Child::start(&argv, &environment, &descriptors)?,
             response,
@@ -223,7 +220,7 @@ fn environment(cx: LaneContext, interpreter: &Interpreter) -> Vec<CString> {
     for pair in cx.environment() {
         let bytes = pair.as_bytes();
         if let Some(value) = bytes.strip_prefix(BASH_ENV) {
-            let saved = [b"__driver_bash_env=", value].concat();
+            let saved = [names::BASH_ENV.as_bytes(), b"=", value].concat();
             environment.extend(CString::new(saved));
         } else if bytes.starts_with(POSIX_MODE) {
             is_posix = true;
@@ -231,17 +228,17 @@ fn environment(cx: LaneContext, interpreter: &Interpreter) -> Vec<CString> {
             environment.push(pair);
         }
     }
-    let mut variables = vec![format!("BASH_ENV=/dev/fd/{STARTUP_SCRIPT}")];
+    let mut variables = vec![format!("BASH_ENV=/dev/fd/{}", fd::INHERITED_SCRIPT_TEXT)];
     if cx.delivery().is_argument() {
-        variables.push("__driver_event=1".to_owned());
+        variables.push(format!("{}=1", names::EVENT));
     }
     if is_posix {
-        variables.push("__driver_posix=1".to_owned());
+        variables.push(format!("{}=1", names::POSIX));
     }
     if !interpreter.options.is_empty() {
         let options = interpreter.options.iter().map(|option| quote(option));
         let options: Vec<_> = options.collect();
-        variables.push(format!("__driver_options={}", options.join(" ")));
+        variables.push(format!("{}={}", names::OPTIONS, options.join(" ")));
     }
     let variables = variables.into_iter();
     environment.extend(variables.filter_map(|pair| CString::new(pair).ok()));
@@ -271,7 +268,10 @@ impl StandbyBash {
             }
         }
         let text = String::from_utf8_lossy(&message);
-        let text = text.trim_end_matches('\0').trim_start_matches("ready ");
+        let text = text
+            .trim_end_matches('\0')
+            .trim_start_matches(record::READY)
+            .trim_start();
         Ok(parse_version(text))
     }
 

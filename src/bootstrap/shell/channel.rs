@@ -1,7 +1,7 @@
 //! The connection to a running bash: its script, its files and its pipes.
 //!
 //! `report_wait.rs` waits on it while a handler runs. `maintenance.rs` uses it between two invocations. What the
-//! bytes mean is in `protocol.rs` and `report.rs`.
+//! bytes mean is in `to_shell.rs` and `report.rs`.
 
 use std::fs::File;
 use std::io::{self, Seek, Write};
@@ -16,11 +16,12 @@ use super::control_buffer::ControlBuffer;
 use super::descriptors::offset;
 use super::nonces::Nonces;
 use super::process::Process;
-use super::protocol;
 use super::report::{ExitTrace, find_exit_trace};
+use super::to_shell::ToShell;
 use crate::child::arguments::{self, Arguments};
 use crate::response::Response;
 use crate::wait::{Limit, Overrun};
+use coshell_driver::{fd, record};
 use coshell_process::sys;
 
 /// Our side of a running bash.
@@ -95,6 +96,11 @@ impl Channel {
         self.process.script.as_ref().write_all(lines.as_bytes())
     }
 
+    /// Writes one entry to bash's script. Fails with `EPIPE` if bash has ended.
+    pub(crate) fn send(&mut self, lines: ToShell) -> io::Result<()> {
+        self.write_lines(&lines.to_string())
+    }
+
     /// Puts an invocation into the memory files that bash and the handler read. Fails if there is no memory for it.
     pub(crate) fn put(&mut self, arguments: &Arguments, event: &[u8]) -> io::Result<()> {
         arguments.write_to(&mut self.process.arguments)?;
@@ -119,7 +125,7 @@ impl Channel {
         if self.process.is_reopened {
             // If bash is gone, nothing is known, and the handler may have been called.
             let bash = self.process.child.pid();
-            return offset(bash, protocol::ARGUMENTS).is_none_or(|offset| offset > 0);
+            return offset(bash, fd::ARGUMENTS).is_none_or(|offset| offset > 0);
         }
         self.process
             .arguments
@@ -136,7 +142,7 @@ impl Channel {
     /// Whether bash has read the driver, so that it goes on to source the file.
     pub(crate) fn has_started(&self) -> bool {
         self.control_buffer.has_dropped()
-            || memmem::find(self.control_buffer.bytes(), protocol::STARTED).is_some()
+            || memmem::find(self.control_buffer.bytes(), record::STARTED_FIELD).is_some()
     }
 
     /// Finds the exit trace of a bash, or of its fork, that has ended.

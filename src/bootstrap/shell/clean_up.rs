@@ -14,15 +14,15 @@ use super::descriptors::{ProcBaseline, leads_to};
 use super::file_traits::{FileTraits, find_observers, may_kill};
 use super::observers::{defines_exit, fork_commands, live_commands};
 use super::process_limits::ProcessLimits;
-use super::protocol::{self, OUR_DESCRIPTORS};
 use super::restore::{RestorePlan, plan_full_restore, plan_partial_restore};
 use super::state::ShellState;
+use super::to_shell::ToShell;
 use crate::child::LARGE_EVENT_BYTES;
 use crate::config::Isolation;
 use crate::error::Result;
 use crate::invocation::Invocation;
 use crate::log::Origin;
-use coshell_handler::bash::quote;
+use coshell_driver::fd;
 use coshell_process::processes;
 use coshell_process::sys;
 
@@ -267,17 +267,17 @@ impl Shell<'_> {
         };
         let added = baseline.added_descriptors()?;
         if !baseline.has_log() {
-            lines.push_str(protocol::LOG_LINE);
+            let _ = write!(lines, "{}", ToShell::RestoreLog);
         }
         if let Some(directory) = baseline.left_directory() {
-            let directory = quote(&directory.to_string_lossy());
-            let _ = writeln!(lines, "\\builtin cd -- {directory}");
+            let directory = directory.to_string_lossy();
+            let _ = write!(lines, "{}", ToShell::ChangeDirectory(&directory));
         }
         for fd in added
             .into_iter()
             .filter(|fd| !self.kept_descriptors.contains(fd))
         {
-            let _ = writeln!(lines, "\\__driver_redirect '{fd}>&-'");
+            let _ = write!(lines, "{}", ToShell::Close(fd));
         }
         Some(lines)
     }
@@ -291,7 +291,7 @@ impl Shell<'_> {
         };
         let process = &self.channel.process;
         let left = leftovers.log_or_kill(invocation, |pids| {
-            processes::any_has_open(pids.to_vec(), &process.event, Some(&OUR_DESCRIPTORS))
+            processes::any_has_open(pids.to_vec(), &process.event, Some(&fd::OURS))
         });
         let channels = [
             process.arguments.as_fd(),
@@ -326,8 +326,8 @@ impl Shell<'_> {
         self.leftover_holds_response = false;
         let process = &self.channel.process;
         let bash = process.child.pid();
-        let is_renewed = leads_to(bash, protocol::RESPONSE, &process.response)
-            && leads_to(bash, protocol::LOG, &*log)
+        let is_renewed = leads_to(bash, fd::RESPONSE, &process.response)
+            && leads_to(bash, fd::LOG, &*log)
             && leads_to(bash, 2, &*log);
         self.update_proc_baseline();
         is_renewed

@@ -3,7 +3,7 @@
 //! Setting a variable costs bash time. So the driver sets these only when they have changed.
 
 use crate::child::arguments::{Arguments, Separator, push_field};
-use crate::invocation::{Invocation, variable};
+use crate::invocation::Invocation;
 
 /// The variables of an invocation that rarely change, as bash last got them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -79,7 +79,7 @@ pub(crate) fn arguments<'a>(
     }
 }
 
-/// The content of file 60 for [`CONTEXT_LINE`](super::protocol::CONTEXT_LINE) alone: `[name NUL value NUL]...`.
+/// The content of file 60 for [`SetContext`](super::to_shell::ToShell::SetContext) alone: `[name NUL value NUL]...`.
 pub(crate) fn context_arguments<'a>(context: &Context, invocation: &Invocation) -> Arguments<'a> {
     let mut head = Vec::new();
     push_context(&mut head, context, invocation, Separator::Nul.byte());
@@ -94,9 +94,8 @@ fn push_context(head: &mut Vec<u8>, context: &Context, invocation: &Invocation, 
     let values = context.values.iter().map(String::as_str);
     let trace = invocation.trace_id.as_deref().unwrap_or_default();
     let deadline = invocation.deadline_ms.as_deref().unwrap_or_default();
-    let pairs = variable::CONTEXT.into_iter().zip(values);
-    let pairs = pairs.chain(variable::TRACE.map(|name| (name, trace)));
-    for (name, value) in pairs.chain([(variable::DEADLINE, deadline)]) {
+    let values = values.chain([trace, trace, deadline]);
+    for (name, value) in coshell_driver::CONTEXT.into_iter().zip(values) {
         push_field(head, name, end);
         push_field(head, value, end);
     }

@@ -12,12 +12,12 @@ use nix::fcntl::{readlink, readlinkat};
 use nix::sys::stat::fstat;
 use nix::unistd::Pid;
 
-use super::protocol::{CONTROL, LOG, STATE};
+use coshell_driver::fd;
 
 /// Descriptors that are only counted, to save reading their links: control pipe, log, the rarely needed half of the
 /// driver, state pipe, bash's script. A handler that closes one changes the number of descriptors; it is unlikely to
 /// open another file under the same number.
-const COUNTED: [i32; 5] = [CONTROL, LOG, 65, STATE, 255];
+const COUNTED: [i32; 5] = [fd::CONTROL, fd::LOG, fd::RARE, fd::STATE, 255];
 
 /// Whether the descriptor `fd` of the process `bash` is `file`, or the other end of the same pipe. Also true where
 /// /proc does not show descriptors.

@@ -2,7 +2,7 @@
 
 use nix::sys::wait::WaitStatus;
 
-use super::report::{ExitTrace, Report, ReportKind};
+use super::report::{ExitTrace, Report};
 use crate::child::LaneContext;
 use crate::config::Config;
 use crate::error::Error;
@@ -10,6 +10,7 @@ use crate::failure::{
     describe_failed_part, failure_with_log, fill_in_line, limit_exceeded, status_text,
 };
 use crate::wait::Overrun;
+use coshell_driver::Kind;
 use coshell_handler::Failure;
 use coshell_handler::{Frame, Handler, shape};
 use coshell_handler::{check_syntax, quote_log_tail};
@@ -18,15 +19,15 @@ use coshell_handler::{check_syntax, quote_log_tail};
 pub(crate) fn handler_failed(function: &str, report: &Report, tail: &str) -> Failure {
     let status = status_text(report.status);
     let (error_type, what) = match report.kind {
-        ReportKind::Return => (
+        Kind::Return => (
             "Function.HandlerFailed",
             format!("{function} returned {status}"),
         ),
-        ReportKind::Exit => (
+        Kind::Exit => (
             "Function.HandlerExited",
             format!("{function} exited with {status}"),
         ),
-        ReportKind::ErrExit => {
+        Kind::Errexit => {
             let command = report.command.as_deref();
             let part = describe_failed_part(&report.parts, report.stack.first(), command);
             let failed = part.unwrap_or_else(|| format!("`{}`", command.unwrap_or("a command")));
@@ -35,7 +36,7 @@ pub(crate) fn handler_failed(function: &str, report: &Report, tail: &str) -> Fai
                 format!("{failed} ended with {status}"),
             )
         }
-        ReportKind::NotCalled => (
+        _ => (
             "Function.ShellLost",
             format!("shell cannot call {function} any more"),
         ),
@@ -126,7 +127,7 @@ pub(crate) fn load_failed(
             cause,
         };
     };
-    if trace.kind == "options" {
+    if trace.kind == Some(Kind::Options) {
         return Error::ReadConfig {
             variable: "COSHELL_SHELL_OPTIONS",
             cause: match tail.split_once(": set: ") {
@@ -145,7 +146,7 @@ pub(crate) fn load_failed(
         _ => "no status".to_owned(),
     };
     let command = trace.command.unwrap_or_default();
-    if trace.kind == "exited" && !matches!(end, Some(WaitStatus::Signaled(..))) {
+    if trace.kind == Some(Kind::Exited) && !matches!(end, Some(WaitStatus::Signaled(..))) {
         let call = explain_call(handler, &trace.stack);
         let cause = format!("{file} exited with {status} while it was sourced{call}");
         return handler

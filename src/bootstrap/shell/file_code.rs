@@ -6,6 +6,7 @@ use memchr::{memchr_iter, memmem};
 
 use super::restore::is_driver_function;
 use super::state::ShellState;
+use coshell_driver::names::PREFIX;
 
 /// All code of a file that may run during an event: its functions and its traps.
 pub(super) struct FileCode<'a> {
@@ -19,7 +20,7 @@ impl<'a> FileCode<'a> {
         let bodies = first.all_bodies().unwrap_or_default();
         let mut pieces: Vec<_> = user_functions(bodies).collect();
         let traps = first.traps().map(|trap| trap.command);
-        let is_ours = |command: &&[u8]| memmem::find(command, b"__driver_").is_some();
+        let is_ours = |command: &&[u8]| memmem::find(command, PREFIX.as_bytes()).is_some();
         pieces.extend(traps.filter(|command| !is_ours(command)));
         let mut code = Self {
             pieces,

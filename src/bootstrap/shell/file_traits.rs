@@ -14,6 +14,7 @@ use super::observers::{self, Observers};
 use super::restore::is_driver_function;
 use super::restore_variables::value_part;
 use super::state::ShellState;
+use coshell_driver::names;
 
 /// What the first state shows about the events to come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +49,7 @@ fn show_function(first: &ShellState, code: &FileCode) -> Vec<u8> {
         b"typeset -",
         b"readonly -",
     ];
-    let mut text = b"__driver_show() {\nbuiltin :\n".to_vec();
+    let mut text = format!("{}() {{\nbuiltin :\n", names::SHOW).into_bytes();
     let mut add_if = |is_shown: bool, command: &[u8]| {
         if is_shown {
             text.extend_from_slice(command);
@@ -81,14 +82,14 @@ fn show_function(first: &ShellState, code: &FileCode) -> Vec<u8> {
         }
         add_if(true, b"builtin enable -a");
     }
-    text.extend_from_slice(b"}\nbuiltin declare -ft __driver_show\n");
+    text.extend_from_slice(format!("}}\nbuiltin declare -ft {}\n", names::SHOW).as_bytes());
     text
 }
 
 /// The definition of `__driver_reset`, whose argument is a random number.
 fn reset_function(first: &ShellState, code: &FileCode) -> Vec<u8> {
     let initial = first.resettable().unwrap_or_default();
-    let mut text = b"__driver_reset() {\nbuiltin hash -r\n".to_vec();
+    let mut text = format!("{}() {{\nbuiltin hash -r\n", names::RESET).into_bytes();
     let mut add = |parts: &[&[u8]]| {
         for part in parts {
             text.extend_from_slice(part);
@@ -168,7 +169,7 @@ pub(crate) fn may_kill(first: &ShellState) -> bool {
 /// Finds the observers in the functions of the file, and in the traps and options that it left.
 pub(crate) fn find_observers(first: &ShellState) -> Observers {
     let bodies: Vec<_> = user_functions(first.all_bodies().unwrap_or_default()).collect();
-    let options = first.variable(b"__driver_options");
+    let options = first.variable(names::OPTIONS.as_bytes());
     let options = options.map_or(&b""[..], |variable| value_part(variable.declaration));
     let found = Observers::in_handler_functions(bodies.into_iter())
         .or(Observers::of_option_letters(options));

@@ -7,7 +7,7 @@
 use nix::unistd::Pid;
 
 use super::Shell;
-use super::maintenance_lines;
+use super::to_shell::{ToFork, ToShell};
 use crate::config::Isolation;
 
 /// After this many events in a row that bash could not undo, events run in forks.
@@ -71,9 +71,11 @@ impl Shell<'_> {
         if !self.forks.is_prepared {
             self.forks.is_prepared = self.channel.prepare_forks(self.forks.has_own_exit).is_ok();
         }
-        let keeps = !self.kept_variables.is_empty();
-        let lines = maintenance_lines::fork_lines(keeps, self.forks.run_in_function);
-        if self.channel.reopen().is_err() || self.channel.write_lines(&lines).is_err() {
+        let make = ToShell::MakeFork {
+            shows_kept: !self.kept_variables.is_empty(),
+            in_function: self.forks.run_in_function,
+        };
+        if self.channel.reopen().is_err() || self.channel.send(make).is_err() {
             return false;
         }
         self.forks.waiting = self.channel.wait_for_fork();
@@ -94,7 +96,7 @@ impl Shell<'_> {
     pub(super) fn end_fork(&mut self) {
         if self.forks.waiting.is_some() {
             // If this fails, the fork has ended already.
-            let _ = self.channel.send_go_ahead(maintenance_lines::NO_EVENT);
+            let _ = self.channel.send_to_fork(ToFork::End);
             self.take_fork();
         }
     }
@@ -103,7 +105,7 @@ impl Shell<'_> {
     pub(super) fn guard_exit(&mut self) {
         if self.is_forked() {
             // If this fails, bash has ended, and the wait for its report says so.
-            let _ = self.channel.write_lines(maintenance_lines::GUARD_EXIT_LINE);
+            let _ = self.channel.send(ToShell::GuardExit);
         }
     }
 

@@ -5,9 +5,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::protocol;
-use super::report::ReportKind;
 use super::report_wait::WaitOutcome;
+use super::to_shell::ToShell;
 use super::{Shell, failure};
 use crate::child::leftovers::Leftovers;
 use crate::config::STOP_GRACE;
@@ -15,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::log::Origin;
 use crate::response::Response;
 use crate::wait::{Limit, Overrun, wait_readable};
+use coshell_driver::Kind;
 use coshell_handler::Failure;
 use coshell_process::processes;
 
@@ -43,7 +43,7 @@ impl Shell<'_> {
         self.cx.logs.drain();
         let tail = self.cx.logs.tail();
         let failure = match outcome {
-            WaitOutcome::Report(report) if report.kind == ReportKind::NotCalled => return Ok(None),
+            WaitOutcome::Report(report) if report.kind == Kind::Idle => return Ok(None),
             WaitOutcome::Report(report) if report.status == 0 => {
                 self.make_current_state_initial();
                 return Ok(None);
@@ -80,7 +80,7 @@ impl Shell<'_> {
             log.warn(format_args!("lambda_shutdown {cause}"));
         }
         // If this fails, bash has ended, and the wait returns at once.
-        let _ = self.channel.write_lines(protocol::END_LINES);
+        let _ = self.channel.send(ToShell::End);
         let _ = wait_readable([Some(self.channel.process.child.pidfd())], Some(STOP_GRACE));
     }
 
@@ -103,9 +103,11 @@ impl Shell<'_> {
     fn call_hook(&mut self, function: &str, limit: &mut Limit) -> WaitOutcome {
         let nonce = self.channel.new_nonce();
         // If this fails, bash has ended, and the wait below reports that.
-        let _ = self
-            .channel
-            .write_lines(&protocol::hook_lines(function, &nonce));
+        let (run, report) = (
+            ToShell::RunHook { function },
+            ToShell::Report { nonce: &nonce },
+        );
+        let _ = self.channel.write_lines(&format!("{run}{report}"));
         self.channel
             .wait_for_report(&nonce, &mut Response::discarded(""), limit)
     }
@@ -115,7 +117,7 @@ impl Shell<'_> {
         let seed = self.channel.renew_nonces();
         self.end_fork();
         // If this fails, bash has ended. The shell that replaces it has a seed of its own.
-        let _ = self.channel.write_lines(&protocol::reseed_line(seed));
+        let _ = self.channel.send(ToShell::Reseed(seed));
     }
 
     /// Whether the shell can run a hook. Ends a waiting fork, so that the shell itself reads its script.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::command_list::{expands_aliases, without_aliases};
 use super::state::ShellState;
 use super::state_text::{Fields, VariableRanges, split_commands};
+use coshell_driver::{names as driver, record};
 use coshell_handler::bash::quote;
 
 /// `fd:NAME` also keeps the open descriptors whose numbers the variable NAME holds.
@@ -91,7 +92,7 @@ impl KeptVariables {
         let names = self.names.iter();
         let names = names.filter(|name| !name.starts_with(DESCRIPTORS) && !own.contains(name));
         let names: Vec<_> = own.iter().chain(names).map(|name| quote(name)).collect();
-        text.extend_from_slice(format!("__driver_kept=({})\n", names.join(" ")).as_bytes());
+        text.extend_from_slice(format!("{}=({})\n", driver::KEPT, names.join(" ")).as_bytes());
         let has_aliases = initial.is_some_and(expands_aliases);
         without_aliases(&text, has_aliases, has_aliases)
     }
@@ -106,7 +107,7 @@ fn read_last_record(bytes: &[u8]) -> Option<KeptVariables> {
     let mut fields = Fields::new(bytes, 0);
     let mut last = None;
     while let Some(tag) = fields.next() {
-        if &bytes[tag] != b"kept" {
+        if &bytes[tag] != record::KEPT.as_bytes() {
             continue;
         }
         let names = fields.names()?;

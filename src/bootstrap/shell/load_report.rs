@@ -3,6 +3,7 @@
 use memchr::{memchr, memmem};
 
 use super::report::Located;
+use coshell_driver::record;
 use coshell_handler::bash::parse_version;
 
 /// What bash reports when it has sourced the file.
@@ -24,21 +25,22 @@ pub(crate) enum LoadReport {
 }
 
 /// Finds the record `NONCE ready STATUS VERSION [shutdown] NUL`, `NONCE undefined NAME... NUL` or
-/// `NONCE unusable REASON NUL`.
+/// `NONCE unusable WORD [OPTIONS] NUL`.
 pub(crate) fn find_load_report(bytes: &[u8], nonce: &str) -> Option<Located<LoadReport>> {
     let start = memmem::find(bytes, nonce.as_bytes())?;
     let end = start + memchr(b'\0', &bytes[start..])?;
     let text = String::from_utf8_lossy(&bytes[start..end]).into_owned();
     let mut fields = text.split_ascii_whitespace().skip(1);
-    let report = if fields.next() == Some("ready") {
+    let word = fields.next();
+    let report = if word == Some(record::READY) {
         let status = fields.next().and_then(|field| field.parse().ok());
         LoadReport::Ready {
             status: status.unwrap_or(1),
             version: parse_version(fields.next().unwrap_or_default()),
             has_shutdown: fields.next().is_some(),
         }
-    } else if let Some((_, cause)) = text.split_once(" unusable ") {
-        LoadReport::Unusable(cause.to_owned())
+    } else if word == Some(record::UNUSABLE) {
+        LoadReport::Unusable(unusable_cause(fields.next(), fields.next()).to_owned())
     } else {
         LoadReport::Undefined(fields.map(ToOwned::to_owned).collect())
     };
@@ -48,6 +50,21 @@ pub(crate) fn find_load_report(bytes: &[u8], nonce: &str) -> Option<Located<Load
         record: disabled.map_or(report, LoadReport::Unusable),
         end: end + 1,
     })
+}
+
+/// Why a file makes every event impossible, by the words of the driver.
+fn unusable_cause(word: Option<&str>, options: Option<&str>) -> &'static str {
+    match word {
+        Some("options") if options.is_some_and(|options| options.contains('r')) => {
+            "it restricts its shell (set -r)"
+        }
+        Some("options") => "it ends its shell after a command (set -t)",
+        Some("builtin") => {
+            "it defines a function builtin, for which COSHELL_ISOLATION has to be restore or subshell"
+        }
+        Some("funcnest") => "it sets FUNCNEST too low",
+        _ => "it makes a variable readonly that coshell sets for each event",
+    }
 }
 
 /// The reason why the file is unusable, if one of the lines `enable -n NAME` names a builtin that the driver needs.

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -14,9 +14,9 @@ use nix::fcntl::OFlag;
 use nix::unistd::{Pid, pipe2};
 
 use super::channel::{Channel, DeferredStateRequest, GoAheadPipe};
-use super::maintenance_lines;
-use super::renew::REOPEN_LINE;
+use super::report::find_waiting_fork;
 use super::state::ShellState;
+use super::to_shell::{Shown, ToFork, ToShell};
 use crate::child::arguments;
 use crate::wait::wait_readable;
 use coshell_process::{processes, response_pipe};
@@ -35,7 +35,7 @@ impl Channel {
     pub(crate) fn run_commands(&mut self, commands: &[u8]) -> io::Result<()> {
         arguments::write_at_start(&mut self.process.arguments, &[commands])?;
         arguments::truncate(&self.process.arguments, commands.len())?;
-        self.write_lines(maintenance_lines::READ_ARGUMENTS_LINE)
+        self.send(ToShell::RunArguments)
     }
 
     /// Waits until a fork is ready for an event, and returns its process id. Returns `None` if none will be.
@@ -43,7 +43,7 @@ impl Channel {
         let begun = Instant::now();
         loop {
             let bytes = self.control_buffer.bytes();
-            if let Some(fork) = maintenance_lines::find_waiting_fork(bytes) {
+            if let Some(fork) = find_waiting_fork(bytes) {
                 self.control_buffer.take(fork.end);
                 // bash has opened the pipe.
                 if let Some(pipe) = &mut self.go_ahead {
@@ -67,27 +67,30 @@ impl Channel {
     /// Prepares bash for making forks. Fails with `EPIPE` if bash has ended.
     pub(crate) fn prepare_forks(&mut self, has_own_exit: bool) -> io::Result<()> {
         let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
-        let lines =
-            maintenance_lines::run_in_forks_lines(std::process::id(), reader.as_fd(), has_own_exit);
+        let run_in_forks = ToShell::RunInForks {
+            host: std::process::id(),
+            turn: reader.as_raw_fd(),
+            has_own_exit,
+        };
         self.go_ahead = Some(GoAheadPipe {
             writer: File::from(writer),
             reader: Some(reader),
         });
-        self.write_lines(&lines)
+        self.send(run_in_forks)
     }
 
     /// Makes the waiting fork take its event, or end. Fails with `EPIPE` if the fork and its shell have ended.
-    pub(crate) fn send_go_ahead(&mut self, line: &[u8]) -> io::Result<()> {
+    pub(crate) fn send_to_fork(&mut self, line: ToFork) -> io::Result<()> {
         let pipe = self.go_ahead.as_mut();
         pipe.ok_or(io::ErrorKind::NotConnected)?
             .writer
-            .write_all(line)
+            .write_all(line.to_string().as_bytes())
     }
 
     /// Makes bash show the kept variables, for [`Channel::take_shown`]. Returns false if bash does not.
     pub(crate) fn wait_for_kept(&mut self) -> bool {
         let nonce = self.nonces.next();
-        let sent = self.write_lines(&maintenance_lines::kept_line(&nonce));
+        let sent = self.send(ToShell::ShowKept { nonce: &nonce });
         sent.is_ok() && self.wait_for_nonce(&nonce)
     }
 
@@ -128,7 +131,10 @@ impl Channel {
             self.run_commands(commands)?;
         }
         let nonce = self.nonces.next();
-        self.write_lines(&maintenance_lines::state_line(&nonce))?;
+        self.send(ToShell::ShowState {
+            nonce: &nonce,
+            what: Shown::Changes,
+        })?;
         self.pending_state = Some(nonce);
         Ok(())
     }
@@ -136,12 +142,13 @@ impl Channel {
     /// The lines that make bash reset what is cheaper to reset than to compare, and show its state. A shell that opens
     /// its files anew for every event does so before: when its state has arrived, its descriptors change no more.
     fn reset_lines(&self, nonce: &str) -> String {
-        let reopening = if self.process.is_reopened {
-            REOPEN_LINE
+        let what = Shown::ChangesAfterReset;
+        let show = ToShell::ShowState { nonce, what };
+        if self.process.is_reopened {
+            format!("{}{show}", ToShell::Reopen)
         } else {
-            ""
-        };
-        format!("{reopening}{}", maintenance_lines::reset_line(nonce))
+            show.to_string()
+        }
     }
 
     /// Makes bash reset what is cheaper to reset than to compare, and show its state, unless a state is pending
@@ -185,7 +192,10 @@ impl Channel {
     /// Makes bash show its full state, as it does the first time. Fails with `EPIPE` if bash has ended.
     pub(crate) fn request_first_state(&mut self) -> io::Result<()> {
         let nonce = self.nonces.next();
-        self.write_lines(&maintenance_lines::first_state_line(&nonce))?;
+        self.send(ToShell::ShowState {
+            nonce: &nonce,
+            what: Shown::Everything,
+        })?;
         self.pending_state = Some(nonce);
         Ok(())
     }
@@ -250,8 +260,11 @@ impl Channel {
     /// Fails with `EPIPE` if bash has ended.
     pub(crate) fn renew_output(&mut self, log: BorrowedFd) -> io::Result<File> {
         let (reader, writer) = response_pipe()?;
-        let lines = maintenance_lines::renew_output_lines(std::process::id(), &writer, log);
-        self.write_lines(&lines)?;
+        self.send(ToShell::RenewOutput {
+            host: std::process::id(),
+            response: writer.as_raw_fd(),
+            log: log.as_raw_fd(),
+        })?;
         self.request_state_after(b"", b"")?;
         let old = std::mem::replace(&mut self.process.response, reader);
         // A bash that shows its state has opened the pipe, so that we may close the writer.

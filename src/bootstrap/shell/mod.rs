@@ -6,7 +6,7 @@
 //! over before the next event. So no invocation pays for what the one before it did.
 //!
 //! `start.rs` and `process.rs` start bash. `channel.rs` talks to bash while a handler runs, `maintenance.rs` between
-//! two invocations; `protocol.rs`, `startup_script.rs` and `maintenance_lines.rs` are the texts of that talk.
+//! two invocations; `to_shell.rs` and `startup_script.rs` are the texts of that talk.
 //! `clean_up.rs` decides what happens after an answer, with what `state.rs`, `file_traits.rs`, `restore.rs`,
 //! `process_limits.rs` and `descriptors.rs` know.
 
@@ -25,12 +25,10 @@ mod hook;
 mod kept_variables;
 mod load_report;
 mod maintenance;
-mod maintenance_lines;
 mod nonces;
 mod observers;
 mod process;
 mod process_limits;
-mod protocol;
 mod renew;
 mod replacement;
 mod report;
@@ -43,6 +41,7 @@ mod startup_script;
 mod state;
 mod state_pipe;
 mod state_text;
+mod to_shell;
 
 use std::time::{Duration, Instant};
 
@@ -58,15 +57,17 @@ use crate::response::Response;
 use crate::wait::{Limit, Overrun};
 use channel::Channel;
 use context::Context;
+use coshell_driver::Kind;
 use coshell_process::processes;
 use descriptors::ProcBaseline;
 use forks::Forks;
 use kept_variables::KeptVariables;
 use process_limits::ProcessLimits;
-use report::{Report, ReportKind};
+use report::Report;
 use report_wait::WaitOutcome;
 pub(crate) use start::{Loading, Starting};
 use state::ShellState;
+use to_shell::{Fields, ToFork, ToShell};
 
 /// How long a shell may take to report that its fork was stopped.
 const REPORT_LIMIT: Duration = Duration::from_millis(500);
@@ -159,8 +160,7 @@ impl Shell<'_> {
         // Either a variable that the driver sets is readonly by now, so that the driver did not call the handler; or
         // the fork that was to call it has died.
         if let WaitOutcome::Report(report) = &waited
-            && (report.kind == ReportKind::NotCalled
-                || self.is_forked() && !self.channel.has_begun())
+            && (report.kind == Kind::Idle || self.is_forked() && !self.channel.has_begun())
         {
             return None;
         }
@@ -233,7 +233,16 @@ impl Shell<'_> {
         }
         let context = self.context.as_ref().filter(|_| with_context);
         let arguments = context::arguments(invocation, context, separator);
-        let lines = protocol::invocation_lines(invocation, with_context, separator, &nonce);
+        let call = ToShell::CallHandler {
+            fields: Fields::of(invocation),
+            separator,
+        };
+        let report = ToShell::Report { nonce: &nonce };
+        let lines = if with_context {
+            format!("{}{call}{report}", ToShell::SetContext(separator))
+        } else {
+            format!("{call}{report}")
+        };
         self.channel
             .put(&arguments, invocation.stdin_bytes())
             .ok()?;
@@ -254,11 +263,13 @@ impl Shell<'_> {
         self.channel.cut_arguments(&arguments).ok()?;
         // The shell reads this line when its fork has ended.
         let end_nonce = self.channel.new_nonce();
-        let written = self.channel.write_lines(&protocol::report_line(&end_nonce));
+        let written = self.channel.send(ToShell::Report { nonce: &end_nonce });
         self.channel.expect_fork_end(end_nonce);
         self.take_fork();
-        let go_ahead = maintenance_lines::go_ahead(separator, &nonce);
-        let taken = self.channel.send_go_ahead(go_ahead.as_bytes());
+        let taken = self.channel.send_to_fork(ToFork::TakeEvent {
+            separator,
+            nonce: &nonce,
+        });
         let is_complete = written.is_ok() && taken.is_ok();
         Some(SentInvocation { nonce, is_complete })
     }
@@ -273,14 +284,16 @@ impl Shell<'_> {
     ) -> WaitOutcome {
         let nonce = self.channel.new_nonce();
         // If bash has ended, the wait below reports that.
-        let _ = self
-            .channel
-            .write_lines(&protocol::exit_trap_lines(report.status, &nonce));
-        match self.channel.wait_for_report(&nonce, response, limit) {
+        let (status, nonce) = (report.status, &nonce);
+        let lines = format!(
+            "{}{}",
+            ToShell::RunExitTrap { status },
+            ToShell::Report { nonce }
+        );
+        let _ = self.channel.write_lines(&lines);
+        match self.channel.wait_for_report(nonce, response, limit) {
             // The trap succeeded, so the way in which the handler itself ended counts.
-            WaitOutcome::Report(after) if after.kind == ReportKind::Return => {
-                WaitOutcome::Report(report)
-            }
+            WaitOutcome::Report(after) if after.kind == Kind::Return => WaitOutcome::Report(report),
             waited => {
                 self.is_damaged = !matches!(waited, WaitOutcome::Report(_));
                 waited
@@ -330,7 +343,7 @@ impl Shell<'_> {
         let mut exit_trace = || self.channel.find_exit_trace().unwrap_or_default();
         Outcome::Failure(match waited {
             WaitOutcome::Report(report) | WaitOutcome::LastReport(report) => {
-                if report.status == 0 && report.kind != ReportKind::NotCalled {
+                if report.status == 0 && report.kind != Kind::Idle {
                     return response.finish(limit, config.keep_trailing_newlines);
                 }
                 let report = if self.is_forked() {

@@ -10,6 +10,7 @@ use memchr::memmem;
 use super::code_text::{arguments, statements, text_after, words};
 use super::command_list::quoted;
 use super::state::ShellState;
+use coshell_driver::names;
 
 /// What the code of a file observes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -211,7 +212,7 @@ fn names_err_trap(text: &[u8]) -> bool {
 
 /// Whether the driver has hidden a function `builtin` of the file.
 pub(crate) fn hides_builtin(first: &ShellState) -> bool {
-    let hidden = first.variable(b"__driver_builtin");
+    let hidden = first.variable(names::BUILTIN.as_bytes());
     hidden.is_some_and(|variable| !variable.declaration.ends_with(b"=\"\""))
 }
 
@@ -223,7 +224,7 @@ pub(crate) fn defines_exit(first: &ShellState) -> bool {
     start.is_some_and(|start| {
         let body = &bodies[start..];
         let end = memmem::find(body, b"\n}").unwrap_or(body.len());
-        memmem::find(&body[..end], b"__driver_exit").is_none()
+        memmem::find(&body[..end], names::EXIT.as_bytes()).is_none()
     })
 }
 
@@ -234,25 +235,23 @@ pub(crate) fn fork_commands(first: &ShellState, observers: Observers) -> Vec<u8>
         return Vec::new();
     }
     let traps = trap_commands(first);
-    let mut text = if traps.is_empty() {
+    let (watches, builtin) = (names::WATCHES, names::BUILTIN);
+    let mut text = b"builtin declare -g ".to_vec();
+    if traps.is_empty() {
         // After a hook the variable may have been set already.
-        b"builtin declare -g \"__driver_watches=${__driver_watches-}\"\n".to_vec()
+        text.extend_from_slice(format!("\"{watches}=${{{watches}-}}\"\n").as_bytes());
     } else {
-        [
-            b"builtin declare -g __driver_watches=",
-            &quoted(&traps)[..],
-            b"\n",
-        ]
-        .concat()
-    };
+        let traps = quoted(&traps);
+        text.extend_from_slice(&[watches.as_bytes(), b"=", &traps, b"\n"].concat());
+    }
     if hides_builtin(first) {
         // After a hook the function may be there already.
-        text.extend_from_slice(
-            b"[[ $__driver_watches == *\"$__driver_builtin\" ]] || __driver_watches+=$__driver_builtin\n",
-        );
+        let add = format!("[[ ${watches} == *\"${builtin}\" ]] || {watches}+=${builtin}\n");
+        text.extend_from_slice(add.as_bytes());
     }
     if observers.see_commands {
-        text.extend_from_slice(b"builtin declare -g __driver_sees_commands=EXIT\n");
+        let sees = format!("builtin declare -g {}=EXIT\n", names::SEES_COMMANDS);
+        text.extend_from_slice(sees.as_bytes());
     }
     text
 }
@@ -262,10 +261,15 @@ pub(crate) fn fork_commands(first: &ShellState, observers: Observers) -> Vec<u8>
 pub(crate) fn live_commands(first: &ShellState, observers: Observers) -> Vec<u8> {
     let mut text = trap_commands(first);
     if observers.see_ends {
-        text.extend_from_slice(b"builtin declare -g __driver_may_trap=1\n");
+        let may_trap = format!("builtin declare -g {}=1\n", names::MAY_TRAP);
+        text.extend_from_slice(may_trap.as_bytes());
     }
     if observers.see_errors {
-        text.extend_from_slice(b"builtin declare -g __driver_errtrace=+E\nbuiltin set +E\n");
+        let errtrace = format!(
+            "builtin declare -g {}=+E\nbuiltin set +E\n",
+            names::ERRTRACE
+        );
+        text.extend_from_slice(errtrace.as_bytes());
     }
     text
 }

@@ -10,9 +10,12 @@ use std::sync::{Arc, OnceLock};
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
+use super::observers::TextTraits;
+use super::startup_script;
 use super::state_pipe::StatePipe;
-use super::{protocol, startup_script};
 use crate::child::LaneContext;
+use crate::child::arguments::write_at_start;
+use coshell_driver::fd;
 use coshell_process::{Child, memory_file, response_pipe, text_file};
 
 /// A running bash. The numbers are those of the descriptors in bash.
@@ -35,11 +38,15 @@ pub(crate) struct Process {
     pub is_reopened: bool,
 }
 
-/// The two halves of the driver, in sealed memory files, which all shells of this process share.
+/// The parts of the driver, which all shells of this process share.
 #[derive(Debug)]
 struct DriverFiles {
+    /// A sealed memory file.
     driver: OwnedFd,
+    /// A sealed memory file.
     rare: OwnedFd,
+    /// What bash finds in the file of the arguments before its first invocation.
+    invocation: String,
 }
 
 impl DriverFiles {
@@ -51,12 +58,13 @@ impl DriverFiles {
         }
         let (isolation, function) = (cx.config.isolation, cx.handler.label());
         let delivery = cx.delivery();
+        let file = std::fs::read(&cx.handler.file).unwrap_or_default();
+        let traits = TextTraits::of(&file, &cx.config.shell_options);
+        let driver = startup_script::driver_text(&file, traits, cx.calls.is_some());
         let files = Self {
-            driver: text_file(
-                c"driver",
-                &startup_script::driver_text(isolation, delivery, cx.calls.is_some()),
-            )?,
+            driver: text_file(c"driver", &driver)?,
             rare: text_file(c"rare", &startup_script::rare_text(function, delivery))?,
+            invocation: startup_script::invocation_text(isolation, delivery),
         };
         // If another thread was faster, ours are closed.
         Ok(FILES.get_or_init(|| files))
@@ -66,10 +74,11 @@ impl DriverFiles {
 impl Process {
     /// Starts bash, which waits for the first lines of its script.
     pub(crate) fn start(cx: LaneContext) -> io::Result<Self> {
-        let arguments = memory_file(c"arguments")?;
+        let mut arguments = memory_file(c"arguments")?;
         let event = memory_file(c"event")?;
         let (state, state_writer) = StatePipe::open()?;
         let driver_files = DriverFiles::get(cx)?;
+        write_at_start(&mut arguments, &[driver_files.invocation.as_bytes()])?;
         let (script_reader, script) = pipe2(OFlag::O_CLOEXEC)?;
         let (control, control_writer) = pipe2(OFlag::O_CLOEXEC)?;
         let (response, response_writer) = response_pipe()?;
@@ -80,19 +89,19 @@ impl Process {
             (nothing.as_fd(), 0),
             (log, 1),
             (log, 2),
-            (arguments.as_fd(), protocol::INHERITED_ARGUMENTS),
-            (event.as_fd(), protocol::INHERITED_EVENT),
-            (response_writer.as_fd(), protocol::INHERITED_RESPONSE),
-            (control_writer.as_fd(), protocol::INHERITED_CONTROL),
-            (log, protocol::INHERITED_LOG),
-            (driver_files.rare.as_fd(), protocol::INHERITED_RARE),
-            (state_writer.as_fd(), protocol::INHERITED_STATE),
-            (driver_files.driver.as_fd(), protocol::INHERITED_DRIVER),
-            (script_reader.as_fd(), protocol::INHERITED_SCRIPT),
+            (arguments.as_fd(), fd::INHERITED_ARGUMENTS),
+            (event.as_fd(), fd::INHERITED_EVENT),
+            (response_writer.as_fd(), fd::INHERITED_RESPONSE),
+            (control_writer.as_fd(), fd::INHERITED_CONTROL),
+            (log, fd::INHERITED_LOG),
+            (driver_files.rare.as_fd(), fd::INHERITED_RARE),
+            (state_writer.as_fd(), fd::INHERITED_STATE),
+            (driver_files.driver.as_fd(), fd::INHERITED_DRIVER),
+            (script_reader.as_fd(), fd::INHERITED_SCRIPT),
         ];
         let argv = [
             CString::new(cx.config.bash.as_os_str().as_bytes())?,
-            CString::new(format!("/dev/fd/{}", protocol::INHERITED_SCRIPT))?,
+            CString::new(format!("/dev/fd/{}", fd::INHERITED_SCRIPT))?,
         ];
         Ok(Self {
             child: Child::start(&argv, &cx.environment(), &descriptors)?,

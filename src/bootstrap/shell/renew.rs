@@ -18,12 +18,10 @@ use super::Shell;
 use super::channel::{Channel, GoAheadPipe};
 use super::control_buffer::ControlBuffer;
 use super::descriptors::leads_to;
-use super::protocol::{ARGUMENTS, CONTROL, EVENT, LOG, RESPONSE, STATE};
 use super::state_pipe::StatePipe;
+use super::to_shell::ToShell;
+use coshell_driver::fd;
 use coshell_process::{memory_file, response_pipe};
-
-/// The line that makes bash open 60 and 61 anew, to read them from their start.
-pub(crate) const REOPEN_LINE: &str = "\\__driver_rare __driver_reopen\n";
 
 /// Our ends of the pipes that a shell had before.
 pub(crate) struct OldPipes {
@@ -48,19 +46,20 @@ impl Channel {
             None => None,
         };
         let mut renewed = vec![
-            (ARGUMENTS, arguments.as_fd()),
-            (EVENT, event.as_fd()),
-            (RESPONSE, response_writer.as_fd()),
-            (CONTROL, control_writer.as_fd()),
-            (LOG, log.as_fd()),
-            (STATE, state_writer.as_fd()),
+            (fd::ARGUMENTS, arguments.as_fd()),
+            (fd::EVENT, event.as_fd()),
+            (fd::RESPONSE, response_writer.as_fd()),
+            (fd::CONTROL, control_writer.as_fd()),
+            (fd::LOG, log.as_fd()),
+            (fd::STATE, state_writer.as_fd()),
         ];
         let go_ahead_reader = go_ahead.as_ref().map(|(reader, _)| reader.as_fd());
         let numbers = renewed.iter().map(|(_, fd)| *fd).chain(go_ahead_reader);
-        let numbers: Vec<_> = numbers.map(|fd| fd.as_raw_fd().to_string()).collect();
-        let (host, numbers) = (std::process::id(), numbers.join(" "));
-        let line = format!("\\__driver_rare __driver_renew /proc/{host}/fd {numbers}\n");
-        self.write_lines(&line)?;
+        let numbers: Vec<_> = numbers.map(|fd| fd.as_raw_fd()).collect();
+        self.send(ToShell::RenewAll {
+            host: std::process::id(),
+            numbers: &numbers,
+        })?;
         // Everything that was read from the old control pipe belongs to the event that has ended.
         let old_control = std::mem::replace(&mut self.process.control, File::from(control));
         self.control_buffer = ControlBuffer::default();
@@ -95,7 +94,7 @@ impl Channel {
     /// Makes a bash that has opened 60 and 61 itself read them from their start. Fails with `EPIPE` if bash has ended.
     pub(crate) fn reopen(&mut self) -> io::Result<()> {
         if self.process.is_reopened {
-            self.write_lines(REOPEN_LINE)?;
+            self.send(ToShell::Reopen)?;
         }
         Ok(())
     }

@@ -5,8 +5,9 @@
 
 use super::clean_up::RestoreOutcome;
 use super::context::{Context, context_arguments};
-use super::protocol;
+use super::to_shell::ToShell;
 use super::{Shell, Starting};
+use crate::child::arguments::Separator;
 use crate::error::Result;
 use crate::invocation::Invocation;
 use coshell_process::sys;
@@ -57,7 +58,7 @@ impl Shell<'_> {
             let sent = self
                 .channel
                 .put(&arguments, b"")
-                .and_then(|()| self.channel.write_lines(protocol::CONTEXT_LINE))
+                .and_then(|()| self.channel.send(ToShell::SetContext(Separator::Nul)))
                 .and_then(|()| self.channel.request_state_after(b"", b""));
             self.context = sent.ok().map(|()| context);
         }
@@ -77,7 +78,7 @@ impl Shell<'_> {
         if !config.keeps_standby || self.standby.is_some() {
             return;
         }
-        match Starting::start(self.cx) {
+        match Starting::start_standby(self.cx) {
             Ok(standby) => self.standby = Some(Box::new(standby)),
             Err(error) => {
                 config

@@ -6,11 +6,8 @@
 use memchr::{memchr, memmem};
 use nix::sys::wait::WaitStatus;
 
-use super::protocol::is_own_function;
+use coshell_driver::{Kind, fd, is_own_function, record};
 use coshell_handler::Frame;
-
-/// The rarely needed half of the driver, as bash names it in a stack.
-const RARE_FILE: &str = "/dev/fd/65";
 
 /// A stack keeps this many frames.
 const MAX_FRAMES: usize = 100;
@@ -32,7 +29,8 @@ pub(crate) struct ReportInStdout {
 /// How a call of the handler or of a hook ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Report {
-    pub kind: ReportKind,
+    /// `Return`, `Exit` or `Errexit`; `Idle` if the driver could not call the handler, or the file does not define the hook.
+    pub kind: Kind,
     /// 0 to 255.
     pub status: i32,
     /// The command that failed, if bash knows it.
@@ -52,11 +50,8 @@ impl Report {
         let WaitStatus::Exited(_, status) = end else {
             return None;
         };
-        let kind = match trace.kind.as_str() {
-            "exit" => ReportKind::Exit,
-            "errexit" => ReportKind::ErrExit,
-            _ => return None,
-        };
+        let kind = trace.kind;
+        let kind = kind.filter(|kind| matches!(kind, Kind::Exit | Kind::Errexit))?;
         let command = trace.command.clone();
         Some(Self {
             kind,
@@ -77,10 +72,10 @@ impl Report {
         };
         let command = trace.command.as_deref().unwrap_or_default();
         let is_exit = command == "exit" || command.starts_with("exit ");
-        self.kind = if trace.kind == "return" && is_exit {
-            ReportKind::Exit
+        self.kind = if trace.kind == Some(Kind::Return) && is_exit {
+            Kind::Exit
         } else {
-            ReportKind::ErrExit
+            Kind::Errexit
         };
         self.command = trace.command;
         self.parts = trace.parts;
@@ -89,25 +84,12 @@ impl Report {
     }
 }
 
-/// The driver's `__driver_kind` when it reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ReportKind {
-    /// `return`: the handler returned.
-    Return,
-    /// `exit`: the handler called `exit`.
-    Exit,
-    /// `errexit`: a command failed under `set -e`.
-    ErrExit,
-    /// `idle`: the driver could not call the handler, or the file does not define the hook.
-    NotCalled,
-}
-
 /// What bash writes when it is about to end. A handler can write the same, so an exit trace is believed only about
 /// where the shell was.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ExitTrace {
-    /// The driver's `__driver_kind`: `load` while the file is sourced, `options` if `set` rejected the options.
-    pub kind: String,
+    /// What ran; `None` if the word is unknown.
+    pub kind: Option<Kind>,
     /// `file:line` of the command that failed while the file was sourced.
     pub failed_at: Option<String>,
     /// The command that was running.
@@ -132,12 +114,10 @@ pub(crate) fn find_report(
     let fields = fields_between(&bytes[start..], nonce)?;
     let end = start + fields.end;
     let mut fields = fields.record.into_iter();
-    let kind = match fields.next()?.as_str() {
-        "exit" => ReportKind::Exit,
-        "errexit" => ReportKind::ErrExit,
-        "idle" => ReportKind::NotCalled,
-        // `return`, or an empty field if the handler unset the variable.
-        _ => ReportKind::Return,
+    let kind = match Kind::parse(&fields.next()?) {
+        Some(kind @ (Kind::Exit | Kind::Errexit | Kind::Idle)) => kind,
+        // The field is empty if the handler unset the variable.
+        _ => Kind::Return,
     };
     let status = fields.next()?.parse().unwrap_or(1);
     let before = &bytes[..start];
@@ -181,11 +161,11 @@ pub(crate) fn before_report_in_stdout(bytes: &[u8], nonce: &str, initial_trap: &
 
 /// Finds the last exit trace in what bash wrote.
 pub(crate) fn find_exit_trace(bytes: &[u8]) -> Option<ExitTrace> {
-    let tag = b"died\0";
-    let last = memmem::rfind(bytes, tag)?;
-    let start = memmem::rfind(&bytes[..last], tag)?;
-    let mut fields = fields_between(&bytes[start..], "died")?.record.into_iter();
-    let kind = fields.next()?;
+    let last = memmem::rfind(bytes, record::DIED_FIELD)?;
+    let start = memmem::rfind(&bytes[..last], record::DIED_FIELD)?;
+    let fields = fields_between(&bytes[start..], record::DIED)?.record;
+    let mut fields = fields.into_iter();
+    let kind = Kind::parse(&fields.next()?);
     let failed_at = fields.nth(1).filter(|place| !place.is_empty());
     let command = fields.next().filter(|command| !command.is_empty());
     let parts = statuses(&fields.next().unwrap_or_default());
@@ -195,7 +175,7 @@ pub(crate) fn find_exit_trace(bytes: &[u8]) -> Option<ExitTrace> {
             !is_bottom(frame) && frame.function != "exit" && !is_own_function(&frame.function)
         })
         // A trap may run while bash reads this file.
-        .filter(|frame| frame.file != RARE_FILE)
+        .filter(|frame| frame.file != format!("/dev/fd/{}", fd::RARE))
         .take(MAX_FRAMES)
         .collect();
     Some(ExitTrace {
@@ -204,6 +184,18 @@ pub(crate) fn find_exit_trace(bytes: &[u8]) -> Option<ExitTrace> {
         command,
         parts,
         stack,
+    })
+}
+
+/// Finds the record `waiting NUL PID NUL` of a fork that waits for an event.
+pub(crate) fn find_waiting_fork(bytes: &[u8]) -> Option<Located<i32>> {
+    let tag = record::WAITING_FIELD;
+    let start = memmem::rfind(bytes, tag)? + tag.len();
+    let end = start + memchr(b'\0', &bytes[start..])?;
+    let pid = str::from_utf8(&bytes[start..end]).ok()?.parse().ok()?;
+    Some(Located {
+        record: pid,
+        end: end + 1,
     })
 }
 

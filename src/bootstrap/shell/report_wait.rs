@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use nix::sys::wait::WaitStatus;
 
 use super::channel::Channel;
-use super::protocol;
 use super::report::{self, Located, Report, ReportInStdout};
 use super::response_request::{MAX_REQUEST_BYTES, RESPOND, find_response_request};
+use super::to_shell::ToShell;
 use crate::child::RESPONSE_READ_DELAY;
 use crate::response::Response;
 use crate::wait::{Limit, Overrun};
@@ -229,7 +229,7 @@ impl Channel {
     /// another program (`exec`), or when the handler does so. Either way its exit status is the outcome.
     fn wait_for_end(&mut self, call: &mut RunningCall) -> Result<WaitOutcome, Overrun> {
         // If the process is still bash, it reads this line after the handler, and ends with the handler's status.
-        let _ = self.write_lines(protocol::LEAVE_LINE);
+        let _ = self.send(ToShell::EndWithHandler);
         let mut was_silent = false;
         loop {
             if let Some(status) = self.process.child.status() {

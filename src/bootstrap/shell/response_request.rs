@@ -8,7 +8,7 @@ use super::report::Located;
 use crate::response::ResponseRequest;
 
 /// The field with which a request begins.
-pub(crate) const RESPOND: &[u8] = b"respond\0";
+pub(crate) const RESPOND: &[u8] = coshell_driver::record::RESPOND_FIELD;
 /// A request with more fields keeps none of them. A response cannot have this many headers.
 const MAX_REQUEST_FIELDS: usize = 4096;
 /// No request is longer; `lambda.bash` rejects one at half of this.

@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 use memchr::memmem;
 
 use super::command_list::{CommandList, expands_aliases, quoted, without_aliases};
-use super::protocol::is_own_function;
 use super::restore_variables::{lossy, restore_computed, restore_variables};
 use super::state::{ShellFunction, ShellState};
+use coshell_driver::{is_own_function, names};
 
 /// How to make a shell what it was initially.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,7 +168,11 @@ fn restore_functions(
             None => commands.add(&[b"unset -f -- ", &quoted(name)]),
         }
     }
-    let exit_is_ours = memmem::find(initial.bodies(), b"__driver_rare __driver_exit ").is_some();
+    let exit_is_ours = memmem::find(
+        initial.bodies(),
+        format!("{} {} ", names::RARE, names::EXIT).as_bytes(),
+    )
+    .is_some();
     if seen < old.len() {
         let present: Vec<_> = now.functions().map(|function| function.name).collect();
         let missing = old.keys().find(|name| !present.contains(name));
@@ -177,11 +181,11 @@ fn restore_functions(
             Some(name) => return Err(format!("unset -f {}", lossy(name))),
             None => {}
         }
-        commands.add(&[b"eval __driver_guard_exit"]);
+        commands.add(&[b"eval ", names::GUARD_EXIT.as_bytes()]);
     } else if initial.bodies() != now.bodies() {
         match changed_function(initial.bodies(), now.bodies()) {
             name if name == b"exit" && exit_is_ours => {
-                commands.add(&[b"eval __driver_guard_exit"]);
+                commands.add(&[b"eval ", names::GUARD_EXIT.as_bytes()]);
             }
             name => return Err(format!("a new definition of {}", lossy(name))),
         }

@@ -4,6 +4,7 @@ use super::command_list::CommandList;
 use super::state::ShellState;
 use super::state_text::ShellVariable;
 use crate::invocation::variable;
+use coshell_driver::names::PREFIX;
 
 /// Variables that bash computes when they are read, or sets itself. Their values are not state. If one of them is
 /// unset, it is an ordinary variable for good.
@@ -43,7 +44,7 @@ pub(super) fn restore_variables(
     commands: &mut CommandList,
 ) -> Result<(), String> {
     let is_compared = |variable: &ShellVariable| {
-        !variable.name.starts_with(b"__driver_")
+        !variable.name.starts_with(PREFIX.as_bytes())
             && !TRANSIENT.contains(&variable.name)
             && variable.name != b"BASHOPTS"
             && !is_kept(variable.name)

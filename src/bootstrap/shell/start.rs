@@ -17,12 +17,15 @@ use super::load_report::{LoadReport, find_disabled_builtin, find_load_report};
 use super::observers::TextTraits;
 use super::process::Process;
 use super::report::ExitTrace;
-use super::startup_script::{LoadNonces, load_lines, startup_lines};
+use super::startup_script::{
+    LoadNonces, is_reserved, load_lines, read_invocation_line, startup_lines,
+};
 use crate::calls::Calls;
 use crate::child::LaneContext;
 use crate::child::leftovers::Leftovers;
 use crate::error::{Error, Result};
 use crate::wait::{Limit, Overrun};
+use coshell_driver::Kind;
 use coshell_handler::Handler;
 use coshell_handler::shape::{self, FinalCall};
 use coshell_handler::{check_syntax, quote_log_tail, undefined_function};
@@ -38,6 +41,8 @@ const IDLE_CHECKS: u32 = 4;
 #[derive(Debug)]
 pub(crate) struct Starting<'a> {
     shell: Shell<'a>,
+    /// It reads how to take invocations, too, before it waits.
+    reads_invocation: bool,
 }
 
 /// A shell that is sourcing the file.
@@ -53,16 +58,28 @@ pub(crate) struct Loading<'a> {
 impl<'a> Starting<'a> {
     /// Starts bash, and does not wait for it.
     pub(crate) fn start(cx: LaneContext<'a>) -> Result<Self> {
+        Self::start_with(cx, false)
+    }
+
+    /// Starts a bash that waits for long, so that it can read everything of ours before it waits.
+    pub(crate) fn start_standby(cx: LaneContext<'a>) -> Result<Self> {
+        Self::start_with(cx, true)
+    }
+
+    fn start_with(cx: LaneContext<'a>, reads_invocation: bool) -> Result<Self> {
         let start = || -> io::Result<Self> {
             let mut channel = Channel::open(Process::start(cx)?)?;
             let argument_zero = std::env::args().next();
             let argument_zero = argument_zero.unwrap_or_else(|| "bootstrap".to_owned());
-            let lines = startup_lines(
+            let mut lines = startup_lines(
                 &argument_zero,
                 cx.handler.label(),
                 cx.logs.nonce(),
                 cx.calls.map(Calls::paths),
             );
+            if reads_invocation {
+                lines.push_str(&read_invocation_line());
+            }
             // If bash has ended, the wait for its load report finds out why.
             let _ = channel.write_lines(&lines);
             let shell = Shell {
@@ -83,7 +100,10 @@ impl<'a> Starting<'a> {
                 has_shutdown: false,
                 standby: None,
             };
-            Ok(Self { shell })
+            Ok(Self {
+                shell,
+                reads_invocation,
+            })
         };
         start().map_err(|error| Error::start_shell(&cx.config.bash, &error))
     }
@@ -108,7 +128,15 @@ impl<'a> Starting<'a> {
         let text = std::fs::read(&handler.file).unwrap_or_default();
         let options = &config.shell_options;
         let traits = TextTraits::of(&text, options);
-        let lines = load_lines(&file, config.isolation, options, traits, &nonces);
+        let reads_invocation = !self.reads_invocation;
+        let lines = load_lines(
+            &file,
+            config.isolation,
+            options,
+            traits,
+            &nonces,
+            reads_invocation,
+        );
         // If bash has ended, the wait for its load report finds out why.
         let _ = shell.channel.write_lines(&lines);
         shell.channel.expect_state(nonces.first_state);
@@ -152,7 +180,8 @@ impl<'a> Loading<'a> {
                 shell.version = version;
                 shell.has_shutdown = has_shutdown;
             }
-            LoadReport::Undefined(functions) => {
+            LoadReport::Undefined(mut functions) => {
+                functions.retain(|name| !is_reserved(name));
                 return Err(syntax_error()
                     .unwrap_or_else(|| undefined_function(handler, &functions))
                     .into());
@@ -300,7 +329,7 @@ impl Shell<'_> {
         }
         // Without an exit trace, bash was killed, or became another program.
         let no_place = ExitTrace {
-            kind: "exited".to_owned(),
+            kind: Some(Kind::Exited),
             ..ExitTrace::default()
         };
         let trace = self.channel.find_exit_trace();

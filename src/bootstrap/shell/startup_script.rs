@@ -1,76 +1,127 @@
-//! Builds what bash reads when it starts: the two halves of the driver, and the lines that load the handler's file.
+//! Builds what bash reads when it starts: the parts of the driver, and the lines that load the handler's file.
 //!
-//! The files in `runtime-scripts` are compiled in. Here they lose their comments, and get the right call of the
-//! handler.
+//! ```text
+//! driver.bash      at the start, with the functions that the file calls
+//! the file
+//! invocation.bash  then, while we ask for the first event; before the file in a standby shell
+//! rare.bash        when it is first needed
+//! ```
 
 use std::fmt::Write;
 
 use super::observers::TextTraits;
-use super::protocol::{INHERITED_DRIVER, INHERITED_SCRIPT};
+use super::to_shell::{Shown, ToShell, write_standard_output};
 use crate::calls;
 use crate::config::Isolation;
+use coshell_driver::{fd, is_own_function, names, script};
 use coshell_handler::Delivery;
-use coshell_handler::bash::{quote, without_comments};
+use coshell_handler::bash::quote;
 
-/// The half of the driver that bash reads when it starts. It passes the event to the handler if that is an argument.
-pub(crate) fn driver_text(isolation: Isolation, delivery: Delivery, has_calls: bool) -> String {
-    let state = match isolation {
-        Isolation::Restore => include_str!("../../../runtime-scripts/restore.bash"),
-        Isolation::None | Isolation::Subshell | Isolation::Process => {
-            include_str!("../../../runtime-scripts/keep.bash")
-        }
+/// The functions for handlers that need no answer of the host, and what they do.
+const OFFERED: [(&str, &str); 4] = [
+    ("log", names::LOG),
+    ("http_response", names::HTTP_RESPONSE),
+    ("stream_response", names::STREAM_RESPONSE),
+    ("keep", names::KEEP),
+];
+
+/// Whether a handler cannot have this name, since a function of ours has it.
+pub(crate) fn is_reserved(function: &str) -> bool {
+    let is_offered = |name: &str| {
+        calls::FUNCTIONS.contains(&name) || OFFERED.iter().any(|(offered, _)| *offered == name)
     };
-    let driver = include_str!("../../../runtime-scripts/driver.bash");
+    is_own_function(function)
+        || function == "exit"
+        || function.strip_prefix("lambda_").is_some_and(is_offered)
+}
+
+/// The part that bash reads when it starts, for a file with this text. It has those of our functions for handlers that
+/// the file may call.
+pub(crate) fn driver_text(file: &[u8], traits: TextTraits, has_calls: bool) -> String {
     // The last line of the driver reports that bash has read everything, so it stays the last one.
-    let (most, last) = driver
+    let (most, last) = script::DRIVER
         .rsplit_once("\nbuiltin printf")
-        .unwrap_or((driver, ""));
-    let calls = if has_calls {
-        call_stubs()
+        .unwrap_or((script::DRIVER, ""));
+    let hide_builtin = if traits.defines_builtin {
+        script::HIDE_BUILTIN
     } else {
-        String::new()
+        ""
     };
-    let mut text = without_comments(&format!("{most}\n{state}\n{calls}builtin printf{last}"));
+    let mut text = format!("{most}\n{hide_builtin}");
+    for (function, name) in OFFERED {
+        if calls::may_call(file, function) {
+            // `||` keeps `set -e` out of what is ours.
+            let end = if function == "log" {
+                ""
+            } else {
+                " || builtin return"
+            };
+            push_stub(&mut text, function, "+xT", name, end);
+        }
+    }
+    for function in calls::FUNCTIONS.into_iter().filter(|_| has_calls) {
+        if calls::may_call(file, function) {
+            // `||` would keep `set -e` out of the function that lambda_each calls.
+            let (quiet, end) = match function {
+                "each" => ("+xTe", ""),
+                _ => ("+xT", " || builtin return"),
+            };
+            let call = format!("{} {function}", names::CALL);
+            push_stub(&mut text, function, quiet, &call, end);
+        }
+    }
+    text + "builtin printf" + last
+}
+
+/// A function that a handler calls, which reads what it does when it is first called.
+fn push_stub(text: &mut String, function: &str, quiet: &str, call: &str, end: &str) {
+    let rare = names::RARE;
+    let _ = writeln!(
+        text,
+        "lambda_{function}() {{ {{ builtin local - && builtin set {quiet}; }} 2>/dev/null; {rare} {call} \"$@\"{end}; }}"
+    );
+}
+
+/// The part that takes invocations. It passes the event to the handler if that is an argument.
+pub(crate) fn invocation_text(isolation: Isolation, delivery: Delivery) -> String {
+    let state = match isolation {
+        Isolation::Restore => script::RESTORE,
+        Isolation::None | Isolation::Subshell | Isolation::Process => script::KEEP,
+    };
+    for_delivery(format!("{}{state}", script::INVOCATION), delivery)
+}
+
+/// Takes the event out of the calls of the handler, unless it is an argument.
+fn for_delivery(mut text: String, delivery: Delivery) -> String {
     if !delivery.is_argument() {
+        let (function, arguments) = (names::FUNCTION, names::ARGUMENTS);
         for index in 1..=3 {
-            let call = |argument: &str| format!("\"$__driver_function\"{argument} <&61");
-            let argument = format!(" \"${{__driver_arguments[{index}]}}\"");
-            text = text.replace(&call(&argument), &call(""));
+            let with_event = format!(
+                "\"${function}\" \"${{{arguments}[{index}]}}\" <&{}",
+                fd::EVENT
+            );
+            text = text.replace(&with_event, &format!("\"${function}\" <&{}", fd::EVENT));
         }
     }
     text
 }
 
-/// The functions that a handler calls, by which it comes to calls.bash.
-fn call_stubs() -> String {
-    let mut text = String::new();
-    for function in calls::FUNCTIONS {
-        // `||` keeps `set -e` out of what is ours, and would keep it out of the function that lambda_each calls.
-        let (quiet, end) = match function {
-            "each" => ("+xTe", ""),
-            _ => ("+xT", " || builtin return"),
-        };
-        let _ = writeln!(
-            text,
-            "lambda_{function}() {{ {{ builtin local - && builtin set {quiet}; }} 2>/dev/null; __driver_rare __driver_call {function} \"$@\"{end}; }}"
-        );
-    }
-    text
-}
-
-/// The half of the driver that bash reads when it first needs it.
+/// The part that bash reads when it first needs it.
 pub(crate) fn rare_text(function: &str, delivery: Delivery) -> String {
-    let text = without_comments(concat!(
-        include_str!("../../../runtime-scripts/rare.bash"),
-        include_str!("../../../runtime-scripts/lambda.bash"),
-        include_str!("../../../runtime-scripts/calls.bash"),
-        include_str!("../../../runtime-scripts/subshell.bash")
-    ));
+    let text = [
+        script::RARE,
+        script::LAMBDA,
+        script::CALLS,
+        script::SUBSHELL,
+    ]
+    .concat();
+    let text = for_delivery(text, delivery);
     // The call looks as a user would write it, for a trap that shows its command.
+    let variable = format!("\"${}\"", names::FUNCTION);
     let name = if is_plain_name(function) {
         function
     } else {
-        "\"$__driver_function\""
+        &variable
     };
     let argument = if delivery.is_argument() {
         " \"$1\""
@@ -78,8 +129,8 @@ pub(crate) fn rare_text(function: &str, delivery: Delivery) -> String {
         ""
     };
     let call = format!("{name}{argument}");
-    let text = text.replace("\"$__driver_function\" \"$1\"", &call);
-    body_to_variable(&text, "__driver_fork")
+    let text = text.replace(&format!("{variable} \"$1\""), &call);
+    body_to_variable(&text, names::FORK)
 }
 
 /// Adds to `text` a variable `name` with the body of the function `name`, for `eval`.
@@ -123,17 +174,27 @@ pub(crate) fn startup_lines(
     } else {
         ""
     };
-    let log_nonce = log_nonce.map(|nonce| format!("__driver_log_nonce={nonce} "));
-    let call_paths = call_paths.map(|paths| format!("__driver_calls=({paths}) "));
+    let log_nonce = log_nonce.map(|nonce| format!("{}={nonce} ", names::LOG_NONCE));
+    let call_paths = call_paths.map(|paths| format!("{}=({paths}) ", names::CALLS));
+    // No file defines a function without a name, so bash reports that this one is not there.
+    let function = if is_reserved(function) { "" } else { function };
     format!(
-        "{quiet}{}{}__driver_function={} BASH_ARGV0={}\n\
-         . /dev/fd/{INHERITED_DRIVER}\n\
-         exec {INHERITED_DRIVER}<&- {INHERITED_SCRIPT}<&-\n",
+        "{quiet}{}{}{}={} BASH_ARGV0={}\n\
+         . /dev/fd/{driver}\n\
+         exec {driver}<&- {}<&-\n",
         log_nonce.unwrap_or_default(),
         call_paths.unwrap_or_default(),
+        names::FUNCTION,
         quote(function),
         quote(argument_zero),
+        fd::INHERITED_SCRIPT,
+        driver = fd::INHERITED_DRIVER,
     )
+}
+
+/// The line that makes bash read how to take invocations, which stands in the file of the arguments.
+pub(crate) fn read_invocation_line() -> String {
+    format!("\\{} {}\n", names::READ, fd::ARGUMENTS)
 }
 
 /// The nonces of the two records that loading a file brings.
@@ -146,24 +207,27 @@ pub(crate) struct LoadNonces {
 /// The lines that set the options, and load the handler's file.
 ///
 /// If the file names the ERR trap, functions inherit one only if the file says so. If the file may show each command,
-/// the output of that is discarded until the file is loaded.
+/// the output of that is discarded until the file is loaded. With `reads_invocation` bash then reads how to take invocations.
 pub(crate) fn load_lines(
     file: &str,
     isolation: Isolation,
     options: &[String],
     traits: TextTraits,
     nonces: &LoadNonces,
+    reads_invocation: bool,
 ) -> String {
     let mut lines = String::new();
     if traits.names_err_trap {
-        lines.push_str("__driver_names_err_trap=1\nbuiltin set +E\n");
+        let _ = writeln!(lines, "{}=1\nbuiltin set +E", names::NAMES_ERR_TRAP);
     }
     if !options.is_empty() {
         let options: Vec<_> = options.iter().map(|option| quote(option)).collect();
         let _ = writeln!(
             lines,
-            "builtin set {} || __driver_rare __driver_refuse_options",
-            options.join(" ")
+            "builtin set {} || {} {}",
+            options.join(" "),
+            names::RARE,
+            names::REFUSE_OPTIONS
         );
     }
     // `set -v` does not show the rest of the line on which it is switched on.
@@ -171,16 +235,17 @@ pub(crate) fn load_lines(
     // A permanent redirection. For a temporary one bash keeps the old descriptor at 10 or above; the file may close
     // that.
     let _ = write!(lines, "\\exec >&2\n. {}{end}", quote(file));
-    // `__driver_report_load` is a function, and would not see an ERR trap that functions do not inherit.
+    // What reports is a function, and would not see an ERR trap that functions do not inherit.
     let show_traps = if traits.names_err_trap {
-        "\\builtin trap -p ERR >&66; "
+        format!("\\builtin trap -p ERR >&{}; ", fd::STATE)
     } else {
-        ""
+        String::new()
     };
+    let hide = names::HIDE_BUILTIN;
     let hide_builtin = match isolation {
-        _ if !traits.defines_builtin => "",
-        Isolation::Restore | Isolation::Subshell => "\\__driver_hide_builtin; ",
-        Isolation::None | Isolation::Process => "\\__driver_hide_builtin no-forks; ",
+        _ if !traits.defines_builtin => String::new(),
+        Isolation::Restore | Isolation::Subshell => format!("\\{hide}; "),
+        Isolation::None | Isolation::Process => format!("\\{hide} no-forks; "),
     };
     let discard = if traits.may_show_commands {
         " >/dev/null 2>&1"
@@ -191,11 +256,23 @@ pub(crate) fn load_lines(
         load_report,
         first_state,
     } = nonces;
+    let (status, report) = (names::EXIT, names::REPORT_LOAD);
     let _ = writeln!(
         lines,
-        "{{ __driver_exit=$?; {hide_builtin}{show_traps}\\__driver_report_load {load_report} \"$__driver_exit\"; }}{discard}\n\
-         \\builtin declare -F exec >/dev/null && \\__driver_redirect '>&63' || \\exec >&63\n\
-         \\,,, {first_state} first"
+        "{{ {status}=$?; {hide_builtin}{show_traps}\\{report} {load_report} \"${status}\"; }}{discard}"
+    );
+    if reads_invocation {
+        lines.push_str(&read_invocation_line());
+    }
+    // Separate lines, because the file may have closed the descriptor in which bash would keep standard output.
+    let _ = write_standard_output(&mut lines, fd::CONTROL);
+    let _ = write!(
+        lines,
+        "{}",
+        ToShell::ShowState {
+            nonce: first_state,
+            what: Shown::Everything
+        }
     );
     lines
 }

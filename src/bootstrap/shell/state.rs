@@ -9,9 +9,10 @@ use std::time::Instant;
 use memchr::memmem;
 
 use super::state_text::{Fields, ShellVariable, VariableRanges, is_signal_name, split_commands};
+use coshell_driver::names::ON_ERROR;
 
 /// The field with which a state begins.
-const STATE: &[u8] = b"state\0";
+const STATE: &[u8] = coshell_driver::record::STATE_FIELD;
 
 /// What a shell showed of itself. The ranges are parts of `bytes`.
 #[derive(Debug, Clone)]
@@ -204,7 +205,7 @@ impl ShellState {
         self.traps_of_file.iter().filter_map(|range| {
             let command = self.text(range);
             let signal = command.rsplit(|byte| *byte == b' ').next()?;
-            let is_ours = memmem::find(command, b"__driver_on_error").is_some();
+            let is_ours = memmem::find(command, ON_ERROR.as_bytes()).is_some();
             (command.starts_with(b"trap ") && !is_ours).then_some(Trap { signal, command })
         })
     }

@@ -1,0 +1,136 @@
+//! `protocol.toml`, as the build reads it.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Table {
+    pub(crate) descriptor: Vec<Descriptor>,
+    pub(crate) wire_name: Vec<WireName>,
+    pub(crate) call: Vec<Call>,
+    pub(crate) kind: Vec<Word>,
+    pub(crate) record: Vec<Word>,
+    pub(crate) context: Context,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Descriptor {
+    pub(crate) name: String,
+    /// In a running shell; `None` if it is closed by then.
+    pub(crate) number: Option<u32>,
+    /// What bash starts with; 10 above `number` if there is no other.
+    pub(crate) inherited: Option<u32>,
+    /// Where bash opens it later, if it does not start with it.
+    pub(crate) opened: Option<u32>,
+    pub(crate) what: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireName {
+    /// What the function is called in the files of `runtime-scripts`, without the prefix.
+    pub(crate) function: String,
+    pub(crate) name: String,
+    pub(crate) what: String,
+}
+
+/// A function that calls the handler.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Call {
+    pub(crate) name: String,
+    /// What comes before the event.
+    pub(crate) fields: Vec<String>,
+    pub(crate) what: String,
+    /// Its fields end in newlines, and not in NULs.
+    #[serde(default)]
+    pub(crate) lines: bool,
+    /// Few shells need it.
+    #[serde(default)]
+    pub(crate) rare: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Word {
+    pub(crate) name: String,
+    pub(crate) what: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Context {
+    pub(crate) variables: Vec<String>,
+}
+
+impl Descriptor {
+    /// The number with which bash starts.
+    pub(crate) fn inherited(&self) -> Option<u32> {
+        if self.opened.is_some() {
+            return None;
+        }
+        self.inherited
+            .or_else(|| self.number.map(|number| number + 10))
+    }
+}
+
+impl Table {
+    /// The commands that move the descriptors with which bash starts. While the inherited ones are closed for the group, bash
+    /// has set them aside, close-on-exec, at the lowest numbers that are free from 10 on; a duplicate is close-on-exec, too.
+    pub(crate) fn move_inherited(&self) -> String {
+        let moved = |one: &Descriptor| Some((one.number?, one.inherited()?));
+        let moved: Vec<_> = self.descriptor.iter().filter_map(moved).collect();
+        let moves = (10..).zip(&moved);
+        let moves: String = moves
+            .map(|(aside, (number, _))| format!(" {number}>&{aside}"))
+            .collect();
+        let closed = moved
+            .iter()
+            .map(|(_, inherited)| format!(" {inherited}>&-"));
+        let closed: String = closed.collect();
+        format!("{{ exec{moves}; }}{closed}\nexec{closed}")
+    }
+
+    /// What stands for each name of the table in the files of `runtime-scripts`.
+    pub(crate) fn values(&self) -> Result<BTreeMap<String, String>, String> {
+        let mut values = BTreeMap::new();
+        let mut add = |name: String, value: String| match values.insert(name.clone(), value) {
+            Some(_) => Err(format!("protocol.toml names {name} twice")),
+            None => Ok(()),
+        };
+        for descriptor in &self.descriptor {
+            let name = descriptor.name.to_uppercase();
+            if let Some(number) = descriptor.number {
+                add(format!("{name}_FD"), number.to_string())?;
+            }
+            if let Some(number) = descriptor.inherited() {
+                add(format!("INHERITED_{name}_FD"), number.to_string())?;
+            }
+            if let Some(number) = descriptor.opened {
+                add(format!("OPENED_{name}_FD"), number.to_string())?;
+            }
+        }
+        for wire in &self.wire_name {
+            add(format!("__driver_{}", wire.function), wire.name.clone())?;
+        }
+        for kind in &self.kind {
+            add(
+                format!("KIND_{}", kind.name.to_uppercase()),
+                kind.name.clone(),
+            )?;
+        }
+        for record in &self.record {
+            add(
+                format!("RECORD_{}", record.name.to_uppercase()),
+                record.name.clone(),
+            )?;
+        }
+        add("MOVE_INHERITED_FDS".to_owned(), self.move_inherited())?;
+        let fields = 2 * self.context.variables.len();
+        add("CONTEXT_FIELDS".to_owned(), fields.to_string())?;
+        Ok(values)
+    }
+}
