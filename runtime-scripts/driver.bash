@@ -64,6 +64,8 @@ __driver_report_load() { # <nonce> <status of sourcing>
   elif builtin declare -F -- "$__driver_function" >/dev/null; then
     builtin declare -F lambda_shutdown >/dev/null && __driver_shutdown=shutdown
     builtin printf '%s RECORD_READY %s %s.%s %s\0' "$1" "$2" "${BASH_VERSINFO[0]}" "${BASH_VERSINFO[1]}" "${__driver_shutdown-}" >&CONTROL_FD
+    # The host asks for the first event now. It has put invocation.bash there, unless this shell has read it.
+    if [[ ! ${__driver_can_invoke-} ]]; then __driver_read ARGUMENTS_FD; fi
   else
     __driver_rare __driver_report_undefined "$1"
   fi
@@ -124,7 +126,6 @@ fi
 # The build makes the commands that move the inherited descriptors, as __driver_take_descriptor does, but all at once. bash
 # sets them aside at the lowest numbers that are free from 10 on.
 MOVE_INHERITED_FDS
-exec >&CONTROL_FD
 # `set -e` holds inside $(...) too, as it does in the tutorial's bootstrap: on Amazon Linux that runs in POSIX mode.
 builtin shopt -s inherit_errexit
 builtin set -E
@@ -138,4 +139,4 @@ builtin declare -ft __driver_report_load
 builtin readonly -f __driver_report_load __driver_rare __driver_read __driver_on_error __driver_guard_exit
 # shellcheck disable=SC2034 # they get their values when an invocation comes
 builtin export LAMBDA_RUNTIME_AWS_REQUEST_ID LAMBDA_RUNTIME_DEADLINE_MS LAMBDA_RUNTIME_TRACE_ID _X_AMZN_TRACE_ID
-builtin printf 'RECORD_STARTED\0'
+builtin printf 'RECORD_STARTED\0' >&CONTROL_FD

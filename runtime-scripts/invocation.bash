@@ -44,4 +44,12 @@ __driver_report() { # <status> <nonce>
   builtin printf '%s\0' "$2" "$__driver_kind" "${__driver_status:-$1}" "${__driver_details[@]}" "$2" || builtin exit "$1"
 }
 
-builtin readonly -f , ,t __driver_context __driver_report
+# Makes standard output lead to the control pipe, where it leads outside of the handler. Until the file is loaded it leads to
+# the log.
+__driver_use_control() {
+  if builtin declare -F exec >/dev/null; then __driver_rare __driver_redirect '>&CONTROL_FD'; else exec >&CONTROL_FD; fi
+}
+
+# shellcheck disable=SC2034 # driver.bash reads it
+__driver_can_invoke=1
+builtin readonly -f , ,t __driver_context __driver_report __driver_use_control

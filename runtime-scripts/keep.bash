@@ -7,6 +7,7 @@
 # Forgets the invocation, and shows the few things that are restored here too, in the form of restore.bash. Of the
 # variables it shows only the kept ones.
 __driver_show_state() { # <nonce> [first]
+  if [[ ${2-} == first ]]; then __driver_use_control; fi
   __driver_kind=KIND_IDLE __driver_status='' __driver_details=() __driver_arguments=()
   # shellcheck disable=SC2034 # they get their values when an invocation comes
   builtin declare -gx +iuln LAMBDA_RUNTIME_AWS_REQUEST_ID LAMBDA_RUNTIME_DEADLINE_MS LAMBDA_RUNTIME_TRACE_ID _X_AMZN_TRACE_ID

@@ -13,6 +13,7 @@
 # and RETURN traps.
 # shellcheck disable=SC2154 # the driver sets its variables
 __driver_show_state() { # <nonce> [first|reset]
+  if [[ ${2-} == first ]]; then __driver_use_control; fi
   __driver_kind=KIND_IDLE __driver_status='' __driver_details=() __driver_arguments=()
   if [[ ${2-} == reset ]]; then __driver_reset "$((32#$1))"; fi
   {

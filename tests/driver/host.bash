@@ -54,7 +54,7 @@ host_start() { # <function> [arguments of set...]
     exec env --default-signal -i PATH="$PATH" "${COSHELL_TEST_BASH:-/bin/bash}" /dev/fd/78
   ) &
   host_pid=$!
-  host_send_lines "__driver_function=$1 BASH_ARGV0=bootstrap" ". /dev/fd/77" 'exec 77<&- 78<&-'
+  host_send_lines "__driver_function=$1 BASH_ARGV0=bootstrap" ". /dev/fd/77"
   shift
   if (($#)); then host_send_lines "builtin set $* || __driver_rare __driver_refuse_options"; fi
   host_send_lines '\exec >&2' '. ./function.sh' '{ \__driver_report_load loaded "$?"; } >/dev/null 2>&1' '\__driver_read 60' '\exec >&63' '\,,, state'

@@ -11,7 +11,7 @@ use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
 use super::observers::TextTraits;
-use super::startup_script;
+use super::startup_script::{self, DriverText};
 use super::state_pipe::StatePipe;
 use crate::child::LaneContext;
 use crate::child::arguments::write_at_start;
@@ -60,9 +60,17 @@ impl DriverFiles {
         let delivery = cx.delivery();
         let file = std::fs::read(&cx.handler.file).unwrap_or_default();
         let traits = TextTraits::of(&file, &cx.config.shell_options);
-        let driver = startup_script::driver_text(&file, traits, cx.calls.is_some());
+        let argument_zero = std::env::args().next();
+        let driver = DriverText {
+            argument_zero: argument_zero.as_deref().unwrap_or("bootstrap"),
+            function,
+            file: &file,
+            traits,
+            options: &cx.config.shell_options,
+            has_calls: cx.calls.is_some(),
+        };
         let files = Self {
-            driver: text_file(c"driver", &driver)?,
+            driver: text_file(c"driver", &driver.build())?,
             rare: text_file(c"rare", &startup_script::rare_text(function, delivery))?,
             invocation: startup_script::invocation_text(isolation, delivery),
         };

@@ -41,8 +41,6 @@ const IDLE_CHECKS: u32 = 4;
 #[derive(Debug)]
 pub(crate) struct Starting<'a> {
     shell: Shell<'a>,
-    /// It reads how to take invocations, too, before it waits.
-    reads_invocation: bool,
 }
 
 /// A shell that is sourcing the file.
@@ -69,14 +67,7 @@ impl<'a> Starting<'a> {
     fn start_with(cx: LaneContext<'a>, reads_invocation: bool) -> Result<Self> {
         let start = || -> io::Result<Self> {
             let mut channel = Channel::open(Process::start(cx)?)?;
-            let argument_zero = std::env::args().next();
-            let argument_zero = argument_zero.unwrap_or_else(|| "bootstrap".to_owned());
-            let mut lines = startup_lines(
-                &argument_zero,
-                cx.handler.label(),
-                cx.logs.nonce(),
-                cx.calls.map(Calls::paths),
-            );
+            let mut lines = startup_lines(cx.logs.nonce(), cx.calls.map(Calls::paths));
             if reads_invocation {
                 lines.push_str(&read_invocation_line());
             }
@@ -100,10 +91,7 @@ impl<'a> Starting<'a> {
                 has_shutdown: false,
                 standby: None,
             };
-            Ok(Self {
-                shell,
-                reads_invocation,
-            })
+            Ok(Self { shell })
         };
         start().map_err(|error| Error::start_shell(&cx.config.bash, &error))
     }
@@ -128,15 +116,7 @@ impl<'a> Starting<'a> {
         let text = std::fs::read(&handler.file).unwrap_or_default();
         let options = &config.shell_options;
         let traits = TextTraits::of(&text, options);
-        let reads_invocation = !self.reads_invocation;
-        let lines = load_lines(
-            &file,
-            config.isolation,
-            options,
-            traits,
-            &nonces,
-            reads_invocation,
-        );
+        let lines = load_lines(&file, config.isolation, traits, &nonces);
         // If bash has ended, the wait for its load report finds out why.
         let _ = shell.channel.write_lines(&lines);
         shell.channel.expect_state(nonces.first_state);

@@ -10,7 +10,7 @@
 use std::fmt::Write;
 
 use super::observers::TextTraits;
-use super::to_shell::{Shown, ToShell, write_standard_output};
+use super::to_shell::{Shown, ToShell};
 use crate::calls;
 use crate::config::Isolation;
 use coshell_driver::{fd, is_own_function, names, script};
@@ -35,42 +35,80 @@ pub(crate) fn is_reserved(function: &str) -> bool {
         || function.strip_prefix("lambda_").is_some_and(is_offered)
 }
 
-/// The part that bash reads when it starts, for a file with this text. It has those of our functions for handlers that
-/// the file may call.
-pub(crate) fn driver_text(file: &[u8], traits: TextTraits, has_calls: bool) -> String {
-    // The last line of the driver reports that bash has read everything, so it stays the last one.
-    let (most, last) = script::DRIVER
-        .rsplit_once("\nbuiltin printf")
-        .unwrap_or((script::DRIVER, ""));
-    let hide_builtin = if traits.defines_builtin {
-        script::HIDE_BUILTIN
-    } else {
-        ""
-    };
-    let mut text = format!("{most}\n{hide_builtin}");
-    for (function, name) in OFFERED {
-        if calls::may_call(file, function) {
-            // `||` keeps `set -e` out of what is ours.
-            let end = if function == "log" {
-                ""
-            } else {
-                " || builtin return"
-            };
-            push_stub(&mut text, function, "+xT", name, end);
+/// What the part that bash reads when it starts depends on: settings and the handler, which no shell of this process has
+/// another of.
+#[derive(Debug)]
+pub(crate) struct DriverText<'a> {
+    /// What becomes `$0`.
+    pub argument_zero: &'a str,
+    pub function: &'a str,
+    /// The text of the handler's file.
+    pub file: &'a [u8],
+    pub traits: TextTraits,
+    /// Arguments of `set`.
+    pub options: &'a [String],
+    /// The host answers calls.
+    pub has_calls: bool,
+}
+
+impl DriverText<'_> {
+    /// The text. It has those of our functions for handlers that the file may call.
+    pub(crate) fn build(&self) -> String {
+        // No file defines a function without a name, so bash reports that this one is not there.
+        let function = if is_reserved(self.function) {
+            ""
+        } else {
+            self.function
+        };
+        let mut text = format!(
+            "{}={} BASH_ARGV0={}\n",
+            names::FUNCTION,
+            quote(function),
+            quote(self.argument_zero)
+        );
+        // The last line of the driver reports that bash has read everything. What comes behind it may end bash, and is not
+        // our fault.
+        let (most, last) = script::DRIVER
+            .rsplit_once("\nbuiltin printf")
+            .unwrap_or((script::DRIVER, ""));
+        text.push_str(most);
+        text.push('\n');
+        if self.traits.defines_builtin {
+            text.push_str(script::HIDE_BUILTIN);
+        }
+        self.push_stubs(&mut text);
+        let _ = write!(text, "builtin printf{last}");
+        if !self.options.is_empty() {
+            let options: Vec<_> = self.options.iter().map(|option| quote(option)).collect();
+            let (options, rare, refuse) = (options.join(" "), names::RARE, names::REFUSE_OPTIONS);
+            let _ = writeln!(text, "builtin set {options} || {rare} {refuse}");
+        }
+        text
+    }
+
+    fn push_stubs(&self, text: &mut String) {
+        for (function, name) in OFFERED {
+            if calls::may_call(self.file, function) {
+                // `||` keeps `set -e` out of what is ours.
+                let end = match function {
+                    "log" => "",
+                    _ => " || builtin return",
+                };
+                push_stub(text, function, "+xT", name, end);
+            }
+        }
+        for function in calls::FUNCTIONS {
+            if self.has_calls && calls::may_call(self.file, function) {
+                // `||` would keep `set -e` out of the function that lambda_each calls.
+                let (quiet, end) = match function {
+                    "each" => ("+xTe", ""),
+                    _ => ("+xT", " || builtin return"),
+                };
+                let call = format!("{} {function}", names::CALL);
+                push_stub(text, function, quiet, &call, end);
+            }
         }
     }
-    for function in calls::FUNCTIONS.into_iter().filter(|_| has_calls) {
-        if calls::may_call(file, function) {
-            // `||` would keep `set -e` out of the function that lambda_each calls.
-            let (quiet, end) = match function {
-                "each" => ("+xTe", ""),
-                _ => ("+xT", " || builtin return"),
-            };
-            let call = format!("{} {function}", names::CALL);
-            push_stub(&mut text, function, quiet, &call, end);
-        }
-    }
-    text + "builtin printf" + last
 }
 
 /// A function that a handler calls, which reads what it does when it is first called.
@@ -159,37 +197,23 @@ fn is_plain_name(name: &str) -> bool {
     name.bytes().all(is_part) && !name.is_empty() && !RESERVED.contains(&name)
 }
 
-/// The lines that make bash read the driver. `argument_zero` becomes `$0`. `lambda_log` marks messages with
-/// `log_nonce`.
-pub(crate) fn startup_lines(
-    argument_zero: &str,
-    function: &str,
-    log_nonce: Option<&str>,
-    call_paths: Option<&str>,
-) -> String {
+/// The lines that make bash read the driver. `lambda_log` marks messages with `log_nonce`. bash reads its script a byte at a
+/// time, so they are short.
+pub(crate) fn startup_lines(log_nonce: Option<&str>, call_paths: Option<&str>) -> String {
     // `set -x` in SHELLOPTS is for the file, and not for the driver.
     let is_traced = std::env::var("SHELLOPTS").is_ok_and(|names| names.contains("xtrace"));
-    let quiet = if is_traced {
-        "{ \\builtin set +x; } 2>/dev/null\n"
-    } else {
-        ""
-    };
-    let log_nonce = log_nonce.map(|nonce| format!("{}={nonce} ", names::LOG_NONCE));
-    let call_paths = call_paths.map(|paths| format!("{}=({paths}) ", names::CALLS));
-    // No file defines a function without a name, so bash reports that this one is not there.
-    let function = if is_reserved(function) { "" } else { function };
-    format!(
-        "{quiet}{}{}{}={} BASH_ARGV0={}\n\
-         . /dev/fd/{driver}\n\
-         exec {driver}<&- {}<&-\n",
-        log_nonce.unwrap_or_default(),
-        call_paths.unwrap_or_default(),
-        names::FUNCTION,
-        quote(function),
-        quote(argument_zero),
-        fd::INHERITED_SCRIPT,
-        driver = fd::INHERITED_DRIVER,
-    )
+    let mut lines = String::new();
+    if is_traced {
+        lines.push_str("{ \\builtin set +x; } 2>/dev/null\n");
+    }
+    if let Some(nonce) = log_nonce {
+        let _ = writeln!(lines, "{}={nonce}", names::LOG_NONCE);
+    }
+    if let Some(paths) = call_paths {
+        let _ = writeln!(lines, "{}=({paths})", names::CALLS);
+    }
+    let _ = writeln!(lines, ". /dev/fd/{}", fd::INHERITED_DRIVER);
+    lines
 }
 
 /// The line that makes bash read how to take invocations, which stands in the file of the arguments.
@@ -204,37 +228,23 @@ pub(crate) struct LoadNonces {
     pub first_state: String,
 }
 
-/// The lines that set the options, and load the handler's file.
+/// The lines that load the handler's file.
 ///
 /// If the file names the ERR trap, functions inherit one only if the file says so. If the file may show each command,
-/// the output of that is discarded until the file is loaded. With `reads_invocation` bash then reads how to take invocations.
+/// the output of that is discarded until the file is loaded.
 pub(crate) fn load_lines(
     file: &str,
     isolation: Isolation,
-    options: &[String],
     traits: TextTraits,
     nonces: &LoadNonces,
-    reads_invocation: bool,
 ) -> String {
     let mut lines = String::new();
     if traits.names_err_trap {
         let _ = writeln!(lines, "{}=1\nbuiltin set +E", names::NAMES_ERR_TRAP);
     }
-    if !options.is_empty() {
-        let options: Vec<_> = options.iter().map(|option| quote(option)).collect();
-        let _ = writeln!(
-            lines,
-            "builtin set {} || {} {}",
-            options.join(" "),
-            names::RARE,
-            names::REFUSE_OPTIONS
-        );
-    }
     // `set -v` does not show the rest of the line on which it is switched on.
     let end = if traits.may_show_commands { ";" } else { "\n" };
-    // A permanent redirection. For a temporary one bash keeps the old descriptor at 10 or above; the file may close
-    // that.
-    let _ = write!(lines, "\\exec >&2\n. {}{end}", quote(file));
+    let _ = write!(lines, ". {}{end}", quote(file));
     // What reports is a function, and would not see an ERR trap that functions do not inherit.
     let show_traps = if traits.names_err_trap {
         format!("\\builtin trap -p ERR >&{}; ", fd::STATE)
@@ -257,22 +267,18 @@ pub(crate) fn load_lines(
         first_state,
     } = nonces;
     let (status, report) = (names::EXIT, names::REPORT_LOAD);
-    let _ = writeln!(
-        lines,
-        "{{ {status}=$?; {hide_builtin}{show_traps}\\{report} {load_report} \"${status}\"; }}{discard}"
-    );
-    if reads_invocation {
-        lines.push_str(&read_invocation_line());
-    }
-    // Separate lines, because the file may have closed the descriptor in which bash would keep standard output.
-    let _ = write_standard_output(&mut lines, fd::CONTROL);
-    let _ = write!(
-        lines,
-        "{}",
-        ToShell::ShowState {
-            nonce: first_state,
-            what: Shown::Everything
-        }
-    );
-    lines
+    let before = format!("{hide_builtin}{show_traps}");
+    let _ = if before.is_empty() && discard.is_empty() {
+        writeln!(lines, "\\{report} {load_report} \"$?\"")
+    } else {
+        writeln!(
+            lines,
+            "{{ {status}=$?; {before}\\{report} {load_report} \"${status}\"; }}{discard}"
+        )
+    };
+    let show = ToShell::ShowState {
+        nonce: first_state,
+        what: Shown::Everything,
+    };
+    lines + &show.to_string()
 }

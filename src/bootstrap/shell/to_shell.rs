@@ -127,7 +127,10 @@ impl fmt::Display for ToShell<'_> {
             Self::RunExitTrap { status } => writeln!(f, "\\{RARE} {RUN_EXIT_TRAP} {status}"),
             Self::Reseed(seed) => writeln!(f, "\\{RARE} {RESEED} {seed}"),
             Self::End => {
-                write_standard_output(f, fd::LOG)?;
+                // Only a file that defines a function `exec` needs more than `exec`.
+                let log = fd::LOG;
+                write!(f, "\\builtin declare -F exec >/dev/null && ")?;
+                writeln!(f, "\\{RARE} {REDIRECT} '>&{log}' || \\exec >&{log}")?;
                 f.write_str("\\builtin exit 0\n")
             }
             Self::EndWithHandler => writeln!(f, "\\builtin exit \"${{{STATUS}:-$?}}\""),
@@ -195,15 +198,6 @@ impl fmt::Display for ToShell<'_> {
             Self::Reopen => writeln!(f, "\\{RARE} {REOPEN}"),
         }
     }
-}
-
-/// Redirects standard output for good. Only a file that defines a function `exec` needs more than `exec`.
-pub(super) fn write_standard_output(f: &mut impl fmt::Write, number: RawFd) -> fmt::Result {
-    let (rare, redirect) = (names::RARE, names::REDIRECT);
-    writeln!(
-        f,
-        "\\builtin declare -F exec >/dev/null && \\{rare} {redirect} '>&{number}' || \\exec >&{number}"
-    )
 }
 
 /// What a waiting fork reads.

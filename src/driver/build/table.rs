@@ -87,11 +87,13 @@ impl Table {
         let moves: String = moves
             .map(|(aside, (number, _))| format!(" {number}>&{aside}"))
             .collect();
-        let closed = moved
-            .iter()
-            .map(|(_, inherited)| format!(" {inherited}>&-"));
-        let closed: String = closed.collect();
-        format!("{{ exec{moves}; }}{closed}\nexec{closed}")
+        let close = |number: u32| format!(" {number}>&-");
+        let closed: String = moved.iter().map(|(_, number)| close(*number)).collect();
+        // bash has read the driver whole, and has its script under another number.
+        let is_read = |one: &&Descriptor| ["driver", "script"].contains(&one.name.as_str());
+        let read = self.descriptor.iter().filter(is_read);
+        let read: String = read.filter_map(|one| one.inherited().map(close)).collect();
+        format!("{{ exec{moves}; }}{closed}\nexec{closed}{read}")
     }
 
     /// What stands for each name of the table in the files of `runtime-scripts`.
