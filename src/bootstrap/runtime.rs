@@ -17,7 +17,7 @@ use crate::invocation::{Invocation, Outcome};
 use crate::log::Level;
 use crate::response::{Response, ResponseSink};
 use crate::runner::Runner;
-use crate::runtime_api::{Client, PostOutcome};
+use crate::runtime_api::{Client, Unconfirmed};
 use crate::snapshot::snapshot_and_restore;
 use crate::wait::{Limit, Signals};
 use coshell_handler::{Failure, Handler};
@@ -121,7 +121,7 @@ pub(crate) fn post_init_error(config: &Config, client: &mut Client, error: Error
     };
     match posted {
         Ok(outcome) => {
-            if let Some(text) = describe_post_failure(answer, &outcome) {
+            if let Some(text) = outcome.describe_failure(answer) {
                 config.log.error(format_args!("{text}"));
             }
         }
@@ -130,32 +130,19 @@ pub(crate) fn post_init_error(config: &Config, client: &mut Client, error: Error
     error
 }
 
-/// Why `answer` did not arrive, or may not have arrived; `None` if Lambda has accepted it.
-fn describe_post_failure(answer: &str, outcome: &PostOutcome) -> Option<String> {
-    match outcome {
-        PostOutcome::Accepted => None,
-        PostOutcome::Rejected(reason) => Some(format!("Lambda rejected the {answer}: {reason}")),
-        PostOutcome::Unknown(cause) => Some(format!(
-            "cannot tell whether Lambda received the {answer}: {cause}"
-        )),
-    }
-}
-
 /// Serves invocations until we have to shut down.
 ///
 /// # Errors
 /// What the runner, or the client of the Runtime API, cannot go on after.
 pub(crate) fn serve(cx: LaneContext, client: &mut Client, runner: &mut Runner) -> Result<()> {
-    // The outcome of the last invocation, if we do not know whether Lambda received it.
-    let mut unconfirmed: Option<(AttemptId, Outcome)> = None;
+    let mut unconfirmed = Unconfirmed::default();
     let delivery = cx.delivery();
     while let Some(mut invocation) = client.next_invocation()? {
         invocation.delivery = delivery;
-        let mut stream = client.response_stream(&invocation);
-        let outcome = match unconfirmed.take() {
-            // Lambda sends the same attempt again. The handler has run, and must not run twice.
-            Some((attempt, outcome)) if attempt == AttemptId::of(&invocation) => outcome,
-            _ => match invoke(cx, runner, &invocation, &mut stream) {
+        let mut answer = client.answer(&invocation);
+        let outcome = match unconfirmed.take(&invocation) {
+            Some(outcome) => outcome,
+            None => match invoke(cx, runner, &invocation, answer.sink()) {
                 Ok(outcome) => outcome,
                 // Other lanes keep the sandbox alive, so that Lambda will not report this failure for us.
                 Err(error) if cx.lane.is_some() => Outcome::Failure(error.to_failure()),
@@ -165,30 +152,15 @@ pub(crate) fn serve(cx: LaneContext, client: &mut Client, runner: &mut Runner) -
         if let Outcome::Failure(failure) = &outcome {
             log_failure(cx.config, &invocation, failure);
         }
-        let is_streamed = stream.is_open();
-        let posted = match stream.finish(&outcome)? {
-            Some(posted) => posted,
-            None => client.post_outcome(&invocation, &outcome, runner.begin_clean_up())?,
-        };
+        let closed = answer.close(outcome, || runner.begin_clean_up())?;
         if let Some(calls) = cx.calls {
             calls.end();
         }
-        let answer = match outcome {
-            Outcome::Failure(_) if !is_streamed => "error",
-            _ => "response",
-        };
-        if let Some(text) = describe_post_failure(answer, &posted) {
+        if let Some(text) = &closed.failure {
             let log = cx.config.log;
             log.error_for(invocation.origin(), format_args!("{text}"));
         }
-        if matches!(posted, PostOutcome::Unknown(_)) {
-            let outcome = if is_streamed {
-                broken_stream()
-            } else {
-                outcome
-            };
-            unconfirmed = Some((AttemptId::of(&invocation), outcome));
-        }
+        unconfirmed = closed.unconfirmed;
         if cx.signals.is_stop_requested() {
             break;
         }
@@ -239,30 +211,6 @@ fn stop_time(
         Some(time) if !time.is_zero() => Ok(Instant::now().checked_add(time)),
         _ => Err(left),
     }
-}
-
-/// Identifies one attempt of an invocation: a retry of an asynchronous one has the same request id, but another invocation id.
-#[derive(Debug, PartialEq, Eq)]
-struct AttemptId {
-    request_id: String,
-    invocation_id: Option<String>,
-}
-
-impl AttemptId {
-    fn of(invocation: &Invocation) -> Self {
-        Self {
-            request_id: invocation.request_id.clone(),
-            invocation_id: invocation.invocation_id.clone(),
-        }
-    }
-}
-
-/// The outcome that is posted if Lambda sends an attempt again whose response was streamed.
-fn broken_stream() -> Outcome {
-    Outcome::Failure(Failure::new(
-        "Function.StreamBroken",
-        "the connection to the Runtime API broke while the response was streamed".to_owned(),
-    ))
 }
 
 fn log_failure(config: &Config, invocation: &Invocation, failure: &Failure) {

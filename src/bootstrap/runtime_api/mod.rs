@@ -3,8 +3,10 @@
 //! It keeps one connection, and uses no proxy, no redirects and no timeouts. A request for something can be repeated, so it is
 //! tried four times if the connection breaks. An answer must arrive at most once, so it is sent again only if the request was
 //! not sent completely. Paths and headers are in `src/wire`. `connection.rs` is the socket, `restore.rs` has the requests of
-//! `SnapStart`, `extension.rs` those of the Extensions API, and `response_stream.rs` sends a streamed response.
+//! `SnapStart`, `extension.rs` those of the Extensions API. `answer.rs` is the answer to an invocation, and `response_stream.rs`
+//! sends one that is streamed.
 
+mod answer;
 mod connection;
 mod extension;
 mod failure;
@@ -22,6 +24,7 @@ use ureq::http::{Response, StatusCode};
 use crate::error::{Error, Result};
 use crate::invocation::{Invocation, Outcome};
 use crate::wait::Signals;
+pub(crate) use answer::{Answer, Unconfirmed};
 use connection::{Progress, RETRY_AFTER, WhenSent, agent, connect};
 use coshell_handler::Failure;
 use coshell_wire as wire;
@@ -29,7 +32,6 @@ use extension::Extension;
 use failure::{error_document, xray_cause};
 pub(crate) use reply::PostOutcome;
 use reply::{describe_rejection, header_text, read_text};
-use response_stream::ResponseStream;
 
 /// The largest buffer that is allocated because a Content-Length says so.
 const MAX_RESERVED_BYTES: usize = 8 * 1024 * 1024;
@@ -145,9 +147,9 @@ impl<'a> Client<'a> {
         }))
     }
 
-    /// Sends the response of `invocation`, if it is streamed.
-    pub(crate) fn response_stream<'s>(&'s self, invocation: &'s Invocation) -> ResponseStream<'s> {
-        ResponseStream::new(&self.api, invocation, self.signals)
+    /// The answer to `invocation`, of which nothing is sent yet.
+    pub(crate) fn answer<'s>(&'s self, invocation: &'s Invocation) -> Answer<'s> {
+        Answer::new(self, invocation)
     }
 
     /// Posts the answer of `invocation`: its response or its error. Calls `meanwhile` when the whole request is sent, before it
@@ -155,8 +157,8 @@ impl<'a> Client<'a> {
     ///
     /// # Errors
     /// [`Error::PostAnswer`] if the Runtime API replies with a server error or cannot be reached: the process has to end then.
-    pub(crate) fn post_outcome(
-        &mut self,
+    fn post_outcome(
+        &self,
         invocation: &Invocation,
         outcome: &Outcome,
         meanwhile: Option<WhenSent>,

@@ -20,6 +20,19 @@ pub(crate) enum PostOutcome {
     Unknown(String),
 }
 
+impl PostOutcome {
+    /// Why `answer` did not arrive, or may not have arrived; `None` if Lambda has accepted it.
+    pub(crate) fn describe_failure(&self, answer: &str) -> Option<String> {
+        match self {
+            Self::Accepted => None,
+            Self::Rejected(reason) => Some(format!("Lambda rejected the {answer}: {reason}")),
+            Self::Unknown(cause) => Some(format!(
+                "cannot tell whether Lambda received the {answer}: {cause}"
+            )),
+        }
+    }
+}
+
 /// The value of a header; `None` if it is absent or empty.
 pub(crate) fn header_text(headers: &HeaderMap, name: &str) -> Option<String> {
     let value = headers.get(name)?.as_bytes();
