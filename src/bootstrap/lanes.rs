@@ -13,15 +13,11 @@ use std::thread::{Builder, scope};
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
-use crate::calls::Calls;
 use crate::child::LaneContext;
-use crate::child::logs::HandlerLog;
 use crate::config::{Config, STOP_GRACE};
 use crate::error::{Error, Result};
-use crate::runtime::{
-    connect_and_load, find_handler, post_init_error, register_extension, serve, start_calls,
-    start_log,
-};
+use crate::runner;
+use crate::runtime::{Prepared, connect_and_load, post_init_error, register_extension, serve};
 use crate::runtime_api::Client;
 use crate::wait::Signals;
 use coshell_process::processes;
@@ -57,45 +53,27 @@ pub(crate) fn run(config: &Config, signals: &Arc<Signals>) -> Result<()> {
 /// # Errors
 /// An init error, which is not posted yet.
 fn serve_all(config: &Config, signals: &Arc<Signals>) -> Result<Vec<Result<()>>> {
-    let handler = find_handler(config)?;
     let start_error = |error: io::Error| Error::start_shell(&config.bash, &error);
-    let logs: Result<Vec<HandlerLog>> = (0..config.max_concurrency)
-        .map(|_| start_log(config))
-        .collect();
-    let logs = logs?;
-    let calls: Result<Vec<Option<Calls>>> = (0..config.max_concurrency)
-        .map(|_| start_calls(config, &handler))
-        .collect();
-    let calls = calls?;
+    let prepared = Prepared::new(config, config.max_concurrency)?;
     let lane_signals = Arc::new(signals.without_children().map_err(start_error)?);
     let (all_ended, lane_alive) = LaneAlive::new().map_err(start_error)?;
     let init = InitBarrier::default();
     let results = scope(|scope| {
         let mut lanes = Vec::new();
-        let started = (0..)
-            .zip(&logs)
-            .zip(&calls)
-            .try_for_each(|((number, logs), calls)| {
-                let cx = LaneContext {
-                    config,
-                    handler: &handler,
-                    logs,
-                    signals: &lane_signals,
-                    calls: calls.as_ref(),
-                    lane: Some(number),
-                };
-                let (init, lane_alive) = (&init, lane_alive.try_clone()?);
-                let lane = Builder::new()
-                    .name(format!("lane {number}"))
-                    .stack_size(STACK_BYTES)
-                    .spawn_scoped(scope, move || {
-                        let result = run_lane(cx, init);
-                        drop(lane_alive);
-                        result
-                    })?;
-                lanes.push(lane);
-                Ok(())
-            });
+        let started = (0..config.max_concurrency).try_for_each(|number| {
+            let cx = prepared.lane(config, number, &lane_signals);
+            let (init, lane_alive) = (&init, lane_alive.try_clone()?);
+            let lane = Builder::new()
+                .name(format!("lane {number}"))
+                .stack_size(STACK_BYTES)
+                .spawn_scoped(scope, move || {
+                    let result = run_lane(cx, init);
+                    drop(lane_alive);
+                    result
+                })?;
+            lanes.push(lane);
+            Ok(())
+        });
         drop(lane_alive);
         let loaded = init.wait_for_lanes(lanes.len());
         let loaded = started.map_err(start_error).and(loaded);
@@ -112,9 +90,7 @@ fn serve_all(config: &Config, signals: &Arc<Signals>) -> Result<Vec<Result<()>>>
             .collect())
     });
     processes::stop(processes::our_descendants, STOP_GRACE);
-    for logs in &logs {
-        logs.drain();
-    }
+    prepared.drain_logs();
     results
 }
 
@@ -212,8 +188,8 @@ fn run_lane(cx: LaneContext, init: &InitBarrier) -> Result<()> {
     if !init.wait_for_release() {
         return Ok(());
     }
-    let served = serve(cx, &mut client, &mut runner);
-    let result = runner.shut_down(cx, served);
+    let served = serve(cx, &mut client, &mut *runner);
+    let result = runner::shut_down(cx, &mut *runner, served);
     if let Err(error) = &result {
         if ends_all_lanes(error) {
             cx.signals.request_stop();

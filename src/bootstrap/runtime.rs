@@ -16,7 +16,7 @@ use crate::failure::deadline_too_close;
 use crate::invocation::{Invocation, Outcome};
 use crate::log::Level;
 use crate::response::{Response, ResponseSink};
-use crate::runner::Runner;
+use crate::runner::{self, Runner};
 use crate::runtime_api::{Client, Unconfirmed};
 use crate::snapshot::snapshot_and_restore;
 use crate::wait::{Limit, Signals};
@@ -29,11 +29,7 @@ use coshell_process::processes;
 /// What ended the loop. An init error has been posted to the Runtime API already. [`Error::Stopped`] if we had to shut down
 /// while the handler was loading.
 pub(crate) fn run(config: &Config, signals: &Arc<Signals>) -> Result<()> {
-    let prepared = find_handler(config).and_then(|handler| {
-        let calls = start_calls(config, &handler)?;
-        Ok((handler, start_log(config)?, calls))
-    });
-    let (handler, logs, calls) = match prepared {
+    let prepared = match Prepared::new(config, 1) {
         Ok(prepared) => prepared,
         Err(error) => {
             let mut client = Client::open(&config.runtime_api, signals);
@@ -41,12 +37,8 @@ pub(crate) fn run(config: &Config, signals: &Arc<Signals>) -> Result<()> {
         }
     };
     let cx = LaneContext {
-        config,
-        handler: &handler,
-        logs: &logs,
-        signals,
-        calls: calls.as_ref(),
         lane: None,
+        ..prepared.lane(config, 0, signals)
     };
     let (mut client, loaded) = connect_and_load(cx);
     let mut runner = match loaded {
@@ -57,24 +49,68 @@ pub(crate) fn run(config: &Config, signals: &Arc<Signals>) -> Result<()> {
     if runner.has_shutdown() {
         register_extension(config, &mut client);
     }
-    let restored = match snapshot_and_restore(cx, &mut client, &mut runner) {
+    let restored = match snapshot_and_restore(cx, &mut client, &mut *runner) {
         Err(error @ (Error::BeforeSnapshotHook(_) | Error::AfterRestoreHook(_))) => {
             return Err(post_init_error(config, &mut client, error));
         }
         restored => restored,
     };
-    let served = restored.and_then(|()| serve(cx, &mut client, &mut runner));
-    runner.shut_down(cx, served)?;
+    let served = restored.and_then(|()| serve(cx, &mut client, &mut *runner));
+    runner::shut_down(cx, &mut *runner, served)?;
     processes::stop(processes::our_descendants, STOP_GRACE);
-    logs.drain();
+    cx.logs.drain();
     Ok(())
 }
 
-/// Checks the settings and finds the handler, before anything is started.
-///
-/// # Errors
-/// [`Error::ReadConfig`], [`Error::LoadHandler`].
-pub(crate) fn find_handler(config: &Config) -> Result<Handler> {
+/// What all lanes need, and what each of them needs for itself, before any of them is started.
+pub(crate) struct Prepared {
+    handler: Handler,
+    /// Of each lane: its log, and what answers its calls.
+    lanes: Vec<(HandlerLog, Option<Calls>)>,
+}
+
+impl Prepared {
+    /// Checks the settings, finds the handler, and starts the logs.
+    ///
+    /// # Errors
+    /// [`Error::ReadConfig`], [`Error::LoadHandler`]; [`Error::StartShell`] if there is no descriptor or no thread left.
+    pub(crate) fn new(config: &Config, lanes: u32) -> Result<Self> {
+        let handler = find_handler(config)?;
+        let start = |_| -> std::io::Result<_> {
+            let calls = Calls::start_for(&handler)?;
+            Ok((HandlerLog::start(config.log)?, calls))
+        };
+        let lanes = (0..lanes).map(start).collect::<std::io::Result<_>>();
+        let lanes = lanes.map_err(|error| Error::start_shell(&config.bash, &error))?;
+        Ok(Self { handler, lanes })
+    }
+
+    /// What lane `number` works with.
+    pub(crate) fn lane<'a>(
+        &'a self,
+        config: &'a Config,
+        number: u32,
+        signals: &'a Arc<Signals>,
+    ) -> LaneContext<'a> {
+        let (logs, calls) = &self.lanes[number as usize];
+        LaneContext {
+            config,
+            handler: &self.handler,
+            logs,
+            signals,
+            calls: calls.as_ref(),
+            lane: Some(number),
+        }
+    }
+
+    pub(crate) fn drain_logs(&self) {
+        for (logs, _) in &self.lanes {
+            logs.drain();
+        }
+    }
+}
+
+fn find_handler(config: &Config) -> Result<Handler> {
     for text in config.ignored_platform_settings() {
         config.log.warn(format_args!("{text}"));
     }
@@ -84,25 +120,9 @@ pub(crate) fn find_handler(config: &Config) -> Result<Handler> {
     Ok(Handler::find(config.handler.as_deref(), &config.task_root)?)
 }
 
-/// Starts what answers the `lambda_` functions, if the handler's file may call one.
-///
-/// # Errors
-/// [`Error::StartShell`] if there is no descriptor or no thread for it.
-pub(crate) fn start_calls(config: &Config, handler: &Handler) -> Result<Option<Calls>> {
-    Calls::start_for(handler).map_err(|error| Error::start_shell(&config.bash, &error))
-}
-
-/// Starts the log of one lane.
-///
-/// # Errors
-/// [`Error::StartShell`] if there is no descriptor left.
-pub(crate) fn start_log(config: &Config) -> Result<HandlerLog> {
-    HandlerLog::start(config.log).map_err(|error| Error::start_shell(&config.bash, &error))
-}
-
 /// Loads the handler, and connects to the Runtime API meanwhile.
-pub(crate) fn connect_and_load(cx: LaneContext) -> (Client, Result<Runner>) {
-    let (loaded, client) = Runner::load(cx, || Client::open(&cx.config.runtime_api, cx.signals));
+pub(crate) fn connect_and_load(cx: LaneContext) -> (Client, Result<Box<dyn Runner + '_>>) {
+    let (loaded, client) = runner::load(cx, || Client::open(&cx.config.runtime_api, cx.signals));
     (client, loaded)
 }
 
@@ -134,7 +154,7 @@ pub(crate) fn post_init_error(config: &Config, client: &mut Client, error: Error
 ///
 /// # Errors
 /// What the runner, or the client of the Runtime API, cannot go on after.
-pub(crate) fn serve(cx: LaneContext, client: &mut Client, runner: &mut Runner) -> Result<()> {
+pub(crate) fn serve(cx: LaneContext, client: &mut Client, runner: &mut dyn Runner) -> Result<()> {
     let mut unconfirmed = Unconfirmed::default();
     let delivery = cx.delivery();
     while let Some(mut invocation) = client.next_invocation()? {
@@ -164,14 +184,14 @@ pub(crate) fn serve(cx: LaneContext, client: &mut Client, runner: &mut Runner) -
         if cx.signals.is_stop_requested() {
             break;
         }
-        runner.clean_up(cx, &invocation)?;
+        runner::clean_up(cx, runner, &invocation)?;
     }
     Ok(())
 }
 
 fn invoke(
     cx: LaneContext,
-    runner: &mut Runner,
+    runner: &mut dyn Runner,
     invocation: &Invocation,
     sink: &mut dyn ResponseSink,
 ) -> Result<Outcome> {

@@ -8,23 +8,9 @@
 use crate::child::LaneContext;
 use crate::config::Initialization;
 use crate::error::{Error, Result};
+use crate::runner::Runner;
 use crate::runtime_api::Client;
 use coshell_handler::Failure;
-
-/// What a runner has to do around a snapshot.
-pub(crate) trait SnapshotHooks {
-    /// Runs `function` of the handler's file, if the file defines it. Returns why it failed, if it did.
-    ///
-    /// # Errors
-    /// [`Error::Stopped`], or why the shell for it cannot be started.
-    fn run_hook(&mut self, function: &str) -> Result<Option<Failure>>;
-
-    /// Replaces what must not be the same in every copy of a snapshot.
-    ///
-    /// # Errors
-    /// [`Error::Stopped`].
-    fn make_unique(&mut self) -> Result<()>;
-}
 
 /// Waits for the snapshot and the restore, and runs the hooks around them. Does nothing without `SnapStart`.
 ///
@@ -34,7 +20,7 @@ pub(crate) trait SnapshotHooks {
 pub(crate) fn snapshot_and_restore(
     cx: LaneContext,
     client: &mut Client,
-    runner: &mut impl SnapshotHooks,
+    runner: &mut dyn Runner,
 ) -> Result<()> {
     if cx.config.initialization != Initialization::SnapStart {
         return Ok(());
@@ -63,7 +49,7 @@ pub(crate) fn snapshot_and_restore(
 
 /// Runs a hook. `to_error` makes an error of its failure, whose message begins with the hook's name.
 fn run_hook(
-    runner: &mut impl SnapshotHooks,
+    runner: &mut dyn Runner,
     function: &str,
     to_error: impl FnOnce(Failure) -> Error,
 ) -> Result<()> {
