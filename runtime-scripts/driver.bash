@@ -228,8 +228,9 @@ __driver_guard_exit() {
 }
 
 if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 404)); then
-  builtin printf 'this is bash %s, and coshell needs 4.4 or later\n' "$BASH_VERSION" >&2
-  exit 1
+  # The host starts bash again, and it then reads older.bash in the place of the lines from here to inherit_errexit.
+  builtin printf 'older %s.%s\0' "${BASH_VERSINFO[0]}" "${BASH_VERSINFO[1]}" >&73
+  exit 0
 elif ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 502)); then
   # These versions read a file with NULs a byte at a time. So the fields of an event without newlines end in newlines,
   # and `,l`, `,tl` and `,dl` read them.
@@ -238,19 +239,24 @@ elif ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 502)); then
     __driver_text=${__driver_text#"$__driver_name"}
     builtin eval "${__driver_name}l${__driver_text/-td \'\'/-t}"
   done
+  # In bash 4, `[[` in a trap replaces BASH_COMMAND. So traps keep its value in their first command.
+  # shellcheck disable=SC2016 # traps expand it
+  if ((BASH_VERSINFO[0] < 5)); then __driver_show_command=' "${__driver_command:=$BASH_COMMAND}"'; fi
 fi
+# `set -e` holds inside $(...) too, as it does in the tutorial's bootstrap: on Amazon Linux that runs in POSIX mode.
+builtin shopt -s inherit_errexit
 
 # Moves the inherited descriptors, as __driver_take_descriptor does, but all seven at once. bash sets them aside
 # at 10 to 16, which are still free.
 { exec 60>&10 61>&11 62>&12 63>&13 64>&14 65>&15 66>&16; } 70>&- 71>&- 72>&- 73>&- 74>&- 75>&- 76>&-
 exec 70>&- 71>&- 72>&- 73>&- 74>&- 75>&- 76>&-
 exec >&63
-# `set -e` holds inside $(...) too, as it does in the tutorial's bootstrap: on Amazon Linux that runs in POSIX mode.
-builtin shopt -s inherit_errexit
 builtin set -E
 builtin trap '\__driver_on_error "$?" "$LINENO" "$BASH_COMMAND" "${PIPESTATUS[@]}" && \builtin return 0' ERR
-builtin trap '\__driver_rare __driver_on_exit "$?"' EXIT
-builtin trap '\__driver_rare __driver_on_stop' RTMAX
+# shellcheck disable=SC2064 # to be expanded here
+builtin trap "\\__driver_rare __driver_on_exit \"\$?\"${__driver_show_command-}" EXIT
+# shellcheck disable=SC2064
+builtin trap "\\__driver_rare __driver_on_stop${__driver_show_command-}" RTMAX
 __driver_guard_exit
 builtin readonly __driver_function
 builtin declare -ft __driver_report_load

@@ -212,7 +212,7 @@ __driver_on_exit() { # <status>
 __driver_on_stop() {
   builtin local -
   builtin set +eu
-  __driver_record_place 3 "$BASH_COMMAND" 0
+  __driver_record_place 3 "${__driver_command:-$BASH_COMMAND}" 0
   __driver_write_exit_trace 143
   # So the EXIT trap writes nothing more. The host sees from the removed trap that the exit trace is written.
   __driver_kind=exited
@@ -253,7 +253,8 @@ __driver_refuse_options() {
 __driver_report_undefined() { # <nonce>
   builtin local __driver_name __driver_names
   __driver_names=$(\builtin compgen -A function | while \builtin read -r __driver_name; do
-    case $__driver_name in , | ,[dlt,] | ,[dt]l | ,,, | exit | __driver_* | lambda_log | lambda_keep | lambda_http_response | lambda_stream_response | lambda_get | lambda_json | lambda_request | lambda_each | lambda_encode | lambda_decode | lambda_hash | lambda_metric | lambda_tempdir) ;; *) \builtin printf '%s ' "$__driver_name" ;; esac
+    # A `case` here is a syntax error in bash 4.2.
+    [[ $__driver_name == @(,|,[dlt,]|,[dt]l|,,,|exit|__driver_*|lambda_log|lambda_keep|lambda_http_response|lambda_stream_response|lambda_get|lambda_json|lambda_request|lambda_each|lambda_encode|lambda_decode|lambda_hash|lambda_metric|lambda_tempdir) ]] || \builtin printf '%s ' "$__driver_name"
   done)
   builtin printf '%s undefined %s\0' "$1" "$__driver_names" >&63
 }

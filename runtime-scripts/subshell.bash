@@ -19,8 +19,10 @@ __driver_fork() { # __driver_keeps=keep if lambda_keep was called
   # is redirected out here, because a job of a subshell that redirects its own stdin would inherit it.
   {
     (
-      builtin trap '{ \__driver_on_fork_exit "$?" || [[ 1 ]]; } 2>/dev/null' EXIT
-      builtin trap '\__driver_rare __driver_on_stop' RTMAX
+      # shellcheck disable=SC2064 # to be expanded here
+      builtin trap "{ \\__driver_on_fork_exit \"\$?\"${__driver_show_command-} || [[ 1 ]]; } 2>/dev/null" EXIT
+      # shellcheck disable=SC2064
+      builtin trap "\\__driver_rare __driver_on_stop${__driver_show_command-}" RTMAX
       builtin mapfile -td '' __driver_arguments </dev/null
       LAMBDA_RUNTIME_AWS_REQUEST_ID='' LAMBDA_RUNTIME_DEADLINE_MS='' LAMBDA_RUNTIME_TRACE_ID='' _X_AMZN_TRACE_ID='' __driver_nonce='' __driver_word='' __driver_job=${!-}
       builtin printf 'waiting\0%s\0' "$BASHPID" >&63

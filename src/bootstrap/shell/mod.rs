@@ -28,6 +28,7 @@ mod maintenance;
 mod maintenance_lines;
 mod nonces;
 mod observers;
+mod older;
 mod process;
 mod process_limits;
 mod protocol;
@@ -247,7 +248,11 @@ impl Shell<'_> {
         }
         let separator = Separator::fastest_for(self.version, invocation);
         let nonce = self.channel.new_nonce();
-        let arguments = Arguments::event_first(invocation, separator);
+        let arguments = if self.channel.process.is_older {
+            Arguments::event_last(invocation)
+        } else {
+            Arguments::event_first(invocation, separator)
+        };
         self.channel
             .put(&arguments, invocation.stdin_bytes())
             .ok()?;

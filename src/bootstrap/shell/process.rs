@@ -11,7 +11,7 @@ use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
 use super::state_pipe::StatePipe;
-use super::{protocol, startup_script};
+use super::{older, protocol, startup_script};
 use crate::child::LaneContext;
 use coshell_process::{Child, memory_file, response_pipe, text_file};
 
@@ -33,6 +33,8 @@ pub(crate) struct Process {
     pub state: StatePipe,
     /// bash has opened 60 and 61 itself. Then it has an offset of its own in them, which we cannot set.
     pub is_reopened: bool,
+    /// bash is older than 4.4, and has the driver for that.
+    pub is_older: bool,
 }
 
 /// The two halves of the driver, in sealed memory files, which all shells of this process share.
@@ -44,9 +46,11 @@ struct DriverFiles {
 
 impl DriverFiles {
     /// Makes the files for the first shell. Settings and handler, which decide their text, are the same for all shells.
-    fn get(cx: LaneContext) -> io::Result<&'static Self> {
+    fn get(cx: LaneContext, is_older: bool) -> io::Result<&'static Self> {
         static FILES: OnceLock<DriverFiles> = OnceLock::new();
-        if let Some(files) = FILES.get() {
+        static FOR_OLDER: OnceLock<DriverFiles> = OnceLock::new();
+        let once = if is_older { &FOR_OLDER } else { &FILES };
+        if let Some(files) = once.get() {
             return Ok(files);
         }
         let (isolation, function) = (cx.config.isolation, cx.handler.label());
@@ -54,12 +58,15 @@ impl DriverFiles {
         let files = Self {
             driver: text_file(
                 c"driver",
-                &startup_script::driver_text(isolation, delivery, cx.calls.is_some()),
+                &startup_script::driver_text(isolation, delivery, cx.calls.is_some(), is_older),
             )?,
-            rare: text_file(c"rare", &startup_script::rare_text(function, delivery))?,
+            rare: text_file(
+                c"rare",
+                &startup_script::rare_text(function, delivery, is_older),
+            )?,
         };
         // If another thread was faster, ours are closed.
-        Ok(FILES.get_or_init(|| files))
+        Ok(once.get_or_init(|| files))
     }
 }
 
@@ -69,7 +76,8 @@ impl Process {
         let arguments = memory_file(c"arguments")?;
         let event = memory_file(c"event")?;
         let (state, state_writer) = StatePipe::open()?;
-        let driver_files = DriverFiles::get(cx)?;
+        let is_older = older::is_older();
+        let driver_files = DriverFiles::get(cx, is_older)?;
         let (script_reader, script) = pipe2(OFlag::O_CLOEXEC)?;
         let (control, control_writer) = pipe2(OFlag::O_CLOEXEC)?;
         let (response, response_writer) = response_pipe()?;
@@ -103,6 +111,7 @@ impl Process {
             event,
             state,
             is_reopened: false,
+            is_older,
         })
     }
 }

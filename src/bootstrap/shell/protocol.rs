@@ -100,6 +100,9 @@ pub(crate) const LOG_LINE: &str = "\\__driver_redirect '2>&64'\n";
 /// What the driver writes when bash has read it, before the file is sourced.
 pub(crate) const STARTED: &[u8] = b"started\0";
 
+/// What a bash before 4.4 writes in place of [`STARTED`], and then its version and a NUL. It ends after that.
+pub(crate) const OLDER: &[u8] = b"older ";
+
 /// Whether the driver has reserved this name for a function of its own.
 pub(crate) fn is_own_function(name: &str) -> bool {
     const SHORT: [&str; 8] = [",", ",t", ",d", ",l", ",tl", ",dl", ",,", ",,,"];

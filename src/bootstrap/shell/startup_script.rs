@@ -6,6 +6,7 @@
 use std::fmt::Write;
 
 use super::observers::TextTraits;
+use super::older;
 use super::protocol::{INHERITED_DRIVER, INHERITED_SCRIPT};
 use crate::calls;
 use crate::config::Isolation;
@@ -13,12 +14,15 @@ use coshell_handler::Delivery;
 use coshell_handler::bash::{quote, without_comments};
 
 /// The half of the driver that bash reads when it starts. It passes the event to the handler if that is an argument.
-pub(crate) fn driver_text(isolation: Isolation, delivery: Delivery, has_calls: bool) -> String {
+pub(crate) fn driver_text(
+    isolation: Isolation,
+    delivery: Delivery,
+    has_calls: bool,
+    is_older: bool,
+) -> String {
     let state = match isolation {
-        Isolation::Restore => include_str!("../../../runtime-scripts/restore.bash"),
-        Isolation::None | Isolation::Subshell | Isolation::Process => {
-            include_str!("../../../runtime-scripts/keep.bash")
-        }
+        Isolation::Restore if !is_older => include_str!("../../../runtime-scripts/restore.bash"),
+        _ => include_str!("../../../runtime-scripts/keep.bash"),
     };
     let driver = include_str!("../../../runtime-scripts/driver.bash");
     // The last line of the driver reports that bash has read everything, so it stays the last one.
@@ -26,11 +30,12 @@ pub(crate) fn driver_text(isolation: Isolation, delivery: Delivery, has_calls: b
         .rsplit_once("\nbuiltin printf")
         .unwrap_or((driver, ""));
     let calls = if has_calls {
-        call_stubs()
+        call_stubs(is_older)
     } else {
         String::new()
     };
-    let mut text = without_comments(&format!("{most}\n{state}\n{calls}builtin printf{last}"));
+    let text = format!("{most}\n{state}\n{calls}builtin printf{last}");
+    let mut text = without_comments(&for_version(text, is_older));
     if !delivery.is_argument() {
         for index in 1..=3 {
             let call = |argument: &str| format!("\"$__driver_function\"{argument} <&61");
@@ -41,8 +46,20 @@ pub(crate) fn driver_text(isolation: Isolation, delivery: Delivery, has_calls: b
     text
 }
 
+/// `text`, or what an older bash has to read in its place.
+fn for_version(text: String, is_older: bool) -> String {
+    if is_older {
+        older::for_older(&text)
+    } else {
+        text
+    }
+}
+
 /// The functions that a handler calls, by which it comes to calls.bash.
-fn call_stubs() -> String {
+fn call_stubs(is_older: bool) -> String {
+    if is_older {
+        return calls::FUNCTIONS.map(older::call_stub).concat();
+    }
     let mut text = String::new();
     for function in calls::FUNCTIONS {
         // `||` keeps `set -e` out of what is ours, and would keep it out of the function that lambda_each calls.
@@ -59,13 +76,14 @@ fn call_stubs() -> String {
 }
 
 /// The half of the driver that bash reads when it first needs it.
-pub(crate) fn rare_text(function: &str, delivery: Delivery) -> String {
-    let text = without_comments(concat!(
+pub(crate) fn rare_text(function: &str, delivery: Delivery, is_older: bool) -> String {
+    let text = concat!(
         include_str!("../../../runtime-scripts/rare.bash"),
         include_str!("../../../runtime-scripts/lambda.bash"),
         include_str!("../../../runtime-scripts/calls.bash"),
         include_str!("../../../runtime-scripts/subshell.bash")
-    ));
+    );
+    let text = without_comments(&for_version(text.to_owned(), is_older));
     // The call looks as a user would write it, for a trap that shows its command.
     let name = if is_plain_name(function) {
         function

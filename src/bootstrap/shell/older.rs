@@ -1,0 +1,115 @@
+//! The texts for bash 4.2 and 4.3, which lack what the driver does its work with.
+//!
+//! On these versions every event runs in a fork of the shell. `driver.bash` ends a bash that is too old for it with the
+//! record `older VERSION NUL`; then [`Starting`](super::Starting) starts bash again, with the texts of this file. So no
+//! other version pays for them. docs/bash-versions.md has what cannot be had on these versions.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::protocol::OLDER;
+use crate::config::Isolation;
+use crate::error::Error;
+
+/// All shells of this process run the same bash.
+static IS_OLDER: AtomicBool = AtomicBool::new(false);
+
+/// Whether bash is known to be older than 4.4.
+pub(super) fn is_older() -> bool {
+    IS_OLDER.load(Ordering::Relaxed)
+}
+
+/// The version of a bash that was too old for the driver, if `bytes` begins with its record.
+pub(super) fn find_older(bytes: &[u8]) -> Option<String> {
+    let version = bytes.strip_prefix(OLDER)?.strip_suffix(b"\0")?;
+    Some(String::from_utf8_lossy(version).into_owned())
+}
+
+/// Makes all shells from now on use the texts of this file. Fails if bash `version` cannot do what the settings ask for.
+pub(super) fn set_older(version: &str, isolation: Isolation) -> Result<(), Error> {
+    if isolation == Isolation::None {
+        return Err(Error::ReadConfig {
+            variable: "COSHELL_ISOLATION",
+            cause: format!(
+                "none needs bash 4.4 or later, and this is bash {version}, which runs each event in a fork of the shell; \
+                 use restore, and lambda_keep for variables that live on"
+            ),
+        });
+    }
+    IS_OLDER.store(true, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Makes a text of the driver one for an older bash.
+///
+/// `local -` becomes the declaration of a local variable that nothing uses. Where the handler needs its options again, the
+/// functions of `older.bash` set them.
+pub(super) fn for_older(text: &str) -> String {
+    let mut lines = Vec::new();
+    let mut is_about_version = false;
+    for line in text.lines() {
+        if line.starts_with("if ((BASH_VERSINFO") && line.contains("< 404") {
+            is_about_version = true;
+            lines.push(include_str!("../../../runtime-scripts/older.bash").to_owned());
+        }
+        if is_about_version {
+            is_about_version = !line.starts_with("builtin shopt -s inherit_errexit");
+        } else if line.contains("@a}") {
+            lines.push("elif ! __driver_can_set_variables; then".to_owned());
+        } else if line.contains("mapfile -td \"$__driver_word\"") {
+            lines.push("__driver_read_arguments".to_owned());
+        } else {
+            lines.push(
+                line.replace("builtin local -", "builtin local __driver_unused")
+                    .replace(
+                        "builtin mapfile -t -d '' __driver_reply",
+                        "__driver_read_reply",
+                    )
+                    .replace("-td ''", "-t")
+                    .replace("+iuln", "+iul"),
+            );
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+/// A function that a handler calls, by which it comes to calls.bash.
+pub(super) fn call_stub(function: &str) -> String {
+    // lambda_each sets the options of the handler for the function that it calls, and `-e` holds there.
+    format!(
+        "lambda_{function}() {{ {{ builtin local \"__driver_letters=${{-//[!euxT]/}}\" && builtin set +euxT; }} 2>/dev/null; \
+         __driver_rare __driver_call {function} \"$@\"; \
+         {{ __driver_set_letters \"$?\" || builtin return; }} 2>/dev/null; }}\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::startup_script::{driver_text, rare_text};
+    use super::*;
+    use coshell_handler::Delivery;
+
+    #[test]
+    fn record_of_an_older_bash_has_its_version() {
+        assert_eq!(find_older(b"older 4.2\0").as_deref(), Some("4.2"));
+        assert_eq!(find_older(b"started\0older 4.2\0"), None);
+    }
+
+    #[test]
+    fn texts_for_older_versions_have_nothing_that_those_lack() {
+        let driver = driver_text(Isolation::Restore, Delivery::Both, true, true);
+        let rare = rare_text("handler", Delivery::Both, true);
+        for text in [driver, rare] {
+            for newer in [
+                "local - ",
+                "local -\n",
+                "inherit_errexit",
+                "@a}",
+                "-td",
+                "-t -d",
+                "+iuln",
+            ] {
+                assert!(!text.contains(newer), "{newer}");
+            }
+        }
+    }
+}
