@@ -15,17 +15,28 @@ fi
 # shellcheck disable=SC2016 # traps expand it
 __driver_show_command=' "${__driver_command:=$BASH_COMMAND}"'
 
+# With the EXIT trap bash starts to handle SIGTERM. Setting and removing a trap makes that the way to handle it that forks
+# come back to.
+builtin trap : EXIT
+builtin trap : TERM
+builtin trap - TERM
+
 # Reads the arguments of a fork: the number of variables of the context, request id, deadline, trace header, these
 # variables, and then the lines of the event. Leaves them as subshell.bash expects them: the event first.
 #
 # mapfile reads lines in blocks here, while `read -d ''` would read a byte at a time. Subshells do not inherit an ERR trap,
-# not even with `set -E`, so a fork sets it.
+# not even with `set -E`, so a fork sets it. A trap for RTMAX would not know the command, and run again while it runs: so the
+# host stops a fork with SIGTERM, and the EXIT trap writes the exit trace. For that, the fork sets and removes a trap for
+# TERM, which gives it the shell's way to handle this signal; without that, it would end before its EXIT trap.
 __driver_read_arguments() {
   builtin local IFS=$'\n' __driver_first
   builtin mapfile -t -u 60 __driver_arguments
   __driver_first=$((4 + __driver_arguments[0]))
   __driver_arguments=("${__driver_arguments[*]:__driver_first}" "${__driver_arguments[@]:1:__driver_first-1}")
   builtin trap '\__driver_on_error "$?" "$LINENO" "$BASH_COMMAND" "${PIPESTATUS[@]}" && \builtin return 0' ERR
+  builtin trap - RTMAX
+  builtin trap : TERM
+  builtin trap - TERM
 }
 
 # Reads the fields of a long reply, each with a NUL behind it, from standard input.

@@ -37,12 +37,15 @@ fi
 # exist: a test would change PIPESTATUS. Each command ends with the value of `$_`, so that the script finds it
 # unchanged.
 # shellcheck disable=SC2064,SC2154 # from the environment, and to be expanded here
-builtin trap "{ __driver_statuses=(\"\$?\" \"\${PIPESTATUS[@]}\"); [[ \${__driver_statuses[0]} = 0 && ! -s $__driver_exit_trace ]] || \\builtin . $__driver_exit_trace_script $__driver_exit_trace 0 \"\${__driver_statuses[@]:1}\" ''; } 2>/dev/null" EXIT
+builtin trap "{ __driver_statuses=(\"\$?\" \"\${PIPESTATUS[@]}\"); { \\builtin [ \"\${__driver_statuses[0]}\" = 0 ] && \\builtin [ ! -s $__driver_exit_trace ]; } || \\builtin . $__driver_exit_trace_script $__driver_exit_trace 0 \"\${__driver_statuses[@]:1}\" ''; } 2>/dev/null" EXIT
 # shellcheck disable=SC2064,SC2154
 builtin trap "{ \\builtin \"\${-/#*e*/.}\" $__driver_exit_trace_script $__driver_exit_trace \"\$LINENO\" \"\${PIPESTATUS[@]}\" \"\$_\" || \\builtin : \"\$_\"; } 2>/dev/null" ERR
-# The RTMAX trap, by which the host stops the script. Traps of the script for EXIT and SIGTERM run after it.
-# shellcheck disable=SC2064,SC2154
-builtin trap "{ \\builtin . $__driver_exit_trace_script $__driver_exit_trace 0 ''; } 2>/dev/null; \\builtin trap - RTMAX; \\builtin kill -s TERM \$\$" RTMAX
+# The RTMAX trap, by which the host stops the script. Traps of the script for EXIT and SIGTERM run after it. Before 4.4
+# such a trap does not know the command, so the host sends SIGTERM, and the EXIT trap does it.
+if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404)); then
+  # shellcheck disable=SC2064,SC2154
+  builtin trap "{ \\builtin . $__driver_exit_trace_script $__driver_exit_trace 0 ''; } 2>/dev/null; \\builtin trap - RTMAX; \\builtin kill -s TERM \$\$" RTMAX
+fi
 builtin unset -v BASH_ENV __driver_script __driver_exit_trace __driver_exit_trace_script
 if [[ -v __driver_posix ]]; then
   builtin unset -v __driver_posix

@@ -54,7 +54,7 @@ impl Kind {
 
     /// With the isolation `restore` too: these handlers start jobs, and so run in forks.
     fn is_forked(self) -> bool {
-        matches!(self, Restored | Subshell)
+        matches!(self, Restored | Subshell) || self.is_function() && support::always_forks()
     }
 }
 

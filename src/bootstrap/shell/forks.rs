@@ -68,7 +68,9 @@ impl Shell<'_> {
     /// The isolation of this shell. A bash before 4.4 cannot undo what a handler does.
     pub(super) fn isolation(&self) -> Isolation {
         match self.cx.config.isolation {
-            Isolation::Restore if self.channel.process.is_older => Isolation::Subshell,
+            Isolation::Restore | Isolation::None if self.channel.process.is_older => {
+                Isolation::Subshell
+            }
             isolation => isolation,
         }
     }

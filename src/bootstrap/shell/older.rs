@@ -7,8 +7,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::protocol::OLDER;
-use crate::config::Isolation;
-use crate::error::Error;
+use crate::config::{Config, Isolation};
 
 /// All shells of this process run the same bash.
 static IS_OLDER: AtomicBool = AtomicBool::new(false);
@@ -24,19 +23,15 @@ pub(super) fn find_older(bytes: &[u8]) -> Option<String> {
     Some(String::from_utf8_lossy(version).into_owned())
 }
 
-/// Makes all shells from now on use the texts of this file. Fails if bash `version` cannot do what the settings ask for.
-pub(super) fn set_older(version: &str, isolation: Isolation) -> Result<(), Error> {
-    if isolation == Isolation::None {
-        return Err(Error::ReadConfig {
-            variable: "COSHELL_ISOLATION",
-            cause: format!(
-                "none needs bash 4.4 or later, and this is bash {version}, which runs each event in a fork of the shell; \
-                 use restore, and lambda_keep for variables that live on"
-            ),
-        });
+/// Makes all shells from now on use the texts of this file. Warns if bash `version` cannot do what the settings ask for.
+pub(super) fn set_older(version: &str, config: &Config) {
+    let is_known = IS_OLDER.swap(true, Ordering::Relaxed);
+    if config.isolation == Isolation::None && !is_known {
+        config.log.warn(format_args!(
+            "COSHELL_ISOLATION=none needs bash 4.4 or later, and this is bash {version}: each event runs in a fork of the \
+             shell, and only variables that lambda_keep names live on"
+        ));
     }
-    IS_OLDER.store(true, Ordering::Relaxed);
-    Ok(())
 }
 
 /// Makes a text of the driver one for an older bash.

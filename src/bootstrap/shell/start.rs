@@ -136,7 +136,7 @@ impl<'a> Loading<'a> {
             Ok(LoadOutcome::Ended) => return Err(shell.load_error()),
             Ok(LoadOutcome::Older(version)) => {
                 let cx = shell.cx;
-                older::set_older(&version, cx.config.isolation)?;
+                older::set_older(&version, cx.config);
                 drop(shell);
                 return Starting::start(cx)?.load().finish();
             }
