@@ -7,5 +7,5 @@
 #
 # In bash 4, `[[` in a trap replaces BASH_COMMAND; `case` does not.
 case ${BASHPID-} in "$$") # <file to append to> <line, or 0> <status...> <any word>
-  builtin printf '%s\0' "$BASH_COMMAND" "${@:2:$#-2}" '' "${FUNCNAME[@]}" '' "${BASH_SOURCE[@]}" '' "${BASH_LINENO[@]}" '' >>"$1" ;;
+  builtin printf '%s\0' "$BASH_COMMAND" "${@:2:$#-2}" '' ${FUNCNAME+"${FUNCNAME[@]}"} '' "${BASH_SOURCE[@]}" '' "${BASH_LINENO[@]}" '' >>"$1" ;;
 esac

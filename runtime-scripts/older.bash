@@ -51,6 +51,18 @@ __driver_can_set_variables() {
   (LAMBDA_RUNTIME_AWS_REQUEST_ID='' LAMBDA_RUNTIME_DEADLINE_MS='' LAMBDA_RUNTIME_TRACE_ID='' _X_AMZN_TRACE_ID='') 2>/dev/null
 }
 
+# As in driver.bash. But here `set -e` holds in a trap, and what `return` gives there replaces the status of the handler. So
+# it ends the shell itself, with the status that `set -e` would give it.
+__driver_on_error() { # <status> <line> <command> <statuses of the parts of the pipeline...>
+  [[ -o errexit && ${BASH_SUBSHELL-} == "${__driver_depth-0}" && (${__driver_depth-0} != 0 || ${BASHPID-} == "$$") && ${FUNCNAME-} == __driver_on_error ]] || builtin return "$1"
+  builtin set +e
+  # For a function of ours LINENO is that of its `return`.
+  if [[ $3 == 'builtin return' ]]; then builtin set -- "$1" "$__driver_line" "${@:3}"; fi
+  __driver_rare __driver_leave_on_error "$@" && builtin return 0
+  if [[ $__driver_kind != errexit || ${__driver_depth-0} != 0 ]]; then builtin exit "$1"; fi
+  builtin return 1
+}
+
 # As in driver.bash, but it also switches off the options that a hook gets, once that has ended.
 __driver_rare() { # <function> [argument...]
   if [[ ${__driver_builtin-} ]] && \declare -F builtin >/dev/null; then
@@ -89,22 +101,22 @@ __driver_set_letters() { # <status to return>
 }
 
 lambda_log() { # [TRACE|DEBUG|INFO|WARN|ERROR|FATAL] <message...>
-  { builtin local "__driver_letters=${-//[!euxT]/}" && builtin set +euxT; } 2>/dev/null
+  { __driver_line=${BASH_LINENO[0]} && builtin local "__driver_letters=${-//[!euxT]/}" && builtin set +euxT; } 2>/dev/null
   __driver_rare __driver_log "$@"
   { __driver_set_letters "$?" || builtin return; } 2>/dev/null
 }
 lambda_http_response() { # [--stream] [--cookie <cookie>]... <status> [header...]
-  { builtin local "__driver_letters=${-//[!euxT]/}" && builtin set +euxT; } 2>/dev/null
+  { __driver_line=${BASH_LINENO[0]} && builtin local "__driver_letters=${-//[!euxT]/}" && builtin set +euxT; } 2>/dev/null
   __driver_rare __driver_http_response "$@"
   { __driver_set_letters "$?" || builtin return; } 2>/dev/null
 }
 lambda_stream_response() { # [content type]
-  { builtin local "__driver_letters=${-//[!euxT]/}" && builtin set +euxT; } 2>/dev/null
+  { __driver_line=${BASH_LINENO[0]} && builtin local "__driver_letters=${-//[!euxT]/}" && builtin set +euxT; } 2>/dev/null
   __driver_rare __driver_stream_response "$@"
   { __driver_set_letters "$?" || builtin return; } 2>/dev/null
 }
 lambda_keep() { # <name...>
-  { builtin local "__driver_letters=${-//[!euxT]/}" && builtin set +euxT; } 2>/dev/null
+  { __driver_line=${BASH_LINENO[0]} && builtin local "__driver_letters=${-//[!euxT]/}" && builtin set +euxT; } 2>/dev/null
   __driver_rare __driver_keep "$@"
   { __driver_set_letters "$?" || builtin return; } 2>/dev/null
 }

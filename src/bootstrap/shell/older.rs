@@ -71,7 +71,7 @@ pub(super) fn for_older(text: &str) -> String {
 pub(super) fn call_stub(function: &str) -> String {
     // lambda_each sets the options of the handler for the function that it calls, and `-e` holds there.
     format!(
-        "lambda_{function}() {{ {{ builtin local \"__driver_letters=${{-//[!euxT]/}}\" && builtin set +euxT; }} 2>/dev/null; \
+        "lambda_{function}() {{ {{ __driver_line=${{BASH_LINENO[0]}} && builtin local \"__driver_letters=${{-//[!euxT]/}}\" && builtin set +euxT; }} 2>/dev/null; \
          __driver_rare __driver_call {function} \"$@\"; \
          {{ __driver_set_letters \"$?\" || builtin return; }} 2>/dev/null; }}\n"
     )
