@@ -204,6 +204,11 @@ __driver_on_exit() { # <status>
   if [[ $__driver_kind == exited || $__driver_failed_at ]]; then builtin return; fi
   # bash does not know the line in this trap.
   __driver_record_place 3 "${__driver_command:-$BASH_COMMAND}" 0
+  # If `exec` does not find its command, bash before 5.2 ends with the status of the command before.
+  if [[ $1 == 0 && ${__driver_details[0]} == exec\ [!0-9\<\>\&\{]* ]]; then
+    __driver_write_exit_trace 127
+    builtin exit 127
+  fi
   __driver_write_exit_trace "$1"
 }
 

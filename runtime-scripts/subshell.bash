@@ -91,6 +91,10 @@ __driver_on_fork_exit() { # <status>
   if [[ ${__driver_kept-} ]]; then __driver_show_kept 0 || builtin :; fi
   if [[ $1 == 0 && ${#FUNCNAME[@]} -eq $((${__driver_base-1} + 1)) && ${!-} == "$__driver_job" ]]; then
     builtin printf '%s\0' "$__driver_nonce" return 0 "$__driver_nonce" >&63
+  elif [[ $1 == 0 && ${__driver_command:-$BASH_COMMAND} == exec\ [!0-9\<\>\&\{]* ]]; then
+    # As in __driver_on_exit.
+    __driver_on_exit 127 || builtin :
+    builtin exit 127
   elif [[ $1 != 0 || (-e /dev/fd/60 && ! -s /dev/fd/60) ]]; then
     __driver_on_exit 1 || builtin :
   fi

@@ -32,8 +32,8 @@ const FIELDS: i32 = 70;
 const STARTUP_SCRIPT: i32 = 76;
 const GO_AHEAD: i32 = 77;
 
-/// The first bash that knows its script, and the script's arguments, when it reads `BASH_ENV`.
-const KNOWS_ITS_SCRIPT: (u32, u32) = (5, 2);
+/// The first bash that knows the arguments of its script when it reads `BASH_ENV`, so that script.bash can add one.
+const KNOWS_ITS_ARGUMENTS: (u32, u32) = (5, 0);
 
 /// A longer message cannot be the one with which bash reports that it is ready.
 const MAX_READY_BYTES: usize = 4096;
@@ -167,10 +167,10 @@ impl<'a> Script<'a> {
         })
     }
 
-    /// True if bash has to get the event as an argument when it starts. Before 5.2 bash sets the positional parameters after it
+    /// True if bash has to get the event as an argument when it starts. Before 5.0 bash sets the positional parameters after it
     /// has read `BASH_ENV`, so script.bash cannot add one.
     fn has_event_in_argv(&self) -> bool {
-        self.version < KNOWS_ITS_SCRIPT && self.cx.delivery().is_argument()
+        self.version < KNOWS_ITS_ARGUMENTS && self.cx.delivery().is_argument()
     }
 
     /// Starts a bash that waits for its event, with that of `invocation` as its last argument if there is one.
@@ -288,12 +288,16 @@ impl StandbyBash {
     /// Writes the event where bash reads it, and lets bash of `version` go on.
     fn send(&mut self, invocation: &Invocation, version: (u32, u32)) -> io::Result<()> {
         arguments::write_at_start(&mut self.event, &[invocation.stdin_bytes()])?;
-        if version < KNOWS_ITS_SCRIPT {
+        if version < KNOWS_ITS_ARGUMENTS {
             // Without the event no field holds a newline.
             Arguments::without_event(invocation, Separator::Newline).write_to(&mut self.fields)?;
             return self.go_ahead.write_all(b"newlines\n");
         }
-        Arguments::event_first(invocation, Separator::Nul).write_to(&mut self.fields)?;
-        self.go_ahead.write_all(b"\n")
+        let separator = Separator::fastest_for(version, invocation);
+        Arguments::event_first(invocation, separator).write_to(&mut self.fields)?;
+        self.go_ahead.write_all(match separator {
+            Separator::Nul => b"\n",
+            Separator::Newline => b"newlines\n",
+        })
     }
 }
