@@ -3,7 +3,7 @@
 #
 # On these versions every event runs in a fork of the shell, where nothing has to be undone. bash reads these lines within
 # driver.bash, in the place of those about its version; so they replace functions that stand above them there.
-# src/bootstrap/shell/older.rs puts the text together, and src/bootstrap/shell/start.rs starts bash again with it.
+# src/bootstrap/shell/older.rs puts the text together, in which `local -` becomes `local __driver_unused=`.
 # shellcheck disable=SC2154 # driver.bash has the variables
 
 if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 402)); then

@@ -59,9 +59,17 @@ builtin printf 'ready %s.%s\0' "${BASH_VERSINFO[0]}" "${BASH_VERSINFO[1]}"
 
 # One compound command from here to the end, so that bash has parsed all of it before an event arrives.
 {
-  # The line is empty, or has a word if newlines separate the fields.
+  # The line is empty, or has a word before 5.2: then the event comes last, as lines, which bash reads in blocks. The number
+  # of the other variables comes first.
   builtin read -r -u 77 __driver_word || builtin exit
-  if [[ $__driver_word ]]; then builtin mapfile -t -u 70 __driver_fields; else builtin mapfile -t -d '' -u 70 __driver_fields; fi
+  if [[ $__driver_word ]]; then
+    builtin mapfile -t -u 70 __driver_fields
+    IFS=$'\n'
+    __driver_fields=("${__driver_fields[*]:__driver_fields[0]+4}" "${__driver_fields[@]:1:__driver_fields[0]+3}")
+    IFS=$' \t\n'
+  else
+    builtin mapfile -t -d '' -u 70 __driver_fields
+  fi
   \exec 70<&- 77<&-
   # The arguments are those of the handler's name, and then the event, if it is an argument.
   builtin set -- "$@" ${__driver_event+"${__driver_fields[0]}"}

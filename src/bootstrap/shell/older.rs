@@ -54,7 +54,7 @@ pub(super) fn for_older(text: &str) -> String {
             lines.push("__driver_read_arguments".to_owned());
         } else {
             lines.push(
-                line.replace("builtin local -", "builtin local __driver_unused")
+                line.replace("builtin local -", "builtin local __driver_unused=")
                     .replace(
                         "builtin mapfile -t -d '' __driver_reply",
                         "__driver_read_reply",
