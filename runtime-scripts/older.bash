@@ -2,7 +2,7 @@
 # What differs in the driver on bash 4.2 and 4.3, which have no `local -`, `mapfile -d`, `inherit_errexit` and `${name@a}`.
 #
 # On these versions every event runs in a fork of the shell, where nothing has to be undone. bash reads these lines within
-# driver.bash, in the place of those about its version; so they replace functions that stand above them there.
+# driver.bash, in the place of those about its version. The functions of the same names there are left out.
 # src/bootstrap/shell/older.rs puts the text together, in which `local -` becomes `local __driver_unused=`.
 # shellcheck disable=SC2154 # driver.bash has the variables
 

@@ -36,15 +36,28 @@ pub(super) fn set_older(version: &str, config: &Config) {
 
 /// Makes a text of the driver one for an older bash.
 ///
-/// `local -` becomes the declaration of a local variable that nothing uses. Where the handler needs its options again, the
-/// functions of `older.bash` set them.
+/// Functions that `older.bash` defines are left out. `local -` becomes the declaration of a local variable that nothing
+/// uses. Where the handler needs its options again, the functions of `older.bash` set them.
 pub(super) fn for_older(text: &str) -> String {
+    const OLDER: &str = include_str!("../../../runtime-scripts/older.bash");
+    let defines = |line: &str| line.ends_with("() {") || line.contains("() { #");
+    let name = |line: &str| line.split('(').next().unwrap_or_default().to_owned();
+    let replaced: Vec<_> = OLDER
+        .lines()
+        .filter(|line| defines(line))
+        .map(name)
+        .collect();
     let mut lines = Vec::new();
-    let mut is_about_version = false;
+    let (mut is_about_version, mut is_replaced) = (false, false);
     for line in text.lines() {
+        is_replaced |= defines(line) && replaced.contains(&name(line));
+        if is_replaced {
+            is_replaced = line != "}";
+            continue;
+        }
         if line.starts_with("if ((BASH_VERSINFO") && line.contains("< 404") {
             is_about_version = true;
-            lines.push(include_str!("../../../runtime-scripts/older.bash").to_owned());
+            lines.push(OLDER.to_owned());
         }
         if is_about_version {
             is_about_version = !line.starts_with("builtin shopt -s inherit_errexit");
@@ -60,6 +73,7 @@ pub(super) fn for_older(text: &str) -> String {
                         "__driver_read_reply",
                     )
                     .replace("-td ''", "-t")
+                    .replace("-t -d \"${1-}\"", "-t")
                     .replace("+iuln", "+iul"),
             );
         }
