@@ -67,14 +67,19 @@ pub(super) fn for_older(text: &str) -> String {
             lines.push("__driver_read_arguments".to_owned());
         } else {
             lines.push(
-                line.replace("builtin local -", "builtin local __driver_unused=")
-                    .replace(
-                        "builtin mapfile -t -d '' __driver_reply",
-                        "__driver_read_reply",
-                    )
-                    .replace("-td ''", "-t")
-                    .replace("-t -d \"${1-}\"", "-t")
-                    .replace("+iuln", "+iul"),
+                // With a `-` in IFS, bash 4.2 takes that of `[a-z]` in a pattern for a letter.
+                line.replace(
+                    "builtin local - LC_ALL=C",
+                    "builtin local - IFS=' ' LC_ALL=C",
+                )
+                .replace("builtin local -", "builtin local __driver_unused=")
+                .replace(
+                    "builtin mapfile -t -d '' __driver_reply",
+                    "__driver_read_reply",
+                )
+                .replace("-td ''", "-t")
+                .replace("-t -d \"${1-}\"", "-t")
+                .replace("+iuln", "+iul"),
             );
         }
     }
