@@ -76,7 +76,7 @@ WORKDIR /var/task
 ARG DEBIAN
 # Sends one event: without a bash that is new enough, no function could run in this image.
 RUN coshell invoke function.sh.handler --event 'one event for the new image' || { \
-  echo "cannot build minimal on $DEBIAN: it needs bash 4.4 or later; name another image by --build-arg DEBIAN=IMAGE" >&2; exit 1; }
+  echo "cannot build minimal on $DEBIAN: it needs bash 4.2 or later; name another image by --build-arg DEBIAN=IMAGE" >&2; exit 1; }
 EXPOSE 8080
 ENTRYPOINT ["/usr/local/bin/coshell", "entrypoint"]
 CMD ["function.sh.handler"]

@@ -23,6 +23,8 @@ VENV := $(TOOLS)/venv
 CLIENTS := $(VENV)/installed
 DEPLOY_VENV := $(TOOLS)/deploy-venv
 DEPLOY_TOOLS := $(DEPLOY_VENV)/installed
+# The files of tests that depend on bash.
+ON_BASH := answer_faults|arguments|bounds|calls|channels|containment|context|deadline|differential|errors|examples|filters|frames|idioms|init|isolation|keep|lambda_log|lanes|leaks|leftovers|logs|next_faults|payload|places|programs|restore|scripts|settings|shutdown|snapshot|state_fuzz|streaming|surroundings|watchers
 BUILT := $${CARGO_TARGET_DIR:-target}
 # Runs clippy as the compiler, as `cargo clippy` does, but for a real build: lints and tests share it, which saves a third of the
 # time from an empty target.
@@ -45,7 +47,7 @@ CHECKED := $(filter-out tests/fixtures/handlers/% tests/fixtures/idioms/% tests/
 
 .DEFAULT_GOAL := help
 .PHONY: help test long nightly check packages test-tools lint format nextest rust near clients driver failing smoke clone \
-	programs lint-images static-bash random soak bench bootstrap coshell stand-ins install-test image-test tutorial-image deploy-tools deploy-test \
+	programs lint-images test-bash static-bash random soak bench bootstrap coshell stand-ins install-test image-test tutorial-image deploy-tools deploy-test \
 	dist clean
 
 help: ## prints this list
@@ -133,8 +135,12 @@ clients: test-tools programs ## AWS's clients and runtimes, with coshell serve b
 driver: programs ## the driver alone
 	DRIVER_TEXT=$$(realpath $(BUILT)/debug/driver-text) bats tests/driver
 
-static-bash: test-tools programs nextest ## the tests that depend on bash again, on Debian's bash-static
-	COSHELL_TEST_BASH=/usr/bin/bash-static $(NEXTEST) -E 'test(/^(containment|deadline|errors|init|isolation|scripts|shutdown)/)'
+test-bash: test-tools programs nextest ## the tests that depend on bash, on the bash that COSHELL_TEST_BASH names
+	@"$${COSHELL_TEST_BASH:?is not set: COSHELL_TEST_BASH=/path/to/bash make test-bash}" -c 'echo "make test-bash: bash $$BASH_VERSION"'
+	$(NEXTEST) --no-fail-fast -E 'test(/^($(ON_BASH))/)'
+
+static-bash: ## the same on Debian's bash-static
+	COSHELL_TEST_BASH=/usr/bin/bash-static $(MAKE) test-bash
 
 random: test-tools programs nextest ## the random tests, for as long as at night
 	COSHELL_TEST_SEED=clock COSHELL_TEST_MUTATIONS=100000 COSHELL_TEST_LEAK_EVENTS=300 COSHELL_TEST_HANDLERS=10000 \

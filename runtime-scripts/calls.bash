@@ -43,7 +43,11 @@ __driver_call() { # <function without lambda_> [its arguments...]
           IFS='' builtin read -r "$__driver_name"
         done
         ;;
-      f) builtin mapfile -t -d '' __driver_reply <"${__driver_calls[__driver_slot + 2]}" ;;
+      f)
+        builtin mapfile -t -d '' __driver_reply <"${__driver_calls[__driver_slot + 2]}"
+        # An empty line stays in the pipe until the file has been read. So the host gives the slot to no other call before.
+        builtin read -r __driver_line
+        ;;
       *)
         __driver_refuse_call 4 "$__driver_count"
         __driver_i=${__driver_i:-1}

@@ -119,20 +119,27 @@ __driver_guard_exit() {
 }
 
 if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 404)); then
-  builtin printf 'this is bash %s, and coshell needs 4.4 or later\n' "$BASH_VERSION" >&2
-  exit 1
+  # The host starts bash again, and it then reads older.bash in the place of the lines from here to inherit_errexit.
+  builtin printf 'RECORD_OLDER %s.%s\0' "${BASH_VERSINFO[0]}" "${BASH_VERSINFO[1]}" >&INHERITED_CONTROL_FD
+  exit 0
+elif ((BASH_VERSINFO[0] < 5)); then
+  # In bash 4, `[[` in a trap replaces BASH_COMMAND. So traps keep its value in their first command.
+  # shellcheck disable=SC2016 # traps expand it
+  __driver_show_command=' "${__driver_command:=$BASH_COMMAND}"'
 fi
+# `set -e` holds inside $(...) too, as it does in the tutorial's bootstrap: on Amazon Linux that runs in POSIX mode.
+builtin shopt -s inherit_errexit
 
 # The build makes the commands that move the inherited descriptors, as __driver_take_descriptor does, but all at once. bash
 # sets them aside at the lowest numbers that are free from 10 on.
 MOVE_INHERITED_FDS
-# `set -e` holds inside $(...) too, as it does in the tutorial's bootstrap: on Amazon Linux that runs in POSIX mode.
-builtin shopt -s inherit_errexit
 builtin set -E
 # shellcheck disable=SC2064
 builtin trap "$__driver_error_trap" ERR
-builtin trap '\__driver_rare __driver_on_exit "$?"' EXIT
-builtin trap '\__driver_rare __driver_on_stop' RTMAX
+# shellcheck disable=SC2064 # to be expanded here
+builtin trap "\\__driver_rare __driver_on_exit \"\$?\"${__driver_show_command-}" EXIT
+# shellcheck disable=SC2064
+builtin trap "\\__driver_rare __driver_on_stop${__driver_show_command-}" RTMAX
 __driver_guard_exit
 builtin readonly __driver_function
 builtin declare -ft __driver_report_load

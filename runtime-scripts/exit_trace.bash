@@ -4,6 +4,8 @@
 # The fields: the command; the line, if bash knows it; the statuses of the parts of the pipeline; an empty field; then
 # names, files and lines of the frames, with an empty field behind each list. The first frame is that of this file. A
 # fork that has inherited one of the traps writes nothing.
-if [[ ${BASHPID-} == "$$" ]]; then # <file to append to> <line, or 0> <status...> <any word>
-  builtin printf '%s\0' "$BASH_COMMAND" "${@:2:$#-2}" '' "${FUNCNAME[@]}" '' "${BASH_SOURCE[@]}" '' "${BASH_LINENO[@]}" '' >>"$1"
-fi
+#
+# In bash 4, `[[` in a trap replaces BASH_COMMAND; `case` does not.
+case ${BASHPID-} in "$$") # <file to append to> <line, or 0> <status...> <any word>
+  builtin printf '%s\0' "$BASH_COMMAND" "${@:2:$#-2}" '' ${FUNCNAME+"${FUNCNAME[@]}"} '' "${BASH_SOURCE[@]}" '' "${BASH_LINENO[@]}" '' >>"$1" ;;
+esac

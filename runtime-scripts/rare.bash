@@ -231,6 +231,11 @@ __driver_on_exit() { # <status>
   if [[ $__driver_kind == KIND_EXITED || $__driver_failed_at ]]; then builtin return; fi
   # bash does not know the line in this trap.
   __driver_record_place 3 "${__driver_command:-$BASH_COMMAND}" 0
+  # If `exec` does not find its command, bash before 5.2 ends with the status of the command before.
+  if [[ $1 == 0 && ${__driver_details[0]} == exec\ [!0-9\<\>\&\{]* ]]; then
+    __driver_write_exit_trace 127
+    builtin exit 127
+  fi
   __driver_write_exit_trace "$1"
 }
 
@@ -239,7 +244,7 @@ __driver_on_exit() { # <status>
 __driver_on_stop() {
   builtin local -
   builtin set +eu
-  __driver_record_place 3 "$BASH_COMMAND" 0
+  __driver_record_place 3 "${__driver_command:-$BASH_COMMAND}" 0
   __driver_write_exit_trace 143
   # So the EXIT trap writes nothing more. The host sees from the removed trap that the exit trace is written.
   __driver_kind=KIND_EXITED

@@ -37,12 +37,15 @@ CLOSE_FDS INHERITED_SCRIPT_TEXT_FD
 # exist: a test would change PIPESTATUS. Each command ends with the value of `$_`, so that the script finds it
 # unchanged.
 # shellcheck disable=SC2064,SC2154 # from the environment, and to be expanded here
-builtin trap "{ __driver_statuses=(\"\$?\" \"\${PIPESTATUS[@]}\"); [[ \${__driver_statuses[0]} = 0 && ! -s $__driver_exit_trace ]] || \\builtin . $__driver_exit_trace_script $__driver_exit_trace 0 \"\${__driver_statuses[@]:1}\" ''; } 2>/dev/null" EXIT
+builtin trap "{ __driver_statuses=(\"\$?\" \"\${PIPESTATUS[@]}\"); { \\builtin [ \"\${__driver_statuses[0]}\" = 0 ] && \\builtin [ ! -s $__driver_exit_trace ]; } || \\builtin . $__driver_exit_trace_script $__driver_exit_trace 0 \"\${__driver_statuses[@]:1}\" ''; } 2>/dev/null" EXIT
 # shellcheck disable=SC2064,SC2154
 builtin trap "{ \\builtin \"\${-/#*e*/.}\" $__driver_exit_trace_script $__driver_exit_trace \"\$LINENO\" \"\${PIPESTATUS[@]}\" \"\$_\" || \\builtin : \"\$_\"; } 2>/dev/null" ERR
-# The RTMAX trap, by which the host stops the script. Traps of the script for EXIT and SIGTERM run after it.
-# shellcheck disable=SC2064,SC2154
-builtin trap "{ \\builtin . $__driver_exit_trace_script $__driver_exit_trace 0 ''; } 2>/dev/null; \\builtin trap - RTMAX; \\builtin kill -s TERM \$\$" RTMAX
+# The RTMAX trap, by which the host stops the script. Traps of the script for EXIT and SIGTERM run after it. Before 4.4
+# such a trap does not know the command, so the host sends SIGTERM, and the EXIT trap does it.
+if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404)); then
+  # shellcheck disable=SC2064,SC2154
+  builtin trap "{ \\builtin . $__driver_exit_trace_script $__driver_exit_trace 0 ''; } 2>/dev/null; \\builtin trap - RTMAX; \\builtin kill -s TERM \$\$" RTMAX
+fi
 builtin unset -v BASH_ENV __driver_script __driver_exit_trace __driver_exit_trace_script
 if [[ -v __driver_posix ]]; then
   builtin unset -v __driver_posix
@@ -56,9 +59,17 @@ builtin printf 'RECORD_READY %s.%s\0' "${BASH_VERSINFO[0]}" "${BASH_VERSINFO[1]}
 
 # One compound command from here to the end, so that bash has parsed all of it before an event arrives.
 {
-  # The line is empty, or has a word if newlines separate the fields.
+  # The line is empty, or has a word before 5.2: then the event comes last, as lines, which bash reads in blocks. The number
+  # of the other variables comes first.
   builtin read -r -u INHERITED_SCRIPT_TURN_FD __driver_word || builtin exit
-  if [[ $__driver_word ]]; then builtin mapfile -t -u INHERITED_ARGUMENTS_FD __driver_fields; else builtin mapfile -t -d '' -u INHERITED_ARGUMENTS_FD __driver_fields; fi
+  if [[ $__driver_word ]]; then
+    builtin mapfile -t -u INHERITED_ARGUMENTS_FD __driver_fields
+    IFS=$'\n'
+    __driver_fields=("${__driver_fields[*]:__driver_fields[0]+4}" "${__driver_fields[@]:1:__driver_fields[0]+3}")
+    IFS=$' \t\n'
+  else
+    builtin mapfile -t -d '' -u INHERITED_ARGUMENTS_FD __driver_fields
+  fi
   CLOSE_FDS INHERITED_ARGUMENTS_FD INHERITED_SCRIPT_TURN_FD
   # The arguments are those of the handler's name, and then the event, if it is an argument.
   builtin set -- "$@" ${__driver_event+"${__driver_fields[0]}"}

@@ -19,8 +19,10 @@ __driver_fork() { # __driver_keeps=keep if lambda_keep was called
   # is redirected out here, because a job of a subshell that redirects its own stdin would inherit it.
   {
     (
-      builtin trap '{ \__driver_on_fork_exit "$?" || [[ 1 ]]; } 2>/dev/null' EXIT
-      builtin trap '\__driver_rare __driver_on_stop' RTMAX
+      # shellcheck disable=SC2064 # to be expanded here
+      builtin trap "{ \\__driver_on_fork_exit \"\$?\"${__driver_show_command-} || [[ 1 ]]; } 2>/dev/null" EXIT
+      # shellcheck disable=SC2064
+      builtin trap "\\__driver_rare __driver_on_stop${__driver_show_command-}" RTMAX
       builtin mapfile -td '' __driver_arguments </dev/null
       LAMBDA_RUNTIME_AWS_REQUEST_ID='' LAMBDA_RUNTIME_DEADLINE_MS='' LAMBDA_RUNTIME_TRACE_ID='' _X_AMZN_TRACE_ID='' __driver_nonce='' __driver_word='' __driver_job=${!-}
       builtin printf 'RECORD_WAITING\0%s\0' "$BASHPID" >&CONTROL_FD
@@ -89,6 +91,10 @@ __driver_on_fork_exit() { # <status>
   if [[ ${__driver_kept-} ]]; then __driver_show_kept 0 || builtin :; fi
   if [[ $1 == 0 && ${#FUNCNAME[@]} -eq $((${__driver_base-1} + 1)) && ${!-} == "$__driver_job" ]]; then
     builtin printf '%s\0' "$__driver_nonce" return 0 "$__driver_nonce" >&CONTROL_FD
+  elif [[ $1 == 0 && ${__driver_command:-$BASH_COMMAND} == exec\ [!0-9\<\>\&\{]* ]]; then
+    # As in __driver_on_exit.
+    __driver_on_exit 127 || builtin :
+    builtin exit 127
   elif [[ $1 != 0 || (-e /dev/fd/ARGUMENTS_FD && ! -s /dev/fd/ARGUMENTS_FD) ]]; then
     __driver_on_exit 1 || builtin :
   fi

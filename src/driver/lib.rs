@@ -38,3 +38,25 @@ pub struct Call {
     pub has_lines: bool,
     pub is_rare: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::script::older::{CALLS, DRIVER, INVOCATION, KEEP, LAMBDA, RARE, SUBSHELL};
+
+    #[test]
+    fn texts_for_older_versions_have_nothing_that_those_lack() {
+        for text in [DRIVER, INVOCATION, KEEP, RARE, LAMBDA, CALLS, SUBSHELL] {
+            for newer in [
+                "local - ",
+                "local -\n",
+                "inherit_errexit",
+                "@a}",
+                "-td",
+                "-t -d",
+                "+iuln",
+            ] {
+                assert!(!text.contains(newer), "{newer}");
+            }
+        }
+    }
+}

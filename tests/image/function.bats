@@ -177,12 +177,12 @@ END
   docker build -q -t "$(image_of bashless)" - <<<"FROM $DEBIAN
 RUN rm /bin/bash" >&2
   docker build -q -t "$(image_of old-bash)" - <<<"FROM $DEBIAN
-RUN rm /bin/bash && printf '%s\\n' '#!/bin/sh' 'echo 4.2' >/bin/bash && chmod +x /bin/bash" >&2
+RUN rm /bin/bash && printf '%s\\n' '#!/bin/sh' 'echo 4.1' >/bin/bash && chmod +x /bin/bash" >&2
   local base
   for base in "$(image_of bashless)" "$(image_of old-bash)"; do
     run docker build --build-arg DEBIAN="$base" --target minimal .
     ((status))
-    [[ $output == *"cannot build minimal on $base: it needs bash 4.4 or later"* ]]
+    [[ $output == *"cannot build minimal on $base: it needs bash 4.2 or later"* ]]
   done
   docker build -q -t "$(image_of aptless)" - <<<"FROM $DEBIAN
 RUN rm /usr/bin/apt-get" >&2

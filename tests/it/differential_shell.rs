@@ -285,7 +285,7 @@ fn run_in_plain_bash(builder: &SandboxBuilder, event: &str) -> RunResult {
     let output = command
         .args([
             "-c",
-            "set -euo pipefail; shopt -s inherit_errexit; ( source \"$0\" >&2; handler \"$1\" )",
+            "set -euo pipefail; { shopt -s inherit_errexit; } 2>/dev/null || :; ( source \"$0\" >&2; handler \"$1\" )",
         ])
         .args([&*root.path().join("function.sh").to_string_lossy(), event])
         .env("EFFECTS_FILE", root.path().join("effects"))

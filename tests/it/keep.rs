@@ -1,5 +1,7 @@
 //! `lambda_keep`: variables that live on from event to event, in every isolation, and also when the shell is replaced.
 
+use std::process::Command;
+
 use crate::deadline::check_all;
 use support::{Event, Sandbox, SandboxBuilder};
 
@@ -26,6 +28,20 @@ struct Kind {
     begins: &'static str,
     event: &'static str,
     shown: [&'static str; 3],
+}
+
+impl Kind {
+    /// What `declare -p` of the bash that is tested prints for `shown`.
+    fn shown(&self) -> [String; 3] {
+        self.shown.map(|text| {
+            let output = Command::new(support::bash())
+                .args(["-c", &format!("{text}\ndeclare -p kept")])
+                .output()
+                .expect("bash");
+            let text = String::from_utf8(output.stdout).expect("a declaration");
+            text.strip_suffix('\n').expect("a line").to_owned()
+        })
+    }
 }
 
 const KINDS: &[Kind] = &[
@@ -132,10 +148,14 @@ fn variables_of_each_kind_live_on_in_each_isolation() {
         in_every_isolation(|isolation| {
             for kind in KINDS {
                 let sandbox = isolated(isolation, &script(kind, is_in_handler)).start();
-                for shown in kind.shown {
+                for shown in kind.shown() {
                     assert_eq!(respond_text(&sandbox, "change"), shown, "{isolation}");
                 }
-                assert_eq!(respond_text(&sandbox, "look"), kind.shown[2], "{isolation}");
+                assert_eq!(
+                    respond_text(&sandbox, "look"),
+                    kind.shown()[2],
+                    "{isolation}"
+                );
             }
         });
     }
@@ -149,12 +169,12 @@ fn variables_live_on_in_the_shell_that_replaces_a_dead_one() {
                 let sandbox = isolated(isolation, &script(kind, is_in_handler)).start();
                 assert_eq!(
                     respond_text(&sandbox, "change"),
-                    kind.shown[0],
+                    kind.shown()[0],
                     "{isolation}"
                 );
                 assert_eq!(
                     respond_text(&sandbox, "change"),
-                    kind.shown[1],
+                    kind.shown()[1],
                     "{isolation}"
                 );
                 // A fork may answer before the death of its shell shows, so any answer will do.
@@ -162,12 +182,16 @@ fn variables_live_on_in_the_shell_that_replaces_a_dead_one() {
                 die();
                 assert_eq!(
                     respond_text(&sandbox, "change"),
-                    kind.shown[2],
+                    kind.shown()[2],
                     "{isolation}"
                 );
                 die();
                 die();
-                assert_eq!(respond_text(&sandbox, "look"), kind.shown[2], "{isolation}");
+                assert_eq!(
+                    respond_text(&sandbox, "look"),
+                    kind.shown()[2],
+                    "{isolation}"
+                );
             }
         });
     }
@@ -184,14 +208,14 @@ fn variables_live_on_when_the_shell_cannot_be_restored() {
         for kind in KINDS {
             let script = script(kind, false);
             let sandbox = isolated(isolation, &script).start();
-            for shown in kind.shown {
+            for shown in kind.shown() {
                 assert_eq!(respond_text(&sandbox, "change"), shown, "{isolation}");
                 assert_eq!(respond_text(&sandbox, "leave"), shown, "{isolation}");
             }
             for _ in 0..5 {
                 assert_eq!(
                     respond_text(&sandbox, "leave"),
-                    kind.shown[2],
+                    kind.shown()[2],
                     "{isolation}"
                 );
             }
@@ -203,11 +227,11 @@ fn variables_live_on_when_the_shell_cannot_be_restored() {
 fn variables_of_an_event_that_fails_live_on() {
     in_every_isolation(|isolation| {
         let sandbox = isolated(isolation, &script(&KINDS[0], false)).start();
-        assert_eq!(respond_text(&sandbox, "change"), KINDS[0].shown[0]);
+        assert_eq!(respond_text(&sandbox, "change"), KINDS[0].shown()[0]);
         sandbox.fail("fail");
         assert_eq!(
             respond_text(&sandbox, "change"),
-            KINDS[0].shown[2],
+            KINDS[0].shown()[2],
             "{isolation}"
         );
     });

@@ -373,13 +373,23 @@ fn an_event_of_six_mebibytes_is_exact() {
     let text = "{\n  \"k\u{e9}y\": \"%s \\\\ $(id) \u{6f22} * 'q'\",\r\n\n\t\"n\": 1\n}, ".bytes();
     let mut event: Vec<u8> = text.cycle().take(LEN_BYTES - 1).collect();
     event.push(b'.');
+    // Before 5.0 the system passes the event as an argument, and has a limit for that.
+    let is_limited = support::bash_version() < (5, 0);
     for first in ["#!/bin/bash", "#!/bin/sh"] {
         for command in [
             "printf %s \"$1\"",
             "cat",
             "[ ${#1} -gt 5000000 ] && tail -c +1 <&0",
         ] {
-            let sandbox = script(format!("{first}\n{command}\n")).start();
+            let builder = script(format!("{first}\n{command}\n"));
+            if is_limited && command != "cat" {
+                continue;
+            }
+            let sandbox = if is_limited {
+                builder.env("COSHELL_EVENT", "stdin").start()
+            } else {
+                builder.start()
+            };
             for _ in 0..2 {
                 let response = sandbox.respond(&event);
                 assert!(response == event, "{command}: {}", excerpt(&response));

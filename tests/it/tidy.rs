@@ -363,8 +363,9 @@ fn functions(text: &str) -> BTreeSet<&str> {
         .collect()
 }
 
-const DRIVER: [&str; 9] = [
+const DRIVER: [&str; 10] = [
     "driver",
+    "older",
     "hide_builtin",
     "invocation",
     "restore",

@@ -67,6 +67,31 @@ pub use server::{Midway, Next, Reply};
 pub use signals::start_programs_with_default_signals;
 pub use task_root::TaskRoot;
 
+/// The bash that the tests run: `COSHELL_TEST_BASH`, or that of the system.
+pub fn bash() -> String {
+    std::env::var("COSHELL_TEST_BASH").unwrap_or_else(|_| "/bin/bash".to_owned())
+}
+
+/// The version of [`bash`], major and minor.
+pub fn bash_version() -> (u32, u32) {
+    static VERSION: OnceLock<(u32, u32)> = OnceLock::new();
+    *VERSION.get_or_init(|| {
+        let output = std::process::Command::new(bash())
+            .args(["-c", "printf '%s %s' \"${BASH_VERSINFO[@]:0:2}\""])
+            .output()
+            .expect("bash");
+        let text = String::from_utf8(output.stdout).expect("a version");
+        let (major, minor) = text.split_once(' ').expect("two numbers");
+        let number = |text: &str| text.parse().expect("a number");
+        (number(major), number(minor))
+    })
+}
+
+/// Whether this bash runs each event of a function in a fork, whatever the isolation: it is older than 4.4.
+pub fn always_forks() -> bool {
+    bash_version() < (4, 4)
+}
+
 /// How long a test waits before it gives up. Far longer than anything takes on a busy machine.
 pub const LIMIT: Duration = Duration::from_secs(60);
 

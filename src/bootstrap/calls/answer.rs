@@ -45,7 +45,7 @@ pub(crate) fn reply_to(request: Request, current: &Mutex<Current>, reply: &Reply
                 Ok(())
             }
             None => reply.write_long(
-                format!("f {}\n", answer.status).as_bytes(),
+                format!("f {}\n\n", answer.status).as_bytes(),
                 &long_text(&answer),
             ),
         },

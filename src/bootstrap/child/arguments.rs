@@ -74,11 +74,17 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// The same with an empty field in the place of the event.
-    pub(crate) fn without_event(invocation: &'a Invocation, separator: Separator) -> Self {
+    /// The fields for scripts before bash 5.2 and for forks before 4.4, each with a newline behind it: the number of the
+    /// other variables, request id, deadline, trace header, the other variables, and then the event, which may have
+    /// newlines itself.
+    pub(crate) fn event_last(invocation: &'a Invocation) -> Self {
+        let Self { event, end, .. } = Self::event_first(invocation, Separator::Newline);
+        let mut head = invocation.context().count().to_string().into_bytes();
+        head.extend_from_slice(&end);
         Self {
-            event: Cow::default(),
-            ..Self::event_first(invocation, separator)
+            head,
+            event,
+            end: b"\n".to_vec(),
         }
     }
 

@@ -4,6 +4,7 @@
 //! event. So an event does not wait for bash to start (0.43 ms instead of 1.58, see `bench/README.md`). Then bash runs the
 //! script itself, so that `$0`, line numbers and errors are the usual ones, and the file is read again for each event.
 
+use std::borrow::Cow;
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -27,8 +28,10 @@ use coshell_handler::bash::{parse_version, quote};
 use coshell_handler::{check_runs_commands, check_syntax, quote_log_tail};
 use coshell_process::{Child, memory_file, response_pipe, text_file};
 
-/// The first bash that knows its script, and the script's arguments, when it reads `BASH_ENV`.
-const KNOWS_ITS_SCRIPT: (u32, u32) = (5, 2);
+/// The first bash that knows the arguments of its script when it reads `BASH_ENV`, so that script.bash can add one.
+const KNOWS_ITS_ARGUMENTS: (u32, u32) = (5, 0);
+/// The first bash that does not read fields with NULs a byte at a time.
+const READS_NUL_IN_BLOCKS: (u32, u32) = (5, 2);
 
 /// A longer message cannot be the one with which bash reports that it is ready.
 const MAX_READY_BYTES: usize = 4096;
@@ -159,10 +162,10 @@ impl<'a> Script<'a> {
         })
     }
 
-    /// True if bash has to get the event as an argument when it starts. Before 5.2 bash sets the positional parameters after it
+    /// True if bash has to get the event as an argument when it starts. Before 5.0 bash sets the positional parameters after it
     /// has read `BASH_ENV`, so script.bash cannot add one.
     fn has_event_in_argv(&self) -> bool {
-        self.version < KNOWS_ITS_SCRIPT && self.cx.delivery().is_argument()
+        self.version < KNOWS_ITS_ARGUMENTS && self.cx.delivery().is_argument()
     }
 
     /// Starts a bash that waits for its event, with that of `invocation` as its last argument if there is one.
@@ -288,9 +291,12 @@ impl StandbyBash {
     /// Writes the event where bash reads it, and lets bash of `version` go on.
     fn send(&mut self, invocation: &Invocation, version: (u32, u32)) -> io::Result<()> {
         arguments::write_at_start(&mut self.event, &[invocation.stdin_bytes()])?;
-        if version < KNOWS_ITS_SCRIPT {
-            // Without the event no field holds a newline.
-            Arguments::without_event(invocation, Separator::Newline).write_to(&mut self.fields)?;
+        if version < READS_NUL_IN_BLOCKS {
+            let mut arguments = Arguments::event_last(invocation);
+            if version < KNOWS_ITS_ARGUMENTS {
+                arguments.event = Cow::default();
+            }
+            arguments.write_to(&mut self.fields)?;
             return self.go_ahead.write_all(b"newlines\n");
         }
         Arguments::event_first(invocation, Separator::Nul).write_to(&mut self.fields)?;

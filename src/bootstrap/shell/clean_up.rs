@@ -69,13 +69,17 @@ impl Shell<'_> {
     /// the platform processes the answer.
     pub(crate) fn begin_clean_up(&mut self) -> Option<Box<dyn FnOnce() + Send>> {
         let shows_state =
-            !self.is_damaged && !self.is_forked() && self.cx.config.isolation != Isolation::Process;
+            !self.is_damaged && !self.is_forked() && self.isolation() != Isolation::Process;
         shows_state.then(|| self.channel.defer_state_request())
     }
 
     /// Gets the shell ready for the next event. Returns false if it has to be replaced.
     fn make_ready(&mut self, invocation: &Invocation) -> bool {
-        match self.cx.config.isolation {
+        match self.isolation() {
+            Isolation::Process if self.is_forked() => {
+                self.keep_from_fork();
+                false
+            }
             Isolation::Process => {
                 // The state from loading the file may still be pending.
                 if self.is_in_initial_state() && self.channel.wait_for_kept() {
@@ -130,7 +134,7 @@ impl Shell<'_> {
 
     /// Counts an event whose changes bash cannot undo, and warns if events run in forks from now on.
     fn count_unrestorable(&mut self, cause: &str, origin: Origin) {
-        let restores = self.cx.config.isolation == Isolation::Restore;
+        let restores = self.isolation() == Isolation::Restore;
         if restores && self.forks.count_replaced() {
             self.cx.config.log.warn_for(
                 origin,
@@ -171,7 +175,7 @@ impl Shell<'_> {
                         commands,
                     },
                 },
-                Some(initial) if self.cx.config.isolation == Isolation::Restore => {
+                Some(initial) if self.isolation() == Isolation::Restore => {
                     plan_full_restore(initial, &now, |name| self.kept_variables.contains(name))
                 }
                 Some(initial) => plan_partial_restore(initial, &now),
@@ -216,15 +220,12 @@ impl Shell<'_> {
         self.channel.set_initial_exit_trap(&shown);
         let bash = self.channel.process.child.pid();
         // bash is idle now, so its descriptors are the initial ones.
-        if matches!(
-            self.cx.config.isolation,
-            Isolation::Restore | Isolation::None
-        ) {
+        if matches!(self.isolation(), Isolation::Restore | Isolation::None) {
             self.proc_baseline = ProcBaseline::record(bash);
         }
         let observers = find_observers(&shown);
         let mut commands = Vec::new();
-        if self.cx.config.isolation == Isolation::Restore {
+        if self.isolation() == Isolation::Restore {
             self.initial_limits = Some(ProcessLimits::of(bash));
             let traits = FileTraits::of(&shown);
             // In a live shell, code that observes commands would see coshell's.

@@ -60,7 +60,19 @@ impl Forks {
 impl Shell<'_> {
     /// Whether events run in forks of this shell.
     pub(super) fn is_forked(&self) -> bool {
-        self.cx.config.isolation == Isolation::Subshell || self.forks.are_needed
+        self.isolation() == Isolation::Subshell
+            || self.forks.are_needed
+            || self.channel.process.is_older
+    }
+
+    /// The isolation of this shell. A bash before 4.4 cannot undo what a handler does.
+    pub(super) fn isolation(&self) -> Isolation {
+        match self.cx.config.isolation {
+            Isolation::Restore | Isolation::None if self.channel.process.is_older => {
+                Isolation::Subshell
+            }
+            isolation => isolation,
+        }
     }
 
     /// Makes the fork for the next event, unless it is there. Returns false if there is none.

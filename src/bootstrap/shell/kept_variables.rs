@@ -80,8 +80,9 @@ impl KeptVariables {
             if variable.is_some_and(|variable| variable.has_attribute(b'r')) {
                 continue;
             }
-            // `unset -n` unsets a reference itself, and not the variable that it refers to.
-            let unset = format!("\\builtin unset -n {name}\n\\builtin unset -v {name}\n");
+            // `unset -n` unsets a reference itself, and not the variable that it refers to. Bash 4.2 has neither.
+            let unset =
+                format!("\\builtin unset -n {name} 2>/dev/null\n\\builtin unset -v {name}\n");
             text.extend_from_slice(unset.as_bytes());
             if let Some(lines) = self.set_lines.get(name) {
                 text.extend_from_slice(lines);

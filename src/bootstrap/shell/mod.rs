@@ -27,6 +27,7 @@ mod load_report;
 mod maintenance;
 mod nonces;
 mod observers;
+mod older;
 mod process;
 mod process_limits;
 mod renew;
@@ -256,7 +257,11 @@ impl Shell<'_> {
         }
         let separator = Separator::fastest_for(self.version, invocation);
         let nonce = self.channel.new_nonce();
-        let arguments = Arguments::event_first(invocation, separator);
+        let arguments = if self.channel.process.is_older {
+            Arguments::event_last(invocation)
+        } else {
+            Arguments::event_first(invocation, separator)
+        };
         self.channel
             .put(&arguments, invocation.stdin_bytes())
             .ok()?;

@@ -11,6 +11,7 @@ use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
 use super::observers::TextTraits;
+use super::older;
 use super::startup_script::{self, DriverText};
 use super::state_pipe::StatePipe;
 use crate::child::LaneContext;
@@ -36,6 +37,8 @@ pub(crate) struct Process {
     pub state: StatePipe,
     /// bash has opened 60 and 61 itself. Then it has an offset of its own in them, which we cannot set.
     pub is_reopened: bool,
+    /// bash is older than 4.4, and has the driver for that.
+    pub is_older: bool,
 }
 
 /// The parts of the driver, which all shells of this process share.
@@ -51,9 +54,11 @@ struct DriverFiles {
 
 impl DriverFiles {
     /// Makes the files for the first shell. Settings and handler, which decide their text, are the same for all shells.
-    fn get(cx: LaneContext) -> io::Result<&'static Self> {
+    fn get(cx: LaneContext, is_older: bool) -> io::Result<&'static Self> {
         static FILES: OnceLock<DriverFiles> = OnceLock::new();
-        if let Some(files) = FILES.get() {
+        static FOR_OLDER: OnceLock<DriverFiles> = OnceLock::new();
+        let once = if is_older { &FOR_OLDER } else { &FILES };
+        if let Some(files) = once.get() {
             return Ok(files);
         }
         let (isolation, function) = (cx.config.isolation, cx.handler.label());
@@ -68,14 +73,18 @@ impl DriverFiles {
             traits,
             options: &cx.config.shell_options,
             has_calls: cx.calls.is_some(),
+            is_older,
         };
         let files = Self {
             driver: text_file(c"driver", &driver.build())?,
-            rare: text_file(c"rare", &startup_script::rare_text(function, delivery))?,
-            invocation: startup_script::invocation_text(isolation, delivery),
+            rare: text_file(
+                c"rare",
+                &startup_script::rare_text(function, delivery, is_older),
+            )?,
+            invocation: startup_script::invocation_text(isolation, delivery, is_older),
         };
         // If another thread was faster, ours are closed.
-        Ok(FILES.get_or_init(|| files))
+        Ok(once.get_or_init(|| files))
     }
 }
 
@@ -85,7 +94,8 @@ impl Process {
         let mut arguments = memory_file(c"arguments")?;
         let event = memory_file(c"event")?;
         let (state, state_writer) = StatePipe::open()?;
-        let driver_files = DriverFiles::get(cx)?;
+        let is_older = older::is_older();
+        let driver_files = DriverFiles::get(cx, is_older)?;
         write_at_start(&mut arguments, &[driver_files.invocation.as_bytes()])?;
         let (script_reader, script) = pipe2(OFlag::O_CLOEXEC)?;
         let (control, control_writer) = pipe2(OFlag::O_CLOEXEC)?;
@@ -120,6 +130,7 @@ impl Process {
             event,
             state,
             is_reopened: false,
+            is_older,
         })
     }
 }

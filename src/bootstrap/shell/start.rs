@@ -15,6 +15,7 @@ use super::forks::Forks;
 use super::kept_variables::KeptVariables;
 use super::load_report::{LoadReport, find_disabled_builtin, find_load_report};
 use super::observers::TextTraits;
+use super::older;
 use super::process::Process;
 use super::report::ExitTrace;
 use super::startup_script::{
@@ -116,7 +117,7 @@ impl<'a> Starting<'a> {
         let text = std::fs::read(&handler.file).unwrap_or_default();
         let options = &config.shell_options;
         let traits = TextTraits::of(&text, options);
-        let lines = load_lines(&file, config.isolation, traits, &nonces);
+        let lines = load_lines(&file, shell.isolation(), traits, &nonces);
         // If bash has ended, the wait for its load report finds out why.
         let _ = shell.channel.write_lines(&lines);
         shell.channel.expect_state(nonces.first_state);
@@ -141,6 +142,12 @@ impl<'a> Loading<'a> {
         let report = match shell.channel.wait_until_loaded(&nonce, &mut limit) {
             Ok(LoadOutcome::Report(report)) => report,
             Ok(LoadOutcome::Ended) => return Err(shell.load_error()),
+            Ok(LoadOutcome::Older(version)) => {
+                let cx = shell.cx;
+                older::set_older(&version, cx.config);
+                drop(shell);
+                return Starting::start(cx)?.load().finish();
+            }
             Ok(LoadOutcome::Silent) => return Err(shell.silent_error()),
             Err(_) => return Err(Error::Stopped),
         };
@@ -181,6 +188,8 @@ enum LoadOutcome {
     Report(LoadReport),
     /// bash ended before.
     Ended,
+    /// bash has this version, and ended because the driver is not for it.
+    Older(String),
     /// bash has read all lines and does not report.
     Silent,
 }
@@ -197,6 +206,11 @@ impl Channel {
             if let Some(found) = find_load_report(bytes, nonce) {
                 self.control_buffer.take(found.end);
                 return Ok(LoadOutcome::Report(found.record));
+            }
+            if !self.process.is_older
+                && let Some(version) = older::find_older(bytes)
+            {
+                return Ok(LoadOutcome::Older(version));
             }
             let [has_control, has_ended] =
                 limit.wait_readable(self.control_or_exit(), Some(CHECK_INTERVAL))?;

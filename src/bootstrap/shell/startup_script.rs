@@ -49,6 +49,8 @@ pub(crate) struct DriverText<'a> {
     pub options: &'a [String],
     /// The host answers calls.
     pub has_calls: bool,
+    /// bash is older than 4.4.
+    pub is_older: bool,
 }
 
 impl DriverText<'_> {
@@ -68,9 +70,14 @@ impl DriverText<'_> {
         );
         // The last line of the driver reports that bash has read everything. What comes behind it may end bash, and is not
         // our fault.
-        let (most, last) = script::DRIVER
+        let driver = if self.is_older {
+            script::older::DRIVER
+        } else {
+            script::DRIVER
+        };
+        let (most, last) = driver
             .rsplit_once("\nbuiltin printf")
-            .unwrap_or((script::DRIVER, ""));
+            .unwrap_or((driver, ""));
         text.push_str(most);
         text.push('\n');
         if self.traits.defines_builtin {
@@ -88,7 +95,9 @@ impl DriverText<'_> {
 
     fn push_stubs(&self, text: &mut String) {
         for (function, name) in OFFERED {
-            if calls::may_call(self.file, function) {
+            if self.is_older && calls::may_call(self.file, function) {
+                push_older_stub(text, function, name);
+            } else if calls::may_call(self.file, function) {
                 // `||` keeps `set -e` out of what is ours.
                 let end = match function {
                     "log" => "",
@@ -105,7 +114,11 @@ impl DriverText<'_> {
                     _ => ("+xT", " || builtin return"),
                 };
                 let call = format!("{} {function}", names::CALL);
-                push_stub(text, function, quiet, &call, end);
+                if self.is_older {
+                    push_older_stub(text, function, &call);
+                } else {
+                    push_stub(text, function, quiet, &call, end);
+                }
             }
         }
     }
@@ -120,13 +133,28 @@ fn push_stub(text: &mut String, function: &str, quiet: &str, call: &str, end: &s
     );
 }
 
+/// The same for an older bash, which has no `local -`. lambda_each sets the options of the handler for the function that it
+/// calls, and `-e` holds there.
+fn push_older_stub(text: &mut String, function: &str, call: &str) {
+    use names::{LETTERS, LINE, RARE, SET_LETTERS};
+    let _ = writeln!(
+        text,
+        "lambda_{function}() {{ {{ {LINE}=${{BASH_LINENO[0]}} && builtin local \"{LETTERS}=${{-//[!euxT]/}}\" && builtin set +euxT; }} 2>/dev/null; \
+         {RARE} {call} \"$@\"; \
+         {{ {SET_LETTERS} \"$?\" || builtin return; }} 2>/dev/null; }}"
+    );
+}
+
 /// The part that takes invocations. It passes the event to the handler if that is an argument.
-pub(crate) fn invocation_text(isolation: Isolation, delivery: Delivery) -> String {
-    let state = match isolation {
-        Isolation::Restore => script::RESTORE,
-        Isolation::None | Isolation::Subshell | Isolation::Process => script::KEEP,
+pub(crate) fn invocation_text(isolation: Isolation, delivery: Delivery, is_older: bool) -> String {
+    let (invocation, state) = match isolation {
+        _ if is_older => (script::older::INVOCATION, script::older::KEEP),
+        Isolation::Restore => (script::INVOCATION, script::RESTORE),
+        Isolation::None | Isolation::Subshell | Isolation::Process => {
+            (script::INVOCATION, script::KEEP)
+        }
     };
-    for_delivery(format!("{}{state}", script::INVOCATION), delivery)
+    for_delivery(format!("{invocation}{state}"), delivery)
 }
 
 /// Takes the event out of the calls of the handler, unless it is an argument.
@@ -145,14 +173,14 @@ fn for_delivery(mut text: String, delivery: Delivery) -> String {
 }
 
 /// The part that bash reads when it first needs it.
-pub(crate) fn rare_text(function: &str, delivery: Delivery) -> String {
-    let text = [
-        script::RARE,
-        script::LAMBDA,
-        script::CALLS,
-        script::SUBSHELL,
-    ]
-    .concat();
+pub(crate) fn rare_text(function: &str, delivery: Delivery, is_older: bool) -> String {
+    let text = if is_older {
+        use script::older::{CALLS, LAMBDA, RARE, SUBSHELL};
+        [RARE, LAMBDA, CALLS, SUBSHELL].concat()
+    } else {
+        use script::{CALLS, LAMBDA, RARE, SUBSHELL};
+        [RARE, LAMBDA, CALLS, SUBSHELL].concat()
+    };
     let text = for_delivery(text, delivery);
     // The call looks as a user would write it, for a trap that shows its command.
     let variable = format!("\"${}\"", names::FUNCTION);

@@ -10,6 +10,7 @@
 //! bash parses the driver at every start and copies the body of a function at every call, so what ships has short names.
 
 mod names;
+mod older;
 mod rust;
 mod table;
 mod text;
@@ -23,7 +24,7 @@ use names::Names;
 use table::Table;
 
 /// The files of `runtime-scripts`, and what Rust calls their texts. Those that a shell reads first come first.
-const FILES: [&str; 11] = [
+const FILES: [&str; 12] = [
     "driver",
     "hide_builtin",
     "invocation",
@@ -35,6 +36,18 @@ const FILES: [&str; 11] = [
     "subshell",
     "script",
     "exit_trace",
+    "older",
+];
+
+/// Those for which bash 4.2 and 4.3 have another text, made with the help of `older.bash`.
+const HAVE_OLDER: [&str; 7] = [
+    "driver",
+    "invocation",
+    "keep",
+    "rare",
+    "lambda",
+    "calls",
+    "subshell",
 ];
 
 /// A file of `runtime-scripts`, for people and as it ships.
@@ -42,6 +55,8 @@ struct Script {
     name: &'static str,
     long: String,
     shipped: String,
+    /// As it ships for bash 4.2 and 4.3.
+    shipped_older: Option<String>,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -64,13 +79,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     // The template of the calls stands in one file, and two files get functions of it.
     let names = Names::shorten(texts.iter().map(|(_, text)| text.as_str()));
+    let ship = |long: &str| {
+        text::replace_words(&text::without_comments(long), |word| names.short(word))
+            // A word less in a body that bash copies for every call.
+            .replace(" -u 6", " -u6")
+    };
+    let older = texts.iter().find(|(name, _)| *name == "older");
+    let older = older.map_or_else(String::new, |(_, text)| text.clone());
     let files: Vec<_> = texts
         .into_iter()
         .map(|(name, long)| Script {
             name,
-            shipped: text::replace_words(&text::without_comments(&long), |word| names.short(word))
-                // A word less in a body that bash copies for every call.
-                .replace(" -u 6", " -u6"),
+            shipped: ship(&long),
+            shipped_older: HAVE_OLDER
+                .contains(&name)
+                .then(|| ship(&older::for_older(&long, &older))),
             long,
         })
         .collect();

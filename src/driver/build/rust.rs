@@ -153,16 +153,32 @@ fn write_scripts(text: &mut String, scripts: &[Script]) -> Result {
     )?;
     for script in scripts {
         let name = script.name.to_uppercase();
-        writeln!(text, "pub const {name}: &str = {:?};", script.shipped)?;
+        if name != "OLDER" {
+            writeln!(text, "pub const {name}: &str = {:?};", script.shipped)?;
+        }
     }
     writeln!(
         text,
-        "}}\n/// The files of `runtime-scripts`: name, text with long names, text as it ships.\npub const SCRIPTS: &[(&str, &str, &str)] = &["
+        "/// The same for bash 4.2 and 4.3, where they are others.\npub mod older {{"
+    )?;
+    for script in scripts {
+        if let Some(shipped) = &script.shipped_older {
+            writeln!(
+                text,
+                "pub const {}: &str = {shipped:?};",
+                script.name.to_uppercase()
+            )?;
+        }
+    }
+    writeln!(
+        text,
+        "}}\n}}\n/// The files of `runtime-scripts`: name, text with long names, text as it ships.\npub const SCRIPTS: &[(&str, &str, &str)] = &["
     )?;
     for Script {
         name,
         long,
         shipped,
+        ..
     } in scripts
     {
         writeln!(text, "({name:?}, {long:?}, {shipped:?}),")?;
