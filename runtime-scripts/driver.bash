@@ -129,7 +129,7 @@ __driver_report_load() { # <nonce> <status of sourcing>
     builtin printf '%s unusable %s\0' "$1" 'it sets FUNCNEST too low' >&63
   elif [[ ${LAMBDA_RUNTIME_AWS_REQUEST_ID@a}${LAMBDA_RUNTIME_DEADLINE_MS@a}${LAMBDA_RUNTIME_TRACE_ID@a}${_X_AMZN_TRACE_ID@a} == *r* ]]; then
     builtin printf '%s unusable %s\0' "$1" 'it makes a variable readonly that coshell sets for each event' >&63
-  elif [[ $__driver_function != @(,|,[dlt,]|,[dt]l|,,,|exit|__driver_*|lambda_log|lambda_keep|lambda_@(http|stream)_response|lambda_@(get|json|request|each|encode|decode|hash|metric|tempdir)) ]] && builtin declare -F -- "$__driver_function" >/dev/null; then
+  elif [[ $__driver_function != @(,|,[dlt,]|,[dt]l|,,,|exit|__driver_*|lambda_log|lambda_keep|lambda_@(http|stream)_response|lambda_@(get|json|request|each|encode|decode|hash|metric|tempdir|error|remaining_ms)) ]] && builtin declare -F -- "$__driver_function" >/dev/null; then
     builtin declare -F lambda_shutdown >/dev/null && __driver_shutdown=shutdown
     builtin printf '%s ready %s %s.%s %s\0' "$1" "$2" "${BASH_VERSINFO[0]}" "${BASH_VERSINFO[1]}" "${__driver_shutdown-}" >&63
   else

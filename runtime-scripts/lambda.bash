@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What lambda_http_response, lambda_stream_response and lambda_keep do.
+# What lambda_http_response, lambda_stream_response, lambda_keep, lambda_error and lambda_remaining_ms do.
 #
 # bash reads this file together with rare.bash. Requests for the response go to the control pipe. Any process of the
 # handler can write there, so the host checks each request again.
@@ -77,6 +77,62 @@ __driver_keep() { # NAME...
   if ((__driver_depth)); then __driver_show_kept 0; fi
 }
 
+# Writes the request to end the invocation with an error of the handler's own. The host takes it if the handler then
+# fails with status 1. The caller ends the handler, or its subshell, also if the request is not written.
+__driver_error() { # TYPE MESSAGE...
+  builtin local - IFS=' ' LC_ALL=C __driver_id __driver_details __driver_parts=''
+  builtin set +eu
+  if (($# < 2)); then
+    __driver_refuse use "$*" 'expected a type and a message' || builtin return
+  elif [[ ! $1 =~ ^[A-Za-z][0-9A-Za-z._:-]{0,127}$ ]]; then
+    __driver_refuse use "type $1" 'expected a letter, and then at most 127 letters, digits and . _ : -' || builtin return
+  fi
+  case $1 in
+    Runtime.* | Sandbox.* | Extension.* | States.*)
+      __driver_refuse use "type $1" 'AWS uses types that begin so; choose another one' || builtin return
+      ;;
+  esac
+  __driver_id=${__driver_arguments[__driver_depth]-}
+  if [[ ! $__driver_id ]]; then
+    __driver_refuse_call 4 'there is no invocation'
+    builtin return 2
+  fi
+  # A subshell may be all that fails, so that only this line is left of the error.
+  if ((BASH_SUBSHELL > __driver_depth)); then __driver_refuse_call 4 "$1: ${*:2}"; fi
+  __driver_record_place 4 ''
+  __driver_parts=${*:2}
+  __driver_details=("$1" "${__driver_parts:0:262144}" "${__driver_details[@]:2}")
+  builtin printf '%s\0' respond "$((${#__driver_details[@]} + 3))" "$__driver_id" "${BASH_SOURCE[3]}:${BASH_LINENO[2]}" error "${__driver_details[@]}" >&63
+}
+
+# Sets a variable to the milliseconds that are left until the deadline, or prints them. 0 if it has passed.
+__driver_remaining_ms() { # [VAR]
+  builtin local - __driver_now=${EPOCHREALTIME-}
+  builtin set +eu
+  __driver_now=${__driver_now//[!0-9]/}
+  if [[ $__driver_now ]]; then
+    __driver_now=$((10#$__driver_now / 1000))
+  else
+    # Before bash 5 there are only seconds, which have passed almost to their end.
+    builtin printf -v __driver_now '%(%s)T' -1
+    __driver_now=$((__driver_now * 1000 + 999))
+  fi
+  if (($# > 1)); then
+    __driver_refuse use "$2" 'expected one variable' || builtin return
+  elif [[ ! ${LAMBDA_RUNTIME_DEADLINE_MS-} =~ ^[0-9]{1,18}$ ]]; then
+    __driver_refuse_call 4 'the invocation has no deadline'
+    builtin return 1
+  fi
+  __driver_now=$((10#$LAMBDA_RUNTIME_DEADLINE_MS - __driver_now))
+  if ((__driver_now < 0)); then __driver_now=0; fi
+  case ${1-none} in
+    [0-9]* | *[!A-Za-z0-9_]* | '' | __driver_* | BASH* | IFS | _ | PATH)
+      __driver_refuse set "variable $1" 'expected the name of a variable of yours' || builtin return
+      ;;
+  esac
+  if (($#)); then builtin printf -v "$1" %s "$__driver_now"; else builtin printf '%s\n' "$__driver_now"; fi
+}
+
 # Logs where and why a call of a function that coshell offers has failed.
 __driver_refuse_call() { # <frames of ours, this one among them> <cause>
   builtin printf '%s: line %s: %s: %s\n' "${BASH_SOURCE[$1]}" "${BASH_LINENO[$1 - 1]}" "${FUNCNAME[$1 - 1]}" "$2" >&2
@@ -104,4 +160,4 @@ __driver_request_response() { # <kind> [field...]
   builtin printf '%s\0' respond "$(($# + 2))" "$__driver_id" "${BASH_SOURCE[4]}:${BASH_LINENO[3]}" "$@" >&63
 }
 
-builtin readonly -f __driver_http_response __driver_stream_response __driver_keep __driver_refuse_call __driver_refuse __driver_request_response
+builtin readonly -f __driver_http_response __driver_stream_response __driver_keep __driver_error __driver_remaining_ms __driver_refuse_call __driver_refuse __driver_request_response

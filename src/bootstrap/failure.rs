@@ -156,7 +156,7 @@ pub(crate) fn failure_with_log(
     };
     let quoted = quote_log_tail(tail);
     Failure {
-        error_type,
+        error_type: error_type.into(),
         message: format!("{what}{place}{quoted}"),
         stack,
         quoted_bytes: quoted.len(),

@@ -19,10 +19,11 @@ const BUILTINS: &str = ". : [ [[ ]] alias bg bind break builtin caller cd comman
     unset wait time in { } ! then else do done fi esac";
 
 /// The functions that the driver offers to the file of a function.
-const OFFERED: [&str; 13] = [
+const OFFERED: [&str; 15] = [
     "lambda_decode",
     "lambda_each",
     "lambda_encode",
+    "lambda_error",
     "lambda_get",
     "lambda_hash",
     "lambda_http_response",
@@ -30,6 +31,7 @@ const OFFERED: [&str; 13] = [
     "lambda_keep",
     "lambda_log",
     "lambda_metric",
+    "lambda_remaining_ms",
     "lambda_request",
     "lambda_stream_response",
     "lambda_tempdir",

@@ -3,6 +3,7 @@
 //! Each check of this crate reads a [`Subject`] and the [`Source`]s of its handler, and returns [`Finding`]s;
 //! [`crate::check`] collects them in a [`Report`].
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -123,11 +124,14 @@ impl Finding {
     /// The init error that the runtime would post.
     pub(crate) fn from_load_error(check: &str, error: &LoadError) -> Self {
         let failure = &error.failure;
-        let mut finding = Self::error(check, &failure.message).with_error_type(failure.error_type);
+        let mut finding = Self::error(check, &failure.message);
+        if let Cow::Borrowed(error_type) = failure.error_type {
+            finding = finding.with_error_type(error_type);
+        }
         finding.suggestion = error
             .suggestion
             .as_ref()
-            .map(|suggestion| match suggestion {
+            .map(|suggestion| match &**suggestion {
                 // The line begins with `try:`.
                 Suggestion::Handler(name) => name.clone(),
                 _ => suggestion.to_string(),

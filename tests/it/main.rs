@@ -43,6 +43,7 @@ mod logs;
 mod logs_json;
 mod logs_shared;
 mod next_faults;
+mod own_errors;
 mod package;
 mod package_bootstrap;
 mod package_left_out;

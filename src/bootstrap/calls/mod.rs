@@ -35,10 +35,22 @@ use coshell_handler::{Handler, Kind};
 use coshell_process::sys;
 use server::{SLOTS, Server};
 
-/// The functions that need the host.
-pub(crate) const FUNCTIONS: [&str; 9] = [
-    "get", "json", "request", "each", "encode", "decode", "hash", "metric", "tempdir",
+/// The functions that are there if the handler's file may call them.
+pub(crate) const FUNCTIONS: [&str; 11] = [
+    "get",
+    "json",
+    "request",
+    "each",
+    "encode",
+    "decode",
+    "hash",
+    "metric",
+    "tempdir",
+    "error",
+    "remaining_ms",
 ];
+/// Those of them that bash answers itself.
+const WITHOUT_HOST: [&str; 2] = ["error", "remaining_ms"];
 /// For the deepest call; only what is used of it is memory.
 const STACK_BYTES: usize = 1024 * 1024;
 
@@ -137,13 +149,27 @@ fn lock(current: &Mutex<Current>) -> MutexGuard<'_, Current> {
     current.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether a file may call one of the functions: it names one, or sources another file, which may.
+/// The functions that a file may call. All of them need what `calls` serves, or are called by a file that it is started for.
+pub(crate) fn functions_for(handler: &Handler, has_server: bool) -> Vec<&'static str> {
+    if has_server {
+        return FUNCTIONS.to_vec();
+    }
+    // A file that calls none of the others, and is read a second time here.
+    let text = fs::read(&handler.file).unwrap_or_default();
+    let is_named = |function: &&str| names(&text, function);
+    WITHOUT_HOST.into_iter().filter(is_named).collect()
+}
+
+fn names(text: &[u8], function: &str) -> bool {
+    memmem::find(text, format!("lambda_{function}").as_bytes()).is_some()
+}
+
+/// Whether a file may call one of the functions that need the host: it names one, or sources another file, which may.
 fn may_call(text: &[u8]) -> bool {
-    let names = |needle: &[u8]| memmem::find(text, needle).is_some();
     FUNCTIONS
         .iter()
-        .any(|function| names(format!("lambda_{function}").as_bytes()))
-        || names(b"source ")
+        .any(|function| !WITHOUT_HOST.contains(function) && names(text, function))
+        || memmem::find(text, b"source ").is_some()
         || text
             .split(|byte| matches!(byte, b'\n' | b';' | b'&' | b'|'))
             .any(|command| command.trim_ascii_start().starts_with(b". "))

@@ -2,20 +2,34 @@
 
 use nix::sys::wait::WaitStatus;
 
-use super::report::{ExitTrace, Report, ReportKind};
+use super::report::{ExitTrace, Report, ReportKind, frame};
 use crate::child::LaneContext;
 use crate::config::Config;
 use crate::error::Error;
 use crate::failure::{
     describe_failed_part, failure_with_log, fill_in_line, limit_exceeded, status_text,
 };
+use crate::response::OwnError;
 use crate::wait::Overrun;
 use coshell_handler::Failure;
 use coshell_handler::{Frame, Handler, shape};
 use coshell_handler::{check_syntax, quote_log_tail};
 
-/// The handler failed, and the shell goes on.
-pub(crate) fn handler_failed(function: &str, report: &Report, tail: &str) -> Failure {
+/// The handler failed, and the shell goes on. `error` is what it gave `lambda_error`.
+pub(crate) fn handler_failed(
+    function: &str,
+    report: &Report,
+    error: Option<&OwnError>,
+    tail: &str,
+) -> Failure {
+    if let Some(error) = error.filter(|_| report.kind != ReportKind::NotCalled) {
+        return Failure {
+            error_type: error.error_type.clone().into(),
+            message: error.message.clone(),
+            stack: error.frames.iter().map(|text| frame(text)).collect(),
+            quoted_bytes: 0,
+        };
+    }
     let status = status_text(report.status);
     let (error_type, what) = match report.kind {
         ReportKind::Return => (

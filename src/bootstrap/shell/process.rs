@@ -12,6 +12,7 @@ use nix::unistd::pipe2;
 
 use super::state_pipe::StatePipe;
 use super::{protocol, startup_script};
+use crate::calls;
 use crate::child::LaneContext;
 use coshell_process::{Child, memory_file, response_pipe, text_file};
 
@@ -51,10 +52,11 @@ impl DriverFiles {
         }
         let (isolation, function) = (cx.config.isolation, cx.handler.label());
         let delivery = cx.delivery();
+        let calls = calls::functions_for(cx.handler, cx.calls.is_some());
         let files = Self {
             driver: text_file(
                 c"driver",
-                &startup_script::driver_text(isolation, delivery, cx.calls.is_some()),
+                &startup_script::driver_text(isolation, delivery, &calls),
             )?,
             rare: text_file(c"rare", &startup_script::rare_text(function, delivery))?,
         };

@@ -192,7 +192,8 @@ pub(crate) fn find_exit_trace(bytes: &[u8]) -> Option<ExitTrace> {
     let stack = fields
         .map(|text| frame(&text))
         .filter(|frame| {
-            !is_bottom(frame) && frame.function != "exit" && !is_own_function(&frame.function)
+            let is_end = matches!(frame.function.as_str(), "exit" | "lambda_error");
+            !is_bottom(frame) && !is_end && !is_own_function(&frame.function)
         })
         // A trap may run while bash reads this file.
         .filter(|frame| frame.file != RARE_FILE)
@@ -232,7 +233,7 @@ fn statuses(text: &str) -> Vec<i32> {
 }
 
 /// Reads `function file:line`.
-fn frame(text: &str) -> Frame {
+pub(crate) fn frame(text: &str) -> Frame {
     let (function, place) = text.split_once(' ').unwrap_or((text, ""));
     let (file, line) = place.rsplit_once(':').unwrap_or((place, "0"));
     Frame {
