@@ -172,7 +172,7 @@ lambda_log() { # [TRACE|DEBUG|INFO|WARN|ERROR|FATAL] <message...>
   __driver_rare __driver_log "$@"
 }
 # For handlers: requests an HTTP response. `||` keeps `set -e` out of the driver.
-lambda_http_response() { # [--stream] [--cookie <cookie>]... <status> [header...]
+lambda_http_response() { # [--stream] [--cookie <cookie>]... <status> [header...] [--json|--file|--redirect ...]
   { builtin local - && builtin set +xT; } 2>/dev/null
   __driver_rare __driver_http_response "$@" || builtin return
 }

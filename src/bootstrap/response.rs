@@ -58,7 +58,7 @@ pub(crate) struct ResponseRequest {
     pub request_id: String,
     /// `file:line` of the call.
     pub place: String,
-    /// `stream`, `http` or `http-stream`; `error` for an error of the handler's own.
+    /// `stream`, `http`, `http-stream`, or `http-exact`, whose body keeps newlines at its end; `error` for an error of the handler's own.
     pub kind: String,
     /// The content type; or the status, and `Name: value` for each header; or type, message and frames of the error.
     pub arguments: Vec<String>,
@@ -77,6 +77,8 @@ pub(crate) struct Response<'a> {
     mode: Mode,
     /// What is wrong with a request of the handler. The invocation fails with it.
     fault: Option<String>,
+    /// Newlines at the end of the body belong to it.
+    is_exact: bool,
     /// The last error that the handler gave `lambda_error`.
     error: Option<OwnError>,
 }
@@ -149,6 +151,7 @@ impl<'a> Response<'a> {
             body: BodyBuffer::default(),
             mode: Mode::Buffered(None),
             fault: None,
+            is_exact: false,
             error: None,
         }
     }
@@ -239,6 +242,7 @@ impl<'a> Response<'a> {
             }
         };
         self.mode = mode;
+        self.is_exact = request.kind == "http-exact";
         if self.is_streamed() && self.fault.is_none() {
             self.open_stream(Vec::new(), limit)?;
             self.send(self.body.bytes().len(), limit)?;
@@ -261,7 +265,8 @@ impl<'a> Response<'a> {
             return Ok(Mode::StreamPending(Head::Content(content_type)));
         }
         let prelude = Prelude::parse(&request.arguments)?;
-        Ok(if self.is_streamed() || request.kind != "http" {
+        let is_buffered = matches!(request.kind.as_str(), "http" | "http-exact");
+        Ok(if self.is_streamed() || !is_buffered {
             let json = Value::Object(prelude.into_json()).to_string();
             Mode::StreamPending(Head::Http(json))
         } else {
@@ -288,7 +293,7 @@ impl<'a> Response<'a> {
                 return Outcome::Response(Vec::new());
             }
         };
-        let body = std::mem::take(&mut self.body).into_bytes(keep_newlines);
+        let body = std::mem::take(&mut self.body).into_bytes(keep_newlines || self.is_exact);
         let response = match (body, prelude) {
             (Ok(body), Some(prelude)) => prelude.into_document(body),
             (body, _) => body,

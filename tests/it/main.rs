@@ -30,6 +30,7 @@ mod examples;
 mod filters;
 mod frames;
 mod function_url;
+mod http_bodies;
 mod idioms;
 mod init;
 mod invoke;

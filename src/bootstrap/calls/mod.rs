@@ -166,10 +166,12 @@ fn names(text: &[u8], function: &str) -> bool {
 
 /// Whether a file may call one of the functions that need the host: it names one, or sources another file, which may.
 fn may_call(text: &[u8]) -> bool {
+    let has = |needle: &[u8]| memmem::find(text, needle).is_some();
     FUNCTIONS
         .iter()
         .any(|function| !WITHOUT_HOST.contains(function) && names(text, function))
-        || memmem::find(text, b"source ").is_some()
+        || has(b"source ")
+        || has(b"lambda_http_response") && has(b"--json")
         || text
             .split(|byte| matches!(byte, b'\n' | b';' | b'&' | b'|'))
             .any(|command| command.trim_ascii_start().starts_with(b". "))
