@@ -8,7 +8,7 @@ use crate::calls::{called_by, looked_up_by};
 use crate::finding::{Finding, Severity, Source, Subject};
 use crate::images::{Availability, Commands};
 use crate::reader::{Command, Word};
-use crate::{paths, permissions};
+use crate::{offered, paths, permissions};
 use coshell_handler::{Handler, Kind};
 
 /// The builtins of bash 5.2 (`enable -a`), and words that the grammar reads as commands.
@@ -44,7 +44,8 @@ type Calls<'a> = Vec<(&'a Path, u32)>;
 /// run.
 pub(crate) fn check(subject: &Subject, handler: &Handler, sources: &[Source]) -> Vec<Finding> {
     let mut defined = BTreeSet::new();
-    if matches!(handler.kind, Kind::Function(_)) {
+    let has_functions = matches!(handler.kind, Kind::Function(_));
+    if has_functions {
         defined.extend(OFFERED);
     }
     let mut looked_up = BTreeSet::new();
@@ -55,6 +56,9 @@ pub(crate) fn check(subject: &Subject, handler: &Handler, sources: &[Source]) ->
         defined.extend(functions.map(|(name, _)| name.as_str()));
         for command in &source.reading.commands {
             looked_up.extend(looked_up_by(command));
+            if has_functions {
+                found.extend(offered::check_options(source, command));
+            }
             if command.name() == Some("alias") {
                 let aliases = command.arguments().iter();
                 defined.extend(aliases.filter_map(|word| Some(word.text.split_once('=')?.0)));
@@ -82,6 +86,14 @@ pub(crate) fn check(subject: &Subject, handler: &Handler, sources: &[Source]) ->
         let is_defined =
             defined.contains(name) || BUILTINS.split(' ').any(|builtin| builtin == name);
         if is_defined || name.is_empty() || is_packaged(subject, sources, name) {
+            continue;
+        }
+        if has_functions
+            && !may_define_more
+            && let (Some(finding), Some((file, line))) =
+                (offered::unknown_function(name, &OFFERED), calls.first())
+        {
+            found.push(finding.at(file, *line));
             continue;
         }
         let availability = find(subject, &image, name);

@@ -9,6 +9,7 @@ mod calls;
 mod channels;
 mod check;
 mod check_habits;
+mod check_json;
 mod comfort;
 mod containment;
 mod containment_descriptors;
