@@ -207,6 +207,10 @@ __driver_error() { # TYPE MESSAGE...
   __driver_record_place 4 ''
   __driver_parts=${*:2}
   __driver_details=("$1" "${__driver_parts:0:262144}" "${__driver_details[@]:2}")
+  if [[ ${__driver_in_script-} ]]; then
+    __driver_call error "${__driver_details[@]}"
+    builtin return
+  fi
   builtin printf '%s\0' respond "$((${#__driver_details[@]} + 3))" "$__driver_id" "${BASH_SOURCE[3]}:${BASH_LINENO[2]}" error "${__driver_details[@]}" >&63
 }
 

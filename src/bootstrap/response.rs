@@ -15,6 +15,7 @@ use std::fs::File;
 use serde_json::Value;
 
 use crate::config::ResponseMode;
+use crate::failure::parse_frame;
 use crate::invocation::Outcome;
 use crate::wait::{Limit, Overrun};
 use body_buffer::BodyBuffer;
@@ -86,10 +87,10 @@ pub(crate) struct Response<'a> {
 /// An error that the handler names itself. It counts only if the handler fails as `lambda_error` makes it fail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OwnError {
-    pub error_type: String,
-    pub message: String,
+    error_type: String,
+    message: String,
     /// The functions that were running, as bash wrote them.
-    pub frames: Vec<String>,
+    frames: Vec<String>,
 }
 
 impl OwnError {
@@ -98,7 +99,7 @@ impl OwnError {
     const MAX_TYPE_BYTES: usize = 128;
 
     /// `None` if the type is none that a header can have.
-    fn from_arguments(arguments: &[String]) -> Option<Self> {
+    pub(crate) fn from_arguments(arguments: &[String]) -> Option<Self> {
         let [error_type, message, frames @ ..] = arguments else {
             return None;
         };
@@ -111,6 +112,15 @@ impl OwnError {
             message: message.clone(),
             frames: frames.to_vec(),
         })
+    }
+
+    pub(crate) fn to_failure(&self) -> Failure {
+        Failure {
+            error_type: self.error_type.clone().into(),
+            message: self.message.clone(),
+            stack: self.frames.iter().map(|text| parse_frame(text)).collect(),
+            quoted_bytes: 0,
+        }
     }
 }
 

@@ -37,6 +37,14 @@ const OFFERED: [&str; 15] = [
     "lambda_tempdir",
 ];
 
+/// Those that a whole script never has.
+const OF_FUNCTIONS: [&str; 4] = [
+    "lambda_http_response",
+    "lambda_keep",
+    "lambda_log",
+    "lambda_stream_response",
+];
+
 /// The places where the scripts call a command: file and line.
 type Calls<'a> = Vec<(&'a Path, u32)>;
 
@@ -44,9 +52,14 @@ type Calls<'a> = Vec<(&'a Path, u32)>;
 /// run.
 pub(crate) fn check(subject: &Subject, handler: &Handler, sources: &[Source]) -> Vec<Finding> {
     let mut defined = BTreeSet::new();
-    let has_functions = matches!(handler.kind, Kind::Function(_));
+    let is_function = matches!(handler.kind, Kind::Function(_));
+    let has_functions = is_function || offered::has_opted_in(handler, sources);
+    let offered = || {
+        let names = OFFERED.into_iter();
+        names.filter(|name| is_function || !OF_FUNCTIONS.contains(name))
+    };
     if has_functions {
-        defined.extend(OFFERED);
+        defined.extend(offered());
     }
     let mut looked_up = BTreeSet::new();
     let mut calls: BTreeMap<&str, Calls> = BTreeMap::new();
@@ -91,9 +104,16 @@ pub(crate) fn check(subject: &Subject, handler: &Handler, sources: &[Source]) ->
         if has_functions
             && !may_define_more
             && let (Some(finding), Some((file, line))) =
-                (offered::unknown_function(name, &OFFERED), calls.first())
+                (offered::unknown_function(name, offered()), calls.first())
         {
             found.push(finding.at(file, *line));
+            continue;
+        }
+        if !has_functions
+            && offered().any(|known| known == name)
+            && let Some((file, line)) = calls.first()
+        {
+            found.push(offered::needs_opt_in(name).at(file, *line));
             continue;
         }
         let availability = find(subject, &image, name);

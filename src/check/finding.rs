@@ -14,6 +14,9 @@ use coshell_handler::{Delivery, Handler, LoadError, Suggestion};
 use crate::images::Image;
 use crate::reader::{Command, Reading};
 
+/// The variable with the file that a whole script sources to have the functions of coshell.
+pub(crate) const FUNCTIONS_VARIABLE: &str = "COSHELL_FUNCTIONS";
+
 /// How serious a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -160,10 +163,10 @@ impl Source {
     pub(crate) fn may_define_more(&self) -> bool {
         let may_define = |command: &Command| {
             matches!(command.name(), Some("." | "source" | "eval"))
-                && command
-                    .arguments()
-                    .first()
-                    .is_some_and(|word| !word.is_literal || word.text.starts_with('/'))
+                && command.arguments().first().is_some_and(|word| {
+                    let is_ours = word.text.contains(FUNCTIONS_VARIABLE);
+                    (!word.is_literal || word.text.starts_with('/')) && !is_ours
+                })
         };
         self.reading.is_dynamic || self.reading.commands.iter().any(may_define)
     }

@@ -1,8 +1,8 @@
 //! Calls of the functions that coshell offers: names that are none of them, and options that they do not have.
 
-use crate::finding::{Finding, Source};
+use crate::finding::{FUNCTIONS_VARIABLE, Finding, Source};
 use crate::reader::Command;
-use coshell_handler::nearest;
+use coshell_handler::{Handler, Kind, nearest};
 
 /// The options of a function.
 struct Options {
@@ -62,6 +62,21 @@ const OPTIONS: [Options; 9] = [
     ),
 ];
 
+/// Whether a whole script sources the functions: the runtime looks for the variable's name in the handler's file.
+pub(crate) fn has_opted_in(handler: &Handler, sources: &[Source]) -> bool {
+    let mut own = sources.iter().filter(|source| source.path == handler.file);
+    matches!(handler.kind, Kind::Script(_))
+        && own.any(|source| source.text.contains(FUNCTIONS_VARIABLE))
+}
+
+/// The finding for a call in a whole script that does not source the functions.
+pub(crate) fn needs_opt_in(name: &str) -> Finding {
+    let message = format!("a whole script has {name} only if it sources the functions of coshell");
+    Finding::warning("command", message).suggest(format!(
+        ". \"${{{FUNCTIONS_VARIABLE}:?this script needs coshell}}\", above the first call"
+    ))
+}
+
 /// Finds options that the functions do not have.
 pub(crate) fn check_options(source: &Source, command: &Command) -> Option<Finding> {
     let name = command.name()?;
@@ -110,12 +125,16 @@ fn unknown_option(source: &Source, command: &Command, options: &Options, option:
 }
 
 /// The finding for a function that neither coshell nor the script has.
-pub(crate) fn unknown_function(name: &str, offered: &[&str]) -> Option<Finding> {
+pub(crate) fn unknown_function<'a>(
+    name: &str,
+    offered: impl Iterator<Item = &'a str>,
+) -> Option<Finding> {
     if !name.starts_with("lambda_") {
         return None;
     }
     let message = format!("there is no function {name}");
     let finding = Finding::warning("command", message);
+    let offered: Vec<_> = offered.collect();
     Some(match nearest(name, offered.iter().copied()) {
         Some(near) => finding.suggest(format!("did you mean {near}?")),
         None => finding.suggest(format!("coshell has {}", offered.join(", "))),

@@ -3,9 +3,9 @@
 
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::check::{assert_no_finding, findings, single_finding, task_root_with};
+use crate::check::{assert_no_finding, check_json, findings, single_finding, task_root_with};
 use support::repository_file;
 
 /// The notes about JSON: line, message and suggestion.
@@ -266,6 +266,29 @@ fn a_whole_script_has_no_such_notes() {
         "#!/bin/bash\nx=$(jq -r .x)\necho \"{\\\"x\\\": \\\"$x\\\"}\"\n",
     );
     assert_no_finding(&findings(&root, "script.sh"), "json");
+}
+
+#[test]
+fn a_whole_script_that_sources_the_functions_has_them_and_the_notes() {
+    let root = task_root_with("handler() { :; }\n");
+    let line = ". \"${COSHELL_FUNCTIONS:?this script needs coshell}\"\n";
+    let body = "event=$(cat)\nx=$(jq -r .x <<<\"$event\")\ny=$(jq -r .y <<<\"$1\")\nlambda_get z .z\nlambda_gte z .z\nlambda_get --jsn z\n";
+    root.write("script.sh", format!("#!/bin/bash\n{line}{body}"));
+    let found = findings(&root, "script.sh");
+    let notes: Vec<_> = found.iter().filter(|one| one["check"] == "json").collect();
+    assert_eq!(notes.len(), 2, "{notes:#?}");
+    assert_eq!(notes[0]["suggestion"], "lambda_get x '.x'");
+    assert_eq!(notes[1]["suggestion"], "lambda_get --json \"$1\" y '.y'");
+    single_finding(&found, "command", "there is no function lambda_gte");
+    single_finding(&found, "command", "lambda_get has no option --jsn");
+    let not_looked_at = check_json(root.path(), "script.sh")["notLookedAt"].clone();
+    assert_eq!(not_looked_at, json!([]));
+    root.write("script.sh", format!("#!/bin/bash\n{body}"));
+    let found = findings(&root, "script.sh");
+    let one = single_finding(&found, "command", "a whole script has lambda_get only if");
+    assert_eq!(one["line"], 5);
+    let suggestion = one["suggestion"].as_str().expect("a suggestion");
+    assert!(suggestion.starts_with(line.trim()), "{suggestion}");
 }
 
 #[test]

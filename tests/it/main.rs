@@ -55,6 +55,7 @@ mod payload;
 mod places;
 mod programs;
 mod restore;
+mod script_functions;
 mod scripts;
 mod serve_calls;
 mod serve_events;

@@ -2,7 +2,7 @@
 
 use nix::sys::wait::WaitStatus;
 
-use super::report::{ExitTrace, Report, ReportKind, frame};
+use super::report::{ExitTrace, Report, ReportKind};
 use crate::child::LaneContext;
 use crate::config::Config;
 use crate::error::Error;
@@ -23,12 +23,7 @@ pub(crate) fn handler_failed(
     tail: &str,
 ) -> Failure {
     if let Some(error) = error.filter(|_| report.kind != ReportKind::NotCalled) {
-        return Failure {
-            error_type: error.error_type.clone().into(),
-            message: error.message.clone(),
-            stack: error.frames.iter().map(|text| frame(text)).collect(),
-            quoted_bytes: 0,
-        };
+        return error.to_failure();
     }
     let status = status_text(report.status);
     let (error_type, what) = match report.kind {

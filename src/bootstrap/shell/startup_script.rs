@@ -7,12 +7,13 @@ use std::fmt::Write;
 
 use super::observers::TextTraits;
 use super::protocol::{INHERITED_DRIVER, INHERITED_SCRIPT};
+use crate::calls;
 use crate::config::Isolation;
 use coshell_handler::Delivery;
 use coshell_handler::bash::{quote, without_comments};
 
 /// The half of the driver that bash reads when it starts. It passes the event to the handler if that is an argument.
-pub(crate) fn driver_text(isolation: Isolation, delivery: Delivery, calls: &[&str]) -> String {
+pub(crate) fn driver_text(isolation: Isolation, delivery: Delivery, functions: &[&str]) -> String {
     let state = match isolation {
         Isolation::Restore => include_str!("../../../runtime-scripts/restore.bash"),
         Isolation::None | Isolation::Subshell | Isolation::Process => {
@@ -24,7 +25,7 @@ pub(crate) fn driver_text(isolation: Isolation, delivery: Delivery, calls: &[&st
     let (most, last) = driver
         .rsplit_once("\nbuiltin printf")
         .unwrap_or((driver, ""));
-    let calls = call_stubs(calls);
+    let calls = calls::stubs(functions);
     let mut text = without_comments(&format!("{most}\n{state}\n{calls}builtin printf{last}"));
     if !delivery.is_argument() {
         for index in 1..=3 {
@@ -32,41 +33,6 @@ pub(crate) fn driver_text(isolation: Isolation, delivery: Delivery, calls: &[&st
             let argument = format!(" \"${{__driver_arguments[{index}]}}\"");
             text = text.replace(&call(&argument), &call(""));
         }
-    }
-    text
-}
-
-/// `lambda_error` always ends the handler, so that it need not restore the options. It is like the function `exit`.
-const ERROR_STUB: &str = "lambda_error() {
-{ builtin set +xT; } 2>/dev/null
-builtin local __driver_exit=1
-__driver_rare __driver_error \"$@\" || __driver_exit=2
-if [[ ${BASH_SUBSHELL-} != 0 || ${BASHPID-} != \"$$\" ]]; then builtin exit \"$__driver_exit\"; fi
-__driver_rare __driver_exit \"$__driver_exit\"
-}
-";
-
-/// The functions that a handler calls, by which it comes to calls.bash.
-fn call_stubs(functions: &[&str]) -> String {
-    let mut text = String::new();
-    for function in functions {
-        // `||` keeps `set -e` out of what is ours, and would keep it out of the function that lambda_each calls.
-        let (quiet, end) = match *function {
-            "error" => {
-                text.push_str(ERROR_STUB);
-                continue;
-            }
-            "each" => ("+xTe", ""),
-            _ => ("+xT", " || builtin return"),
-        };
-        let target = match *function {
-            "remaining_ms" => "__driver_remaining_ms".to_owned(),
-            other => format!("__driver_call {other}"),
-        };
-        let _ = writeln!(
-            text,
-            "lambda_{function}() {{ {{ builtin local - && builtin set {quiet}; }} 2>/dev/null; __driver_rare {target} \"$@\"{end}; }}"
-        );
     }
     text
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use tree_sitter::{Node, Tree};
 
-use crate::finding::{Finding, Severity, Source};
+use crate::finding::{FUNCTIONS_VARIABLE, Finding, Severity, Source};
 use crate::habits::finding_at;
 use crate::tree;
 use coshell_handler::{Handler, Kind};
@@ -27,16 +27,18 @@ enum Topic {
 
 pub(super) struct Json<'a> {
     source: &'a Source,
-    /// The function that gets the event.
-    handler: &'a str,
+    /// The function that gets the event; `None` for a whole script.
+    handler: Option<&'a str>,
     /// For each line what matters most.
     found: BTreeMap<u32, (Topic, Finding)>,
 }
 
 /// Notes about JSON in a script; none if it has none of the functions.
 pub(super) fn check(handler: &Handler, source: &Source, tree: &Tree) -> Vec<Finding> {
-    let Kind::Function(function) = &handler.kind else {
-        return Vec::new();
+    let function = match &handler.kind {
+        Kind::Function(function) => Some(function.as_str()),
+        Kind::Script(_) if source.text.contains(FUNCTIONS_VARIABLE) => None,
+        Kind::Script(_) | Kind::Program => return Vec::new(),
     };
     let mut json = Json {
         source,
@@ -83,11 +85,11 @@ impl<'a> Json<'a> {
     /// Whether a variable, by its name or number, holds the event.
     fn is_event(&self, node: Node, name: &str) -> bool {
         if matches!(name, "1" | "@" | "*") {
-            return self.function_of(node) == Some(self.handler);
+            return self.handler.is_some() && self.function_of(node) == self.handler;
         }
         let mut assignments = self.source.reading.assignments.iter();
         assignments.any(|one| {
-            let is_first = one.function.as_deref() == Some(self.handler)
+            let is_first = one.function.as_deref() == self.handler
                 && matches!(
                     one.value.text.as_str(),
                     "$1" | "${1}" | "${1-}" | "$(cat)" | "$(</dev/stdin)"

@@ -238,7 +238,7 @@ impl<'a> Json<'a> {
                         .parent()
                         .is_some_and(|parent| parent.kind() == "function_definition")
             });
-        if is_direct && self.function_of(node) == Some(self.handler) {
+        if is_direct && self.function_of(node) == self.handler {
             Input::Event
         } else {
             Input::Other
