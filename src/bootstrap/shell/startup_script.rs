@@ -39,12 +39,14 @@ pub(crate) fn driver_text(isolation: Isolation, delivery: Delivery, functions: &
 
 /// The half of the driver that bash reads when it first needs it.
 pub(crate) fn rare_text(function: &str, delivery: Delivery) -> String {
-    let text = without_comments(concat!(
+    // Joined here: for whole scripts parts of these are joined in another way, and the program has each file once.
+    let files = [
         include_str!("../../../runtime-scripts/rare.bash"),
         include_str!("../../../runtime-scripts/lambda.bash"),
         include_str!("../../../runtime-scripts/calls.bash"),
-        include_str!("../../../runtime-scripts/subshell.bash")
-    ));
+        include_str!("../../../runtime-scripts/subshell.bash"),
+    ];
+    let text = without_comments(&files.concat());
     // The call looks as a user would write it, for a trap that shows its command.
     let name = if is_plain_name(function) {
         function
