@@ -88,6 +88,30 @@ handler() { "$1"; }"#;
 }
 
 #[test]
+fn a_record_that_fails_with_an_own_error_fails_alone_where_that_can_be_reported() {
+    let body =
+        "work() { lambda_get id .id; [[ $id != 2 ]] || lambda_error Record.Bad \"record $id\"; }
+handler() { lambda_each work; }";
+    let records = |source: &str| {
+        let record = |id: u32| {
+            format!(
+                r#"{{"messageId":"m{id}","id":{id},"eventSource":"aws:{source}","EventSource":"aws:{source}"}}"#
+            )
+        };
+        format!(r#"{{"Records":[{},{}]}}"#, record(1), record(2))
+    };
+    let sandbox = Sandbox::of(body).start();
+    let answer = sandbox.respond(records("sqs"));
+    let expected = br#"{"batchItemFailures":[{"itemIdentifier":"m2"}]}"#;
+    assert_eq!(answer, expected);
+    sandbox
+        .bootstrap
+        .wait_log("lambda_error: Record.Bad: record 2");
+    let expected = ("Record.Bad".to_owned(), "record 2".to_owned());
+    assert_eq!(error_of(&sandbox, &records("ses")), expected);
+}
+
+#[test]
 fn an_own_error_runs_the_exit_trap() {
     let body =
         r#"handler() { trap 'echo "trapped $?" >&2' EXIT; lambda_error A.B c; echo never; }"#;
