@@ -33,27 +33,28 @@ __driver_call() { # <function without lambda_> [its arguments...]
   IFS='' builtin read -r -N 1 __driver_slot <"${__driver_calls[0]}" || builtin return
   __driver_slot=$((1 + 3 * __driver_slot))
   builtin printf '%s\0' "$#" "$BASHPID" "${__driver_arguments[__driver_id_at]-}" "$__driver_has_input" "$__driver_input" "$@" >"${__driver_calls[__driver_slot]}" || builtin return
+  # Standard input stays as it is, because the host may read that.
   {
-    IFS=' ' builtin read -r __driver_line __driver_i __driver_count
+    IFS=' ' builtin read -r -u 68 __driver_line __driver_i __driver_count
     case $__driver_line in
       s)
         while ((__driver_count--)); do
-          IFS='' builtin read -r __driver_name
+          IFS='' builtin read -r -u 68 __driver_name
           # shellcheck disable=SC2229 # the variable that it names
-          IFS='' builtin read -r "$__driver_name"
+          IFS='' builtin read -r -u 68 "$__driver_name"
         done
         ;;
       f)
         builtin mapfile -t -d '' __driver_reply <"${__driver_calls[__driver_slot + 2]}"
         # An empty line stays in the pipe until the file has been read. So the host gives the slot to no other call before.
-        builtin read -r __driver_line
+        builtin read -r -u 68 __driver_line
         ;;
       *)
         __driver_refuse_call 4 "$__driver_count"
         __driver_i=${__driver_i:-1}
         ;;
     esac
-  } <"${__driver_calls[__driver_slot + 1]}"
+  } 68<"${__driver_calls[__driver_slot + 1]}"
   if ((${#__driver_reply[@]})); then __driver_take_reply; fi
   builtin return "$__driver_i"
 }

@@ -87,7 +87,7 @@ impl Error {
         let message = self.to_string();
         let first_line = message.lines().next().unwrap_or_default();
         Failure {
-            error_type,
+            error_type: error_type.into(),
             // The lines below the first are what bash printed when it did not start.
             quoted_bytes: message.len() - first_line.len(),
             message,

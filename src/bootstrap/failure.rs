@@ -132,6 +132,17 @@ pub(crate) fn describe_failed_part(
     })
 }
 
+/// Reads `function file:line`.
+pub(crate) fn parse_frame(text: &str) -> Frame {
+    let (function, place) = text.split_once(' ').unwrap_or((text, ""));
+    let (file, line) = place.rsplit_once(':').unwrap_or((place, "0"));
+    Frame {
+        function: function.to_owned(),
+        file: file.to_owned(),
+        line: line.parse().unwrap_or(0),
+    }
+}
+
 /// The text of a file; empty if it cannot be read.
 fn read_text(file: &str) -> String {
     let bytes = fs::read(file).unwrap_or_default();
@@ -156,7 +167,7 @@ pub(crate) fn failure_with_log(
     };
     let quoted = quote_log_tail(tail);
     Failure {
-        error_type,
+        error_type: error_type.into(),
         message: format!("{what}{place}{quoted}"),
         stack,
         quoted_bytes: quoted.len(),

@@ -15,6 +15,7 @@ use std::fs::File;
 use serde_json::Value;
 
 use crate::config::ResponseMode;
+use crate::failure::parse_frame;
 use crate::invocation::Outcome;
 use crate::wait::{Limit, Overrun};
 use body_buffer::BodyBuffer;
@@ -58,9 +59,9 @@ pub(crate) struct ResponseRequest {
     pub request_id: String,
     /// `file:line` of the call.
     pub place: String,
-    /// `stream`, `http` or `http-stream`.
+    /// `stream`, `http`, `http-stream`, or `http-exact`, whose body keeps newlines at its end; `error` for an error of the handler's own.
     pub kind: String,
-    /// The content type; or the status, and `Name: value` for each header.
+    /// The content type; or the status, and `Name: value` for each header; or type, message and frames of the error.
     pub arguments: Vec<String>,
     /// How many arguments the handler gave. If they are too many, `arguments` is empty.
     pub argument_count: usize,
@@ -77,6 +78,50 @@ pub(crate) struct Response<'a> {
     mode: Mode,
     /// What is wrong with a request of the handler. The invocation fails with it.
     fault: Option<String>,
+    /// Newlines at the end of the body belong to it.
+    is_exact: bool,
+    /// The last error that the handler gave `lambda_error`.
+    error: Option<OwnError>,
+}
+
+/// An error that the handler names itself. It counts only if the handler fails as `lambda_error` makes it fail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OwnError {
+    error_type: String,
+    message: String,
+    /// The functions that were running, as bash wrote them.
+    frames: Vec<String>,
+}
+
+impl OwnError {
+    /// The status of a handler that `lambda_error` has ended.
+    pub(crate) const STATUS: i32 = 1;
+    const MAX_TYPE_BYTES: usize = 128;
+
+    /// `None` if the type is none that a header can have.
+    pub(crate) fn from_arguments(arguments: &[String]) -> Option<Self> {
+        let [error_type, message, frames @ ..] = arguments else {
+            return None;
+        };
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
+        let is_type = error_type.starts_with(|letter: char| letter.is_ascii_alphabetic())
+            && error_type.len() <= Self::MAX_TYPE_BYTES
+            && error_type.bytes().all(is_allowed);
+        is_type.then(|| Self {
+            error_type: error_type.clone(),
+            message: message.clone(),
+            frames: frames.to_vec(),
+        })
+    }
+
+    pub(crate) fn to_failure(&self) -> Failure {
+        Failure {
+            error_type: self.error_type.clone().into(),
+            message: self.message.clone(),
+            stack: self.frames.iter().map(|text| parse_frame(text)).collect(),
+            quoted_bytes: 0,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -116,7 +161,14 @@ impl<'a> Response<'a> {
             body: BodyBuffer::default(),
             mode: Mode::Buffered(None),
             fault: None,
+            is_exact: false,
+            error: None,
         }
+    }
+
+    /// The error that the handler named before it ended with `status`.
+    pub(crate) fn own_error(&self, status: i32) -> Option<&OwnError> {
+        self.error.as_ref().filter(|_| status == OwnError::STATUS)
     }
 
     /// Whether bytes are sent as they come.
@@ -178,6 +230,11 @@ impl<'a> Response<'a> {
         request: &ResponseRequest,
         limit: &mut Limit,
     ) -> Result<(), Overrun> {
+        if request.kind == "error" && request.request_id == self.request_id {
+            let error = OwnError::from_arguments(&request.arguments);
+            self.error = error.or(self.error.take());
+            return Ok(());
+        }
         // A truncated body is too large in any case, and its beginning cannot be sent any more.
         if request.request_id != self.request_id || self.body.is_truncated() {
             return Ok(());
@@ -195,6 +252,7 @@ impl<'a> Response<'a> {
             }
         };
         self.mode = mode;
+        self.is_exact = request.kind == "http-exact";
         if self.is_streamed() && self.fault.is_none() {
             self.open_stream(Vec::new(), limit)?;
             self.send(self.body.bytes().len(), limit)?;
@@ -217,7 +275,8 @@ impl<'a> Response<'a> {
             return Ok(Mode::StreamPending(Head::Content(content_type)));
         }
         let prelude = Prelude::parse(&request.arguments)?;
-        Ok(if self.is_streamed() || request.kind != "http" {
+        let is_buffered = matches!(request.kind.as_str(), "http" | "http-exact");
+        Ok(if self.is_streamed() || !is_buffered {
             let json = Value::Object(prelude.into_json()).to_string();
             Mode::StreamPending(Head::Http(json))
         } else {
@@ -230,7 +289,7 @@ impl<'a> Response<'a> {
     pub(crate) fn finish(&mut self, limit: &mut Limit, keep_newlines: bool) -> Outcome {
         if let Some(message) = self.fault.take() {
             return Outcome::Failure(Failure {
-                error_type: "Function.InvalidResponse",
+                error_type: "Function.InvalidResponse".into(),
                 message,
                 stack: Vec::new(),
                 quoted_bytes: 0,
@@ -244,7 +303,7 @@ impl<'a> Response<'a> {
                 return Outcome::Response(Vec::new());
             }
         };
-        let body = std::mem::take(&mut self.body).into_bytes(keep_newlines);
+        let body = std::mem::take(&mut self.body).into_bytes(keep_newlines || self.is_exact);
         let response = match (body, prelude) {
             (Ok(body), Some(prelude)) => prelude.into_document(body),
             (body, _) => body,

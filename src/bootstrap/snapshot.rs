@@ -27,7 +27,7 @@ pub(crate) fn snapshot_and_restore(
     }
     run_hook(runner, "lambda_before_snapshot", |failure| {
         Error::BeforeSnapshotHook(Failure {
-            error_type: "Runtime.BeforeSnapshotError",
+            error_type: "Runtime.BeforeSnapshotError".into(),
             ..failure
         })
     })?;
@@ -41,7 +41,7 @@ pub(crate) fn snapshot_and_restore(
     runner.make_unique()?;
     run_hook(runner, "lambda_after_restore", |failure| {
         Error::AfterRestoreHook(Failure {
-            error_type: "Runtime.AfterRestoreError",
+            error_type: "Runtime.AfterRestoreError".into(),
             ..failure
         })
     })

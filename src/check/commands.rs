@@ -8,7 +8,7 @@ use crate::calls::{called_by, looked_up_by};
 use crate::finding::{Finding, Severity, Source, Subject};
 use crate::images::{Availability, Commands};
 use crate::reader::{Command, Word};
-use crate::{paths, permissions};
+use crate::{offered, paths, permissions};
 use coshell_handler::{Handler, Kind};
 
 /// The builtins of bash 5.2 (`enable -a`), and words that the grammar reads as commands.
@@ -19,10 +19,11 @@ const BUILTINS: &str = ". : [ [[ ]] alias bg bind break builtin caller cd comman
     unset wait time in { } ! then else do done fi esac";
 
 /// The functions that the driver offers to the file of a function.
-const OFFERED: [&str; 13] = [
+const OFFERED: [&str; 15] = [
     "lambda_decode",
     "lambda_each",
     "lambda_encode",
+    "lambda_error",
     "lambda_get",
     "lambda_hash",
     "lambda_http_response",
@@ -30,9 +31,18 @@ const OFFERED: [&str; 13] = [
     "lambda_keep",
     "lambda_log",
     "lambda_metric",
+    "lambda_remaining_ms",
     "lambda_request",
     "lambda_stream_response",
     "lambda_tempdir",
+];
+
+/// Those that a whole script never has.
+const OF_FUNCTIONS: [&str; 4] = [
+    "lambda_http_response",
+    "lambda_keep",
+    "lambda_log",
+    "lambda_stream_response",
 ];
 
 /// The places where the scripts call a command: file and line.
@@ -42,8 +52,14 @@ type Calls<'a> = Vec<(&'a Path, u32)>;
 /// run.
 pub(crate) fn check(subject: &Subject, handler: &Handler, sources: &[Source]) -> Vec<Finding> {
     let mut defined = BTreeSet::new();
-    if matches!(handler.kind, Kind::Function(_)) {
-        defined.extend(OFFERED);
+    let is_function = matches!(handler.kind, Kind::Function(_));
+    let has_functions = is_function || offered::has_opted_in(handler, sources);
+    let offered = || {
+        let names = OFFERED.into_iter();
+        names.filter(|name| is_function || !OF_FUNCTIONS.contains(name))
+    };
+    if has_functions {
+        defined.extend(offered());
     }
     let mut looked_up = BTreeSet::new();
     let mut calls: BTreeMap<&str, Calls> = BTreeMap::new();
@@ -53,6 +69,9 @@ pub(crate) fn check(subject: &Subject, handler: &Handler, sources: &[Source]) ->
         defined.extend(functions.map(|(name, _)| name.as_str()));
         for command in &source.reading.commands {
             looked_up.extend(looked_up_by(command));
+            if has_functions {
+                found.extend(offered::check_options(source, command));
+            }
             if command.name() == Some("alias") {
                 let aliases = command.arguments().iter();
                 defined.extend(aliases.filter_map(|word| Some(word.text.split_once('=')?.0)));
@@ -80,6 +99,21 @@ pub(crate) fn check(subject: &Subject, handler: &Handler, sources: &[Source]) ->
         let is_defined =
             defined.contains(name) || BUILTINS.split(' ').any(|builtin| builtin == name);
         if is_defined || name.is_empty() || is_packaged(subject, sources, name) {
+            continue;
+        }
+        if has_functions
+            && !may_define_more
+            && let (Some(finding), Some((file, line))) =
+                (offered::unknown_function(name, offered()), calls.first())
+        {
+            found.push(finding.at(file, *line));
+            continue;
+        }
+        if !has_functions
+            && offered().any(|known| known == name)
+            && let Some((file, line)) = calls.first()
+        {
+            found.push(offered::needs_opt_in(name).at(file, *line));
             continue;
         }
         let availability = find(subject, &image, name);

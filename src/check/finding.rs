@@ -3,6 +3,7 @@
 //! Each check of this crate reads a [`Subject`] and the [`Source`]s of its handler, and returns [`Finding`]s;
 //! [`crate::check`] collects them in a [`Report`].
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,9 @@ use coshell_handler::{Delivery, Handler, LoadError, Suggestion};
 
 use crate::images::Image;
 use crate::reader::{Command, Reading};
+
+/// The variable with the file that a whole script sources to have the functions of coshell.
+pub(crate) const FUNCTIONS_VARIABLE: &str = "COSHELL_FUNCTIONS";
 
 /// How serious a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,11 +127,14 @@ impl Finding {
     /// The init error that the runtime would post.
     pub(crate) fn from_load_error(check: &str, error: &LoadError) -> Self {
         let failure = &error.failure;
-        let mut finding = Self::error(check, &failure.message).with_error_type(failure.error_type);
+        let mut finding = Self::error(check, &failure.message);
+        if let Cow::Borrowed(error_type) = failure.error_type {
+            finding = finding.with_error_type(error_type);
+        }
         finding.suggestion = error
             .suggestion
             .as_ref()
-            .map(|suggestion| match suggestion {
+            .map(|suggestion| match &**suggestion {
                 // The line begins with `try:`.
                 Suggestion::Handler(name) => name.clone(),
                 _ => suggestion.to_string(),
@@ -156,10 +163,10 @@ impl Source {
     pub(crate) fn may_define_more(&self) -> bool {
         let may_define = |command: &Command| {
             matches!(command.name(), Some("." | "source" | "eval"))
-                && command
-                    .arguments()
-                    .first()
-                    .is_some_and(|word| !word.is_literal || word.text.starts_with('/'))
+                && command.arguments().first().is_some_and(|word| {
+                    let is_ours = word.text.contains(FUNCTIONS_VARIABLE);
+                    (!word.is_literal || word.text.starts_with('/')) && !is_ours
+                })
         };
         self.reading.is_dynamic || self.reading.commands.iter().any(may_define)
     }

@@ -35,7 +35,7 @@ pub(crate) fn find(subject: &Subject) -> (Option<Handler>, Option<Finding>) {
         // The other messages say what to do.
         _ => error
             .suggestion
-            .map(|suggestion| advice(subject, suggestion)),
+            .map(|suggestion| advice(subject, *suggestion)),
     };
     match finding.error_type {
         Some("Runtime.HandlerFileLineEnds") => "line-ends".clone_into(&mut finding.check),

@@ -12,6 +12,7 @@ mod function;
 mod habits;
 mod handler;
 mod images;
+mod offered;
 mod paths;
 mod permissions;
 mod programs;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::finding::{Finding, Severity, Source, Subject};
+use crate::finding::{FUNCTIONS_VARIABLE, Finding, Severity, Source, Subject};
 use crate::reader::{self, Reading};
 use crate::{paths, permissions};
 use coshell_handler::bash::shell_word;
@@ -153,7 +153,8 @@ pub(crate) fn list_unseen(subject: &Subject, source: &Source) -> Vec<String> {
         let line = command.line;
         match (command.name(), command.arguments().first()) {
             (Some("." | "source"), Some(word))
-                if paths::resolve(subject, source, word).is_none() =>
+                if paths::resolve(subject, source, word).is_none()
+                    && !word.text.contains(FUNCTIONS_VARIABLE) =>
             {
                 let text = format!("{name}:{line}: the file that is sourced as {}", word.text);
                 texts.push(text);

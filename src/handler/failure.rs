@@ -1,5 +1,6 @@
 //! Why an invocation or the init failed: an errorType, a message and a stack.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::suggestion::Suggestion;
@@ -7,8 +8,8 @@ use crate::suggestion::Suggestion;
 /// A failed invocation or init, as the caller gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// `Function.Name` or `Runtime.Name`, with letters only after the dot.
-    pub error_type: &'static str,
+    /// `Function.Name` or `Runtime.Name`, with letters only after the dot; or what the handler gave `lambda_error`.
+    pub error_type: Cow<'static, str>,
     /// For people; may have several lines.
     pub message: String,
     /// The functions that were running, the innermost first; may be empty.
@@ -21,7 +22,7 @@ impl Failure {
     /// A failure without a stack, whose message quotes no log.
     pub fn new(error_type: &'static str, message: impl Into<String>) -> Self {
         Self {
-            error_type,
+            error_type: error_type.into(),
             message: message.into(),
             stack: Vec::new(),
             quoted_bytes: 0,
@@ -36,7 +37,7 @@ impl Failure {
 
     /// Whether the handler ran out of time or was stopped. There is little time left then.
     pub fn is_overrun(&self) -> bool {
-        matches!(self.error_type, "Function.Timeout" | "Function.Stopped")
+        matches!(&*self.error_type, "Function.Timeout" | "Function.Stopped")
     }
 }
 
@@ -65,7 +66,8 @@ impl fmt::Display for Frame {
 pub struct LoadError {
     /// Its message is `cannot load handler <name>: <cause>`.
     pub failure: Failure,
-    pub suggestion: Option<Suggestion>,
+    /// In a box, so that a result is not large.
+    pub suggestion: Option<Box<Suggestion>>,
 }
 
 impl LoadError {
@@ -76,7 +78,7 @@ impl LoadError {
     ) -> Self {
         Self {
             failure: Failure::new(error_type, message),
-            suggestion,
+            suggestion: suggestion.map(Box::new),
         }
     }
 

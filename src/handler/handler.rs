@@ -102,7 +102,7 @@ impl Handler {
             );
             let function = Some(handler.label());
             return Err(LoadError {
-                suggestion: Suggestion::for_name(&handler.name, function, task_root),
+                suggestion: Suggestion::for_name(&handler.name, function, task_root).map(Box::new),
                 ..handler.load_error("Runtime.ImportModuleError", &cause)
             });
         }
@@ -270,7 +270,7 @@ impl Handler {
         let message = format!("cannot load handler {}: {cause}{quoted}", self.name);
         LoadError {
             failure: Failure {
-                error_type,
+                error_type: error_type.into(),
                 message,
                 stack,
                 quoted_bytes: quoted.len(),

@@ -32,7 +32,8 @@ pub fn undefined_function(handler: &Handler, functions: &[String]) -> LoadError 
         file.display()
     );
     LoadError {
-        suggestion: Suggestion::for_function(&handler.name, function, file, functions),
+        suggestion: Suggestion::for_function(&handler.name, function, file, functions)
+            .map(Box::new),
         ..handler.load_error("Runtime.HandlerNotFound", &cause)
     }
 }
@@ -101,7 +102,7 @@ pub fn check_runs_commands(bash: &Path, handler: &Handler) -> Option<LoadError> 
         handler.file.display()
     );
     Some(LoadError {
-        suggestion: Some(suggestion),
+        suggestion: Some(Box::new(suggestion)),
         ..handler.load_error("Runtime.HandlerNotFound", &cause)
     })
 }

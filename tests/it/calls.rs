@@ -106,6 +106,23 @@ fn a_call_that_is_too_large_fails_and_the_next_ones_work() {
 }
 
 #[test]
+fn a_call_reads_the_standard_input_that_it_was_given() {
+    let body = r#"handler() {
+  for i in {1..20}; do printf abc | lambda_encode hex; done
+  lambda_encode hex <<<"$1"
+  lambda_get --file - .a <<<'{"a": "from a here-string"}'
+  lambda_get x .a; echo "$x" | lambda_encode hex
+  echo "$(printf x | lambda_hash sha256 | { read -r hash; echo "${hash::8}"; })"
+}"#;
+    let sandbox = Sandbox::of(body).start();
+    let expected = format!(
+        "{}7b2261223a317d0a\nfrom a here-string\n310a\n2d711642",
+        "616263\n".repeat(20)
+    );
+    assert_eq!(respond_text(&sandbox, r#"{"a":1}"#), expected);
+}
+
+#[test]
 fn a_field_that_is_missing_is_a_failure_with_its_place() {
     let sandbox =
         Sandbox::of("handler() {\n  lambda_get x .Records[0].s3.objekt\n  echo never\n}").start();

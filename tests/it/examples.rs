@@ -140,6 +140,83 @@ fn function_url_counts_events_and_refuses_other_methods() {
 }
 
 #[test]
+fn router_takes_the_order_of_the_event() {
+    let (status, content_type, body) = http_of(&run_command_of("router").0);
+    assert_eq!((status, content_type.as_str()), (201, "application/json"));
+    let body: Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!(body, json!({"ordered": r#"a "flat" white"#, "count": 2}));
+}
+
+#[test]
+fn router_leads_method_and_path_to_a_function() {
+    let served = at_function_url("router").start();
+    let menu = fs::read(repository_file("examples/router/menu.json")).expect("a file");
+    assert_eq!(served.request("GET", "/menu", &[], "").body, menu);
+    let home = served.request("GET", "/", &[], "");
+    assert_eq!((home.status, home.header("Location")), (302, Some("/menu")));
+    for (method, path, body, status, expected) in [
+        (
+            "GET",
+            "/drinks/tea",
+            "",
+            200,
+            json!({"name": "tea", "price": 2}),
+        ),
+        (
+            "GET",
+            "/drinks/x",
+            "",
+            404,
+            json!({"error": "there is no drink x"}),
+        ),
+        (
+            "GET",
+            "/drinks/a\"b",
+            "",
+            404,
+            json!({"error": "there is no drink a\"b"}),
+        ),
+        (
+            "GET",
+            "/orders",
+            "",
+            405,
+            json!({"error": "GET is not allowed here"}),
+        ),
+        (
+            "PUT",
+            "/nowhere",
+            "",
+            404,
+            json!({"error": "there is no /nowhere"}),
+        ),
+        (
+            "POST",
+            "/orders",
+            r#"{"drink":"tea"}"#,
+            201,
+            json!({"ordered": "tea", "count": 1}),
+        ),
+        (
+            "POST",
+            "/orders",
+            "tea",
+            400,
+            json!({"error": r#"expected JSON such as {"drink": "tea"}"#}),
+        ),
+    ] {
+        let reply = served.request(method, path, &[], body);
+        assert_eq!(reply.status, status, "{method} {path}");
+        let found: Value = serde_json::from_slice(&reply.body).expect("JSON");
+        assert_eq!(found, expected, "{method} {path}");
+    }
+    assert_eq!(
+        served.request("GET", "/orders", &[], "").header("Allow"),
+        Some("POST")
+    );
+}
+
+#[test]
 fn site_greets_the_name_that_was_posted() {
     let (status, content_type, body) = http_of(&run_command_of("site").0);
     let expected = "Hello Ada \"the Countess\" \u{2713}! Visits: 7.";

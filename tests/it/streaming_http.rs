@@ -212,7 +212,7 @@ fn invalid_arguments_are_an_error_of_the_call() {
         ),
         (
             "lambda_http_response --nothing 200",
-            "cannot use --nothing: expected --stream or --cookie",
+            "cannot use --nothing: expected --stream, --cookie, --json, --file or --redirect",
         ),
         (
             "lambda_stream_response ''",

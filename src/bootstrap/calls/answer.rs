@@ -18,6 +18,7 @@ use super::request::{Input, Request};
 use super::slot::ReplyPipe;
 use super::{Current, lock};
 use crate::log::Escaped;
+use crate::response::OwnError;
 use coshell_calls::{Answer, Call, CallError, Caller, RecordOptions, Reply, Variable, check_name};
 use coshell_driver::names;
 use coshell_process::sys;
@@ -80,10 +81,11 @@ fn find_reply(request: Request, current: &Mutex<Current>) -> Result<Reply, CallE
         Input::Variable(value) => (Some(value), None),
         Input::Event(record) => (None, Some(record)),
     };
-    let caller = CallingProcess::new(request.pid, request.request_id, current, record);
+    let caller = CallingProcess::new(request.pid, request.request_id.clone(), current, record);
     let mut reply = match &function[..] {
         b"tempdir" => make_folder(arguments, current)?,
         b"records" => find_records(arguments, &caller)?,
+        b"error" => keep_error(arguments, &request.request_id, current)?,
         b"failures" => list_failures(arguments),
         function => {
             let call = Call {
@@ -116,6 +118,24 @@ fn find_reply(request: Request, current: &Mutex<Current>) -> Result<Reply, CallE
         variable.check(name)?;
     }
     Ok(reply)
+}
+
+/// `lambda_error` of a whole script: type, message and frames.
+fn keep_error(
+    arguments: &[Vec<u8>],
+    request_id: &[u8],
+    current: &Mutex<Current>,
+) -> Result<Reply, CallError> {
+    let texts = arguments.iter();
+    let texts: Vec<_> = texts
+        .map(|text| String::from_utf8_lossy(text).into_owned())
+        .collect();
+    let mut current = lock(current);
+    if current.request_id.as_bytes() != request_id {
+        return Err(failure(2, "there is no invocation"));
+    }
+    current.error = OwnError::from_arguments(&texts);
+    Ok(Reply::default())
 }
 
 /// `lambda_tempdir VAR`

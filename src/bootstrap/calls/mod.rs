@@ -14,13 +14,14 @@
 
 mod answer;
 mod caller;
+mod functions;
 mod request;
 mod server;
 mod slot;
 
 use std::fmt;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,15 +31,33 @@ use memchr::memmem;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::invocation::Invocation;
+use crate::response::OwnError;
 use coshell_calls::Document;
 use coshell_handler::{Handler, Kind};
 use coshell_process::sys;
+pub(crate) use functions::script_text;
 use server::{SLOTS, Server};
 
-/// The functions that need the host.
-pub(crate) const FUNCTIONS: [&str; 9] = [
-    "get", "json", "request", "each", "encode", "decode", "hash", "metric", "tempdir",
+/// The functions that are there if the handler's file may call them.
+pub(crate) const FUNCTIONS: [&str; 11] = [
+    "get",
+    "json",
+    "request",
+    "each",
+    "encode",
+    "decode",
+    "hash",
+    "metric",
+    "tempdir",
+    "error",
+    "remaining_ms",
 ];
+/// Those of them that bash answers itself.
+pub(crate) const WITHOUT_HOST: [&str; 2] = ["error", "remaining_ms"];
+/// The environment variable with the path of the file that a whole script sources to have them.
+pub(crate) const FUNCTIONS_VARIABLE: &str = "COSHELL_FUNCTIONS";
+/// So much of a whole script is searched for the variable.
+const MAX_SCRIPT_BYTES: u64 = 1024 * 1024;
 /// For the deepest call; only what is used of it is memory.
 const STACK_BYTES: usize = 1024 * 1024;
 
@@ -57,6 +76,8 @@ pub(crate) struct Calls {
 /// What belongs to the invocation that is running.
 #[derive(Default)]
 struct Current {
+    /// The last error that a whole script gave `lambda_error`.
+    error: Option<OwnError>,
     request_id: String,
     event: Option<Arc<Vec<u8>>>,
     /// The event, once a call has read it: JSON, or why it is not.
@@ -75,14 +96,16 @@ impl fmt::Debug for Current {
 }
 
 impl Calls {
-    /// Starts the server, if the handler is a function whose file may call one of those that it answers.
+    /// Starts the server, if the handler is a function whose file may call one of those that it answers, or a whole script that
+    /// names the variable with the file of the functions.
     pub(crate) fn start_for(handler: &Handler) -> io::Result<Option<Self>> {
-        // A program may be large, and has none of them.
-        if !matches!(handler.kind, Kind::Function(_)) {
-            return Ok(None);
-        }
-        let text = fs::read(&handler.file).unwrap_or_default();
-        if !FUNCTIONS.iter().any(|function| may_call(&text, function)) {
+        let is_needed = match handler.kind {
+            Kind::Function(_) => needs_host(&fs::read(&handler.file).unwrap_or_default()),
+            Kind::Script(_) => names_functions(handler).unwrap_or(false),
+            // A program may be large, and has none of them.
+            Kind::Program => false,
+        };
+        if !is_needed {
             return Ok(None);
         }
         let current = Arc::new(Mutex::new(Current::default()));
@@ -105,6 +128,12 @@ impl Calls {
     /// The list of paths that the driver gets as `__driver_calls`.
     pub(crate) fn paths(&self) -> &str {
         &self.paths
+    }
+
+    /// The error that a whole script has named before it ended with `status`.
+    pub(crate) fn own_error(&self, status: i32) -> Option<OwnError> {
+        let error = self.lock().error.clone();
+        error.filter(|_| status == OwnError::STATUS)
     }
 
     /// Calls are about `invocation` from now on.
@@ -135,6 +164,21 @@ impl Calls {
 
 fn lock(current: &Mutex<Current>) -> MutexGuard<'_, Current> {
     current.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether a whole script names the variable. A script may have an archive behind it, so that only its beginning is read.
+fn names_functions(handler: &Handler) -> io::Result<bool> {
+    let mut text = Vec::new();
+    let file = fs::File::open(&handler.file)?;
+    file.take(MAX_SCRIPT_BYTES).read_to_end(&mut text)?;
+    Ok(memmem::find(&text, FUNCTIONS_VARIABLE.as_bytes()).is_some())
+}
+
+/// Whether a file may call one of the functions that need the host.
+fn needs_host(text: &[u8]) -> bool {
+    let mut functions = FUNCTIONS.iter();
+    functions.any(|function| !WITHOUT_HOST.contains(function) && may_call(text, function))
+        || may_call(text, "http_response") && memmem::find(text, b"--json").is_some()
 }
 
 /// Whether a file may call `lambda_FUNCTION`: it names it, or runs code that may.

@@ -219,7 +219,7 @@ impl Log {
             put("tenantId", tenant_id.into());
         }
         if let Some(failure) = failure {
-            put("errorType", failure.error_type.into());
+            put("errorType", (&*failure.error_type).into());
             put("errorMessage", failure.without_log().into());
             if !failure.stack.is_empty() {
                 let stack = failure.stack.iter().map(ToString::to_string);
@@ -300,7 +300,7 @@ mod tests {
             ..LOG
         };
         let failure = Failure {
-            error_type: "Function.HandlerFailed",
+            error_type: "Function.HandlerFailed".into(),
             message: "a \"b\"\nthe log".to_owned(),
             stack: vec![Frame {
                 function: "f".to_owned(),

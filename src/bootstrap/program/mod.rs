@@ -201,6 +201,11 @@ impl<'a> Program<'a> {
     }
 
     fn failure(&self, status: WaitStatus, trace: ExitTrace) -> Failure {
+        if let (WaitStatus::Exited(_, status), Some(calls)) = (status, self.cx.calls)
+            && let Some(error) = calls.own_error(status)
+        {
+            return error.to_failure();
+        }
         let label = self.cx.handler.label();
         let command = trace.command.as_deref();
         let part = describe_failed_part(&trace.parts, trace.stack.first(), command);

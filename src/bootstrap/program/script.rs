@@ -17,6 +17,7 @@ use nix::unistd::pipe2;
 
 use super::event_process::EventProcess;
 use super::start_error;
+use crate::calls;
 use crate::child::LaneContext;
 use crate::child::arguments::{self, Arguments, Separator};
 use crate::error::{Error, Result};
@@ -49,6 +50,8 @@ pub(crate) struct Script<'a> {
     startup_script: OwnedFd,
     /// `exit_trace.bash`.
     exit_script: OwnedFd,
+    /// The functions of coshell, if the script names their file.
+    functions: Option<OwnedFd>,
     /// bash's version, major and minor.
     version: (u32, u32),
     standby: Option<StandbyBash>,
@@ -85,8 +88,13 @@ impl<'a> Script<'a> {
             }
             Ok(argv)
         };
+        let functions = cx.calls.map(|calls| {
+            let text = calls::script_text(calls.paths());
+            text_file(c"functions", &text).map_err(failed)
+        });
         let mut script = Self {
             cx,
+            functions: functions.transpose()?,
             argv: argv().map_err(failed)?,
             environment: environment(cx, interpreter),
             startup_script: text_file(c"script", driver::SCRIPT).map_err(failed)?,
@@ -197,6 +205,11 @@ impl<'a> Script<'a> {
             "{}={path}",
             names::EXIT_TRACE_SCRIPT
         ))?);
+        if let Some(functions) = &self.functions {
+            let (pid, number) = (std::process::id(), functions.as_raw_fd());
+            let name = calls::FUNCTIONS_VARIABLE;
+            environment.push(CString::new(format!("{name}=/proc/{pid}/fd/{number}"))?);
+        }
         let mut argv = self.argv.clone();
         if let Some(invocation) = invocation {
             argv.push(CString::new(&*invocation.argument())?);

@@ -21,7 +21,7 @@ pub(crate) fn error_document(failure: &Failure) -> String {
     let stack_trace = failure.stack.iter().map(ToString::to_string).collect();
     ErrorDocument {
         message: failure.message.clone(),
-        error_type: failure.error_type.to_owned(),
+        error_type: failure.error_type.to_string(),
         stack_trace,
     }
     .to_json()
@@ -71,7 +71,7 @@ pub(crate) fn trailers(failure: &Failure) -> HeaderMap {
     let body = loop {
         let document = ErrorDocument {
             message: message.to_owned(),
-            error_type: failure.error_type.to_owned(),
+            error_type: failure.error_type.to_string(),
             stack_trace: frames,
         };
         let body = BASE64_STANDARD.encode(document.to_json());
@@ -93,10 +93,9 @@ pub(crate) fn trailers(failure: &Failure) -> HeaderMap {
         }
     };
     let mut trailers = HeaderMap::new();
-    trailers.insert(
-        wire::ERROR_TYPE,
-        HeaderValue::from_static(failure.error_type),
-    );
+    if let Ok(error_type) = HeaderValue::from_str(&failure.error_type) {
+        trailers.insert(wire::ERROR_TYPE, error_type);
+    }
     if let Ok(body) = HeaderValue::from_str(&body) {
         trailers.insert(wire::ERROR_BODY, body);
     }

@@ -181,7 +181,7 @@ impl<'a> Client<'a> {
                 let cause = xray_cause(failure);
                 let headers = [
                     (wire::INVOCATION_ID, invocation_id),
-                    (wire::ERROR_TYPE, Some(failure.error_type)),
+                    (wire::ERROR_TYPE, Some(&*failure.error_type)),
                     (wire::XRAY_ERROR_CAUSE, cause.as_deref()),
                 ];
                 self.post(
@@ -199,7 +199,7 @@ impl<'a> Client<'a> {
     /// # Errors
     /// As [`Client::post_outcome`].
     pub(crate) fn post_init_error(&mut self, failure: &Failure) -> Result<PostOutcome> {
-        let headers = [(wire::ERROR_TYPE, Some(failure.error_type))];
+        let headers = [(wire::ERROR_TYPE, Some(&*failure.error_type))];
         self.post(
             "init error",
             wire::INIT_ERROR,

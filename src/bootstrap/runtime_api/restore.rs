@@ -69,7 +69,7 @@ impl Client<'_> {
     /// # Errors
     /// As [`Client::post_outcome`].
     pub(crate) fn post_restore_error(&mut self, failure: &Failure) -> Result<PostOutcome> {
-        let headers = [(wire::ERROR_TYPE, Some(failure.error_type))];
+        let headers = [(wire::ERROR_TYPE, Some(&*failure.error_type))];
         self.post(
             "restore error",
             wire::RESTORE_ERROR,

@@ -9,14 +9,23 @@ use crate::error::Error;
 use crate::failure::{
     describe_failed_part, failure_with_log, fill_in_line, limit_exceeded, status_text,
 };
+use crate::response::OwnError;
 use crate::wait::Overrun;
 use coshell_driver::Kind;
 use coshell_handler::Failure;
 use coshell_handler::{Frame, Handler, shape};
 use coshell_handler::{check_syntax, quote_log_tail};
 
-/// The handler failed, and the shell goes on.
-pub(crate) fn handler_failed(function: &str, report: &Report, tail: &str) -> Failure {
+/// The handler failed, and the shell goes on. `error` is what it gave `lambda_error`.
+pub(crate) fn handler_failed(
+    function: &str,
+    report: &Report,
+    error: Option<&OwnError>,
+    tail: &str,
+) -> Failure {
+    if let Some(error) = error.filter(|_| report.kind != Kind::Idle) {
+        return error.to_failure();
+    }
     let status = status_text(report.status);
     let (error_type, what) = match report.kind {
         Kind::Return => (

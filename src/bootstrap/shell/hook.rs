@@ -48,7 +48,7 @@ impl Shell<'_> {
                 self.make_current_state_initial();
                 return Ok(None);
             }
-            WaitOutcome::Report(report) => failure::handler_failed(function, &report, &tail),
+            WaitOutcome::Report(report) => failure::handler_failed(function, &report, None, &tail),
             WaitOutcome::Ended(status) => {
                 let trace = self.channel.find_exit_trace().unwrap_or_default();
                 failure::shell_ended(function, status, trace, &tail)

@@ -345,6 +345,10 @@ impl Shell<'_> {
     ) -> Outcome {
         let (handler, logs) = (self.cx.handler, self.cx.logs);
         let config = self.cx.config;
+        let failed = |report: &Report, response: &Response| {
+            let error = response.own_error(report.status);
+            failure::handler_failed(handler.label(), report, error, &logs.tail())
+        };
         let mut exit_trace = || self.channel.find_exit_trace().unwrap_or_default();
         Outcome::Failure(match waited {
             WaitOutcome::Report(report) | WaitOutcome::LastReport(report) => {
@@ -356,7 +360,7 @@ impl Shell<'_> {
                 } else {
                     report
                 };
-                failure::handler_failed(handler.label(), &report, &logs.tail())
+                failed(&report, response)
             }
             WaitOutcome::Ended(WaitStatus::Exited(_, 0)) => {
                 return response.finish(limit, config.keep_trailing_newlines);
@@ -365,7 +369,7 @@ impl Shell<'_> {
                 let trace = exit_trace();
                 match Report::from_exit_trace(end, &trace) {
                     // The handler's EXIT trap ran in the place where the handler ended, and bash ended with it.
-                    Some(report) => failure::handler_failed(handler.label(), &report, &logs.tail()),
+                    Some(report) => failed(&report, response),
                     None => failure::shell_ended(handler.label(), end, trace, &logs.tail()),
                 }
             }

@@ -6,6 +6,7 @@
 use memchr::{memchr, memmem};
 use nix::sys::wait::WaitStatus;
 
+use crate::failure::parse_frame;
 use coshell_driver::{Kind, fd, is_own_function, record};
 use coshell_handler::Frame;
 
@@ -126,7 +127,10 @@ pub(crate) fn find_report(
         status,
         command: fields.next().filter(|command| !command.is_empty()),
         parts: statuses(&fields.next().unwrap_or_default()),
-        stack: fields.take(MAX_FRAMES).map(|text| frame(&text)).collect(),
+        stack: fields
+            .take(MAX_FRAMES)
+            .map(|text| parse_frame(&text))
+            .collect(),
         has_exit_trap: before.ends_with(b" EXIT\n") && !before.ends_with(initial_trap),
     };
     Some(Located {
@@ -170,9 +174,10 @@ pub(crate) fn find_exit_trace(bytes: &[u8]) -> Option<ExitTrace> {
     let command = fields.next().filter(|command| !command.is_empty());
     let parts = statuses(&fields.next().unwrap_or_default());
     let stack = fields
-        .map(|text| frame(&text))
+        .map(|text| parse_frame(&text))
         .filter(|frame| {
-            !is_bottom(frame) && frame.function != "exit" && !is_own_function(&frame.function)
+            let is_end = matches!(frame.function.as_str(), "exit" | "lambda_error");
+            !is_bottom(frame) && !is_end && !is_own_function(&frame.function)
         })
         // A trap may run while bash reads this file.
         .filter(|frame| frame.file != format!("/dev/fd/{}", fd::RARE))
@@ -221,17 +226,6 @@ fn fields_between(bytes: &[u8], tag: &str) -> Option<Located<Vec<String>>> {
 fn statuses(text: &str) -> Vec<i32> {
     let numbers = text.split_ascii_whitespace();
     numbers.filter_map(|number| number.parse().ok()).collect()
-}
-
-/// Reads `function file:line`.
-fn frame(text: &str) -> Frame {
-    let (function, place) = text.split_once(' ').unwrap_or((text, ""));
-    let (file, line) = place.rsplit_once(':').unwrap_or((place, "0"));
-    Frame {
-        function: function.to_owned(),
-        file: file.to_owned(),
-        line: line.parse().unwrap_or(0),
-    }
 }
 
 /// Whether this is the frame of our own lines, which bash calls `main`, and not a function `main` of the file.

@@ -107,13 +107,21 @@ impl DriverText<'_> {
             }
         }
         for function in calls::FUNCTIONS {
-            if self.has_calls && calls::may_call(self.file, function) {
+            let is_answered = self.has_calls || calls::WITHOUT_HOST.contains(&function);
+            if is_answered && calls::may_call(self.file, function) {
+                if function == "error" {
+                    push_error_stub(text);
+                    continue;
+                }
                 // `||` would keep `set -e` out of the function that lambda_each calls.
                 let (quiet, end) = match function {
                     "each" => ("+xTe", ""),
                     _ => ("+xT", " || builtin return"),
                 };
-                let call = format!("{} {function}", names::CALL);
+                let call = match function {
+                    "remaining_ms" => names::REMAINING_MS.to_owned(),
+                    _ => format!("{} {function}", names::CALL),
+                };
                 if self.is_older {
                     push_older_stub(text, function, &call);
                 } else {
@@ -124,8 +132,23 @@ impl DriverText<'_> {
     }
 }
 
+/// `lambda_error` always ends the handler, so that it need not restore the options. It is like the function `exit`.
+fn push_error_stub(text: &mut String) {
+    use names::{ERROR, EXIT, RARE};
+    let _ = writeln!(
+        text,
+        "lambda_error() {{\n\
+         {{ builtin set +xT; }} 2>/dev/null\n\
+         builtin local {EXIT}=1\n\
+         {RARE} {ERROR} \"$@\" || {EXIT}=2\n\
+         if [[ ${{BASH_SUBSHELL-}} != 0 || ${{BASHPID-}} != \"$$\" ]]; then builtin exit \"${EXIT}\"; fi\n\
+         {RARE} {EXIT} \"${EXIT}\"\n\
+         }}"
+    );
+}
+
 /// A function that a handler calls, which reads what it does when it is first called.
-fn push_stub(text: &mut String, function: &str, quiet: &str, call: &str, end: &str) {
+pub(crate) fn push_stub(text: &mut String, function: &str, quiet: &str, call: &str, end: &str) {
     let rare = names::RARE;
     let _ = writeln!(
         text,

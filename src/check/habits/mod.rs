@@ -3,6 +3,7 @@
 
 mod errexit;
 mod input;
+mod json;
 mod writes;
 
 use tree_sitter::Node;
@@ -36,6 +37,7 @@ pub(crate) fn check(
         }
         found.extend(writes.check(node));
     });
+    found.extend(json::check(handler, source, &tree));
     found
 }
 

@@ -1,0 +1,129 @@
+//! The file with the functions that a whole script sources.
+
+use std::fmt::Write as _;
+
+use coshell_driver::{names, script};
+
+/// Those that are the same for functions and for whole scripts.
+const OF_BOTH: [&str; 9] = [
+    "get",
+    "json",
+    "request",
+    "encode",
+    "decode",
+    "hash",
+    "metric",
+    "tempdir",
+    "remaining_ms",
+];
+
+fn push_stub(text: &mut String, function: &str) {
+    let (rare, call) = (names::RARE, names::CALL);
+    let target = match function {
+        "remaining_ms" => names::REMAINING_MS.to_owned(),
+        other => format!("{call} {other}"),
+    };
+    // An ERR trap of the script, with -E, is for its own commands.
+    let _ = writeln!(
+        text,
+        "lambda_{function}() {{ {{ builtin local - && builtin set +xTE; }} 2>/dev/null; {rare} {target} \"$@\" || builtin return; }}"
+    );
+}
+
+/// The file that a whole script sources. `paths` are those of the server's pipes.
+///
+/// The functions are those of the driver. What differs is around them: they are there already, the shell is the script's, and
+/// its options hold for what `lambda_each` calls.
+pub(crate) fn script_text(paths: &str) -> String {
+    let mut functions = [
+        script::CALLS.to_owned(),
+        functions_of(
+            script::LAMBDA,
+            &[
+                names::ERROR,
+                names::REMAINING_MS,
+                names::REFUSE_CALL,
+                names::REFUSE,
+            ],
+        ),
+        functions_of(script::RARE, &[names::RECORD_PLACE]),
+    ]
+    .concat();
+    for function in OF_BOTH {
+        push_stub(&mut functions, function);
+    }
+    // A script may source the file twice, and may define functions of these names.
+    let is_readonly = |line: &&str| line.starts_with("builtin readonly -f");
+    let functions: String = functions
+        .lines()
+        .filter(|line| !is_readonly(line))
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    let (begin, end) = script::FUNCTIONS
+        .split_once(&format!("{}\n", names::FUNCTIONS))
+        .unwrap_or((script::FUNCTIONS, ""));
+    // The shell may not expand braces.
+    let (folder, numbers) = paths.split_once('{').unwrap_or((paths, ""));
+    let numbers = numbers.trim_end_matches('}').split(',');
+    let paths: Vec<_> = numbers.map(|number| format!("{folder}{number}")).collect();
+    format!(
+        "{begin}{}=({})\n{functions}{end}",
+        names::CALLS,
+        paths.join(" ")
+    )
+}
+
+/// The functions of these names, as `text` defines them at the start of a line.
+fn functions_of(text: &str, names: &[&str]) -> String {
+    let mut found = String::new();
+    for name in names {
+        let begin = text.find(&format!("\n{name}() {{"));
+        let end = begin.and_then(|begin| Some(begin + text[begin..].find("\n}\n")? + 3));
+        if let (Some(begin), Some(end)) = (begin, end) {
+            found.push_str(&text[begin + 1..end]);
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_for_scripts_has_what_its_functions_call() {
+        let text = script_text("/proc/1/fd/{3,4}");
+        let paths = format!("{}=(/proc/1/fd/3 /proc/1/fd/4)\n", names::CALLS);
+        assert!(text.contains(&paths));
+        let words = |text: &str| -> Vec<String> {
+            let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+            let words = text.split(|letter| !is_part(letter));
+            words.map(ToOwned::to_owned).collect()
+        };
+        for function in super::super::FUNCTIONS {
+            assert!(
+                text.contains(&format!("\nlambda_{function}() {{")),
+                "{function}"
+            );
+        }
+        for line in text.lines().filter(|line| line.contains("() {")) {
+            let name = line.split('(').next().unwrap_or_default();
+            assert!(
+                words(&text).iter().filter(|word| *word == name).count() > 1
+                    || name.starts_with("lambda_"),
+                "{name}"
+            );
+        }
+        for name in [
+            names::CALL,
+            names::EACH,
+            names::ERROR,
+            names::REFUSE,
+            names::RECORD_PLACE,
+            names::RARE,
+        ] {
+            assert!(text.contains(&format!("\n{name}() {{")), "{name}");
+        }
+        assert!(!text.contains("readonly -f"));
+    }
+}
