@@ -71,8 +71,8 @@ builtin printf 'RECORD_READY %s.%s\0' "${BASH_VERSINFO[0]}" "${BASH_VERSINFO[1]}
     builtin mapfile -t -d '' -u INHERITED_ARGUMENTS_FD __driver_fields
   fi
   CLOSE_FDS INHERITED_ARGUMENTS_FD INHERITED_SCRIPT_TURN_FD
-  # The arguments are those of the handler's name, and then the event, if it is an argument.
-  builtin set -- "$@" ${__driver_event+"${__driver_fields[0]}"}
+  # The arguments are those of the handler's name, and then the event, if it is an argument. Before 5.0 bash sets them later.
+  if ((BASH_VERSINFO[0] >= 5)); then builtin set -- "$@" ${__driver_event+"${__driver_fields[0]}"}; fi
   # shellcheck disable=SC2034 # they are exported
   LAMBDA_RUNTIME_AWS_REQUEST_ID=${__driver_fields[1]} LAMBDA_RUNTIME_DEADLINE_MS=${__driver_fields[2]} LAMBDA_RUNTIME_TRACE_ID=${__driver_fields[3]} _X_AMZN_TRACE_ID=${__driver_fields[3]} SECONDS=0
   if [[ ! ${__driver_fields[3]} ]]; then builtin unset -v LAMBDA_RUNTIME_TRACE_ID _X_AMZN_TRACE_ID; fi

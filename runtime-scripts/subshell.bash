@@ -33,6 +33,8 @@ __driver_fork() { # __driver_keeps=keep if lambda_keep was called
         *) builtin exit 0 ;;
       esac
       builtin mapfile -td "$__driver_word" -u ARGUMENTS_FD __driver_arguments
+      # The host empties the file when the time is up. The handler must not run with an empty event then.
+      if [[ ! ${__driver_arguments[1]-} ]]; then builtin exit 143; fi
       LAMBDA_RUNTIME_AWS_REQUEST_ID=${__driver_arguments[1]} LAMBDA_RUNTIME_DEADLINE_MS=${__driver_arguments[2]} LAMBDA_RUNTIME_TRACE_ID=${__driver_arguments[3]} _X_AMZN_TRACE_ID=${__driver_arguments[3]}
       if [[ ! ${__driver_arguments[3]} ]]; then builtin unset -v LAMBDA_RUNTIME_TRACE_ID _X_AMZN_TRACE_ID; fi
       if [[ ! ${__driver_arguments[2]} ]]; then builtin unset -v LAMBDA_RUNTIME_DEADLINE_MS; fi
