@@ -89,7 +89,8 @@ pub(crate) fn find_handler(config: &Config) -> Result<Handler> {
 /// # Errors
 /// [`Error::StartShell`] if there is no descriptor or no thread for it.
 pub(crate) fn start_calls(config: &Config, handler: &Handler) -> Result<Option<Calls>> {
-    Calls::start_for(handler).map_err(|error| Error::start_shell(&config.bash, &error))
+    Calls::start_for(handler, &config.commands)
+        .map_err(|error| Error::start_shell(&config.bash, &error))
 }
 
 /// Starts the log of one lane.

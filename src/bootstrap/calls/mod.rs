@@ -14,9 +14,12 @@
 
 mod answer;
 mod caller;
+mod commands;
+mod jq;
 mod request;
 mod server;
 mod slot;
+mod tools;
 
 use std::fmt;
 use std::fs;
@@ -35,6 +38,8 @@ use coshell_handler::{Handler, Kind};
 use coshell_process::sys;
 use server::{SLOTS, Server};
 
+pub(crate) use tools::set_own_argument as set_own_tools_argument;
+
 /// The functions that need the host.
 pub(crate) const FUNCTIONS: [&str; 9] = [
     "get", "json", "request", "each", "encode", "decode", "hash", "metric", "tempdir",
@@ -52,6 +57,7 @@ pub(crate) struct Calls {
     wake: Arc<EventFd>,
     /// The paths of the pipes, as a list for bash.
     paths: String,
+    has_jq: bool,
 }
 
 /// What belongs to the invocation that is running.
@@ -75,14 +81,17 @@ impl fmt::Debug for Current {
 }
 
 impl Calls {
-    /// Starts the server, if the handler is a function whose file may call one of those that it answers.
-    pub(crate) fn start_for(handler: &Handler) -> io::Result<Option<Self>> {
+    /// Starts the server, if the handler is a function whose file may call one of those that it answers. `commands` is what
+    /// `COSHELL_COMMANDS` names.
+    pub(crate) fn start_for(handler: &Handler, commands: &[String]) -> io::Result<Option<Self>> {
         // A program may be large, and has none of them.
         if !matches!(handler.kind, Kind::Function(_)) {
             return Ok(None);
         }
         let text = fs::read(&handler.file).unwrap_or_default();
-        if !may_call(&text) {
+        let sources = sources_another(&text);
+        let has_jq = commands::defines_jq(&text, sources, commands);
+        if !sources && !has_jq && !names_function(&text) {
             return Ok(None);
         }
         let current = Arc::new(Mutex::new(Current::default()));
@@ -99,12 +108,18 @@ impl Calls {
             tickets,
             wake,
             paths,
+            has_jq,
         }))
     }
 
     /// The list of paths that the driver gets as `__driver_calls`.
     pub(crate) fn paths(&self) -> &str {
         &self.paths
+    }
+
+    /// Whether the handler gets a function `jq`.
+    pub(crate) fn has_jq(&self) -> bool {
+        self.has_jq
     }
 
     /// Calls are about `invocation` from now on.
@@ -137,13 +152,14 @@ fn lock(current: &Mutex<Current>) -> MutexGuard<'_, Current> {
     current.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether a file may call one of the functions: it names one, or sources another file, which may.
-fn may_call(text: &[u8]) -> bool {
-    let names = |needle: &[u8]| memmem::find(text, needle).is_some();
-    FUNCTIONS
-        .iter()
-        .any(|function| names(format!("lambda_{function}").as_bytes()))
-        || names(b"source ")
+fn names_function(text: &[u8]) -> bool {
+    let is_named = |function| memmem::find(text, format!("lambda_{function}").as_bytes()).is_some();
+    FUNCTIONS.iter().any(is_named)
+}
+
+/// Whether a file sources another one, which may call any of the functions.
+fn sources_another(text: &[u8]) -> bool {
+    memmem::find(text, b"source ").is_some()
         || text
             .split(|byte| matches!(byte, b'\n' | b';' | b'&' | b'|'))
             .any(|command| command.trim_ascii_start().starts_with(b". "))

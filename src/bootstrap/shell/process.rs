@@ -12,6 +12,7 @@ use nix::unistd::pipe2;
 
 use super::state_pipe::StatePipe;
 use super::{protocol, startup_script};
+use crate::calls::Calls;
 use crate::child::LaneContext;
 use coshell_process::{Child, memory_file, response_pipe, text_file};
 
@@ -54,7 +55,12 @@ impl DriverFiles {
         let files = Self {
             driver: text_file(
                 c"driver",
-                &startup_script::driver_text(isolation, delivery, cx.calls.is_some()),
+                &startup_script::driver_text(
+                    isolation,
+                    delivery,
+                    cx.calls.is_some(),
+                    cx.calls.is_some_and(Calls::has_jq),
+                ),
             )?,
             rare: text_file(c"rare", &startup_script::rare_text(function, delivery))?,
         };

@@ -13,7 +13,12 @@ use coshell_handler::Delivery;
 use coshell_handler::bash::{quote, without_comments};
 
 /// The half of the driver that bash reads when it starts. It passes the event to the handler if that is an argument.
-pub(crate) fn driver_text(isolation: Isolation, delivery: Delivery, has_calls: bool) -> String {
+pub(crate) fn driver_text(
+    isolation: Isolation,
+    delivery: Delivery,
+    has_calls: bool,
+    has_jq: bool,
+) -> String {
     let state = match isolation {
         Isolation::Restore => include_str!("../../../runtime-scripts/restore.bash"),
         Isolation::None | Isolation::Subshell | Isolation::Process => {
@@ -25,11 +30,15 @@ pub(crate) fn driver_text(isolation: Isolation, delivery: Delivery, has_calls: b
     let (most, last) = driver
         .rsplit_once("\nbuiltin printf")
         .unwrap_or((driver, ""));
-    let calls = if has_calls {
+    let mut calls = if has_calls {
         call_stubs()
     } else {
         String::new()
     };
+    if has_jq {
+        calls.push_str(include_str!("../../../runtime-scripts/jq.bash"));
+        calls.push_str(JQ_STUB);
+    }
     let mut text = without_comments(&format!("{most}\n{state}\n{calls}builtin printf{last}"));
     if !delivery.is_argument() {
         for index in 1..=3 {
@@ -40,6 +49,12 @@ pub(crate) fn driver_text(isolation: Isolation, delivery: Delivery, has_calls: b
     }
     text
 }
+
+/// The function `jq`. It does not read rare.bash: a subshell would have to read that for each call.
+const JQ_STUB: &str = "jq() { \
+    { builtin local - && builtin set +xT; } 2>/dev/null; \
+    if [[ ${__driver_builtin-} ]]; then __driver_rare __driver_jq \"$@\" || builtin return; \
+    else __driver_jq \"$@\" || builtin return; fi; }\n";
 
 /// The functions that a handler calls, by which it comes to calls.bash.
 fn call_stubs() -> String {

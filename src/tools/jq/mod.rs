@@ -1,0 +1,13 @@
+//! jq, by jaq: the options, inputs, output and exit statuses of the program jq around jaq's language.
+
+mod call;
+mod filter;
+mod input;
+mod options;
+mod parse;
+mod run;
+mod write;
+
+pub(crate) use call::Call;
+pub(crate) use filter::Compiled;
+pub(crate) use run::{run, values_of};
