@@ -6,19 +6,24 @@ use std::rc::Rc;
 
 use jaq_core::box_iter::box_once;
 use jaq_core::data::HasLut;
+use jaq_core::load::parse::Def;
 use jaq_core::load::{Arena, Errors, File, Loader, lex};
 use jaq_core::native::{self, Fun, bome, v};
 use jaq_core::{Compiler, DataT, Error, Exn, Lut};
 use jaq_json::Val;
+use jaq_std::ValT as _;
 use jaq_std::input::{HasInputs, Inputs};
 
 use super::call::Surroundings;
 use super::write::Style;
+use super::{encoding, paths, rewrite};
 
 /// The number of filters that are kept.
 const MOST_KEPT: usize = 64;
 /// Brackets in each other in the text of a filter.
 const MAX_NESTING: usize = 1000;
+/// The function that a filter becomes.
+const MAIN: &str = "_main";
 /// Functions of ours, which take the place of jaq's of the same name.
 const OURS: &[&str] = &["env", "debug_empty", "stderr_empty", "tojson"];
 
@@ -100,10 +105,23 @@ fn compile(text: &str, variables: &[&str], library: &[PathBuf]) -> Result<Filter
     let ours = ours.unwrap_or_default();
     let definitions = jaq_core::defs()
         .chain(jaq_std::defs())
-        .chain(jaq_json::defs());
+        .chain(jaq_json::defs())
+        .chain(ours);
+    let mut definitions: Vec<Def<&str>> = definitions.collect();
     let arena = Arena::default();
-    let loader = Loader::new(definitions.chain(ours)).with_std_read(library);
-    let code = if text.trim().is_empty() { "." } else { text };
+    let mut code = if text.trim().is_empty() { "." } else { text };
+    // A text with modules, or with a mistake, is left to the loader.
+    let term = jaq_core::load::parse(code, |parser| parser.term());
+    let main = term.map(|term| Def {
+        name: MAIN,
+        args: Vec::new(),
+        body: rewrite::rewrite(code, term),
+    });
+    if main.is_some() {
+        code = MAIN;
+    }
+    definitions.extend(main);
+    let loader = Loader::new(definitions).with_std_read(library);
     let file = File {
         code,
         path: PathBuf::new(),
@@ -236,8 +254,41 @@ fn functions() -> impl Iterator<Item = Fun<Kind>> {
         ("input_line_number", v(0), |cv| {
             box_once(Ok(Val::from(cv.0.data().surroundings.lines.get())))
         }),
-        ("fromjson_", v(0), |cv| bome(from_json(&cv.1))),
-        ("tonumber_", v(0), |cv| bome(to_number(cv.1))),
+        ("_fromjson", v(0), |cv| bome(from_json(&cv.1))),
+        ("_tonumber", v(0), |cv| bome(to_number(cv.1))),
+        ("_floor", v(0), |cv| bome(whole(&cv.1, f64::floor))),
+        ("_ceiling", v(0), |cv| bome(whole(&cv.1, f64::ceil))),
+        ("_setpath", v(2), |mut cv| {
+            let value = cv.0.pop_var();
+            let path = cv.0.pop_var();
+            bome(match &path {
+                Val::Arr(path) => paths::set(cv.1, path, value),
+                _ => Err(Error::str("Path must be specified as an array")),
+            })
+        }),
+        ("_delpaths", v(1), |mut cv| {
+            let paths = cv.0.pop_var();
+            bome(paths::remove(cv.1, &paths))
+        }),
+        ("_input", v(0), |cv| {
+            let mut inputs = cv.0.data().inputs;
+            let next = inputs.next();
+            bome(
+                next.unwrap_or_else(|| Err("No more inputs".to_owned()))
+                    .map_err(Error::str),
+            )
+        }),
+        ("_base64d", v(0), |cv| {
+            bome(encoding::decoded(&cv.1, encoding::from_base64))
+        }),
+        ("_base32", v(0), |cv| {
+            bome(encoding::decoded(&cv.1, |text| {
+                Some(encoding::to_base32(text))
+            }))
+        }),
+        ("_base32d", v(0), |cv| {
+            bome(encoding::decoded(&cv.1, encoding::from_base32))
+        }),
     ];
     functions.into_iter().map(native::run::<Kind>)
 }
@@ -264,6 +315,17 @@ fn to_number(value: Val) -> Result<Val, Error<Val>> {
     number
         .map(Val::Num)
         .ok_or_else(|| Error::str(format!("{value} cannot be parsed as a number")))
+}
+
+/// A number without its fraction.
+#[allow(clippy::cast_possible_truncation)]
+fn whole(value: &Val, round: fn(f64) -> f64) -> Result<Val, Error<Val>> {
+    if value.is_int() {
+        return Ok(value.clone());
+    }
+    let number = value.as_f64().map(round);
+    let number = number.filter(|number| number.is_finite());
+    Ok(number.map_or(Val::Null, |number| Val::from(number as isize)))
 }
 
 /// What an error is about, as jq prints it.

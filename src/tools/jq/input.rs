@@ -31,6 +31,7 @@ pub(crate) struct Bytes<'a> {
     /// Where that begins in `text`.
     start: usize,
     is_at_end: bool,
+    has_text: bool,
 }
 
 impl<'a> Bytes<'a> {
@@ -48,6 +49,7 @@ impl<'a> Bytes<'a> {
             text: Vec::new(),
             start: 0,
             is_at_end: false,
+            has_text: false,
         }
     }
 
@@ -89,7 +91,15 @@ impl<'a> Bytes<'a> {
             self.text.truncate(before + *read.as_ref().unwrap_or(&0));
             match read {
                 Ok(0) => self.open = None,
-                Ok(_) => return true,
+                Ok(_) => {
+                    if !self.has_text {
+                        self.has_text = true;
+                        if self.text.starts_with(b"\xef\xbb\xbf") {
+                            self.start = 3;
+                        }
+                    }
+                    return true;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     wait(file, PollFlags::POLLIN);

@@ -1,10 +1,13 @@
 //! jq, by jaq: the options, inputs, output and exit statuses of the program jq around jaq's language.
 
 mod call;
+mod encoding;
 mod filter;
 mod input;
 mod options;
 mod parse;
+mod paths;
+mod rewrite;
 mod run;
 mod write;
 

@@ -134,12 +134,13 @@ impl Parser<'_> {
     }
 
     fn word(&mut self) -> Result<Val, ParseError> {
-        const WORDS: [(&[u8], Val); 5] = [
+        const WORDS: [(&[u8], Val); 6] = [
             (b"null", Val::Null),
             (b"true", Val::Bool(true)),
             (b"false", Val::Bool(false)),
             (b"nan", Val::Num(Num::Float(f64::NAN))),
             (b"NaN", Val::Num(Num::Float(f64::NAN))),
+            (b"Infinity", Val::Num(Num::Float(f64::INFINITY))),
         ];
         let rest = self.text.get(self.at..).unwrap_or_default();
         let length = rest.iter().position(|byte| !byte.is_ascii_alphanumeric());
@@ -153,6 +154,16 @@ impl Parser<'_> {
 
     fn number(&mut self) -> Result<Val, ParseError> {
         let start = self.at;
+        for (word, value) in [
+            ("-Infinity", f64::NEG_INFINITY),
+            ("-NaN", f64::NAN),
+            ("-nan", f64::NAN),
+        ] {
+            if self.text[start..].starts_with(word.as_bytes()) {
+                self.at += word.len();
+                return Ok(Val::Num(Num::Float(value)));
+            }
+        }
         let is_part = |byte: u8| matches!(byte, b'-' | b'+' | b'.' | b'0'..=b'9' | b'e' | b'E');
         while self.peek().is_some_and(is_part) {
             self.at += 1;
