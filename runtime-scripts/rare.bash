@@ -253,7 +253,7 @@ __driver_refuse_options() {
 __driver_report_undefined() { # <nonce>
   builtin local __driver_name __driver_names
   __driver_names=$(\builtin compgen -A function | while \builtin read -r __driver_name; do
-    case $__driver_name in , | ,[dlt,] | ,[dt]l | ,,, | exit | __driver_* | lambda_log | lambda_keep | lambda_http_response | lambda_stream_response | lambda_get | lambda_json | lambda_request | lambda_each | lambda_encode | lambda_decode | lambda_hash | lambda_metric | lambda_tempdir) ;; *) \builtin printf '%s ' "$__driver_name" ;; esac
+    case $__driver_name in , | ,[dlt,] | ,[dt]l | ,,, | exit | __driver_* | lambda_log | lambda_keep | lambda_http_response | lambda_stream_response | lambda_get | lambda_json | lambda_request | lambda_each | lambda_encode | lambda_decode | lambda_hash | lambda_metric | lambda_tempdir | jq) ;; *) \builtin printf '%s ' "$__driver_name" ;; esac
   done)
   builtin printf '%s undefined %s\0' "$1" "$__driver_names" >&63
 }

@@ -29,11 +29,11 @@ pub(crate) fn serve() -> Result<(), String> {
     let _ = std::env::set_current_dir("/");
     // Where memory runs out, this process is the one that can be spared.
     let _ = fs::write("/proc/self/oom_score_adj", "1000");
-    let memory = std::env::args().filter_map(|argument| {
+    let megabytes = std::env::args().find_map(|argument| {
         let megabytes = argument.strip_prefix("--memory=")?.parse::<u64>();
         megabytes.ok()
     });
-    let memory = memory.last().map(|megabytes| megabytes * 1024 * 1024);
+    let memory = megabytes.map(|megabytes| megabytes * 1024 * 1024);
     thread::Builder::new()
         .stack_size(STACK_BYTES)
         .spawn(move || {

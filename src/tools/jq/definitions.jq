@@ -22,7 +22,27 @@ def walk(f): def w: if isobject then map_values(w) elif isarray then map(w) else
 def paths: path(..) | select(length > 0);
 def leaf_paths: paths(scalars);
 
+# Containers
+def _contains($x): contains($x);
+def contains($x):
+  if type == ($x | type) then _contains($x)
+  else error("\(type) (\(tojson)) and \($x | type) (\($x | tojson)) cannot have their containment checked") end;
+def inside($x): . as $y | $x | contains($y);
+def _indices($x): indices($x);
+def indices($x): if . == null then null else _indices($x) end;
+def index($x): indices($x) | if . == null then null else .[0] end;
+def rindex($x): indices($x) | if . == null then null else .[-1] end;
+def transpose: if . == [] then [] else (map(length) | max) as $n | [range(0; $n | if isnumber then . else error("Range bounds must be numeric") end) as $i | [.[] | .[$i]]] end;
+def _flatten($depth):
+  reduce .[] as $i ([]; if ($i | isarray) and $depth != 0 then . + ($i | _flatten($depth - 1)) else . + [$i] end);
+def flatten($depth): if $depth < 0 then error("flatten depth must not be negative") else _flatten($depth) end;
+def flatten: _flatten(-1);
+def _reverse: reverse;
+def reverse: if isstring then explode | _reverse | implode elif . == null then [] else _reverse end;
+
 # Strings and numbers
+def _whole: if isnumber then trunc | _floor else . end;
+def _nonnumber: if isobject then error("Cannot index object with number") else . end;
 def tostring: _text;
 def fromjson: _fromjson;
 def tonumber: _tonumber;
@@ -46,7 +66,7 @@ def @csv: _row | map(_cell("\"" + (split("\"") | join("\"\"")) + "\"")) | join("
 def @tsv:
   _row | map(_cell(split("\\") | join("\\\\") | split("\t") | join("\\t") | split("\n") | join("\\n") | split("\r") | join("\\r")))
   | join("\t");
-def @html: _text | escape_html | split("&apos;") | join("&#39;");
+def @html: _text | escape_html;
 def @uri: _text | encode_uri;
 def @urid: _text | decode_uri;
 def @base64: _text | encode_base64;
@@ -98,6 +118,7 @@ def JOIN($idx; stream; f): stream | [., $idx[f]];
 def JOIN($idx; stream; f; join): stream | [., $idx[f]] | join;
 
 # What is left
+def todate: _whole | todateiso8601;
 def date: todate;
 def dateadd(u; n): . + n;
 def datesub(u; n): . - n;

@@ -256,8 +256,8 @@ fn functions() -> impl Iterator<Item = Fun<Kind>> {
         }),
         ("_fromjson", v(0), |cv| bome(from_json(&cv.1))),
         ("_tonumber", v(0), |cv| bome(to_number(cv.1))),
-        ("_floor", v(0), |cv| bome(whole(&cv.1, f64::floor))),
-        ("_ceiling", v(0), |cv| bome(whole(&cv.1, f64::ceil))),
+        ("_floor", v(0), |cv| box_once(Ok(whole(&cv.1, f64::floor)))),
+        ("_ceiling", v(0), |cv| box_once(Ok(whole(&cv.1, f64::ceil)))),
         ("_setpath", v(2), |mut cv| {
             let value = cv.0.pop_var();
             let path = cv.0.pop_var();
@@ -319,13 +319,13 @@ fn to_number(value: Val) -> Result<Val, Error<Val>> {
 
 /// A number without its fraction.
 #[allow(clippy::cast_possible_truncation)]
-fn whole(value: &Val, round: fn(f64) -> f64) -> Result<Val, Error<Val>> {
+fn whole(value: &Val, round: fn(f64) -> f64) -> Val {
     if value.is_int() {
-        return Ok(value.clone());
+        return value.clone();
     }
     let number = value.as_f64().map(round);
     let number = number.filter(|number| number.is_finite());
-    Ok(number.map_or(Val::Null, |number| Val::from(number as isize)))
+    number.map_or(Val::Null, |number| Val::from(number as isize))
 }
 
 /// What an error is about, as jq prints it.

@@ -15,6 +15,8 @@ const VERSION: &str = "jq-1.7 (jaq in coshell)";
 const USAGE: &str = "Usage: jq [OPTIONS] FILTER [FILE]...\n";
 
 #[derive(Debug)]
+// Each is an option of its own.
+#[allow(clippy::struct_excessive_bools)]
 pub(crate) struct Options {
     /// The filter's text.
     pub filter: String,
@@ -68,9 +70,9 @@ enum Rest {
     Json,
 }
 
-impl Options {
-    pub(crate) fn read(arguments: &[Vec<u8>], place: Place) -> Result<Self, Stop> {
-        let mut options = Self {
+impl Default for Options {
+    fn default() -> Self {
+        Self {
             filter: ".".to_owned(),
             files: Vec::new(),
             library: Vec::new(),
@@ -87,7 +89,13 @@ impl Options {
             has_exit_status: false,
             is_sequence: false,
             is_unbuffered: false,
-        };
+        }
+    }
+}
+
+impl Options {
+    pub(crate) fn read(arguments: &[Vec<u8>], place: Place) -> Result<Self, Stop> {
+        let mut options = Self::default();
         let mut filter = None;
         let (mut rest, mut is_file, mut has_ended) = (Rest::Files, false, false);
         let mut positional = Vec::new();
@@ -125,20 +133,12 @@ impl Options {
                 named @ ("--arg" | "--argjson" | "--slurpfile" | "--rawfile") => {
                     let name = value(named, "two arguments")?;
                     let given = value(named, "two arguments")?;
-                    let value = match named {
-                        "--arg" => text(given),
-                        "--argjson" => json(given, &format!("--argjson {}", lossy(name)))?,
-                        _ => of_file(place, named, name, given)?,
-                    };
-                    let name = format!("${}", lossy(name));
-                    if !options.variables.iter().any(|(known, _)| *known == name) {
-                        options.variables.push((name, value));
-                    }
+                    options.variable(named, name, given, place)?;
                 }
                 long if long.starts_with("--") => options.long(long)?,
                 short => {
-                    let mut letters = short[1..].char_indices();
-                    while let Some((at, letter)) = letters.next() {
+                    let letters = short[1..].char_indices();
+                    for (at, letter) in letters {
                         match letter {
                             'f' => is_file = true,
                             'L' => {
@@ -177,6 +177,25 @@ impl Options {
         }
         options.add_arguments(positional);
         Ok(options)
+    }
+
+    fn variable(
+        &mut self,
+        option: &str,
+        name: &[u8],
+        given: &[u8],
+        place: Place,
+    ) -> Result<(), Stop> {
+        let value = match option {
+            "--arg" => text(given),
+            "--argjson" => json(given, &format!("--argjson {}", lossy(name)))?,
+            _ => of_file(place, option, name, given)?,
+        };
+        let name = format!("${}", lossy(name));
+        if !self.variables.iter().any(|(known, _)| *known == name) {
+            self.variables.push((name, value));
+        }
+        Ok(())
     }
 
     fn indent(&mut self, number: &[u8]) -> Result<(), Stop> {

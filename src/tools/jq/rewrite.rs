@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! l = r          an assignment makes what is missing on the way, and so do |=, += and their kin
-//! l / r          a division by zero is an error
-//! .[1.5], .[:n]  a fraction is an index, too, and null has slices
+//! l / r, l % r   a division by zero is an error, and a remainder is one of whole numbers
+//! .[1.5], .[:n]  a fraction is an index, too, null has slices, and an object has no .[0]
 //! "\(f)"         numbers are written as jq writes them
 //! {(f): v}       only a string is a key
 //! $__loc__       is known
@@ -70,6 +70,8 @@ fn is_plain_index(term: &Term<&str>) -> bool {
 }
 
 impl<'s> Rewriter<'s> {
+    // It comes in a box.
+    #[allow(clippy::boxed_local)]
     fn boxed(&self, term: Box<Term<&'s str>>) -> Box<Term<&'s str>> {
         Box::new(self.term(*term))
     }
@@ -195,7 +197,7 @@ impl<'s> Rewriter<'s> {
                 let pattern = Some(self.pattern(pattern));
                 Term::BinOp(left.into(), BinaryOp::Pipe(pattern), right.into())
             }
-            BinaryOp::Math(Math::Div) => divide(left, right),
+            BinaryOp::Math(operator @ (Math::Div | Math::Rem)) => divide(left, operator, right),
             BinaryOp::Assign => {
                 let value = Term::Var(VALUE);
                 let ours = call("_assign", vec![left.clone(), value.clone()]);
@@ -206,7 +208,7 @@ impl<'s> Rewriter<'s> {
             BinaryOp::UpdateMath(operator) => {
                 let value = Term::Var(VALUE);
                 let changed = match operator {
-                    Math::Div => divide(Term::Id, value),
+                    Math::Div | Math::Rem => divide(Term::Id, operator, value),
                     _ => Term::BinOp(Term::Id.into(), BinaryOp::Math(operator), value.into()),
                 };
                 bind(right, VALUE, update(left, changed))
@@ -230,8 +232,10 @@ impl<'s> Rewriter<'s> {
                 pipe(term, call(name, Vec::new()))
             })
         };
-        let has_slice = parts.iter().any(|(part, _)| is_slice(part));
-        let is_split = has_slice
+        let is_special = parts
+            .iter()
+            .any(|(part, _)| is_slice(part) || is_number(part));
+        let is_split = is_special
             && parts.iter().all(|(part, _)| match part {
                 Part::Index(term) => is_constant(term),
                 Part::Range(from, to) => from.iter().chain(to).all(is_constant),
@@ -248,16 +252,25 @@ impl<'s> Rewriter<'s> {
             return Term::Path(head.into(), Path(parts));
         }
         parts.into_iter().fold(head, |head, part| {
-            let is_slice = is_slice(&part.0);
+            let (is_slice, is_number) = (is_slice(&part.0), is_number(&part.0));
+            let optional = part.1;
             let path = Term::Path(Term::Id.into(), Path(vec![part]));
             let is_null = Term::BinOp(
                 Term::Id.into(),
                 BinaryOp::Cmp(jaq_core::ops::Cmp::Eq),
                 call("null", Vec::new()).into(),
             );
-            let path = match is_slice {
-                true => Term::IfThenElse(vec![(is_null, Term::Id)], Some(path.into())),
-                false => path,
+            let path = if is_slice {
+                Term::IfThenElse(vec![(is_null, Term::Id)], Some(path.into()))
+            } else if is_number {
+                let check = call("_nonnumber", Vec::new());
+                let check = match optional {
+                    Opt::Optional => Term::TryCatch(check.into(), None),
+                    Opt::Essential => check,
+                };
+                pipe(check, path)
+            } else {
+                path
             };
             pipe(head, path)
         })
@@ -281,16 +294,32 @@ impl<'s> Rewriter<'s> {
     }
 }
 
+fn is_number(part: &Part<Term<&str>>) -> bool {
+    match part {
+        Part::Index(Term::Neg(term)) => matches!(**term, Term::Num(_)),
+        Part::Index(term) => matches!(term, Term::Num(_)),
+        Part::Range(..) => false,
+    }
+}
+
 fn is_slice(part: &Part<Term<&str>>) -> bool {
     matches!(part, Part::Range(from, to) if from.is_some() || to.is_some())
 }
 
-fn divide<'s>(left: Term<&'s str>, right: Term<&'s str>) -> Term<&'s str> {
+fn divide<'s>(left: Term<&'s str>, operator: Math, right: Term<&'s str>) -> Term<&'s str> {
+    if operator == Math::Rem {
+        let left = pipe(left, call("_whole", Vec::new()));
+        let right = pipe(
+            pipe(right, call("_whole", Vec::new())),
+            call("_nonzero", Vec::new()),
+        );
+        return Term::BinOp(left.into(), BinaryOp::Math(operator), right.into());
+    }
     let right = match right {
         Term::Num(number) if number.bytes().any(|byte| matches!(byte, b'1'..=b'9')) => right,
         right => pipe(right, call("_nonzero", Vec::new())),
     };
-    Term::BinOp(left.into(), BinaryOp::Math(Math::Div), right.into())
+    Term::BinOp(left.into(), BinaryOp::Math(operator), right.into())
 }
 
 fn update<'s>(left: Term<&'s str>, right: Term<&'s str>) -> Term<&'s str> {

@@ -154,7 +154,7 @@ fn events(value: &Val) -> Vec<Val> {
 }
 
 fn add_events(value: &Val, path: &mut Vec<Val>, events: &mut Vec<Val>) {
-    let list = |path: &[Val]| path.iter().cloned().collect::<Val>();
+    let path_value = |path: &[Val]| path.iter().cloned().collect::<Val>();
     let children: Vec<(Val, &Val)> = match value {
         Val::Arr(values) => values
             .iter()
@@ -168,7 +168,7 @@ fn add_events(value: &Val, path: &mut Vec<Val>, events: &mut Vec<Val>) {
         _ => Vec::new(),
     };
     let Some((last, _)) = children.last() else {
-        events.push(Val::Arr(Rc::new(vec![list(path), value.clone()])));
+        events.push(Val::Arr(Rc::new(vec![path_value(path), value.clone()])));
         return;
     };
     let last = last.clone();
@@ -178,7 +178,7 @@ fn add_events(value: &Val, path: &mut Vec<Val>, events: &mut Vec<Val>) {
         path.pop();
     }
     path.push(last);
-    events.push(Val::Arr(Rc::new(vec![list(path)])));
+    events.push(Val::Arr(Rc::new(vec![path_value(path)])));
     path.pop();
 }
 
@@ -199,8 +199,8 @@ impl Run<'_> {
                 return status;
             }
         } else {
-            let mut inputs_left = inputs;
-            while let Some(input) = inputs_left.next() {
+            // The filter may take inputs, too.
+            for input in inputs {
                 match input {
                     Ok(input) => {
                         if let Some(status) = self.one(input, inputs) {

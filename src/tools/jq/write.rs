@@ -125,7 +125,7 @@ impl Style {
 
 fn sorted(members: &Map) -> Vec<(&Val, &Val)> {
     let mut members: Vec<_> = members.iter().collect();
-    members.sort_by(|(one, _), (other, _)| one.cmp(other));
+    members.sort_by_key(|(name, _)| *name);
     members
 }
 

@@ -103,12 +103,12 @@ impl Pool {
     }
 
     fn start(&self) -> Result<Worker, String> {
-        let (order, started) = mpsc::channel();
+        let (order, workers) = mpsc::channel();
         let starter = self.starter.lock().unwrap_or_else(PoisonError::into_inner);
         let sent = starter.send(order);
         drop(starter);
-        let started = sent.ok().and_then(|()| started.recv().ok());
-        started.unwrap_or_else(|| Err("cannot start a thread".to_owned()))
+        let worker = sent.ok().and_then(|()| workers.recv().ok());
+        worker.unwrap_or_else(|| Err("cannot start a thread".to_owned()))
     }
 
     /// Keeps a process whose call has ended.
