@@ -13,6 +13,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("handler", &[]),
     ("calls", &[]),
     ("statistics", &[]),
+    ("tools", &["process"]),
     ("bootstrap", &["wire", "process", "handler", "calls"]),
     ("emulator", &["wire", "process"]),
     ("check", &["handler"]),

@@ -369,7 +369,7 @@ fn rust_side() -> String {
 /// Both halves of the driver, and what is read with the second.
 fn driver() -> String {
     let parts = [
-        "driver", "restore", "keep", "rare", "lambda", "calls", "subshell",
+        "driver", "restore", "keep", "rare", "lambda", "calls", "jq", "subshell",
     ];
     parts
         .map(|name| text(&format!("runtime-scripts/{name}.bash")))

@@ -20,7 +20,6 @@ use nix::fcntl::OFlag;
 use nix::sys::eventfd::EventFd;
 use nix::unistd::{Pid, pipe2};
 
-use super::answer::refuse;
 use super::request::Request;
 use super::slot::ReplyPipe;
 use super::tools::{self, ToolsError};
@@ -44,7 +43,10 @@ pub(super) fn answer(request: &Request, reply: &ReplyPipe, wake: &EventFd) {
     };
     let (caller, reader, writer) = match opened() {
         Ok(opened) => opened,
-        Err(error) => return refuse(reply, &format!("cannot run jq: {error}")),
+        Err(error) => {
+            let line = error_line(FAILED, &format!("cannot run jq: {error}"));
+            return reply.write_short(line.as_bytes());
+        }
     };
     reply.write_short(format!("w 0 {}\n", reader.as_raw_fd()).as_bytes());
     // The server looks when this reply has been read.

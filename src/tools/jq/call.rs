@@ -3,15 +3,24 @@
 use std::cell::{Cell, RefCell};
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use jaq_json::{Map, Val};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use coshell_process::Message;
 
 /// Output is written once there is this much of it, or before more input is waited for.
 const MAX_BUFFERED: usize = 64 * 1024;
+
+/// Waits until a descriptor that does not block is ready.
+pub(crate) fn wait(file: &File, events: PollFlags) {
+    let mut polled = [PollFd::new(file.as_fd(), events)];
+    // After an interruption the caller tries again.
+    let _ = poll(&mut polled, PollTimeout::NONE);
+}
 
 /// What a handler calls `jq` with.
 #[derive(Debug)]
@@ -132,7 +141,7 @@ impl Sink {
                 Ok(count) => rest = &rest[count..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    super::input::wait(file, nix::poll::PollFlags::POLLOUT);
+                    wait(file, PollFlags::POLLOUT);
                 }
                 Err(error) => {
                     self.text.clear();

@@ -3,7 +3,7 @@
 use jaq_core::Error;
 use jaq_json::Val;
 
-use super::filter::string;
+use super::write::string;
 
 const BASE64: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const BASE32: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";

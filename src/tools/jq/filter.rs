@@ -358,11 +358,3 @@ impl From<Exn<'_, Val>> for Failure {
 pub(crate) fn is_true(value: &Val) -> bool {
     !matches!(value, Val::Null | Val::Bool(false))
 }
-
-/// The bytes of a string.
-pub(crate) fn string(value: &Val) -> Option<&[u8]> {
-    match value {
-        Val::TStr(bytes) | Val::BStr(bytes) => Some(bytes),
-        _ => None,
-    }
-}

@@ -2,23 +2,15 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use jaq_json::Val;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::PollFlags;
 
-use super::call::{Place, Surroundings};
+use super::call::{Place, Surroundings, wait};
 use super::parse::{MAX_DEPTH, parse};
 
 const PIECE_BYTES: usize = 64 * 1024;
-
-/// Waits until a descriptor that does not block is ready.
-pub(crate) fn wait(file: &File, events: PollFlags) {
-    let mut polled = [PollFd::new(file.as_fd(), events)];
-    // After an interruption the caller tries again.
-    let _ = poll(&mut polled, PollTimeout::NONE);
-}
 
 /// The bytes of standard input, or of the files, one after the other.
 pub(crate) struct Bytes<'a> {

@@ -5,11 +5,11 @@ use jaq_json::{Rc, Val};
 use jaq_std::input::RcIter;
 
 use super::call::{Call, End, Surroundings};
-use super::filter::{Compiled, Data, Failure, Filter, Kind, describe, is_true, string};
+use super::filter::{Compiled, Data, Failure, Filter, Kind, describe, is_true};
 use super::input::{Bytes, Lines, Values};
 use super::options::{Form, Options, Stop};
 use super::parse::parse;
-use super::write::Style;
+use super::write::{Style, string};
 
 /// What a program ends with that writes to a pipe nobody reads: 128 and the number of SIGPIPE.
 const BROKEN_PIPE: i32 = 141;

@@ -123,6 +123,14 @@ impl Style {
     }
 }
 
+/// The bytes of a string.
+pub(crate) fn string(value: &Val) -> Option<&[u8]> {
+    match value {
+        Val::TStr(bytes) | Val::BStr(bytes) => Some(bytes),
+        _ => None,
+    }
+}
+
 fn sorted(members: &Map) -> Vec<(&Val, &Val)> {
     let mut members: Vec<_> = members.iter().collect();
     members.sort_by_key(|(name, _)| *name);

@@ -15,7 +15,7 @@ use nix::sys::wait::WaitStatus;
 use super::{ToolsError, find};
 use coshell_process::{Child, memory_file, message_sockets};
 
-/// So many run before a call waits for one that runs, and so many at most.
+/// The number of processes up to which a call starts one at once, and the largest number.
 const FEW: usize = 8;
 const MOST: usize = 256;
 /// How long a call waits then. It may itself be what another one waits for: in a pipeline.
