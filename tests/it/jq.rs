@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use support::{Event, LIMIT, Sandbox, SandboxBuilder, wait_until};
+use support::{Event, LIMIT, Sandbox, SandboxBuilder, bootstrap_path, wait_until};
 
 /// A handler that gets our function whether or not the program jq is installed.
 fn with_jq(body: &str) -> SandboxBuilder {
@@ -309,6 +309,36 @@ fn lanes_call_at_the_same_time() {
         let text = respond(&sandbox, format!("{{\"a\":\"v{number}\"}}"));
         assert_eq!(text, format!("v{number}\nV{number}"));
     }
+}
+
+/// Where the kernel lets no process take the descriptors of another, as before Linux 5.6.
+#[test]
+fn descriptors_are_opened_where_none_can_be_taken() {
+    // A filter for system calls: pidfd_getfd, 438, fails with ENOSYS.
+    let script = r"import ctypes, os, struct, sys
+code = [(0x20, 0, 0, 0), (0x15, 0, 1, 438), (0x06, 0, 0, 0x50000 | 38), (0x06, 0, 0, 0x7fff0000)]
+text = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *each) for each in code))
+class Program(ctypes.Structure):
+    _fields_ = [('length', ctypes.c_ushort), ('filter', ctypes.c_void_p)]
+program = Program(len(code), ctypes.addressof(text))
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, ctypes.byref(program)) == 0
+os.execv(sys.argv[1], sys.argv[1:])";
+    let body = r#"handler() {
+  local x file=$LAMBDA_TASK_ROOT/file
+  x=$(echo "$1" | jq -r .a); echo "$x"
+  { jq -n 1; jq -n 2; echo 3; } >"$file"
+  jq -n 4 >>"$file"
+  cat "$file"
+  jq -c . <"$file" | jq -sc .
+  jq .x "$file" 2>&1 | head -1 || :
+  jq -n 5
+}"#;
+    let sandbox = with_jq(body)
+        .program(&["python3", "-c", script, &bootstrap_path()])
+        .start();
+    let expected = "b\n1\n2\n3\n4\n[1,2,3,4]\njq: error (at <stdin>): Cannot index number with string (\"x\")\n5";
+    assert_eq!(respond(&sandbox, r#"{"a":"b"}"#), expected);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 # What filters are rewritten to: see rewrite.rs.
 def _text: if isstring then . else tojson end;
 def _key: if isstring then . else error("Object keys must be strings") end;
-def _nonzero: if . == 0 then error("cannot divide by zero") else . end;
+def _nonzero: if . == 0 then error("number (\(.)) cannot be divided because the divisor is zero") else . end;
 def _index: if isnumber then _floor else . end;
 def _start: if isnumber then _floor else . end;
 def _end: if isnumber then _ceiling else . end;

@@ -15,6 +15,7 @@ use jaq_std::ValT as _;
 use jaq_std::input::{HasInputs, Inputs};
 
 use super::call::Surroundings;
+use super::message::{described, in_words_of_jq};
 use super::write::Style;
 use super::{encoding, paths, rewrite};
 
@@ -256,6 +257,12 @@ fn functions() -> impl Iterator<Item = Fun<Kind>> {
         }),
         ("_fromjson", v(0), |cv| bome(from_json(&cv.1))),
         ("_tonumber", v(0), |cv| bome(to_number(cv.1))),
+        ("_message", v(0), |cv| {
+            box_once(Ok(match &cv.1 {
+                Val::TStr(text) => Val::from(in_words_of_jq(&String::from_utf8_lossy(text))),
+                value => value.clone(),
+            }))
+        }),
         ("_floor", v(0), |cv| box_once(Ok(whole(&cv.1, f64::floor)))),
         ("_ceiling", v(0), |cv| box_once(Ok(whole(&cv.1, f64::ceil)))),
         ("_setpath", v(2), |mut cv| {
@@ -312,9 +319,12 @@ fn to_number(value: Val) -> Result<Val, Error<Val>> {
         Val::TStr(text) => str::from_utf8(text).ok().and_then(super::parse::number),
         _ => None,
     };
-    number
-        .map(Val::Num)
-        .ok_or_else(|| Error::str(format!("{value} cannot be parsed as a number")))
+    number.map(Val::Num).ok_or_else(|| {
+        Error::str(format!(
+            "{} cannot be parsed as a number",
+            described(&value)
+        ))
+    })
 }
 
 /// A number without its fraction.
@@ -331,7 +341,7 @@ fn whole(value: &Val, round: fn(f64) -> f64) -> Val {
 /// What an error is about, as jq prints it.
 pub(crate) fn describe(error: Error<Val>) -> String {
     match error.into_val() {
-        Val::TStr(text) => format!(": {}", String::from_utf8_lossy(&text)),
+        Val::TStr(text) => format!(": {}", in_words_of_jq(&String::from_utf8_lossy(&text))),
         value => {
             let mut text = Vec::new();
             Style::compact().write(&mut text, &value);

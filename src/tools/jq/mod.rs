@@ -4,6 +4,7 @@ mod call;
 mod encoding;
 mod filter;
 mod input;
+mod message;
 mod options;
 mod parse;
 mod paths;

@@ -35,6 +35,13 @@ pub(crate) fn parse(text: &[u8]) -> Result<Val, ParseError> {
     }
 }
 
+/// The value with which a text begins, and where it ends.
+pub(crate) fn parse_first(text: &[u8]) -> Option<(Val, usize)> {
+    let mut parser = Parser { text, at: 0 };
+    let value = parser.value(0).ok()?;
+    Some((value, parser.at))
+}
+
 struct Parser<'t> {
     text: &'t [u8],
     at: usize,
@@ -361,7 +368,7 @@ mod tests {
             assert!(parse(text.as_bytes()).is_err(), "{text}");
         }
         let deep = std::thread::Builder::new().stack_size(64 * 1024 * 1024);
-        let deep = deep.spawn(|| parse(&[b'['; 20_000]).is_err());
+        let deep = deep.spawn(|| parse(&vec![b'['; 20_000]).is_err());
         assert!(deep.is_ok_and(|deep| deep.join().unwrap_or_default()));
     }
 }

@@ -4,31 +4,19 @@ use jaq_core::Error;
 use jaq_json::{Map, Num, Rc, Val};
 use jaq_std::ValT;
 
-use super::write::Style;
+use super::write::{Style, kind};
 
 /// jq has the same limit.
 const MAX_INDEX: f64 = 536_870_911.0;
 
-fn describe(value: &Val) -> String {
-    let kind = match value {
-        Val::Null => "null",
-        Val::Bool(_) => "boolean",
-        Val::Num(_) => "number",
-        Val::TStr(_) | Val::BStr(_) => "string",
-        Val::Arr(_) => "array",
-        Val::Obj(_) => "object",
-    };
-    kind.to_owned()
-}
-
 fn cannot_index(value: &Val, step: &Val) -> Error<Val> {
     let mut name = Vec::new();
     Style::compact().write(&mut name, step);
-    let (value, kind) = (describe(value), describe(step));
+    let (value, step_kind) = (kind(value), kind(step));
     let name = String::from_utf8_lossy(&name);
     Error::str(match step {
-        Val::TStr(_) | Val::Num(_) => format!("Cannot index {value} with {kind} ({name})"),
-        _ => format!("Cannot index {value} with {kind}"),
+        Val::TStr(_) | Val::Num(_) => format!("Cannot index {value} with {step_kind} ({name})"),
+        _ => format!("Cannot index {value} with {step_kind}"),
     })
 }
 
@@ -200,10 +188,10 @@ fn remove_one(value: Val, path: &[Val]) -> Result<Val, Error<Val>> {
 }
 
 fn cannot_delete(value: &Val, step: &Val) -> Error<Val> {
-    let (value, kind) = (describe(value), describe(step));
+    let (value, step_kind) = (kind(value), kind(step));
     Error::str(match step {
         Val::TStr(_) => format!("Cannot delete field at object index of {value}"),
         Val::Num(_) => format!("Cannot delete field at array index of {value}"),
-        _ => format!("Cannot delete field at {kind} index of {value}"),
+        _ => format!("Cannot delete field at {step_kind} index of {value}"),
     })
 }

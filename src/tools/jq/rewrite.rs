@@ -6,6 +6,7 @@
 //! .[1.5], .[:n]  a fraction is an index, too, null has slices, and an object has no .[0]
 //! "\(f)"         numbers are written as jq writes them
 //! {(f): v}       only a string is a key
+//! try .. catch   errors are in jq's words
 //! $__loc__       is known
 //! ```
 //!
@@ -101,9 +102,10 @@ impl<'s> Rewriter<'s> {
                 self.pattern(pattern),
                 self.all(rest),
             ),
-            Term::TryCatch(term, catch) => {
-                Term::TryCatch(self.boxed(term), catch.map(|catch| self.boxed(catch)))
-            }
+            Term::TryCatch(term, catch) => Term::TryCatch(
+                self.boxed(term),
+                catch.map(|catch| Box::new(pipe(call("_message", Vec::new()), self.term(*catch)))),
+            ),
             Term::IfThenElse(branches, otherwise) => {
                 let branch = |(condition, then)| (self.term(condition), self.term(then));
                 let branches = branches.into_iter().map(branch).collect();

@@ -123,6 +123,18 @@ impl Style {
     }
 }
 
+/// What a value is, in jq's words.
+pub(crate) fn kind(value: &Val) -> &'static str {
+    match value {
+        Val::Null => "null",
+        Val::Bool(_) => "boolean",
+        Val::Num(_) => "number",
+        Val::TStr(_) | Val::BStr(_) => "string",
+        Val::Arr(_) => "array",
+        Val::Obj(_) => "object",
+    }
+}
+
 /// The bytes of a string.
 pub(crate) fn string(value: &Val) -> Option<&[u8]> {
     match value {
