@@ -2,7 +2,7 @@
 #   docker build -t my-function .
 #   docker run -p 9000:8080 my-function
 # With --target NAME:
-#   function      the default: AWS's image, bootstrap, and examples/echo as the handler
+#   function      the default: AWS's image, bootstrap with coshell-tools, and examples/echo as the handler
 #   runtime       the same without a handler, for FROM or COPY --from
 #   minimal       Debian with bash, certificates and coshell; it needs no emulator of AWS's
 #   scratch-like  a static bash and coshell, and nothing else
@@ -34,27 +34,35 @@ COPY src/handler/Cargo.toml src/handler/
 COPY src/package/Cargo.toml src/package/
 COPY src/process/Cargo.toml src/process/
 COPY src/statistics/Cargo.toml src/statistics/
+COPY src/tools/Cargo.toml src/tools/
 COPY src/wire/Cargo.toml src/wire/
 COPY tests/Cargo.toml tests/
 COPY tests/fixtures/rust-runtime/Cargo.toml tests/fixtures/rust-runtime/
 RUN for crate in src/*/; do touch "$crate/lib.rs"; done; mkdir -p tests/support tests/fixtures/rust-runtime/src \
   && touch tests/support/lib.rs && echo 'fn main() {}' \
-  | tee src/bootstrap/main.rs src/cli/main.rs >tests/fixtures/rust-runtime/src/main.rs
+  | tee src/bootstrap/main.rs src/cli/main.rs src/tools/main.rs >tests/fixtures/rust-runtime/src/main.rs
 # Packs relative relocations, which saves 70 KB of bootstrap.
 ENV RUSTFLAGS='-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs'
 # Inlines little, and leaves out the index for unwinding: a panic aborts, so nothing uses it. Saves 50 KB.
 ENV SMALL='-C llvm-args=--inline-threshold=15 -C link-arg=-Wl,--no-eh-frame-hdr'
-RUN RUSTFLAGS="$RUSTFLAGS $SMALL" cargo build --profile bootstrap --locked -p coshell-bootstrap --target "$(cat rust-target)"
+RUN for package in bootstrap tools; do \
+    RUSTFLAGS="$RUSTFLAGS $SMALL" cargo build --profile bootstrap --locked -p coshell-$package --target "$(cat rust-target)" \
+      || exit; \
+  done
 
 FROM dependencies AS bootstrap
 COPY src src
 COPY runtime-scripts runtime-scripts
-RUN touch src/*/lib.rs src/bootstrap/main.rs \
-  && RUSTFLAGS="$RUSTFLAGS $SMALL" cargo build --profile bootstrap --locked -p coshell-bootstrap --target "$(cat rust-target)" \
-  && cp target/*/bootstrap/bootstrap /bootstrap && src/bootstrap/shrink /bootstrap
+RUN touch src/*/lib.rs src/bootstrap/main.rs src/tools/main.rs \
+  && for package in bootstrap tools; do \
+    RUSTFLAGS="$RUSTFLAGS $SMALL" cargo build --profile bootstrap --locked -p coshell-$package --target "$(cat rust-target)" \
+      || exit; \
+  done \
+  && cp target/*/bootstrap/bootstrap target/*/bootstrap/coshell-tools / \
+  && src/bootstrap/shrink /bootstrap && src/bootstrap/shrink /coshell-tools
 
 FROM public.ecr.aws/lambda/provided:al2023 AS runtime
-COPY --from=bootstrap /bootstrap /var/runtime/bootstrap
+COPY --from=bootstrap /bootstrap /coshell-tools /var/runtime/
 
 FROM runtime AS function
 COPY examples/echo/function.sh /var/task/function.sh

@@ -6,6 +6,7 @@ SHELL := /bin/bash
 
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 BOOTSTRAP := $(or $(CARGO_TARGET_DIR),target)/$(HOST)/bootstrap/bootstrap
+TOOLS_PROGRAM := $(or $(CARGO_TARGET_DIR),target)/$(HOST)/bootstrap/coshell-tools
 DIST_COSHELL := $(or $(CARGO_TARGET_DIR),target)/$(HOST)/dist/coshell
 RELEASE := coshell-$(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)-linux-$(shell uname -m)
 # The architecture, as Lambda spells it.
@@ -47,7 +48,7 @@ CHECKED := $(filter-out tests/fixtures/handlers/% tests/fixtures/idioms/% tests/
 
 .DEFAULT_GOAL := help
 .PHONY: help test long nightly check packages test-tools lint format nextest rust near clients driver failing smoke clone \
-	programs lint-images test-bash static-bash random soak bench bootstrap coshell stand-ins install-test image-test tutorial-image deploy-tools deploy-test \
+	programs lint-images test-bash static-bash random soak bench bootstrap tools coshell stand-ins install-test image-test tutorial-image deploy-tools deploy-test \
 	dist clean
 
 help: ## prints this list
@@ -168,14 +169,18 @@ bootstrap: ## the program that Lambda runs, static and stripped
 	src/bootstrap/build $(HOST) $(or $(CARGO_TARGET_DIR),target)
 	@ls -l $(BOOTSTRAP)
 
+tools: ## the second program, with jq, static and stripped
+	src/bootstrap/build $(HOST) $(or $(CARGO_TARGET_DIR),target) tools
+	@ls -l $(TOOLS_PROGRAM)
+
 coshell: bootstrap ## the command line, static and stripped, which contains that bootstrap
 	RUSTFLAGS='$(STATIC)' COSHELL_BUNDLED_BOOTSTRAP='$(abspath $(BOOTSTRAP))' \
 	  cargo build --profile dist --locked -p coshell --target $(HOST)
 	@ls -l $(DIST_COSHELL)
 
-dist: bootstrap coshell ## the files of a release for this machine's architecture: programs and layer
+dist: bootstrap tools coshell ## the files of a release for this machine's architecture: programs and layer
 	@rm -rf target/dist && mkdir -p target/dist/$(RELEASE)
-	@cp -r $(BOOTSTRAP) $(DIST_COSHELL) LICENSE README.md docs target/dist/$(RELEASE)
+	@cp -r $(BOOTSTRAP) $(TOOLS_PROGRAM) $(DIST_COSHELL) LICENSE README.md docs target/dist/$(RELEASE)
 	@cd target/dist && $(RELEASE)/coshell package --layer --arch $(LAMBDA_ARCH) -o $(RELEASE)-layer.zip
 	@tar -C target/dist -czf target/dist/$(RELEASE).tar.gz --sort=name --owner=0 --group=0 --numeric-owner $(RELEASE)
 	@rm -r target/dist/$(RELEASE)

@@ -57,6 +57,8 @@ pub(crate) struct Config {
     pub recycle_after: Option<u64>,
     /// `COSHELL_SPARE`: whether a standby shell is kept. The default is on, or off with several lanes.
     pub keeps_standby: bool,
+    /// `COSHELL_COMMANDS`: the commands that are functions of ours even if there is a program.
+    pub commands: Vec<String>,
     /// `AWS_LAMBDA_MAX_CONCURRENCY`: how many invocations run at a time, each in its lane. At least 1. Only Managed
     /// Instances set it.
     pub max_concurrency: u32,
@@ -181,6 +183,7 @@ impl Config {
             recycle_after: read_number("COSHELL_RECYCLE_AFTER", &mut invalid)
                 .filter(|number| *number > 0),
             keeps_standby: read_choice("COSHELL_SPARE", &standby_choices, &mut invalid),
+            commands: read_commands(&mut invalid),
             max_concurrency,
             initialization,
             invalid: None,
@@ -283,6 +286,18 @@ fn read_choice<T: Copy>(
 fn read_delivery(invalid: &mut Option<InvalidSetting>) -> Option<Delivery> {
     let name = "COSHELL_EVENT";
     read_text(name).map(|_| read_choice(name, &Delivery::NAMES, invalid))
+}
+
+/// `COSHELL_COMMANDS`: names with commas or blanks between them.
+fn read_commands(invalid: &mut Option<InvalidSetting>) -> Vec<String> {
+    let name = "COSHELL_COMMANDS";
+    let value = read_text(name).unwrap_or_default();
+    let commands = value.split([',', ' ']).filter(|word| !word.is_empty());
+    let commands: Vec<_> = commands.map(ToOwned::to_owned).collect();
+    if let Some(unknown) = commands.iter().find(|command| *command != "jq") {
+        invalid.get_or_insert((name, format!("expected jq, found {unknown}")));
+    }
+    commands
 }
 
 fn read_max_concurrency() -> u32 {

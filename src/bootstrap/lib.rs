@@ -37,7 +37,11 @@ use log::{Level, Log, Origin};
 use wait::Signals;
 
 /// Runs `bootstrap` until the sandbox shuts down or cannot go on. `handler` is the program's first argument, if there is one.
-pub fn bootstrap(handler: Option<OsString>) -> ExitCode {
+/// A program that contains the second program, too, names the argument with which it is that one.
+pub fn bootstrap(handler: Option<OsString>, own_tools: Option<&'static str>) -> ExitCode {
+    if let Some(argument) = own_tools {
+        calls::set_own_tools_argument(argument);
+    }
     let log = config::read_log();
     match run(handler, log) {
         Ok(()) => ExitCode::SUCCESS,

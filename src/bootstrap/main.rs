@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    coshell_bootstrap::bootstrap(std::env::args_os().nth(1))
+    coshell_bootstrap::bootstrap(std::env::args_os().nth(1), None)
 }

@@ -77,7 +77,7 @@ impl Prepared {
     pub(crate) fn new(config: &Config, lanes: u32) -> Result<Self> {
         let handler = find_handler(config)?;
         let start = |_| -> std::io::Result<_> {
-            let calls = Calls::start_for(&handler)?;
+            let calls = Calls::start_for(&handler, &config.commands)?;
             Ok((HandlerLog::start(config.log)?, calls))
         };
         let lanes = (0..lanes).map(start).collect::<std::io::Result<_>>();

@@ -31,6 +31,15 @@ pub struct JqFilter {
     shape: Shape,
 }
 
+/// Whether an argument of `lambda_get` is a filter that is more than a path.
+pub fn needs_jq(argument: &[u8]) -> bool {
+    let text = str::from_utf8(argument).ok();
+    // A name or a plain path is none, nor is an option.
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._[]".contains(&byte);
+    let text = text.filter(|text| !text.starts_with('-') && !text.bytes().all(is_plain));
+    text.is_some_and(|text| matches!(parse(text), Err(ParseError::NeedsJq)))
+}
+
 struct Wanted<'a> {
     variable: Option<&'a str>,
     shape: Shape,

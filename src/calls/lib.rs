@@ -19,7 +19,7 @@ mod shape;
 mod variable;
 
 pub use document::{Document, DocumentError};
-pub use get::{JqFilter, Pending};
+pub use get::{JqFilter, Pending, needs_jq};
 pub use records::{Batch, EventSource, Record, RecordOptions, batch_failures, records};
 pub use variable::{Variable, check_name};
 

@@ -5,7 +5,7 @@
 //! [`Error`](error::Error) that is printed here. None of them exits by itself.
 //!
 //! The emulator starts `coshell bootstrap [HANDLER]` in a sandbox, and on Lambda `coshell entrypoint [HANDLER]` does the
-//! same. `main` handles both before it uses clap or tokio, which would delay the cold start.
+//! same. `coshell tools` is the second program, which bootstrap starts. `main` handles them before it uses clap or tokio, which would delay the cold start.
 
 mod address;
 mod aws_emulator;
@@ -98,6 +98,9 @@ pub enum Command {
     Man(man::ManArguments),
 }
 
+/// The argument with which bootstrap, which coshell contains, starts it as the second program.
+const TOOLS: &str = "tools";
+
 fn main() -> ExitCode {
     let mut arguments = env::args_os();
     let name = arguments.next().unwrap_or_default();
@@ -107,7 +110,14 @@ fn main() -> ExitCode {
         subcommand == "bootstrap" || subcommand == "entrypoint" && is_lambda()
     };
     if !is_aws_emulator && env::args_os().nth(1).is_some_and(is_bootstrap) {
-        return coshell_bootstrap::bootstrap(arguments.nth(1));
+        return coshell_bootstrap::bootstrap(arguments.nth(1), Some(TOOLS));
+    }
+    if !is_aws_emulator
+        && env::args_os()
+            .nth(1)
+            .is_some_and(|subcommand| subcommand == TOOLS)
+    {
+        return coshell_tools::serve();
     }
     #[cfg(feature = "compare")]
     if !is_aws_emulator

@@ -187,6 +187,20 @@ impl Contents {
             .insert(BOOTSTRAP.to_owned(), Entry { source, kind });
     }
 
+    /// Adds a program of coshell's, unless the package has a file of that name.
+    pub(crate) fn add_program(&mut self, name: &str, source: PathBuf) -> Result<()> {
+        let about = fs::metadata(&source)
+            .map_err(Error::io(format!("cannot read {}", source.display())))?;
+        let kind = Kind::File {
+            is_executable: true,
+            len_bytes: about.len(),
+        };
+        self.entries
+            .entry(name.to_owned())
+            .or_insert(Entry { source, kind });
+        Ok(())
+    }
+
     /// By name, a folder before what is in it.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Entry)> {
         self.entries

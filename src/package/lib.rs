@@ -20,6 +20,7 @@ mod output;
 mod search;
 mod stage;
 mod stop;
+mod tools;
 mod unwanted;
 mod zip;
 
@@ -172,6 +173,11 @@ impl Package {
         }
         if let Some(bootstrap) = &bootstrap {
             contents.check_no_other_bootstrap(bootstrap)?;
+            if tools::is_used(&contents)
+                && let Some(program) = tools::find(bootstrap)
+            {
+                contents.add_program(tools::NAME, program)?;
+            }
         }
         let (staging, task_root) = match &place {
             Place::Zip(_) => {

@@ -70,7 +70,7 @@ impl Child {
 
     /// How the child ended; `None` while it runs. Never blocks.
     pub fn status(&mut self) -> Option<WaitStatus> {
-        self.wait(WaitPidFlag::WNOHANG);
+        self.look(WaitPidFlag::WNOHANG);
         self.status
     }
 
@@ -79,12 +79,17 @@ impl Child {
         if self.status().is_none() {
             let _ = kill(self.pid, Signal::SIGKILL);
         }
+        self.wait();
+    }
+
+    /// Waits until the child has ended.
+    pub fn wait(&mut self) {
         while self.status.is_none() {
-            self.wait(WaitPidFlag::empty());
+            self.look(WaitPidFlag::empty());
         }
     }
 
-    fn wait(&mut self, flag: WaitPidFlag) {
+    fn look(&mut self, flag: WaitPidFlag) {
         if self.status.is_some() {
             return;
         }

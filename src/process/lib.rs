@@ -5,6 +5,7 @@
 
 mod child;
 mod files;
+mod message;
 pub mod processes;
 mod registry;
 mod stop_signal;
@@ -12,5 +13,6 @@ pub mod sys;
 
 pub use child::Child;
 pub use files::{memory_file, response_pipe, text_file};
+pub use message::{Message, message_sockets};
 pub use registry::{register_child, unregister_child};
 pub use stop_signal::StopSignal;

@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 ///
 /// # Errors
 /// `ENOSYS` before Linux 5.3, `ESRCH` if there is no such process.
-pub(crate) fn open_pidfd(pid: Pid) -> io::Result<OwnedFd> {
+pub fn open_pidfd(pid: Pid) -> io::Result<OwnedFd> {
     // SAFETY: two integers in, an integer out; no memory is passed.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
     let fd = RawFd::try_from(fd).unwrap_or(-1);
@@ -22,6 +22,28 @@ pub(crate) fn open_pidfd(pid: Pid) -> io::Result<OwnedFd> {
     }
     // SAFETY: the kernel has just made this descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A copy of the descriptor `number` of another process, with the same offset and flags; `pidfd_getfd(2)`.
+///
+/// # Errors
+/// `ENOSYS` before Linux 5.6, `EPERM` if we may not trace the process, `EBADF` if it has no such descriptor.
+pub fn copy_descriptor(pidfd: BorrowedFd, number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: integers in, an integer out; no memory is passed.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0) };
+    let fd = RawFd::try_from(fd).unwrap_or(-1);
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor, and nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Takes the descriptors that came with a message; `unix(7)`.
+pub(crate) fn own_received(numbers: &[RawFd]) -> Vec<OwnedFd> {
+    // SAFETY: the kernel has just made these descriptors for this message, and nothing else owns them.
+    let own = |number: &RawFd| unsafe { OwnedFd::from_raw_fd(*number) };
+    numbers.iter().map(own).collect()
 }
 
 /// A soft and a hard limit; `getrlimit(2)`.

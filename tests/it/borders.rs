@@ -14,6 +14,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("calls", &[]),
     ("driver", &[]),
     ("statistics", &[]),
+    ("tools", &["process"]),
     (
         "bootstrap",
         &["wire", "process", "handler", "calls", "driver"],

@@ -36,6 +36,8 @@ mod idioms;
 mod init;
 mod invoke;
 mod isolation;
+mod jq;
+mod jq_differential;
 mod keep;
 mod lambda_log;
 mod lanes;

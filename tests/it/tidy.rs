@@ -363,7 +363,7 @@ fn functions(text: &str) -> BTreeSet<&str> {
         .collect()
 }
 
-const DRIVER: [&str; 10] = [
+const DRIVER: [&str; 11] = [
     "driver",
     "older",
     "hide_builtin",
@@ -373,6 +373,7 @@ const DRIVER: [&str; 10] = [
     "rare",
     "lambda",
     "calls",
+    "jq",
     "subshell",
 ];
 

@@ -16,17 +16,21 @@ use std::sync::Mutex;
 use super::caller::CallingProcess;
 use super::request::{Input, Request};
 use super::slot::ReplyPipe;
-use super::{Current, lock};
+use super::{Current, jq, lock, tools};
+use nix::sys::eventfd::EventFd;
+
 use crate::log::Escaped;
 use crate::response::OwnError;
-use coshell_calls::{Answer, Call, CallError, Caller, RecordOptions, Reply, Variable, check_name};
+use coshell_calls::{
+    Answer, Call, CallError, Caller, Pending, RecordOptions, Reply, Variable, check_name, needs_jq,
+};
 use coshell_driver::names;
 use coshell_process::sys;
 
 /// bash reads a pipe a byte at a time: from here on the file is faster.
 const MAX_SHORT_BYTES: usize = 256;
 
-/// True if the call may read what another process writes, or a file, which may be a pipe.
+/// True if the call may read what another process writes, or a file, which may be a pipe, or runs a filter.
 pub(crate) fn may_take_long(request: &Request) -> bool {
     let Some((function, arguments)) = request.arguments.split_first() else {
         return false;
@@ -35,10 +39,25 @@ pub(crate) fn may_take_long(request: &Request) -> bool {
         let has = |mark: &[u8]| memchr::memmem::find(argument, mark).is_some();
         argument.starts_with(b"--file") || has(b"@=") || has(b"@:=")
     };
-    matches!(&function[..], b"encode" | b"decode" | b"hash") || arguments.iter().any(reads_file)
+    matches!(&function[..], b"encode" | b"decode" | b"hash" | b"jq")
+        || arguments.iter().any(reads_file)
+        || function == b"get" && arguments.iter().any(|argument| needs_jq(argument))
 }
 
-pub(crate) fn reply_to(request: Request, current: &Mutex<Current>, reply: &ReplyPipe) {
+pub(crate) fn reply_to(
+    request: Request,
+    current: &Mutex<Current>,
+    reply: &ReplyPipe,
+    wake: &EventFd,
+) {
+    if request
+        .arguments
+        .first()
+        .is_some_and(|function| function == b"jq")
+    {
+        jq::answer(&request, reply, wake);
+        return;
+    }
     let written = match find_reply(request, current) {
         Ok(answer) => match short_text(&answer) {
             Some(text) => {
@@ -95,16 +114,7 @@ fn find_reply(request: Request, current: &Mutex<Current>) -> Result<Reply, CallE
             };
             match coshell_calls::answer(&call, &caller)? {
                 Answer::Reply(reply) => reply,
-                Answer::NeedsJq(pending) => {
-                    let filter = pending.filters.first().map(|one| one.filter.clone());
-                    let filter = filter.unwrap_or_default();
-                    return Err(failure(
-                        2,
-                        format!(
-                            "cannot read {filter}: it is more than a path; use the program jq for it"
-                        ),
-                    ));
-                }
+                Answer::NeedsJq(pending) => run_filters(pending, &caller, request.pid)?,
             }
         }
     };
@@ -136,6 +146,20 @@ fn keep_error(
     }
     current.error = OwnError::from_arguments(&texts);
     Ok(Reply::default())
+}
+
+/// Filters that are more than paths, for `lambda_get`.
+fn run_filters(pending: Pending, caller: &CallingProcess, pid: i32) -> Result<Reply, CallError> {
+    let document = match &pending.document {
+        Some(document) => document,
+        None => caller
+            .event()
+            .map_err(|cause| failure(1, cause))?
+            .text()
+            .as_bytes(),
+    };
+    let values = tools::values_of(&pending, document, pid);
+    pending.finish(&values.map_err(|cause| failure(1, cause))?)
 }
 
 /// `lambda_tempdir VAR`

@@ -14,10 +14,13 @@
 
 mod answer;
 mod caller;
+mod commands;
 mod functions;
+mod jq;
 mod request;
 mod server;
 mod slot;
+mod tools;
 
 use std::fmt;
 use std::fs;
@@ -37,6 +40,8 @@ use coshell_handler::{Handler, Kind};
 use coshell_process::sys;
 pub(crate) use functions::script_text;
 use server::{SLOTS, Server};
+
+pub(crate) use tools::set_own_argument as set_own_tools_argument;
 
 /// The functions that are there if the handler's file may call them.
 pub(crate) const FUNCTIONS: [&str; 11] = [
@@ -71,6 +76,7 @@ pub(crate) struct Calls {
     wake: Arc<EventFd>,
     /// The paths of the pipes, as a list for bash.
     paths: String,
+    has_jq: bool,
 }
 
 /// What belongs to the invocation that is running.
@@ -97,10 +103,15 @@ impl fmt::Debug for Current {
 
 impl Calls {
     /// Starts the server, if the handler is a function whose file may call one of those that it answers, or a whole script that
-    /// names the variable with the file of the functions.
-    pub(crate) fn start_for(handler: &Handler) -> io::Result<Option<Self>> {
+    /// names the variable with the file of the functions. `commands` is what `COSHELL_COMMANDS` names.
+    pub(crate) fn start_for(handler: &Handler, commands: &[String]) -> io::Result<Option<Self>> {
+        let mut has_jq = false;
         let is_needed = match handler.kind {
-            Kind::Function(_) => needs_host(&fs::read(&handler.file).unwrap_or_default()),
+            Kind::Function(_) => {
+                let text = fs::read(&handler.file).unwrap_or_default();
+                has_jq = commands::defines_jq(&text, runs_other_code(&text), commands);
+                has_jq || needs_host(&text)
+            }
             Kind::Script(_) => names_functions(handler).unwrap_or(false),
             // A program may be large, and has none of them.
             Kind::Program => false,
@@ -122,6 +133,7 @@ impl Calls {
             tickets,
             wake,
             paths,
+            has_jq,
         }))
     }
 
@@ -134,6 +146,11 @@ impl Calls {
     pub(crate) fn own_error(&self, status: i32) -> Option<OwnError> {
         let error = self.lock().error.clone();
         error.filter(|_| status == OwnError::STATUS)
+    }
+
+    /// Whether the handler gets a function `jq`.
+    pub(crate) fn has_jq(&self) -> bool {
+        self.has_jq
     }
 
     /// Calls are about `invocation` from now on.
@@ -183,9 +200,13 @@ fn needs_host(text: &[u8]) -> bool {
 
 /// Whether a file may call `lambda_FUNCTION`: it names it, or runs code that may.
 pub(crate) fn may_call(text: &[u8], function: &str) -> bool {
+    memmem::find(text, format!("lambda_{function}").as_bytes()).is_some() || runs_other_code(text)
+}
+
+/// Whether a file runs code that is not in it: it sources another file, or has `eval`.
+fn runs_other_code(text: &[u8]) -> bool {
     let names = |needle: &[u8]| memmem::find(text, needle).is_some();
-    names(format!("lambda_{function}").as_bytes())
-        || names(b"source ")
+    names(b"source ")
         || names(b"eval ")
         || text
             .split(|byte| matches!(byte, b'\n' | b';' | b'&' | b'|'))

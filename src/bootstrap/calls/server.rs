@@ -145,7 +145,7 @@ impl Server {
     /// A call that reads what another process writes is answered by a thread of its own, so that no other call waits for it.
     fn answer(&self, request: Request, reply: &ReplyPipe) {
         if !answer::may_take_long(&request) {
-            answer::reply_to(request, &self.current, reply);
+            answer::reply_to(request, &self.current, reply, &self.wake);
             return;
         }
         let current = Arc::clone(&self.current);
@@ -153,7 +153,7 @@ impl Server {
         let thread = thread::Builder::new()
             .name("call".to_owned())
             .spawn(move || {
-                answer::reply_to(request, &current, &for_thread);
+                answer::reply_to(request, &current, &for_thread, &wake);
                 // The server looks when this reply has been read.
                 let _ = wake.write(1);
             });

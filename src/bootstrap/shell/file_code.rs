@@ -6,7 +6,7 @@ use memchr::{memchr_iter, memmem};
 
 use super::restore::is_driver_function;
 use super::state::ShellState;
-use coshell_driver::names::PREFIX;
+use coshell_driver::names::{self, PREFIX};
 
 /// All code of a file that may run during an event: its functions and its traps.
 pub(super) struct FileCode<'a> {
@@ -65,7 +65,13 @@ pub(super) fn user_functions(bodies: &[u8]) -> impl Iterator<Item = &[u8]> {
     let next = heads.iter().skip(1).map(|(start, ..)| *start);
     let ends: Vec<_> = next.chain([bodies.len()]).collect();
     let both = heads.into_iter().zip(ends);
-    both.filter(|((_, _, name), _)| !is_driver_function(name) && !is_offered(name))
+    let is_ours = |name: &[u8], body: &[u8]| {
+        is_driver_function(name)
+            || is_offered(name)
+            // The file may have a function jq of its own.
+            || name == b"jq" && memmem::find(body, names::JQ.as_bytes()).is_some()
+    };
+    both.filter(move |((start, _, name), end)| !is_ours(name, &bodies[*start..*end]))
         .map(|((_, body, _), end)| &bodies[body..end])
 }
 

@@ -14,6 +14,7 @@ use super::observers::TextTraits;
 use super::older;
 use super::startup_script::{self, DriverText};
 use super::state_pipe::StatePipe;
+use crate::calls::Calls;
 use crate::child::LaneContext;
 use crate::child::arguments::write_at_start;
 use coshell_driver::fd;
@@ -73,6 +74,7 @@ impl DriverFiles {
             traits,
             options: &cx.config.shell_options,
             has_calls: cx.calls.is_some(),
+            has_jq: cx.calls.is_some_and(Calls::has_jq),
             is_older,
         };
         let files = Self {

@@ -49,6 +49,8 @@ pub(crate) struct DriverText<'a> {
     pub options: &'a [String],
     /// The host answers calls.
     pub has_calls: bool,
+    /// It runs jq, too.
+    pub has_jq: bool,
     /// bash is older than 4.4.
     pub is_older: bool,
 }
@@ -84,6 +86,10 @@ impl DriverText<'_> {
             text.push_str(script::HIDE_BUILTIN);
         }
         self.push_stubs(&mut text);
+        if self.has_jq && !self.is_older {
+            text.push_str(script::JQ);
+            push_jq(&mut text);
+        }
         let _ = write!(text, "builtin printf{last}");
         if !self.options.is_empty() {
             let options: Vec<_> = self.options.iter().map(|option| quote(option)).collect();
@@ -130,6 +136,16 @@ impl DriverText<'_> {
             }
         }
     }
+}
+
+/// The function `jq`. It does not read rare.bash: a subshell would have to read that for each call.
+fn push_jq(text: &mut String) {
+    use names::{BUILTIN, JQ, RARE};
+    let _ = writeln!(
+        text,
+        "jq() {{ {{ builtin local - && builtin set +xT; }} 2>/dev/null; \
+         if [[ ${{{BUILTIN}-}} ]]; then {RARE} {JQ} \"$@\" || builtin return; else {JQ} \"$@\" || builtin return; fi; }}"
+    );
 }
 
 /// `lambda_error` always ends the handler, so that it need not restore the options. It is like the function `exit`.

@@ -24,7 +24,7 @@ use names::Names;
 use table::Table;
 
 /// The files of `runtime-scripts`, and what Rust calls their texts. Those that a shell reads first come first.
-const FILES: [&str; 13] = [
+const FILES: [&str; 14] = [
     "driver",
     "hide_builtin",
     "invocation",
@@ -33,6 +33,7 @@ const FILES: [&str; 13] = [
     "rare",
     "lambda",
     "calls",
+    "jq",
     "subshell",
     "script",
     "exit_trace",

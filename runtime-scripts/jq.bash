@@ -1,0 +1,62 @@
+# shellcheck shell=bash
+# The function jq, for handlers where there is no program jq, or COSHELL_COMMANDS names it.
+#
+# The driver has this file only if the handler's file names jq. A call goes to the host like those of calls.bash. The host's
+# second program then reads and writes the caller's descriptors itself, and this function waits for its status.
+# src/bootstrap/calls/jq.rs is the other side.
+
+__driver_jq() { # <arguments of jq...>
+  builtin local - __driver_in='' __driver_out='' __driver_err='' __driver_exported __driver_reply __driver_slot='' __driver_line='' __driver_status='' __driver_rest='' __driver_folder
+  builtin set +eu
+  __driver_exported=() __driver_reply=()
+  # shellcheck disable=SC2154 # the host sets it
+  __driver_folder=${__driver_calls[0]%/*}
+  case $* in *env* | *ENV* | *-*f*) __driver_list_exported ;; esac
+  # bash puts other files at 0 and 1 while it speaks to the host. So the host gets the numbers of copies.
+  if [[ -e /dev/fd/0 ]]; then { builtin :; } {__driver_in}<&0; fi
+  if [[ -e /dev/fd/1 ]]; then { builtin :; } {__driver_out}>&1; fi
+  if [[ -e /dev/fd/2 ]]; then { builtin :; } {__driver_err}>&2; fi
+  if IFS='' builtin read -r -N 1 __driver_slot <"${__driver_calls[0]}"; then
+    __driver_slot=$((1 + 3 * __driver_slot))
+    builtin printf '%s\0' "$((5 + ${#__driver_exported[@]} + $#))" "$BASHPID" "${__driver_arguments[__driver_id_at]-}" 0 '' \
+      jq "$__driver_in" "$__driver_out" "$__driver_err" "${#__driver_exported[@]}" "${__driver_exported[@]}" "$@" >"${__driver_calls[__driver_slot]}"
+    IFS=' ' builtin read -r __driver_line __driver_status __driver_rest <"${__driver_calls[__driver_slot + 1]}"
+    if [[ $__driver_line == w ]]; then
+      {
+        __driver_line=''
+        IFS=' ' builtin read -r __driver_line __driver_status __driver_rest
+        if [[ $__driver_line == o ]]; then
+          builtin mapfile -t -d '' __driver_reply <"$__driver_folder/$__driver_rest"
+          builtin read -r __driver_rest
+        fi
+      } <"$__driver_folder/$__driver_rest"
+    fi
+  fi
+  if [[ $__driver_in ]]; then { builtin :; } {__driver_in}<&-; fi
+  if [[ $__driver_out ]]; then { builtin :; } {__driver_out}>&-; fi
+  if [[ $__driver_err ]]; then { builtin :; } {__driver_err}>&-; fi
+  case $__driver_line in
+    d) ;;
+    o)
+      builtin printf %s "${__driver_reply[0]-}"
+      builtin printf %s "${__driver_reply[1]-}" >&2
+      ;;
+    *) __driver_rare __driver_refuse_call 4 "${__driver_rest:-the host does not answer}" ;;
+  esac
+  # The error document names this command. bash would name the last command of the function.
+  __driver_refused=jq
+  builtin return "${__driver_status:-5}"
+}
+
+# Lists the exported variables, which a filter can read. bash shows them to no function without a process.
+__driver_list_exported() {
+  builtin local __driver_letter __driver_names __driver_name
+  for __driver_letter in {a..z} {A..Z} _; do
+    builtin eval "__driver_names=(\"\${!$__driver_letter@}\")"
+    for __driver_name in "${__driver_names[@]}"; do
+      if [[ ${!__driver_name@a} == *x* ]]; then __driver_exported+=("$__driver_name=${!__driver_name-}"); fi
+    done
+  done
+}
+
+builtin readonly -f __driver_jq __driver_list_exported

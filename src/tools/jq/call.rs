@@ -1,0 +1,222 @@
+//! A call of the function `jq`: where it is made, and where its output goes.
+
+use std::cell::{Cell, RefCell};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use jaq_json::{Map, Val};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use coshell_process::Message;
+
+/// Output is written once there is this much of it, or before more input is waited for.
+const MAX_BUFFERED: usize = 64 * 1024;
+
+/// Waits until a descriptor that does not block is ready.
+pub(crate) fn wait(file: &File, events: PollFlags) {
+    let mut polled = [PollFd::new(file.as_fd(), events)];
+    // After an interruption the caller tries again.
+    let _ = poll(&mut polled, PollTimeout::NONE);
+}
+
+/// What a handler calls `jq` with.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub place: Place,
+    pub input: Option<File>,
+    pub output: Option<File>,
+    pub errors: Option<File>,
+    /// The exported variables, if the filter may read them.
+    pub environment: Vec<(String, String)>,
+    pub arguments: Vec<Vec<u8>>,
+}
+
+/// What a call comes to.
+#[derive(Debug, Default)]
+pub(crate) struct End {
+    pub status: i32,
+    /// What could not be written, because its descriptor did not come.
+    pub output: Vec<u8>,
+    pub errors: Vec<u8>,
+}
+
+impl Call {
+    pub(crate) fn from(message: Message) -> Option<Self> {
+        let mut fields = message.fields.into_iter().skip(1);
+        let mut text = || String::from_utf8(fields.next()?).ok();
+        let pid = text()?.parse().ok()?;
+        let present = text()?;
+        let count: usize = text()?.parse().ok()?;
+        let environment = (0..count).map(|_| {
+            let variable = String::from_utf8_lossy(&fields.next()?).into_owned();
+            let (name, value) = variable.split_once('=')?;
+            Some((name.to_owned(), value.to_owned()))
+        });
+        let environment = environment.collect::<Option<_>>()?;
+        let mut descriptors = message.descriptors.into_iter();
+        let mut file = |digit| {
+            let descriptor = present.contains(digit).then(|| descriptors.next());
+            descriptor.flatten().map(File::from)
+        };
+        let (input, output, errors) = (file('0'), file('1'), file('2'));
+        Some(Self {
+            place: Place { pid },
+            input,
+            output,
+            errors,
+            environment,
+            arguments: fields.collect(),
+        })
+    }
+}
+
+/// The process that calls: names of files are its.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pid: i32,
+}
+
+impl Place {
+    /// The path by which this process finds a file of the caller's.
+    pub(crate) fn path(self, name: &Path) -> PathBuf {
+        let process = PathBuf::from(format!("/proc/{}", self.pid));
+        for (prefix, folder) in [("/dev/fd", "fd"), ("/proc/self", "")] {
+            if let Ok(rest) = name.strip_prefix(prefix) {
+                return process.join(folder).join(rest);
+            }
+        }
+        match name.as_os_str().as_bytes() {
+            b"/dev/stdin" => process.join("fd/0"),
+            b"/dev/stdout" => process.join("fd/1"),
+            b"/dev/stderr" => process.join("fd/2"),
+            // An absolute path replaces the folder.
+            _ => process.join("cwd").join(name),
+        }
+    }
+
+    pub(crate) fn read(self, name: &Path) -> io::Result<Vec<u8>> {
+        fs::read(self.path(name))
+    }
+}
+
+/// Where a call writes, and what its filter may look at besides its input.
+#[derive(Debug)]
+pub(crate) struct Surroundings {
+    output: RefCell<Sink>,
+    errors: RefCell<Sink>,
+    /// Why the output cannot be written.
+    broken: RefCell<Option<io::Error>>,
+    pub environment: Val,
+    pub file_name: RefCell<Option<String>>,
+    pub lines: Cell<usize>,
+    /// An input could not be opened.
+    pub has_missing_file: Cell<bool>,
+}
+
+#[derive(Debug)]
+struct Sink {
+    file: Option<File>,
+    text: Vec<u8>,
+}
+
+impl Sink {
+    fn new(file: Option<File>) -> Self {
+        Self {
+            file,
+            text: Vec::new(),
+        }
+    }
+
+    /// Writes what there is. A text without a file stays.
+    fn flush(&mut self) -> io::Result<()> {
+        let Some(file) = &mut self.file else {
+            return Ok(());
+        };
+        let mut rest = &self.text[..];
+        while !rest.is_empty() {
+            match file.write(rest) {
+                Ok(count) => rest = &rest[count..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    wait(file, PollFlags::POLLOUT);
+                }
+                Err(error) => {
+                    self.text.clear();
+                    return Err(error);
+                }
+            }
+        }
+        self.text.clear();
+        Ok(())
+    }
+}
+
+impl Surroundings {
+    pub(crate) fn new(
+        output: Option<File>,
+        errors: Option<File>,
+        environment: Vec<(String, String)>,
+    ) -> Self {
+        let variable = |(name, value)| (Val::from(name), Val::from(value));
+        let environment: Map = environment.into_iter().map(variable).collect();
+        Self {
+            output: RefCell::new(Sink::new(output)),
+            errors: RefCell::new(Sink::new(errors)),
+            broken: RefCell::default(),
+            environment: Val::obj(environment),
+            file_name: RefCell::default(),
+            lines: Cell::default(),
+            has_missing_file: Cell::default(),
+        }
+    }
+
+    /// Lets `write` add to the output. Returns false if it cannot be written.
+    pub(crate) fn write(&self, write: impl FnOnce(&mut Vec<u8>), is_urgent: bool) -> bool {
+        let mut output = self.output.borrow_mut();
+        write(&mut output.text);
+        let is_full = output.text.len() > MAX_BUFFERED;
+        drop(output);
+        (!is_full && !is_urgent) || self.flush()
+    }
+
+    pub(crate) fn flush(&self) -> bool {
+        let flushed = self.output.borrow_mut().flush();
+        match flushed {
+            Ok(()) => self.broken.borrow().is_none(),
+            Err(error) => {
+                self.broken.borrow_mut().get_or_insert(error);
+                false
+            }
+        }
+    }
+
+    /// Writes to standard error, after the output that came before.
+    pub(crate) fn write_error(&self, text: &[u8]) {
+        self.flush();
+        let mut errors = self.errors.borrow_mut();
+        errors.text.extend_from_slice(text);
+        // What cannot be written to standard error is lost, as with any program.
+        let _ = errors.flush();
+    }
+
+    /// Writes a line `jq: ...` to standard error.
+    pub(crate) fn complain(&self, message: &str) {
+        self.write_error(format!("jq: {message}\n").as_bytes());
+    }
+
+    /// Why the output could not be written.
+    pub(crate) fn broken(&self) -> Option<io::Error> {
+        self.broken.take()
+    }
+
+    pub(crate) fn end(self, status: i32) -> End {
+        End {
+            status,
+            output: self.output.into_inner().text,
+            errors: self.errors.into_inner().text,
+        }
+    }
+}

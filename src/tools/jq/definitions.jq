@@ -1,0 +1,129 @@
+# What jaq has not, or has otherwise than jq. Written after jq's manual.
+
+# What filters are rewritten to: see rewrite.rs.
+def _text: if isstring then . else tojson end;
+def _key: if isstring then . else error("Object keys must be strings") end;
+def _nonzero: if . == 0 then error("number (\(.)) cannot be divided because the divisor is zero") else . end;
+def _index: if isnumber then _floor else . end;
+def _start: if isnumber then _floor else . end;
+def _end: if isnumber then _ceiling else . end;
+def setpath($path; $value): _setpath($path; $value);
+def delpaths($paths): _delpaths($paths);
+def _assign(paths; $value): reduce path(paths) as $p (.; _setpath($p; $value));
+def _modify(paths; f):
+  reduce path(paths) as $p ([., []];
+    .[0] as $x | [first($x | getpath($p) | f)] as $new
+    | if $new == [] then [$x, .[1] + [$p]] else [($x | _setpath($p; $new[0])), .[1]] end)
+  | .[1] as $empty | .[0] | _delpaths($empty);
+def del(f): _delpaths([path(f)]);
+def to_entries: [keys_unsorted[] as $k | {key: $k, value: .[$k]}];
+def pick(f): . as $x | reduce path(f) as $p (null; _setpath($p; $x | getpath($p)));
+def walk(f): def w: if isobject then map_values(w) elif isarray then map(w) else . end | f; w;
+def paths: path(..) | select(length > 0);
+def leaf_paths: paths(scalars);
+
+# Containers
+def _contains($x): contains($x);
+def contains($x):
+  if type == ($x | type) then _contains($x)
+  else error("\(type) (\(tojson)) and \($x | type) (\($x | tojson)) cannot have their containment checked") end;
+def inside($x): . as $y | $x | contains($y);
+def _indices($x): indices($x);
+def indices($x): if . == null then null else _indices($x) end;
+def index($x): indices($x) | if . == null then null else .[0] end;
+def rindex($x): indices($x) | if . == null then null else .[-1] end;
+def transpose: if . == [] then [] else (map(length) | max) as $n | [range(0; $n | if isnumber then . else error("Range bounds must be numeric") end) as $i | [.[] | .[$i]]] end;
+def _flatten($depth):
+  reduce .[] as $i ([]; if ($i | isarray) and $depth != 0 then . + ($i | _flatten($depth - 1)) else . + [$i] end);
+def flatten($depth): if $depth < 0 then error("flatten depth must not be negative") else _flatten($depth) end;
+def flatten: _flatten(-1);
+def _reverse: reverse;
+def reverse: if isstring then explode | _reverse | implode elif . == null then [] else _reverse end;
+
+# Strings and numbers
+def _whole: if isnumber then trunc | _floor else . end;
+def _nonnumber: if isobject then error("Cannot index object with number") else . end;
+def tostring: _text;
+def fromjson: _fromjson;
+def tonumber: _tonumber;
+def toarray: if isarray then . else [.] end;
+def ascii: [.] | implode;
+def trimstr($x): ltrimstr($x) | rtrimstr($x);
+def join($x):
+  reduce .[] as $i (null;
+    (if . == null then "" else . + $x end)
+    + ($i | if . == null then "" elif isstring or isarray or isobject then . else tojson end))
+  | if . == null then "" else . end;
+def ltrimstr($x): if isstring and ($x | isstring) and startswith($x) then .[($x | length):] else . end;
+def rtrimstr($x): if isstring and ($x | isstring) and endswith($x) and $x != "" then .[:(length - ($x | length))] else . end;
+def _cell(quote):
+  if isnumber or isboolean then tojson elif . == null then "" elif isstring then quote
+  else error("\(tojson) is not valid in a csv row") end;
+def _row: if isarray then . else error("\(tojson) cannot be csv-formatted, only an array can be") end;
+def @text: _text;
+def @json: tojson;
+def @csv: _row | map(_cell("\"" + (split("\"") | join("\"\"")) + "\"")) | join(",");
+def @tsv:
+  _row | map(_cell(split("\\") | join("\\\\") | split("\t") | join("\\t") | split("\n") | join("\\n") | split("\r") | join("\\r")))
+  | join("\t");
+def @html: _text | escape_html;
+def @uri: _text | encode_uri;
+def @urid: _text | decode_uri;
+def @base64: _text | encode_base64;
+def @base64d: _text | split("=") | join("") | split("\n") | join("") | _base64d;
+def @base32: _text | _base32;
+def @base32d: _text | _base32d;
+def @sh:
+  [if isarray then .[] else . end
+    | if isstring then "'" + (split("'") | join("'\\''")) + "'"
+      elif isarray or isobject then error("\(tojson) can not be escaped for shell") else tojson end]
+  | join(" ");
+
+# Regular expressions with the flags in an array
+def match($v): . as $x | $v | if isarray then .[0] as $re | (.[1] // "") as $flags | $x | match($re; $flags) else . as $re | $x | match($re; "") end;
+def test($v): . as $x | $v | if isarray then .[0] as $re | (.[1] // "") as $flags | $x | test($re; $flags) else . as $re | $x | test($re; "") end;
+def capture($v): . as $x | $v | if isarray then .[0] as $re | (.[1] // "") as $flags | $x | capture($re; $flags) else . as $re | $x | capture($re; "") end;
+
+# Streams
+def _limit($n; f): limit($n; f);
+def _skip($n; f): skip($n; f);
+def limit($n; f): if $n < 0 then error("limit doesn't support negative count") else _limit($n; f) end;
+def skip($n; f): if $n < 0 then error("skip doesn't support negative count") else _skip($n; f) end;
+def nth($n; f): if $n < 0 then error("nth doesn't support negative indices") else first(_skip($n; f)) end;
+def tostream: path(def r: (.[]?|r), .; r) as $p | getpath($p) | reduce path(.[]?) as $q ([$p, .]; [$p + $q]);
+def truncate_stream(s): . as $n | null | s | . as $e | if (.[0] | length) > $n then _setpath([0]; $e[0][$n:]) else empty end;
+def fromstream(f):
+  { x: null, e: false } as $init
+  | foreach f as $i ($init;
+      if .e then $init else . end
+      | if $i | length == 2
+        then _setpath(["e"]; $i[0] | length == 0) | _setpath(["x"] + $i[0]; $i[1])
+        else _setpath(["e"]; $i[0] | length == 1) end;
+      if .e then .x else empty end);
+def input: _input;
+
+# Objects
+def from_entries:
+  reduce .[] as $e ({};
+    . + { ($e | if .key != null then .key elif .k != null then .k elif .name != null then .name elif .Name != null then .Name
+        elif .Key != null then .Key elif .K != null then .K elif .key == false or .k == false then false else null end | _text):
+      ($e | if has("value") then .value elif has("v") then .v else .Value end) });
+def with_entries(f): to_entries | map(f) | from_entries;
+def IN(s): any(s == .; .);
+def IN(source; s): any(source == s; .);
+def INDEX(stream; f): reduce stream as $row ({}; . + { ($row | f | _text): $row });
+def INDEX(f): INDEX(.[]; f);
+def JOIN($idx; f): [.[] | [., $idx[f]]];
+def JOIN($idx; stream; f): stream | [., $idx[f]];
+def JOIN($idx; stream; f; join): stream | [., $idx[f]] | join;
+
+# What is left
+def todate: _whole | todateiso8601;
+def date: todate;
+def dateadd(u; n): . + n;
+def datesub(u; n): . - n;
+def get_search_list: [];
+def have_literal_numbers: true;
+def have_decnum: false;
+def halt_error($exit_code): (if isstring then . else tojson + "\n" end | stderr_empty), halt($exit_code);
+def halt_error: halt_error(5);
