@@ -100,10 +100,13 @@ __driver_make_map() {
   builtin eval "$__driver_name=()"
 }
 
-# Calls a function for each record of the event, and prints which have failed. Each runs in a subshell, so that a record that
-# fails, exits or changes a variable does that alone.
+# Calls a function for each record of the event, and prints which have failed.
+#
+# The records run in one subshell, one after the other. A record that ends it, by `exit` or `set -e`, fails alone: the next ones
+# run in another subshell. The statuses go to a file, a line for each record, so that a subshell that is gone tells how far it
+# came. The file is in a folder of the invocation, which nothing can find when that is over.
 __driver_each() { # [--unwrap] [--decode] <function>
-  builtin local __driver_each_options __driver_records __driver_faults __driver_identifiers __driver_flags='' __driver_failed __driver_status_of_record __driver_number __driver_target=''
+  builtin local __driver_each_options __driver_records __driver_faults __driver_identifiers __driver_flags='' __driver_failed __driver_statuses __driver_status_of_record __driver_number __driver_target='' __driver_progress=''
   __driver_each_options=() __driver_records=() __driver_faults=() __driver_identifiers=() __driver_failed=()
   while (($#)); do
     case $1 in
@@ -123,28 +126,24 @@ __driver_each() { # [--unwrap] [--decode] <function>
     builtin return 2
   fi
   __driver_call records "${__driver_each_options[@]}" || builtin return
+  __driver_statuses=()
+  while ((${#__driver_statuses[@]} < ${#__driver_records[@]})); do
+    (__driver_call_for_records "${#__driver_statuses[@]}") >&2 </dev/null
+    __driver_status_of_record=$?
+    builtin mapfile -t __driver_statuses <"$__driver_progress" || builtin return
+    if ((${#__driver_statuses[@]} < ${#__driver_records[@]})); then
+      # This record has ended the subshell.
+      __driver_number=${#__driver_statuses[@]}
+      __driver_statuses+=("$__driver_status_of_record")
+      builtin printf '%s\n' "$__driver_status_of_record" >>"$__driver_progress" || builtin return
+      if ((__driver_status_of_record)); then __driver_report_record; fi
+    fi
+    # What follows has to wait for a record that has failed.
+    if [[ $__driver_flags == *ordered* && ${__driver_statuses[*]} == *[1-9]* ]]; then builtin break; fi
+  done
   for __driver_number in "${!__driver_records[@]}"; do
-    if [[ ${__driver_faults[__driver_number]} ]]; then
-      __driver_refuse_call 5 "cannot read record $((__driver_number + 1)): ${__driver_faults[__driver_number]}"
-      __driver_status_of_record=1
-    else
-      (
-        __driver_record=${__driver_records[__driver_number]}
-        # shellcheck disable=SC2154 # the driver sets it
-        builtin set "$__driver_options"
-        "$__driver_target" "$__driver_record"
-      ) >&2 </dev/null
-      __driver_status_of_record=$?
-    fi
-    if ((__driver_status_of_record)); then
-      __driver_failed+=("${__driver_identifiers[__driver_number]}")
-      __driver_refuse_call 5 "record $((__driver_number + 1)) of ${#__driver_records[@]} failed with status $__driver_status_of_record"
-      if [[ $__driver_flags == *ordered* ]]; then
-        # What follows has to wait for it, and has failed, too.
-        __driver_failed+=("${__driver_identifiers[@]:__driver_number+1}")
-        builtin break
-      fi
-    fi
+    # Those behind the end have not run, and have failed, too.
+    if [[ ${__driver_statuses[__driver_number]-1} != 0 ]]; then __driver_failed+=("${__driver_identifiers[__driver_number]}"); fi
   done
   if [[ $__driver_flags == *partial* ]]; then
     __driver_call failures "${__driver_failed[@]}"
@@ -153,4 +152,30 @@ __driver_each() { # [--unwrap] [--decode] <function>
   fi
 }
 
-builtin readonly -f __driver_call __driver_take_reply __driver_make_map __driver_each
+# Calls the function for the records from this number on, in a subshell that a record may end.
+__driver_call_for_records() { # <number>
+  for ((__driver_number = $1; __driver_number < ${#__driver_records[@]}; __driver_number++)); do
+    if [[ ${__driver_faults[__driver_number]} ]]; then
+      __driver_refuse_call 5 "cannot read record $((__driver_number + 1)): ${__driver_faults[__driver_number]}"
+      __driver_status_of_record=1
+    else
+      __driver_record=${__driver_records[__driver_number]}
+      # shellcheck disable=SC2154 # the driver sets it
+      builtin set "$__driver_options"
+      "$__driver_target" "$__driver_record"
+      { __driver_status_of_record=$? && builtin set +euxvT; } 2>/dev/null
+    fi
+    builtin printf '%s\n' "$__driver_status_of_record" >>"$__driver_progress" || builtin exit
+    if ((__driver_status_of_record)); then
+      __driver_report_record
+      if [[ $__driver_flags == *ordered* ]]; then builtin exit 0; fi
+    fi
+  done
+}
+
+# Logs that a record has failed.
+__driver_report_record() {
+  __driver_refuse_call 5 "record $((__driver_number + 1)) of ${#__driver_records[@]} failed with status $__driver_status_of_record"
+}
+
+builtin readonly -f __driver_call __driver_take_reply __driver_make_map __driver_each __driver_call_for_records __driver_report_record

@@ -216,6 +216,88 @@ handler() { lambda_each work; }"#;
     );
 }
 
+/// The oracle is a bash of its own for each record.
+#[test]
+fn each_record_ends_as_it_would_in_a_shell_of_its_own() {
+    let ends = [
+        ":",
+        "return 4",
+        "exit 5",
+        "exit 0",
+        "false; :",
+        "kill -9 \"$BASHPID\"",
+        "set +e; false; :",
+        "cd /nowhere",
+        "(exit 7)",
+        "echo ${nothing?}",
+    ];
+    let numbered = ends.iter().enumerate();
+    let arms: Vec<_> = numbered
+        .map(|(number, end)| format!("    {number}) {end} ;;\n"))
+        .collect();
+    let arms = arms.concat();
+    let body = format!(
+        r"work() {{
+  case $n in
+{arms}  esac
+}}
+work_on_record() {{ local n; lambda_get n .body; work; }}
+handler() {{ lambda_each work_on_record; }}"
+    );
+    let numbers: Vec<_> = (0..ends.len()).chain([5, 0, 2, 9, 3, 0]).collect();
+    let records: Vec<_> = numbers
+        .iter()
+        .enumerate()
+        .map(|(at, number)| {
+            serde_json::json!({"messageId": format!("{at} {number}"), "body": number.to_string(),
+                "eventSource": "aws:sqs", "eventSourceARN": "arn:aws:sqs:eu-west-1:1:q"})
+        })
+        .collect();
+    let event = serde_json::json!({"Records": records}).to_string();
+    let sandbox = Sandbox::of(&body).start();
+    let answer: serde_json::Value =
+        serde_json::from_str(&respond_text(&sandbox, &event)).expect("JSON");
+    let failed: Vec<_> = answer["batchItemFailures"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|one| one["itemIdentifier"].as_str().expect("a text").to_owned())
+        .collect();
+    let fails = |number: usize| {
+        let plain =
+            format!("work() {{ case $1 in\n{arms}  esac; }}; set -euo pipefail; work {number}");
+        let bash = std::env::var("COSHELL_TEST_BASH").unwrap_or_else(|_| "bash".to_owned());
+        let run = std::process::Command::new(bash)
+            .args(["-c", &plain])
+            .output()
+            .expect("bash runs");
+        !run.status.success()
+    };
+    let expected: Vec<_> = numbers
+        .iter()
+        .enumerate()
+        .filter(|(_, number)| fails(**number))
+        .map(|(at, number)| format!("{at} {number}"))
+        .collect();
+    assert_eq!(failed, expected);
+    assert!(
+        expected.len() > 5 && expected.len() < numbers.len(),
+        "{expected:?}"
+    );
+}
+
+#[test]
+fn records_that_succeed_run_in_one_subshell() {
+    let body = r#"work() { echo "$BASHPID" >>"$LAMBDA_TASK_ROOT/shells"; }
+handler() { lambda_each work; }"#;
+    let sandbox = Sandbox::of(body).start();
+    respond_text(&sandbox, SQS);
+    let shells = sandbox.task_root.read("shells");
+    let shells: Vec<_> = shells.lines().collect();
+    assert_eq!(shells.len(), 3);
+    assert!(shells.iter().all(|shell| *shell == shells[0]), "{shells:?}");
+}
+
 #[test]
 fn the_first_failure_ends_a_batch_whose_order_matters() {
     let body = r"work() { lambda_get body .body; [[ $body != 2 ]]; }

@@ -68,10 +68,11 @@ fn json_is_the_body_with_its_type() {
 #[test]
 fn a_file_is_sent_byte_by_byte_with_the_type_of_its_ending() {
     let every: Vec<u8> = (0..=255).chain([0, 0, b'\n', b'\n']).collect();
+    let zeros = vec![0; 100_000];
     let files: [(&str, &[u8]); 7] = [
         ("page.html", "<p>gr\u{fc}n\n\n".as_bytes()),
         ("prompt.PNG", &every),
-        ("zeros.wasm", &[0; 100_000]),
+        ("zeros.wasm", &zeros),
         ("empty.txt", b""),
         ("only.json", b"\n"),
         ("latin.csv", b"\xe4;\xf6\n"),
@@ -136,7 +137,7 @@ fn a_text_file_is_sent_without_a_process() {
 
 #[test]
 fn a_redirect_has_its_address() {
-    let body = r#"handler() { local IFS=' '; lambda_http_response $1; }"#;
+    let body = r"handler() { local IFS=' '; lambda_http_response $1; }";
     let sandbox = Sandbox::of(body).start();
     for (arguments, status) in [
         ("--redirect https://example.com/a?b=%20", 302),

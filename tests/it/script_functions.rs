@@ -67,8 +67,8 @@ fn requests_and_records_are_read_by_scripts_too() {
     let event = json!({"version": "2.0", "rawPath": "/x", "rawQueryString": "a=b%20c", "headers": {},
         "requestContext": {"http": {"method": "GET", "path": "/x"}}});
     assert_eq!(respond_text(&sandbox, &event.to_string()), "GET /x b c");
-    let body = r#"work() { lambda_get id .messageId; [[ $id == one ]]; echo never; }
-false || lambda_each work"#;
+    let body = r"work() { lambda_get id .messageId; [[ $id == one ]]; echo never; }
+false || lambda_each work";
     for (first_line, failed) in [
         ("#!/bin/bash -e", json!([{"itemIdentifier": "two"}])),
         ("#!/bin/bash", json!([])),

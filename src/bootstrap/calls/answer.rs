@@ -103,7 +103,7 @@ fn find_reply(request: Request, current: &Mutex<Current>) -> Result<Reply, CallE
     let caller = CallingProcess::new(request.pid, request.request_id.clone(), current, record);
     let mut reply = match &function[..] {
         b"tempdir" => make_folder(arguments, current)?,
-        b"records" => find_records(arguments, &caller)?,
+        b"records" => find_records(arguments, &caller, current)?,
         b"error" => keep_error(arguments, &request.request_id, current)?,
         b"failures" => list_failures(arguments),
         function => {
@@ -193,8 +193,12 @@ fn write_file(bytes: &[u8], current: &Mutex<Current>) -> io::Result<PathBuf> {
 }
 
 /// What `lambda_each` needs of an event: source, whether order matters, whether partial failures can be reported, and for each
-/// record its JSON or why there is none, and its identifier.
-fn find_records(arguments: &[Vec<u8>], caller: &CallingProcess) -> Result<Reply, CallError> {
+/// record its JSON or why there is none, and its identifier. Then an empty file, to which the statuses of records go.
+fn find_records(
+    arguments: &[Vec<u8>],
+    caller: &CallingProcess,
+    current: &Mutex<Current>,
+) -> Result<Reply, CallError> {
     let mut options = RecordOptions::default();
     for argument in arguments {
         match &argument[..] {
@@ -233,12 +237,18 @@ fn find_records(arguments: &[Vec<u8>], caller: &CallingProcess) -> Result<Reply,
         batch.source.takes_batch_failures().then_some("partial"),
     ];
     let flags = flags.into_iter().flatten().collect::<Vec<_>>().join(" ");
+    let progress = write_file(b"", current)
+        .map_err(|error| failure(1, format!("cannot make a file in /tmp: {error}")))?;
     Ok(Reply {
         assignments: vec![
             list(names::RECORDS, events),
             list(names::FAULTS, faults),
             list(names::IDENTIFIERS, identifiers),
             (names::FLAGS.to_owned(), Variable::Text(flags.into_bytes())),
+            (
+                names::PROGRESS.to_owned(),
+                Variable::Text(progress.into_os_string().into_encoded_bytes()),
+            ),
         ],
         ..Reply::default()
     })

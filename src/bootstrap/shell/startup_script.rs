@@ -172,7 +172,7 @@ pub(crate) fn push_stub(text: &mut String, function: &str, quiet: &str, call: &s
     );
 }
 
-/// The same for an older bash, which has no `local -`. lambda_each sets the options of the handler for the function that it
+/// The same for an older bash, which has no `local -`. `lambda_each` sets the options of the handler for the function that it
 /// calls, and `-e` holds there.
 fn push_older_stub(text: &mut String, function: &str, call: &str) {
     use names::{LETTERS, LINE, RARE, SET_LETTERS};

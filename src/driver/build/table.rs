@@ -1,6 +1,7 @@
 //! `protocol.toml`, as the build reads it.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use serde::Deserialize;
 
@@ -81,19 +82,21 @@ impl Table {
     /// The commands that move the descriptors with which bash starts. While the inherited ones are closed for the group, bash
     /// has set them aside, close-on-exec, at the lowest numbers that are free from 10 on; a duplicate is close-on-exec, too.
     pub(crate) fn move_inherited(&self) -> String {
-        let moved = |one: &Descriptor| Some((one.number?, one.inherited()?));
-        let moved: Vec<_> = self.descriptor.iter().filter_map(moved).collect();
-        let moves = (10..).zip(&moved);
-        let moves: String = moves
-            .map(|(aside, (number, _))| format!(" {number}>&{aside}"))
-            .collect();
-        let close = |number: u32| format!(" {number}>&-");
-        let closed: String = moved.iter().map(|(_, number)| close(*number)).collect();
+        let numbers = |one: &Descriptor| Some((one.number?, one.inherited()?));
+        let numbers: Vec<_> = self.descriptor.iter().filter_map(numbers).collect();
         // bash has read the driver whole, and has its script under another number.
         let is_read = |one: &&Descriptor| ["driver", "script"].contains(&one.name.as_str());
         let read = self.descriptor.iter().filter(is_read);
-        let read: String = read.filter_map(|one| one.inherited().map(close)).collect();
-        format!("{{ exec{moves}; }}{closed}\nexec{closed}{read}")
+        let (mut duplicated, mut closed, mut read_closed) =
+            (String::new(), String::new(), String::new());
+        for (aside, (number, inherited)) in (10..).zip(numbers) {
+            let _ = write!(duplicated, " {number}>&{aside}");
+            let _ = write!(closed, " {inherited}>&-");
+        }
+        for inherited in read.filter_map(Descriptor::inherited) {
+            let _ = write!(read_closed, " {inherited}>&-");
+        }
+        format!("{{ exec{duplicated}; }}{closed}\nexec{closed}{read_closed}")
     }
 
     /// What stands for each name of the table in the files of `runtime-scripts`.

@@ -91,10 +91,9 @@ impl<'a> Json<'a> {
             Input::Variable(number) if number.bytes().all(|byte| byte.is_ascii_digit()) => {
                 format!("--json \"${number}\" ")
             }
-            Input::Variable("@" | "*") => return,
+            Input::Variable("@" | "*") | Input::Other => return,
             Input::Variable(name) => format!("--in {name} "),
             Input::File(file) => format!("--file {file} "),
-            Input::Other => return,
         };
         let variable = self.assigned_variable(node);
         let variable = variable.map(|name| format!("{name} ")).unwrap_or_default();
