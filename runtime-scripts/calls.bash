@@ -38,10 +38,19 @@ __driver_call() { # <function without lambda_> [its arguments...]
     IFS=' ' builtin read -r -u 68 __driver_line __driver_i __driver_count
     case $__driver_line in
       s)
-        while ((__driver_count--)); do
-          IFS='' builtin read -r -u 68 __driver_name
-          # shellcheck disable=SC2229 # the variable that it names
-          IFS='' builtin read -r -u 68 "$__driver_name"
+        # Names and values, and a dot, between unit separators. Splitting a word takes no system call.
+        builtin local IFS=$'\037' __driver_words
+        if [[ -o noglob ]]; then
+          # shellcheck disable=SC2206 # to be split
+          __driver_words=($__driver_count)
+        else
+          builtin set -f
+          # shellcheck disable=SC2206
+          __driver_words=($__driver_count)
+          builtin set +f
+        fi
+        for ((__driver_count = 1; __driver_count < ${#__driver_words[@]}; __driver_count += 2)); do
+          builtin printf -v "${__driver_words[__driver_count - 1]}" %s "${__driver_words[__driver_count]}"
         done
         ;;
       f)

@@ -286,6 +286,53 @@ handler() {{ lambda_each work_on_record; }}"
     );
 }
 
+/// Short values come in one line, between separators, and long ones in a file.
+#[test]
+fn values_come_as_they_are_whatever_they_contain() {
+    let body = r#"handler() {
+  local first value last
+  [[ ! -v LAMBDA_NOGLOB ]] || set -f
+  lambda_get first .a value .b last .c
+  printf '%s|%s|%s|%s' "$first" "$value" "$last" "$(set +o | grep noglob)"
+}"#;
+    for noglob in [false, true] {
+        let sandbox = Sandbox::of(body);
+        let sandbox = if noglob {
+            sandbox.env("LAMBDA_NOGLOB", "1")
+        } else {
+            sandbox
+        };
+        let sandbox = sandbox.start();
+        for value in [
+            "",
+            " ",
+            "  a  b ",
+            "*",
+            "/*",
+            "[a-z]?",
+            "\\",
+            "\\n",
+            ".",
+            "\u{1f}",
+            "a\u{1f}b",
+            "\u{1f}.",
+            "\n",
+            "a\nb\n",
+            "\t",
+            "\u{1}\u{7f}",
+            "é *",
+            "$HOME",
+            "-n",
+            "x y\u{1f}",
+        ] {
+            let event = serde_json::json!({"a": value, "b": value, "c": value}).to_string();
+            let option = if noglob { "-o" } else { "+o" };
+            let expected = format!("{value}|{value}|{value}|set {option} noglob");
+            assert_eq!(respond_text(&sandbox, &event), expected, "{value:?}");
+        }
+    }
+}
+
 #[test]
 fn records_that_succeed_run_in_one_subshell() {
     let body = r#"work() { echo "$BASHPID" >>"$LAMBDA_TASK_ROOT/shells"; }

@@ -1,7 +1,7 @@
 //! Answers one request: asks `coshell-calls`, and writes the reply in the form that bash reads.
 //!
 //! ```text
-//! s STATUS COUNT LF (name LF value LF)...     a short reply: texts of one line for variables
+//! s STATUS (name US value US)... . LF         a short reply: texts of one line for variables; US is a unit separator
 //! f STATUS LF                                 a long reply, whose fields are in the slot's file, each followed by NUL:
 //!   t NAME VALUE | l NAME COUNT VALUE... | m NAME COUNT (KEY VALUE)... | o OUTPUT
 //! e STATUS MESSAGE LF                         the call failed
@@ -29,6 +29,8 @@ use coshell_process::sys;
 
 /// bash reads a pipe a byte at a time: from here on the file is faster.
 const MAX_SHORT_BYTES: usize = 256;
+/// Between the names and values of a short reply. A value that has one goes into the file.
+const UNIT_SEPARATOR: u8 = 0x1f;
 
 /// True if the call may read what another process writes, or a file, which may be a pipe, or runs a filter.
 pub(crate) fn may_take_long(request: &Request) -> bool {
@@ -269,19 +271,22 @@ fn short_text(reply: &Reply) -> Option<Vec<u8>> {
     if !reply.output.is_empty() {
         return None;
     }
-    let mut text = format!("s {} {}\n", reply.status, reply.assignments.len()).into_bytes();
+    let mut text = format!("s {} ", reply.status).into_bytes();
     for (name, variable) in &reply.assignments {
         let Variable::Text(value) = variable else {
             return None;
         };
-        if text.len() + name.len() + value.len() > MAX_SHORT_BYTES || value.contains(&b'\n') {
+        let is_special = |byte: &u8| matches!(*byte, b'\n' | UNIT_SEPARATOR);
+        if text.len() + name.len() + value.len() > MAX_SHORT_BYTES || value.iter().any(is_special) {
             return None;
         }
         text.extend_from_slice(name.as_bytes());
-        text.push(b'\n');
+        text.push(UNIT_SEPARATOR);
         text.extend_from_slice(value);
-        text.push(b'\n');
+        text.push(UNIT_SEPARATOR);
     }
+    // bash would drop an empty value at the end.
+    text.extend_from_slice(b".\n");
     Some(text)
 }
 
