@@ -122,17 +122,24 @@ impl Runner for Program<'_> {
     }
 }
 
-/// Loads the handler, without a time limit. `meanwhile` is done while bash starts.
+/// Loads the handler, without a time limit, and starts the threads of the lane. `meanwhile` is done while bash starts.
 pub(crate) fn load<'a, T>(
     cx: LaneContext<'a>,
     meanwhile: impl FnOnce() -> T,
 ) -> (Result<Box<dyn Runner + 'a>>, T) {
+    let start_threads = || {
+        let started = cx.start_threads();
+        started.map_err(|error| Error::start_shell(&cx.config.bash, &error))
+    };
     if !matches!(cx.handler.kind, Kind::Function(_)) {
+        let started = start_threads();
         let done = meanwhile();
-        let program = Program::start(cx);
+        let program = started.and_then(|()| Program::start(cx));
         return (program.map(|program| Box::new(program) as _), done);
     }
     let loading = Starting::start(cx).map(Starting::load);
+    // After bash, which starts meanwhile. Also if bash has failed: its output is logged all the same.
+    let loading = start_threads().and(loading);
     let done = meanwhile();
     let shell = loading.and_then(|loading| finish_loading(cx, loading));
     (shell.map(|shell| Box::new(shell) as _), done)

@@ -70,17 +70,17 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// Checks the settings, finds the handler, and starts the logs.
+    /// Checks the settings, finds the handler, and opens the logs. [`runner::load`] starts the threads.
     ///
     /// # Errors
-    /// [`Error::ReadConfig`], [`Error::LoadHandler`]; [`Error::StartShell`] if there is no descriptor or no thread left.
+    /// [`Error::ReadConfig`], [`Error::LoadHandler`]; [`Error::StartShell`] if there is no descriptor left.
     pub(crate) fn new(config: &Config, lanes: u32) -> Result<Self> {
         let handler = find_handler(config)?;
-        let start = |_| -> std::io::Result<_> {
-            let calls = Calls::start_for(&handler, &config.commands)?;
-            Ok((HandlerLog::start(config.log)?, calls))
+        let open = |_| -> std::io::Result<_> {
+            let calls = Calls::open_for(&handler, &config.commands)?;
+            Ok((HandlerLog::open(config.log)?, calls))
         };
-        let lanes = (0..lanes).map(start).collect::<std::io::Result<_>>();
+        let lanes = (0..lanes).map(open).collect::<std::io::Result<_>>();
         let lanes = lanes.map_err(|error| Error::start_shell(&config.bash, &error))?;
         Ok(Self { handler, lanes })
     }

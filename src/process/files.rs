@@ -26,11 +26,29 @@ pub fn memory_file(name: &CStr) -> io::Result<File> {
 /// # Errors
 /// The system's, if there is no descriptor or memory left.
 pub fn text_file(name: &CStr, text: &str) -> io::Result<OwnedFd> {
-    let file = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
-    pwrite(&file, text.as_bytes(), 0)?;
-    let seals = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW;
-    fcntl(&file, FcntlArg::F_ADD_SEALS(seals | SealFlag::F_SEAL_SEAL))?;
+    let file = empty_text_file(name)?;
+    fill_text_file(&file, text)?;
     Ok(file)
+}
+
+/// A file in memory that gets its text later, with [`fill_text_file`]: also after a process has inherited it.
+///
+/// # Errors
+/// The system's, if there is no descriptor left.
+pub fn empty_text_file(name: &CStr) -> io::Result<OwnedFd> {
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    Ok(memfd_create(name, flags)?)
+}
+
+/// Writes `text` to an [`empty_text_file`], and seals it. Who has inherited the file reads it from its start.
+///
+/// # Errors
+/// The system's, if there is no memory left.
+pub fn fill_text_file(file: &OwnedFd, text: &str) -> io::Result<()> {
+    pwrite(file, text.as_bytes(), 0)?;
+    let seals = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW;
+    fcntl(file, FcntlArg::F_ADD_SEALS(seals | SealFlag::F_SEAL_SEAL))?;
+    Ok(())
 }
 
 /// A pipe for responses: our end, which does not block, and the handler's end.

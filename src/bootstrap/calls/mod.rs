@@ -76,6 +76,8 @@ pub(crate) struct Calls {
     wake: Arc<EventFd>,
     /// The paths of the pipes, as a list for bash.
     paths: String,
+    /// The server, until its thread is started.
+    server: Mutex<Option<Server>>,
     has_jq: bool,
 }
 
@@ -102,15 +104,16 @@ impl fmt::Debug for Current {
 }
 
 impl Calls {
-    /// Starts the server, if the handler is a function whose file may call one of those that it answers, or a whole script that
+    /// Opens the pipes, if the handler is a function whose file may call one of those that it answers, or a whole script that
     /// names the variable with the file of the functions. `commands` is what `COSHELL_COMMANDS` names.
-    pub(crate) fn start_for(handler: &Handler, commands: &[String]) -> io::Result<Option<Self>> {
+    pub(crate) fn open_for(handler: &Handler, commands: &[String]) -> io::Result<Option<Self>> {
         let mut has_jq = false;
         let is_needed = match handler.kind {
             Kind::Function(_) => {
                 let text = fs::read(&handler.file).unwrap_or_default();
-                has_jq = commands::defines_jq(&text, runs_other_code(&text), commands);
-                has_jq || needs_host(&text)
+                let runs_other_code = runs_other_code(&text);
+                has_jq = commands::defines_jq(&text, runs_other_code, commands);
+                has_jq || runs_other_code || needs_host(&text)
             }
             Kind::Script(_) => names_functions(handler).unwrap_or(false),
             // A program may be large, and has none of them.
@@ -122,19 +125,31 @@ impl Calls {
         let current = Arc::new(Mutex::new(Current::default()));
         let wake = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
         let wake = Arc::new(wake);
-        let mut server = Server::new(Arc::clone(&current), Arc::clone(&wake))?;
+        let server = Server::new(Arc::clone(&current), Arc::clone(&wake))?;
         let (paths, tickets) = (server.paths(), server.tickets());
-        thread::Builder::new()
-            .name("calls".to_owned())
-            .stack_size(STACK_BYTES)
-            .spawn(move || server.run())?;
         Ok(Some(Self {
             current,
             tickets,
             wake,
             paths,
+            server: Mutex::new(Some(server)),
             has_jq,
         }))
+    }
+
+    /// Starts the thread that answers. A call that is made before waits for it.
+    ///
+    /// # Errors
+    /// The system's, if there is no thread left.
+    pub(crate) fn start_thread(&self) -> io::Result<()> {
+        let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mut server) = server.take() {
+            thread::Builder::new()
+                .name("calls".to_owned())
+                .stack_size(STACK_BYTES)
+                .spawn(move || server.run())?;
+        }
+        Ok(())
     }
 
     /// The list of paths that the driver gets as `__driver_calls`.
@@ -191,20 +206,20 @@ fn names_functions(handler: &Handler) -> io::Result<bool> {
     Ok(memmem::find(&text, FUNCTIONS_VARIABLE.as_bytes()).is_some())
 }
 
-/// Whether a file may call one of the functions that need the host.
+/// Whether a file names one of the functions that need the host.
 fn needs_host(text: &[u8]) -> bool {
     let mut functions = FUNCTIONS.iter();
-    functions.any(|function| !WITHOUT_HOST.contains(function) && may_call(text, function))
-        || may_call(text, "http_response") && memmem::find(text, b"--json").is_some()
+    functions.any(|function| !WITHOUT_HOST.contains(function) && names_function(text, function))
+        || names_function(text, "http_response") && memmem::find(text, b"--json").is_some()
 }
 
-/// Whether a file may call `lambda_FUNCTION`: it names it, or runs code that may.
-pub(crate) fn may_call(text: &[u8], function: &str) -> bool {
-    memmem::find(text, format!("lambda_{function}").as_bytes()).is_some() || runs_other_code(text)
+/// Whether a file names `lambda_FUNCTION`. A file that does not may call it only if it [runs other code](runs_other_code).
+pub(crate) fn names_function(text: &[u8], function: &str) -> bool {
+    memmem::find(text, format!("lambda_{function}").as_bytes()).is_some()
 }
 
 /// Whether a file runs code that is not in it: it sources another file, or has `eval`.
-fn runs_other_code(text: &[u8]) -> bool {
+pub(crate) fn runs_other_code(text: &[u8]) -> bool {
     let names = |needle: &[u8]| memmem::find(text, needle).is_some();
     names(b"source ")
         || names(b"eval ")

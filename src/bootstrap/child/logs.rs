@@ -58,11 +58,11 @@ struct LogThread {
 }
 
 impl HandlerLog {
-    /// Forwards what is written to [`HandlerLog::pipe`] from now on.
+    /// Opens the pipe. What is written to it waits there until [`HandlerLog::start_thread`].
     ///
     /// # Errors
     /// The system's, if there is no descriptor left.
-    pub(crate) fn start(log: Log) -> io::Result<Self> {
+    pub(crate) fn open(log: Log) -> io::Result<Self> {
         let (current, write_end) = LogPipe::open()?;
         let nonce = log.formats_output().then(new_nonce).transpose()?;
         let pipes = Arc::new(Mutex::new(LanePipes {
@@ -73,8 +73,12 @@ impl HandlerLog {
             leftovers: Vec::new(),
             tail: Tail::default(),
         }));
-        log_thread().add_lane(&pipes);
         Ok(Self { pipes, nonce })
+    }
+
+    /// Makes the thread forward the output of this lane, from now on all the time.
+    pub(crate) fn start_thread(&self) {
+        log_thread().add_lane(&self.pipes);
     }
 
     /// The stderr of what is started from now on.

@@ -10,6 +10,7 @@ pub(crate) mod leftovers;
 pub(crate) mod logs;
 
 use std::ffi::CString;
+use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +50,16 @@ impl LaneContext<'_> {
     /// The entry `name=value` that only processes of this lane have in their environment; `None` without lanes.
     pub(crate) fn environment_tag(self) -> Option<String> {
         self.lane.map(|lane| format!("{LANE_VARIABLE}={lane}"))
+    }
+
+    /// Starts the threads of the lane, which read the log and answer calls. They may start after the handler's process, because
+    /// what it writes to either of them waits in a pipe. But they are there before anybody waits for that process.
+    ///
+    /// # Errors
+    /// The system's, if there is no thread left.
+    pub(crate) fn start_threads(self) -> io::Result<()> {
+        self.logs.start_thread();
+        self.calls.map_or(Ok(()), Calls::start_thread)
     }
 
     /// How the handler gets its events. Unless `COSHELL_EVENT` is set, functions get them as an argument and on standard input,

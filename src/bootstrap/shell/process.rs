@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
@@ -18,7 +18,7 @@ use crate::calls::Calls;
 use crate::child::LaneContext;
 use crate::child::arguments::write_at_start;
 use coshell_driver::fd;
-use coshell_process::{Child, memory_file, response_pipe, text_file};
+use coshell_process::{Child, empty_text_file, fill_text_file, memory_file, response_pipe};
 
 /// A running bash. The numbers are those of the descriptors in bash.
 #[derive(Debug)]
@@ -42,28 +42,53 @@ pub(crate) struct Process {
     pub is_older: bool,
 }
 
-/// The parts of the driver, which all shells of this process share.
+/// The parts of the driver, which all shells of this process share: settings and handler, which decide their text, are the
+/// same for all of them.
+///
+/// The files are empty when the first bash inherits them, so that it starts while their texts are built. No shell gets a
+/// line of its script before they are filled.
 #[derive(Debug)]
 struct DriverFiles {
-    /// A sealed memory file.
+    /// A memory file, sealed when it is filled.
     driver: OwnedFd,
-    /// A sealed memory file.
+    /// A memory file, sealed when it is filled.
     rare: OwnedFd,
-    /// What bash finds in the file of the arguments before its first invocation.
-    invocation: String,
+    /// What bash finds in the file of the arguments before its first invocation. It is there when the files are filled.
+    invocation: OnceLock<String>,
+    /// Held by the lane that fills the files.
+    filling: Mutex<()>,
+    /// The texts are those for a bash older than 4.4.
+    is_older: bool,
 }
 
 impl DriverFiles {
-    /// Makes the files for the first shell. Settings and handler, which decide their text, are the same for all shells.
-    fn get(cx: LaneContext, is_older: bool) -> io::Result<&'static Self> {
+    /// Opens the files for the first shell, which may still be empty.
+    fn open(is_older: bool) -> io::Result<&'static Self> {
         static FILES: OnceLock<DriverFiles> = OnceLock::new();
         static FOR_OLDER: OnceLock<DriverFiles> = OnceLock::new();
         let once = if is_older { &FOR_OLDER } else { &FILES };
         if let Some(files) = once.get() {
             return Ok(files);
         }
+        let files = Self {
+            driver: empty_text_file(c"driver")?,
+            rare: empty_text_file(c"rare")?,
+            invocation: OnceLock::new(),
+            filling: Mutex::default(),
+            is_older,
+        };
+        // If another thread was faster, ours are closed.
+        Ok(once.get_or_init(|| files))
+    }
+
+    /// Fills the files, or waits until another lane has filled them. Returns what goes into the file of the arguments.
+    fn fill(&self, cx: LaneContext) -> io::Result<&str> {
+        let _filling = self.filling.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(invocation) = self.invocation.get() {
+            return Ok(invocation);
+        }
         let (isolation, function) = (cx.config.isolation, cx.handler.label());
-        let delivery = cx.delivery();
+        let (delivery, is_older) = (cx.delivery(), self.is_older);
         let file = std::fs::read(&cx.handler.file).unwrap_or_default();
         let traits = TextTraits::of(&file, &cx.config.shell_options);
         let argument_zero = std::env::args().next();
@@ -77,28 +102,22 @@ impl DriverFiles {
             has_jq: cx.calls.is_some_and(Calls::has_jq),
             is_older,
         };
-        let files = Self {
-            driver: text_file(c"driver", &driver.build())?,
-            rare: text_file(
-                c"rare",
-                &startup_script::rare_text(function, delivery, is_older),
-            )?,
-            invocation: startup_script::invocation_text(isolation, delivery, is_older),
-        };
-        // If another thread was faster, ours are closed.
-        Ok(once.get_or_init(|| files))
+        fill_text_file(&self.driver, &driver.build())?;
+        let rare = startup_script::rare_text(function, delivery, is_older);
+        fill_text_file(&self.rare, &rare)?;
+        let invocation = || startup_script::invocation_text(isolation, delivery, is_older);
+        Ok(self.invocation.get_or_init(invocation))
     }
 }
 
 impl Process {
-    /// Starts bash, which waits for the first lines of its script.
+    /// Starts bash, which waits for the first lines of its script. What it reads only then is written while it starts.
     pub(crate) fn start(cx: LaneContext) -> io::Result<Self> {
         let mut arguments = memory_file(c"arguments")?;
         let event = memory_file(c"event")?;
         let (state, state_writer) = StatePipe::open()?;
         let is_older = older::is_older();
-        let driver_files = DriverFiles::get(cx, is_older)?;
-        write_at_start(&mut arguments, &[driver_files.invocation.as_bytes()])?;
+        let driver_files = DriverFiles::open(is_older)?;
         let (script_reader, script) = pipe2(OFlag::O_CLOEXEC)?;
         let (control, control_writer) = pipe2(OFlag::O_CLOEXEC)?;
         let (response, response_writer) = response_pipe()?;
@@ -123,8 +142,11 @@ impl Process {
             CString::new(cx.config.bash.as_os_str().as_bytes())?,
             CString::new(format!("/dev/fd/{}", fd::INHERITED_SCRIPT))?,
         ];
+        let child = Child::start(&argv, &cx.environment(), &descriptors)?;
+        let invocation = driver_files.fill(cx)?;
+        write_at_start(&mut arguments, &[invocation.as_bytes()])?;
         Ok(Self {
-            child: Child::start(&argv, &cx.environment(), &descriptors)?,
+            child,
             script: Arc::new(File::from(script)),
             control: File::from(control),
             response,

@@ -100,10 +100,12 @@ impl DriverText<'_> {
     }
 
     fn push_stubs(&self, text: &mut String) {
+        let runs_other_code = calls::runs_other_code(self.file);
+        let may_call = |function| runs_other_code || calls::names_function(self.file, function);
         for (function, name) in OFFERED {
-            if self.is_older && calls::may_call(self.file, function) {
+            if self.is_older && may_call(function) {
                 push_older_stub(text, function, name);
-            } else if calls::may_call(self.file, function) {
+            } else if may_call(function) {
                 // `||` keeps `set -e` out of what is ours.
                 let end = match function {
                     "log" => "",
@@ -114,7 +116,7 @@ impl DriverText<'_> {
         }
         for function in calls::FUNCTIONS {
             let is_answered = self.has_calls || calls::WITHOUT_HOST.contains(&function);
-            if is_answered && calls::may_call(self.file, function) {
+            if is_answered && may_call(function) {
                 if function == "error" {
                     push_error_stub(text);
                     continue;
