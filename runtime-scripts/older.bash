@@ -22,7 +22,8 @@ builtin trap : TERM
 builtin trap - TERM
 
 # Reads the arguments of a fork: the number of variables of the context, request id, deadline, trace header, these
-# variables, and then the lines of the event. Leaves them as subshell.bash expects them: the event first.
+# variables, the lines of the event, and the nonce. Leaves them as subshell.bash expects them: the event first, and no
+# other if the nonce is missing. Then the host has emptied the file, before the event was read whole.
 #
 # mapfile reads lines in blocks here, while `read -d ''` would read a byte at a time. Subshells do not inherit an ERR trap,
 # not even with `set -E`, so a fork sets it. A trap for RTMAX would not know the command, and run again while it runs: so the
@@ -31,8 +32,13 @@ builtin trap - TERM
 __driver_read_arguments() {
   builtin local IFS=$'\n' __driver_first
   builtin mapfile -t -u ARGUMENTS_FD __driver_arguments
-  __driver_first=$((4 + __driver_arguments[0]))
-  __driver_arguments=("${__driver_arguments[*]:__driver_first}" "${__driver_arguments[@]:1:__driver_first-1}")
+  if [[ ${__driver_arguments[*]: -1} != "$__driver_nonce" ]]; then
+    __driver_arguments=()
+  else
+    __driver_first=$((4 + __driver_arguments[0]))
+    builtin set -- "$((${#__driver_arguments[@]} - 1 - __driver_first))"
+    __driver_arguments=("${__driver_arguments[*]:__driver_first:$1}" "${__driver_arguments[@]:1:__driver_first-1}")
+  fi
   # shellcheck disable=SC2064 # the trap is a text
   builtin trap "$__driver_error_trap" ERR
   builtin trap - RTMAX

@@ -192,6 +192,11 @@ impl<'a> Response<'a> {
         self.body.remove_last(count);
     }
 
+    /// Drops what was read and not sent.
+    pub(crate) fn drop_unsent(&mut self) {
+        self.body = BodyBuffer::default();
+    }
+
     /// Reads what is in the pipe now, and returns how many bytes that were. What a background job writes later does not belong
     /// to this response. Of a streamed response, as many of the unsent bytes are sent as `sendable_len` returns.
     ///

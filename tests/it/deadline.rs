@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use support::{
@@ -519,6 +521,66 @@ fn several_timeouts_in_a_row_are_answered() {
             );
         },
     );
+}
+
+/// A stopped fork leaves the line that told it to take its event. It must not make the next fork run at once: whatever that
+/// prints would be in the answer to the next event.
+#[test]
+fn forks_that_were_stopped_before_they_took_their_event_leave_nothing_to_the_next_fork() {
+    let script = "
+echo sourced >>\"$LAMBDA_TASK_ROOT/sourced\"
+handler() { echo \"$1\" >>\"$LAMBDA_TASK_ROOT/ran\"; printf 'answer to %s' \"$1\"; }";
+    let builder = Sandbox::of(script)
+        .env("COSHELL_ISOLATION", "subshell")
+        .env("COSHELL_SPARE", "off");
+    let sandbox = with_margin(builder, MARGIN_MS).start();
+    assert_eq!(sandbox.respond("first"), b"answer to first");
+    sandbox.api.wait_parked();
+    let shell = sandbox.bootstrap.shell_pid();
+    for round in 0..3 {
+        let event = format!("event {round}");
+        assert_eq!(
+            sandbox.respond(&*event),
+            format!("answer to {event}").as_bytes()
+        );
+        sandbox.api.wait_parked();
+        let &[fork] = children(shell).as_slice() else {
+            panic!("not exactly one fork: {:?}", children(shell));
+        };
+        suspend(fork);
+        expect_timeout(
+            &sandbox.invoke(event_stopped_after(1000, "stuck")),
+            &sandbox,
+        );
+    }
+    assert_eq!(sandbox.respond("next"), b"answer to next");
+    let ran = sandbox.task_root.read("ran");
+    assert_eq!(ran, "first\nevent 0\nevent 1\nevent 2\nnext\n");
+    assert_eq!(sandbox.bootstrap.shell_pid(), shell);
+    assert_eq!(sandbox.task_root.read("sourced"), "sourced\n");
+}
+
+/// In the pipe between two events may be text of a process that has ended since the shell was cleaned up.
+#[test]
+fn what_is_in_the_pipe_before_an_event_is_not_in_its_answer() {
+    for isolation in ["restore", "none", "subshell"] {
+        let sandbox = Sandbox::of("handler() { printf 'answer to %s' \"$1\"; }")
+            .env("COSHELL_ISOLATION", isolation)
+            .start();
+        assert_eq!(sandbox.respond("first"), b"answer to first");
+        sandbox.api.wait_parked();
+        let pipe = format!("/proc/{}/fd/62", sandbox.bootstrap.shell_pid());
+        fs::write(pipe, "text of another event").expect("the pipe of the response");
+        assert_eq!(sandbox.respond("next"), b"answer to next", "{isolation}");
+    }
+}
+
+/// Stops a process by SIGSTOP, and waits until it has stopped.
+fn suspend(pid: u32) {
+    let process = Pid::from_raw(i32::try_from(pid).expect("a process id"));
+    kill(process, Signal::SIGSTOP).expect("the process runs");
+    let is_stopped = || status_field(pid, "State").is_some_and(|state| state.starts_with('T'));
+    wait_until(is_stopped, LIMIT);
 }
 
 /// The handler ignores SIGTERM, and gets SIGKILL half a second later. The rest of the margin is for the answer.

@@ -304,7 +304,9 @@ impl Shell<'_> {
             return self.renew_channels();
         }
         let log = self.cx.logs.pipe();
+        // Output that came after the response was read is from a process that may have ended by now.
         let is_shared = self.leftover_holds_response
+            || sys::bytes_ready(&process.response) > 0
             || processes::any_has_open(left.clone(), &process.response, None)
             || processes::any_has_open(left, &*log, None);
         !is_shared || self.renew_output()

@@ -123,7 +123,7 @@ impl Shell<'_> {
 
     /// Waits for the end of the fork, and gives the shell the kept variables of the fork. Returns false if that fails.
     pub(super) fn keep_from_fork(&mut self) -> bool {
-        let has_ended = self.channel.wait_for_fork_end();
+        let has_ended = self.channel.wait_for_fork_end() && self.channel.empty_go_ahead().is_ok();
         let shown = self.channel.take_shown();
         self.kept_variables.remember_shown(&shown);
         if !has_ended || shown.is_empty() {

@@ -4,13 +4,15 @@
 //! unable to answer, so each of them has a limit. `report_wait.rs` waits while a handler runs.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
+use nix::libc::O_NONBLOCK;
 use nix::unistd::{Pid, pipe2};
 
 use super::channel::{Channel, DeferredStateRequest, GoAheadPipe};
@@ -19,7 +21,7 @@ use super::state::ShellState;
 use super::to_shell::{Shown, ToFork, ToShell};
 use crate::child::arguments;
 use crate::wait::wait_readable;
-use coshell_process::{processes, response_pipe};
+use coshell_process::{processes, response_pipe, sys};
 
 /// How long bash may take between two invocations before it counts as lost.
 const IDLE_LIMIT: Duration = Duration::from_secs(5);
@@ -85,6 +87,24 @@ impl Channel {
         pipe.ok_or(io::ErrorKind::NotConnected)?
             .writer
             .write_all(line.to_string().as_bytes())
+    }
+
+    /// Removes what a fork that has ended has left of the line that was for it. If it was stopped before it had read
+    /// that, the next fork would, and run at once, without its event or with that of the fork before. Fails if the pipe
+    /// cannot be emptied.
+    pub(crate) fn empty_go_ahead(&self) -> io::Result<()> {
+        let Some(pipe) = &self.go_ahead else {
+            return Ok(());
+        };
+        let left = sys::bytes_ready(&pipe.writer);
+        if left == 0 {
+            return Ok(());
+        }
+        let reader = File::options()
+            .read(true)
+            .custom_flags(O_NONBLOCK)
+            .open(format!("/proc/self/fd/{}", pipe.writer.as_raw_fd()))?;
+        (&reader).read_exact(&mut vec![0; left])
     }
 
     /// Makes bash show the kept variables, for [`Channel::take_shown`]. Returns false if bash does not.

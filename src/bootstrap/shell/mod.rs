@@ -131,7 +131,8 @@ impl Shell<'_> {
         {
             return Ok(outcome);
         }
-        // The handler was not called, so a second try cannot run it twice.
+        // The handler was not called, so a second try cannot run it twice, and nothing that was read is its output.
+        response.drop_unsent();
         self.replace()?;
         self.prime(invocation);
         let outcome = self.try_invoke(invocation, response, limit);
@@ -149,6 +150,8 @@ impl Shell<'_> {
         limit: &mut Limit,
     ) -> Option<Outcome> {
         self.cx.logs.begin_invocation(invocation.origin());
+        // What is in the pipe before the handler is called belongs to an earlier event.
+        self.channel.drop_output();
         let sent = self.send(invocation)?;
         let mut waited = self.channel.wait_for_report(&sent.nonce, response, limit);
         if !matches!(waited, WaitOutcome::Report(_)) {
@@ -258,7 +261,10 @@ impl Shell<'_> {
         let separator = Separator::fastest_for(self.version, invocation);
         let nonce = self.channel.new_nonce();
         let arguments = if self.channel.process.is_older {
-            Arguments::event_last(invocation)
+            let mut arguments = Arguments::event_last(invocation);
+            arguments.end.extend_from_slice(nonce.as_bytes());
+            arguments.end.push(b'\n');
+            arguments
         } else {
             Arguments::event_first(invocation, separator)
         };
