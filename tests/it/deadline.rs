@@ -523,7 +523,7 @@ fn several_timeouts_in_a_row_are_answered() {
     );
 }
 
-/// A stopped fork leaves the line that told it to take its event. It must not make the next fork run at once: whatever that
+/// A stopped fork leaves the line on which it takes its event. It must not make the next fork run at once: whatever that
 /// prints would be in the answer to the next event.
 #[test]
 fn forks_that_were_stopped_before_they_took_their_event_leave_nothing_to_the_next_fork() {
@@ -534,6 +534,8 @@ handler() { echo \"$1\" >>\"$LAMBDA_TASK_ROOT/ran\"; printf 'answer to %s' \"$1\
         .env("COSHELL_ISOLATION", "subshell")
         .env("COSHELL_SPARE", "off");
     let sandbox = with_margin(builder, MARGIN_MS).start();
+    assert_eq!(sandbox.respond("first"), b"answer to first");
+    sandbox.api.wait_parked();
     let shell = sandbox.bootstrap.shell_pid();
     for round in 0..3 {
         let event = format!("event {round}");
@@ -546,11 +548,14 @@ handler() { echo \"$1\" >>\"$LAMBDA_TASK_ROOT/ran\"; printf 'answer to %s' \"$1\
             panic!("not exactly one fork: {:?}", children(shell));
         };
         suspend(fork);
-        expect_timeout(&sandbox.invoke(event_stopped_after(100, "stuck")), &sandbox);
+        expect_timeout(
+            &sandbox.invoke(event_stopped_after(1000, "stuck")),
+            &sandbox,
+        );
     }
     assert_eq!(sandbox.respond("next"), b"answer to next");
     let ran = sandbox.task_root.read("ran");
-    assert_eq!(ran, "event 0\nevent 1\nevent 2\nnext\n");
+    assert_eq!(ran, "first\nevent 0\nevent 1\nevent 2\nnext\n");
     assert_eq!(sandbox.bootstrap.shell_pid(), shell);
     assert_eq!(sandbox.task_root.read("sourced"), "sourced\n");
 }
