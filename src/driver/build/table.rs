@@ -44,7 +44,7 @@ pub(crate) struct WireName {
 pub(crate) struct Call {
     pub(crate) name: String,
     /// What comes before the event.
-    pub(crate) fields: Vec<String>,
+    pub(crate) fields: Vec<Field>,
     pub(crate) what: String,
     /// Its fields end in newlines, and not in NULs.
     #[serde(default)]
@@ -52,6 +52,25 @@ pub(crate) struct Call {
     /// Few shells need it.
     #[serde(default)]
     pub(crate) rare: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Field {
+    RequestId,
+    Deadline,
+    Trace,
+}
+
+impl Field {
+    /// The variables that get it.
+    pub(crate) fn variables(&self) -> &'static [&'static str] {
+        match self {
+            Self::RequestId => &["LAMBDA_RUNTIME_AWS_REQUEST_ID"],
+            Self::Deadline => &["LAMBDA_RUNTIME_DEADLINE_MS"],
+            Self::Trace => &["LAMBDA_RUNTIME_TRACE_ID", "_X_AMZN_TRACE_ID"],
+        }
+    }
 }
 
 #[derive(Deserialize)]

@@ -118,15 +118,9 @@ pub(crate) fn expand_calls(source: &str, calls: &[Call], is_rare: bool) -> Resul
 
 /// The body of one function.
 fn body(template: &str, call: &Call) -> String {
-    let variables = |field: &str| match field {
-        "request_id" => vec!["LAMBDA_RUNTIME_AWS_REQUEST_ID"],
-        "deadline" => vec!["LAMBDA_RUNTIME_DEADLINE_MS"],
-        "trace" => vec!["LAMBDA_RUNTIME_TRACE_ID", "_X_AMZN_TRACE_ID"],
-        _ => Vec::new(),
-    };
     let mut assignments = Vec::new();
     for (index, field) in call.fields.iter().enumerate() {
-        for variable in variables(field) {
+        for variable in field.variables() {
             assignments.push(format!("{variable}=${{__driver_arguments[{index}]}}"));
         }
     }
