@@ -13,15 +13,6 @@ pub fn find_program(setting: Option<OsString>) -> PathBuf {
     }
 }
 
-/// The script without comment lines and indentation: bash starts faster if it reads less.
-pub fn without_comments(script: &str) -> String {
-    let lines = script.lines().map(str::trim_start);
-    lines
-        .filter(|line| !line.starts_with('#'))
-        .flat_map(|line| [line, "\n"])
-        .collect()
-}
-
 /// A word in single quotes that bash reads as `text`.
 pub fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))

@@ -1,4 +1,5 @@
-//! The file with the functions that a whole script sources.
+//! The text of the functions, for bash: the short ones by which a handler comes to `calls.bash`, and the file that a whole
+//! script sources.
 
 use std::fmt::Write as _;
 
@@ -17,16 +18,20 @@ const OF_BOTH: [&str; 9] = [
     "remaining_ms",
 ];
 
-fn push_stub(text: &mut String, function: &str) {
-    let (rare, call) = (names::RARE, names::CALL);
-    let target = match function {
+/// The command of the driver that does what one of [`FUNCTIONS`](super::FUNCTIONS) promises.
+pub(crate) fn command_for(function: &str) -> String {
+    match function {
         "remaining_ms" => names::REMAINING_MS.to_owned(),
-        other => format!("{call} {other}"),
-    };
-    // An ERR trap of the script, with -E, is for its own commands.
+        _ => format!("{} {function}", names::CALL),
+    }
+}
+
+/// A function that a handler calls. It switches the options `quiet` off, which would show or run something of ours.
+pub(crate) fn push_stub(text: &mut String, function: &str, quiet: &str, command: &str, end: &str) {
+    let rare = names::RARE;
     let _ = writeln!(
         text,
-        "lambda_{function}() {{ {{ builtin local - && builtin set +xTE; }} 2>/dev/null; {rare} {target} \"$@\" || builtin return; }}"
+        "lambda_{function}() {{ {{ builtin local - && builtin set {quiet}; }} 2>/dev/null; {rare} {command} \"$@\"{end}; }}"
     );
 }
 
@@ -50,7 +55,15 @@ pub(crate) fn script_text(paths: &str) -> String {
     ]
     .concat();
     for function in OF_BOTH {
-        push_stub(&mut functions, function);
+        // An ERR trap of the script, with -E, is for its own commands.
+        let command = command_for(function);
+        push_stub(
+            &mut functions,
+            function,
+            "+xTE",
+            &command,
+            " || builtin return",
+        );
     }
     // A script may source the file twice, and may define functions of these names.
     let is_readonly = |line: &&str| line.starts_with("builtin readonly -f");

@@ -38,7 +38,7 @@ use crate::response::OwnError;
 use coshell_calls::Document;
 use coshell_handler::{Handler, Kind};
 use coshell_process::sys;
-pub(crate) use functions::script_text;
+pub(crate) use functions::{command_for, push_stub, script_text};
 use server::{SLOTS, Server};
 
 pub(crate) use tools::set_own_argument as set_own_tools_argument;

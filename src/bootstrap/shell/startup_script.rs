@@ -111,7 +111,7 @@ impl DriverText<'_> {
                     "log" => "",
                     _ => " || builtin return",
                 };
-                push_stub(text, function, "+xT", name, end);
+                calls::push_stub(text, function, "+xT", name, end);
             }
         }
         for function in calls::FUNCTIONS {
@@ -126,14 +126,11 @@ impl DriverText<'_> {
                     "each" => ("+xTe", ""),
                     _ => ("+xT", " || builtin return"),
                 };
-                let call = match function {
-                    "remaining_ms" => names::REMAINING_MS.to_owned(),
-                    _ => format!("{} {function}", names::CALL),
-                };
+                let call = calls::command_for(function);
                 if self.is_older {
                     push_older_stub(text, function, &call);
                 } else {
-                    push_stub(text, function, quiet, &call, end);
+                    calls::push_stub(text, function, quiet, &call, end);
                 }
             }
         }
@@ -165,16 +162,7 @@ fn push_error_stub(text: &mut String) {
     );
 }
 
-/// A function that a handler calls, which reads what it does when it is first called.
-pub(crate) fn push_stub(text: &mut String, function: &str, quiet: &str, call: &str, end: &str) {
-    let rare = names::RARE;
-    let _ = writeln!(
-        text,
-        "lambda_{function}() {{ {{ builtin local - && builtin set {quiet}; }} 2>/dev/null; {rare} {call} \"$@\"{end}; }}"
-    );
-}
-
-/// The same for an older bash, which has no `local -`. `lambda_each` sets the options of the handler for the function that it
+/// A function that a handler calls, for an older bash, which has no `local -`. `lambda_each` sets the options of the handler for the function that it
 /// calls, and `-e` holds there.
 fn push_older_stub(text: &mut String, function: &str, call: &str) {
     use names::{LETTERS, LINE, RARE, SET_LETTERS};
