@@ -14,18 +14,13 @@ pub fn is_own_function(name: &str) -> bool {
     name.starts_with(names::PREFIX) || WIRE_NAMES.contains(&name)
 }
 
-/// The function that calls the handler with these fields, and whether they end in newlines.
-pub fn call_name(has_deadline: bool, has_trace: bool, has_lines: bool) -> &'static str {
-    let count = 1 + usize::from(has_deadline) + usize::from(has_trace);
-    let found = CALLS
-        .iter()
-        .find(|call| call.field_count == count && call.has_lines == has_lines);
-    found.map_or(CALLS[0].name, |call| call.name)
-}
-
-/// Whether this function is in `rare.bash`.
-pub fn is_rare_call(name: &str) -> bool {
-    CALLS.iter().any(|call| call.name == name && call.is_rare)
+/// The function that calls the handler with these fields. With `has_lines` they end in newlines. Only an invocation with a
+/// deadline can have a trace.
+pub fn call_for(has_deadline: bool, has_trace: bool, has_lines: bool) -> &'static Call {
+    let count = 1 + usize::from(has_deadline) + usize::from(has_deadline && has_trace);
+    let mut calls = CALLS.iter();
+    let found = calls.find(|call| call.field_count == count && call.has_lines == has_lines);
+    found.unwrap_or(&CALLS[0])
 }
 
 /// A function that calls the handler.
@@ -36,12 +31,45 @@ pub struct Call {
     pub field_count: usize,
     /// The fields end in newlines, and not in NULs.
     pub has_lines: bool,
+    /// It is in `rare.bash`.
     pub is_rare: bool,
 }
 
 #[cfg(test)]
 mod tests {
     use super::script::older::{CALLS, DRIVER, INVOCATION, KEEP, LAMBDA, RARE, SUBSHELL};
+    use super::{call_for, names};
+
+    #[test]
+    fn each_list_of_fields_has_its_function() {
+        let name =
+            |has_deadline, has_trace, has_lines| call_for(has_deadline, has_trace, has_lines).name;
+        assert_eq!(
+            [name(true, false, false), name(true, true, false)],
+            [",", ",t"]
+        );
+        assert_eq!(
+            [name(false, false, false), name(false, true, false)],
+            [",d"; 2]
+        );
+        assert_eq!(
+            [name(true, false, true), name(true, true, true)],
+            [",l", ",tl"]
+        );
+        assert_eq!(name(false, false, true), ",dl");
+    }
+
+    #[test]
+    fn texts_for_older_versions_call_what_stands_in_for_what_those_lack() {
+        for (text, name) in [
+            (DRIVER, names::CAN_SET_VARIABLES),
+            (CALLS, names::READ_REPLY),
+            (SUBSHELL, names::READ_ARGUMENTS),
+        ] {
+            let mut lines = text.lines().filter(|line| !line.contains("() {"));
+            assert!(lines.any(|line| line.contains(name)), "{name}");
+        }
+    }
 
     #[test]
     fn texts_for_older_versions_have_nothing_that_those_lack() {

@@ -45,6 +45,8 @@ pub(crate) struct Channel {
     pub(super) deferred_state_request: Option<DeferredStateRequest>,
     /// The initial EXIT trap, as `trap -p` prints it.
     pub(super) initial_exit_trap: Vec<u8>,
+    /// bash has read `rare.bash`, because an invocation needed a function of it.
+    pub(super) has_read_rare: bool,
     /// No process can write to the response's pipe any more. Polling it would return at once.
     pub(super) response_closed: bool,
 }
@@ -78,6 +80,7 @@ impl Channel {
             pending_state: None,
             deferred_state_request: None,
             initial_exit_trap: Vec::new(),
+            has_read_rare: false,
             response_closed: false,
         })
     }

@@ -68,7 +68,7 @@ use report::Report;
 use report_wait::WaitOutcome;
 pub(crate) use start::{Loading, Starting};
 use state::ShellState;
-use to_shell::{Fields, ToFork, ToShell};
+use to_shell::{ToFork, ToShell};
 
 /// How long a shell may take to report that its fork was stopped.
 const REPORT_LIMIT: Duration = Duration::from_millis(500);
@@ -237,16 +237,19 @@ impl Shell<'_> {
         }
         let context = self.context.as_ref().filter(|_| with_context);
         let arguments = context::arguments(invocation, context, separator);
-        let call = ToShell::CallHandler {
-            fields: Fields::of(invocation),
-            separator,
-        };
-        let report = ToShell::Report { nonce: &nonce };
-        let lines = if with_context {
-            format!("{}{call}{report}", ToShell::SetContext(separator))
-        } else {
-            format!("{call}{report}")
-        };
+        let call = coshell_driver::call_for(
+            invocation.deadline_ms.is_some(),
+            invocation.trace_id.is_some(),
+            separator == Separator::Newline,
+        );
+        let reads_rare = call.is_rare && !std::mem::replace(&mut self.channel.has_read_rare, true);
+        let lines = [
+            reads_rare.then_some(ToShell::ReadRare),
+            with_context.then_some(ToShell::SetContext(separator)),
+            Some(ToShell::CallHandler(call)),
+            Some(ToShell::Report { nonce: &nonce }),
+        ];
+        let lines: String = lines.iter().flatten().map(ToShell::to_string).collect();
         self.channel
             .put(&arguments, invocation.stdin_bytes())
             .ok()?;

@@ -7,8 +7,7 @@ use std::fmt;
 use std::os::fd::RawFd;
 
 use crate::child::arguments::Separator;
-use crate::invocation::Invocation;
-use coshell_driver::{fd, names};
+use coshell_driver::{Call, fd, names};
 use coshell_handler::bash::quote;
 
 /// Lines of bash's script.
@@ -16,11 +15,10 @@ use coshell_handler::bash::quote;
 pub(crate) enum ToShell<'a> {
     /// Sets the variables of the context, which stand in the file of the arguments.
     SetContext(Separator),
+    /// Reads `rare.bash`, if the shell has not done so.
+    ReadRare,
     /// Calls the handler with the fields in the file of the arguments.
-    CallHandler {
-        fields: Fields,
-        separator: Separator,
-    },
+    CallHandler(&'static Call),
     /// Reports how the last command ended.
     Report { nonce: &'a str },
     /// Runs a hook: a function of the file that belongs to no invocation. The kind stays
@@ -73,23 +71,6 @@ pub(crate) enum ToShell<'a> {
     Reopen,
 }
 
-/// The fields of an invocation besides its event. The request id is always there.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Fields {
-    has_deadline: bool,
-    has_trace: bool,
-}
-
-impl Fields {
-    pub(crate) fn of(invocation: &Invocation) -> Self {
-        Self {
-            has_deadline: invocation.deadline_ms.is_some(),
-            // Without a deadline, the trace is part of the context.
-            has_trace: invocation.trace_id.is_some() && invocation.deadline_ms.is_some(),
-        }
-    }
-}
-
 /// What a shell shows of its state.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Shown {
@@ -110,18 +91,8 @@ impl fmt::Display for ToShell<'_> {
         match *self {
             Self::SetContext(Separator::Nul) => writeln!(f, "\\{CONTEXT}"),
             Self::SetContext(Separator::Newline) => writeln!(f, "\\{CONTEXT} $'\\n'"),
-            Self::CallHandler { fields, separator } => {
-                let call = coshell_driver::call_name(
-                    fields.has_deadline,
-                    fields.has_trace,
-                    separator == Separator::Newline,
-                );
-                // A call that few shells need is in the file that they read then.
-                if coshell_driver::is_rare_call(call) {
-                    writeln!(f, "\\{RARE} builtin :")?;
-                }
-                writeln!(f, "\\{call}")
-            }
+            Self::ReadRare => writeln!(f, "\\{RARE} builtin :"),
+            Self::CallHandler(call) => writeln!(f, "\\{}", call.name),
             Self::Report { nonce } => writeln!(f, "\\{REPORT} \"$?\" {nonce}"),
             Self::RunHook { function } => writeln!(f, "\\{RARE} {RUN_HOOK} {function}"),
             Self::RunExitTrap { status } => writeln!(f, "\\{RARE} {RUN_EXIT_TRAP} {status}"),
