@@ -1,6 +1,7 @@
 //! What `/proc` shows of one process: its state, its program, its environment, its memory.
 
 use std::fs;
+use std::path::Path;
 
 use nix::unistd::Pid;
 
@@ -124,10 +125,15 @@ pub fn peak_kib(pid: Pid) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let resident = field(&status, "VmRSS:")?;
     let resident_peak = field(&status, "VmHWM:")?;
-    // gVisor has no proportional set size; resident memory is the next best.
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok();
-    let proportional = rollup.and_then(|rollup| field(&rollup, "Pss:"));
-    Some(proportional.unwrap_or(resident) + resident_peak.saturating_sub(resident))
+    // A process that ends meanwhile has none. Its resident memory in the place would count twice what it shared.
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"));
+    let proportional = match rollup {
+        Ok(rollup) => field(&rollup, "Pss:")?,
+        Err(_) if Path::new("/proc/self/smaps_rollup").exists() => return None,
+        // gVisor has no proportional set size; resident memory is the next best.
+        Err(_) => resident,
+    };
+    Some(proportional + resident_peak.saturating_sub(resident))
 }
 
 /// The number in the line that begins with `name`.
