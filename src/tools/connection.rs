@@ -8,7 +8,9 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::getpid;
 
-use crate::jq::{self, Call, Compiled};
+use crate::call::Call;
+use crate::commands::Commands;
+use crate::jq;
 use coshell_process::{Message, sys};
 
 /// The socket, as `bootstrap` hands it on.
@@ -57,11 +59,11 @@ fn limit_memory(memory: u64) {
 
 fn answer_all(socket: &OwnedFd) {
     let socket = socket.as_fd();
-    let mut compiled = Compiled::default();
+    let mut commands = Commands::default();
     while let Ok(Some(message)) = Message::receive(socket) {
         let is_sent = match message.fields.first().map(Vec::as_slice) {
-            Some(b"filters") => answer_filters(socket, &message, &mut compiled),
-            Some(b"jq") => answer_jq(socket, message, &mut compiled),
+            Some(b"filters") => answer_filters(socket, &message, &mut commands),
+            Some(b"run") => answer_command(socket, message, &mut commands),
             _ => Message::send(socket, &[b"error", b"there is no such call"], &[]).is_ok(),
         };
         if !is_sent
@@ -77,12 +79,12 @@ fn number(field: &[u8]) -> Option<usize> {
     str::from_utf8(field).ok()?.parse().ok()
 }
 
-fn answer_filters(socket: BorrowedFd, message: &Message, compiled: &mut Compiled) -> bool {
+fn answer_filters(socket: BorrowedFd, message: &Message, commands: &mut Commands) -> bool {
     let rest = message.fields.get(1..).unwrap_or_default();
     let mut answer = || {
         let (count, rest) = rest.split_first()?;
         let (filters, rest) = rest.split_at_checked(number(count)?)?;
-        Some(jq::values_of(filters, rest.first()?, compiled))
+        Some(jq::values_of(filters, rest.first()?, commands.filters()))
     };
     let sent = match answer().unwrap_or_else(|| Err("the call is not complete".to_owned())) {
         Ok(lists) => {
@@ -99,11 +101,15 @@ fn answer_filters(socket: BorrowedFd, message: &Message, compiled: &mut Compiled
     sent.is_ok()
 }
 
-fn answer_jq(socket: BorrowedFd, message: Message, compiled: &mut Compiled) -> bool {
+fn answer_command(socket: BorrowedFd, message: Message, commands: &mut Commands) -> bool {
+    let refuse = |cause: &str| Message::send(socket, &[b"2", b"", cause.as_bytes()], &[]).is_ok();
+    let name = message.fields.get(1).cloned().unwrap_or_default();
     let Some(call) = Call::from(message) else {
-        return Message::send(socket, &[b"2", b"", b"the call is not complete"], &[]).is_ok();
+        return refuse("the call is not complete");
     };
-    let end = jq::run(call, compiled);
+    let Some(end) = commands.run(&name, call) else {
+        return refuse("there is no such command");
+    };
     let status = end.status.to_string();
     Message::send(socket, &[status.as_bytes(), &end.output, &end.errors], &[]).is_ok()
 }

@@ -124,7 +124,7 @@ fn run(request: &Request, caller: &OwnedFd) -> Result<Vec<Vec<u8>>, ToolsError> 
             descriptors.push(copy);
         }
     }
-    let mut fields: Vec<&[u8]> = vec![b"jq", pid.as_bytes(), present.as_bytes()];
+    let mut fields: Vec<&[u8]> = vec![b"run", b"jq", pid.as_bytes(), present.as_bytes()];
     fields.extend(rest.iter().map(Vec::as_slice));
     let descriptors: Vec<BorrowedFd> = descriptors.iter().map(AsFd::as_fd).collect();
     tools::call(caller, &fields, &descriptors)

@@ -14,8 +14,8 @@ use jaq_json::Val;
 use jaq_std::ValT as _;
 use jaq_std::input::{HasInputs, Inputs};
 
-use super::call::Surroundings;
 use super::message::{described, in_words_of_jq};
+use super::surroundings::Surroundings;
 use super::write::Style;
 use super::{encoding, paths, rewrite};
 

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use jaq_json::Val;
 use nix::poll::PollFlags;
 
-use super::call::{Place, Surroundings, wait};
 use super::parse::{MAX_DEPTH, parse};
+use super::surroundings::Surroundings;
+use crate::call::{Place, wait};
 
 const PIECE_BYTES: usize = 64 * 1024;
 

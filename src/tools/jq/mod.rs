@@ -1,6 +1,5 @@
 //! jq, by jaq: the options, inputs, output and exit statuses of the program jq around jaq's language.
 
-mod call;
 mod encoding;
 mod filter;
 mod input;
@@ -10,8 +9,8 @@ mod parse;
 mod paths;
 mod rewrite;
 mod run;
+mod surroundings;
 mod write;
 
-pub(crate) use call::Call;
 pub(crate) use filter::Compiled;
 pub(crate) use run::{run, values_of};

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use jaq_json::{Map, Val};
 
-use super::call::Place;
 use super::parse::parse;
 use super::write::Style;
+use crate::call::Place;
 
 /// The version of jq whose options and messages these are.
 const VERSION: &str = "jq-1.7 (jaq in coshell)";

@@ -4,12 +4,13 @@ use jaq_core::{Ctx, Vars};
 use jaq_json::{Rc, Val};
 use jaq_std::input::RcIter;
 
-use super::call::{Call, End, Surroundings};
 use super::filter::{Compiled, Data, Failure, Filter, Kind, describe, is_true};
 use super::input::{Bytes, Lines, Values};
 use super::options::{Form, Options, Stop};
 use super::parse::parse;
+use super::surroundings::Surroundings;
 use super::write::{Style, string};
+use crate::call::{Call, End, Output};
 
 /// What a program ends with that writes to a pipe nobody reads: 128 and the number of SIGPIPE.
 const BROKEN_PIPE: i32 = 141;
@@ -27,7 +28,7 @@ pub(crate) fn values_of(
 ) -> Result<Vec<Vec<Vec<u8>>>, String> {
     let document = document.strip_prefix(b"\xef\xbb\xbf").unwrap_or(document);
     let input = parse(document).map_err(|error| format!("cannot read the document: {error}"))?;
-    let surroundings = Surroundings::new(None, None, Vec::new());
+    let surroundings = Surroundings::new(Output::new(None, None), Vec::new());
     let mut lists = Vec::new();
     for text in filters {
         let text = String::from_utf8_lossy(text);
@@ -66,7 +67,7 @@ pub(crate) fn values_of(
 
 /// Does what the program jq does with these arguments.
 pub(crate) fn run(call: Call, compiled: &mut Compiled) -> End {
-    let surroundings = Surroundings::new(call.output, call.errors, call.environment);
+    let surroundings = Surroundings::new(Output::new(call.output, call.errors), call.environment);
     let status = match Options::read(&call.arguments, call.place) {
         Ok(options) => {
             let files = options.files.clone();

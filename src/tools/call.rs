@@ -1,13 +1,12 @@
-//! A call of the function `jq`: where it is made, and where its output goes.
+//! A call of a command: where it is made, and where its output goes.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use jaq_json::{Map, Val};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use coshell_process::Message;
@@ -22,14 +21,14 @@ pub(crate) fn wait(file: &File, events: PollFlags) {
     let _ = poll(&mut polled, PollTimeout::NONE);
 }
 
-/// What a handler calls `jq` with.
+/// What a handler calls a command with.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub place: Place,
     pub input: Option<File>,
     pub output: Option<File>,
     pub errors: Option<File>,
-    /// The exported variables, if the filter may read them.
+    /// The exported variables that the command may read.
     pub environment: Vec<(String, String)>,
     pub arguments: Vec<Vec<u8>>,
 }
@@ -45,7 +44,7 @@ pub(crate) struct End {
 
 impl Call {
     pub(crate) fn from(message: Message) -> Option<Self> {
-        let mut fields = message.fields.into_iter().skip(1);
+        let mut fields = message.fields.into_iter().skip(2);
         let mut text = || String::from_utf8(fields.next()?).ok();
         let pid = text()?.parse().ok()?;
         let present = text()?;
@@ -80,6 +79,12 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    pub(crate) fn of_this_process() -> Self {
+        Self {
+            pid: nix::unistd::getpid().as_raw(),
+        }
+    }
+
     /// The path by which this process finds a file of the caller's.
     pub(crate) fn path(self, name: &Path) -> PathBuf {
         let process = PathBuf::from(format!("/proc/{}", self.pid));
@@ -102,18 +107,13 @@ impl Place {
     }
 }
 
-/// Where a call writes, and what its filter may look at besides its input.
+/// What a command writes its results and its complaints to.
 #[derive(Debug)]
-pub(crate) struct Surroundings {
+pub(crate) struct Output {
     output: RefCell<Sink>,
     errors: RefCell<Sink>,
     /// Why the output cannot be written.
     broken: RefCell<Option<io::Error>>,
-    pub environment: Val,
-    pub file_name: RefCell<Option<String>>,
-    pub lines: Cell<usize>,
-    /// An input could not be opened.
-    pub has_missing_file: Cell<bool>,
 }
 
 #[derive(Debug)]
@@ -154,22 +154,12 @@ impl Sink {
     }
 }
 
-impl Surroundings {
-    pub(crate) fn new(
-        output: Option<File>,
-        errors: Option<File>,
-        environment: Vec<(String, String)>,
-    ) -> Self {
-        let variable = |(name, value)| (Val::from(name), Val::from(value));
-        let environment: Map = environment.into_iter().map(variable).collect();
+impl Output {
+    pub(crate) fn new(output: Option<File>, errors: Option<File>) -> Self {
         Self {
             output: RefCell::new(Sink::new(output)),
             errors: RefCell::new(Sink::new(errors)),
             broken: RefCell::default(),
-            environment: Val::obj(environment),
-            file_name: RefCell::default(),
-            lines: Cell::default(),
-            has_missing_file: Cell::default(),
         }
     }
 
@@ -200,11 +190,6 @@ impl Surroundings {
         errors.text.extend_from_slice(text);
         // What cannot be written to standard error is lost, as with any program.
         let _ = errors.flush();
-    }
-
-    /// Writes a line `jq: ...` to standard error.
-    pub(crate) fn complain(&self, message: &str) {
-        self.write_error(format!("jq: {message}\n").as_bytes());
     }
 
     /// Why the output could not be written.

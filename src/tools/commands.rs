@@ -1,0 +1,27 @@
+//! The commands that a handler can run, by name.
+
+use crate::aws;
+use crate::call::{Call, End};
+use crate::jq;
+
+/// What is kept between calls.
+#[derive(Default)]
+pub(crate) struct Commands {
+    filters: jq::Compiled,
+    aws: aws::Kept,
+}
+
+impl Commands {
+    /// Runs a command; `None` if there is none of this name.
+    pub(crate) fn run(&mut self, name: &[u8], call: Call) -> Option<End> {
+        match name {
+            b"jq" => Some(jq::run(call, &mut self.filters)),
+            b"aws" => Some(aws::run_cli(call, &mut self.aws)),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn filters(&mut self) -> &mut jq::Compiled {
+        &mut self.filters
+    }
+}

@@ -1,0 +1,254 @@
+//! The client: one agent of ureq for each way to reach servers.
+
+use std::collections::HashMap;
+use std::error::Error as _;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ureq::config::RedirectAuthHeaders;
+use ureq::http;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::{Agent, Proxy, ResponseExt, SendBody};
+
+use super::{Body, Request, Response};
+
+/// A server may close a connection that has been idle for some seconds more.
+const MAX_IDLE: Duration = Duration::from_secs(15);
+/// Enough for large objects: a socket takes this much at once.
+const BUFFER_BYTES: usize = 128 * 1024;
+
+/// How to reach servers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Route {
+    /// The URL of a proxy.
+    pub proxy: Option<String>,
+    /// Authorities in PEM, in place of the built-in ones.
+    pub authorities: Option<Arc<Vec<u8>>>,
+    /// Takes every certificate.
+    pub is_insecure: bool,
+    /// How many redirects to follow.
+    pub max_redirects: u32,
+}
+
+/// Limits of one request.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Limits {
+    pub connect: Option<Duration>,
+    /// For each read.
+    pub read: Option<Duration>,
+    /// For everything.
+    pub total: Option<Duration>,
+}
+
+/// Connections, by how they are made.
+#[derive(Debug, Default)]
+pub(crate) struct Client {
+    agents: HashMap<Route, Agent>,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) struct HttpError(ureq::Error);
+
+impl HttpError {
+    /// The time was up.
+    pub(crate) fn is_timeout(&self) -> bool {
+        matches!(self.0, ureq::Error::Timeout(_))
+    }
+
+    /// The server cannot be found or reached.
+    pub(crate) fn is_connection(&self) -> bool {
+        use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
+        match &self.0 {
+            ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => true,
+            ureq::Error::Timeout(timeout) => matches!(
+                timeout,
+                ureq::Timeout::Connect | ureq::Timeout::Resolve | ureq::Timeout::Global
+            ),
+            ureq::Error::Io(error) => matches!(
+                error.kind(),
+                ConnectionRefused | HostUnreachable | NetworkUnreachable
+            ),
+            _ => false,
+        }
+    }
+
+    pub(crate) fn is_host_unknown(&self) -> bool {
+        matches!(self.0, ureq::Error::HostNotFound)
+    }
+
+    pub(crate) fn is_tls(&self) -> bool {
+        match &self.0 {
+            ureq::Error::Rustls(_) | ureq::Error::Tls(_) | ureq::Error::Pem(_) => true,
+            // rustls reports what is wrong with a certificate as an error of reading.
+            ureq::Error::Io(error) => error.kind() == io::ErrorKind::InvalidData,
+            _ => false,
+        }
+    }
+
+    pub(crate) fn has_too_many_redirects(&self) -> bool {
+        matches!(self.0, ureq::Error::TooManyRedirects)
+    }
+
+    pub(crate) fn is_bad_url(&self) -> bool {
+        matches!(self.0, ureq::Error::BadUri(_) | ureq::Error::Http(_))
+    }
+}
+
+impl fmt::Display for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            ureq::Error::HostNotFound => f.write_str("the host is not known"),
+            ureq::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                f.write_str("the server closed the connection before it answered")
+            }
+            ureq::Error::Io(error) => write!(f, "{error}"),
+            ureq::Error::Timeout(_) => f.write_str("the time is up"),
+            error => {
+                write!(f, "{error}")?;
+                let mut source = error.source();
+                while let Some(cause) = source {
+                    write!(f, ": {cause}")?;
+                    source = cause.source();
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Client {
+    /// Sends a request, and reads the head of the answer. Any status is an answer.
+    ///
+    /// # Errors
+    /// No answer came.
+    pub(crate) fn send(
+        &mut self,
+        request: &Request,
+        route: &Route,
+        limits: Limits,
+    ) -> Result<Response, HttpError> {
+        let agent = match self.agents.get(route) {
+            Some(agent) => agent.clone(),
+            None => {
+                let agent = agent(route).map_err(HttpError)?;
+                self.agents.insert(route.clone(), agent.clone());
+                agent
+            }
+        };
+        send(&agent, request, limits).map_err(HttpError)
+    }
+}
+
+fn agent(route: &Route) -> Result<Agent, ureq::Error> {
+    let mut tls = TlsConfig::builder().disable_verification(route.is_insecure);
+    if let Some(pem) = &route.authorities {
+        let mut certificates: Vec<Certificate<'static>> = Vec::new();
+        for item in parse_pem(pem) {
+            if let PemItem::Certificate(certificate) = item? {
+                certificates.push(certificate);
+            }
+        }
+        tls = tls.root_certs(RootCerts::new_with_certs(&certificates));
+    }
+    let proxy = route.proxy.as_deref().map(Proxy::new).transpose()?;
+    Ok(Agent::config_builder()
+        .http_status_as_error(false)
+        .allow_non_standard_methods(true)
+        .max_redirects(route.max_redirects)
+        .max_redirects_will_error(route.max_redirects > 0)
+        .redirect_auth_headers(RedirectAuthHeaders::SameHost)
+        .tls_config(tls.build())
+        .proxy(proxy)
+        .user_agent("")
+        .accept("")
+        .accept_encoding("")
+        .input_buffer_size(BUFFER_BYTES)
+        .output_buffer_size(BUFFER_BYTES)
+        .max_idle_age(MAX_IDLE)
+        .build()
+        .into())
+}
+
+fn send(agent: &Agent, request: &Request, limits: Limits) -> Result<Response, ureq::Error> {
+    let mut built = http::Request::builder()
+        .method(request.method.as_str())
+        .uri(&request.url);
+    for (name, value) in &request.headers {
+        built = built.header(name, value.as_bytes());
+    }
+    let has_length = |built: http::request::Builder, length: u64| {
+        built.header(http::header::CONTENT_LENGTH, length)
+    };
+    let takes_body = !matches!(request.method.as_str(), "GET" | "HEAD" | "DELETE");
+    let (built, body) = match &request.body {
+        Body::None if takes_body => (has_length(built, 0), SendBody::none()),
+        Body::None => (built, SendBody::none()),
+        Body::Bytes(bytes) => (
+            has_length(built, bytes.len() as u64),
+            SendBody::from_owned_reader(io::Cursor::new(bytes.clone())),
+        ),
+        Body::Part {
+            file,
+            start,
+            length,
+        } => (
+            has_length(built, *length),
+            SendBody::from_owned_reader(Part {
+                file: file.try_clone()?,
+                at: *start,
+                left: *length,
+            }),
+        ),
+        Body::Stream(file) => (built, SendBody::from_owned_reader(file.try_clone()?)),
+    };
+    let request = built.body(body).map_err(ureq::Error::Http)?;
+    let request = agent
+        .configure_request(request)
+        .timeout_connect(limits.connect)
+        .timeout_recv_response(limits.read)
+        .timeout_per_read(limits.read)
+        .timeout_global(limits.total)
+        .build();
+    let response = agent.run(request)?;
+    let url = response.get_uri().to_string();
+    let (head, body) = response.into_parts();
+    let headers = head.headers.iter().map(|(name, value)| {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        (name.as_str().to_owned(), value)
+    });
+    Ok(Response {
+        status: head.status.as_u16(),
+        headers: headers.collect(),
+        url,
+        body: Box::new(body.into_with_config().limit(u64::MAX).reader()),
+    })
+}
+
+/// Reads a part of a file, at its own offset.
+struct Part {
+    file: File,
+    at: u64,
+    left: u64,
+}
+
+impl Read for Part {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let most = most.min(buffer.len());
+        let count = self.file.read_at(&mut buffer[..most], self.at)?;
+        if count == 0 && most > 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the file became shorter",
+            ));
+        }
+        self.at += count as u64;
+        self.left -= count as u64;
+        Ok(count)
+    }
+}

@@ -1,0 +1,53 @@
+//! HTTP and HTTPS requests, over connections that live on between calls.
+
+mod client;
+
+use std::fs::File;
+use std::io::Read;
+
+pub(crate) use client::{Client, HttpError, Limits, Route};
+
+/// What is asked of a server.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub method: String,
+    /// Absolute, with `http` or `https`, and encoded.
+    pub url: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Body,
+}
+
+/// What a request carries.
+#[derive(Debug, Default)]
+pub(crate) enum Body {
+    #[default]
+    None,
+    Bytes(Vec<u8>),
+    /// So many bytes of a file, from this offset on. It is read anew for each try.
+    Part {
+        file: File,
+        start: u64,
+        length: u64,
+    },
+    /// All that a file, a pipe or a socket has. It can be sent once, and its length is not known.
+    Stream(File),
+}
+
+/// What a server answers. Its body is read as it comes.
+pub(crate) struct Response {
+    pub status: u16,
+    /// Names are in small letters.
+    pub headers: Vec<(String, String)>,
+    /// Where it came from, behind all redirects.
+    pub url: String,
+    pub body: Box<dyn Read>,
+}
+
+impl Response {
+    /// The first header of this name, which is in small letters.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.headers.iter();
+        let (_, value) = headers.find(|(header, _)| header == name)?;
+        Some(value)
+    }
+}
