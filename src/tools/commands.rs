@@ -16,7 +16,7 @@ impl Commands {
     pub(crate) fn run(&mut self, name: &[u8], call: Call) -> Option<End> {
         match name {
             b"jq" => Some(jq::run(call, &mut self.filters)),
-            b"aws" => Some(aws::run_cli(call, &mut self.aws)),
+            b"aws" => Some(aws::run_cli(call, &self.aws)),
             _ => None,
         }
     }

@@ -1,9 +1,37 @@
 //! One caller's requests to AWS: region, credentials, endpoint, signature, retries.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
-use crate::http::{Body, Response};
+use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
+
+use super::AwsError;
+use super::credentials::{Cache, Sources};
+use super::endpoint::{Endpoint, Variant};
+use super::error::read_refusal;
+use super::profile::Profile;
+use super::retry::{Retries, Verdict};
+use super::sign::{self, Scope, UNSIGNED, Unsigned};
+use crate::call::Place;
+use crate::http::{self, Body, Client, Limits, Request, Response, Route};
+
+/// The limits of the AWS CLI.
+const CONNECT_LIMIT: Duration = Duration::from_secs(60);
+const READ_LIMIT: Duration = Duration::from_secs(60);
+/// Of a refusal, no more is read.
+const MAX_REFUSAL_BYTES: u64 = 256 * 1024;
+/// A clock that is wrong by less is no reason to be refused.
+const MIN_SKEW_SECONDS: i64 = 240;
+const USER_AGENT: &str = concat!("coshell/", env!("CARGO_PKG_VERSION"));
 
 /// A service, as its requests name it.
 #[derive(Debug, Clone, Copy)]
@@ -16,13 +44,20 @@ pub(crate) struct Target<'a> {
     pub endpoint_variable: &'a str,
 }
 
+/// S3, whose first part of a path is a bucket.
+pub(crate) const S3: Target<'static> = Target {
+    endpoint_prefix: "s3",
+    signing_name: "s3",
+    endpoint_variable: "S3",
+};
+
 /// One operation, not signed yet.
 #[derive(Debug, Default)]
 pub(crate) struct Operation {
     /// As the API spells it, such as `GetParameter`; errors name it.
     pub name: String,
     pub method: String,
-    /// Encoded, from the first slash on.
+    /// Encoded, from the first slash on. That of S3 begins with the bucket, if there is one.
     pub path: String,
     /// Not encoded.
     pub query: Vec<(String, String)>,
@@ -30,50 +65,16 @@ pub(crate) struct Operation {
     pub body: Body,
 }
 
-/// Why there is no answer.
-#[derive(Debug)]
-pub(crate) enum AwsError {
-    /// The service refused: its code and its message.
-    Service {
-        operation: String,
-        status: u16,
-        code: String,
-        message: String,
-    },
-    /// Credentials or the region are missing, or a setting is wrong: the text to show, and what to do.
-    Settings(String),
-    /// No answer came.
-    Connection(String),
-}
-
-/// What all requests of a call have in common.
-pub(crate) struct Session<'a> {
-    kept: &'a mut Kept,
-    environment: HashMap<String, String>,
-    region: Option<String>,
-    endpoint_url: Option<String>,
-}
-
-impl std::fmt::Display for AwsError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Service {
-                operation,
-                code,
-                message,
-                ..
-            } => write!(
-                f,
-                "An error occurred ({code}) when calling the {operation} operation: {message}"
-            ),
-            Self::Settings(cause) | Self::Connection(cause) => f.write_str(cause),
-        }
-    }
-}
-
-/// Connections and credentials, which outlive a call.
+/// Connections and what is known of AWS. They outlive a call.
 #[derive(Debug, Default)]
-pub(crate) struct Kept {}
+pub(crate) struct Kept {
+    pub client: Client,
+    credentials: Cache,
+    /// The regions of buckets that are not where they were looked for.
+    regions: Mutex<HashMap<String, String>>,
+    /// How many seconds AWS's clock is ahead of this one.
+    skew: AtomicI64,
+}
 
 /// What a caller chooses on its command line.
 #[derive(Debug, Default)]
@@ -81,22 +82,60 @@ pub(crate) struct Choices {
     pub region: Option<String>,
     pub profile: Option<String>,
     pub endpoint_url: Option<String>,
+    /// Sends requests without a signature.
     pub is_unsigned: bool,
     pub skips_verification: bool,
-    pub authorities: Option<String>,
+    /// The path of a file with authorities.
+    pub ca_bundle: Option<String>,
     pub read_timeout: Option<Duration>,
     pub connect_timeout: Option<Duration>,
 }
 
-impl Session<'_> {
+/// What the requests of one call have in common.
+pub(crate) struct Session<'a> {
+    kept: &'a Kept,
+    environment: HashMap<String, String>,
+    profile: Profile,
+    choices: Choices,
+    authorities: Option<Arc<Vec<u8>>>,
+    place: Place,
+}
+
+/// Where one request goes.
+struct Destination {
+    endpoint: Endpoint,
+    /// Encoded.
+    path: String,
+}
+
+impl<'a> Session<'a> {
     /// # Errors
     /// The profile is not there, or a file of settings cannot be read.
-    pub(crate) fn new<'a>(
-        kept: &'a mut Kept,
+    pub(crate) fn new(
+        kept: &'a Kept,
         environment: &[(String, String)],
         choices: Choices,
-    ) -> Result<Session<'a>, AwsError> {
-        todo!()
+        place: Place,
+    ) -> Result<Self, AwsError> {
+        let environment: HashMap<_, _> = environment.iter().cloned().collect();
+        let profile = Profile::read(&environment, choices.profile.as_deref(), place)?;
+        let mut session = Self {
+            kept,
+            environment,
+            profile,
+            choices,
+            authorities: None,
+            place,
+        };
+        let chosen = session.choices.ca_bundle.as_deref();
+        let bundle = chosen.or_else(|| session.either("AWS_CA_BUNDLE", "ca_bundle"));
+        if let Some(path) = bundle.or_else(|| session.variable("SSL_CERT_FILE")) {
+            let pem = place.read(Path::new(path));
+            let pem =
+                pem.map_err(|error| AwsError::Other(format!("cannot read {path}: {error}")))?;
+            session.authorities = Some(Arc::new(pem));
+        }
+        Ok(session)
     }
 
     /// The region of requests.
@@ -104,34 +143,434 @@ impl Session<'_> {
     /// # Errors
     /// None is set.
     pub(crate) fn region(&self) -> Result<&str, AwsError> {
-        todo!()
+        let chosen = self.choices.region.as_deref();
+        let region = chosen
+            .or_else(|| self.variable("AWS_REGION"))
+            .or_else(|| self.either("AWS_DEFAULT_REGION", "region"));
+        let region = region.ok_or_else(|| {
+            AwsError::Settings(
+                "You must specify a region. You can also configure your region by running \"aws configure\"."
+                    .to_owned(),
+            )
+        })?;
+        let is_region = |text: &str| {
+            text.bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        };
+        if is_region(region) {
+            Ok(region)
+        } else {
+            Err(AwsError::Other(format!(
+                "Provided region_name '{region}' doesn't match a supported format."
+            )))
+        }
     }
 
     /// The setting of the profile with this name, such as `output`.
     pub(crate) fn setting(&self, name: &str) -> Option<&str> {
-        todo!()
+        self.profile.get(name)
     }
 
-    /// Signs the request, sends it, and tries again as the SDKs do. A refusal of the service is an error; the answer's body
-    /// is still to be read.
+    /// A variable of the caller that is set, and not empty.
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        let value = self.environment.get(name)?;
+        (!value.is_empty()).then_some(value)
+    }
+
+    fn either(&self, variable: &str, setting: &str) -> Option<&str> {
+        self.variable(variable).or_else(|| self.setting(setting))
+    }
+
+    fn is_on(&self, variable: &str, setting: &str) -> bool {
+        self.either(variable, setting)
+            .is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    }
+
+    /// Signs the request, sends it, and tries again as the SDKs do. The answer's body is still to be read.
     ///
     /// # Errors
     /// No credentials, no answer, or the service refuses.
     pub(crate) fn send(
-        &mut self,
+        &self,
         target: &Target,
         operation: &Operation,
     ) -> Result<Response, AwsError> {
-        todo!()
+        let bucket = bucket_of(target, operation);
+        let mut region = self.region_for(bucket)?;
+        let mut retries = Retries::new(self.either("AWS_MAX_ATTEMPTS", "max_attempts"));
+        let can_repeat = !matches!(operation.body, Body::Stream(_));
+        let mut redirected = false;
+        let mut moved_to: Option<Endpoint> = None;
+        loop {
+            let mut destination = self.destination(target, operation, &region)?;
+            if let Some(endpoint) = &moved_to {
+                destination.endpoint = endpoint.clone();
+            }
+            let request = self.signed(target, operation, &destination)?;
+            let sent = self
+                .kept
+                .client
+                .send(&request, &self.route(&request.url), self.limits());
+            let response = match sent {
+                Ok(response) => response,
+                Err(error) => {
+                    if can_repeat
+                        && !error.is_tls()
+                        && let Some(delay) = retries.next()
+                    {
+                        thread::sleep(delay);
+                        continue;
+                    }
+                    return Err(connection_error(&error, &request.url));
+                }
+            };
+            // 304 is what a condition has asked for, and an error to the AWS CLI, too.
+            if response.status < 300 {
+                return Ok(response);
+            }
+            let bucket_region = response
+                .header("x-amz-bucket-region")
+                .map(ToOwned::to_owned);
+            let location = response.header("location").map(ToOwned::to_owned);
+            let date = response.header("date").map(ToOwned::to_owned);
+            let (status, code, message) = self.refusal(response);
+            if can_repeat && !redirected && matches!(status, 301 | 307 | 400 | 403) {
+                if let (Some(bucket), Some(actual)) = (bucket, bucket_region)
+                    && actual != region
+                {
+                    let mut regions = lock(&self.kept.regions);
+                    regions.insert(bucket.to_owned(), actual.clone());
+                    (region, redirected) = (actual, true);
+                    continue;
+                }
+                if status == 307
+                    && let Some(endpoint) =
+                        location.and_then(|url| Endpoint::from_url(&url, &region))
+                {
+                    let endpoint = Endpoint {
+                        prefix: String::new(),
+                        ..endpoint
+                    };
+                    (moved_to, redirected) = (Some(endpoint), true);
+                    continue;
+                }
+            }
+            match super::retry::verdict(status, &code) {
+                Verdict::Again | Verdict::Later if can_repeat => {
+                    if let Some(delay) = retries.next() {
+                        thread::sleep(delay);
+                        continue;
+                    }
+                }
+                Verdict::ClockIsWrong if can_repeat && self.correct_clock(date.as_deref()) => {
+                    if retries.next().is_some() {
+                        continue;
+                    }
+                }
+                _ => {}
+            }
+            return Err(AwsError::Service {
+                operation: operation.name.clone(),
+                status,
+                code,
+                message,
+            });
+        }
     }
 
     /// The URL of the request, signed for `seconds`.
+    ///
+    /// # Errors
+    /// No credentials, or no region.
     pub(crate) fn presign(
-        &mut self,
+        &self,
         target: &Target,
         operation: &Operation,
         seconds: u32,
     ) -> Result<String, AwsError> {
-        todo!()
+        let region = self.region_for(bucket_of(target, operation))?;
+        let destination = self.destination(target, operation, &region)?;
+        let credentials = self.credentials()?;
+        let path = format!("{}{}", destination.endpoint.prefix, destination.path);
+        let request = Unsigned {
+            method: &operation.method,
+            host: &destination.endpoint.host,
+            path: &path,
+            query: &operation.query,
+            headers: &operation.headers,
+            payload_hash: UNSIGNED,
+        };
+        let scope = self.scope(target, &destination);
+        let query = sign::query(&request, &scope, &credentials, seconds);
+        Ok(destination.endpoint.url(&destination.path, &query))
     }
+
+    fn scope<'b>(&self, target: &Target<'b>, destination: &'b Destination) -> Scope<'b> {
+        let skew = self.kept.skew.load(Ordering::Relaxed);
+        Scope {
+            region: &destination.endpoint.region,
+            service: target.signing_name,
+            time: OffsetDateTime::now_utc() + time::Duration::seconds(skew),
+        }
+    }
+
+    fn credentials(&self) -> Result<super::credentials::Credentials, AwsError> {
+        let sources = Sources {
+            environment: &self.environment,
+            profile: &self.profile,
+            is_profile_chosen: self.choices.profile.is_some(),
+            place: self.place,
+            client: &self.kept.client,
+            cache: &self.kept.credentials,
+        };
+        sources.find()
+    }
+
+    /// The region of a request, which is that of its bucket, once that is known.
+    fn region_for(&self, bucket: Option<&str>) -> Result<String, AwsError> {
+        if let Some(bucket) = bucket
+            && let Some(region) = lock(&self.kept.regions).get(bucket)
+        {
+            return Ok(region.clone());
+        }
+        match self.region() {
+            Ok(region) => Ok(region.to_owned()),
+            // Every region knows where a bucket is.
+            Err(AwsError::Settings(_)) if bucket.is_some() => Ok("us-east-1".to_owned()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn destination(
+        &self,
+        target: &Target,
+        operation: &Operation,
+        region: &str,
+    ) -> Result<Destination, AwsError> {
+        let custom = self.custom_endpoint(target);
+        let endpoint = match custom {
+            Some(url) => Endpoint::from_url(url, region)
+                .ok_or_else(|| AwsError::Other(format!("Invalid endpoint: {url}")))?,
+            None => {
+                let variant = Variant {
+                    is_dual_stack: self
+                        .is_on("AWS_USE_DUALSTACK_ENDPOINT", "use_dualstack_endpoint")
+                        || target.signing_name == "s3"
+                            && self.setting("s3.use_dualstack_endpoint") == Some("true"),
+                    is_fips: self.is_on("AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint"),
+                };
+                Endpoint::of(target, region, variant)
+            }
+        };
+        let Some(bucket) = bucket_of(target, operation) else {
+            let path = operation.path.clone();
+            return Ok(Destination { endpoint, path });
+        };
+        // Local servers rarely have a name for each bucket.
+        let style = self.setting("s3.addressing_style").unwrap_or("auto");
+        let is_in_host = style == "virtual" || (style != "path" && custom.is_none());
+        let with_bucket = is_in_host.then(|| endpoint.with_bucket(bucket)).flatten();
+        Ok(match with_bucket {
+            Some(endpoint) => {
+                let rest = &operation.path[1 + bucket.len()..];
+                let path = if rest.is_empty() { "/" } else { rest };
+                Destination {
+                    endpoint,
+                    path: path.to_owned(),
+                }
+            }
+            None => Destination {
+                endpoint,
+                path: operation.path.clone(),
+            },
+        })
+    }
+
+    fn custom_endpoint(&self, target: &Target) -> Option<&str> {
+        if let Some(url) = &self.choices.endpoint_url {
+            return Some(url);
+        }
+        if self.is_on(
+            "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+            "ignore_configured_endpoint_urls",
+        ) {
+            return None;
+        }
+        let name = format!("AWS_ENDPOINT_URL_{}", target.endpoint_variable);
+        self.variable(&name)
+            .or_else(|| self.either("AWS_ENDPOINT_URL", "endpoint_url"))
+    }
+
+    fn signed(
+        &self,
+        target: &Target,
+        operation: &Operation,
+        destination: &Destination,
+    ) -> Result<Request, AwsError> {
+        let mut headers = operation.headers.clone();
+        let url = destination
+            .endpoint
+            .url(&destination.path, &sign::encode_query(&operation.query));
+        if !self.choices.is_unsigned {
+            let is_secret = destination.endpoint.scheme == "https";
+            let payload_hash = match &operation.body {
+                // TLS protects it, and S3 takes it so.
+                Body::Part { .. } if is_secret && target.signing_name == "s3" => {
+                    UNSIGNED.to_owned()
+                }
+                Body::Stream(_) => UNSIGNED.to_owned(),
+                body => hash(body).map_err(|error| {
+                    AwsError::Other(format!("cannot read what is to be sent: {error}"))
+                })?,
+            };
+            let path = format!("{}{}", destination.endpoint.prefix, destination.path);
+            let request = Unsigned {
+                method: &operation.method,
+                host: &destination.endpoint.host,
+                path: &path,
+                query: &operation.query,
+                headers: &operation.headers,
+                payload_hash: &payload_hash,
+            };
+            let scope = self.scope(target, destination);
+            headers.extend(sign::headers(&request, &scope, &self.credentials()?));
+        }
+        headers.push(("user-agent".to_owned(), USER_AGENT.to_owned()));
+        Ok(Request {
+            method: operation.method.clone(),
+            url,
+            headers,
+            body: copy(&operation.body)
+                .map_err(|error| AwsError::Other(format!("cannot use the file: {error}")))?,
+        })
+    }
+
+    fn route(&self, url: &str) -> Route {
+        Route {
+            proxy: http::proxy_for(url, |name| self.variable(name)),
+            authorities: self.authorities.clone(),
+            is_insecure: self.choices.skips_verification,
+            max_redirects: 0,
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        // The AWS CLI waits without end for 0.
+        let limit = |chosen: Option<Duration>, usual| {
+            let limit = chosen.unwrap_or(usual);
+            (!limit.is_zero()).then_some(limit)
+        };
+        Limits {
+            connect: limit(self.choices.connect_timeout, CONNECT_LIMIT),
+            read: limit(self.choices.read_timeout, READ_LIMIT),
+            total: None,
+        }
+    }
+
+    /// The status, the code and the message of an answer that is a refusal.
+    fn refusal(&self, response: Response) -> (u16, String, String) {
+        let mut text = Vec::new();
+        let Response {
+            status,
+            headers,
+            body,
+            ..
+        } = response;
+        // What cannot be read is missing in the message.
+        let _ = body.take(MAX_REFUSAL_BYTES).read_to_end(&mut text);
+        let header = |name: &str| {
+            let mut headers = headers.iter();
+            headers
+                .find(|(header, _)| header == name)
+                .map(|(_, value)| value.as_str())
+        };
+        let (code, message) = read_refusal(status, header, &text);
+        (status, code, message)
+    }
+
+    /// Takes over the server's time. Returns false if that is not the reason.
+    fn correct_clock(&self, date: Option<&str>) -> bool {
+        let Some(date) = date
+            .and_then(|text| OffsetDateTime::parse(&text.replace("GMT", "+0000"), &Rfc2822).ok())
+        else {
+            return false;
+        };
+        let skew = (date - OffsetDateTime::now_utc()).whole_seconds();
+        let previous = self.kept.skew.swap(skew, Ordering::Relaxed);
+        (skew - previous).abs() > MIN_SKEW_SECONDS
+    }
+}
+
+/// The bucket that a path of S3 begins with.
+fn bucket_of<'b>(target: &Target, operation: &'b Operation) -> Option<&'b str> {
+    let rest = operation.path.strip_prefix('/')?;
+    let bucket = rest.split('/').next()?;
+    (target.signing_name == "s3" && target.endpoint_prefix == "s3" && !bucket.is_empty())
+        .then_some(bucket)
+}
+
+fn connection_error(error: &http::HttpError, url: &str) -> AwsError {
+    let url = url.split('?').next().unwrap_or_default();
+    AwsError::Connection(if error.is_tls() {
+        format!("SSL validation failed for {url} {error}")
+    } else if error.is_connection() {
+        format!("Could not connect to the endpoint URL: \"{url}\": {error}")
+    } else if error.is_timeout() {
+        format!("Read timeout on endpoint URL: \"{url}\"")
+    } else {
+        format!(
+            "Connection was closed before we received a valid response from endpoint URL: \"{url}\": {error}"
+        )
+    })
+}
+
+fn hash(body: &Body) -> io::Result<String> {
+    match body {
+        Body::Bytes(bytes) => Ok(sign::sha256(bytes)),
+        Body::Part {
+            file,
+            start,
+            length,
+        } => hash_part(file, *start, *length),
+        Body::None | Body::Stream(_) => Ok(sign::sha256(b"")),
+    }
+}
+
+fn hash_part(file: &File, start: u64, length: u64) -> io::Result<String> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 256 * 1024];
+    let mut done = 0;
+    while done < length {
+        let most =
+            usize::try_from(length - done).map_or(buffer.len(), |left| left.min(buffer.len()));
+        let count = file.read_at(&mut buffer[..most], start + done)?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        hash.update(&buffer[..count]);
+        done += count as u64;
+    }
+    Ok(sign::hex(&hash.finalize()))
+}
+
+/// The body for one more try.
+fn copy(body: &Body) -> io::Result<Body> {
+    Ok(match body {
+        Body::None => Body::None,
+        Body::Bytes(bytes) => Body::Bytes(Arc::clone(bytes)),
+        Body::Part {
+            file,
+            start,
+            length,
+        } => Body::Part {
+            file: file.try_clone()?,
+            start: *start,
+            length: *length,
+        },
+        Body::Stream(file) => Body::Stream(file.try_clone()?),
+    })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ureq::config::RedirectAuthHeaders;
@@ -47,7 +47,7 @@ pub(crate) struct Limits {
 /// Connections, by how they are made.
 #[derive(Debug, Default)]
 pub(crate) struct Client {
-    agents: HashMap<Route, Agent>,
+    agents: Mutex<HashMap<Route, Agent>>,
 }
 
 /// Why there is no answer.
@@ -127,24 +127,27 @@ impl Client {
     /// # Errors
     /// No answer came.
     pub(crate) fn send(
-        &mut self,
+        &self,
         request: &Request,
         route: &Route,
         limits: Limits,
     ) -> Result<Response, HttpError> {
-        let agent = match self.agents.get(route) {
-            Some(agent) => agent.clone(),
-            None => {
-                let agent = agent(route).map_err(HttpError)?;
-                self.agents.insert(route.clone(), agent.clone());
-                agent
-            }
-        };
+        let agent = self.agent(route).map_err(HttpError)?;
         send(&agent, request, limits).map_err(HttpError)
+    }
+
+    fn agent(&self, route: &Route) -> Result<Agent, ureq::Error> {
+        let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(agent) = agents.get(route) {
+            return Ok(agent.clone());
+        }
+        let agent = new_agent(route)?;
+        agents.insert(route.clone(), agent.clone());
+        Ok(agent)
     }
 }
 
-fn agent(route: &Route) -> Result<Agent, ureq::Error> {
+fn new_agent(route: &Route) -> Result<Agent, ureq::Error> {
     let mut tls = TlsConfig::builder().disable_verification(route.is_insecure);
     if let Some(pem) = &route.authorities {
         let mut certificates: Vec<Certificate<'static>> = Vec::new();
@@ -190,7 +193,7 @@ fn send(agent: &Agent, request: &Request, limits: Limits) -> Result<Response, ur
         Body::None => (built, SendBody::none()),
         Body::Bytes(bytes) => (
             has_length(built, bytes.len() as u64),
-            SendBody::from_owned_reader(io::Cursor::new(bytes.clone())),
+            SendBody::from_owned_reader(io::Cursor::new(Shared(Arc::clone(bytes)))),
         ),
         Body::Part {
             file,
@@ -250,5 +253,14 @@ impl Read for Part {
         self.at += count as u64;
         self.left -= count as u64;
         Ok(count)
+    }
+}
+
+/// Bytes that a copy of the request needs, too.
+struct Shared(Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
     }
 }

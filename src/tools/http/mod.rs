@@ -1,11 +1,14 @@
 //! HTTP and HTTPS requests, over connections that live on between calls.
 
 mod client;
+mod proxy;
 
 use std::fs::File;
 use std::io::Read;
+use std::sync::Arc;
 
 pub(crate) use client::{Client, HttpError, Limits, Route};
+pub(crate) use proxy::proxy_for;
 
 /// What is asked of a server.
 #[derive(Debug)]
@@ -22,7 +25,7 @@ pub(crate) struct Request {
 pub(crate) enum Body {
     #[default]
     None,
-    Bytes(Vec<u8>),
+    Bytes(Arc<Vec<u8>>),
     /// So many bytes of a file, from this offset on. It is read anew for each try.
     Part {
         file: File,
