@@ -294,8 +294,9 @@ fn read_commands(invalid: &mut Option<InvalidSetting>) -> Vec<String> {
     let value = read_text(name).unwrap_or_default();
     let commands = value.split([',', ' ']).filter(|word| !word.is_empty());
     let commands: Vec<_> = commands.map(ToOwned::to_owned).collect();
-    if let Some(unknown) = commands.iter().find(|command| *command != "jq") {
-        invalid.get_or_insert((name, format!("expected jq, found {unknown}")));
+    let is_known = |command: &String| command == "jq" || command == "aws";
+    if let Some(unknown) = commands.iter().find(|command| !is_known(command)) {
+        invalid.get_or_insert((name, format!("expected jq or aws, found {unknown}")));
     }
     commands
 }

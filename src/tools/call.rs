@@ -40,6 +40,8 @@ pub(crate) struct End {
     /// What could not be written, because its descriptor did not come.
     pub output: Vec<u8>,
     pub errors: Vec<u8>,
+    /// The variable of the caller that takes the output.
+    pub variable: String,
 }
 
 impl Call {
@@ -202,6 +204,7 @@ impl Output {
             status,
             output: self.output.into_inner().text,
             errors: self.errors.into_inner().text,
+            variable: String::new(),
         }
     }
 }

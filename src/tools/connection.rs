@@ -102,7 +102,8 @@ fn answer_filters(socket: BorrowedFd, message: &Message, commands: &mut Commands
 }
 
 fn answer_command(socket: BorrowedFd, message: Message, commands: &mut Commands) -> bool {
-    let refuse = |cause: &str| Message::send(socket, &[b"2", b"", cause.as_bytes()], &[]).is_ok();
+    let refuse =
+        |cause: &str| Message::send(socket, &[b"2", b"", cause.as_bytes(), b""], &[]).is_ok();
     let name = message.fields.get(1).cloned().unwrap_or_default();
     let Some(call) = Call::from(message) else {
         return refuse("the call is not complete");
@@ -111,5 +112,11 @@ fn answer_command(socket: BorrowedFd, message: Message, commands: &mut Commands)
         return refuse("there is no such command");
     };
     let status = end.status.to_string();
-    Message::send(socket, &[status.as_bytes(), &end.output, &end.errors], &[]).is_ok()
+    let fields = [
+        status.as_bytes(),
+        &end.output,
+        &end.errors,
+        end.variable.as_bytes(),
+    ];
+    Message::send(socket, &fields, &[]).is_ok()
 }

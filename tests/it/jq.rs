@@ -178,7 +178,7 @@ fn a_second_program_that_is_killed_costs_one_call() {
     assert_eq!(respond(&sandbox, r#"{"a":1}"#), "status 5 \"next\"\nagain");
     sandbox
         .bootstrap
-        .wait_log("jq: cannot run the filter: coshell-tools ended with SIGKILL");
+        .wait_log("jq: cannot finish: coshell-tools ended with SIGKILL");
 }
 
 #[test]

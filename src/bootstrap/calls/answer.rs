@@ -16,7 +16,7 @@ use std::sync::Mutex;
 use super::caller::CallingProcess;
 use super::request::{Input, Request};
 use super::slot::ReplyPipe;
-use super::{Current, jq, lock, tools};
+use super::{Current, command, lock, tools};
 use nix::sys::eventfd::EventFd;
 
 use crate::log::Escaped;
@@ -41,7 +41,7 @@ pub(crate) fn may_take_long(request: &Request) -> bool {
         let has = |mark: &[u8]| memchr::memmem::find(argument, mark).is_some();
         argument.starts_with(b"--file") || has(b"@=") || has(b"@:=")
     };
-    matches!(&function[..], b"encode" | b"decode" | b"hash" | b"jq")
+    matches!(&function[..], b"encode" | b"decode" | b"hash" | b"run")
         || arguments.iter().any(reads_file)
         || function == b"get" && arguments.iter().any(|argument| needs_jq(argument))
 }
@@ -55,9 +55,9 @@ pub(crate) fn reply_to(
     if request
         .arguments
         .first()
-        .is_some_and(|function| function == b"jq")
+        .is_some_and(|function| function == b"run")
     {
-        jq::answer(&request, reply, wake);
+        command::answer(&request, reply, wake);
         return;
     }
     let written = match find_reply(request, current) {

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use super::commands::Command;
 use coshell_driver::{names, script};
 
 /// Those that are the same for functions and for whole scripts.
@@ -35,11 +36,23 @@ pub(crate) fn push_stub(text: &mut String, function: &str, quiet: &str, command:
     );
 }
 
+/// A function of the second program. It does not read rare.bash: a subshell would have to read that for each call.
+pub(crate) fn push_command(text: &mut String, command: Command) {
+    use names::{BUILTIN, COMMAND, RARE};
+    let Command { function, name } = command;
+    let _ = writeln!(
+        text,
+        "{function}() {{ {{ builtin local - && builtin set +xT; }} 2>/dev/null; \
+         if [[ ${{{BUILTIN}-}} ]]; then {RARE} {COMMAND} {function} {name} \"$@\" || builtin return; \
+         else {COMMAND} {function} {name} \"$@\" || builtin return; fi; }}"
+    );
+}
+
 /// The file that a whole script sources. `paths` are those of the server's pipes.
 ///
 /// The functions are those of the driver. What differs is around them: they are there already, the shell is the script's, and
 /// its options hold for what `lambda_each` calls.
-pub(crate) fn script_text(paths: &str) -> String {
+pub(crate) fn script_text(paths: &str, commands: &[Command]) -> String {
     let mut functions = [
         script::CALLS.to_owned(),
         functions_of(
@@ -64,6 +77,12 @@ pub(crate) fn script_text(paths: &str) -> String {
             &command,
             " || builtin return",
         );
+    }
+    if !commands.is_empty() {
+        functions.push_str(script::COMMAND);
+        for command in commands {
+            push_command(&mut functions, *command);
+        }
     }
     // A script may source the file twice, and may define functions of these names.
     let is_readonly = |line: &&str| line.starts_with("builtin readonly -f");
@@ -105,7 +124,11 @@ mod tests {
 
     #[test]
     fn file_for_scripts_has_what_its_functions_call() {
-        let text = script_text("/proc/1/fd/{3,4}");
+        let command = Command {
+            function: "jq",
+            name: "jq",
+        };
+        let text = script_text("/proc/1/fd/{3,4}", &[command]);
         let paths = format!("{}=(/proc/1/fd/3 /proc/1/fd/4)\n", names::CALLS);
         assert!(text.contains(&paths));
         let words = |text: &str| -> Vec<String> {
@@ -123,7 +146,8 @@ mod tests {
             let name = line.split('(').next().unwrap_or_default();
             assert!(
                 words(&text).iter().filter(|word| *word == name).count() > 1
-                    || name.starts_with("lambda_"),
+                    || name.starts_with("lambda_")
+                    || name == "jq",
                 "{name}"
             );
         }

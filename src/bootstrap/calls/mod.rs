@@ -14,9 +14,9 @@
 
 mod answer;
 mod caller;
+mod command;
 mod commands;
 mod functions;
-mod jq;
 mod request;
 mod server;
 mod slot;
@@ -35,10 +35,11 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::invocation::Invocation;
 use crate::response::OwnError;
+pub(crate) use commands::Command;
 use coshell_calls::Document;
 use coshell_handler::{Handler, Kind};
 use coshell_process::sys;
-pub(crate) use functions::{command_for, push_stub, script_text};
+pub(crate) use functions::{command_for, push_command, push_stub, script_text};
 use server::{SLOTS, Server};
 
 pub(crate) use tools::set_own_argument as set_own_tools_argument;
@@ -78,7 +79,7 @@ pub(crate) struct Calls {
     paths: String,
     /// The server, until its thread is started.
     server: Mutex<Option<Server>>,
-    has_jq: bool,
+    commands: Vec<Command>,
 }
 
 /// What belongs to the invocation that is running.
@@ -107,15 +108,21 @@ impl Calls {
     /// Opens the pipes, if the handler is a function whose file may call one of those that it answers, or a whole script that
     /// names the variable with the file of the functions. `commands` is what `COSHELL_COMMANDS` names.
     pub(crate) fn open_for(handler: &Handler, commands: &[String]) -> io::Result<Option<Self>> {
-        let mut has_jq = false;
+        let mut defined = Vec::new();
         let is_needed = match handler.kind {
             Kind::Function(_) => {
                 let text = fs::read(&handler.file).unwrap_or_default();
-                let runs_other_code = runs_other_code(&text);
-                has_jq = commands::defines_jq(&text, runs_other_code, commands);
-                has_jq || runs_other_code || needs_host(&text)
+                defined = commands::defined_for(&text, commands);
+                !defined.is_empty() || runs_other_code(&text) || needs_host(&text)
             }
-            Kind::Script(_) => names_functions(handler).unwrap_or(false),
+            Kind::Script(_) => {
+                let text = beginning(handler).unwrap_or_default();
+                let is_needed = memmem::find(&text, FUNCTIONS_VARIABLE.as_bytes()).is_some();
+                if is_needed {
+                    defined = commands::defined_for(&text, commands);
+                }
+                is_needed
+            }
             // A program may be large, and has none of them.
             Kind::Program => false,
         };
@@ -133,7 +140,7 @@ impl Calls {
             wake,
             paths,
             server: Mutex::new(Some(server)),
-            has_jq,
+            commands: defined,
         }))
     }
 
@@ -163,9 +170,9 @@ impl Calls {
         error.filter(|_| status == OwnError::STATUS)
     }
 
-    /// Whether the handler gets a function `jq`.
-    pub(crate) fn has_jq(&self) -> bool {
-        self.has_jq
+    /// The functions of the second program that the handler gets.
+    pub(crate) fn commands(&self) -> &[Command] {
+        &self.commands
     }
 
     /// Calls are about `invocation` from now on.
@@ -198,12 +205,12 @@ fn lock(current: &Mutex<Current>) -> MutexGuard<'_, Current> {
     current.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether a whole script names the variable. A script may have an archive behind it, so that only its beginning is read.
-fn names_functions(handler: &Handler) -> io::Result<bool> {
+/// The text of a whole script. It may have an archive behind it, so that only its beginning is read.
+fn beginning(handler: &Handler) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     let file = fs::File::open(&handler.file)?;
     file.take(MAX_SCRIPT_BYTES).read_to_end(&mut text)?;
-    Ok(memmem::find(&text, FUNCTIONS_VARIABLE.as_bytes()).is_some())
+    Ok(text)
 }
 
 /// Whether a file names one of the functions that need the host.

@@ -89,7 +89,7 @@ impl<'a> Script<'a> {
             Ok(argv)
         };
         let functions = cx.calls.map(|calls| {
-            let text = calls::script_text(calls.paths());
+            let text = calls::script_text(calls.paths(), calls.commands());
             text_file(c"functions", &text).map_err(failed)
         });
         let mut script = Self {

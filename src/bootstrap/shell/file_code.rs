@@ -69,7 +69,8 @@ pub(super) fn user_functions(bodies: &[u8]) -> impl Iterator<Item = &[u8]> {
         is_driver_function(name)
             || is_offered(name)
             // The file may have a function jq of its own.
-            || name == b"jq" && memmem::find(body, names::JQ.as_bytes()).is_some()
+            || (name == b"jq" || name == b"aws")
+                && memmem::find(body, names::COMMAND.as_bytes()).is_some()
     };
     both.filter(move |((start, _, name), end)| !is_ours(name, &bodies[*start..*end]))
         .map(|((_, body, _), end)| &bodies[body..end])

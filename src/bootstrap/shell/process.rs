@@ -99,7 +99,7 @@ impl DriverFiles {
             traits,
             options: &cx.config.shell_options,
             has_calls: cx.calls.is_some(),
-            has_jq: cx.calls.is_some_and(Calls::has_jq),
+            commands: cx.calls.map_or(&[], Calls::commands),
             is_older,
         };
         fill_text_file(&self.driver, &driver.build())?;

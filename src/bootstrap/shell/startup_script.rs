@@ -49,8 +49,8 @@ pub(crate) struct DriverText<'a> {
     pub options: &'a [String],
     /// The host answers calls.
     pub has_calls: bool,
-    /// It runs jq, too.
-    pub has_jq: bool,
+    /// The functions that its second program does.
+    pub commands: &'a [calls::Command],
     /// bash is older than 4.4.
     pub is_older: bool,
 }
@@ -86,9 +86,11 @@ impl DriverText<'_> {
             text.push_str(script::HIDE_BUILTIN);
         }
         self.push_stubs(&mut text);
-        if self.has_jq && !self.is_older {
-            text.push_str(script::JQ);
-            push_jq(&mut text);
+        if !self.commands.is_empty() && !self.is_older {
+            text.push_str(script::COMMAND);
+            for command in self.commands {
+                calls::push_command(&mut text, *command);
+            }
         }
         let _ = write!(text, "builtin printf{last}");
         if !self.options.is_empty() {
@@ -135,16 +137,6 @@ impl DriverText<'_> {
             }
         }
     }
-}
-
-/// The function `jq`. It does not read rare.bash: a subshell would have to read that for each call.
-fn push_jq(text: &mut String) {
-    use names::{BUILTIN, JQ, RARE};
-    let _ = writeln!(
-        text,
-        "jq() {{ {{ builtin local - && builtin set +xT; }} 2>/dev/null; \
-         if [[ ${{{BUILTIN}-}} ]]; then {RARE} {JQ} \"$@\" || builtin return; else {JQ} \"$@\" || builtin return; fi; }}"
-    );
 }
 
 /// `lambda_error` always ends the handler, so that it need not restore the options. It is like the function `exit`.

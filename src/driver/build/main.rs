@@ -33,7 +33,7 @@ const FILES: [&str; 14] = [
     "rare",
     "lambda",
     "calls",
-    "jq",
+    "command",
     "subshell",
     "script",
     "exit_trace",

@@ -1,14 +1,15 @@
-//! The function `jq`: hands the caller's descriptors to the second program, and says how the call has ended.
+//! The functions of the second program, such as `jq`: hands it the caller's descriptors, and says how the call has ended.
 //!
 //! ```text
-//! request: jq | numbers of the caller's descriptors for 0, 1, 2 | count | NAME=VALUE... | argument...
+//! request: run | command | numbers of the caller's descriptors for 0, 1, 2 | count | NAME=VALUE... | argument...
 //! reply:   w 0 NUMBER LF                the descriptor of ours from which the caller reads the end of the call:
 //!          d STATUS LF                  everything is written
 //!          o STATUS NUMBER LF - LF      the caller prints what is in that file: standard output NUL standard error NUL
+//!                                       variable NUL      (the variable that takes the output, or nothing)
 //!          e STATUS MESSAGE LF          the call failed
 //! ```
 //!
-//! A filter may run for as long as it gets input, so its slot is free for others once the caller has the first line.
+//! A command may run for as long as it gets input, so its slot is free for others once the caller has the first line.
 
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -31,11 +32,19 @@ use coshell_process::{memory_file, sys};
 const UNREAD_PERIOD: Duration = Duration::from_millis(1);
 /// bash's status of a command that is not there.
 const NOT_FOUND: i32 = 127;
-/// jq's status after an error.
-const FAILED: i32 = 5;
 
-/// Answers a call of `jq`, and returns when the caller knows how it has ended, or is gone.
+/// Answers a call of a command, and returns when the caller knows how it has ended, or is gone.
 pub(super) fn answer(request: &Request, reply: &ReplyPipe, wake: &EventFd) {
+    let command = request.arguments.get(1).map(Vec::as_slice);
+    let command = command
+        .and_then(|name| str::from_utf8(name).ok())
+        .unwrap_or_default();
+    // What the programs end with after an error.
+    let failed = match command {
+        "jq" => 5,
+        "aws" | "aws-request" => 255,
+        _ => 1,
+    };
     let opened = || -> io::Result<_> {
         let caller = sys::open_pidfd(Pid::from_raw(request.pid))?;
         let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
@@ -44,7 +53,7 @@ pub(super) fn answer(request: &Request, reply: &ReplyPipe, wake: &EventFd) {
     let (caller, reader, writer) = match opened() {
         Ok(opened) => opened,
         Err(error) => {
-            let line = error_line(FAILED, &format!("cannot run jq: {error}"));
+            let line = error_line(failed, &format!("cannot run {command}: {error}"));
             return reply.write_short(line.as_bytes());
         }
     };
@@ -52,13 +61,11 @@ pub(super) fn answer(request: &Request, reply: &ReplyPipe, wake: &EventFd) {
     // The server looks when this reply has been read.
     let _ = wake.write(1);
     let mut file = None;
-    let line = match run(request, &caller) {
-        Ok(fields) => end_line(&fields, &mut file),
+    let line = match run(request, command, &caller) {
+        Ok(fields) => end_line(&fields, failed, &mut file),
         Err(ToolsError::CallerGone) => return,
         Err(ToolsError::Start(cause)) => error_line(NOT_FOUND, &cause),
-        Err(ToolsError::Ended(cause)) => {
-            error_line(FAILED, &format!("cannot run the filter: {cause}"))
-        }
+        Err(ToolsError::Ended(cause)) => error_line(failed, &format!("cannot finish: {cause}")),
     };
     // If this fails nobody has the pipe.
     let _ = File::from(writer).write_all(line.as_bytes());
@@ -74,17 +81,17 @@ fn error_line(status: i32, cause: &str) -> String {
 }
 
 /// The line for a reply of the second program; what the caller has to print goes into `file`.
-fn end_line(fields: &[Vec<u8>], file: &mut Option<File>) -> String {
-    let [status, output, errors] = fields else {
-        return error_line(FAILED, "coshell-tools sent no status");
+fn end_line(fields: &[Vec<u8>], failed: i32, file: &mut Option<File>) -> String {
+    let [status, output, errors, variable] = fields else {
+        return error_line(failed, "coshell-tools sent no status");
     };
     let status = String::from_utf8_lossy(status);
-    if output.is_empty() && errors.is_empty() {
+    if output.is_empty() && errors.is_empty() && variable.is_empty() {
         return format!("d {status}\n");
     }
     let write = || -> io::Result<File> {
         let mut file = memory_file(c"output")?;
-        for text in [output, errors] {
+        for text in [output, errors, variable] {
             // A variable of bash holds no NUL.
             let text: Vec<u8> = text.iter().copied().filter(|byte| *byte != 0).collect();
             file.write_all(&text)?;
@@ -97,15 +104,15 @@ fn end_line(fields: &[Vec<u8>], file: &mut Option<File>) -> String {
             let number = file.insert(written).as_raw_fd();
             format!("o {status} {number}\n-\n")
         }
-        Err(error) => error_line(FAILED, &format!("cannot keep the output: {error}")),
+        Err(error) => error_line(failed, &format!("cannot keep the output: {error}")),
     }
 }
 
-fn run(request: &Request, caller: &OwnedFd) -> Result<Vec<Vec<u8>>, ToolsError> {
+fn run(request: &Request, command: &str, caller: &OwnedFd) -> Result<Vec<Vec<u8>>, ToolsError> {
     let incomplete = || ToolsError::Ended("the call is not complete".to_owned());
     let (numbers, rest) = request
         .arguments
-        .get(1..)
+        .get(2..)
         .and_then(|rest| rest.split_at_checked(3))
         .ok_or_else(incomplete)?;
     let pid = request.pid.to_string();
@@ -124,7 +131,12 @@ fn run(request: &Request, caller: &OwnedFd) -> Result<Vec<Vec<u8>>, ToolsError> 
             descriptors.push(copy);
         }
     }
-    let mut fields: Vec<&[u8]> = vec![b"run", b"jq", pid.as_bytes(), present.as_bytes()];
+    let mut fields: Vec<&[u8]> = vec![
+        b"run",
+        command.as_bytes(),
+        pid.as_bytes(),
+        present.as_bytes(),
+    ];
     fields.extend(rest.iter().map(Vec::as_slice));
     let descriptors: Vec<BorrowedFd> = descriptors.iter().map(AsFd::as_fd).collect();
     tools::call(caller, &fields, &descriptors)
