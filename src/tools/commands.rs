@@ -2,6 +2,7 @@
 
 use crate::aws;
 use crate::call::{Call, End};
+use crate::fetch;
 use crate::jq;
 
 /// What is kept between calls.
@@ -17,6 +18,7 @@ impl Commands {
         match name {
             b"jq" => Some(jq::run(call, &mut self.filters)),
             b"aws" => Some(aws::run_cli(call, &self.aws)),
+            b"fetch" => Some(fetch::run(call, &self.aws.client)),
             _ => None,
         }
     }

@@ -12,3 +12,4 @@ mod sign;
 pub(crate) use cli::run as run_cli;
 pub(crate) use error::AwsError;
 pub(crate) use session::Kept;
+pub(crate) use sign::encode as encode_query_value;

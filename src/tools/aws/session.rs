@@ -418,7 +418,7 @@ impl<'a> Session<'a> {
                 Body::Part { .. } if is_secret && target.signing_name == "s3" => {
                     UNSIGNED.to_owned()
                 }
-                Body::Stream(_) => UNSIGNED.to_owned(),
+                Body::Stream(_) | Body::Pieces(_) => UNSIGNED.to_owned(),
                 body => hash(body).map_err(|error| {
                     AwsError::Other(format!("cannot read what is to be sent: {error}"))
                 })?,
@@ -440,7 +440,9 @@ impl<'a> Session<'a> {
             method: operation.method.clone(),
             url,
             headers,
-            body: copy(&operation.body)
+            body: operation
+                .body
+                .try_clone()
                 .map_err(|error| AwsError::Other(format!("cannot use the file: {error}")))?,
         })
     }
@@ -532,7 +534,8 @@ fn hash(body: &Body) -> io::Result<String> {
             start,
             length,
         } => hash_part(file, *start, *length),
-        Body::None | Body::Stream(_) => Ok(sign::sha256(b"")),
+        // What is no single piece is not hashed.
+        Body::None | Body::Pieces(_) | Body::Stream(_) => Ok(sign::sha256(b"")),
     }
 }
 
@@ -551,24 +554,6 @@ fn hash_part(file: &File, start: u64, length: u64) -> io::Result<String> {
         done += count as u64;
     }
     Ok(sign::hex(&hash.finalize()))
-}
-
-/// The body for one more try.
-fn copy(body: &Body) -> io::Result<Body> {
-    Ok(match body {
-        Body::None => Body::None,
-        Body::Bytes(bytes) => Body::Bytes(Arc::clone(bytes)),
-        Body::Part {
-            file,
-            start,
-            length,
-        } => Body::Part {
-            file: file.try_clone()?,
-            start: *start,
-            length: *length,
-        },
-        Body::Stream(file) => Body::Stream(file.try_clone()?),
-    })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

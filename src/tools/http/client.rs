@@ -184,30 +184,15 @@ fn send(agent: &Agent, request: &Request, limits: Limits) -> Result<Response, ur
     for (name, value) in &request.headers {
         built = built.header(name, value.as_bytes());
     }
-    let has_length = |built: http::request::Builder, length: u64| {
-        built.header(http::header::CONTENT_LENGTH, length)
-    };
     let takes_body = !matches!(request.method.as_str(), "GET" | "HEAD" | "DELETE");
-    let (built, body) = match &request.body {
-        Body::None if takes_body => (has_length(built, 0), SendBody::none()),
-        Body::None => (built, SendBody::none()),
-        Body::Bytes(bytes) => (
-            has_length(built, bytes.len() as u64),
-            SendBody::from_owned_reader(io::Cursor::new(Shared(Arc::clone(bytes)))),
-        ),
-        Body::Part {
-            file,
-            start,
-            length,
-        } => (
-            has_length(built, *length),
-            SendBody::from_owned_reader(Part {
-                file: file.try_clone()?,
-                at: *start,
-                left: *length,
-            }),
-        ),
-        Body::Stream(file) => (built, SendBody::from_owned_reader(file.try_clone()?)),
+    let built = match request.body.length() {
+        Some(0) if !takes_body => built,
+        Some(length) => built.header(http::header::CONTENT_LENGTH, length),
+        None => built,
+    };
+    let body = match &request.body {
+        Body::None => SendBody::none(),
+        body => SendBody::from_owned_reader(reader(body)?),
     };
     let request = built.body(body).map_err(ureq::Error::Http)?;
     let request = agent
@@ -229,6 +214,31 @@ fn send(agent: &Agent, request: &Request, limits: Limits) -> Result<Response, ur
         headers: headers.collect(),
         url,
         body: Box::new(body.into_with_config().limit(u64::MAX).reader()),
+    })
+}
+
+/// Reads a body from its beginning.
+fn reader(body: &Body) -> io::Result<Box<dyn Read>> {
+    Ok(match body {
+        Body::None => Box::new(io::empty()),
+        Body::Bytes(bytes) => Box::new(io::Cursor::new(Shared(Arc::clone(bytes)))),
+        Body::Part {
+            file,
+            start,
+            length,
+        } => Box::new(Part {
+            file: file.try_clone()?,
+            at: *start,
+            left: *length,
+        }),
+        Body::Pieces(pieces) => {
+            let mut all: Box<dyn Read> = Box::new(io::empty());
+            for piece in pieces {
+                all = Box::new(all.chain(reader(piece)?));
+            }
+            all
+        }
+        Body::Stream(file) => Box::new(file.try_clone()?),
     })
 }
 

@@ -1,0 +1,8 @@
+//! `lambda_fetch`: HTTP requests with the words of curl, over connections that live on between events.
+
+mod body;
+mod options;
+mod run;
+mod write_out;
+
+pub(crate) use run::run;
