@@ -177,6 +177,10 @@ impl<'a> Session<'a> {
         (!value.is_empty()).then_some(value)
     }
 
+    pub(crate) fn choices(&self) -> &Choices {
+        &self.choices
+    }
+
     fn either(&self, variable: &str, setting: &str) -> Option<&str> {
         self.variable(variable).or_else(|| self.setting(setting))
     }

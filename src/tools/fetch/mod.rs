@@ -5,4 +5,5 @@ mod options;
 mod run;
 mod write_out;
 
+pub(crate) use options::variable_name;
 pub(crate) use run::run;
