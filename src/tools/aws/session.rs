@@ -456,7 +456,6 @@ impl<'a> Session<'a> {
             proxy: http::proxy_for(url, |name| self.variable(name)),
             authorities: self.authorities.clone(),
             is_insecure: self.choices.skips_verification,
-            max_redirects: 0,
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod body;
 mod options;
+mod redirect;
 mod run;
 mod write_out;
 
