@@ -15,8 +15,10 @@ mod aws;
 mod call;
 mod commands;
 mod connection;
+mod fetch;
 mod http;
 mod jq;
+mod options;
 
 use std::fs::File;
 use std::io::Write;

@@ -177,6 +177,10 @@ impl<'a> Session<'a> {
         (!value.is_empty()).then_some(value)
     }
 
+    pub(crate) fn choices(&self) -> &Choices {
+        &self.choices
+    }
+
     fn either(&self, variable: &str, setting: &str) -> Option<&str> {
         self.variable(variable).or_else(|| self.setting(setting))
     }
@@ -418,7 +422,7 @@ impl<'a> Session<'a> {
                 Body::Part { .. } if is_secret && target.signing_name == "s3" => {
                     UNSIGNED.to_owned()
                 }
-                Body::Stream(_) => UNSIGNED.to_owned(),
+                Body::Stream(_) | Body::Pieces(_) => UNSIGNED.to_owned(),
                 body => hash(body).map_err(|error| {
                     AwsError::Other(format!("cannot read what is to be sent: {error}"))
                 })?,
@@ -440,7 +444,9 @@ impl<'a> Session<'a> {
             method: operation.method.clone(),
             url,
             headers,
-            body: copy(&operation.body)
+            body: operation
+                .body
+                .try_clone()
                 .map_err(|error| AwsError::Other(format!("cannot use the file: {error}")))?,
         })
     }
@@ -450,7 +456,6 @@ impl<'a> Session<'a> {
             proxy: http::proxy_for(url, |name| self.variable(name)),
             authorities: self.authorities.clone(),
             is_insecure: self.choices.skips_verification,
-            max_redirects: 0,
         }
     }
 
@@ -532,7 +537,8 @@ fn hash(body: &Body) -> io::Result<String> {
             start,
             length,
         } => hash_part(file, *start, *length),
-        Body::None | Body::Stream(_) => Ok(sign::sha256(b"")),
+        // What is no single piece is not hashed.
+        Body::None | Body::Pieces(_) | Body::Stream(_) => Ok(sign::sha256(b"")),
     }
 }
 
@@ -551,24 +557,6 @@ fn hash_part(file: &File, start: u64, length: u64) -> io::Result<String> {
         done += count as u64;
     }
     Ok(sign::hex(&hash.finalize()))
-}
-
-/// The body for one more try.
-fn copy(body: &Body) -> io::Result<Body> {
-    Ok(match body {
-        Body::None => Body::None,
-        Body::Bytes(bytes) => Body::Bytes(Arc::clone(bytes)),
-        Body::Part {
-            file,
-            start,
-            length,
-        } => Body::Part {
-            file: file.try_clone()?,
-            start: *start,
-            length: *length,
-        },
-        Body::Stream(file) => Body::Stream(file.try_clone()?),
-    })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

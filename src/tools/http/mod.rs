@@ -4,10 +4,10 @@ mod client;
 mod proxy;
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::sync::Arc;
 
-pub(crate) use client::{Client, HttpError, Limits, Route};
+pub(crate) use client::{Client, HttpError, Limits, Route, is_timeout};
 pub(crate) use proxy::proxy_for;
 
 /// What is asked of a server.
@@ -32,8 +32,50 @@ pub(crate) enum Body {
         start: u64,
         length: u64,
     },
+    /// Several bodies of known length, one behind the other.
+    Pieces(Vec<Body>),
     /// All that a file, a pipe or a socket has. It can be sent once, and its length is not known.
     Stream(File),
+}
+
+impl Body {
+    /// The number of its bytes; `None` if only the end of the input tells.
+    pub(crate) fn length(&self) -> Option<u64> {
+        match self {
+            Self::None => Some(0),
+            Self::Bytes(bytes) => Some(bytes.len() as u64),
+            Self::Part { length, .. } => Some(*length),
+            Self::Pieces(pieces) => pieces.iter().map(Self::length).sum(),
+            Self::Stream(_) => None,
+        }
+    }
+
+    /// The same body for one more try.
+    ///
+    /// # Errors
+    /// The system's, if there is no descriptor left.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        Ok(match self {
+            Self::None => Self::None,
+            Self::Bytes(bytes) => Self::Bytes(Arc::clone(bytes)),
+            Self::Part {
+                file,
+                start,
+                length,
+            } => Self::Part {
+                file: file.try_clone()?,
+                start: *start,
+                length: *length,
+            },
+            Self::Pieces(pieces) => Self::Pieces(
+                pieces
+                    .iter()
+                    .map(Self::try_clone)
+                    .collect::<io::Result<_>>()?,
+            ),
+            Self::Stream(file) => Self::Stream(file.try_clone()?),
+        })
+    }
 }
 
 /// What a server answers. Its body is read as it comes.
@@ -41,8 +83,6 @@ pub(crate) struct Response {
     pub status: u16,
     /// Names are in small letters.
     pub headers: Vec<(String, String)>,
-    /// Where it came from, behind all redirects.
-    pub url: String,
     pub body: Box<dyn Read>,
 }
 

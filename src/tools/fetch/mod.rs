@@ -1,0 +1,10 @@
+//! `lambda_fetch`: HTTP requests with the words of curl, over connections that live on between events.
+
+mod body;
+mod options;
+mod redirect;
+mod run;
+mod write_out;
+
+pub(crate) use options::variable_name;
+pub(crate) use run::run;
