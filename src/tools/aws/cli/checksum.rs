@@ -83,7 +83,7 @@ fn each_block(body: &Body, mut take: impl FnMut(&[u8])) -> Result<(), Failure> {
                 done += count as u64;
             }
         }
-        Body::None | Body::Stream(_) => {}
+        _ => {}
     }
     Ok(())
 }
