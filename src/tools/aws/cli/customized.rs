@@ -134,6 +134,15 @@ pub(crate) fn arguments(service: &Service, operation: &Operation) -> Arguments {
             nested: None,
             exclusive: &[("invalidation-batch", &["paths"])],
         },
+        ("ec2", "AuthorizeSecurityGroupIngress" | "RevokeSecurityGroupIngress") => Arguments {
+            arguments: &SECURITY_GROUP_RULE,
+            parameters: &[],
+            exclusive: &[(
+                "ip-permissions",
+                &["protocol", "port", "cidr", "source-group", "group-owner"],
+            )],
+            nested: Some("IpPermissions"),
+        },
         ("lambda", "CreateFunction") => Arguments {
             arguments: &CREATE_FUNCTION,
             parameters: &["Code"],
@@ -224,23 +233,23 @@ static CREATE_INVALIDATION: [Argument; 1] = [Argument {
 static CREATE_FUNCTION: [Argument; 1] = [sets!("zip-file", One, &["Code", "ZipFile"], content)];
 
 static PUT_METRIC_DATA: [Argument; 7] = [
-    metric("metric-name", |metric, given| {
+    nested("metric-name", |metric, given| {
         metric.set("MetricName", given.value());
         Ok(())
     }),
-    metric("timestamp", |metric, given| {
+    nested("timestamp", |metric, given| {
         metric.set("Timestamp", given.value());
         Ok(())
     }),
-    metric("unit", |metric, given| {
+    nested("unit", |metric, given| {
         metric.set("Unit", given.value());
         Ok(())
     }),
-    metric("value", |metric, given| {
+    nested("value", |metric, given| {
         metric.set("Value", number(&given.text())?);
         Ok(())
     }),
-    metric("dimensions", |metric, given| {
+    nested("dimensions", |metric, given| {
         let dimensions = pairs(&given.text())?.into_iter().map(|(name, value)| {
             let entries = [("Name", name), ("Value", value)];
             Value::Map(
@@ -252,7 +261,7 @@ static PUT_METRIC_DATA: [Argument; 7] = [
         metric.set("Dimensions", Value::List(dimensions.collect()));
         Ok(())
     }),
-    metric("statistic-values", |metric, given| {
+    nested("statistic-values", |metric, given| {
         let statistics = pairs(&given.text())?.into_iter();
         let statistics = statistics.map(|(name, value)| Ok((name, number(&value)?)));
         metric.set(
@@ -261,14 +270,79 @@ static PUT_METRIC_DATA: [Argument; 7] = [
         );
         Ok(())
     }),
-    metric("storage-resolution", |metric, given| {
+    nested("storage-resolution", |metric, given| {
         metric.set("StorageResolution", number(&given.text())?);
         Ok(())
     }),
 ];
 
-/// An argument that sets something of the one metric that these arguments make.
-const fn metric(name: &'static str, apply: Apply) -> Argument {
+static SECURITY_GROUP_RULE: [Argument; 5] = [
+    nested("protocol", |rule, given| {
+        let protocol = given.text();
+        let is_number =
+            super::shorthand::integer(&protocol).is_ok_and(|number| (-1..=255).contains(&number));
+        if !is_number && !["tcp", "udp", "icmp", "all"].contains(&protocol.as_str()) {
+            return Err(Failure::usage(
+                "protocol parameter should be one of: tcp|udp|icmp|all or any valid protocol number.",
+            ));
+        }
+        let protocol = if protocol == "all" { "-1" } else { &protocol };
+        rule.set("IpProtocol", Value::text(protocol));
+        Ok(())
+    }),
+    nested("port", |rule, given| {
+        let port = given.text();
+        let (from, to) = match port.split_once('-') {
+            _ if port == "-1" || port == "all" => ("-1", "-1"),
+            Some(range) => range,
+            None => (port.as_str(), port.as_str()),
+        };
+        let number = |text: &str| {
+            super::shorthand::integer(text)
+                .map(Value::Integer)
+                .map_err(|_| {
+                    Failure::usage(
+                        "port parameter should be of the form <from[-to]> (e.g. 22 or 22-25)",
+                    )
+                })
+        };
+        rule.set("FromPort", number(from)?);
+        rule.set("ToPort", number(to)?);
+        Ok(())
+    }),
+    nested("cidr", |rule, given| {
+        let range = Value::Map(vec![("CidrIp".to_owned(), given.value())]);
+        rule.set("IpRanges", Value::List(vec![range]));
+        Ok(())
+    }),
+    nested("source-group", |rule, given| {
+        let group = given.text();
+        let key = if group.starts_with("sg-") {
+            "GroupId"
+        } else {
+            "GroupName"
+        };
+        set_in_pair(rule, key, Value::Text(group));
+        Ok(())
+    }),
+    nested("group-owner", |rule, given| {
+        set_in_pair(rule, "UserId", given.value());
+        Ok(())
+    }),
+];
+
+/// Sets a member of the one group that a rule lets in.
+fn set_in_pair(rule: &mut Value, key: &str, value: Value) {
+    let one = Value::List(vec![Value::Map(Vec::new())]);
+    if let Some(Value::List(pairs)) = rule.entry("UserIdGroupPairs", one)
+        && let Some(pair) = pairs.first_mut()
+    {
+        pair.set(key, value);
+    }
+}
+
+/// An argument that sets something of the one structure that these arguments make.
+const fn nested(name: &'static str, apply: Apply) -> Argument {
     Argument {
         name,
         takes: Takes::One,

@@ -88,6 +88,14 @@ impl Globals {
             };
             return Err(Failure::missing(&format!("--{option}")));
         }
+        if let Some(url) = words
+            .value("endpoint-url")
+            .filter(|url| !url.contains("://"))
+        {
+            return Err(Failure::usage(format!(
+                "Bad value for --endpoint-url \"{url}\": scheme is missing.  Must be of the form http://<hostname>/ or https://<hostname>/"
+            )));
+        }
         let format = one_of("output", &["json", "text", "table", "yaml", "yaml-stream"])?;
         let bytes = one_of("cli-binary-format", &["base64", "raw-in-base64-out"])?;
         let globals = Self {
