@@ -6,6 +6,7 @@ mod endpoint;
 mod error;
 mod profile;
 mod retry;
+mod s3;
 mod session;
 mod sign;
 
