@@ -16,5 +16,5 @@ pub(crate) use cli::run as run_cli;
 pub(crate) use error::AwsError;
 pub(crate) use request::run as run_request;
 pub(crate) use session::Kept;
-pub(crate) use sign::encode_bytes as encode_query_bytes;
+pub(crate) use sign::{encode_bytes as encode_query_bytes, hex};
 pub(crate) use values::{Cache as ValueCache, Kind as ValueKind, run as run_value};

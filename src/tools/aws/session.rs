@@ -237,7 +237,7 @@ impl<'a> Session<'a> {
                 .map(ToOwned::to_owned);
             let location = response.header("location").map(ToOwned::to_owned);
             let date = response.header("date").map(ToOwned::to_owned);
-            let (status, code, message) = self.refusal(response);
+            let (status, code, message) = refusal(response);
             if can_repeat && !redirected && matches!(status, 301 | 307 | 400 | 403) {
                 if let (Some(bucket), Some(actual)) = (bucket, bucket_region)
                     && actual != region
@@ -259,19 +259,16 @@ impl<'a> Session<'a> {
                     continue;
                 }
             }
-            match super::retry::verdict(status, &code) {
-                Verdict::Again | Verdict::Later if can_repeat => {
-                    if let Some(delay) = retries.next() {
-                        thread::sleep(delay);
-                        continue;
-                    }
-                }
+            let delay = match super::retry::verdict(status, &code) {
+                Verdict::Again | Verdict::Later if can_repeat => retries.next(),
                 Verdict::ClockIsWrong if can_repeat && self.correct_clock(date.as_deref()) => {
-                    if retries.next().is_some() {
-                        continue;
-                    }
+                    retries.next().map(|_| Duration::ZERO)
                 }
-                _ => {}
+                _ => None,
+            };
+            if let Some(delay) = delay {
+                thread::sleep(delay);
+                continue;
             }
             return Err(AwsError::Service {
                 operation: operation.name.clone(),
@@ -352,19 +349,18 @@ impl<'a> Session<'a> {
         region: &str,
     ) -> Result<Destination, AwsError> {
         let custom = self.custom_endpoint(target);
-        let endpoint = match custom {
-            Some(url) => Endpoint::from_url(url, region)
-                .ok_or_else(|| AwsError::Other(format!("Invalid endpoint: {url}")))?,
-            None => {
-                let variant = Variant {
-                    is_dual_stack: self
-                        .is_on("AWS_USE_DUALSTACK_ENDPOINT", "use_dualstack_endpoint")
-                        || target.signing_name == "s3"
-                            && self.setting("s3.use_dualstack_endpoint") == Some("true"),
-                    is_fips: self.is_on("AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint"),
-                };
-                Endpoint::of(target, region, variant)
-            }
+        let endpoint = if let Some(url) = custom {
+            Endpoint::from_url(url, region)
+                .ok_or_else(|| AwsError::Other(format!("Invalid endpoint: {url}")))?
+        } else {
+            let is_dual_stack = self.is_on("AWS_USE_DUALSTACK_ENDPOINT", "use_dualstack_endpoint")
+                || target.signing_name == "s3"
+                    && self.setting("s3.use_dualstack_endpoint") == Some("true");
+            let variant = Variant {
+                is_dual_stack,
+                is_fips: self.is_on("AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint"),
+            };
+            Endpoint::of(target, region, variant)
         };
         let Some(bucket) = bucket_of(target, operation) else {
             let path = operation.path.clone();
@@ -472,27 +468,6 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The status, the code and the message of an answer that is a refusal.
-    fn refusal(&self, response: Response) -> (u16, String, String) {
-        let mut text = Vec::new();
-        let Response {
-            status,
-            headers,
-            body,
-            ..
-        } = response;
-        // What cannot be read is missing in the message.
-        let _ = body.take(MAX_REFUSAL_BYTES).read_to_end(&mut text);
-        let header = |name: &str| {
-            let mut headers = headers.iter();
-            headers
-                .find(|(header, _)| header == name)
-                .map(|(_, value)| value.as_str())
-        };
-        let (code, message) = read_refusal(status, header, &text);
-        (status, code, message)
-    }
-
     /// Takes over the server's time. Returns false if that is not the reason.
     fn correct_clock(&self, date: Option<&str>) -> bool {
         let Some(date) = date
@@ -504,6 +479,27 @@ impl<'a> Session<'a> {
         let previous = self.kept.skew.swap(skew, Ordering::Relaxed);
         (skew - previous).abs() > MIN_SKEW_SECONDS
     }
+}
+
+/// The status, the code and the message of an answer that is a refusal.
+fn refusal(response: Response) -> (u16, String, String) {
+    let mut text = Vec::new();
+    let Response {
+        status,
+        headers,
+        body,
+        ..
+    } = response;
+    // What cannot be read is missing in the message.
+    let _ = body.take(MAX_REFUSAL_BYTES).read_to_end(&mut text);
+    let header = |name: &str| {
+        let mut headers = headers.iter();
+        headers
+            .find(|(header, _)| header == name)
+            .map(|(_, value)| value.as_str())
+    };
+    let (code, message) = read_refusal(status, header, &text);
+    (status, code, message)
 }
 
 /// The bucket that a path of S3 begins with.
