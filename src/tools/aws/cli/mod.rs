@@ -13,11 +13,12 @@ mod files;
 mod globals;
 mod names;
 mod operation;
+#[cfg(test)]
+mod oracle;
 mod output;
 mod pages;
 mod protocol;
 mod search;
-mod search_functions;
 mod shorthand;
 mod table;
 mod unique;

@@ -2,11 +2,15 @@
 //!
 //! What a call is for shows in its words. A word that is expanded at run time may be anything, so the resource is `*` then.
 
+mod names;
+mod s3;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::calls::called_by;
 use crate::finding::Source;
 use crate::reader::Word;
+use names::{ACTIONS, PREFIXES};
 
 /// Actions, each with the resources that it is for.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -38,82 +42,6 @@ impl Policy {
         statements.into_iter().map(turn).collect()
     }
 }
-
-/// What services are called in policies, if not as in the AWS CLI.
-const PREFIXES: [(&str, &str); 19] = [
-    ("apigatewaymanagementapi", "execute-api"),
-    ("bedrock-agent-runtime", "bedrock"),
-    ("bedrock-runtime", "bedrock"),
-    ("configservice", "config"),
-    ("deploy", "codedeploy"),
-    ("efs", "elasticfilesystem"),
-    ("elb", "elasticloadbalancing"),
-    ("elbv2", "elasticloadbalancing"),
-    ("emr", "elasticmapreduce"),
-    ("iot-data", "iot"),
-    ("opensearch", "es"),
-    ("rds-data", "rds-data"),
-    ("resourcegroupstaggingapi", "tag"),
-    ("s3api", "s3"),
-    ("sesv2", "ses"),
-    ("stepfunctions", "states"),
-    ("timestream-query", "timestream"),
-    ("timestream-write", "timestream"),
-    ("wafv2", "wafv2"),
-];
-
-/// Operations that are allowed by actions with other names.
-const ACTIONS: [(&str, &[&str]); 31] = [
-    ("dynamodb:TransactGetItems", &["dynamodb:GetItem"]),
-    (
-        "dynamodb:TransactWriteItems",
-        &[
-            "dynamodb:ConditionCheckItem",
-            "dynamodb:DeleteItem",
-            "dynamodb:PutItem",
-            "dynamodb:UpdateItem",
-        ],
-    ),
-    ("ecs:RunTask", &["ecs:RunTask", "iam:PassRole"]),
-    ("iot:Publish", &["iot:Publish"]),
-    ("lambda:Invoke", &["lambda:InvokeFunction"]),
-    ("s3:CopyObject", &["s3:GetObject", "s3:PutObject"]),
-    ("s3:CompleteMultipartUpload", &["s3:PutObject"]),
-    ("s3:CreateMultipartUpload", &["s3:PutObject"]),
-    ("s3:DeleteObjects", &["s3:DeleteObject"]),
-    ("s3:GetBucketEncryption", &["s3:GetEncryptionConfiguration"]),
-    (
-        "s3:GetObjectAttributes",
-        &["s3:GetObject", "s3:GetObjectAttributes"],
-    ),
-    ("s3:HeadBucket", &["s3:ListBucket"]),
-    ("s3:HeadObject", &["s3:GetObject"]),
-    ("s3:ListBuckets", &["s3:ListAllMyBuckets"]),
-    ("s3:ListObjectVersions", &["s3:ListBucketVersions"]),
-    ("s3:ListObjects", &["s3:ListBucket"]),
-    ("s3:ListObjectsV2", &["s3:ListBucket"]),
-    ("s3:ListParts", &["s3:ListMultipartUploadParts"]),
-    ("s3:SelectObjectContent", &["s3:GetObject"]),
-    ("s3:UploadPart", &["s3:PutObject"]),
-    ("s3:UploadPartCopy", &["s3:GetObject", "s3:PutObject"]),
-    ("sns:PublishBatch", &["sns:Publish"]),
-    (
-        "sqs:ChangeMessageVisibilityBatch",
-        &["sqs:ChangeMessageVisibility"],
-    ),
-    ("sqs:DeleteMessageBatch", &["sqs:DeleteMessage"]),
-    ("sqs:SendMessageBatch", &["sqs:SendMessage"]),
-    ("states:StartExecution", &["states:StartExecution"]),
-    (
-        "sts:DecodeAuthorizationMessage",
-        &["sts:DecodeAuthorizationMessage"],
-    ),
-    // Everybody may ask this.
-    ("sts:GetCallerIdentity", &[]),
-    ("ecr:GetLoginPassword", &["ecr:GetAuthorizationToken"]),
-    ("eks:UpdateKubeconfig", &["eks:DescribeCluster"]),
-    ("logs:Tail", &["logs:FilterLogEvents"]),
-];
 
 /// Options of the AWS CLI that stand before the service, and take a value.
 const GLOBAL_VALUES: [&str; 10] = [
@@ -219,7 +147,7 @@ fn add_cli(policy: &mut Policy, arguments: &[Word]) -> bool {
         return false;
     }
     match (service.text.as_str(), operation.text.as_str()) {
-        ("s3", command) => add_s3(policy, command, rest),
+        ("s3", command) => s3::add(policy, command, rest),
         (_, "help" | "wait") => true,
         (service, operation) => {
             add_operation(policy, service, &api_name(operation), rest);
@@ -331,115 +259,6 @@ fn parameter(name: Option<&Word>) -> String {
             format!("arn:aws:ssm:*:*:parameter{slash}{}", name.text)
         }
         None => "*".to_owned(),
-    }
-}
-
-/// Options of `aws s3` without a value.
-const S3_FLAGS: [&str; 16] = [
-    "--recursive",
-    "--dryrun",
-    "--quiet",
-    "--only-show-errors",
-    "--no-progress",
-    "--delete",
-    "--size-only",
-    "--exact-timestamps",
-    "--human-readable",
-    "--summarize",
-    "--force",
-    "--follow-symlinks",
-    "--no-follow-symlinks",
-    "--no-guess-mime-type",
-    "--no-sign-request",
-    "--no-verify-ssl",
-];
-
-fn add_s3(policy: &mut Policy, command: &str, rest: &[Word]) -> bool {
-    let places: Vec<_> = plain_words(rest, &S3_FLAGS)
-        .into_iter()
-        .map(Place::of)
-        .collect();
-    let has = |flag: &str| rest.iter().any(|word| word.text == flag);
-    let lists = has("--recursive") || command == "sync";
-    match (command, &places[..]) {
-        ("cp" | "mv" | "sync", [from, to, ..]) => {
-            from.allow(policy, &["s3:GetObject"], true);
-            to.allow(policy, &["s3:AbortMultipartUpload", "s3:PutObject"], true);
-            if command == "mv" {
-                from.allow(policy, &["s3:DeleteObject"], true);
-            }
-            if lists {
-                from.allow(policy, &["s3:ListBucket"], false);
-            }
-            if command == "sync" {
-                to.allow(policy, &["s3:ListBucket"], false);
-            }
-            if has("--delete") {
-                to.allow(policy, &["s3:DeleteObject"], true);
-            }
-        }
-        ("rm", [place, ..]) => {
-            place.allow(policy, &["s3:DeleteObject"], true);
-            if lists {
-                place.allow(policy, &["s3:ListBucket"], false);
-            }
-        }
-        ("presign", [place, ..]) => place.allow(policy, &["s3:GetObject"], true),
-        ("ls", [place, ..]) => place.allow(policy, &["s3:ListBucket"], false),
-        ("ls", []) => policy.allow("s3:ListAllMyBuckets", "*"),
-        ("mb", [place, ..]) => place.allow(policy, &["s3:CreateBucket"], false),
-        ("rb", [place, ..]) => place.allow(policy, &["s3:DeleteBucket"], false),
-        _ => return false,
-    }
-    true
-}
-
-/// Where `aws s3` reads or writes.
-enum Place {
-    Local,
-    /// A bucket, and the beginning of the keys that is known.
-    Bucket(String, String),
-    /// Expanded at run time: may be both.
-    Unknown,
-}
-
-impl Place {
-    fn of(word: &Word) -> Self {
-        let Some(rest) = word.text.strip_prefix("s3://") else {
-            let may_be_s3 = !word.is_literal && word.text.starts_with(['$', '`']);
-            return if may_be_s3 {
-                Self::Unknown
-            } else {
-                Self::Local
-            };
-        };
-        // What comes behind an expansion is not known.
-        let known = rest.split(['$', '`']).next().unwrap_or_default();
-        let is_whole = word.is_literal || known.len() == rest.len();
-        match known.split_once('/') {
-            Some((bucket, key)) => {
-                let end = if is_whole && !key.is_empty() && !key.ends_with('/') {
-                    ""
-                } else {
-                    "*"
-                };
-                Self::Bucket(bucket.to_owned(), format!("{key}{end}"))
-            }
-            None if is_whole => Self::Bucket(known.to_owned(), "*".to_owned()),
-            None => Self::Bucket("*".to_owned(), "*".to_owned()),
-        }
-    }
-
-    fn allow(&self, policy: &mut Policy, actions: &[&str], is_of_object: bool) {
-        let resource = match self {
-            Self::Local => return,
-            Self::Unknown => "*".to_owned(),
-            Self::Bucket(bucket, key) if is_of_object => format!("arn:aws:s3:::{bucket}/{key}"),
-            Self::Bucket(bucket, _) => format!("arn:aws:s3:::{bucket}"),
-        };
-        for action in actions {
-            policy.allow(action, resource.clone());
-        }
     }
 }
 
