@@ -1,6 +1,7 @@
 //! What the commands of `aws s3` need.
 
-use super::{Policy, plain_words};
+use super::plain_words;
+use crate::policy::Policy;
 use crate::reader::Word;
 
 /// Options of `aws s3` without a value.

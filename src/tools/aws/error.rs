@@ -190,7 +190,7 @@ mod tests {
                 &[("x-amzn-query-error", "AWS.Old;Sender")],
                 r#"{"__type":"a#New"}"#
             ),
-            both("AWS.Old", "Not Found")
+            both("AWS.Old", "")
         );
         assert_eq!(
             refusal(
@@ -200,6 +200,6 @@ mod tests {
             both("NoSuchKey", "a <b> &amp;")
         );
         assert_eq!(refusal(&[], ""), both("404", "Not Found"));
-        assert_eq!(refusal(&[], "{"), both("404", "Not Found"));
+        assert_eq!(refusal(&[], "{"), both("404", ""));
     }
 }

@@ -12,7 +12,7 @@ use time::format_description::well_known::Rfc2822;
 
 use super::AwsError;
 use super::credentials::{Cache, Sources};
-use super::endpoint::{Endpoint, Variant};
+use super::endpoint::{Endpoint, Target, Variant};
 use super::error::refusal;
 use super::payload;
 use super::profile::Profile;
@@ -27,24 +27,6 @@ const READ_LIMIT: Duration = Duration::from_secs(60);
 /// A clock that is wrong by less is no reason to be refused.
 const MIN_SKEW_SECONDS: i64 = 240;
 const USER_AGENT: &str = concat!("coshell/", env!("CARGO_PKG_VERSION"));
-
-/// A service, as its requests name it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Target<'a> {
-    /// The first part of the name of its host, such as `email` of SES.
-    pub endpoint_prefix: &'a str,
-    /// The name in the signature, such as `ses`.
-    pub signing_name: &'a str,
-    /// How the variable `AWS_ENDPOINT_URL_...` spells it, such as `SES`, `DYNAMODB`.
-    pub endpoint_variable: &'a str,
-}
-
-/// S3, whose first part of a path is a bucket.
-pub(crate) const S3: Target<'static> = Target {
-    endpoint_prefix: "s3",
-    signing_name: "s3",
-    endpoint_variable: "S3",
-};
 
 /// One operation, not signed yet.
 #[derive(Debug, Default)]

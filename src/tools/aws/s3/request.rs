@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::xml::{self, Element};
 use crate::aws::AwsError;
-use crate::aws::session::{Operation, S3, Session};
+use crate::aws::endpoint::S3;
+use crate::aws::session::{Operation, Session};
 use crate::http::Response;
 
 /// The answer with 1,000 long keys has less.
