@@ -50,7 +50,7 @@ impl Shell<'_> {
             }
             WaitOutcome::Report(report) => failure::handler_failed(function, &report, None, &tail),
             WaitOutcome::Ended(status) => {
-                let trace = self.channel.find_exit_trace().unwrap_or_default();
+                let trace = self.channel.take_exit_trace().unwrap_or_default();
                 failure::shell_ended(function, status, trace, &tail)
             }
             WaitOutcome::LastReport(_) | WaitOutcome::Lost | WaitOutcome::Overrun(_) => {
