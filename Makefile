@@ -38,7 +38,7 @@ COSHELL = $$(realpath $(BUILT)/debug/coshell)
 TESTS = $$(realpath $(BUILT)/debug/deps)
 # Node.js is installed only where there is none.
 DEPLOY_PACKAGES := docker-registry shellcheck unzip $(if $(shell type -P node),,nodejs)
-PACKAGES := bash-static bats ca-certificates chromium curl gawk groff-base jq perl procps python3 python3-pip python3-venv \
+PACKAGES := awscli bash-static bats ca-certificates chromium curl gawk groff-base jq openssl perl procps python3 python3-pip python3-venv \
 	shellcheck shfmt unzip util-linux
 SCRIPTS := $(shell git ls-files --cached --others --exclude-standard -- \
 	'*.bash' '*.sh' '*.bats' '.ci/*' tests/image/make-stand-ins tests/near src/bootstrap/build src/bootstrap/shrink bench/run bench/readme bench/aws/measure 'bench/baseline/*/bootstrap' \
@@ -47,14 +47,14 @@ SCRIPTS := $(shell git ls-files --cached --others --exclude-standard -- \
 CHECKED := $(filter-out tests/fixtures/handlers/% tests/fixtures/idioms/% tests/fixtures/scripts/%,$(SCRIPTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help test long nightly check packages test-tools lint format nextest rust near clients driver failing smoke clone \
+.PHONY: help test long nightly check packages test-tools lint format nextest rust near clients aws fetch driver failing smoke clone \
 	programs lint-images test-bash static-bash random soak bench bootstrap tools coshell stand-ins install-test image-test tutorial-image deploy-tools deploy-test \
 	dist clean
 
 help: ## prints this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
-test: packages test-tools lint rust clients driver soak failing clone ## what every push has to pass; installs what the tests use
+test: packages test-tools lint rust clients aws fetch driver soak failing clone ## what every push has to pass; installs what the tests use
 	@printf '%s\n' 'make test: every check passed'
 
 long: packages test-tools lint-images static-bash random install-test ## what takes longer, and needs no Docker
@@ -89,10 +89,10 @@ $(RIE):
 	@chmod +x $(RIE)
 	@rm -f $(TOOLS)/*.whl
 
-$(CLIENTS): tests/clients/requirements.txt
-	@echo "make test-tools: downloading from PyPI:" $$(grep -v '^#' $<)
+$(CLIENTS): tests/clients/requirements.txt tests/aws/requirements.txt
+	@echo "make test-tools: downloading from PyPI:" $$(grep -hv '^#' $^)
 	@python3 -m venv --clear $(VENV)
-	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check --only-binary :all: -r $<
+	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check --only-binary :all: $(addprefix -r ,$^)
 	@touch $@
 
 deploy-tools: $(DEPLOY_TOOLS) ## the tools of deploy-test, from PyPI
@@ -132,6 +132,12 @@ near: programs nextest ## the tests for the files that differ from the last comm
 clients: test-tools programs ## AWS's clients and runtimes, with coshell serve between them
 	COSHELL=$(BUILT)/debug/coshell RUST_RUNTIME=$(BUILT)/debug/rust-runtime \
 	  $(VENV)/bin/python -B tests/run tests/clients $(TEST)
+
+aws: test-tools programs ## the command aws beside the AWS CLI, both on moto
+	TOOLS_PROGRAM=$$(realpath $(BUILT)/debug/coshell-tools) $(VENV)/bin/python -B tests/run tests/aws $(TEST)
+
+fetch: programs ## lambda_fetch beside curl, and TLS
+	TOOLS_PROGRAM=$$(realpath $(BUILT)/debug/coshell-tools) python3 -B tests/run tests/fetch $(TEST)
 
 driver: programs ## the driver alone
 	DRIVER_TEXT=$$(realpath $(BUILT)/debug/driver-text) bats tests/driver

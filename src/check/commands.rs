@@ -19,11 +19,13 @@ const BUILTINS: &str = ". : [ [[ ]] alias bg bind break builtin caller cd comman
     unset wait time in { } ! then else do done fi esac";
 
 /// The functions that the driver offers to the file of a function.
-const OFFERED: [&str; 15] = [
+const OFFERED: [&str; 19] = [
+    "lambda_aws",
     "lambda_decode",
     "lambda_each",
     "lambda_encode",
     "lambda_error",
+    "lambda_fetch",
     "lambda_get",
     "lambda_hash",
     "lambda_http_response",
@@ -31,8 +33,10 @@ const OFFERED: [&str; 15] = [
     "lambda_keep",
     "lambda_log",
     "lambda_metric",
+    "lambda_parameter",
     "lambda_remaining_ms",
     "lambda_request",
+    "lambda_secret",
     "lambda_stream_response",
     "lambda_tempdir",
 ];

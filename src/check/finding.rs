@@ -11,6 +11,7 @@ use tree_sitter::Node;
 
 use coshell_handler::{Delivery, Handler, LoadError, Suggestion};
 
+use crate::iam::Policy;
 use crate::images::Image;
 use crate::reader::{Command, Reading};
 
@@ -67,6 +68,8 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// Whether shellcheck checked the scripts too.
     pub has_shellcheck: bool,
+    /// What the calls of AWS need.
+    pub policy: Policy,
     /// What `check` could not look at, a text for each thing.
     pub unseen: Vec<String>,
 }

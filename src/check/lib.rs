@@ -11,6 +11,7 @@ mod finding;
 mod function;
 mod habits;
 mod handler;
+mod iam;
 mod images;
 mod offered;
 mod paths;
@@ -25,6 +26,7 @@ use coshell_handler::{Handler, Kind};
 
 pub use bash::NoBash;
 pub use finding::{Finding, Report, Severity, Subject};
+pub use iam::Policy;
 pub use images::Image;
 
 /// Checks a handler. Blocks while bash and shellcheck read its files.
@@ -74,6 +76,7 @@ fn check_script(subject: &Subject, handler: &Handler, report: &mut Report) {
             report.findings.push(finding);
         }
     }
+    report.policy = iam::policy_for(&sources);
     report.unseen = sources
         .iter()
         .flat_map(|source| script::list_unseen(subject, source))

@@ -29,7 +29,28 @@ const fn options(
 }
 
 /// For the functions that have options; `src/calls` and `runtime-scripts` read them.
-const OPTIONS: [Options; 9] = [
+const OPTIONS: [Options; 12] = [
+    options(
+        "lambda_aws",
+        &["--no-sign-request"],
+        &[
+            "--method",
+            "-X",
+            "--path",
+            "--query",
+            "-q",
+            "--header",
+            "-H",
+            "--output",
+            "-o",
+            "--variable",
+            "-v",
+            "--region",
+            "--profile",
+            "--endpoint-url",
+        ],
+        false,
+    ),
     options("lambda_decode", &[], &["-v"], true),
     options("lambda_each", &["--unwrap", "--decode"], &[], false),
     options("lambda_encode", &[], &["-v"], true),
@@ -53,7 +74,27 @@ const OPTIONS: [Options; 9] = [
         false,
     ),
     options("lambda_json", &["--array", "--quote"], &["-v"], true),
+    options(
+        "lambda_parameter",
+        &["--no-decryption"],
+        &["--ttl", "--region", "--profile", "--endpoint-url"],
+        false,
+    ),
     options("lambda_metric", &[], &["--namespace"], true),
+    options(
+        "lambda_secret",
+        &[],
+        &[
+            "--ttl",
+            "--field",
+            "--version-id",
+            "--version-stage",
+            "--region",
+            "--profile",
+            "--endpoint-url",
+        ],
+        false,
+    ),
     options(
         "lambda_request",
         &["--body-file"],

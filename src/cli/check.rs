@@ -24,6 +24,7 @@ use coshell_handler::{Delivery, bash};
         coshell check function.handler --task-root package\n  \
         coshell check function.handler --json | jq '.findings[] | select(.severity == \"error\")'\n  \
         coshell check function.handler --with jq,aws\n  \
+        coshell check function.handler --policy >policy.json\n  \
         coshell check jobs/nightly.sh --strict --image none\n  \
         coshell check function.handler --strict --image here   # in a Dockerfile, after what is installed\n\n\
         Exit status:\n  \
@@ -46,6 +47,10 @@ pub struct CheckArguments {
     /// Print a JSON object instead of text
     #[arg(long)]
     pub json: bool,
+
+    /// Print the IAM policy that the handler's calls of AWS need, as JSON, and nothing else
+    #[arg(long, conflicts_with = "json")]
+    pub policy: bool,
 }
 
 /// The options for checking a handler, for `check` and `package`.
@@ -93,7 +98,12 @@ pub(crate) fn run(arguments: &CheckArguments) -> Result<ExitCode, Error> {
     let options = &arguments.options;
     let subject = options.subject(arguments.handler.clone(), task_root);
     let report = coshell_check::check(&subject).map_err(Error::Shell)?;
-    let text = if arguments.json {
+    let text = if arguments.policy {
+        for call in &report.policy.unknown {
+            eprintln!("coshell: cannot tell what this call needs: {call}");
+        }
+        format!("{:#}\n", policy_document(&report))
+    } else if arguments.json {
         format!("{}\n", as_json(&report, &subject))
     } else {
         let has_colour = std::io::stdout().is_terminal() && !is_colour_refused();
@@ -113,6 +123,26 @@ fn severity(finding: &Finding) -> &'static str {
         Severity::Warning => "warning",
         Severity::Note => "note",
     }
+}
+
+/// A policy document for the role of the function.
+fn policy_document(report: &Report) -> Value {
+    let one_or_list = |texts: &[&str]| match texts {
+        [text] => json!(text),
+        texts => json!(texts),
+    };
+    let statements = report.policy.statements();
+    let statements = statements.iter().map(|(actions, resources)| {
+        json!({
+            "Effect": "Allow",
+            "Action": one_or_list(actions),
+            "Resource": one_or_list(resources),
+        })
+    });
+    json!({
+        "Version": "2012-10-17",
+        "Statement": statements.collect::<Vec<_>>(),
+    })
 }
 
 /// A line for every finding: place, severity, check, message. The suggestion is on a line below.

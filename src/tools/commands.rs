@@ -10,6 +10,7 @@ use crate::jq;
 pub(crate) struct Commands {
     filters: jq::Compiled,
     aws: aws::Kept,
+    values: aws::ValueCache,
 }
 
 impl Commands {
@@ -18,9 +19,16 @@ impl Commands {
         match name {
             b"jq" => Some(jq::run(call, &mut self.filters)),
             b"aws" => Some(aws::run_cli(call, &self.aws)),
+            b"aws-request" => Some(aws::run_request(call, &self.aws)),
+            b"secret" => Some(self.value(aws::ValueKind::Secret, call)),
+            b"parameter" => Some(self.value(aws::ValueKind::Parameter, call)),
             b"fetch" => Some(fetch::run(call, &self.aws.client)),
             _ => None,
         }
+    }
+
+    fn value(&mut self, kind: aws::ValueKind, call: Call) -> End {
+        aws::run_value(kind, call, &self.aws, &mut self.values)
     }
 
     pub(crate) fn filters(&mut self) -> &mut jq::Compiled {

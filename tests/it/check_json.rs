@@ -317,7 +317,7 @@ fn misspelt_functions_and_options_are_found() {
         (
             5,
             "there is no function lambda_frobnicate",
-            "coshell has lambda_decode, ",
+            "coshell has lambda_aws, lambda_decode, ",
         ),
         (
             6,

@@ -46,6 +46,7 @@ mod leftovers;
 mod logs;
 mod logs_json;
 mod logs_shared;
+mod network;
 mod next_faults;
 mod own_errors;
 mod package;

@@ -59,7 +59,8 @@ pub(crate) fn read_refusal<'a>(
     body: &[u8],
 ) -> (String, String) {
     let text = String::from_utf8_lossy(body);
-    let (code, message) = if text.trim_start().starts_with('{') {
+    let is_json = text.trim_start().starts_with('{');
+    let (code, message) = if is_json {
         let document: Value = serde_json::from_slice(body).unwrap_or_default();
         let field = |names: &[&str]| {
             let mut fields = names.iter().filter_map(|name| document[name].as_str());
@@ -80,6 +81,8 @@ pub(crate) fn read_refusal<'a>(
     // `aws.api#Name:http://...` is Name.
     let code = code.split(':').next().unwrap_or_default();
     let code = code.rsplit('#').next().unwrap_or_default();
+    // A document without a message has none; without a document the status speaks.
+    let message = message.or_else(|| is_json.then(String::new));
     let message = message.unwrap_or_else(|| match status {
         400 => "Bad Request".to_owned(),
         403 => "Forbidden".to_owned(),

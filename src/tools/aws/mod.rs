@@ -5,12 +5,17 @@ mod credentials;
 mod endpoint;
 mod error;
 mod profile;
+mod protocols;
+mod request;
 mod retry;
 mod s3;
 mod session;
 mod sign;
+mod values;
 
 pub(crate) use cli::run as run_cli;
 pub(crate) use error::AwsError;
+pub(crate) use request::run as run_request;
 pub(crate) use session::Kept;
-pub(crate) use sign::encode as encode_query_value;
+pub(crate) use sign::encode_bytes as encode_query_bytes;
+pub(crate) use values::{Cache as ValueCache, Kind as ValueKind, run as run_value};

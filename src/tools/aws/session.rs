@@ -177,6 +177,10 @@ impl<'a> Session<'a> {
         (!value.is_empty()).then_some(value)
     }
 
+    pub(crate) fn choices(&self) -> &Choices {
+        &self.choices
+    }
+
     fn either(&self, variable: &str, setting: &str) -> Option<&str> {
         self.variable(variable).or_else(|| self.setting(setting))
     }
@@ -452,7 +456,6 @@ impl<'a> Session<'a> {
             proxy: http::proxy_for(url, |name| self.variable(name)),
             authorities: self.authorities.clone(),
             is_insecure: self.choices.skips_verification,
-            max_redirects: 0,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use hmac::{Hmac, KeyInit, Mac};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -23,7 +23,11 @@ const ENCODED_BUT_SLASH: &AsciiSet = &ENCODED.remove(b'/');
 
 /// Encodes a name or a value of a query.
 pub(crate) fn encode(text: &str) -> String {
-    utf8_percent_encode(text, ENCODED).to_string()
+    encode_bytes(text.as_bytes())
+}
+
+pub(crate) fn encode_bytes(bytes: &[u8]) -> String {
+    percent_encode(bytes, ENCODED).to_string()
 }
 
 /// Encodes a path; slashes stay.
@@ -260,4 +264,122 @@ fn without_dots(path: &str) -> String {
         ""
     };
     format!("/{}{end}", kept.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    /// The credentials of AWS's published vectors.
+    fn credentials(secret: &str, id: &str) -> Credentials {
+        Credentials {
+            id: id.to_owned(),
+            secret: secret.to_owned(),
+            token: None,
+        }
+    }
+
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        pairs.iter().map(pair).collect()
+    }
+
+    /// The signature of a request of AWS's test suite for Signature Version 4.
+    fn signature(
+        method: &str,
+        path: &str,
+        query: &[(&str, &str)],
+        headers_given: &[(&str, &str)],
+        body: &str,
+    ) -> String {
+        let (query, given) = (pairs(query), pairs(headers_given));
+        let request = Unsigned {
+            method,
+            host: "example.amazonaws.com",
+            path,
+            query: &query,
+            headers: &given,
+            payload_hash: &sha256(body.as_bytes()),
+        };
+        let scope = Scope {
+            region: "us-east-1",
+            service: "service",
+            time: datetime!(2015-08-30 12:36:00 UTC),
+        };
+        let secret = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+        let added = headers(&request, &scope, &credentials(secret, "AKIDEXAMPLE"));
+        let (_, text) = added.last().expect("a header");
+        text.rsplit('=').next().expect("a signature").to_owned()
+    }
+
+    #[test]
+    fn signatures_are_those_of_the_published_vectors() {
+        assert_eq!(
+            signature("GET", "/", &[], &[], ""),
+            "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"
+        );
+        assert_eq!(
+            signature(
+                "GET",
+                "/",
+                &[("Param2", "value2"), ("Param1", "value1")],
+                &[],
+                ""
+            ),
+            "b97d918cfa904a5beff61c982a1b6f458b799221646efd99d3219ec94cdf2500"
+        );
+        let form = [("Content-Type", "application/x-www-form-urlencoded")];
+        assert_eq!(
+            signature("POST", "/", &[], &form, "Param1=value1"),
+            "ff11897932ad3f4e8b18135d722051e5ac45fc38421b1da7b9d196a0fe09473a"
+        );
+        // A path with dots is that without.
+        for path in ["/example/..", "/./", "//", "/example1/example2/../.."] {
+            assert_eq!(
+                signature("GET", path, &[], &[], ""),
+                "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31",
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn signatures_for_s3_are_those_of_its_documentation() {
+        let credentials = credentials(
+            "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+            "AKIAIOSFODNN7EXAMPLE",
+        );
+        let scope = Scope {
+            region: "us-east-1",
+            service: "s3",
+            time: datetime!(2013-05-24 00:00:00 UTC),
+        };
+        let range = pairs(&[("Range", "bytes=0-9")]);
+        let request = Unsigned {
+            method: "GET",
+            host: "examplebucket.s3.amazonaws.com",
+            path: "/test.txt",
+            query: &[],
+            headers: &range,
+            payload_hash: &sha256(b""),
+        };
+        let added = headers(&request, &scope, &credentials);
+        let (_, authorization) = added.last().expect("a header");
+        assert!(
+            authorization
+                .ends_with("f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"),
+            "{authorization}"
+        );
+        let link = Unsigned {
+            headers: &[],
+            payload_hash: UNSIGNED,
+            ..request
+        };
+        let signed = query(&link, &scope, &credentials, 86400);
+        assert!(
+            signed.ends_with("aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"),
+            "{signed}"
+        );
+    }
 }

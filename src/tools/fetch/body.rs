@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::aws::encode_query_value;
+use crate::aws::encode_query_bytes;
 use crate::call::Place;
 use crate::http::Body;
 
@@ -84,14 +84,11 @@ impl Inputs {
     fn encoded(&mut self, text: &str) -> Result<String, String> {
         let at = text.find(['=', '@']);
         let (name, content) = match at.map(|at| (at, text.as_bytes()[at])) {
-            Some((at, b'=')) => (&text[..at], text[at + 1..].to_owned()),
-            Some((at, _)) => {
-                let bytes = self.read(&text[at + 1..])?;
-                (&text[..at], String::from_utf8_lossy(&bytes).into_owned())
-            }
-            None => ("", text.to_owned()),
+            Some((at, b'=')) => (&text[..at], text.as_bytes()[at + 1..].to_vec()),
+            Some((at, _)) => (&text[..at], self.read(&text[at + 1..])?),
+            None => ("", text.as_bytes().to_vec()),
         };
-        let content = encode_query_value(&content);
+        let content = encode_query_bytes(&content).replace("%20", "+");
         Ok(if name.is_empty() {
             content
         } else {

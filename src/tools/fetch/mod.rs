@@ -2,7 +2,9 @@
 
 mod body;
 mod options;
+mod redirect;
 mod run;
 mod write_out;
 
+pub(crate) use options::variable_name;
 pub(crate) use run::run;

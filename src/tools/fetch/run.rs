@@ -14,6 +14,7 @@ use flate2::read::{MultiGzDecoder, ZlibDecoder};
 
 use super::body::Inputs;
 use super::options::{Data, Options};
+use super::redirect::redirect;
 use super::write_out::Facts;
 use crate::call::{Call, End, Output, Place};
 use crate::http::{self, Body, Client, HttpError, Limits, Request, Response, Route};
@@ -27,6 +28,7 @@ const MAX_DELAY: Duration = Duration::from_secs(600);
 
 /// Exit statuses of curl.
 mod status {
+    pub(super) const PROTOCOL: i32 = 1;
     pub(super) const USAGE: i32 = 2;
     pub(super) const URL: i32 = 3;
     pub(super) const HOST: i32 = 6;
@@ -178,7 +180,7 @@ impl Fetch<'_> {
         let mut left = if can_repeat { options.retries } else { 0 };
         loop {
             *answer = Answer::default();
-            let sent = self.send(&request);
+            let sent = self.send_along(&request, &mut answer.url);
             let (is_transient, wait) = match &sent {
                 Ok(response) => (
                     matches!(response.status, 408 | 429 | 500 | 502 | 503 | 504),
@@ -234,10 +236,8 @@ impl Fetch<'_> {
             format!("http://{url}")
         };
         if !url.starts_with("http://") && !url.starts_with("https://") {
-            return Err(failure(
-                status::URL,
-                format!("expected http:// or https://, found {url}"),
-            ));
+            let cause = format!("expected http:// or https://, found {url}");
+            return Err(failure(status::PROTOCOL, cause));
         }
         let mut user = options.user.clone();
         if let Some((inside, bare)) = split_user(&url) {
@@ -251,8 +251,16 @@ impl Fetch<'_> {
         if options.is_get && !options.data.is_empty() {
             let data = self.inputs.data(&options.data);
             let data = data.map_err(|cause| failure(status::READ, cause))?;
-            let mark = if url.contains('?') { '&' } else { '?' };
+            let mark = match url.find('?') {
+                None => "?",
+                Some(at) if at + 1 == url.len() => "",
+                Some(_) => "&",
+            };
             url = format!("{url}{mark}{}", String::from_utf8_lossy(&data));
+        }
+        if url.contains(|letter: char| letter.is_whitespace() || letter.is_control()) {
+            let cause = "the URL has a blank or a control character; -G --data-urlencode NAME=TEXT encodes a value";
+            return Err(failure(status::URL, cause));
         }
         url = encode_rest(&url);
         let mut headers = vec![
@@ -316,7 +324,9 @@ impl Fetch<'_> {
         let mut replaced: Vec<String> = Vec::new();
         for line in lines.iter().filter(|line| !line.trim().is_empty()) {
             let (name, value) = match (line.split_once(':'), line.trim_end().strip_suffix(';')) {
-                (Some((name, value)), _) => (name.trim(), Some(value.trim())),
+                (Some((name, value)), _) => {
+                    (name.trim(), Some(value.trim_start().trim_end_matches('\r')))
+                }
                 (None, Some(name)) => (name.trim(), None),
                 (None, None) => {
                     let cause = format!("expected NAME: VALUE for --header, found {line}");
@@ -334,6 +344,48 @@ impl Fetch<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Sends a request, and follows redirects if the options say so. `url` becomes where the answer came from.
+    fn send_along(&self, first: &Request, url: &mut String) -> Result<Response, Failure> {
+        let options = self.options;
+        url.clone_from(&first.url);
+        let response = self.send(first)?;
+        if !options.follows {
+            return Ok(response);
+        }
+        let unusable = |error: io::Error| failure(status::READ, error.to_string());
+        let mut response = response;
+        let mut request = Request {
+            method: first.method.clone(),
+            url: first.url.clone(),
+            headers: first.headers.clone(),
+            body: first.body.try_clone().map_err(unusable)?,
+        };
+        let mut left = options.max_redirects.unwrap_or(MAX_REDIRECTS);
+        while let (301 | 302 | 303 | 307 | 308, Some(location)) =
+            (response.status, response.header("location"))
+        {
+            if left == 0 {
+                let most = options.max_redirects.unwrap_or(MAX_REDIRECTS);
+                let message = format!("Maximum ({most}) redirects followed");
+                return Err(failure(status::REDIRECTS, message));
+            }
+            left -= 1;
+            redirect(
+                &mut request,
+                response.status,
+                location,
+                options.method.is_some(),
+            );
+            if matches!(request.body, Body::Stream(_)) {
+                let cause = "cannot send standard input again to where the redirect leads";
+                return Err(failure(status::READ, cause));
+            }
+            url.clone_from(&request.url);
+            response = self.send(&request)?;
+        }
+        Ok(response)
     }
 
     fn send(&self, request: &Request) -> Result<Response, Failure> {
@@ -362,12 +414,10 @@ impl Fetch<'_> {
             });
             pem.map(Arc::new)
         });
-        let redirects = options.max_redirects.unwrap_or(MAX_REDIRECTS);
         let route = Route {
             proxy: proxy.filter(|proxy| !proxy.is_empty()),
             authorities: authorities.transpose()?,
             is_insecure: options.is_insecure,
-            max_redirects: if options.follows { redirects } else { 0 },
         };
         let left = |limit: Duration| limit.saturating_sub(self.started.elapsed());
         let limits = Limits {
@@ -383,7 +433,6 @@ impl Fetch<'_> {
     fn take(&self, response: Response, answer: &mut Answer) -> Result<(), Failure> {
         let options = self.options;
         answer.status = response.status;
-        answer.url.clone_from(&response.url);
         answer.headers.clone_from(&response.headers);
         let is_refused = response.status >= 400 && (options.fails || options.fails_with_body);
         let refused = || {
@@ -401,7 +450,7 @@ impl Fetch<'_> {
             .unwrap_or_default()
             .to_owned();
         let head = (options.includes_headers || options.is_head).then(|| head_of(&response));
-        let mut target = self.target(&response.url, &mut answer.file_name)?;
+        let mut target = self.target(&answer.url.clone(), &mut answer.file_name)?;
         if let Some(head) = head {
             target.write(head.as_bytes())?;
         }
@@ -495,7 +544,7 @@ fn copy(mut body: Box<dyn Read>, target: &mut Target, count: &mut u64) -> Result
                 *count += length as u64;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+            Err(error) if http::is_timeout(&error) => {
                 let message = format!("the time was up after {count} bytes");
                 return Err(failure(status::TIMEOUT, message));
             }
@@ -520,8 +569,6 @@ fn describe(error: &HttpError, url: &str) -> Failure {
             status::CONNECT,
             format!("Failed to connect to {host}: {error}"),
         )
-    } else if error.has_too_many_redirects() {
-        failure(status::REDIRECTS, "too many redirects")
     } else if error.is_bad_url() {
         failure(
             status::URL,
@@ -553,7 +600,6 @@ fn split_user(url: &str) -> Option<(String, String)> {
 fn encode_rest(url: &str) -> String {
     use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
     const WRONG: &AsciiSet = &CONTROLS
-        .add(b' ')
         .add(b'"')
         .add(b'<')
         .add(b'>')

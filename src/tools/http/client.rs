@@ -9,10 +9,9 @@ use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ureq::config::RedirectAuthHeaders;
 use ureq::http;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::{Agent, Proxy, ResponseExt, SendBody};
+use ureq::{Agent, Proxy, SendBody};
 
 use super::{Body, Request, Response};
 
@@ -30,8 +29,6 @@ pub(crate) struct Route {
     pub authorities: Option<Arc<Vec<u8>>>,
     /// Takes every certificate.
     pub is_insecure: bool,
-    /// How many redirects to follow.
-    pub max_redirects: u32,
 }
 
 /// Limits of one request.
@@ -42,6 +39,12 @@ pub(crate) struct Limits {
     pub read: Option<Duration>,
     /// For everything.
     pub total: Option<Duration>,
+}
+
+/// Whether a body could not be read because the time was up.
+pub(crate) fn is_timeout(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    error.kind() == io::ErrorKind::TimedOut || matches!(inner, Some(ureq::Error::Timeout(_)))
 }
 
 /// Connections, by how they are made.
@@ -78,7 +81,12 @@ impl HttpError {
     }
 
     pub(crate) fn is_host_unknown(&self) -> bool {
-        matches!(self.0, ureq::Error::HostNotFound)
+        match &self.0 {
+            ureq::Error::HostNotFound => true,
+            // The resolver's errors have no kind of their own.
+            ureq::Error::Io(error) => error.to_string().starts_with("failed to lookup address"),
+            _ => false,
+        }
     }
 
     pub(crate) fn is_tls(&self) -> bool {
@@ -88,10 +96,6 @@ impl HttpError {
             ureq::Error::Io(error) => error.kind() == io::ErrorKind::InvalidData,
             _ => false,
         }
-    }
-
-    pub(crate) fn has_too_many_redirects(&self) -> bool {
-        matches!(self.0, ureq::Error::TooManyRedirects)
     }
 
     pub(crate) fn is_bad_url(&self) -> bool {
@@ -162,9 +166,7 @@ fn new_agent(route: &Route) -> Result<Agent, ureq::Error> {
     Ok(Agent::config_builder()
         .http_status_as_error(false)
         .allow_non_standard_methods(true)
-        .max_redirects(route.max_redirects)
-        .max_redirects_will_error(route.max_redirects > 0)
-        .redirect_auth_headers(RedirectAuthHeaders::SameHost)
+        .max_redirects(0)
         .tls_config(tls.build())
         .proxy(proxy)
         .user_agent("")
@@ -184,7 +186,8 @@ fn send(agent: &Agent, request: &Request, limits: Limits) -> Result<Response, ur
     for (name, value) in &request.headers {
         built = built.header(name, value.as_bytes());
     }
-    let takes_body = !matches!(request.method.as_str(), "GET" | "HEAD" | "DELETE");
+    // Without a length ureq would send these in chunks.
+    let takes_body = matches!(request.method.as_str(), "POST" | "PUT" | "PATCH");
     let built = match request.body.length() {
         Some(0) if !takes_body => built,
         Some(length) => built.header(http::header::CONTENT_LENGTH, length),
@@ -203,7 +206,6 @@ fn send(agent: &Agent, request: &Request, limits: Limits) -> Result<Response, ur
         .timeout_global(limits.total)
         .build();
     let response = agent.run(request)?;
-    let url = response.get_uri().to_string();
     let (head, body) = response.into_parts();
     let headers = head.headers.iter().map(|(name, value)| {
         let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
@@ -212,7 +214,6 @@ fn send(agent: &Agent, request: &Request, limits: Limits) -> Result<Response, ur
     Ok(Response {
         status: head.status.as_u16(),
         headers: headers.collect(),
-        url,
         body: Box::new(body.into_with_config().limit(u64::MAX).reader()),
     })
 }

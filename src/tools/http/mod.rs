@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-pub(crate) use client::{Client, HttpError, Limits, Route};
+pub(crate) use client::{Client, HttpError, Limits, Route, is_timeout};
 pub(crate) use proxy::proxy_for;
 
 /// What is asked of a server.
@@ -83,8 +83,6 @@ pub(crate) struct Response {
     pub status: u16,
     /// Names are in small letters.
     pub headers: Vec<(String, String)>,
-    /// Where it came from, behind all redirects.
-    pub url: String,
     pub body: Box<dyn Read>,
 }
 

@@ -1,0 +1,5 @@
+//! How results are written.
+
+pub(crate) mod json;
+pub(crate) mod table;
+pub(crate) mod text;

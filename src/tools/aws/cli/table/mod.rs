@@ -1,0 +1,278 @@
+//! What is known of AWS's services: operations, and the types of their parameters and results.
+//!
+//! `make-services` writes one text a service. Its first line is the service, then come operations, then structures:
+//!
+//! ```text
+//! COMMAND PROTOCOL ENDPOINT-PREFIX SIGNING-NAME ENDPOINT-VARIABLE VERSION DETAIL
+//! OPERATION[=COMMAND] METHOD PATH INPUT OUTPUT [MARK...]
+//! $STRUCTURE MEMBER...
+//!
+//! DETAIL   of the protocol json: version|prefix of X-Amz-Target; of the others: the XML namespace, or -
+//! MARK     wrapper=ELEMENT around a result, root=ELEMENT of a request, unsigned, checksum, host=PREFIX,
+//!          of pages: in=TOKEN,... out=TOKEN,... results=KEY,... limit=MEMBER more=KEY once=KEY,...
+//! MEMBER   NAME[/ARGUMENT][!][#][@PLACE][=WIRE][|QUERY]:TYPE         ! required  # a token to make up if it is not given
+//! PLACE    u path, q query, h header, H headers with this prefix, s status, a XML attribute, p the whole body; then its name
+//! TYPE     s string  i integer  l long  f float  d double  b boolean  y bytes  Y a file  t[iur] timestamp  $STRUCTURE
+//!          [[~][WIRE:]TYPE] list  {[~][KEY,VALUE:]TYPE} map           ~ flat; after the type >N, the least length or value
+//! ```
+
+mod shape;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use self::shape::member;
+pub(crate) use self::shape::{Kind, List, Map, Member, Place, Shape, Structure, TimestampFormat};
+use super::names::argument_of;
+use crate::aws::session::Target;
+
+macro_rules! services {
+    ($($name:literal)*) => {
+        [$(($name, include_str!(concat!("../../services/", $name, ".txt")))),*]
+    };
+}
+
+/// Sorted by name.
+static SERVICES: [(&str, &str); 37] = services!(
+    "apigatewaymanagementapi" "autoscaling" "ce" "cloudformation" "cloudfront" "cloudwatch" "codebuild" "codepipeline"
+    "cognito-idp" "dynamodb" "ec2" "ecr" "ecs" "eks" "events" "firehose" "iam" "kinesis" "kms" "lambda" "logs"
+    "organizations" "rds" "rds-data" "resourcegroupstaggingapi" "route53" "s3api" "scheduler" "secretsmanager"
+    "servicediscovery" "ses" "sesv2" "sns" "sqs" "ssm" "stepfunctions" "sts"
+);
+
+/// How requests and answers are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Json,
+    RestJson,
+    Query,
+    Ec2,
+    RestXml,
+}
+
+/// One service.
+#[derive(Debug)]
+pub(crate) struct Service {
+    /// As the command line names it, such as `s3api`.
+    pub command: &'static str,
+    pub protocol: Protocol,
+    endpoint_prefix: &'static str,
+    signing_name: &'static str,
+    endpoint_variable: &'static str,
+    pub version: &'static str,
+    detail: &'static str,
+    operations: Vec<&'static str>,
+    texts: HashMap<&'static str, &'static str>,
+    structures: RefCell<HashMap<&'static str, Rc<Structure>>>,
+}
+
+/// One operation of a service.
+#[derive(Debug)]
+pub(crate) struct Operation {
+    /// As the API spells it, such as `GetParameter`.
+    pub name: &'static str,
+    pub method: &'static str,
+    pub path: &'static str,
+    pub input: Rc<Structure>,
+    pub output: Rc<Structure>,
+    pub wrapper: Option<&'static str>,
+    pub root: Option<&'static str>,
+    pub is_unsigned: bool,
+    pub has_checksum: bool,
+    pub host_prefix: Option<&'static str>,
+    pub pages: Option<Pages>,
+}
+
+/// How an operation gives its results in pages.
+#[derive(Debug, Default)]
+pub(crate) struct Pages {
+    pub input_tokens: Vec<&'static str>,
+    /// `JMESPath`, as the results and the others.
+    pub output_tokens: Vec<&'static str>,
+    pub results: Vec<&'static str>,
+    pub limit: Option<&'static str>,
+    pub more: Option<&'static str>,
+    /// Keys that come from the first page alone.
+    pub once: Vec<&'static str>,
+}
+
+impl Service {
+    /// The service with this command.
+    pub(crate) fn find(command: &str) -> Option<Self> {
+        let at = SERVICES.binary_search_by_key(&command, |(name, _)| name);
+        let (_, text) = SERVICES.get(at.ok()?)?;
+        Self::parse(text)
+    }
+
+    /// The commands of all services.
+    pub(crate) fn commands() -> impl Iterator<Item = &'static str> {
+        SERVICES.iter().map(|(name, _)| *name)
+    }
+
+    fn parse(text: &'static str) -> Option<Self> {
+        let mut lines = text.lines();
+        let mut words = lines.next()?.split(' ');
+        let command = words.next()?;
+        let protocol = match words.next()? {
+            "json" => Protocol::Json,
+            "rest-json" => Protocol::RestJson,
+            "query" => Protocol::Query,
+            "ec2" => Protocol::Ec2,
+            _ => Protocol::RestXml,
+        };
+        let mut service = Self {
+            command,
+            protocol,
+            endpoint_prefix: words.next()?,
+            signing_name: words.next()?,
+            endpoint_variable: words.next()?,
+            version: words.next()?,
+            detail: words.next()?,
+            operations: Vec::new(),
+            texts: HashMap::new(),
+            structures: RefCell::default(),
+        };
+        for line in lines {
+            if line.starts_with('$') {
+                let (name, members) = line.split_once(' ').unwrap_or((line, ""));
+                service.texts.insert(&name[1..], members);
+            } else {
+                service.operations.push(line);
+            }
+        }
+        Some(service)
+    }
+
+    pub(crate) fn target(&self) -> Target<'static> {
+        Target {
+            endpoint_prefix: self.endpoint_prefix,
+            signing_name: self.signing_name,
+            endpoint_variable: self.endpoint_variable,
+        }
+    }
+
+    /// Of the protocol json: its version, and the prefix of `X-Amz-Target`.
+    pub(crate) fn json_target(&self) -> (&'static str, &'static str) {
+        self.detail.split_once('|').unwrap_or(("1.0", ""))
+    }
+
+    /// The namespace of XML in requests.
+    pub(crate) fn namespace(&self) -> Option<&'static str> {
+        Some(self.detail).filter(|detail| *detail != "-")
+    }
+
+    fn commands_of_operations(&self) -> impl Iterator<Item = (String, &'static str)> {
+        self.operations.iter().map(|line| {
+            let name = line.split(' ').next().unwrap_or_default();
+            match name.split_once('=') {
+                Some((_, command)) => (command.to_owned(), *line),
+                None => (argument_of(name), *line),
+            }
+        })
+    }
+
+    pub(crate) fn operation_commands(&self) -> impl Iterator<Item = String> {
+        self.commands_of_operations().map(|(command, _)| command)
+    }
+
+    /// The operation with this command.
+    pub(crate) fn operation(&self, command: &str) -> Option<Operation> {
+        let mut operations = self.commands_of_operations();
+        let (_, line) = operations.find(|(name, _)| name == command)?;
+        self.parse_operation(line)
+    }
+
+    fn parse_operation(&self, line: &'static str) -> Option<Operation> {
+        let mut words = line.split(' ');
+        let name = words.next()?.split('=').next()?;
+        let (method, path) = (words.next()?, words.next()?);
+        let mut structure = || {
+            let name = words.next()?.strip_prefix('$');
+            Some(name.map(|name| self.structure(name)).unwrap_or_default())
+        };
+        let mut operation = Operation {
+            name,
+            method,
+            path,
+            input: structure()?,
+            output: structure()?,
+            wrapper: None,
+            root: None,
+            is_unsigned: false,
+            has_checksum: false,
+            host_prefix: None,
+            pages: None,
+        };
+        for word in words {
+            let (mark, text) = word.split_once('=').unwrap_or((word, ""));
+            let texts = || text.split(',').filter(|text| !text.is_empty()).collect();
+            match mark {
+                "wrapper" => operation.wrapper = Some(text),
+                "root" => operation.root = Some(text),
+                "unsigned" => operation.is_unsigned = true,
+                "checksum" => operation.has_checksum = true,
+                "host" => operation.host_prefix = Some(text),
+                _ => {
+                    let pages = operation.pages.get_or_insert_default();
+                    match mark {
+                        "in" => pages.input_tokens = texts(),
+                        "out" => pages.output_tokens = texts(),
+                        "results" => pages.results = texts(),
+                        "limit" => pages.limit = Some(text),
+                        "more" => pages.more = Some(text),
+                        _ => pages.once = texts(),
+                    }
+                }
+            }
+        }
+        Some(operation)
+    }
+
+    /// The structure of this name. One that is not there is empty.
+    pub(crate) fn structure(&self, name: &'static str) -> Rc<Structure> {
+        if let Some(structure) = self.structures.borrow().get(name) {
+            return Rc::clone(structure);
+        }
+        let text = self.texts.get(name).copied().unwrap_or_default();
+        let structure = Rc::new(Structure {
+            members: text.split_ascii_whitespace().filter_map(member).collect(),
+        });
+        self.structures
+            .borrow_mut()
+            .insert(name, Rc::clone(&structure));
+        structure
+    }
+}
+
+impl Operation {
+    /// The member of the result that is the body, as bytes: the command writes it to a file.
+    pub(crate) fn output_file(&self) -> Option<&Member> {
+        let payload = self.output.payload()?;
+        matches!(payload.shape.kind, Kind::Bytes | Kind::File).then_some(payload)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_are_sorted_and_every_line_of_their_texts_is_understood() {
+        assert!(SERVICES.is_sorted());
+        for (name, text) in SERVICES {
+            let service = Service::find(name).unwrap_or_else(|| panic!("{name} is not there"));
+            assert_eq!(service.command, name);
+            for command in service.operation_commands() {
+                let operation = service.operation(&command);
+                assert!(operation.is_some(), "{name} {command}");
+            }
+            for line in text.lines().filter(|line| line.starts_with('$')) {
+                let mut words = line.split(' ');
+                let structure = words.next().unwrap_or_default();
+                let members = service.structure(&structure[1..]).members.len();
+                assert_eq!(members, words.count(), "{name} {structure}");
+            }
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! `lambda_fetch`, `lambda_aws`, `lambda_secret` and `lambda_parameter` in a handler, against a server that counts.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use support::{Event, Sandbox, SandboxBuilder};
+
+/// Answers every request with its number, or as AWS would; a request for `/never` gets no answer.
+struct Server {
+    url: String,
+    connections: Arc<AtomicUsize>,
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let server = Self {
+            url,
+            connections: Arc::default(),
+            requests: Arc::default(),
+        };
+        let (connections, requests) = (
+            Arc::clone(&server.connections),
+            Arc::clone(&server.requests),
+        );
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                connections.fetch_add(1, Ordering::SeqCst);
+                let requests = Arc::clone(&requests);
+                thread::spawn(move || serve(stream, &requests));
+            }
+        });
+        server
+    }
+
+    fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+
+    fn requests(&self) -> Vec<String> {
+        self.requests.lock().expect("the requests").clone()
+    }
+}
+
+/// Serves one connection until the client closes it.
+fn serve(mut stream: TcpStream, requests: &Mutex<Vec<String>>) {
+    let mut reader = BufReader::new(stream.try_clone().expect("a copy"));
+    loop {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if reader.read_line(&mut head).unwrap_or(0) == 0 {
+                return;
+            }
+        }
+        let header = |name: &str| {
+            let line = head
+                .lines()
+                .find(|line| line.to_ascii_lowercase().starts_with(name))?;
+            Some(line.split_once(':')?.1.trim().to_owned())
+        };
+        let length = header("content-length").map_or(0, |text| text.parse().expect("a length"));
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).expect("the body");
+        let body = String::from_utf8_lossy(&body).into_owned();
+        let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+        let target = header("x-amz-target").unwrap_or_default();
+        let token = header("x-aws-parameters-secrets-token").unwrap_or_default();
+        let number = {
+            let mut requests = requests.lock().expect("the requests");
+            requests.push(format!("{path} {target} {token} {body}"));
+            requests.len()
+        };
+        if path == "/never" {
+            // Until the client is gone.
+            let _ = reader.read(&mut [0]);
+            return;
+        }
+        let is_secret = target.ends_with("GetSecretValue") || path.starts_with("/secretsmanager");
+        let (status, answer) = if body.contains("refused") {
+            (
+                400,
+                r#"{"__type":"a#ResourceNotFoundException","message":"there is none"}"#.to_owned(),
+            )
+        } else if is_secret {
+            (
+                200,
+                format!(r#"{{"SecretString":"{{\"password\":\"word {number}\"}}"}}"#),
+            )
+        } else if target.ends_with("GetParameter") {
+            (
+                200,
+                format!(r#"{{"Parameter":{{"Value":"value {number}"}}}}"#),
+            )
+        } else {
+            (200, format!("{path} {number}"))
+        };
+        let length = answer.len();
+        let text = format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\r\n{answer}");
+        if stream.write_all(text.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+fn sandbox(server: &Server, script: &str) -> SandboxBuilder {
+    Sandbox::of(script)
+        .env("URL", &server.url)
+        .env("AWS_ENDPOINT_URL", &server.url)
+        .env("AWS_ACCESS_KEY_ID", "id")
+        .env("AWS_SECRET_ACCESS_KEY", "a secret of AWS's")
+        .env("AWS_SESSION_TOKEN", "token")
+}
+
+fn respond(sandbox: &Sandbox, event: &str) -> String {
+    String::from_utf8(sandbox.respond(event)).expect("UTF-8")
+}
+
+#[test]
+fn a_connection_lives_on_between_events() {
+    let server = Server::start();
+    let script =
+        r#"handler() { lambda_fetch "$URL/a" -v answer; echo "$answer"; lambda_fetch "$URL/b"; }"#;
+    for isolation in ["restore", "subshell", "process", "none"] {
+        let before = (server.connections(), server.requests().len());
+        let sandbox = sandbox(&server, script)
+            .env("COSHELL_ISOLATION", isolation)
+            .start();
+        for event in 0..3 {
+            let number = before.1 + 2 * event + 1;
+            let expected = format!("/a {number}\n/b {}", number + 1);
+            assert_eq!(respond(&sandbox, "x"), expected, "{isolation}");
+        }
+        assert_eq!(server.connections(), before.0 + 1, "{isolation}");
+    }
+}
+
+#[test]
+fn requests_are_made_from_subshells_and_pipelines_and_at_the_same_time() {
+    let server = Server::start();
+    let script = r#"handler() {
+  echo "$(lambda_fetch "$URL/sub")" | tr 0-9 n
+  printf '%s' "$1" | lambda_fetch -d @- "$URL/in" | tr 0-9 n; echo
+  for i in {1..20}; do lambda_fetch "$URL/many" -o "$TMPDIR/$i" & done; wait
+  cat "$TMPDIR"/{1..20} | tr -s 0-9 n | tr -d ' '
+}"#;
+    let folder = tempfile::tempdir().expect("a folder");
+    let sandbox = sandbox(&server, script)
+        .env("TMPDIR", folder.path().to_string_lossy())
+        .start();
+    let expected = format!("/sub n\n/in n\n{}", "/manyn".repeat(20));
+    assert_eq!(respond(&sandbox, "the event"), expected);
+    let requests = server.requests();
+    assert!(
+        requests.contains(&"/in   the event".to_owned()),
+        "{requests:?}"
+    );
+}
+
+#[test]
+fn a_whole_script_has_them_too() {
+    let server = Server::start();
+    let script = "#!/bin/bash\n. \"${COSHELL_FUNCTIONS:?}\"\nlambda_fetch \"$URL/a\" | tr 0-9 n\nlambda_secret s name --field password; echo \" ${s%% *}\"\n";
+    let sandbox = sandbox(&server, "")
+        .file("script.sh", script)
+        .handler("script.sh")
+        .start();
+    assert_eq!(respond(&sandbox, "x"), "/a n word");
+}
+
+#[test]
+fn values_are_asked_for_once_and_kept_out_of_the_shell() {
+    let server = Server::start();
+    let script = r#"handler() {
+  lambda_secret secret name
+  lambda_secret field name --field password
+  lambda_parameter parameter /a
+  lambda_parameter again /a --ttl 0
+  printf '%s|' "$secret" "$field" "$parameter" "$again"
+  compgen -e | while read -r name; do case ${!name} in *word*) echo "$name" ;; esac; done
+}"#;
+    let sandbox = sandbox(&server, script).start();
+    let first = r#"{"password":"word 1"}|word 1|value 2|value 3|"#;
+    assert_eq!(respond(&sandbox, "x"), first);
+    // Only what may not be kept is asked for again.
+    assert_eq!(
+        respond(&sandbox, "x"),
+        first
+            .replace("value 3", "value 4")
+            .replace("value 2", "value 3")
+    );
+    let requests = server.requests();
+    assert_eq!(
+        requests[1],
+        r#"/ AmazonSSM.GetParameter  {"Name":"/a","WithDecryption":true}"#
+    );
+}
+
+#[test]
+fn the_extension_of_aws_is_asked_where_it_is() {
+    let server = Server::start();
+    let port = server.url.rsplit(':').next().expect("a port");
+    let sandbox = sandbox(
+        &server,
+        "handler() { lambda_secret s 'a name' --field password; echo \"$s\"; }",
+    )
+    .env("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT", port)
+    .start();
+    assert_eq!(respond(&sandbox, "x"), "word 1");
+    assert_eq!(
+        server.requests(),
+        ["/secretsmanager/get?secretId=a%20name  token "]
+    );
+}
+
+#[test]
+fn a_refusal_fails_the_event_with_its_reason_and_without_secrets() {
+    let server = Server::start();
+    for (call, reason) in [
+        (
+            "lambda_secret s refused",
+            "(ResourceNotFoundException) when calling the GetSecretValue operation: there is none",
+        ),
+        (
+            "lambda_aws ssm PutParameter '{\"Name\":\"refused\"}'",
+            "(ResourceNotFoundException) when calling the PutParameter operation",
+        ),
+        ("lambda_secret 1x name", "cannot set variable 1x"),
+        ("lambda_parameter v", "expected a variable and a name"),
+        ("lambda_fetch", "expected a URL"),
+        (
+            "lambda_fetch http://127.0.0.1:1/",
+            "(7) Failed to connect to 127.0.0.1:1",
+        ),
+        ("lambda_aws nothing Op", "there is no service nothing"),
+        (
+            "AWS_ACCESS_KEY_ID= lambda_aws ssm GetParameter",
+            "Unable to locate credentials",
+        ),
+    ] {
+        let sandbox = sandbox(&server, &format!("handler() {{ {call}; echo never; }}")).start();
+        let error = sandbox.fail("x");
+        assert_eq!(error["errorType"], "Function.CommandFailed", "{call}");
+        let message = error["errorMessage"].as_str().expect("a message");
+        assert!(message.contains(reason), "{call}: {message}");
+        assert!(!message.contains("a secret of AWS's"), "{message}");
+        assert!(!sandbox.bootstrap.log().contains("a secret of AWS's"));
+    }
+}
+
+#[test]
+fn a_call_that_never_ends_ends_with_its_event_and_harms_no_other() {
+    let server = Server::start();
+    let script = r#"handler() { lambda_fetch "$URL/$1"; }"#;
+    let sandbox = sandbox(&server, script)
+        .env("COSHELL_DEADLINE_MARGIN_MS", "1000")
+        .start();
+    assert_eq!(respond(&sandbox, "a"), "/a 1");
+    let call = sandbox.invoke(Event::new("one", "never").with_deadline_in(Duration::from_secs(3)));
+    let text = String::from_utf8_lossy(&call.body).into_owned();
+    assert!(text.contains("Function.Timeout"), "{text}");
+    assert_eq!(respond(&sandbox, "b"), "/b 3");
+}
+
+#[test]
+fn a_program_of_the_same_name_is_not_replaced_unasked() {
+    let server = Server::start();
+    let script = "handler() { type -t aws jq; }";
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["aws", "jq"] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, "#!/bin/sh\n").expect("a program");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&path, mode).expect("its mode");
+    }
+    let path = format!("{}:/usr/bin:/bin", folder.path().display());
+    let installed = sandbox(&server, script).env("PATH", &path).start();
+    assert_eq!(respond(&installed, "x"), "file\nfile");
+    let asked = sandbox(&server, script)
+        .env("PATH", &path)
+        .env("COSHELL_COMMANDS", "aws,jq")
+        .start();
+    assert_eq!(respond(&asked, "x"), "function\nfunction");
+}
