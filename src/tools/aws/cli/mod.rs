@@ -28,7 +28,7 @@ mod words;
 use super::s3;
 use super::session::Kept;
 use crate::call::{Call, End, Output};
-use failure::Failure;
+pub(super) use failure::Failure;
 use files::Files;
 use globals::Globals;
 pub(super) use protocol::xml_text;

@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::thread;
 
+use nix::errno::Errno;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
@@ -41,8 +42,12 @@ pub(super) fn to_file(
     if fs::metadata(&found).is_ok_and(|metadata| local_files::is_special(&metadata)) {
         return to_special_file(context, item, object, path);
     }
-    let (first, whole) = begin(context, item, object)?;
     let failure = |error: &io::Error| Failure::of_file(error, path);
+    if found.file_name().is_none() {
+        // A key may end with `..`.
+        return Err(failure(&Errno::EISDIR.into()));
+    }
+    let (first, whole) = begin(context, item, object)?;
     let target = TargetFile::create(found).map_err(|error| failure(&error))?;
     let write = |at: u64, bytes: &[u8]| {
         let written = target.file.write_all_at(bytes, at);
@@ -82,8 +87,11 @@ pub(super) fn to_file(
     // The AWS CLI leaves out parts of seconds.
     let modified =
         modified.and_then(|time| OffsetDateTime::from_unix_timestamp(time.unix_timestamp()).ok());
-    let finished = target.finish(modified.map(Into::into));
-    finished.map_err(|error| failure(&error))
+    let suffix = target.suffix();
+    target.finish(modified.map(Into::into)).map_err(|error| {
+        let cause = Failure::of_file(&error, &format!("{path}{suffix}"));
+        Failure::Local(format!("{cause} -> '{path}'"))
+    })
 }
 
 /// A pipe or a device gets the bytes as they come.

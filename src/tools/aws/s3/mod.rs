@@ -53,6 +53,7 @@ use report::{Level, Report};
 use settings::Settings;
 use transfer::Plan;
 
+use super::cli::Failure;
 use super::session::{Choices, Kept, Session};
 use crate::call::{End, Output, Place};
 
@@ -100,16 +101,13 @@ fn command_line(words: &[String]) -> Result<(Name, Arguments), Stop> {
             "usage: aws [options] s3 <subcommand> [parameters]\naws: error: too few arguments",
         ));
     };
+    let missing = |what: &str| Stop::invalid(Failure::missing(what).message);
     if word == "help" || rest.first().is_some_and(|word| word == "help") {
-        return Err(Stop::invalid(
-            "coshell has no pages of help for aws s3; those of the AWS CLI hold for it, too",
-        ));
+        return Err(missing("help"));
     }
     let Some(name) = Name::of(word) else {
         return Err(if NAMES.contains(&word.as_str()) {
-            Stop::invalid(format!(
-                "cannot run aws s3 {word}: coshell does not have it. Install the AWS CLI, which does"
-            ))
+            missing(&format!("s3 {word}"))
         } else {
             misuse(&format!(
                 "argument subcommand: {}",
@@ -120,6 +118,10 @@ fn command_line(words: &[String]) -> Result<(Name, Arguments), Stop> {
     let read = arguments::read(rest, &name.options(), name.paths());
     let arguments = read.map_err(|cause| match cause {
         Misuse::Usage(text) => misuse(&text),
+        // Keys that are the caller's own need an MD5.
+        Misuse::Unknown(words) if words.iter().any(|word| word.starts_with("--sse-c")) => {
+            missing("--sse-c")
+        }
         Misuse::Unknown(words) => Stop::invalid(format!("Unknown options: {}", words.join(","))),
     })?;
     Ok((name, arguments))
