@@ -223,10 +223,9 @@ class OneCloud(Case):
 
     def times_are_those_of_the_zone(self):
         for zone in ("UTC", ":UTC", "Europe/Berlin", "America/St_Johns", "EST5EDT,M3.2.0,M11.1.0", "IST-5:30", ""):
-            for words in (["s3", "ls"], ["s3", "ls", "s3://shared", "--recursive"]):
-                with self.subTest(f"{zone} {words}"):
-                    theirs, ours = (self._run(side, words, {"TZ": zone}) for side in SIDES)
-                    self.assertEqual(ours, theirs)
+            with self.subTest(zone):
+                theirs, ours = (self._run(side, ["s3", "ls", "s3://shared", "--recursive"], {"TZ": zone}) for side in SIDES)
+                self.assertEqual(ours, theirs)
 
     def links_are_valid(self):
         for words in (["s3://shared/k/a b+\u00fc"], ["shared/k/a b+\u00fc", "--expires-in", "60"]):

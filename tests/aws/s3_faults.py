@@ -22,7 +22,7 @@ SMALL = BODY[:100_000]
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Holds one object, and keeps what is uploaded. `faults` is asked about each request, and may answer it itself."""
+    """Holds one object, and keeps what is uploaded. `faults` sees each request first, and may answer it itself."""
 
     daemon_threads = True
     request_queue_size = 64
@@ -65,7 +65,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
 
     def part(self):
-        """What is asked for: the status, the bytes, and the header for a range."""
+        """What the request is for: the status, the bytes, and the header for a range."""
         body = self.server.body
         if not (wanted := self.headers.get("Range")):
             return 200, body, []
@@ -235,7 +235,7 @@ class Downloads(Case):
 
         self._assert_failed(self._serve(replace, BODY), "did not match expected ETag")
 
-    def other_ranges_than_those_asked_for_are_refused(self):
+    def other_ranges_than_the_wanted_ones_are_refused(self):
         def shift(handler, _number):
             if handler.headers.get("Range") == "bytes=0-8388607":
                 return False

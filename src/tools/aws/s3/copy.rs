@@ -128,7 +128,7 @@ impl Copy<'_> {
         let tag = head.iter().find(|(name, _)| name == "etag");
         let tag = tag.map(|(_, value)| value.as_str());
         let part = self.context.settings.part_bytes(size);
-        let threads = self.context.settings.requests;
+        let threads = self.context.settings.part_requests;
         let alone = self.context.lock_parts();
         multipart::make(self.context, self.target, headers, |upload| {
             parallel::for_each(threads, size.div_ceil(part), |index| {

@@ -33,12 +33,6 @@ pub(super) fn to_file(
     path: &str,
 ) -> Result<(), Failure> {
     let found = context.path(path);
-    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-    if !folder.is_empty() {
-        fs::create_dir_all(context.path(folder)).map_err(|error| {
-            Failure::Local(format!("Could not create directory {folder}: {error}"))
-        })?;
-    }
     if fs::metadata(&found).is_ok_and(|metadata| local_files::is_special(&metadata)) {
         return to_special_file(context, item, object, path);
     }
@@ -47,7 +41,18 @@ pub(super) fn to_file(
         // A key may end with `..`.
         return Err(failure(&Errno::EISDIR.into()));
     }
+    // Before the server waits for what it sends to be read.
+    let is_large = item
+        .size
+        .is_some_and(|size| size >= context.settings.threshold);
+    let _alone = is_large.then(|| context.lock_parts());
     let (first, whole) = begin(context, item, object)?;
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    if !folder.is_empty() {
+        fs::create_dir_all(context.path(folder)).map_err(|error| {
+            Failure::Local(format!("Could not create directory {folder}: {error}"))
+        })?;
+    }
     let target = TargetFile::create(found).map_err(|error| failure(&error))?;
     let write = |at: u64, bytes: &[u8]| {
         let written = target.file.write_all_at(bytes, at);
@@ -60,7 +65,7 @@ pub(super) fn to_file(
             let part = context.settings.range_bytes();
             let count = (rest.end - rest.start).div_ceil(part);
             let fetch_rest = || {
-                parallel::for_each(context.settings.requests, count, |index| {
+                parallel::for_each(context.settings.part_requests, count, |index| {
                     let start = rest.start + index * part;
                     let range = Range {
                         start,
@@ -69,7 +74,6 @@ pub(super) fn to_file(
                     range::fetch(context, &whole.object, None, range, write)
                 })
             };
-            let _alone = context.lock_parts();
             thread::scope(|scope| {
                 let thread = thread::Builder::new().stack_size(parallel::STACK_BYTES);
                 let thread = thread.spawn_scoped(scope, fetch_rest);
@@ -125,7 +129,7 @@ pub(super) fn to_stream(context: &Context, item: &Item, object: &str) -> Result<
         }
         let cause = context.report.broken();
         Err(match cause {
-            Some(error) => Failure::of_file(&error, "-"),
+            Some(error) => Failure::of_stream(&error),
             None => Failure::Local("cannot write to standard output".to_owned()),
         })
     };

@@ -146,7 +146,8 @@ impl Command {
         let word = self.arguments.paths.first().cloned().unwrap_or_default();
         let result = match self.name {
             Name::Ls => {
-                let zone = LocalTime::new(session.variable("TZ"), *place);
+                let zone = environment.iter().find(|(name, _)| name == "TZ");
+                let zone = LocalTime::new(zone.map(|(_, zone)| zone.as_str()), *place);
                 ls::run(&session, &self.arguments, &zone, &output)
             }
             Name::Presign => presign::run(&session, &self.arguments, &output),

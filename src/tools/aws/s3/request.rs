@@ -29,7 +29,7 @@ pub(super) fn send(session: &Session, operation: &Operation) -> Result<Response,
 /// Those of [`Session::send`].
 pub(super) fn finish(session: &Session, operation: &Operation) -> Result<Response, AwsError> {
     let mut response = send(session, operation)?;
-    // The status has said that all is well.
+    // By its status, the request is done.
     let _ = response
         .body
         .by_ref()
