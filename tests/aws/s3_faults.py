@@ -19,6 +19,8 @@ from cloud import LIMIT, environment
 MIB = 1024 * 1024
 BODY = b"".join(hashlib.sha256(str(number).encode()).digest() for number in range(20 * MIB // 32))
 SMALL = BODY[:100_000]
+# For failures that last.
+FEW_ATTEMPTS = {"AWS_MAX_ATTEMPTS": "2"}
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -161,7 +163,7 @@ class Downloads(Case):
 
     def _assert_failed(self, server, words):
         (self.folder / "file").write_bytes(b"before")
-        status, output, errors = self._download(server)
+        status, output, errors = self._download(server, given=FEW_ATTEMPTS)
         self.assertEqual((status, output), (1, ""))
         self.assertIn(words, errors)
         self.assertEqual(self._names(), ["file"])
@@ -313,8 +315,8 @@ class Uploads(Case):
         (self.folder / "small").write_bytes(SMALL)
         (self.folder / "large").write_bytes(BODY)
 
-    def _upload(self, server, name):
-        return self._run(server, "cp", name, "s3://bucket/key")
+    def _upload(self, server, name, **options):
+        return self._run(server, "cp", name, "s3://bucket/key", **options)
 
     def failures_are_tried_again(self):
         faults = {
@@ -391,6 +393,6 @@ class Uploads(Case):
             port = probe.getsockname()[1]
         server = self._serve()
         server.server_address = ("127.0.0.1", port)
-        status, output, errors = self._upload(server, "small")
+        status, output, errors = self._upload(server, "small", given=FEW_ATTEMPTS)
         self.assertEqual((status, output), (1, ""))
         self.assertIn("upload failed: ./small to s3://bucket/key Could not connect to the endpoint URL", errors)
