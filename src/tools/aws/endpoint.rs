@@ -122,6 +122,19 @@ impl Endpoint {
         })
     }
 
+    /// Whether nobody in between can change what is sent: by TLS, or because the server is on this machine.
+    pub(crate) fn is_protected(&self) -> bool {
+        let name = match self.host.strip_prefix('[') {
+            Some(rest) => rest.split(']').next(),
+            None => self.host.split(':').next(),
+        };
+        let name = name.unwrap_or_default();
+        let address = name.parse::<IpAddr>();
+        self.scheme == "https"
+            || name == "localhost"
+            || address.is_ok_and(|address| address.is_loopback())
+    }
+
     /// The URL of a path with a query, both encoded.
     pub(crate) fn url(&self, path: &str, query: &str) -> String {
         let mark = if query.is_empty() { "" } else { "?" };
@@ -187,6 +200,28 @@ mod tests {
             "sqs.eu-west-1.api.aws"
         );
         assert_eq!(host("iam", "eu-west-1", false, false), "iam.amazonaws.com");
+    }
+
+    #[test]
+    fn ways_over_a_network_are_protected_by_tls_alone() {
+        let is_protected =
+            |url| Endpoint::from_url(url, "r").map(|endpoint| endpoint.is_protected());
+        for url in [
+            "https://a.b",
+            "http://localhost:1",
+            "http://127.0.0.2",
+            "http://[::1]:9000",
+        ] {
+            assert_eq!(is_protected(url), Some(true), "{url}");
+        }
+        for url in [
+            "http://a.b",
+            "http://10.0.0.1",
+            "http://localhost.b",
+            "http://[fe80::1]",
+        ] {
+            assert_eq!(is_protected(url), Some(false), "{url}");
+        }
     }
 
     #[test]

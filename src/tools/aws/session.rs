@@ -24,6 +24,8 @@ use crate::http::{self, Body, Client, Limits, Request, Response, Route};
 /// The limits of the AWS CLI.
 const CONNECT_LIMIT: Duration = Duration::from_secs(60);
 const READ_LIMIT: Duration = Duration::from_secs(60);
+/// Larger bodies for S3 are not hashed where their way is protected.
+const MAX_HASHED_BYTES: usize = 64 * 1024;
 /// A clock that is wrong by less is no reason to be refused.
 const MIN_SKEW_SECONDS: i64 = 240;
 const USER_AGENT: &str = concat!("coshell/", env!("CARGO_PKG_VERSION"));
@@ -389,10 +391,12 @@ impl<'a> Session<'a> {
             .endpoint
             .url(&destination.path, &sign::encode_query(&operation.query));
         if !self.choices.is_unsigned {
-            let is_secret = destination.endpoint.scheme == "https";
+            // Nobody can change it on its way, and S3 takes it so. For small bodies the hash costs nothing.
+            let may_be_unsigned =
+                target.signing_name == "s3" && destination.endpoint.is_protected();
             let payload_hash = match &operation.body {
-                // TLS protects it, and S3 takes it so.
-                Body::Part { .. } if is_secret && target.signing_name == "s3" => {
+                Body::Part { .. } if may_be_unsigned => UNSIGNED.to_owned(),
+                Body::Bytes(bytes) if may_be_unsigned && bytes.len() > MAX_HASHED_BYTES => {
                     UNSIGNED.to_owned()
                 }
                 Body::Stream(_) | Body::Pieces(_) => UNSIGNED.to_owned(),
