@@ -24,6 +24,7 @@ mod table;
 mod unique;
 mod validate;
 mod value;
+mod wait;
 mod words;
 
 use super::session::Kept;

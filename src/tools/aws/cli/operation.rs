@@ -14,6 +14,7 @@ use super::protocol;
 use super::table::{Operation, Service};
 use super::validate;
 use super::value::Value;
+use super::wait;
 use super::words::Words;
 use crate::aws::session::{Kept, Session};
 use crate::call::Output;
@@ -40,16 +41,28 @@ pub(crate) fn run(
         ));
     };
     let mut words = Words::parse(&[], words)?;
-    let name = words.take_first();
-    let name = name
-        .ok_or_else(|| Failure::usage_error("the following arguments are required: operation"))?;
+    let mut take = |what: &str| {
+        let missing = format!("the following arguments are required: {what}");
+        words
+            .take_first()
+            .ok_or_else(|| Failure::usage_error(&missing))
+    };
+    let mut name = take("operation")?;
+    let mut waiter = None;
+    if name == "wait" {
+        let wanted = take("subcommand")?;
+        let Some(found) = service.waiter(&wanted) else {
+            let what = format!("{command} wait {wanted}");
+            return Err(missing(&what, "", service.waiter_names()));
+        };
+        found.command.clone_into(&mut name);
+        globals.has_no_pages = true;
+        waiter = Some(found);
+    }
     let Some(operation) = service.operation(&name) else {
         let what = format!("{command} {name}");
-        return Err(missing(
-            &what,
-            &format!(" of {command}"),
-            service.operation_commands(),
-        ));
+        let among = format!(" of {command}");
+        return Err(missing(&what, &among, service.operation_commands()));
     };
     let words: Vec<String> = words.rest.into_iter().map(|rest| rest.word).collect();
     let mut arguments = Arguments::read(&service, &operation, &words, globals.has_no_pages, files)?;
@@ -83,6 +96,9 @@ pub(crate) fn run(
         session: &session,
         files,
     };
+    if let Some(waiter) = waiter {
+        return wait::until(&waiter, || call.result(&arguments.parameters, None));
+    }
     let results = match (&operation.pages, &arguments.paging) {
         (Some(pages), Some(paging)) => {
             let get = |parameters: &Value| call.result(parameters, None);
