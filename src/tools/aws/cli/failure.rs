@@ -45,6 +45,15 @@ impl Failure {
         ))
     }
 
+    /// The call ends with this status, and says nothing.
+    pub(crate) fn silent(status: i32) -> Self {
+        Self {
+            status,
+            message: String::new(),
+            refusal: None,
+        }
+    }
+
     pub(crate) fn other(message: impl Into<String>) -> Self {
         Self {
             status: OTHER,

@@ -4,6 +4,9 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::arguments::Arguments;
 use super::failure::Failure;
 use super::files::Files;
@@ -11,6 +14,7 @@ use super::globals::{Format, Globals};
 use super::output::{json, table, text};
 use super::pages;
 use super::protocol;
+use super::search::Expression;
 use super::table::{Operation, Service};
 use super::validate;
 use super::value::Value;
@@ -48,6 +52,13 @@ pub(crate) fn run(
             .ok_or_else(|| Failure::usage_error(&missing))
     };
     let mut name = take("operation")?;
+    if command == "ecr" && name == "get-login-password" {
+        "get-authorization-token".clone_into(&mut name);
+        globals.query = Some(Expression::parse(
+            "authorizationData[0].authorizationToken",
+        )?);
+        globals.prints_password = true;
+    }
     let mut waiter = None;
     if name == "wait" {
         let wanted = take("subcommand")?;
@@ -116,7 +127,12 @@ pub(crate) fn run(
             Some(query) => query.search(&result)?,
             None => result,
         };
-        print(&result, format, operation.name, output);
+        if globals.prints_password {
+            let password = password_of(&result)?;
+            output.write(|text| text.extend_from_slice(&password), false);
+        } else {
+            print(&result, format, operation.name, output);
+        }
     }
     Ok(())
 }
@@ -129,6 +145,17 @@ fn missing(what: &str, among: &str, known: impl Iterator<Item = impl Into<String
         "{}\nThere are{among}: {known}",
         Failure::missing(what).message
     ))
+}
+
+/// The password in the token of a registry, which is `AWS:password` in Base64.
+fn password_of(token: &Value) -> Result<Vec<u8>, Failure> {
+    let decoded = token
+        .as_text()
+        .and_then(|token| STANDARD.decode(token).ok());
+    let decoded = decoded.unwrap_or_default();
+    let colon = decoded.iter().position(|byte| *byte == b':');
+    let colon = colon.ok_or_else(|| Failure::other("the service sent no password"))?;
+    Ok([&decoded[colon + 1..], b"\n"].concat())
 }
 
 fn print(result: &Value, format: Format, title: &str, output: &Output) {
