@@ -315,7 +315,7 @@ fn center(text: &str, length: usize, edge: &str) -> String {
 }
 
 fn align_left(text: &str, length: usize, edge: &str) -> String {
-    let padding = if length >= width(text) + 2 + edge.len() + 1 {
+    let padding = if length > width(text) + 2 + edge.len() {
         2
     } else {
         0

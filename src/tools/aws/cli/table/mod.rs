@@ -163,8 +163,8 @@ impl Service {
             if line.starts_with('$') {
                 let (name, members) = line.split_once(' ').unwrap_or((line, ""));
                 service.texts.insert(&name[1..], members);
-            } else if line.starts_with('@') {
-                service.waiters.push(&line[1..]);
+            } else if let Some(waiter) = line.strip_prefix('@') {
+                service.waiters.push(waiter);
             } else {
                 service.operations.push(line);
             }
