@@ -8,6 +8,7 @@ mod profile;
 mod protocols;
 mod request;
 mod retry;
+mod s3;
 mod session;
 mod sign;
 mod values;

@@ -28,6 +28,7 @@ mod value;
 mod wait;
 mod words;
 
+use super::s3;
 use super::session::Kept;
 use crate::call::{Call, End, Output};
 use failure::Failure;
@@ -36,6 +37,9 @@ use globals::Globals;
 
 /// Does what the AWS CLI does with these arguments.
 pub(crate) fn run(call: Call, kept: &Kept) -> End {
+    if s3::is_for_s3(&call.arguments) {
+        return s3::run(call, kept);
+    }
     let words: Result<Vec<_>, _> = call.arguments.into_iter().map(String::from_utf8).collect();
     let output = Output::new(call.output, call.errors);
     let files = Files {
