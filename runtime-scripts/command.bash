@@ -58,7 +58,7 @@ __driver_list_exported() { # <name of the command> [its arguments...]
   builtin local __driver_letter __driver_names __driver_name
   if [[ $1 != jq ]]; then
     # What AWS's SDKs and curl read.
-    __driver_names=("${!AWS_@}" "${!PARAMETERS_SECRETS_@}" HOME SSL_CERT_FILE http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY no_proxy NO_PROXY)
+    __driver_names=("${!AWS_@}" "${!PARAMETERS_SECRETS_@}" HOME TZ SSL_CERT_FILE http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY no_proxy NO_PROXY)
     __driver_add_exported
   elif [[ "$*" == *@(env|ENV|-*f)* ]]; then
     for __driver_letter in {a..z} {A..Z} _; do

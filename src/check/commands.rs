@@ -49,6 +49,10 @@ const OF_FUNCTIONS: [&str; 4] = [
     "lambda_stream_response",
 ];
 
+/// The program by which bootstrap gives functions a `jq` where the image has none.
+const TOOLS: &str = "coshell-tools";
+const JQ: &str = "jq";
+
 /// The places where the scripts call a command: file and line.
 type Calls<'a> = Vec<(&'a Path, u32)>;
 
@@ -65,6 +69,7 @@ pub(crate) fn check(subject: &Subject, handler: &Handler, sources: &[Source]) ->
     if has_functions {
         defined.extend(offered());
     }
+    let has_jq = is_function && subject.task_root.join(TOOLS).is_file();
     let mut looked_up = BTreeSet::new();
     let mut calls: BTreeMap<&str, Calls> = BTreeMap::new();
     let mut found = Vec::new();
@@ -80,8 +85,10 @@ pub(crate) fn check(subject: &Subject, handler: &Handler, sources: &[Source]) ->
                 let aliases = command.arguments().iter();
                 defined.extend(aliases.filter_map(|word| Some(word.text.split_once('=')?.0)));
             }
-            for word in called_by(&command.words) {
+            for (index, word) in called_by(&command.words).into_iter().enumerate() {
                 match place(word) {
+                    // A program that runs another, as `xargs` does, finds no function.
+                    Place::Path if has_jq && index == 0 && word.text == JQ => {}
                     Place::Path => {
                         let name = word.text.rsplit('/').next().unwrap_or_default();
                         let call = (source.path.as_path(), command.line);
@@ -186,7 +193,8 @@ fn missing_command(
         Availability::Missing(package) => (
             format!("{name} is not in the image {image}{places}"),
             format!(
-                "in the Dockerfile: RUN dnf install -y {package}; or add {name} to a layer, in /opt/bin"
+                "in the Dockerfile: RUN dnf install -y {package}; or add {name} to a layer, in /opt/bin{}",
+                own_function(subject, name)
             ),
         ),
         Availability::Absent => (
@@ -205,6 +213,17 @@ fn missing_command(
     Finding::warning("command", message)
         .at(file, line)
         .suggest(suggestion)
+}
+
+/// What else gives a function this command.
+fn own_function(subject: &Subject, name: &str) -> &'static str {
+    if name != JQ {
+        ""
+    } else if subject.task_root.join(TOOLS).is_file() {
+        "; the function jq that coshell-tools brings is there only for the handler itself, and for no other program"
+    } else {
+        "; or package coshell-tools, which has jq"
+    }
 }
 
 /// The finding for a command that the script does not rely on.

@@ -1,6 +1,6 @@
-//! The second program, `coshell-tools`, in a package: beside bootstrap, if the function's files name what needs it.
+//! The second program, `coshell-tools`, in a package: beside bootstrap, if the function's files name what needs it. A layer has it
+//! always, because it is for functions that nobody knows here.
 
-use std::env;
 use std::fs;
 use std::path::PathBuf;
 
@@ -8,21 +8,23 @@ use memchr::memmem;
 
 use super::bootstrap::{Architecture, Bootstrap, Source};
 use super::contents::{Contents, Kind};
+use super::search;
 
 pub(crate) const NAME: &str = "coshell-tools";
 /// A larger file is no script.
 const MAX_SCRIPT_BYTES: u64 = 1024 * 1024;
 
-/// The program that belongs to `bootstrap`: beside it, or beside coshell, static and for the same architecture.
+/// The program that belongs to `bootstrap`: beside it, or where a bootstrap would be looked for, static and for the same
+/// architecture.
 pub(crate) fn find(bootstrap: &Bootstrap) -> Option<PathBuf> {
     let beside = match &bootstrap.source {
         Source::File(path) => Some(path.with_file_name(NAME)),
         Source::Bundled => None,
     };
-    let own = env::current_exe().ok().map(|own| own.with_file_name(NAME));
+    let others = search::files(Some(bootstrap.architecture)).into_iter();
     beside
         .into_iter()
-        .chain(own)
+        .chain(others.map(|path| path.with_file_name(NAME)))
         .find(|path| is_for(path.clone(), bootstrap.architecture))
 }
 

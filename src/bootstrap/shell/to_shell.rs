@@ -1,7 +1,7 @@
 //! What is sent to the shell: the lines that bash reads as its script, and those that a waiting fork reads.
 //!
 //! The backslash at the start of a line keeps bash from taking the first word for an alias. All names are those of
-//! `src/driver/protocol.toml`. `report.rs` and `load_report.rs` read what bash writes back.
+//! `src/driver/protocol.toml`. `from_shell.rs` has what bash writes back.
 
 use std::fmt;
 use std::os::fd::RawFd;
@@ -67,6 +67,8 @@ pub(crate) enum ToShell<'a> {
     /// Opens other files and pipes: descriptors of the process `host`, those of the arguments, event, response, control,
     /// log and state, and then that where forks wait, if there is one.
     RenewAll { host: u32, numbers: &'a [RawFd] },
+    /// Opens the descriptors for calls of the shell itself: a pipe for requests, a pipe and a file for replies.
+    OpenCalls { host: u32, numbers: [RawFd; 3] },
     /// Opens the files of arguments and event anew, to read them from their start.
     Reopen,
 }
@@ -161,6 +163,13 @@ impl fmt::Display for ToShell<'_> {
             }
             Self::RenewAll { host, numbers } => {
                 write!(f, "\\{RARE} {} /proc/{host}/fd", names::RENEW)?;
+                for number in numbers {
+                    write!(f, " {number}")?;
+                }
+                f.write_str("\n")
+            }
+            Self::OpenCalls { host, numbers } => {
+                write!(f, "\\{RARE} {} /proc/{host}/fd", names::OPEN_CALLS)?;
                 for number in numbers {
                     write!(f, " {number}")?;
                 }

@@ -2,7 +2,23 @@
 
 use std::net::IpAddr;
 
-use super::session::Target;
+/// A service, as its requests name it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target<'a> {
+    /// The first part of the name of its host, such as `email` of SES.
+    pub endpoint_prefix: &'a str,
+    /// The name in the signature, such as `ses`.
+    pub signing_name: &'a str,
+    /// How the variable `AWS_ENDPOINT_URL_...` spells it, such as `SES`, `DYNAMODB`.
+    pub endpoint_variable: &'a str,
+}
+
+/// S3, whose first part of a path is a bucket.
+pub(crate) const S3: Target<'static> = Target {
+    endpoint_prefix: "s3",
+    signing_name: "s3",
+    endpoint_variable: "S3",
+};
 
 /// A URL without path: scheme, host, and port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,6 +122,19 @@ impl Endpoint {
         })
     }
 
+    /// Whether nobody in between can change what is sent: by TLS, or because the server is on this machine.
+    pub(crate) fn is_protected(&self) -> bool {
+        let name = match self.host.strip_prefix('[') {
+            Some(rest) => rest.split(']').next(),
+            None => self.host.split(':').next(),
+        };
+        let name = name.unwrap_or_default();
+        let address = name.parse::<IpAddr>();
+        self.scheme == "https"
+            || name == "localhost"
+            || address.is_ok_and(|address| address.is_loopback())
+    }
+
     /// The URL of a path with a query, both encoded.
     pub(crate) fn url(&self, path: &str, query: &str) -> String {
         let mark = if query.is_empty() { "" } else { "?" };
@@ -171,6 +200,28 @@ mod tests {
             "sqs.eu-west-1.api.aws"
         );
         assert_eq!(host("iam", "eu-west-1", false, false), "iam.amazonaws.com");
+    }
+
+    #[test]
+    fn ways_over_a_network_are_protected_by_tls_alone() {
+        let is_protected =
+            |url| Endpoint::from_url(url, "r").map(|endpoint| endpoint.is_protected());
+        for url in [
+            "https://a.b",
+            "http://localhost:1",
+            "http://127.0.0.2",
+            "http://[::1]:9000",
+        ] {
+            assert_eq!(is_protected(url), Some(true), "{url}");
+        }
+        for url in [
+            "http://a.b",
+            "http://10.0.0.1",
+            "http://localhost.b",
+            "http://[fe80::1]",
+        ] {
+            assert_eq!(is_protected(url), Some(false), "{url}");
+        }
     }
 
     #[test]

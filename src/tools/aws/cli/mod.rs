@@ -31,24 +31,36 @@ mod words;
 use super::s3;
 use super::session::Kept;
 use crate::call::{Call, End, Output};
-use failure::Failure;
+pub(super) use failure::Failure;
 use files::Files;
 use globals::Globals;
+pub(super) use protocol::xml_text;
+use words::Words;
 
 /// Does what the AWS CLI does with these arguments.
 pub(crate) fn run(call: Call, kept: &Kept) -> End {
-    if s3::is_for_s3(&call.arguments) {
-        return s3::run(call, kept);
-    }
     let words: Result<Vec<_>, _> = call.arguments.into_iter().map(String::from_utf8).collect();
     let output = Output::new(call.output, call.errors);
     let files = Files {
         place: call.place,
         environment: &call.environment,
     };
-    let result = words
+    let taken = words
         .map_err(|_| Failure::usage("an argument is no text in UTF-8"))
-        .and_then(|words| run_words(&words, kept, files, &output));
+        .and_then(|words| Globals::take(&words));
+    let result = match taken {
+        Ok((globals, words)) if is_for_s3(&globals, &words) => {
+            let arguments: Vec<String> = words.rest.into_iter().map(|rest| rest.word).collect();
+            let caller = s3::Caller {
+                environment: call.environment,
+                place: call.place,
+                input: call.input,
+            };
+            return s3::run(&arguments[1..], globals.choices, caller, kept, output);
+        }
+        Ok((globals, words)) => run_words(globals, words, kept, files, &output),
+        Err(failure) => Err(failure),
+    };
     let status = match result {
         Ok(()) => 0,
         Err(failure) => {
@@ -63,8 +75,18 @@ pub(crate) fn run(call: Call, kept: &Kept) -> End {
     output.end(status)
 }
 
-fn run_words(words: &[String], kept: &Kept, files: Files, output: &Output) -> Result<(), Failure> {
-    let (globals, mut words) = Globals::take(words)?;
+/// Whether the first word is `s3`, whose commands are no operations.
+fn is_for_s3(globals: &Globals, words: &Words) -> bool {
+    !globals.shows_version && words.rest.first().is_some_and(|rest| rest.word == "s3")
+}
+
+fn run_words(
+    globals: Globals,
+    mut words: Words,
+    kept: &Kept,
+    files: Files,
+    output: &Output,
+) -> Result<(), Failure> {
     if globals.shows_version {
         let version = concat!("aws-cli/2 coshell/", env!("CARGO_PKG_VERSION"), "\n");
         output.write(|text| text.extend_from_slice(version.as_bytes()), false);

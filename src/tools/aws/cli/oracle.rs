@@ -229,6 +229,7 @@ const DOCUMENT: &str = r#"{"b": [{"n": 2, "s": "x", "t": true}, {"n": 1, "s": "y
     "f": [[1, 2], [3], 4, ["x", ["y"]]], "w": ["b", "a", "c"], "m": [1, "a", null, true], "t": "2023-01-01"}"#;
 
 /// A random expression.
+#[allow(clippy::too_many_lines, reason = "one arm for each kind")]
 fn expression(random: &mut Random, depth: usize) -> String {
     let field = |random: &mut Random| {
         random

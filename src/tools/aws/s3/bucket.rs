@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::failure::{Failure, Stop};
 use super::request;
 use super::uri;
-use super::xml;
+use crate::aws::cli::xml_text;
 use crate::aws::session::{Operation, Session};
 use crate::call::Output;
 use crate::http::Body;
@@ -32,7 +32,7 @@ pub(super) fn make(session: &Session, word: &str, output: &Output) -> Result<i32
         let text = format!(
             "<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><LocationConstraint>{}\
              </LocationConstraint></CreateBucketConfiguration>",
-            xml::escape(region)
+            xml_text::escape(region)
         );
         operation.body = Body::Bytes(Arc::new(text.into_bytes()));
     }

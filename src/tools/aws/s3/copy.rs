@@ -15,7 +15,7 @@ use super::multipart;
 use super::object_headers::{METADATA, REPLACED};
 use super::parallel;
 use super::request;
-use super::xml;
+use crate::aws::cli::xml_text;
 use crate::aws::sign;
 use crate::http::Body;
 
@@ -128,7 +128,7 @@ impl Copy<'_> {
         let tag = head.iter().find(|(name, _)| name == "etag");
         let tag = tag.map(|(_, value)| value.as_str());
         let part = self.context.settings.part_bytes(size);
-        let threads = self.context.settings.requests;
+        let threads = self.context.settings.part_requests;
         let alone = self.context.lock_parts();
         multipart::make(self.context, self.target, headers, |upload| {
             parallel::for_each(threads, size.div_ceil(part), |index| {
@@ -147,7 +147,7 @@ impl Copy<'_> {
                 }
                 let answer = request::read(self.context.session, &operation)?;
                 let tag = answer
-                    .get("ETag")
+                    .text_of("ETag")
                     .ok_or_else(|| multipart::incomplete("UploadPartCopy"))?;
                 Ok(tag.to_owned())
             })
@@ -195,9 +195,11 @@ impl Copy<'_> {
             .operation("GetObjectTagging", "GET", self.source);
         operation.query.push(("tagging".to_owned(), String::new()));
         let answer = request::read(self.context.session, &operation)?;
-        let tags = answer.all("TagSet").flat_map(|set| set.all("Tag"));
+        let tags = answer
+            .children_named("TagSet")
+            .flat_map(|set| set.children_named("Tag"));
         let tags = tags.filter_map(|tag| {
-            let (key, value) = (tag.get("Key")?, tag.get("Value")?);
+            let (key, value) = (tag.text_of("Key")?, tag.text_of("Value")?);
             Some((key.to_owned(), value.to_owned()))
         });
         Ok(tags.collect())
@@ -211,8 +213,8 @@ impl Copy<'_> {
             let _ = write!(
                 text,
                 "<Tag><Key>{}</Key><Value>{}</Value></Tag>",
-                xml::escape(key),
-                xml::escape(value)
+                xml_text::escape(key),
+                xml_text::escape(value)
             );
         }
         text.push_str("</TagSet></Tagging>");

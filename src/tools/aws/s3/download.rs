@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::thread;
 
+use nix::errno::Errno;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
@@ -32,17 +33,26 @@ pub(super) fn to_file(
     path: &str,
 ) -> Result<(), Failure> {
     let found = context.path(path);
+    if fs::metadata(&found).is_ok_and(|metadata| local_files::is_special(&metadata)) {
+        return to_special_file(context, item, object, path);
+    }
+    let failure = |error: &io::Error| Failure::of_file(error, path);
+    if found.file_name().is_none() {
+        // A key may end with `..`.
+        return Err(failure(&Errno::EISDIR.into()));
+    }
+    // Before the server waits for what it sends to be read.
+    let is_large = item
+        .size
+        .is_some_and(|size| size >= context.settings.threshold);
+    let _alone = is_large.then(|| context.lock_parts());
+    let (first, whole) = begin(context, item, object)?;
     let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
     if !folder.is_empty() {
         fs::create_dir_all(context.path(folder)).map_err(|error| {
             Failure::Local(format!("Could not create directory {folder}: {error}"))
         })?;
     }
-    if fs::metadata(&found).is_ok_and(|metadata| local_files::is_special(&metadata)) {
-        return to_special_file(context, item, object, path);
-    }
-    let (first, whole) = begin(context, item, object)?;
-    let failure = |error: &io::Error| Failure::of_file(error, path);
     let target = TargetFile::create(found).map_err(|error| failure(&error))?;
     let write = |at: u64, bytes: &[u8]| {
         let written = target.file.write_all_at(bytes, at);
@@ -55,7 +65,7 @@ pub(super) fn to_file(
             let part = context.settings.range_bytes();
             let count = (rest.end - rest.start).div_ceil(part);
             let fetch_rest = || {
-                parallel::for_each(context.settings.requests, count, |index| {
+                parallel::for_each(context.settings.part_requests, count, |index| {
                     let start = rest.start + index * part;
                     let range = Range {
                         start,
@@ -64,7 +74,6 @@ pub(super) fn to_file(
                     range::fetch(context, &whole.object, None, range, write)
                 })
             };
-            let _alone = context.lock_parts();
             thread::scope(|scope| {
                 let thread = thread::Builder::new().stack_size(parallel::STACK_BYTES);
                 let thread = thread.spawn_scoped(scope, fetch_rest);
@@ -82,8 +91,11 @@ pub(super) fn to_file(
     // The AWS CLI leaves out parts of seconds.
     let modified =
         modified.and_then(|time| OffsetDateTime::from_unix_timestamp(time.unix_timestamp()).ok());
-    let finished = target.finish(modified.map(Into::into));
-    finished.map_err(|error| failure(&error))
+    let suffix = target.suffix();
+    target.finish(modified.map(Into::into)).map_err(|error| {
+        let cause = Failure::of_file(&error, &format!("{path}{suffix}"));
+        Failure::Local(format!("{cause} -> '{path}'"))
+    })
 }
 
 /// A pipe or a device gets the bytes as they come.
@@ -117,7 +129,7 @@ pub(super) fn to_stream(context: &Context, item: &Item, object: &str) -> Result<
         }
         let cause = context.report.broken();
         Err(match cause {
-            Some(error) => Failure::of_file(&error, "-"),
+            Some(error) => Failure::of_stream(&error),
             None => Failure::Local("cannot write to standard output".to_owned()),
         })
     };

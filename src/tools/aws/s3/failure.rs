@@ -20,13 +20,22 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// What the system said about a file, in the words of Python.
+    /// What the system says about a file, in the words of Python.
     pub(super) fn of_file(error: &io::Error, path: &str) -> Self {
-        let Some(number) = error.raw_os_error() else {
-            return Self::Local(format!("{error}: '{path}'"));
-        };
-        let text = Errno::from_raw(number).desc();
-        Self::Local(format!("[Errno {number}] {text}: '{path}'"))
+        Self::Local(format!("{}: '{path}'", words_of(error)))
+    }
+
+    /// What the system says about standard input or output.
+    pub(super) fn of_stream(error: &io::Error) -> Self {
+        Self::Local(words_of(error))
+    }
+}
+
+/// An error of the system, as Python writes it: `[Errno 2] No such file or directory`.
+fn words_of(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(number) => format!("[Errno {number}] {}", Errno::from_raw(number).desc()),
+        None => error.to_string(),
     }
 }
 

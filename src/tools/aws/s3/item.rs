@@ -37,7 +37,7 @@ pub(super) struct Item {
     pub modified: Option<OffsetDateTime>,
     /// Whether the object lies in an archive, and has to be restored first.
     pub is_archived: bool,
-    /// What `HeadObject` said about the object, if it was asked.
+    /// The headers that `HeadObject` answered with, if the object was looked up.
     pub head: Vec<(String, String)>,
 }
 

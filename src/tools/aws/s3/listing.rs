@@ -8,8 +8,8 @@ use time::format_description::well_known::Rfc3339;
 
 use super::request;
 use super::uri;
-use super::xml::Element;
 use crate::aws::AwsError;
+use crate::aws::cli::xml_text::Element;
 use crate::aws::session::{Operation, Session};
 
 /// An object, as a list has it.
@@ -91,7 +91,7 @@ pub(super) fn page(
 }
 
 fn read_page(root: &Element) -> Option<Page> {
-    let decode = |text: &str| match root.get("EncodingType") {
+    let decode = |text: &str| match root.text_of("EncodingType") {
         Some("url") => percent_decode_str(&text.replace('+', " "))
             .decode_utf8_lossy()
             .into_owned(),
@@ -99,20 +99,26 @@ fn read_page(root: &Element) -> Option<Page> {
     };
     let object = |element: &Element| {
         Some(Object {
-            key: decode(element.get("Key")?),
-            size: element.get("Size")?.trim().parse().ok()?,
-            modified: time_of(element.get("LastModified")?)?,
-            storage_class: element.get("StorageClass").unwrap_or_default().to_owned(),
+            key: decode(element.text_of("Key")?),
+            size: element.text_of("Size")?.trim().parse().ok()?,
+            modified: time_of(element.text_of("LastModified")?)?,
+            storage_class: element
+                .text_of("StorageClass")
+                .unwrap_or_default()
+                .to_owned(),
         })
     };
-    let prefixes = root.all("CommonPrefixes");
-    let is_more = root.get("IsTruncated") == Some("true");
+    let prefixes = root.children_named("CommonPrefixes");
+    let is_more = root.text_of("IsTruncated") == Some("true");
     Some(Page {
-        objects: root.all("Contents").map(object).collect::<Option<_>>()?,
+        objects: root
+            .children_named("Contents")
+            .map(object)
+            .collect::<Option<_>>()?,
         prefixes: prefixes
-            .filter_map(|element| element.get("Prefix").map(decode))
+            .filter_map(|element| element.text_of("Prefix").map(decode))
             .collect(),
-        next: match root.get("NextContinuationToken") {
+        next: match root.text_of("NextContinuationToken") {
             Some(token) if is_more => Some(token.to_owned()),
             _ => None,
         },
@@ -135,10 +141,12 @@ pub(super) fn buckets(session: &Session) -> Result<Vec<(String, OffsetDateTime)>
         ..Operation::default()
     };
     let root = request::read(session, &operation)?;
-    let list = root.all("Buckets").flat_map(|list| list.all("Bucket"));
+    let list = root
+        .children_named("Buckets")
+        .flat_map(|list| list.children_named("Bucket"));
     let bucket = |element: &Element| {
-        let name = element.get("Name")?.to_owned();
-        Some((name, time_of(element.get("CreationDate")?)?))
+        let name = element.text_of("Name")?.to_owned();
+        Some((name, time_of(element.text_of("CreationDate")?)?))
     };
     Ok(list.filter_map(bucket).collect())
 }
@@ -187,8 +195,8 @@ impl Iterator for Objects<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::xml;
     use super::*;
+    use crate::aws::cli::xml_text;
 
     #[test]
     fn pages_are_read() {
@@ -197,7 +205,7 @@ mod tests {
             <Contents><Key>a+b%2B%01%C3%A9</Key><Size>5</Size><LastModified>2026-11-29T22:01:28.000Z</LastModified>\
             <StorageClass>GLACIER</StorageClass></Contents>\
             <CommonPrefixes><Prefix>x%2F</Prefix></CommonPrefixes></ListBucketResult>";
-        let page = xml::parse(text.as_bytes()).and_then(|root| read_page(&root));
+        let page = xml_text::read(text).and_then(|root| read_page(&root));
         let page = page.expect("a page");
         assert_eq!(page.next.as_deref(), Some("t+"));
         assert_eq!(page.prefixes, ["x/"]);
@@ -212,16 +220,13 @@ mod tests {
     #[test]
     fn keys_may_come_as_they_are() {
         let text = "<L><Contents><Key>a+b</Key><Size>0</Size><LastModified>2026-11-29T22:01:28Z</LastModified></Contents></L>";
-        let page = xml::parse(text.as_bytes()).and_then(|root| read_page(&root));
+        let page = xml_text::read(text).and_then(|root| read_page(&root));
         assert_eq!(page.expect("a page").objects[0].key, "a+b");
     }
 
     #[test]
     fn incomplete_objects_are_an_error() {
         let text = "<L><Contents><Key>a</Key></Contents></L>";
-        assert_eq!(
-            xml::parse(text.as_bytes()).and_then(|root| read_page(&root)),
-            None
-        );
+        assert_eq!(xml_text::read(text).and_then(|root| read_page(&root)), None);
     }
 }

@@ -14,7 +14,6 @@ mod copy;
 mod download;
 mod failure;
 mod filter;
-mod globals;
 mod head;
 mod item;
 mod listing;
@@ -38,7 +37,6 @@ mod target_file;
 mod transfer;
 mod upload;
 mod uri;
-mod xml;
 
 use std::fs;
 use std::fs::File;
@@ -55,29 +53,30 @@ use report::{Level, Report};
 use settings::Settings;
 use transfer::Plan;
 
+use super::cli::Failure;
 use super::session::{Choices, Kept, Session};
-use crate::call::{Call, End, Output, Place};
+use crate::call::{End, Output, Place};
 
 const USAGE: &str = "usage: aws [options] <command> <subcommand> [<subcommand> ...] [parameters]\n\
     To see help text, you can run:\n\n  aws help\n  aws <command> help\n  aws <command> <subcommand> help\n";
 
-/// Whether these arguments of `aws` are for this module.
-pub(crate) fn is_for_s3(arguments: &[Vec<u8>]) -> bool {
-    let words = texts(arguments);
-    globals::take(&words).is_ok_and(|(_, rest)| rest.first().is_some_and(|word| word == "s3"))
+/// Who calls.
+pub(crate) struct Caller {
+    pub environment: Vec<(String, String)>,
+    pub place: Place,
+    pub input: Option<File>,
 }
 
-/// Does what the AWS CLI does with these arguments, of which `s3` is the first that is no global option.
-pub(crate) fn run(call: Call, kept: &Kept) -> End {
-    let output = Output::new(call.output, call.errors);
-    let words = texts(&call.arguments);
-    let caller = Caller {
-        environment: call.environment,
-        place: call.place,
-        input: call.input,
-    };
-    let (output, result) = match command_line(&words) {
-        Ok((name, choices, arguments)) => {
+/// Does what `aws s3` does with these words.
+pub(crate) fn run(
+    words: &[String],
+    choices: Choices,
+    caller: Caller,
+    kept: &Kept,
+    output: Output,
+) -> End {
+    let (output, result) = match command_line(words) {
+        Ok((name, arguments)) => {
             let command = Command {
                 name,
                 arguments,
@@ -94,30 +93,21 @@ pub(crate) fn run(call: Call, kept: &Kept) -> End {
     report::end(output, status)
 }
 
-fn texts(words: &[Vec<u8>]) -> Vec<String> {
-    let text = |word: &Vec<u8>| String::from_utf8_lossy(word).into_owned();
-    words.iter().map(text).collect()
-}
-
 /// What a command line asks for.
-fn command_line(words: &[String]) -> Result<(Name, Choices, Arguments), Stop> {
+fn command_line(words: &[String]) -> Result<(Name, Arguments), Stop> {
     let misuse = |text: &str| Stop::invalid(format!("{USAGE}\naws: error: {text}\n"));
-    let (choices, rest) = globals::take(words).map_err(|text| misuse(&text))?;
-    let Some((word, rest)) = rest.get(1..).and_then(<[String]>::split_first) else {
+    let Some((word, rest)) = words.split_first() else {
         return Err(Stop::invalid(
             "usage: aws [options] s3 <subcommand> [parameters]\naws: error: too few arguments",
         ));
     };
+    let missing = |what: &str| Stop::invalid(Failure::missing(what).message);
     if word == "help" || rest.first().is_some_and(|word| word == "help") {
-        return Err(Stop::invalid(
-            "coshell has no pages of help for aws s3; those of the AWS CLI hold for it, too",
-        ));
+        return Err(missing("help"));
     }
     let Some(name) = Name::of(word) else {
         return Err(if NAMES.contains(&word.as_str()) {
-            Stop::invalid(format!(
-                "cannot run aws s3 {word}: coshell does not have it. Install the AWS CLI, which does"
-            ))
+            missing(&format!("s3 {word}"))
         } else {
             misuse(&format!(
                 "argument subcommand: {}",
@@ -128,15 +118,13 @@ fn command_line(words: &[String]) -> Result<(Name, Choices, Arguments), Stop> {
     let read = arguments::read(rest, &name.options(), name.paths());
     let arguments = read.map_err(|cause| match cause {
         Misuse::Usage(text) => misuse(&text),
+        // Keys that are the caller's own need an MD5.
+        Misuse::Unknown(words) if words.iter().any(|word| word.starts_with("--sse-c")) => {
+            missing("--sse-c")
+        }
         Misuse::Unknown(words) => Stop::invalid(format!("Unknown options: {}", words.join(","))),
     })?;
-    Ok((name, choices, arguments))
-}
-
-struct Caller {
-    environment: Vec<(String, String)>,
-    place: Place,
-    input: Option<File>,
+    Ok((name, arguments))
 }
 
 struct Command {
@@ -158,7 +146,8 @@ impl Command {
         let word = self.arguments.paths.first().cloned().unwrap_or_default();
         let result = match self.name {
             Name::Ls => {
-                let zone = LocalTime::new(session.variable("TZ"), *place);
+                let zone = environment.iter().find(|(name, _)| name == "TZ");
+                let zone = LocalTime::new(zone.map(|(_, zone)| zone.as_str()), *place);
                 ls::run(&session, &self.arguments, &zone, &output)
             }
             Name::Presign => presign::run(&session, &self.arguments, &output),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::context::Context;
 use super::failure::Failure;
 use super::request;
-use super::xml;
 use crate::aws::AwsError;
+use crate::aws::cli::xml_text;
 use crate::aws::session::Operation;
 use crate::http::Body;
 
@@ -33,7 +33,7 @@ pub(super) fn make<'a>(
     create.query.push(("uploads".to_owned(), String::new()));
     create.headers.extend(headers);
     let answer = request::read(context.session, &create)?;
-    let id = answer.get("UploadId").filter(|id| !id.is_empty());
+    let id = answer.text_of("UploadId").filter(|id| !id.is_empty());
     let id = id
         .ok_or_else(|| incomplete("CreateMultipartUpload"))?
         .to_owned();
@@ -90,7 +90,7 @@ impl Upload<'_> {
             let _ = write!(
                 text,
                 "<Part><ETag>{}</ETag><PartNumber>{}</PartNumber></Part>",
-                xml::escape(tag),
+                xml_text::escape(tag),
                 index + 1
             );
         }

@@ -3,10 +3,11 @@
 use super::arguments::Arguments;
 use super::failure::Stop;
 use super::uri;
-use crate::aws::session::{Operation, S3, Session};
+use crate::aws::endpoint::S3;
+use crate::aws::session::{Operation, Session};
 use crate::call::Output;
 
-/// How long a link is valid if nothing else is said, in seconds.
+/// How long a link is valid without `--expires-in`, in seconds.
 const USUAL_SECONDS: i64 = 3600;
 
 /// Writes the link. Returns the exit status.

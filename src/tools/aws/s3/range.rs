@@ -177,7 +177,6 @@ mod tests {
         Response {
             status,
             headers: vec![("content-range".to_owned(), range.to_owned())],
-            url: String::new(),
             body: Box::new(body),
         }
     }

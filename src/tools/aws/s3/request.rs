@@ -4,9 +4,10 @@ use std::io::Read;
 use std::thread;
 use std::time::Duration;
 
-use super::xml::{self, Element};
 use crate::aws::AwsError;
-use crate::aws::session::{Operation, S3, Session};
+use crate::aws::cli::xml_text::{self, Element};
+use crate::aws::endpoint::S3;
+use crate::aws::session::{Operation, Session};
 use crate::http::Response;
 
 /// The answer with 1,000 long keys has less.
@@ -29,7 +30,7 @@ pub(super) fn send(session: &Session, operation: &Operation) -> Result<Response,
 /// Those of [`Session::send`].
 pub(super) fn finish(session: &Session, operation: &Operation) -> Result<Response, AwsError> {
     let mut response = send(session, operation)?;
-    // The status has said that all is well.
+    // By its status, the request is done.
     let _ = response
         .body
         .by_ref()
@@ -49,9 +50,9 @@ pub(super) fn read(session: &Session, operation: &Operation) -> Result<Element, 
         let response = send(session, operation)?;
         let status = response.status;
         let body = response.body.take(MAX_ANSWER_BYTES).read_to_end(&mut text);
-        let cause = match (body, xml::parse(&text)) {
-            (Ok(_), Some(root)) if root.name == "Error" => {
-                let field = |name| root.get(name).unwrap_or_default().to_owned();
+        let cause = match (body, xml_text::read(&String::from_utf8_lossy(&text))) {
+            (Ok(_), Some(root)) if root.name() == "Error" => {
+                let field = |name| root.text_of(name).unwrap_or_default().to_owned();
                 AwsError::Service {
                     operation: operation.name.clone(),
                     status,

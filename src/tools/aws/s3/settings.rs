@@ -1,5 +1,8 @@
 //! The settings of transfers, in the section `s3` of a profile.
 
+use std::num::NonZero;
+use std::thread;
+
 use super::failure::Stop;
 use crate::aws::session::Session;
 
@@ -18,6 +21,9 @@ const SUFFIXES: [(&str, u64); 8] = [
 const MAX_PARTS: u64 = 10_000;
 const MIN_PART: u64 = 5 * MIB;
 const MAX_PART: u64 = 5 * 1024 * MIB;
+/// The AWS CLI's.
+const MAX_REQUESTS: u64 = 10;
+const MIN_PART_REQUESTS: usize = 2;
 /// More threads than this are of no use.
 const MAX_THREADS: u64 = 64;
 
@@ -26,8 +32,10 @@ pub(super) struct Settings {
     /// Objects of this many bytes and more go in parts.
     pub threshold: u64,
     part: u64,
-    /// How many requests may run at once.
+    /// How many requests for different objects may run at once.
     pub requests: usize,
+    /// How many requests for parts of one object may run at once.
+    pub part_requests: usize,
 }
 
 impl Settings {
@@ -50,11 +58,17 @@ impl Settings {
                 Some(number) => Ok(number),
             }
         };
-        let requests = number("max_concurrent_requests", 10)?;
+        let requests = number("max_concurrent_requests", MAX_REQUESTS)?;
+        let requests = usize::try_from(requests.min(MAX_THREADS)).unwrap_or(1);
+        // Two connections carry what Lambda's network does. More of them take turns on its few processors.
+        let usual = thread::available_parallelism().map_or(1, NonZero::get);
+        let usual = usual.clamp(MIN_PART_REQUESTS, requests.max(MIN_PART_REQUESTS));
+        let is_set = setting("max_concurrent_requests").is_some();
         Ok(Self {
             threshold: number("multipart_threshold", 8 * MIB)?,
             part: number("multipart_chunksize", 8 * MIB)?,
-            requests: usize::try_from(requests.min(MAX_THREADS)).unwrap_or(1),
+            requests,
+            part_requests: if is_set { requests } else { usual },
         })
     }
 
@@ -102,7 +116,10 @@ mod tests {
         ]);
         let settings = settings.expect("settings");
         assert_eq!(settings.threshold, 64 * MIB);
-        assert_eq!(settings.requests, 3);
+        assert_eq!((settings.requests, settings.part_requests), (3, 3));
+        let usual = read(&[]).expect("settings");
+        assert_eq!(usual.requests, 10);
+        assert!((2..=10).contains(&usual.part_requests));
         assert_eq!(bytes("5KiB"), Some(5120));
         assert_eq!(bytes("7"), Some(7));
         for wrong in ["0", "x", "-1", "9999999999TB", "MB"] {

@@ -48,6 +48,12 @@ impl TargetFile {
         }
     }
 
+    /// What the name has beyond that of the target: `.xxxxxxxx`.
+    pub(super) fn suffix(&self) -> String {
+        let name = self.path.extension().unwrap_or_default();
+        format!(".{}", name.to_string_lossy())
+    }
+
     /// Puts the file in its place, with this time as that of its last change.
     ///
     /// # Errors

@@ -61,11 +61,15 @@ fn part_of_file(
     let part = context.settings.part_bytes(length);
     let _alone = context.lock_parts();
     multipart::make(context, object, headers, |upload| {
-        parallel::for_each(context.settings.requests, length.div_ceil(part), |index| {
-            let start = index * part;
-            let body = body(range.start + start, part.min(length - start))?;
-            upload.send_part(index + 1, body)
-        })
+        parallel::for_each(
+            context.settings.part_requests,
+            length.div_ceil(part),
+            |index| {
+                let start = index * part;
+                let body = body(range.start + start, part.min(length - start))?;
+                upload.send_part(index + 1, body)
+            },
+        )
     })
 }
 
@@ -182,7 +186,7 @@ fn read_up_to(mut input: &File, count: u64) -> Result<Vec<u8>, Failure> {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 wait(input, PollFlags::POLLIN);
             }
-            Err(error) => return Err(Failure::of_file(&error, "-")),
+            Err(error) => return Err(Failure::of_stream(&error)),
         }
     }
     Ok(bytes)

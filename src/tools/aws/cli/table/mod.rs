@@ -30,7 +30,7 @@ use flate2::read::DeflateDecoder;
 use self::shape::member;
 pub(crate) use self::shape::{Kind, List, Map, Member, Place, Shape, Structure, TimestampFormat};
 use super::names::argument_of;
-use crate::aws::session::Target;
+use crate::aws::endpoint::Target;
 
 /// Name, length and compressed text of each service, sorted by name. See build/main.rs.
 static SERVICES: &[(&str, usize, &[u8])] = &include!(concat!(env!("OUT_DIR"), "/services.rs"));
