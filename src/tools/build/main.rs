@@ -30,13 +30,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         let text = fs::read(&path)?;
         let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
         encoder.write_all(&text)?;
-        let compressed = folder.join(format!("{name}.deflate"));
-        fs::write(&compressed, encoder.finish()?)?;
+        let file = format!("{name}.deflate");
+        fs::write(folder.join(&file), encoder.finish()?)?;
         let length = text.len();
-        writeln!(
-            index,
-            "({name:?}, {length}, include_bytes!({compressed:?})),"
-        )?;
+        let bytes = format!("include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{file}\"))");
+        writeln!(index, "({name:?}, {length}, {bytes}),")?;
     }
     index.push(']');
     fs::write(folder.join("services.rs"), index)?;
