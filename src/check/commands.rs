@@ -49,9 +49,9 @@ const OF_FUNCTIONS: [&str; 4] = [
     "lambda_stream_response",
 ];
 
-/// The program by which bootstrap gives functions a `jq` where the image has none.
+/// The program by which bootstrap gives functions these commands where the image has none.
 const TOOLS: &str = "coshell-tools";
-const JQ: &str = "jq";
+const OF_TOOLS: [&str; 2] = ["aws", "jq"];
 
 /// The places where the scripts call a command: file and line.
 type Calls<'a> = Vec<(&'a Path, u32)>;
@@ -69,7 +69,7 @@ pub(crate) fn check(subject: &Subject, handler: &Handler, sources: &[Source]) ->
     if has_functions {
         defined.extend(offered());
     }
-    let has_jq = is_function && subject.task_root.join(TOOLS).is_file();
+    let has_tools = is_function && subject.task_root.join(TOOLS).is_file();
     let mut looked_up = BTreeSet::new();
     let mut calls: BTreeMap<&str, Calls> = BTreeMap::new();
     let mut found = Vec::new();
@@ -88,7 +88,7 @@ pub(crate) fn check(subject: &Subject, handler: &Handler, sources: &[Source]) ->
             for (index, word) in called_by(&command.words).into_iter().enumerate() {
                 match place(word) {
                     // A program that runs another, as `xargs` does, finds no function.
-                    Place::Path if has_jq && index == 0 && word.text == JQ => {}
+                    Place::Path if has_tools && index == 0 && OF_TOOLS.contains(&&*word.text) => {}
                     Place::Path => {
                         let name = word.text.rsplit('/').next().unwrap_or_default();
                         let call = (source.path.as_path(), command.line);
@@ -216,13 +216,15 @@ fn missing_command(
 }
 
 /// What else gives a function this command.
-fn own_function(subject: &Subject, name: &str) -> &'static str {
-    if name != JQ {
-        ""
+fn own_function(subject: &Subject, name: &str) -> String {
+    if !OF_TOOLS.contains(&name) {
+        String::new()
     } else if subject.task_root.join(TOOLS).is_file() {
-        "; the function jq that coshell-tools brings is there only for the handler itself, and for no other program"
+        format!(
+            "; the function {name} that {TOOLS} brings is there only for the handler itself, and for no other program"
+        )
     } else {
-        "; or package coshell-tools, which has jq"
+        format!("; or package {TOOLS}, which has {name}")
     }
 }
 

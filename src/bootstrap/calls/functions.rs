@@ -48,8 +48,8 @@ pub(crate) fn push_command(text: &mut String, command: Command) {
     let _ = writeln!(
         text,
         "{function}() {{ {{ builtin local - && builtin set +xT; }} 2>/dev/null; \
-         if [[ ${{{BUILTIN}-}} ]]; then {RARE} {COMMAND} {function} {name} \"$@\" || builtin return; \
-         else {COMMAND} {function} {name} \"$@\" || builtin return; fi; }}"
+         if [[ ${{{BUILTIN}-}} ]]; then {RARE} {COMMAND} {function} {name} \"$@\" || builtin return \"$?\"; \
+         else {COMMAND} {function} {name} \"$@\" || builtin return \"$?\"; fi; }}"
     );
 }
 
