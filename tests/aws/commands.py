@@ -13,13 +13,14 @@ import pathlib
 import re
 import shlex
 import string
+import subprocess
 import tempfile
 import unittest
 import zipfile
 
 import jmespath
 
-from cloud import Cloud, OurCli, RealCli
+from cloud import Cloud, OurCli, RealCli, environment
 
 COMMANDS = pathlib.Path(__file__).parent / "commands"
 SIDES = {"aws-cli": RealCli, "coshell": OurCli}
@@ -202,6 +203,15 @@ def remains(cloud):
 
 
 class Commands(Case):
+    def a_body_goes_behind_what_standard_output_has_already(self):
+        with tempfile.TemporaryDirectory() as folder, open(f"{folder}/output", "w+b", buffering=0) as output:
+            output.write(b"before\n")
+            command = [os.environ["TOOLS_PROGRAM"], "run", "aws", "--endpoint-url", self.clouds["coshell"].url, "s3api", "get-object",
+                       "--bucket", "bucket-one", "--key", "a/hello.txt", "/dev/stdout", "--query", "ContentLength"]
+            subprocess.run(command, stdout=output, check=True, env=environment(pathlib.Path(folder), {}))
+            output.seek(0)
+            self.assertEqual(output.read(), b"before\nhello\n6\n")
+
     def boto3_reads_the_same_of_both(self):
         theirs, ours = (remains(self.clouds[side]) for side in SIDES)
         self.assertEqual(ours, theirs)

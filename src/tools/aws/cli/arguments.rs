@@ -106,7 +106,7 @@ impl Arguments {
         custom.apply(&words, &mut parameters, files)?;
         if let Some(input) = input {
             merge_input(&mut parameters, &input, files)?;
-            // Whoever gives a token in the document pages by hand.
+            // A token in the document means that the caller pages by hand.
             if paging.is_some()
                 && operation.pages.as_ref().is_some_and(|pages| {
                     let mut tokens = pages.input_tokens.iter().chain(&pages.limit);

@@ -143,6 +143,12 @@ pub(crate) fn arguments(service: &Service, operation: &Operation) -> Arguments {
             )],
             nested: Some("IpPermissions"),
         },
+        ("rekognition", _) if operation.input.member("Image").is_some() => Arguments {
+            arguments: &IMAGE_BYTES,
+            parameters: &["Image"],
+            exclusive: &[("image", &["image-bytes"])],
+            nested: None,
+        },
         ("lambda", "CreateFunction") => Arguments {
             arguments: &CREATE_FUNCTION,
             parameters: &["Code"],
@@ -231,6 +237,8 @@ static CREATE_INVALIDATION: [Argument; 1] = [Argument {
 }];
 
 static CREATE_FUNCTION: [Argument; 1] = [sets!("zip-file", One, &["Code", "ZipFile"], content)];
+
+static IMAGE_BYTES: [Argument; 1] = [sets!("image-bytes", One, &["Image", "Bytes"], content)];
 
 static PUT_METRIC_DATA: [Argument; 7] = [
     nested("metric-name", |metric, given| {

@@ -106,6 +106,7 @@ pub(crate) fn run(
         operation: &operation,
         session: &session,
         files,
+        output,
     };
     if let Some(waiter) = waiter {
         return wait::until(&waiter, || call.result(&arguments.parameters, None));
@@ -178,6 +179,7 @@ struct Caller<'a> {
     operation: &'a Operation,
     session: &'a Session<'a>,
     files: Files<'a>,
+    output: &'a Output,
 }
 
 impl Caller<'_> {
@@ -221,13 +223,18 @@ impl Caller<'_> {
             };
             Failure::other(cause)
         };
-        let mut file = File::create(&path).map_err(|error| fail(&error))?;
+        // Standard output may be what cannot be opened again, and has the output that came before.
+        let is_output = ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].contains(&name);
+        let mut file = (!is_output)
+            .then(|| File::create(&path))
+            .transpose()
+            .map_err(|error| fail(&error))?;
         let length = response
             .header("content-length")
             .and_then(|length| length.parse::<u64>().ok());
         let is_encoded = response.header("content-encoding").is_some();
         let remove = || {
-            if fs::metadata(&path).is_ok_and(|about| about.is_file()) {
+            if !is_output && fs::metadata(&path).is_ok_and(|about| about.is_file()) {
                 // The failure is what counts.
                 let _ = fs::remove_file(&path);
             }
@@ -244,8 +251,15 @@ impl Caller<'_> {
                     return Err(cut(&error));
                 }
             };
-            file.write_all(&block[..count])
-                .map_err(|error| fail(&error))?;
+            let read = &block[..count];
+            match &mut file {
+                Some(file) => file.write_all(read).map_err(|error| fail(&error))?,
+                None if self
+                    .output
+                    .write(|text| text.extend_from_slice(read), false) => {}
+                // Nobody reads any more.
+                None => return Err(Failure::silent(255)),
+            }
             done += count as u64;
         }
         if let Some(length) = length

@@ -20,27 +20,23 @@
 mod shape;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::io::Read;
 use std::rc::Rc;
+use std::sync::{Mutex, PoisonError};
+
+use flate2::read::DeflateDecoder;
 
 use self::shape::member;
 pub(crate) use self::shape::{Kind, List, Map, Member, Place, Shape, Structure, TimestampFormat};
 use super::names::argument_of;
 use crate::aws::endpoint::Target;
 
-macro_rules! services {
-    ($($name:literal)*) => {
-        [$(($name, include_str!(concat!("../../services/", $name, ".txt")))),*]
-    };
-}
+/// Name, length and compressed text of each service, sorted by name. See build/main.rs.
+static SERVICES: &[(&str, usize, &[u8])] = &include!(concat!(env!("OUT_DIR"), "/services.rs"));
 
-/// Sorted by name.
-static SERVICES: [(&str, &str); 37] = services!(
-    "apigatewaymanagementapi" "autoscaling" "ce" "cloudformation" "cloudfront" "cloudwatch" "codebuild" "codepipeline"
-    "cognito-idp" "dynamodb" "ec2" "ecr" "ecs" "eks" "events" "firehose" "iam" "kinesis" "kms" "lambda" "logs"
-    "organizations" "rds" "rds-data" "resourcegroupstaggingapi" "route53" "s3api" "scheduler" "secretsmanager"
-    "servicediscovery" "ses" "sesv2" "sns" "sqs" "ssm" "stepfunctions" "sts"
-);
+/// The texts of the services that were called, for the next call.
+static TEXTS: Mutex<BTreeMap<&str, &'static str>> = Mutex::new(BTreeMap::new());
 
 /// How requests and answers are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,14 +121,27 @@ pub(crate) struct Pages {
 impl Service {
     /// The service with this command.
     pub(crate) fn find(command: &str) -> Option<Self> {
-        let at = SERVICES.binary_search_by_key(&command, |(name, _)| name);
-        let (_, text) = SERVICES.get(at.ok()?)?;
+        let at = SERVICES
+            .binary_search_by_key(&command, |(name, ..)| name)
+            .ok()?;
+        let (name, length, compressed) = SERVICES.get(at)?;
+        let mut texts = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(text) = texts.get(name) {
+            return Self::parse(text);
+        }
+        let mut text = String::with_capacity(*length);
+        DeflateDecoder::new(*compressed)
+            .read_to_string(&mut text)
+            .ok()?;
+        // Once for each service in the life of the process.
+        let text: &'static str = text.leak();
+        texts.insert(name, text);
         Self::parse(text)
     }
 
     /// The commands of all services.
     pub(crate) fn commands() -> impl Iterator<Item = &'static str> {
-        SERVICES.iter().map(|(name, _)| *name)
+        SERVICES.iter().map(|(name, ..)| *name)
     }
 
     fn parse(text: &'static str) -> Option<Self> {
@@ -320,7 +329,7 @@ mod tests {
     #[test]
     fn services_are_sorted_and_every_line_of_their_texts_is_understood() {
         assert!(SERVICES.is_sorted());
-        for (name, text) in SERVICES {
+        for name in Service::commands() {
             let service = Service::find(name).unwrap_or_else(|| panic!("{name} is not there"));
             assert_eq!(service.command, name);
             for command in service.operation_commands() {
@@ -343,11 +352,13 @@ mod tests {
                     );
                 }
             }
-            for line in text.lines().filter(|line| line.starts_with('$')) {
-                let mut words = line.split(' ');
-                let structure = words.next().unwrap_or_default();
-                let members = service.structure(&structure[1..]).members.len();
-                assert_eq!(members, words.count(), "{name} {structure}");
+            for (structure, text) in &service.texts {
+                let members = service.structure(structure).members.len();
+                assert_eq!(
+                    members,
+                    text.split_ascii_whitespace().count(),
+                    "{name} {structure}"
+                );
             }
         }
     }
