@@ -15,7 +15,7 @@ __driver_show_state() { # <nonce> [first]
   # With such a limit, the next event could not call any function.
   if [[ ${FUNCNEST-} == [1-9] ]]; then builtin exit 1; fi
   {
-    builtin printf '%s\0' RECORD_STATE "${__driver_kept[@]}" '' '' "$0" "$-" "${IFS-unset}" '' "${LAMBDA_RUNTIME_DEADLINE_MS+set}|${_X_AMZN_TRACE_ID+set}|${LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN-}|${LAMBDA_RUNTIME_CLIENT_CONTEXT-}|${LAMBDA_RUNTIME_COGNITO_IDENTITY-}|${LAMBDA_RUNTIME_AWS_TENANT_ID-}"
+    builtin printf '%s\0' RECORD_STATE "${__driver_kept[@]}" '' KEPT_STATE_FIELDS
     builtin umask
     builtin trap -p
     builtin alias -p

@@ -8,7 +8,7 @@
 #
 # The first time it shows everything. After that the host defines __driver_show and __driver_reset, which leave out
 # what no function of the file can change. The nonce is also a random number to base 32. The fields, with a NUL behind
-# each: the word `state`; the kept names and an empty field; $!; $0; $-; IFS; values that bash computes; the context;
+# each: the word `state`; the kept names and an empty field; those that src/driver/protocol.toml lists, such as $0 and $-;
 # then what bash prints of variables and so on. The function is traced (declare -t), because others do not see DEBUG
 # and RETURN traps.
 # shellcheck disable=SC2154 # the driver sets its variables
@@ -17,7 +17,7 @@ __driver_show_state() { # <nonce> [first|reset]
   __driver_kind=KIND_IDLE __driver_status='' __driver_details=() __driver_arguments=()
   if [[ ${2-} == reset ]]; then __driver_reset "$((32#$1))"; fi
   {
-    builtin printf '%s\0' RECORD_STATE "${__driver_kept[@]}" '' "${!-}" "$0" "$-" "${IFS-unset}" "${SECONDS-} ${EPOCHSECONDS-} ${LINENO-} ${BASHPID-} ${BASH_SUBSHELL-} ${FUNCNAME-} ${#BASH_SOURCE[@]} ${RANDOM-} ${RANDOM-}" "${LAMBDA_RUNTIME_DEADLINE_MS+set}|${_X_AMZN_TRACE_ID+set}|${LAMBDA_RUNTIME_INVOKED_FUNCTION_ARN-}|${LAMBDA_RUNTIME_CLIENT_CONTEXT-}|${LAMBDA_RUNTIME_COGNITO_IDENTITY-}|${LAMBDA_RUNTIME_AWS_TENANT_ID-}"
+    builtin printf '%s\0' RECORD_STATE "${__driver_kept[@]}" '' STATE_FIELDS
     builtin declare -p
     if [[ ${2-} == first ]]; then __driver_show_first; else __driver_show; fi
   } >&STATE_FD

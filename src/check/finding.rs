@@ -11,8 +11,8 @@ use tree_sitter::Node;
 
 use coshell_handler::{Delivery, Handler, LoadError, Suggestion};
 
-use crate::iam::Policy;
 use crate::images::Image;
+use crate::policy::Policy;
 use crate::reader::{Command, Reading};
 
 /// The variable with the file that a whole script sources to have the functions of coshell.

@@ -16,6 +16,7 @@ mod images;
 mod offered;
 mod paths;
 mod permissions;
+mod policy;
 mod programs;
 mod reader;
 mod script;
@@ -26,8 +27,8 @@ use coshell_handler::{Handler, Kind};
 
 pub use bash::NoBash;
 pub use finding::{Finding, Report, Severity, Subject};
-pub use iam::Policy;
 pub use images::Image;
+pub use policy::Policy;
 
 /// Checks a handler. Blocks while bash and shellcheck read its files.
 pub fn check(subject: &Subject) -> Result<Report, NoBash> {

@@ -14,6 +14,17 @@ pub fn is_own_function(name: &str) -> bool {
     name.starts_with(names::PREFIX) || WIRE_NAMES.contains(&name)
 }
 
+/// The field of a state that shows the context: whether the deadline and the trace header are set, and the values.
+pub fn context_field(
+    present: [bool; CONTEXT_PRESENT],
+    values: &[String; CONTEXT_VALUES],
+) -> String {
+    let present = present.map(|is_set| if is_set { "set" } else { "" });
+    let values = values.iter().map(String::as_str);
+    let parts: Vec<_> = present.into_iter().chain(values).collect();
+    parts.join("|")
+}
+
 /// The function that calls the handler with these fields. With `has_lines` they end in newlines. Only an invocation with a
 /// deadline can have a trace.
 pub fn call_for(has_deadline: bool, has_trace: bool, has_lines: bool) -> &'static Call {

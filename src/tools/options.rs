@@ -61,7 +61,7 @@ impl<'a> Arguments<'a> {
             return self.next();
         }
         let Some(name) = word.strip_prefix("--") else {
-            self.letters = word[1..].to_owned();
+            word[1..].clone_into(&mut self.letters);
             return self.letter().map(Some);
         };
         let (name, value) = match name.split_once('=') {

@@ -182,7 +182,33 @@ class Case(unittest.TestCase):
         self.assertEqual(got_files, expected_files)
 
 
+def remains(cloud):
+    """What the command lines have left behind, as boto3 reads it."""
+    s3, tables, parameters = (cloud.client(service) for service in ("s3", "dynamodb", "ssm"))
+    objects = {}
+    for bucket in s3.list_buckets()["Buckets"]:
+        for found in s3.list_objects_v2(Bucket=bucket["Name"]).get("Contents", []):
+            place = {"Bucket": bucket["Name"], "Key": found["Key"]}
+            answer = s3.get_object(**place)
+            objects[bucket["Name"], found["Key"]] = (
+                answer["Body"].read(), answer["ContentType"], answer.get("CacheControl"), answer["Metadata"],
+                s3.get_object_tagging(**place)["TagSet"],
+            )
+    items = sorted(tables.scan(TableName="things")["Items"], key=str)
+    pages = parameters.get_paginator("get_parameters_by_path").paginate(Path="/", Recursive=True, WithDecryption=True)
+    values = {found["Name"]: (found["Value"], found["Type"]) for page in pages for found in page["Parameters"]}
+    return {"objects": objects, "items": items, "parameters": values,
+            "secret": cloud.client("secretsmanager").get_secret_value(SecretId="app/secret")["SecretString"]}
+
+
 class Commands(Case):
+    def boto3_reads_the_same_of_both(self):
+        theirs, ours = (remains(self.clouds[side]) for side in SIDES)
+        self.assertEqual(ours, theirs)
+        self.assertEqual(ours["objects"]["bucket-one", "a b/ü&<x>+"][0], FILES["hello.txt"])
+        self.assertEqual(ours["parameters"]["/app/secret"], ("s3cr3t", "SecureString"))
+        self.assertGreaterEqual(len(ours["items"]), 4)
+
     def there_are_enough_of_them(self):
         self.assertGreaterEqual(sum(len(steps_of(path)) for path in COMMANDS.glob("*.txt")), 120)
 

@@ -266,6 +266,10 @@ fn a_file_that_only_defines_functions_is_rejected_as_a_whole_script() {
             "mv tool tool.sh, and name the handler tool.greet",
         ),
     ] {
+        // Bash before 5.0 cannot show how it parses a file, so that the file counts as a script.
+        if support::bash_version() < (5, 0) {
+            break;
+        }
         let file = handler.split(' ').next().expect("a file");
         let builder = Sandbox::empty().file(file, text).handler(handler);
         fails(

@@ -111,6 +111,10 @@ fn a_leftover_process_neither_reads_nor_forges_the_next_event() {
             if name == "restore by eval" && left != "a-fork" {
                 continue;
             }
+            // The program `bash` does not take over a function that bash 4.2 exports.
+            if left == "a-program" && support::always_forks() {
+                continue;
+            }
             for end in ["returns", "fails", "exits", "dies"] {
                 check(name, &sandbox, left, end);
             }
@@ -127,10 +131,11 @@ fn a_shell_lives_on_with_new_channels() {
     let sandbox = builder.start();
     for number in 1..=8 {
         let event = format!("event {number} {}", "x".repeat(1 << number));
-        let wanted = format!("{number} {event} {event}");
+        let wanted = format!("{} {event} {event}", support::count_after(number));
         assert_eq!(sandbox.respond(&event), wanted.as_bytes());
     }
-    assert_eq!(sandbox.respond("short"), b"9 short short");
+    let wanted = format!("{} short short", support::count_after(9));
+    assert_eq!(sandbox.respond("short"), wanted.as_bytes());
 }
 
 #[test]

@@ -79,13 +79,16 @@ fn late_output_of_a_leftover_process_goes_to_the_log_with_a_warning() {
         assert!(is_named, "{found:?} is not named in:\n{log}");
         assert_eq!(log.matches("bootstrap: ").count(), 1, "{log}");
         // One invocation runs before the late output, another one afterwards.
-        assert_eq!(sandbox.respond("second"), b"answer 2 to second");
+        assert_eq!(
+            sandbox.respond("second"),
+            format!("answer {} to second", support::count_after(2)).as_bytes()
+        );
         sandbox.task_root.release("gate");
         sandbox.bootstrap.wait_log("late output\n");
         sandbox.bootstrap.wait_log("late error\n");
         assert_eq!(
             sandbox.respond("third"),
-            b"answer 3 to third",
+            format!("answer {} to third", support::count_after(3)).as_bytes(),
             "variables live on"
         );
         wait_until(|| leftovers(&sandbox.bootstrap).is_empty(), LIMIT);
@@ -141,8 +144,14 @@ fn a_silent_job_costs_no_shell() {
     let sandbox = start_sandbox();
     assert_eq!(sandbox.respond("silent"), b"answer 1 to silent");
     let shell = sandbox.bootstrap.shell_pid();
-    assert_eq!(sandbox.respond("x"), b"answer 2 to x");
-    assert_eq!(sandbox.respond("x"), b"answer 3 to x");
+    assert_eq!(
+        sandbox.respond("x"),
+        format!("answer {} to x", support::count_after(2)).as_bytes()
+    );
+    assert_eq!(
+        sandbox.respond("x"),
+        format!("answer {} to x", support::count_after(3)).as_bytes()
+    );
     assert_eq!(sandbox.bootstrap.shell_pid(), shell);
     sandbox.bootstrap.wait_log("(sleep)");
     assert_eq!(sandbox.bootstrap.log().matches("bootstrap: ").count(), 1);
@@ -178,8 +187,14 @@ fn a_job_that_holds_stdin_reads_no_other_event() {
 fn wait_and_jobs_see_nothing_of_former_invocations() {
     let sandbox = start_sandbox();
     sandbox.respond("job");
-    assert_eq!(sandbox.respond("wait"), b"answer 2 to wait");
-    assert_eq!(sandbox.respond("jobs"), b"answer 3 to jobs");
+    assert_eq!(
+        sandbox.respond("wait"),
+        format!("answer {} to wait", support::count_after(2)).as_bytes()
+    );
+    assert_eq!(
+        sandbox.respond("jobs"),
+        format!("answer {} to jobs", support::count_after(3)).as_bytes()
+    );
     Case::of("true & sleep 600 </dev/null >/dev/null 2>&1 & printf on")
         .logs_later()
         .responds("on")

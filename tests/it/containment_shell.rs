@@ -114,6 +114,9 @@ fn shopt_options_are_restored() {
         "sourcepath",
         "shift_verbose",
     ] {
+        if option == "localvar_inherit" && support::bash_version() < (5, 0) {
+            continue;
+        }
         Case::of(&format!("printf on; shopt -s {option}"))
             .responds("on")
             .lives_on();
@@ -129,9 +132,16 @@ fn shopt_options_are_restored() {
 
 #[test]
 fn settings_of_the_file_are_restored_not_the_defaults() {
-    let case = Case::of("cd /; umask 0; IFS=x; shopt -u extglob; shopt -s dotglob; set +f; trap 'echo other' INT; unalias -a; printf on").with_top_level(
-        "cd \"$LAMBDA_TASK_ROOT\"; umask 077; IFS=:; shopt -s extglob expand_aliases; set -f; set +u; trap 'echo \"it'\\''s\nhere\"' INT TERM; alias a='b c' q=\"it's\"",
+    // On bash 4.4 the first handler begins with aliases off: docs/bash-versions.md.
+    let aliases = if support::bash_version() == (4, 4) {
+        ""
+    } else {
+        "expand_aliases"
+    };
+    let top_level = format!(
+        "cd \"$LAMBDA_TASK_ROOT\"; umask 077; IFS=:; shopt -s extglob {aliases}; set -f; set +u; trap 'echo \"it'\\''s\nhere\"' INT TERM; alias a='b c' q=\"it's\"",
     );
+    let case = Case::of("cd /; umask 0; IFS=x; shopt -u extglob; shopt -s dotglob; set +f; trap 'echo other' INT; unalias -a; printf on").with_top_level(&top_level);
     case.responds("on").lives_on();
 }
 

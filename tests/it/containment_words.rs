@@ -160,13 +160,16 @@ fn output_to_a_pipe_whose_reader_has_ended_harms_nothing() {
         .run(|sandbox| fails_with(sandbox, &[]));
     Case::of("while :; do printf '%100000s' x; done | true; printf never")
         .run(|sandbox| fails_with(sandbox, &[]));
-    Case::of("exec {fd}> >(true); wait $!; printf '%100000s' x >&$fd; printf never").run(
-        |sandbox| {
-            let answer = sandbox.invoke(Event::fresh("bad"));
-            assert!(answer.is_error());
-            Value::Null
-        },
-    );
+    let mut case = Case::of("exec {fd}> >(true); wait $!; printf '%100000s' x >&$fd; printf never");
+    // Bash before 5.2 reports the lost output once more, for the next builtin that writes.
+    if support::bash_version() < (5, 2) {
+        case = case.logs_later();
+    }
+    case.run(|sandbox| {
+        let answer = sandbox.invoke(Event::fresh("bad"));
+        assert!(answer.is_error());
+        Value::Null
+    });
 }
 
 #[test]

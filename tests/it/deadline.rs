@@ -380,7 +380,17 @@ fn a_bash_script_is_stopped_with_everything_it_started() {
 
 #[test]
 fn a_posix_shell_script_is_stopped_with_everything_it_started() {
-    check_kind(Sh);
+    // Bash before 5.1 has no process substitution in POSIX mode.
+    let has_substitution = support::bash_version() >= (5, 1);
+    let handlers = STUCK_HANDLERS.iter();
+    let handlers: Vec<_> = handlers
+        .filter(|stuck| has_substitution || !stuck.body.contains("<("))
+        .collect();
+    check_all(
+        &handlers,
+        |stuck| stuck.name.to_owned(),
+        |stuck| check(Sh, stuck),
+    );
 }
 
 #[test]

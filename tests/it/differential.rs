@@ -410,6 +410,10 @@ fn handlers_give_the_same_response_bytes() {
 #[test]
 fn the_known_differences_are_exact() {
     check_all(KNOWN_DIFFERENCES, |known| {
+        // Before bash 5.0 this trap also notes the command.
+        if known.handler == "shows_its_exit_trap" && support::bash_version() < (5, 0) {
+            return None;
+        }
         let expected = |known: &[KnownOutcome]| {
             known
                 .iter()

@@ -194,7 +194,12 @@ impl Handler {
         }
         let _ = writeln!(script, "handler() {{\n{}\n}}", body(choices, &names));
         // From here on effects are recorded: those of sourcing belong to no event.
-        let _ = writeln!(script, "{}\nEFFECTS=$EFFECTS_FILE", choices.choose(&TOPS));
+        let mut top = choices.choose(&TOPS);
+        // On bash 4.4 aliases are off in a text that a handler gives to `eval`: docs/bash-versions.md.
+        if support::bash_version() < (5, 0) && top.contains("expand_aliases") {
+            top = "";
+        }
+        let _ = writeln!(script, "{top}\nEFFECTS=$EFFECTS_FILE");
         Self {
             script,
             events: std::array::from_fn(|_| choices.choose(&EVENTS).to_owned()),

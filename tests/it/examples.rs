@@ -36,6 +36,8 @@ fn run_command_of(folder: &str) -> (String, String) {
     let mut command = Command::new("bash");
     command.args(["-euc", line]).current_dir(repository());
     command.env_clear().env("STEP_SECONDS", "0");
+    // Bash 4.4 may crash where the locale knows no UTF-8: docs/bash-versions.md.
+    command.env("LANG", "C.UTF-8");
     command.env("TMPDIR", scratch.path());
     command.env(
         "PATH",

@@ -178,7 +178,11 @@ fn normalise(bytes: &[u8], root: &TaskRoot) -> String {
             // docs/isolation.md lists the messages with these names.
             text.replace(name, "SHELL: line")
         });
-    let text = text.replace(&bootstrap_path(), "SHELL");
+    let mut text = text.replace(&bootstrap_path(), "SHELL");
+    if support::bash_version() < (5, 0) {
+        // That is `$0` there.
+        text = text.replace("/dev/fd/78:", "SHELL:");
+    }
     let text = replace_numbered_folder(&text, "ROOT/done.");
     let mut parts = text.split("tmp.");
     let mut found = parts.next().unwrap_or_default().to_owned();

@@ -389,6 +389,40 @@ fn by_default_a_function_runs_in_the_warm_shell_itself() {
     }
 }
 
+/// Bash before 4.4 cannot keep a shell: that is a warning at the init, once, and each event runs in a fork.
+#[test]
+fn isolation_none_is_a_warning_on_a_bash_that_always_forks() {
+    let warning = "COSHELL_ISOLATION=none needs bash 4.4 or later, and this is bash 4.";
+    let forks =
+        "each event runs in a fork of the shell, and only variables that lambda_keep names live on";
+    let script = "count=0; handler() { count=$((count + 1)); printf %s \"$count\"; }";
+    for isolation in ["none", "restore", "subshell"] {
+        let sandbox = isolated(isolation, script).start();
+        sandbox.api.wait_parked();
+        let shows = |text: &str| text.matches(warning).count();
+        let expected = usize::from(isolation == "none" && support::always_forks());
+        let log = text(&sandbox.bootstrap.log_bytes());
+        assert_eq!(shows(&log), expected, "{isolation}: {log}");
+        assert_eq!(log.contains(forks), expected == 1, "{isolation}: {log}");
+        sandbox.respond("");
+        let count = sandbox.respond("");
+        let keeps = isolation == "none" && !support::always_forks();
+        assert_eq!(text(&count), if keeps { "2" } else { "1" }, "{isolation}");
+        // A shell that takes over does not warn again.
+        kill(
+            Pid::from_raw(sandbox.bootstrap.shell_pid().cast_signed()),
+            Signal::SIGKILL,
+        )
+        .expect("a shell");
+        sandbox.respond("");
+        assert_eq!(
+            shows(&text(&sandbox.bootstrap.log_bytes())),
+            expected,
+            "{isolation}"
+        );
+    }
+}
+
 #[test]
 fn with_isolation_subshell_a_function_runs_in_a_fork_of_the_warm_shell() {
     let sandbox = isolated("subshell", PRINTS_ITSELF).start();

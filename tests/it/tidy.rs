@@ -373,7 +373,7 @@ const DRIVER: [&str; 11] = [
     "rare",
     "lambda",
     "calls",
-    "jq",
+    "command",
     "subshell",
 ];
 

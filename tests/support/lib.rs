@@ -92,6 +92,11 @@ pub fn always_forks() -> bool {
     bash_version() < (4, 4)
 }
 
+/// What a handler has counted at its `events`th event without isolation: 1 where each event runs in a fork.
+pub fn count_after(events: usize) -> usize {
+    if always_forks() { 1 } else { events }
+}
+
 /// How long a test waits before it gives up. Far longer than anything takes on a busy machine.
 pub const LIMIT: Duration = Duration::from_secs(60);
 

@@ -1,7 +1,7 @@
 //! The connection to a running bash: its script, its files and its pipes.
 //!
 //! `report_wait.rs` waits on it while a handler runs. `maintenance.rs` uses it between two invocations. What the
-//! bytes mean is in `to_shell.rs` and `report.rs`.
+//! bytes mean is in `to_shell.rs` and `from_shell.rs`.
 
 use std::fs::File;
 use std::io::{self, Seek, Write};
@@ -10,18 +10,17 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use memchr::memmem;
-
-use super::control_buffer::ControlBuffer;
 use super::descriptors::offset;
+use super::from_shell::FromShell;
 use super::nonces::Nonces;
 use super::process::Process;
-use super::report::{ExitTrace, find_exit_trace};
+use super::report::ExitTrace;
+use super::shell_reader::{Awaited, ShellReader};
 use super::to_shell::ToShell;
 use crate::child::arguments::{self, Arguments};
 use crate::response::Response;
 use crate::wait::{Limit, Overrun};
-use coshell_driver::{fd, record};
+use coshell_driver::fd;
 use coshell_process::sys;
 
 /// Our side of a running bash.
@@ -29,9 +28,12 @@ use coshell_process::sys;
 pub(crate) struct Channel {
     /// The bash process.
     pub process: Process,
-    pub(super) control_buffer: ControlBuffer,
-    /// The exit trace that a fork wrote before the last report.
-    pub(super) fork_exit_trace: Option<ExitTrace>,
+    /// Reads the control pipe.
+    pub(super) reader: ShellReader,
+    /// bash has read the driver, so that it goes on to source the file.
+    pub(super) has_started: bool,
+    /// The last exit trace that bash or its fork wrote.
+    pub(super) exit_trace: Option<ExitTrace>,
     pub(super) nonces: Nonces,
     /// Tells a waiting fork that its event has arrived; `None` until forks are first made.
     pub(super) go_ahead: Option<GoAheadPipe>,
@@ -43,12 +45,8 @@ pub(crate) struct Channel {
     pub(super) pending_state: Option<String>,
     /// A state request that is written when the answer has been sent.
     pub(super) deferred_state_request: Option<DeferredStateRequest>,
-    /// The initial EXIT trap, as `trap -p` prints it.
-    pub(super) initial_exit_trap: Vec<u8>,
     /// bash has read `rare.bash`, because an invocation needed a function of it.
     pub(super) has_read_rare: bool,
-    /// No process can write to the response's pipe any more. Polling it would return at once.
-    pub(super) response_closed: bool,
 }
 
 /// The pipe at which forks wait for their event.
@@ -71,17 +69,16 @@ impl Channel {
     pub(crate) fn open(process: Process) -> io::Result<Self> {
         Ok(Self {
             process,
-            control_buffer: ControlBuffer::default(),
-            fork_exit_trace: None,
+            reader: ShellReader::default(),
+            has_started: false,
+            exit_trace: None,
             nonces: Nonces::open()?,
             go_ahead: None,
             fork_end: None,
             trusts_fork_end_only: false,
             pending_state: None,
             deferred_state_request: None,
-            initial_exit_trap: Vec::new(),
             has_read_rare: false,
-            response_closed: false,
         })
     }
 
@@ -142,15 +139,25 @@ impl Channel {
         let _ = self.process.arguments.set_len(0);
     }
 
-    /// Whether bash has read the driver, so that it goes on to source the file.
-    pub(crate) fn has_started(&self) -> bool {
-        self.control_buffer.has_dropped()
-            || memmem::find(self.control_buffer.bytes(), record::STARTED_FIELD).is_some()
+    /// Returns the next message that was read from the control pipe, and keeps those that no caller waits for. Does not
+    /// read from the pipe.
+    pub(super) fn next_message(&mut self, awaited: &[Awaited]) -> Option<FromShell> {
+        loop {
+            match self.reader.next(awaited)? {
+                FromShell::Started => self.has_started = true,
+                FromShell::ExitTrace(trace) => self.exit_trace = Some(trace),
+                message => return Some(message),
+            }
+        }
     }
 
-    /// Finds the exit trace of a bash, or of its fork, that has ended.
-    pub(crate) fn find_exit_trace(&mut self) -> Option<ExitTrace> {
-        find_exit_trace(self.control_buffer.bytes()).or_else(|| self.fork_exit_trace.take())
+    /// Takes the exit trace of a bash, or of its fork, that has ended.
+    pub(crate) fn take_exit_trace(&mut self) -> Option<ExitTrace> {
+        if self.process.child.status().is_some() {
+            // Nothing else is expected of this bash.
+            while self.next_message(&[]).is_some() {}
+        }
+        self.exit_trace.take()
     }
 
     /// What is ready when bash has written to the control pipe, and when it has ended.
@@ -179,7 +186,7 @@ impl Channel {
 
     /// Blocks until it has read something from the control pipe. Returns false at the end of the pipe.
     pub(super) fn read_control(&mut self) -> bool {
-        matches!(self.control_buffer.read(&mut self.process.control), Ok(1..))
+        matches!(self.reader.read(&mut self.process.control), Ok(1..))
     }
 
     /// Reads what is in the control pipe now. Returns false if there is nothing.

@@ -4,12 +4,13 @@
 
 use crate::child::arguments::{Arguments, Separator, push_field};
 use crate::invocation::Invocation;
+use coshell_driver::CONTEXT_VALUES;
 
 /// The variables of an invocation that rarely change, as bash last got them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Context {
-    /// The values of [`variable::CONTEXT`]; empty if the header was absent.
-    pub values: [String; 4],
+    /// The values of the first of [`coshell_driver::CONTEXT`]; empty if the header was absent.
+    pub values: [String; CONTEXT_VALUES],
     /// Whether there was a trace header.
     pub has_trace: bool,
     /// Whether there was a deadline.
@@ -29,13 +30,7 @@ impl Context {
 
     /// The field of the state that the driver writes if the variables have these values.
     pub(crate) fn state_field(&self) -> String {
-        let set = |is_set: bool| if is_set { "set" } else { "" };
-        format!(
-            "{}|{}|{}",
-            set(self.has_deadline),
-            set(self.has_trace),
-            self.values.join("|")
-        )
+        coshell_driver::context_field([self.has_deadline, self.has_trace], &self.values)
     }
 
     /// Whether `invocation` needs the same context, so that it need not be sent. Allocates nothing.

@@ -50,7 +50,7 @@ impl Shell<'_> {
             }
             WaitOutcome::Report(report) => failure::handler_failed(function, &report, None, &tail),
             WaitOutcome::Ended(status) => {
-                let trace = self.channel.find_exit_trace().unwrap_or_default();
+                let trace = self.channel.take_exit_trace().unwrap_or_default();
                 failure::shell_ended(function, status, trace, &tail)
             }
             WaitOutcome::LastReport(_) | WaitOutcome::Lost | WaitOutcome::Overrun(_) => {
@@ -116,6 +116,8 @@ impl Shell<'_> {
     pub(crate) fn renew_random(&mut self) {
         let seed = self.channel.renew_nonces();
         self.end_fork();
+        // bash opens descriptors while it runs the line below, and these must not count among the initial ones.
+        self.is_damaged |= !self.is_in_initial_state();
         // If this fails, bash has ended. The shell that replaces it has a seed of its own.
         let _ = self.channel.send(ToShell::Reseed(seed));
     }
@@ -130,10 +132,10 @@ impl Shell<'_> {
 
     /// Makes the changes of a hook permanent: every event starts from the state that the shell has now.
     fn make_current_state_initial(&mut self) {
+        // With the state that bash shows now come its descriptors: until then they may be those of our lines.
         self.initial_state = None;
         // A shell that has ended is replaced before the next call.
         self.is_damaged = self.channel.request_first_state().is_err();
-        self.update_proc_baseline();
         let shell = self.channel.process.child.pid();
         self.leftovers = Some(Leftovers::watch(self.cx, Some(shell)));
     }

@@ -35,7 +35,7 @@ impl KeptVariables {
         if state.kept_names.is_empty() && self.names.is_empty() {
             return;
         }
-        self.names.clone_from(&state.kept_names);
+        self.names = valid_names(&state.kept_names);
         self.set_lines.clear();
         for name in &self.names {
             if let Some(variable) = state.variable(name.as_bytes()) {
@@ -99,6 +99,17 @@ impl KeptVariables {
     }
 }
 
+/// The names that a variable can have. They become parts of commands, and a handler can put anything among them.
+fn valid_names(names: &[String]) -> Vec<String> {
+    let is_valid = |name: &&String| {
+        let name = without_prefix(name);
+        let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+        name.starts_with(|letter: char| is_part(letter) && !letter.is_ascii_digit())
+            && name.chars().all(is_part)
+    };
+    names.iter().filter(is_valid).cloned().collect()
+}
+
 fn without_prefix(name: &str) -> &str {
     name.strip_prefix(DESCRIPTORS).unwrap_or(name)
 }
@@ -120,7 +131,7 @@ fn read_last_record(bytes: &[u8]) -> Option<KeptVariables> {
             Some((name, variable.set_lines()))
         });
         last = Some(KeptVariables {
-            names,
+            names: valid_names(&names),
             set_lines: set_lines.collect(),
         });
     }
@@ -138,5 +149,12 @@ mod tests {
         assert_eq!(kept.names, ["a", "b"]);
         assert_eq!(kept.set_lines["a"], b"builtin declare -- a=\"2\"\n");
         assert_eq!(kept.set_lines.len(), 2);
+    }
+
+    #[test]
+    fn names_that_no_variable_can_have_are_left_out() {
+        let bytes = b"kept\0a; kill $$\0fd:b_2\0fd:\x002c\0d\n\0_\0\0declare -- a=\"1\"\n\0";
+        let kept = read_last_record(bytes).unwrap_or_default();
+        assert_eq!(kept.names, ["fd:b_2", "_"]);
     }
 }

@@ -1,8 +1,7 @@
 //! What bash reports when it has sourced the handler's file.
 
-use memchr::{memchr, memmem};
+use memchr::memmem;
 
-use super::report::Located;
 use coshell_driver::record;
 use coshell_handler::bash::parse_version;
 
@@ -24,32 +23,30 @@ pub(crate) enum LoadReport {
     Unusable(String),
 }
 
-/// Finds the record `NONCE ready STATUS VERSION [shutdown] NUL`, `NONCE undefined NAME... NUL` or
-/// `NONCE unusable WORD [OPTIONS] NUL`.
-pub(crate) fn find_load_report(bytes: &[u8], nonce: &str) -> Option<Located<LoadReport>> {
-    let start = memmem::find(bytes, nonce.as_bytes())?;
-    let end = start + memchr(b'\0', &bytes[start..])?;
-    let text = String::from_utf8_lossy(&bytes[start..end]).into_owned();
-    let mut fields = text.split_ascii_whitespace().skip(1);
-    let word = fields.next();
-    let report = if word == Some(record::READY) {
-        let status = fields.next().and_then(|field| field.parse().ok());
-        LoadReport::Ready {
-            status: status.unwrap_or(1),
-            version: parse_version(fields.next().unwrap_or_default()),
-            has_shutdown: fields.next().is_some(),
+impl LoadReport {
+    /// Reads `NONCE ready STATUS VERSION [shutdown]`, `NONCE undefined NAME...` or `NONCE unusable WORD [OPTIONS]`. The driver
+    /// lists the builtins that are switched off before it. Returns `None` if the nonce is not there.
+    pub(crate) fn parse(field: &[u8], nonce: &str) -> Option<Self> {
+        let start = memmem::rfind(field, nonce.as_bytes())?;
+        if let Some(name) = find_disabled_builtin(&field[..start]) {
+            return Some(Self::Unusable(disabled_cause(name)));
         }
-    } else if word == Some(record::UNUSABLE) {
-        LoadReport::Unusable(unusable_cause(fields.next(), fields.next()).to_owned())
-    } else {
-        LoadReport::Undefined(fields.map(ToOwned::to_owned).collect())
-    };
-    // The driver lists the builtins that are switched off before this record.
-    let disabled = find_disabled_builtin(&bytes[..start]);
-    Some(Located {
-        record: disabled.map_or(report, LoadReport::Unusable),
-        end: end + 1,
-    })
+        let text = String::from_utf8_lossy(&field[start..]);
+        let mut fields = text.split_ascii_whitespace().skip(1);
+        let word = fields.next();
+        Some(if word == Some(record::READY) {
+            let status = fields.next().and_then(|field| field.parse().ok());
+            Self::Ready {
+                status: status.unwrap_or(1),
+                version: parse_version(fields.next().unwrap_or_default()),
+                has_shutdown: fields.next().is_some(),
+            }
+        } else if word == Some(record::UNUSABLE) {
+            Self::Unusable(unusable_cause(fields.next(), fields.next()).to_owned())
+        } else {
+            Self::Undefined(fields.map(ToOwned::to_owned).collect())
+        })
+    }
 }
 
 /// Why a file makes every event impossible, by the words of the driver.
@@ -67,18 +64,21 @@ fn unusable_cause(word: Option<&str>, options: Option<&str>) -> &'static str {
     }
 }
 
-/// The reason why the file is unusable, if one of the lines `enable -n NAME` names a builtin that the driver needs.
-pub(crate) fn find_disabled_builtin(bytes: &[u8]) -> Option<String> {
+/// Why a file that has switched off the builtin `name` makes every event impossible.
+pub(crate) fn disabled_cause(name: &str) -> String {
+    format!("it switches off the builtin {name} (enable -n {name})")
+}
+
+/// The builtin that the driver needs, if one of the lines `enable -n NAME` names one.
+pub(crate) fn find_disabled_builtin(text: &[u8]) -> Option<&'static str> {
     const NEEDED: [&str; 23] = [
         ".", "builtin", "declare", "disown", "enable", "eval", "exec", "exit", "export", "hash",
         "local", "mapfile", "printf", "read", "readonly", "return", "set", "shift", "shopt",
         "trap", "alias", "umask", "unset",
     ];
-    let mut lines = bytes.split(|byte| matches!(byte, b'\n' | b'\0'));
+    let mut lines = text.split(|byte| *byte == b'\n');
     lines.find_map(|line| {
-        let name = str::from_utf8(line.strip_prefix(b"enable -n ")?).ok()?;
-        NEEDED
-            .contains(&name)
-            .then(|| format!("it switches off the builtin {name} (enable -n {name})"))
+        let name = line.strip_prefix(b"enable -n ")?;
+        NEEDED.into_iter().find(|needed| needed.as_bytes() == name)
     })
 }

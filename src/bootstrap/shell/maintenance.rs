@@ -16,7 +16,8 @@ use nix::libc::O_NONBLOCK;
 use nix::unistd::{Pid, pipe2};
 
 use super::channel::{Channel, DeferredStateRequest, GoAheadPipe};
-use super::report::find_waiting_fork;
+use super::from_shell::FromShell;
+use super::shell_reader::Awaited;
 use super::state::ShellState;
 use super::to_shell::{Shown, ToFork, ToShell};
 use crate::child::arguments;
@@ -44,14 +45,14 @@ impl Channel {
     pub(crate) fn wait_for_fork(&mut self) -> Option<Pid> {
         let begun = Instant::now();
         loop {
-            let bytes = self.control_buffer.bytes();
-            if let Some(fork) = find_waiting_fork(bytes) {
-                self.control_buffer.take(fork.end);
-                // bash has opened the pipe.
-                if let Some(pipe) = &mut self.go_ahead {
-                    pipe.reader = None;
+            while let Some(message) = self.next_message(&[]) {
+                if let FromShell::ForkWaits(fork) = message {
+                    // bash has opened the pipe.
+                    if let Some(pipe) = &mut self.go_ahead {
+                        pipe.reader = None;
+                    }
+                    return Some(fork);
                 }
-                return Some(Pid::from_raw(fork.record));
             }
             let [has_control, has_ended] =
                 wait_readable(self.control_or_exit(), Some(CHECK_INTERVAL));
@@ -111,7 +112,7 @@ impl Channel {
     pub(crate) fn wait_for_kept(&mut self) -> bool {
         let nonce = self.nonces.next();
         let sent = self.send(ToShell::ShowKept { nonce: &nonce });
-        sent.is_ok() && self.wait_for_nonce(&nonce)
+        sent.is_ok() && self.wait_for(Awaited::Done(&nonce))
     }
 
     /// Takes everything that came through the state pipe: the kept variables that a fork showed when it ended.
@@ -127,8 +128,7 @@ impl Channel {
     /// Waits until a fork that has reported has also ended. Returns false if the shell ends, or takes too long.
     pub(crate) fn wait_for_fork_end(&mut self) -> bool {
         match self.fork_end.take() {
-            // The report has the nonce at both ends.
-            Some(nonce) => self.wait_for_nonce(&nonce) && self.wait_for_nonce(&nonce),
+            Some(nonce) => self.wait_for(Awaited::Report(&nonce)),
             None => true,
         }
     }
@@ -136,7 +136,8 @@ impl Channel {
     /// Takes the EXIT trap of `state` for the initial one.
     pub(crate) fn set_initial_exit_trap(&mut self, state: &ShellState) {
         let trap = state.trap(b"EXIT");
-        self.initial_exit_trap = trap.map_or_else(Vec::new, |command| [command, b"\n"].concat());
+        let trap = trap.map_or_else(Vec::new, |command| [command, b"\n"].concat());
+        self.reader.set_initial_trap(trap);
     }
 
     /// Makes bash run `lines`, then `commands`, and then show its state, for [`Channel::wait_for_state`]. Fails with
@@ -234,22 +235,21 @@ impl Channel {
     /// Waits for the pending state. Returns `None` if bash ends, or takes too long.
     pub(crate) fn wait_for_state(&mut self) -> Option<ShellState> {
         let nonce = self.pending_state.take()?;
-        if !self.wait_for_nonce(&nonce) {
+        if !self.wait_for(Awaited::Done(&nonce)) {
             return None;
         }
         ShellState::read(self.process.state.take())
     }
 
-    /// Waits until bash writes `nonce`: then it has run all lines before. Returns false if bash ends or takes too long.
-    fn wait_for_nonce(&mut self, nonce: &str) -> bool {
-        // A DEBUG trap of the handler may print our lines, nonce included. No NUL follows the nonce there.
-        let nonce = format!("{nonce}\0");
+    /// Waits until bash writes what is awaited: then it has run all lines before. Returns false if bash ends or takes too long.
+    fn wait_for(&mut self, awaited: Awaited) -> bool {
         let begun = Instant::now();
         let (mut was_silent, mut is_slow) = (false, false);
         loop {
-            if let Some(index) = self.control_buffer.find(nonce.as_bytes()) {
-                self.control_buffer.take(index + nonce.len());
-                return true;
+            while let Some(message) = self.next_message(&[awaited]) {
+                if let FromShell::Done | FromShell::Report { .. } = message {
+                    return true;
+                }
             }
             let [control, exit] = self.control_or_exit();
             let state = self.process.state.source().filter(|_| is_slow);

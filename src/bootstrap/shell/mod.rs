@@ -5,8 +5,9 @@
 //! After the answer, [`Shell::clean_up`] undoes what the handler changed; if bash cannot undo it, a fresh shell takes
 //! over before the next event. So no invocation pays for what the one before it did.
 //!
-//! `start.rs` and `process.rs` start bash. `channel.rs` talks to bash while a handler runs, `maintenance.rs` between
-//! two invocations; `to_shell.rs` and `startup_script.rs` are the texts of that talk.
+//! `start.rs` and `process.rs` start bash. `report_wait.rs` talks to bash while a handler runs, `maintenance.rs` between
+//! two invocations; `to_shell.rs` and `startup_script.rs` are what bash reads, and `from_shell.rs` is what bash
+//! writes, which `shell_reader.rs` reads.
 //! `clean_up.rs` decides what happens after an answer, with what `state.rs`, `file_traits.rs`, `restore.rs`,
 //! `process_limits.rs` and `descriptors.rs` know.
 
@@ -15,12 +16,12 @@ mod clean_up;
 mod code_text;
 mod command_list;
 mod context;
-mod control_buffer;
 mod descriptors;
 mod failure;
 mod file_code;
 mod file_traits;
 mod forks;
+mod from_shell;
 mod hook;
 mod kept_variables;
 mod load_report;
@@ -34,9 +35,9 @@ mod renew;
 mod replacement;
 mod report;
 mod report_wait;
-mod response_request;
 mod restore;
 mod restore_variables;
+mod shell_reader;
 mod start;
 mod startup_script;
 mod state;
@@ -152,6 +153,7 @@ impl Shell<'_> {
         self.cx.logs.begin_invocation(invocation.origin());
         // What is in the pipe before the handler is called belongs to an earlier event.
         self.channel.drop_output();
+        self.channel.exit_trace = None;
         let sent = self.send(invocation)?;
         let mut waited = self.channel.wait_for_report(&sent.nonce, response, limit);
         if !matches!(waited, WaitOutcome::Report(_)) {
@@ -358,14 +360,14 @@ impl Shell<'_> {
             let error = response.own_error(report.status);
             failure::handler_failed(handler.label(), report, error, &logs.tail())
         };
-        let mut exit_trace = || self.channel.find_exit_trace().unwrap_or_default();
+        let mut exit_trace = || self.channel.take_exit_trace().unwrap_or_default();
         Outcome::Failure(match waited {
             WaitOutcome::Report(report) | WaitOutcome::LastReport(report) => {
                 if report.status == 0 && report.kind != Kind::Idle {
                     return response.finish(limit, config.keep_trailing_newlines);
                 }
                 let report = if self.is_forked() {
-                    report.with_trace_of_fork(self.channel.find_exit_trace())
+                    report.with_trace_of_fork(self.channel.take_exit_trace())
                 } else {
                     report
                 };

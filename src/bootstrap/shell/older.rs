@@ -7,7 +7,6 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::config::{Config, Isolation};
-use coshell_driver::record;
 
 /// All shells of this process run the same bash.
 static IS_OLDER: AtomicBool = AtomicBool::new(false);
@@ -15,13 +14,6 @@ static IS_OLDER: AtomicBool = AtomicBool::new(false);
 /// Whether bash is known to be older than 4.4.
 pub(super) fn is_older() -> bool {
     IS_OLDER.load(Ordering::Relaxed)
-}
-
-/// The version of a bash that was too old for the driver, if `bytes` begins with its record.
-pub(super) fn find_older(bytes: &[u8]) -> Option<String> {
-    let version = bytes.strip_prefix(record::OLDER.as_bytes())?;
-    let version = version.trim_ascii_start().strip_suffix(b"\0")?;
-    Some(String::from_utf8_lossy(version).into_owned())
 }
 
 /// Makes all shells from now on use the texts for it. Warns if bash `version` cannot do what the settings ask for.
@@ -32,16 +24,5 @@ pub(super) fn set_older(version: &str, config: &Config) {
             "COSHELL_ISOLATION=none needs bash 4.4 or later, and this is bash {version}: each event runs in a fork of the \
              shell, and only variables that lambda_keep names live on"
         ));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn record_of_an_older_bash_has_its_version() {
-        assert_eq!(find_older(b"older 4.2\0").as_deref(), Some("4.2"));
-        assert_eq!(find_older(b"started\0older 4.2\0"), None);
     }
 }

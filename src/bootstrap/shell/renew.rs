@@ -16,8 +16,8 @@ use nix::unistd::pipe2;
 
 use super::Shell;
 use super::channel::{Channel, GoAheadPipe};
-use super::control_buffer::ControlBuffer;
 use super::descriptors::leads_to;
+use super::shell_reader::ShellReader;
 use super::state_pipe::StatePipe;
 use super::to_shell::ToShell;
 use coshell_driver::fd;
@@ -62,7 +62,7 @@ impl Channel {
         })?;
         // Everything that was read from the old control pipe belongs to the event that has ended.
         let old_control = std::mem::replace(&mut self.process.control, File::from(control));
-        self.control_buffer = ControlBuffer::default();
+        self.reader = ShellReader::new(self.reader.initial_trap().to_vec());
         self.request_state_after(b"", b"")?;
         self.process.is_reopened = true;
         self.process.state = state;

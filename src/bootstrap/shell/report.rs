@@ -1,31 +1,17 @@
-//! The records that bash writes to its control pipe: how a handler ended, and where a shell was when it ended.
+//! Two of the messages that bash writes: how a handler ended, and where a shell was when it ended.
 //!
 //! A handler can write to the pipe too. A report is recognised by a nonce that the handler cannot know; an exit trace
 //! has none, and is believed only about the place.
 
-use memchr::{memchr, memmem};
+use memchr::memmem;
 use nix::sys::wait::WaitStatus;
 
 use crate::failure::parse_frame;
-use coshell_driver::{Kind, fd, is_own_function, record};
+use coshell_driver::{Kind, fd, is_own_function};
 use coshell_handler::Frame;
 
 /// A stack keeps this many frames.
 const MAX_FRAMES: usize = 100;
-
-/// A record in what bash wrote, and the index behind its last byte.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Located<T> {
-    pub record: T,
-    pub end: usize,
-}
-
-/// A report that came out of the response's pipe, and the index of its first byte.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct ReportInStdout {
-    pub report: Report,
-    pub start: usize,
-}
 
 /// How a call of the handler or of a hook ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +31,29 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    /// Reads the fields between the two nonces: kind, status, command, statuses of the parts of a pipeline, frames. The last
+    /// three are absent if the handler returned.
+    pub(crate) fn from_fields(fields: Vec<String>, has_exit_trap: bool) -> Self {
+        let mut fields = fields.into_iter();
+        let kind = match fields.next().and_then(|word| Kind::parse(&word)) {
+            Some(kind @ (Kind::Exit | Kind::Errexit | Kind::Idle)) => kind,
+            // The field is empty if the handler unset the variable.
+            _ => Kind::Return,
+        };
+        let status = fields.next().and_then(|status| status.parse().ok());
+        Self {
+            kind,
+            status: status.unwrap_or(1),
+            command: fields.next().filter(|command| !command.is_empty()),
+            parts: statuses(&fields.next().unwrap_or_default()),
+            stack: fields
+                .take(MAX_FRAMES)
+                .map(|text| parse_frame(&text))
+                .collect(),
+            has_exit_trap,
+        }
+    }
+
     /// The report for a handler with an EXIT trap, which bash runs where the handler ends. bash ends there too, so
     /// its exit trace stands in for the report. Returns `None` if the shell ended for another reason.
     pub(crate) fn from_exit_trace(end: WaitStatus, trace: &ExitTrace) -> Option<Self> {
@@ -101,54 +110,29 @@ pub(crate) struct ExitTrace {
     pub stack: Vec<Frame>,
 }
 
-/// Finds the report that starts and ends with `nonce`. Returns `None` while it is not complete.
-///
-/// The EXIT trap that bash has now stands right before the report. `initial_trap` is the one that bash had at first:
-/// any other is the handler's.
-pub(crate) fn find_report(
-    bytes: &[u8],
-    nonce: &str,
-    initial_trap: &[u8],
-) -> Option<Located<Report>> {
-    // A DEBUG trap of the handler may print our lines, nonce included. No NUL follows the nonce there.
-    let start = memmem::find(bytes, format!("{nonce}\0").as_bytes())?;
-    let fields = fields_between(&bytes[start..], nonce)?;
-    let end = start + fields.end;
-    let mut fields = fields.record.into_iter();
-    let kind = match Kind::parse(&fields.next()?) {
-        Some(kind @ (Kind::Exit | Kind::Errexit | Kind::Idle)) => kind,
-        // The field is empty if the handler unset the variable.
-        _ => Kind::Return,
-    };
-    let status = fields.next()?.parse().unwrap_or(1);
-    let before = &bytes[..start];
-    let report = Report {
-        kind,
-        status,
-        command: fields.next().filter(|command| !command.is_empty()),
-        parts: statuses(&fields.next().unwrap_or_default()),
-        stack: fields
-            .take(MAX_FRAMES)
-            .map(|text| parse_frame(&text))
-            .collect(),
-        has_exit_trap: before.ends_with(b" EXIT\n") && !before.ends_with(initial_trap),
-    };
-    Some(Located {
-        record: report,
-        end,
-    })
-}
-
-/// Finds a report in the bytes of a response.
-pub(crate) fn find_report_in_stdout(
-    bytes: &[u8],
-    nonce: &str,
-    initial_trap: &[u8],
-) -> Option<ReportInStdout> {
-    let report = find_report(bytes, nonce, initial_trap)?.record;
-    let before = &bytes[..memmem::find(bytes, format!("{nonce}\0").as_bytes())?];
-    let start = before.strip_suffix(initial_trap).unwrap_or(before).len();
-    Some(ReportInStdout { report, start })
+impl ExitTrace {
+    /// Reads the fields: kind, status, place of the failure, command, statuses of the parts of a pipeline, frames. Fields that
+    /// are absent count as empty.
+    pub(crate) fn from_fields(fields: &[String]) -> Self {
+        let text = |index: usize| fields.get(index).map_or("", String::as_str);
+        let filled = |index: usize| Some(text(index).to_owned()).filter(|text| !text.is_empty());
+        let frames = fields.iter().skip(5).map(|text| parse_frame(text));
+        let frames = frames.filter(|frame| {
+            let is_end = matches!(frame.function.as_str(), "exit" | "lambda_error");
+            !is_bottom(frame) && !is_end && !is_own_function(&frame.function)
+        });
+        Self {
+            kind: Kind::parse(text(0)),
+            failed_at: filled(2),
+            command: filled(3),
+            parts: statuses(text(4)),
+            // A trap may run while bash reads this file.
+            stack: frames
+                .filter(|frame| frame.file != format!("/dev/fd/{}", fd::RARE))
+                .take(MAX_FRAMES)
+                .collect(),
+        }
+    }
 }
 
 /// How many of `bytes`, the beginning of a response, come before anything that may be a report. bash writes the trap
@@ -161,65 +145,6 @@ pub(crate) fn before_report_in_stdout(bytes: &[u8], nonce: &str, initial_trap: &
     let before = &bytes[..nonce.unwrap_or(bytes.len())];
     let without_trap = before.strip_suffix(initial_trap);
     without_trap.unwrap_or(before).len()
-}
-
-/// Finds the last exit trace in what bash wrote.
-pub(crate) fn find_exit_trace(bytes: &[u8]) -> Option<ExitTrace> {
-    let last = memmem::rfind(bytes, record::DIED_FIELD)?;
-    let start = memmem::rfind(&bytes[..last], record::DIED_FIELD)?;
-    let fields = fields_between(&bytes[start..], record::DIED)?.record;
-    let mut fields = fields.into_iter();
-    let kind = Kind::parse(&fields.next()?);
-    let failed_at = fields.nth(1).filter(|place| !place.is_empty());
-    let command = fields.next().filter(|command| !command.is_empty());
-    let parts = statuses(&fields.next().unwrap_or_default());
-    let stack = fields
-        .map(|text| parse_frame(&text))
-        .filter(|frame| {
-            let is_end = matches!(frame.function.as_str(), "exit" | "lambda_error");
-            !is_bottom(frame) && !is_end && !is_own_function(&frame.function)
-        })
-        // A trap may run while bash reads this file.
-        .filter(|frame| frame.file != format!("/dev/fd/{}", fd::RARE))
-        .take(MAX_FRAMES)
-        .collect();
-    Some(ExitTrace {
-        kind,
-        failed_at,
-        command,
-        parts,
-        stack,
-    })
-}
-
-/// Finds the record `waiting NUL PID NUL` of a fork that waits for an event.
-pub(crate) fn find_waiting_fork(bytes: &[u8]) -> Option<Located<i32>> {
-    let tag = record::WAITING_FIELD;
-    let start = memmem::rfind(bytes, tag)? + tag.len();
-    let end = start + memchr(b'\0', &bytes[start..])?;
-    let pid = str::from_utf8(&bytes[start..end]).ok()?.parse().ok()?;
-    Some(Located {
-        record: pid,
-        end: end + 1,
-    })
-}
-
-/// Reads a record `tag NUL field NUL ... tag NUL`, and returns its fields.
-fn fields_between(bytes: &[u8], tag: &str) -> Option<Located<Vec<String>>> {
-    let mut fields = Vec::new();
-    let mut index = 0;
-    loop {
-        let end = index + memchr(b'\0', &bytes[index..])?;
-        let field = &bytes[index..end];
-        index = end + 1;
-        if field == tag.as_bytes() && !fields.is_empty() {
-            return Some(Located {
-                record: fields.split_off(1),
-                end: index,
-            });
-        }
-        fields.push(String::from_utf8_lossy(field).into_owned());
-    }
 }
 
 /// Reads the statuses of the parts of a pipeline: `0 1 `.

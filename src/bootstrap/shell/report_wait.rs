@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use nix::sys::wait::WaitStatus;
 
 use super::channel::Channel;
-use super::report::{self, Located, Report, ReportInStdout};
-use super::response_request::{MAX_REQUEST_BYTES, RESPOND, find_response_request};
+use super::from_shell::FromShell;
+use super::report::{Report, before_report_in_stdout};
+use super::shell_reader::{Awaited, ShellReader};
 use super::to_shell::ToShell;
 use crate::child::RESPONSE_READ_DELAY;
 use crate::response::Response;
@@ -20,8 +21,6 @@ use coshell_process::sys;
 
 /// How often we check, while a handler runs, that bash still has lines to read.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// At least this much of what `trap -p` prints is searched for its end, ` EXIT\n`.
-const MAX_TRAP_END: usize = 16;
 /// A report in the response may arrive in two pieces. So this much of what came before is searched again.
 const SEARCH_OVERLAP: usize = 4096;
 
@@ -42,10 +41,12 @@ pub(crate) enum WaitOutcome {
 
 /// A call of the handler or of a hook that bash is running.
 struct RunningCall<'c, 'r, 'l> {
-    /// The nonce of its report; empty if there will be none.
-    nonce: &'c str,
+    /// The nonce of its report, if there will be one.
+    nonce: Option<&'c str>,
     response: &'c mut Response<'r>,
     limit: &'c mut Limit<'l>,
+    /// No process can write to the response's pipe any more. Polling it would return at once.
+    response_closed: bool,
 }
 
 /// Why a wait returned.
@@ -96,9 +97,10 @@ impl Channel {
         limit: &mut Limit,
     ) -> WaitOutcome {
         let mut call = RunningCall {
-            nonce,
+            nonce: Some(nonce),
             response,
             limit,
+            response_closed: false,
         };
         self.try_wait_for_report(&mut call)
             .unwrap_or_else(WaitOutcome::Overrun)
@@ -107,16 +109,14 @@ impl Channel {
     fn try_wait_for_report(&mut self, call: &mut RunningCall) -> Result<WaitOutcome, Overrun> {
         let mut reading = OutputReading::NotYet(Instant::now());
         let mut was_silent = false;
-        self.response_closed = false;
         loop {
-            self.apply_response_requests(call)?;
-            if let Some(report) = self.find_report(call.nonce) {
+            if let Some(report) = self.take_messages(call)? {
                 return self.finish_call(report, call);
             }
             if call.response.is_streamed() {
                 reading = OutputReading::WhenReady;
             }
-            match self.wait_for_wake(&reading, call.limit)? {
+            match self.wait_for_wake(&reading, call)? {
                 Wake::Control if self.read_control() => {}
                 Wake::Control | Wake::Exit => return self.wait_for_end(call),
                 Wake::State => {}
@@ -150,10 +150,10 @@ impl Channel {
     fn wait_for_wake(
         &mut self,
         reading: &OutputReading,
-        limit: &mut Limit,
+        call: &mut RunningCall,
     ) -> Result<Wake, Overrun> {
         let (timeout, reads_output) = reading.timeout();
-        let reads_output = reads_output && !self.response_closed;
+        let reads_output = reads_output && !call.response_closed;
         let sources = [
             Some(self.process.control.as_fd()),
             Some(self.process.child.pidfd()),
@@ -161,7 +161,7 @@ impl Channel {
             self.process.state.source(),
         ];
         let [has_control, has_ended, has_output, has_state] =
-            limit.wait_readable(sources, Some(timeout))?;
+            call.limit.wait_readable(sources, Some(timeout))?;
         if has_state {
             self.process.state.take_more();
         }
@@ -181,14 +181,9 @@ impl Channel {
     /// Reads what is left of the response when the report has arrived.
     fn finish_call(
         &mut self,
-        report: Located<Report>,
+        report: Report,
         call: &mut RunningCall,
     ) -> Result<WaitOutcome, Overrun> {
-        let before = self.control_buffer.take(report.end);
-        let report = report.record;
-        if report.status != 0 {
-            self.fork_exit_trace = report::find_exit_trace(&before);
-        }
         self.take_response(call)?;
         // A fork may have killed its shell.
         if self.fork_end.is_some()
@@ -199,30 +194,27 @@ impl Channel {
         Ok(WaitOutcome::Report(report))
     }
 
-    /// Finds the report with `nonce`, or the report of the shell if its fork ended without one.
-    fn find_report(&mut self, nonce: &str) -> Option<Located<Report>> {
-        let skips_own_report = self.fork_end.is_some() && self.trusts_fork_end_only;
-        if !skips_own_report && let Some(found) = self.find_report_with(nonce) {
-            return Some(found);
+    /// Applies what the handler has requested for its response so far. Returns the report of the call, or that of the shell
+    /// if its fork ended without one.
+    fn take_messages(&mut self, call: &mut RunningCall) -> Result<Option<Report>, Overrun> {
+        let fork_end = self.fork_end.clone();
+        let own = call.nonce;
+        let own = own.filter(|_| fork_end.is_none() || !self.trusts_fork_end_only);
+        let awaited = own.into_iter().chain(fork_end.as_deref());
+        let awaited: Vec<_> = awaited.map(Awaited::Report).collect();
+        while let Some(message) = self.next_message(&awaited) {
+            match message {
+                FromShell::Request(request) => call.response.apply_request(&request, call.limit)?,
+                FromShell::Report { nonce, report } => {
+                    if fork_end.is_some_and(|end| end == nonce) {
+                        self.fork_end = None;
+                    }
+                    return Ok(Some(report));
+                }
+                _ => {}
+            }
         }
-        let end_nonce = self.fork_end.take()?;
-        let found = self.find_report_with(&end_nonce);
-        if found.is_none() {
-            self.fork_end = Some(end_nonce);
-        }
-        found
-    }
-
-    fn find_report_with(&mut self, nonce: &str) -> Option<Located<Report>> {
-        // A DEBUG trap of the handler may print our lines, nonce included. No NUL follows the nonce there.
-        let index = self.control_buffer.find(format!("{nonce}\0").as_bytes())?;
-        let start = index.saturating_sub(self.initial_exit_trap.len().max(MAX_TRAP_END));
-        let bytes = &self.control_buffer.bytes()[start..];
-        let found = report::find_report(bytes, nonce, &self.initial_exit_trap)?;
-        Some(Located {
-            record: found.record,
-            end: start + found.end,
-        })
+        Ok(None)
     }
 
     /// Waits for the end of a bash that has ended or closed its control descriptor. It closes it when it becomes
@@ -235,13 +227,13 @@ impl Channel {
             if let Some(status) = self.process.child.status() {
                 // Its exit trace may have arrived together with its end.
                 while self.read_control_now() {}
-                self.apply_response_requests(call)?;
+                self.take_messages(call)?;
                 let report = self.take_report_in_stdout(call)?;
                 return Ok(report.map_or(WaitOutcome::Ended(status), WaitOutcome::LastReport));
             }
             let sources = [
                 Some(self.process.child.pidfd()),
-                (!self.response_closed).then(|| self.process.response.as_fd()),
+                (!call.response_closed).then(|| self.process.response.as_fd()),
                 self.process.state.source(),
             ];
             let [has_ended, has_output, has_state] =
@@ -259,9 +251,10 @@ impl Channel {
     /// Waits until a bash whose control pipe is closed has ended by itself. Returns `None` if it never will.
     pub(crate) fn wait_for_exit(&mut self, limit: &mut Limit) -> Option<WaitStatus> {
         let mut call = RunningCall {
-            nonce: "",
+            nonce: None,
             response: &mut Response::discarded(""),
             limit,
+            response_closed: false,
         };
         match self.wait_for_end(&mut call) {
             Ok(WaitOutcome::Ended(status)) => Some(status),
@@ -276,45 +269,33 @@ impl Channel {
         std::mem::replace(was_silent, is_silent) && is_silent
     }
 
-    /// Applies what the handler has requested for its response so far.
-    fn apply_response_requests(&mut self, call: &mut RunningCall) -> Result<(), Overrun> {
-        while let Some(start) = self.control_buffer.find(RESPOND) {
-            let bytes = &self.control_buffer.bytes()[start..];
-            let Some(found) = find_response_request(bytes, call.nonce) else {
-                // What has become this long is not a request: look behind it.
-                if bytes.len() > MAX_REQUEST_BYTES {
-                    self.control_buffer.pass(RESPOND, start + RESPOND.len());
-                    continue;
-                }
-                break;
-            };
-            self.control_buffer.pass(RESPOND, start + found.end);
-            call.response.apply_request(&found.record, call.limit)?;
-        }
-        Ok(())
-    }
-
     /// Reads the output of the handler, and finds the report in it. A handler that closes every descriptor also
     /// closes the one where bash keeps its own standard output; bash then reports into the response.
     fn take_report_in_stdout(&mut self, call: &mut RunningCall) -> Result<Option<Report>, Overrun> {
         let before = call.response.unsent_len();
         self.take_ready_response(call)?;
-        if call.nonce.is_empty() {
+        let Some(nonce) = call.nonce else {
             return Ok(None);
-        }
+        };
         let new = call.response.unsent_len().saturating_sub(before);
         let end = call.response.unsent_end(new + SEARCH_OVERLAP);
-        let found = report::find_report_in_stdout(end, call.nonce, &self.initial_exit_trap);
-        let length = end.len();
-        Ok(found.map(|ReportInStdout { report, start }| {
-            call.response.remove_end(length - start);
-            report
-        }))
+        let initial_trap = self.reader.initial_trap();
+        let start = before_report_in_stdout(end, nonce, initial_trap);
+        let length = end.len() - start;
+        let mut reader = ShellReader::new(initial_trap.to_vec());
+        reader.push(&end[start..]);
+        Ok(match reader.next(&[Awaited::Report(nonce)]) {
+            Some(FromShell::Report { report, .. }) => {
+                call.response.remove_end(length);
+                Some(report)
+            }
+            _ => None,
+        })
     }
 
     /// Reads from the response's pipe after a poll. A pipe that is ready but empty has no writer any more.
     fn take_ready_response(&mut self, call: &mut RunningCall) -> Result<(), Overrun> {
-        self.response_closed = self.take_response(call)? == 0;
+        call.response_closed = self.take_response(call)? == 0;
         Ok(())
     }
 
@@ -322,8 +303,10 @@ impl Channel {
     fn take_response(&self, call: &mut RunningCall) -> Result<usize, Overrun> {
         let pipe = &self.process.response;
         let nonce = call.nonce;
-        call.response.read_from(pipe, call.limit, |bytes| {
-            report::before_report_in_stdout(bytes, nonce, &self.initial_exit_trap)
-        })
+        call.response
+            .read_from(pipe, call.limit, |bytes| match nonce {
+                Some(nonce) => before_report_in_stdout(bytes, nonce, self.reader.initial_trap()),
+                None => bytes.len(),
+            })
     }
 }

@@ -12,12 +12,14 @@ use super::Shell;
 use super::channel::Channel;
 use super::failure;
 use super::forks::Forks;
+use super::from_shell::FromShell;
 use super::kept_variables::KeptVariables;
-use super::load_report::{LoadReport, find_disabled_builtin, find_load_report};
+use super::load_report::{LoadReport, disabled_cause};
 use super::observers::TextTraits;
 use super::older;
 use super::process::Process;
 use super::report::ExitTrace;
+use super::shell_reader::Awaited;
 use super::startup_script::{
     LoadNonces, is_reserved, load_lines, read_invocation_line, startup_lines,
 };
@@ -202,15 +204,15 @@ impl Channel {
     ) -> std::result::Result<LoadOutcome, Overrun> {
         let mut idle_checks = 0;
         loop {
-            let bytes = self.control_buffer.bytes();
-            if let Some(found) = find_load_report(bytes, nonce) {
-                self.control_buffer.take(found.end);
-                return Ok(LoadOutcome::Report(found.record));
-            }
-            if !self.process.is_older
-                && let Some(version) = older::find_older(bytes)
-            {
-                return Ok(LoadOutcome::Older(version));
+            while let Some(message) = self.next_message(&[Awaited::Load(nonce)]) {
+                match message {
+                    FromShell::Loaded(report) => return Ok(LoadOutcome::Report(report)),
+                    // The file could write the same, but bash reads the driver first.
+                    FromShell::Older(version) if !self.has_started => {
+                        return Ok(LoadOutcome::Older(version));
+                    }
+                    _ => {}
+                }
             }
             let [has_control, has_ended] =
                 limit.wait_readable(self.control_or_exit(), Some(CHECK_INTERVAL))?;
@@ -254,7 +256,7 @@ impl Shell<'_> {
                 cause: "with -n (noexec) bash runs no command".to_owned(),
             };
         }
-        if !self.channel.has_started() {
+        if !self.channel.has_started {
             let cause = reason_in_environment().unwrap_or_else(|| {
                 format!(
                     "it does not run the lines that coshell writes to it{}",
@@ -304,7 +306,8 @@ impl Shell<'_> {
             .iter()
             .find(|(message, _)| tail.contains("/dev/fd/7") && tail.contains(message));
         let logged = logged.map(|(_, cause)| (*cause).to_owned());
-        find_disabled_builtin(self.channel.control_buffer.bytes()).or(logged)
+        let disabled = self.channel.reader.disabled_builtin();
+        disabled.map(disabled_cause).or(logged)
     }
 
     /// Why bash ended while it started or sourced the file.
@@ -315,7 +318,7 @@ impl Shell<'_> {
         if let Some(cause) = self.known_cause(&self.cx.logs.tail()) {
             return unusable(self.cx.handler, &cause);
         }
-        if !self.channel.has_started()
+        if !self.channel.has_started
             && let Some(cause) = reason_in_environment()
         {
             let bash = self.cx.config.bash.clone();
@@ -326,8 +329,8 @@ impl Shell<'_> {
             kind: Some(Kind::Exited),
             ..ExitTrace::default()
         };
-        let trace = self.channel.find_exit_trace();
-        let trace = trace.or_else(|| self.channel.has_started().then_some(no_place));
+        let trace = self.channel.take_exit_trace();
+        let trace = trace.or_else(|| self.channel.has_started.then_some(no_place));
         let (config, handler) = (self.cx.config, self.cx.handler);
         failure::load_failed(config, handler, status, trace, &self.cx.logs.tail())
     }

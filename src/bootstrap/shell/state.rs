@@ -10,6 +10,7 @@ use memchr::memmem;
 
 use super::state_text::{Fields, ShellVariable, VariableRanges, is_signal_name, split_commands};
 use coshell_driver::names::ON_ERROR;
+use coshell_driver::state_field;
 
 /// The field with which a state begins.
 const STATE: &[u8] = coshell_driver::record::STATE_FIELD;
@@ -22,12 +23,8 @@ pub(crate) struct ShellState {
     pub taken: Instant,
     /// The names that `lambda_keep` got.
     pub kept_names: Vec<String>,
-    last_job: Range<usize>,
-    argument_zero: Range<usize>,
-    options: Range<usize>,
-    separators: Range<usize>,
-    computed: Range<usize>,
-    context: Range<usize>,
+    /// The fields of [`state_field`].
+    fields: [Range<usize>; state_field::COUNT],
     umask: Range<usize>,
     traps: Vec<Range<usize>>,
     /// The traps that the file left. The driver shows them before the first state, and removes them.
@@ -85,21 +82,10 @@ impl ShellState {
         let start = memmem::find(&bytes, STATE)?;
         let mut fields = Fields::new(&bytes, start + STATE.len());
         let kept_names = fields.names()?;
-        let [
-            last_job,
-            argument_zero,
-            options,
-            separators,
-            computed,
-            context,
-        ] = [
-            fields.next()?,
-            fields.next()?,
-            fields.next()?,
-            fields.next()?,
-            fields.next()?,
-            fields.next()?,
-        ];
+        let mut first_fields = [const { 0..0 }; state_field::COUNT];
+        for field in &mut first_fields {
+            *field = fields.next()?;
+        }
         let commands = fields.next()?;
         // The driver does not show what no function of the file can change.
         let functions = fields.next().unwrap_or_default();
@@ -114,12 +100,7 @@ impl ShellState {
         let mut state = Self {
             taken: Instant::now(),
             kept_names,
-            last_job,
-            argument_zero,
-            options,
-            separators,
-            computed,
-            context,
+            fields: first_fields,
             umask: 0..0,
             traps: Vec::new(),
             traps_of_file: split_commands(&bytes[..start]).collect(),
@@ -159,32 +140,32 @@ impl ShellState {
 
     /// `$!`; empty if there is none.
     pub(crate) fn last_job(&self) -> &[u8] {
-        self.text(&self.last_job)
+        self.text(&self.fields[state_field::LAST_JOB])
     }
 
     /// `$0`.
     pub(crate) fn argument_zero(&self) -> &[u8] {
-        self.text(&self.argument_zero)
+        self.text(&self.fields[state_field::ARGUMENT_ZERO])
     }
 
     /// `$-`.
     pub(crate) fn options(&self) -> &[u8] {
-        self.text(&self.options)
+        self.text(&self.fields[state_field::OPTIONS])
     }
 
     /// The value of `IFS`, or `unset`.
     pub(crate) fn separators(&self) -> &[u8] {
-        self.text(&self.separators)
+        self.text(&self.fields[state_field::SEPARATORS])
     }
 
     /// The values of variables that bash computes: `$SECONDS $EPOCHSECONDS ... $RANDOM $RANDOM`.
     pub(crate) fn computed(&self) -> &[u8] {
-        self.text(&self.computed)
+        self.text(&self.fields[state_field::COMPUTED])
     }
 
     /// The values of the context; see [`Context::state_field`](super::context::Context::state_field).
     pub(crate) fn context(&self) -> &[u8] {
-        self.text(&self.context)
+        self.text(&self.fields[state_field::CONTEXT])
     }
 
     /// The umask, in octal.

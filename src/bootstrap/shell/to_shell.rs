@@ -1,7 +1,7 @@
 //! What is sent to the shell: the lines that bash reads as its script, and those that a waiting fork reads.
 //!
 //! The backslash at the start of a line keeps bash from taking the first word for an alias. All names are those of
-//! `src/driver/protocol.toml`. `report.rs` and `load_report.rs` read what bash writes back.
+//! `src/driver/protocol.toml`. `from_shell.rs` has what bash writes back.
 
 use std::fmt;
 use std::os::fd::RawFd;

@@ -14,6 +14,7 @@ pub(crate) fn constants(table: &Table, names: &Names, scripts: &[Script]) -> Str
         .and_then(|()| write_calls(&mut text, table))
         .and_then(|()| write_kinds(&mut text, &table.kind))
         .and_then(|()| write_records(&mut text, &table.record))
+        .and_then(|()| write_state(&mut text, table))
         .and_then(|()| write_scripts(&mut text, scripts))
         .and_then(|()| write_tables(&mut text, table));
     text
@@ -84,7 +85,7 @@ fn write_names(text: &mut String, table: &Table, names: &Names) -> Result {
         text,
         "];\n/// The functions that bootstrap calls for each event.\npub const WIRE_NAMES: &[&str] = &{wires:?};"
     )?;
-    let context = &table.context.variables;
+    let context = table.context.variables();
     writeln!(
         text,
         "/// The variables of an invocation that rarely change, in the order in which they are sent.\npub const CONTEXT: [&str; {}] = {context:?};",
@@ -144,6 +145,28 @@ fn write_records(text: &mut String, records: &[Word]) -> Result {
         )?;
     }
     writeln!(text, "}}")
+}
+
+fn write_state(text: &mut String, table: &Table) -> Result {
+    writeln!(
+        text,
+        "/// The fields with which a state begins, by their places.\npub mod state_field {{"
+    )?;
+    for (place, field) in table.state_field.iter().enumerate() {
+        let name = field.name.to_uppercase();
+        writeln!(
+            text,
+            "/// {}\npub const {name}: usize = {place};",
+            field.what
+        )?;
+    }
+    writeln!(
+        text,
+        "/// How many there are.\npub const COUNT: usize = {};\n}}\n/// How many variables of the context a state has values of.\npub const CONTEXT_VALUES: usize = {};\n/// Of how many more it shows whether they are set.\npub const CONTEXT_PRESENT: usize = {};",
+        table.state_field.len(),
+        table.context.values.len(),
+        table.context.present.len()
+    )
 }
 
 fn write_scripts(text: &mut String, scripts: &[Script]) -> Result {

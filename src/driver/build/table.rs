@@ -13,6 +13,7 @@ pub(crate) struct Table {
     pub(crate) call: Vec<Call>,
     pub(crate) kind: Vec<Word>,
     pub(crate) record: Vec<Word>,
+    pub(crate) state_field: Vec<StateField>,
     pub(crate) context: Context,
 }
 
@@ -83,7 +84,36 @@ pub(crate) struct Word {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Context {
-    pub(crate) variables: Vec<String>,
+    pub(crate) values: Vec<String>,
+    others: Vec<String>,
+    pub(crate) present: Vec<String>,
+}
+
+impl Context {
+    /// All of them, in the order in which bootstrap sends them.
+    pub(crate) fn variables(&self) -> Vec<&str> {
+        let all = self.values.iter().chain(&self.others);
+        all.map(String::as_str).collect()
+    }
+
+    /// What bash expands for the field of the state.
+    fn shown(&self) -> String {
+        let present = self.present.iter().map(|name| format!("${{{name}+set}}"));
+        let values = self.values.iter().map(|name| format!("${{{name}-}}"));
+        present.chain(values).collect::<Vec<_>>().join("|")
+    }
+}
+
+/// A field at the beginning of a state.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StateField {
+    pub(crate) name: String,
+    shown: String,
+    /// Only a shell that restores everything shows it.
+    #[serde(default)]
+    restore: bool,
+    pub(crate) what: String,
 }
 
 impl Descriptor {
@@ -116,6 +146,18 @@ impl Table {
             let _ = write!(read_closed, " {inherited}>&-");
         }
         format!("{{ exec{duplicated}; }}{closed}\nexec{closed}{read_closed}")
+    }
+
+    /// The words that bash prints as the fields of a state.
+    fn state_fields(&self, restores: bool) -> String {
+        let context = self.context.shown();
+        let word = |field: &StateField| match field.shown.as_str() {
+            _ if field.restore && !restores => "''".to_owned(),
+            "CONTEXT" => format!("\"{context}\""),
+            shown => format!("\"{shown}\""),
+        };
+        let words: Vec<_> = self.state_field.iter().map(word).collect();
+        words.join(" ")
     }
 
     /// What stands for each name of the table in the files of `runtime-scripts`.
@@ -153,8 +195,10 @@ impl Table {
             )?;
         }
         add("MOVE_INHERITED_FDS".to_owned(), self.move_inherited())?;
-        let fields = 2 * self.context.variables.len();
+        let fields = 2 * self.context.variables().len();
         add("CONTEXT_FIELDS".to_owned(), fields.to_string())?;
+        add("STATE_FIELDS".to_owned(), self.state_fields(true))?;
+        add("KEPT_STATE_FIELDS".to_owned(), self.state_fields(false))?;
         Ok(values)
     }
 }

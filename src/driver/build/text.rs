@@ -57,8 +57,10 @@ pub(crate) fn insert_values(
     let mut unknown = None;
     let mut value_of = |word: &str| {
         let value = values.get(word).map(String::as_str);
-        let is_name =
-            word.ends_with("_FD") || word.starts_with("KIND_") || word.starts_with("RECORD_");
+        let is_name = word.ends_with("_FD")
+            || word.starts_with("KIND_")
+            || word.starts_with("RECORD_")
+            || word.ends_with("STATE_FIELDS");
         if value.is_none() && is_name {
             unknown.get_or_insert_with(|| word.to_owned());
         }

@@ -2,7 +2,23 @@
 
 use std::net::IpAddr;
 
-use super::session::Target;
+/// A service, as its requests name it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target<'a> {
+    /// The first part of the name of its host, such as `email` of SES.
+    pub endpoint_prefix: &'a str,
+    /// The name in the signature, such as `ses`.
+    pub signing_name: &'a str,
+    /// How the variable `AWS_ENDPOINT_URL_...` spells it, such as `SES`, `DYNAMODB`.
+    pub endpoint_variable: &'a str,
+}
+
+/// S3, whose first part of a path is a bucket.
+pub(crate) const S3: Target<'static> = Target {
+    endpoint_prefix: "s3",
+    signing_name: "s3",
+    endpoint_variable: "S3",
+};
 
 /// A URL without path: scheme, host, and port.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,8 +1,14 @@
 //! Why a request to AWS has no result.
 
 use std::fmt;
+use std::io::Read;
 
 use serde_json::Value;
+
+use crate::http::{HttpError, Response};
+
+/// Of a refusal, no more is read.
+const MAX_REFUSAL_BYTES: u64 = 256 * 1024;
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -23,6 +29,22 @@ pub(crate) enum AwsError {
 }
 
 impl AwsError {
+    /// No answer came from this URL.
+    pub(super) fn of_connection(error: &HttpError, url: &str) -> Self {
+        let url = url.split('?').next().unwrap_or_default();
+        Self::Connection(if error.is_tls() {
+            format!("SSL validation failed for {url} {error}")
+        } else if error.is_connection() {
+            format!("Could not connect to the endpoint URL: \"{url}\": {error}")
+        } else if error.is_timeout() {
+            format!("Read timeout on endpoint URL: \"{url}\"")
+        } else {
+            format!(
+                "Connection was closed before we received a valid response from endpoint URL: \"{url}\": {error}"
+            )
+        })
+    }
+
     /// The exit status of the AWS CLI.
     pub(crate) fn exit_status(&self) -> i32 {
         match self {
@@ -52,8 +74,29 @@ impl fmt::Display for AwsError {
     }
 }
 
+/// The status, the code and the message of an answer that is a refusal.
+pub(super) fn refusal(response: Response) -> (u16, String, String) {
+    let mut text = Vec::new();
+    let Response {
+        status,
+        headers,
+        body,
+        ..
+    } = response;
+    // What cannot be read is missing in the message.
+    let _ = body.take(MAX_REFUSAL_BYTES).read_to_end(&mut text);
+    let header = |name: &str| {
+        let mut headers = headers.iter();
+        headers
+            .find(|(header, _)| header == name)
+            .map(|(_, value)| value.as_str())
+    };
+    let (code, message) = read_refusal(status, header, &text);
+    (status, code, message)
+}
+
 /// The code and the message of a refusal. `header` finds headers.
-pub(crate) fn read_refusal<'a>(
+fn read_refusal<'a>(
     status: u16,
     header: impl Fn(&str) -> Option<&'a str>,
     body: &[u8],
@@ -147,7 +190,7 @@ mod tests {
                 &[("x-amzn-query-error", "AWS.Old;Sender")],
                 r#"{"__type":"a#New"}"#
             ),
-            both("AWS.Old", "Not Found")
+            both("AWS.Old", "")
         );
         assert_eq!(
             refusal(
@@ -157,6 +200,6 @@ mod tests {
             both("NoSuchKey", "a <b> &amp;")
         );
         assert_eq!(refusal(&[], ""), both("404", "Not Found"));
-        assert_eq!(refusal(&[], "{"), both("404", "Not Found"));
+        assert_eq!(refusal(&[], "{"), both("404", ""));
     }
 }

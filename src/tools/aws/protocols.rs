@@ -1,6 +1,6 @@
 //! How to call each service: a line of `protocols.txt`, which `make-protocols` writes.
 
-use super::session::Target;
+use super::endpoint::Target;
 
 const TEXT: &str = include_str!("protocols.txt");
 

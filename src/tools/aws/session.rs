@@ -1,23 +1,20 @@
 //! One caller's requests to AWS: region, credentials, endpoint, signature, retries.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
 use super::AwsError;
 use super::credentials::{Cache, Sources};
-use super::endpoint::{Endpoint, Variant};
-use super::error::read_refusal;
+use super::endpoint::{Endpoint, Target, Variant};
+use super::error::refusal;
+use super::payload;
 use super::profile::Profile;
 use super::retry::{Retries, Verdict};
 use super::sign::{self, Scope, UNSIGNED, Unsigned};
@@ -27,31 +24,11 @@ use crate::http::{self, Body, Client, Limits, Request, Response, Route};
 /// The limits of the AWS CLI.
 const CONNECT_LIMIT: Duration = Duration::from_secs(60);
 const READ_LIMIT: Duration = Duration::from_secs(60);
-/// Of a refusal, no more is read.
-const MAX_REFUSAL_BYTES: u64 = 256 * 1024;
 /// Larger bodies for S3 are not hashed where their way is protected.
 const MAX_HASHED_BYTES: usize = 64 * 1024;
 /// A clock that is wrong by less is no reason to be refused.
 const MIN_SKEW_SECONDS: i64 = 240;
 const USER_AGENT: &str = concat!("coshell/", env!("CARGO_PKG_VERSION"));
-
-/// A service, as its requests name it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Target<'a> {
-    /// The first part of the name of its host, such as `email` of SES.
-    pub endpoint_prefix: &'a str,
-    /// The name in the signature, such as `ses`.
-    pub signing_name: &'a str,
-    /// How the variable `AWS_ENDPOINT_URL_...` spells it, such as `SES`, `DYNAMODB`.
-    pub endpoint_variable: &'a str,
-}
-
-/// S3, whose first part of a path is a bucket.
-pub(crate) const S3: Target<'static> = Target {
-    endpoint_prefix: "s3",
-    signing_name: "s3",
-    endpoint_variable: "S3",
-};
 
 /// One operation, not signed yet.
 #[derive(Debug, Default)]
@@ -227,7 +204,7 @@ impl<'a> Session<'a> {
                         thread::sleep(delay);
                         continue;
                     }
-                    return Err(connection_error(&error, &request.url));
+                    return Err(AwsError::of_connection(&error, &request.url));
                 }
             };
             // 304 is what a condition has asked for, and an error to the AWS CLI, too.
@@ -239,7 +216,7 @@ impl<'a> Session<'a> {
                 .map(ToOwned::to_owned);
             let location = response.header("location").map(ToOwned::to_owned);
             let date = response.header("date").map(ToOwned::to_owned);
-            let (status, code, message) = self.refusal(response);
+            let (status, code, message) = refusal(response);
             if can_repeat && !redirected && matches!(status, 301 | 307 | 400 | 403) {
                 if let (Some(bucket), Some(actual)) = (bucket, bucket_region)
                     && actual != region
@@ -261,19 +238,16 @@ impl<'a> Session<'a> {
                     continue;
                 }
             }
-            match super::retry::verdict(status, &code) {
-                Verdict::Again | Verdict::Later if can_repeat => {
-                    if let Some(delay) = retries.next() {
-                        thread::sleep(delay);
-                        continue;
-                    }
-                }
+            let delay = match super::retry::verdict(status, &code) {
+                Verdict::Again | Verdict::Later if can_repeat => retries.next(),
                 Verdict::ClockIsWrong if can_repeat && self.correct_clock(date.as_deref()) => {
-                    if retries.next().is_some() {
-                        continue;
-                    }
+                    retries.next().map(|_| Duration::ZERO)
                 }
-                _ => {}
+                _ => None,
+            };
+            if let Some(delay) = delay {
+                thread::sleep(delay);
+                continue;
             }
             return Err(AwsError::Service {
                 operation: operation.name.clone(),
@@ -354,19 +328,18 @@ impl<'a> Session<'a> {
         region: &str,
     ) -> Result<Destination, AwsError> {
         let custom = self.custom_endpoint(target);
-        let endpoint = match custom {
-            Some(url) => Endpoint::from_url(url, region)
-                .ok_or_else(|| AwsError::Other(format!("Invalid endpoint: {url}")))?,
-            None => {
-                let variant = Variant {
-                    is_dual_stack: self
-                        .is_on("AWS_USE_DUALSTACK_ENDPOINT", "use_dualstack_endpoint")
-                        || target.signing_name == "s3"
-                            && self.setting("s3.use_dualstack_endpoint") == Some("true"),
-                    is_fips: self.is_on("AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint"),
-                };
-                Endpoint::of(target, region, variant)
-            }
+        let endpoint = if let Some(url) = custom {
+            Endpoint::from_url(url, region)
+                .ok_or_else(|| AwsError::Other(format!("Invalid endpoint: {url}")))?
+        } else {
+            let is_dual_stack = self.is_on("AWS_USE_DUALSTACK_ENDPOINT", "use_dualstack_endpoint")
+                || target.signing_name == "s3"
+                    && self.setting("s3.use_dualstack_endpoint") == Some("true");
+            let variant = Variant {
+                is_dual_stack,
+                is_fips: self.is_on("AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint"),
+            };
+            Endpoint::of(target, region, variant)
         };
         let Some(bucket) = bucket_of(target, operation) else {
             let path = operation.path.clone();
@@ -427,7 +400,7 @@ impl<'a> Session<'a> {
                     UNSIGNED.to_owned()
                 }
                 Body::Stream(_) | Body::Pieces(_) => UNSIGNED.to_owned(),
-                body => hash(body).map_err(|error| {
+                body => payload::hash(body).map_err(|error| {
                     AwsError::Other(format!("cannot read what is to be sent: {error}"))
                 })?,
             };
@@ -476,27 +449,6 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The status, the code and the message of an answer that is a refusal.
-    fn refusal(&self, response: Response) -> (u16, String, String) {
-        let mut text = Vec::new();
-        let Response {
-            status,
-            headers,
-            body,
-            ..
-        } = response;
-        // What cannot be read is missing in the message.
-        let _ = body.take(MAX_REFUSAL_BYTES).read_to_end(&mut text);
-        let header = |name: &str| {
-            let mut headers = headers.iter();
-            headers
-                .find(|(header, _)| header == name)
-                .map(|(_, value)| value.as_str())
-        };
-        let (code, message) = read_refusal(status, header, &text);
-        (status, code, message)
-    }
-
     /// Takes over the server's time. Returns false if that is not the reason.
     fn correct_clock(&self, date: Option<&str>) -> bool {
         let Some(date) = date
@@ -516,51 +468,6 @@ fn bucket_of<'b>(target: &Target, operation: &'b Operation) -> Option<&'b str> {
     let bucket = rest.split('/').next()?;
     (target.signing_name == "s3" && target.endpoint_prefix == "s3" && !bucket.is_empty())
         .then_some(bucket)
-}
-
-fn connection_error(error: &http::HttpError, url: &str) -> AwsError {
-    let url = url.split('?').next().unwrap_or_default();
-    AwsError::Connection(if error.is_tls() {
-        format!("SSL validation failed for {url} {error}")
-    } else if error.is_connection() {
-        format!("Could not connect to the endpoint URL: \"{url}\": {error}")
-    } else if error.is_timeout() {
-        format!("Read timeout on endpoint URL: \"{url}\"")
-    } else {
-        format!(
-            "Connection was closed before we received a valid response from endpoint URL: \"{url}\": {error}"
-        )
-    })
-}
-
-fn hash(body: &Body) -> io::Result<String> {
-    match body {
-        Body::Bytes(bytes) => Ok(sign::sha256(bytes)),
-        Body::Part {
-            file,
-            start,
-            length,
-        } => hash_part(file, *start, *length),
-        // What is no single piece is not hashed.
-        Body::None | Body::Pieces(_) | Body::Stream(_) => Ok(sign::sha256(b"")),
-    }
-}
-
-fn hash_part(file: &File, start: u64, length: u64) -> io::Result<String> {
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 256 * 1024];
-    let mut done = 0;
-    while done < length {
-        let most =
-            usize::try_from(length - done).map_or(buffer.len(), |left| left.min(buffer.len()));
-        let count = file.read_at(&mut buffer[..most], start + done)?;
-        if count == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        hash.update(&buffer[..count]);
-        done += count as u64;
-    }
-    Ok(sign::hex(&hash.finalize()))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

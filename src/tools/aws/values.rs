@@ -185,18 +185,18 @@ fn find(
     };
     let kept_for = options.kept_for.unwrap_or(KEPT_FOR);
     let known = cache.0.get(&key);
-    let value = match known.filter(|(_, since)| since.elapsed() < kept_for) {
-        Some((value, _)) => value.clone(),
-        None => {
-            let answer = match of_extension(kind, &name, &options, &session, kept) {
-                Some(answer) => answer,
-                None => of_service(kind, &name, &options, &session),
-            };
-            let value = value_of(kind, &answer.map_err(|error| of_aws(&error))?)
-                .ok_or_else(|| (255, format!("the answer has no value of {name}")))?;
-            cache.0.insert(key, (value.clone(), Instant::now()));
-            value
-        }
+    let fresh = known.filter(|(_, since)| since.elapsed() < kept_for);
+    let value = if let Some((value, _)) = fresh {
+        value.clone()
+    } else {
+        let answer = match of_extension(kind, &name, &options, &session, kept) {
+            Some(answer) => answer,
+            None => of_service(kind, &name, &options, &session),
+        };
+        let value = value_of(kind, &answer.map_err(|error| of_aws(&error))?)
+            .ok_or_else(|| (255, format!("the answer has no value of {name}")))?;
+        cache.0.insert(key, (value.clone(), Instant::now()));
+        value
     };
     let Some(field) = options.field else {
         return Ok(value);

@@ -1,11 +1,12 @@
 //! What is sent: data, forms and files.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::aws::encode_query_bytes;
+use crate::aws::{encode_query_bytes, hex};
 use crate::call::Place;
 use crate::http::Body;
 
@@ -168,12 +169,13 @@ impl Inputs {
                 last.filter(|_| mark == Some('@'))
             });
             if let Some(file_name) = file_name {
-                head.push_str(&format!("; filename=\"{}\"", quoted(file_name)));
+                // Writing to a string does not fail.
+                let _ = write!(head, "; filename=\"{}\"", quoted(file_name));
             }
             let kind = setting("type")
                 .or_else(|| (mark == Some('@')).then(|| type_of(file_name.unwrap_or_default())));
             if let Some(kind) = kind {
-                head.push_str(&format!("\r\nContent-Type: {kind}"));
+                let _ = write!(head, "\r\nContent-Type: {kind}");
             }
             head.push_str("\r\n\r\n");
             pieces.push(Body::Bytes(Arc::new(head.into_bytes())));
@@ -203,8 +205,7 @@ fn boundary() -> String {
     if random.is_err() {
         bytes[..4].copy_from_slice(&std::process::id().to_le_bytes());
     }
-    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("------------------------{digits}")
+    format!("------------------------{}", hex(&bytes))
 }
 
 fn quoted(text: &str) -> String {

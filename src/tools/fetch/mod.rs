@@ -1,8 +1,10 @@
 //! `lambda_fetch`: HTTP requests with the words of curl, over connections that live on between events.
 
 mod body;
+mod failure;
 mod options;
 mod redirect;
+mod request;
 mod run;
 mod write_out;
 

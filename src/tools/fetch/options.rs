@@ -20,6 +20,7 @@ pub(crate) enum Data {
 }
 
 #[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct Options {
     pub urls: Vec<String>,
     pub method: Option<String>,

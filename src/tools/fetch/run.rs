@@ -1,6 +1,7 @@
 //! Sends the requests of one call, and gives out the answers.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -8,54 +9,22 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 
 use super::body::Inputs;
-use super::options::{Data, Options};
+use super::failure::{Failure, describe, failure, status};
+use super::options::Options;
 use super::redirect::redirect;
+use super::request;
 use super::write_out::Facts;
 use crate::call::{Call, End, Output, Place};
-use crate::http::{self, Body, Client, HttpError, Limits, Request, Response, Route};
+use crate::http::{self, Body, Client, Limits, Request, Response, Route};
 
-const USER_AGENT: &str = concat!("coshell/", env!("CARGO_PKG_VERSION"));
 const BUFFER_BYTES: usize = 128 * 1024;
 /// curl's limit of redirects.
 const MAX_REDIRECTS: u32 = 50;
 /// curl waits so long at most before it tries again.
 const MAX_DELAY: Duration = Duration::from_secs(600);
-
-/// Exit statuses of curl.
-mod status {
-    pub(super) const PROTOCOL: i32 = 1;
-    pub(super) const USAGE: i32 = 2;
-    pub(super) const URL: i32 = 3;
-    pub(super) const HOST: i32 = 6;
-    pub(super) const CONNECT: i32 = 7;
-    pub(super) const PARTIAL: i32 = 18;
-    pub(super) const REFUSED: i32 = 22;
-    pub(super) const WRITE: i32 = 23;
-    pub(super) const READ: i32 = 26;
-    pub(super) const TIMEOUT: i32 = 28;
-    pub(super) const REDIRECTS: i32 = 47;
-    pub(super) const RECEIVE: i32 = 56;
-    pub(super) const CERTIFICATE: i32 = 60;
-    pub(super) const AUTHORITIES: i32 = 77;
-}
-
-/// Why a request has no result: curl's status, and the text.
-struct Failure {
-    status: i32,
-    message: String,
-}
-
-fn failure(status: i32, message: impl Into<String>) -> Failure {
-    Failure {
-        status,
-        message: message.into(),
-    }
-}
 
 /// Where the answer goes.
 enum Target<'a> {
@@ -144,7 +113,7 @@ impl Fetch<'_> {
                 } else {
                     &answer.url
                 },
-                method: &self.method(),
+                method: &request::method(self.options),
                 bytes: answer.bytes,
                 seconds: self.started.elapsed().as_secs_f64(),
                 exit_status: status,
@@ -174,7 +143,7 @@ impl Fetch<'_> {
 
     fn with_retries(&mut self, url: &str, answer: &mut Answer) -> Result<(), Failure> {
         let options = self.options;
-        let request = self.request(url)?;
+        let request = request::build(options, &mut self.inputs, url)?;
         let can_repeat = !matches!(request.body, Body::Stream(_));
         let mut delay = Duration::from_secs(1);
         let mut left = if can_repeat { options.retries } else { 0 };
@@ -208,142 +177,6 @@ impl Fetch<'_> {
             }
             return self.take(sent?, answer);
         }
-    }
-
-    fn method(&self) -> String {
-        let options = self.options;
-        if let Some(method) = &options.method {
-            return method.clone();
-        }
-        let has_data = !options.data.is_empty() || !options.form.is_empty();
-        let method = if options.is_head {
-            "HEAD"
-        } else if options.upload.is_some() {
-            "PUT"
-        } else if has_data && !options.is_get {
-            "POST"
-        } else {
-            "GET"
-        };
-        method.to_owned()
-    }
-
-    fn request(&mut self, url: &str) -> Result<Request, Failure> {
-        let options = self.options;
-        let mut url = if url.contains("://") {
-            url.to_owned()
-        } else {
-            format!("http://{url}")
-        };
-        if !url.starts_with("http://") && !url.starts_with("https://") {
-            let cause = format!("expected http:// or https://, found {url}");
-            return Err(failure(status::PROTOCOL, cause));
-        }
-        let mut user = options.user.clone();
-        if let Some((inside, bare)) = split_user(&url) {
-            user.get_or_insert(inside);
-            url = bare;
-        }
-        let (body, kind) = self
-            .inputs
-            .body(options)
-            .map_err(|cause| failure(status::READ, cause))?;
-        if options.is_get && !options.data.is_empty() {
-            let data = self.inputs.data(&options.data);
-            let data = data.map_err(|cause| failure(status::READ, cause))?;
-            let mark = match url.find('?') {
-                None => "?",
-                Some(at) if at + 1 == url.len() => "",
-                Some(_) => "&",
-            };
-            url = format!("{url}{mark}{}", String::from_utf8_lossy(&data));
-        }
-        if url.contains(|letter: char| letter.is_whitespace() || letter.is_control()) {
-            let cause = "the URL has a blank or a control character; -G --data-urlencode NAME=TEXT encodes a value";
-            return Err(failure(status::URL, cause));
-        }
-        url = encode_rest(&url);
-        let mut headers = vec![
-            ("user-agent".to_owned(), USER_AGENT.to_owned()),
-            ("accept".to_owned(), "*/*".to_owned()),
-        ];
-        let mut add = |name: &str, value: String| headers.push((name.to_owned(), value));
-        if let Some(kind) = kind {
-            add("content-type", kind);
-        }
-        if options
-            .data
-            .iter()
-            .any(|data| matches!(data, Data::Json(_)))
-        {
-            headers.retain(|(name, _)| name != "accept");
-            headers.push(("accept".to_owned(), "application/json".to_owned()));
-        }
-        let mut add = |name: &str, value: String| headers.push((name.to_owned(), value));
-        if options.is_compressed {
-            add("accept-encoding", "gzip, deflate".to_owned());
-        }
-        if let Some(cookie) = &options.cookie {
-            if !cookie.contains('=') {
-                return Err(failure(
-                    status::USAGE,
-                    format!("expected NAME=VALUE for --cookie, found {cookie}"),
-                ));
-            }
-            add("cookie", cookie.clone());
-        }
-        if let Some(user) = user {
-            add("authorization", format!("Basic {}", STANDARD.encode(user)));
-        }
-        if let Some(token) = &options.bearer {
-            add("authorization", format!("Bearer {token}"));
-        }
-        self.add_headers(&mut headers)?;
-        Ok(Request {
-            method: self.method(),
-            url,
-            headers,
-            body,
-        })
-    }
-
-    /// `Name: value`, `Name;` for an empty value, `Name:` to drop one, `@FILE` with lines of these.
-    fn add_headers(&mut self, headers: &mut Vec<(String, String)>) -> Result<(), Failure> {
-        let mut lines = Vec::new();
-        for header in &self.options.headers {
-            match header.strip_prefix('@') {
-                Some(name) => {
-                    let text = self.inputs.data(&[Data::Binary(format!("@{name}"))]);
-                    let text = text.map_err(|cause| failure(status::READ, cause))?;
-                    let text = String::from_utf8_lossy(&text).into_owned();
-                    lines.extend(text.lines().map(ToOwned::to_owned));
-                }
-                None => lines.push(header.clone()),
-            }
-        }
-        let mut replaced: Vec<String> = Vec::new();
-        for line in lines.iter().filter(|line| !line.trim().is_empty()) {
-            let (name, value) = match (line.split_once(':'), line.trim_end().strip_suffix(';')) {
-                (Some((name, value)), _) => {
-                    (name.trim(), Some(value.trim_start().trim_end_matches('\r')))
-                }
-                (None, Some(name)) => (name.trim(), None),
-                (None, None) => {
-                    let cause = format!("expected NAME: VALUE for --header, found {line}");
-                    return Err(failure(status::USAGE, cause));
-                }
-            };
-            let name = name.to_ascii_lowercase();
-            if !replaced.contains(&name) {
-                headers.retain(|(other, _)| *other != name);
-                replaced.push(name.clone());
-            }
-            match value {
-                Some("") => {}
-                value => headers.push((name, value.unwrap_or_default().to_owned())),
-            }
-        }
-        Ok(())
     }
 
     /// Sends a request, and follows redirects if the options say so. `url` becomes where the answer came from.
@@ -511,7 +344,8 @@ fn create(place: Place, name: &str, creates_folders: bool) -> Result<File, Failu
 fn head_of(response: &Response) -> String {
     let mut head = format!("HTTP/1.1 {}\r\n", response.status);
     for (name, value) in &response.headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        // Writing to a string does not fail.
+        let _ = write!(head, "{name}: {value}\r\n");
     }
     head.push_str("\r\n");
     head
@@ -554,61 +388,4 @@ fn copy(mut body: Box<dyn Read>, target: &mut Target, count: &mut u64) -> Result
             }
         }
     }
-}
-
-fn describe(error: &HttpError, url: &str) -> Failure {
-    let host = host_of(url);
-    if error.is_host_unknown() {
-        failure(status::HOST, format!("Could not resolve host: {host}"))
-    } else if error.is_timeout() {
-        failure(status::TIMEOUT, "the time is up")
-    } else if error.is_tls() {
-        failure(status::CERTIFICATE, format!("no TLS with {host}: {error}"))
-    } else if error.is_connection() {
-        failure(
-            status::CONNECT,
-            format!("Failed to connect to {host}: {error}"),
-        )
-    } else if error.is_bad_url() {
-        failure(
-            status::URL,
-            format!("the URL or a header is wrong: {error}"),
-        )
-    } else {
-        failure(status::RECEIVE, error.to_string())
-    }
-}
-
-fn host_of(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    rest.split(['/', '?', '#']).next().unwrap_or_default()
-}
-
-/// `http://user:password@host/`: the user, and the URL without it.
-fn split_user(url: &str) -> Option<(String, String)> {
-    let (scheme, rest) = url.split_once("://")?;
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (user, host) = rest[..end].rsplit_once('@')?;
-    let user = percent_encoding::percent_decode_str(user).decode_utf8_lossy();
-    Some((
-        user.into_owned(),
-        format!("{scheme}://{host}{}", &rest[end..]),
-    ))
-}
-
-/// Encodes what may not be in a URL as it is, such as blanks.
-fn encode_rest(url: &str) -> String {
-    use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-    const WRONG: &AsciiSet = &CONTROLS
-        .add(b'"')
-        .add(b'<')
-        .add(b'>')
-        .add(b'\\')
-        .add(b'^')
-        .add(b'`')
-        .add(b'{')
-        .add(b'|')
-        .add(b'}');
-    let url = url.split('#').next().unwrap_or_default();
-    utf8_percent_encode(url, WRONG).to_string()
 }

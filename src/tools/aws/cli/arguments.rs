@@ -62,7 +62,7 @@ impl Arguments {
         for member in &operation.input.members {
             let argument = member.argument();
             let is_needed = member.is_required && !member.is_token && !custom.replaces(member.name);
-            let is_given = words.has(&argument) || words.has(&format!("no-{argument}"));
+            let is_given = words.has(&argument) || words.has(&member.negative_argument());
             if is_needed && !is_given && input.is_none() {
                 missing.push(format!("--{argument}"));
             }
@@ -90,15 +90,11 @@ impl Arguments {
             }
             if matches!(member.shape.kind, Kind::Boolean) {
                 // The last one counts, as with argparse.
-                let mut given =
-                    words
-                        .options
-                        .iter()
-                        .filter_map(|(name, _)| match name.strip_prefix("no-") {
-                            _ if *name == argument => Some(true),
-                            Some(positive) if positive == argument => Some(false),
-                            _ => None,
-                        });
+                let negative = member.negative_argument();
+                let mut given = words.options.iter().filter_map(|(name, _)| {
+                    let is_given = [&argument, &negative].contains(&name);
+                    is_given.then_some(*name == argument)
+                });
                 if let Some(is_true) = given.next_back() {
                     parameters.set(member.name, Value::Bool(is_true));
                 }
@@ -134,7 +130,7 @@ fn options(operation: &Operation, custom: &customized::Arguments) -> Vec<OptionW
         let argument = member.argument();
         match member.shape.kind {
             Kind::Boolean => {
-                options.push(OptionWord::new(format!("no-{argument}"), Takes::None));
+                options.push(OptionWord::new(member.negative_argument(), Takes::None));
                 options.push(OptionWord::new(argument, Takes::None));
             }
             Kind::List(_) => options.push(OptionWord::new(argument, Takes::Many)),

@@ -13,11 +13,12 @@ mod files;
 mod globals;
 mod names;
 mod operation;
+#[cfg(test)]
+mod oracle;
 mod output;
 mod pages;
 mod protocol;
 mod search;
-mod search_functions;
 mod shorthand;
 mod table;
 mod unique;
@@ -28,10 +29,9 @@ mod words;
 use super::s3;
 use super::session::Kept;
 use crate::call::{Call, End, Output};
-pub(super) use failure::Failure;
+use failure::Failure;
 use files::Files;
 use globals::Globals;
-pub(super) use protocol::xml_text;
 use words::Words;
 
 /// Does what the AWS CLI does with these arguments.

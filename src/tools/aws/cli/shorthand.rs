@@ -387,6 +387,7 @@ mod tests {
         parse(text)
     }
 
+    #[allow(clippy::unnecessary_wraps, reason = "its caller takes any reader")]
     fn json(text: &str) -> Result<Value, String> {
         Ok(Value::from_json(text.as_bytes()).unwrap_or_else(|error| panic!("{error}")))
     }

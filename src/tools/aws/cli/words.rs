@@ -96,14 +96,9 @@ impl Words {
                     }
                 }
             }
-            match parsed
-                .options
-                .iter_mut()
-                .find(|(name, _)| *name == option.name)
-            {
-                Some((_, old)) => *old = values,
-                None => parsed.options.push((option.name.clone(), values)),
-            }
+            // In the order of the last ones, for options that exclude each other.
+            parsed.options.retain(|(name, _)| *name != option.name);
+            parsed.options.push((option.name.clone(), values));
         }
         Ok(parsed)
     }

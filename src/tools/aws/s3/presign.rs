@@ -3,7 +3,8 @@
 use super::arguments::Arguments;
 use super::failure::Stop;
 use super::uri;
-use crate::aws::session::{Operation, S3, Session};
+use crate::aws::endpoint::S3;
+use crate::aws::session::{Operation, Session};
 use crate::call::Output;
 
 /// How long a link is valid without `--expires-in`, in seconds.

@@ -111,6 +111,7 @@ mod tests {
     use super::super::item::Location;
     use super::*;
 
+    #[allow(clippy::unnecessary_wraps, reason = "lists are of results")]
     fn item(verb: Verb, key: &str, size: u64, seconds: i64) -> Result<Item, AwsError> {
         Ok(Item {
             verb,

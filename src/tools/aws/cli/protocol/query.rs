@@ -12,6 +12,7 @@ use crate::aws::cli::table::{
 };
 use crate::aws::cli::value::Value;
 use crate::aws::session::Operation as Request;
+use crate::aws::sign;
 use crate::http::Body;
 
 pub(super) fn request(service: &Service, operation: &Operation, parameters: &Value) -> Request {
@@ -23,11 +24,6 @@ pub(super) fn request(service: &Service, operation: &Operation, parameters: &Val
         ],
     };
     form.structure("", &operation.input, parameters);
-    let encode = |text: &str| super::rest::encode(text, "");
-    let fields = form.fields.iter();
-    let fields: Vec<_> = fields
-        .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
-        .collect();
     Request {
         name: operation.name.to_owned(),
         method: operation.method.to_owned(),
@@ -37,7 +33,7 @@ pub(super) fn request(service: &Service, operation: &Operation, parameters: &Val
             "content-type".to_owned(),
             "application/x-www-form-urlencoded; charset=utf-8".to_owned(),
         )],
-        body: Body::Bytes(Arc::new(fields.join("&").into_bytes())),
+        body: Body::Bytes(Arc::new(sign::encode_query(&form.fields).into_bytes())),
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-
 use super::query::scalar_text;
 use super::timestamp::Timestamp;
 use super::{json, xml};
@@ -14,20 +12,8 @@ use crate::aws::cli::table::{
 };
 use crate::aws::cli::value::Value;
 use crate::aws::session::Operation as Request;
+use crate::aws::sign;
 use crate::http::{Body, Response};
-
-const WORD: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
-const PATH: &AsciiSet = &WORD.remove(b'/');
-
-/// Percent-encodes all but letters, digits, `-._~`, and slashes if they are to stay.
-pub(super) fn encode(text: &str, kept: &str) -> String {
-    let set = if kept.is_empty() { WORD } else { PATH };
-    utf8_percent_encode(text, set).to_string()
-}
 
 pub(super) fn request(
     service: &Service,
@@ -69,9 +55,9 @@ fn fill_path(
     let mut rest = path;
     while let Some((before, after)) = rest.split_once('{') {
         let (name, after) = after.split_once('}').unwrap_or((after, ""));
-        let (name, kept) = match name.strip_suffix('+') {
-            Some(name) => (name, "/"),
-            None => (name, ""),
+        let (name, keeps_slashes) = match name.strip_suffix('+') {
+            Some(name) => (name, true),
+            None => (name, false),
         };
         let mut members = operation.input.members.iter();
         let member = members.find(|member| member.place == Place::Path && member.wire() == name);
@@ -90,7 +76,11 @@ fn fill_path(
             )));
         }
         filled.push_str(before);
-        filled.push_str(&encode(&text, kept));
+        filled.push_str(&if keeps_slashes {
+            sign::encode_path(&text)
+        } else {
+            sign::encode(&text)
+        });
         rest = after;
     }
     filled.push_str(rest);
@@ -143,9 +133,9 @@ fn place(service: &Service, member: &Member, value: &Value, request: &mut Reques
             if service.command == "s3api" && member.name == "CopySource" {
                 text = match text.split_once("?versionId=") {
                     Some((object, version)) => {
-                        format!("{}?versionId={version}", encode(object, "/"))
+                        format!("{}?versionId={version}", sign::encode_path(object))
                     }
-                    None => encode(&text, "/"),
+                    None => sign::encode_path(&text),
                 };
             }
             request.headers.push((member.wire().to_owned(), text));

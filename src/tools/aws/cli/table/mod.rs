@@ -25,7 +25,7 @@ use std::rc::Rc;
 use self::shape::member;
 pub(crate) use self::shape::{Kind, List, Map, Member, Place, Shape, Structure, TimestampFormat};
 use super::names::argument_of;
-use crate::aws::session::Target;
+use crate::aws::endpoint::Target;
 
 macro_rules! services {
     ($($name:literal)*) => {

@@ -101,6 +101,15 @@ impl Member {
         self.argument.map_or_else(made, str::to_owned)
     }
 
+    /// The argument that says no to a boolean.
+    pub(crate) fn negative_argument(&self) -> String {
+        match self.argument().as_str() {
+            "no-reboot" => "reboot".to_owned(),
+            "enable-execute-command" => "disable-execute-command".to_owned(),
+            argument => format!("no-{argument}"),
+        }
+    }
+
     /// The name in JSON, XML, headers and paths.
     pub(crate) fn wire(&self) -> &'static str {
         self.wire.unwrap_or(self.name)

@@ -2,15 +2,14 @@
 
 use std::cmp::Ordering;
 
-use jmespath::ast::Ast;
-
-use super::output::json;
-use super::search::{SearchError, evaluate, order};
-use super::shorthand;
-use super::value::Value;
+use super::parser::Node;
+use super::{SearchError, evaluate, order};
+use crate::aws::cli::output::json;
+use crate::aws::cli::shorthand;
+use crate::aws::cli::value::Value;
 
 /// Calls a function on arguments that are still to be evaluated.
-pub(super) fn call(name: &str, arguments: &[Ast], document: &Value) -> Result<Value, SearchError> {
+pub(super) fn call(name: &str, arguments: &[Node], document: &Value) -> Result<Value, SearchError> {
     let arity = match name {
         "abs" | "avg" | "ceil" | "floor" | "keys" | "length" | "max" | "min" | "reverse"
         | "sort" | "sum" | "to_array" | "to_number" | "to_string" | "type" | "values" => 1..=1,
@@ -33,7 +32,7 @@ pub(super) fn call(name: &str, arguments: &[Ast], document: &Value) -> Result<Va
         _ => None,
     };
     if let Some((list, expression)) = by_expression {
-        let Ast::Expref { ast, .. } = expression else {
+        let Node::Reference(ast) = expression else {
             return Err(format!(
                 "In function {name}(), one argument has to be an expression with &"
             ));
@@ -136,7 +135,6 @@ fn of_two(
         ("contains", Value::Text(text), Value::Text(part)) => {
             Value::Bool(text.contains(part.as_str()))
         }
-        ("contains", Value::Text(_), _) => Value::Bool(false),
         ("starts_with", Value::Text(text), Value::Text(part)) => {
             Value::Bool(text.starts_with(part.as_str()))
         }
@@ -163,19 +161,29 @@ fn of_many(
         return Ok(found.cloned().unwrap_or_default());
     }
     let mut merged = Value::Map(Vec::new());
-    for value in values {
-        let Value::Map(entries) = value else {
-            return Err(fail(value));
-        };
-        for (key, value) in entries {
-            merged.set(key, value.clone());
+    for (at, value) in values.iter().enumerate() {
+        match value {
+            Value::Map(entries) => {
+                for (key, value) in entries {
+                    merged.set(key, value.clone());
+                }
+            }
+            // Python's package checks the first alone, and what is empty changes nothing.
+            Value::List(elements) if at > 0 && elements.is_empty() => {}
+            Value::Text(text) if at > 0 && text.is_empty() => {}
+            _ => return Err(fail(value)),
         }
     }
     Ok(merged)
 }
 
 /// `map`, and what sorts or chooses by an expression.
-fn each(name: &str, list: &Ast, expression: &Ast, document: &Value) -> Result<Value, SearchError> {
+fn each(
+    name: &str,
+    list: &Node,
+    expression: &Node,
+    document: &Value,
+) -> Result<Value, SearchError> {
     let found = evaluate(list, document)?;
     let Value::List(elements) = &*found else {
         return Err(format!(

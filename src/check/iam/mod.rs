@@ -2,118 +2,14 @@
 //!
 //! What a call is for shows in its words. A word that is expanded at run time may be anything, so the resource is `*` then.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod names;
+mod s3;
 
 use crate::calls::called_by;
 use crate::finding::Source;
+use crate::policy::Policy;
 use crate::reader::Word;
-
-/// Actions, each with the resources that it is for.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Policy {
-    actions: BTreeMap<String, BTreeSet<String>>,
-    /// Calls whose service or operation is not known before they run: the place of each, and its words.
-    pub unknown: Vec<String>,
-}
-
-impl Policy {
-    fn allow(&mut self, action: &str, resource: impl Into<String>) {
-        let resources = self.actions.entry(action.to_owned()).or_default();
-        resources.insert(resource.into());
-    }
-
-    /// Actions that are for the same resources, with these.
-    pub fn statements(&self) -> Vec<(Vec<&str>, Vec<&str>)> {
-        let mut statements: BTreeMap<Vec<&str>, Vec<&str>> = BTreeMap::new();
-        for (action, resources) in &self.actions {
-            // All resources are more than some.
-            let resources = if resources.contains("*") {
-                vec!["*"]
-            } else {
-                resources.iter().map(String::as_str).collect()
-            };
-            statements.entry(resources).or_default().push(action);
-        }
-        let turn = |(resources, actions)| (actions, resources);
-        statements.into_iter().map(turn).collect()
-    }
-}
-
-/// What services are called in policies, if not as in the AWS CLI.
-const PREFIXES: [(&str, &str); 19] = [
-    ("apigatewaymanagementapi", "execute-api"),
-    ("bedrock-agent-runtime", "bedrock"),
-    ("bedrock-runtime", "bedrock"),
-    ("configservice", "config"),
-    ("deploy", "codedeploy"),
-    ("efs", "elasticfilesystem"),
-    ("elb", "elasticloadbalancing"),
-    ("elbv2", "elasticloadbalancing"),
-    ("emr", "elasticmapreduce"),
-    ("iot-data", "iot"),
-    ("opensearch", "es"),
-    ("rds-data", "rds-data"),
-    ("resourcegroupstaggingapi", "tag"),
-    ("s3api", "s3"),
-    ("sesv2", "ses"),
-    ("stepfunctions", "states"),
-    ("timestream-query", "timestream"),
-    ("timestream-write", "timestream"),
-    ("wafv2", "wafv2"),
-];
-
-/// Operations that are allowed by actions with other names.
-const ACTIONS: [(&str, &[&str]); 31] = [
-    ("dynamodb:TransactGetItems", &["dynamodb:GetItem"]),
-    (
-        "dynamodb:TransactWriteItems",
-        &[
-            "dynamodb:ConditionCheckItem",
-            "dynamodb:DeleteItem",
-            "dynamodb:PutItem",
-            "dynamodb:UpdateItem",
-        ],
-    ),
-    ("ecs:RunTask", &["ecs:RunTask", "iam:PassRole"]),
-    ("iot:Publish", &["iot:Publish"]),
-    ("lambda:Invoke", &["lambda:InvokeFunction"]),
-    ("s3:CopyObject", &["s3:GetObject", "s3:PutObject"]),
-    ("s3:CompleteMultipartUpload", &["s3:PutObject"]),
-    ("s3:CreateMultipartUpload", &["s3:PutObject"]),
-    ("s3:DeleteObjects", &["s3:DeleteObject"]),
-    ("s3:GetBucketEncryption", &["s3:GetEncryptionConfiguration"]),
-    (
-        "s3:GetObjectAttributes",
-        &["s3:GetObject", "s3:GetObjectAttributes"],
-    ),
-    ("s3:HeadBucket", &["s3:ListBucket"]),
-    ("s3:HeadObject", &["s3:GetObject"]),
-    ("s3:ListBuckets", &["s3:ListAllMyBuckets"]),
-    ("s3:ListObjectVersions", &["s3:ListBucketVersions"]),
-    ("s3:ListObjects", &["s3:ListBucket"]),
-    ("s3:ListObjectsV2", &["s3:ListBucket"]),
-    ("s3:ListParts", &["s3:ListMultipartUploadParts"]),
-    ("s3:SelectObjectContent", &["s3:GetObject"]),
-    ("s3:UploadPart", &["s3:PutObject"]),
-    ("s3:UploadPartCopy", &["s3:GetObject", "s3:PutObject"]),
-    ("sns:PublishBatch", &["sns:Publish"]),
-    (
-        "sqs:ChangeMessageVisibilityBatch",
-        &["sqs:ChangeMessageVisibility"],
-    ),
-    ("sqs:DeleteMessageBatch", &["sqs:DeleteMessage"]),
-    ("sqs:SendMessageBatch", &["sqs:SendMessage"]),
-    ("states:StartExecution", &["states:StartExecution"]),
-    (
-        "sts:DecodeAuthorizationMessage",
-        &["sts:DecodeAuthorizationMessage"],
-    ),
-    // Everybody may ask this.
-    ("sts:GetCallerIdentity", &[]),
-    ("ecr:GetLoginPassword", &["ecr:GetAuthorizationToken"]),
-    ("eks:UpdateKubeconfig", &["eks:DescribeCluster"]),
-    ("logs:Tail", &["logs:FilterLogEvents"]),
-];
+use names::{ACTIONS, PREFIXES};
 
 /// Options of the AWS CLI that stand before the service, and take a value.
 const GLOBAL_VALUES: [&str; 10] = [
@@ -219,7 +115,7 @@ fn add_cli(policy: &mut Policy, arguments: &[Word]) -> bool {
         return false;
     }
     match (service.text.as_str(), operation.text.as_str()) {
-        ("s3", command) => add_s3(policy, command, rest),
+        ("s3", command) => s3::add(policy, command, rest),
         (_, "help" | "wait") => true,
         (service, operation) => {
             add_operation(policy, service, &api_name(operation), rest);
@@ -334,115 +230,6 @@ fn parameter(name: Option<&Word>) -> String {
     }
 }
 
-/// Options of `aws s3` without a value.
-const S3_FLAGS: [&str; 16] = [
-    "--recursive",
-    "--dryrun",
-    "--quiet",
-    "--only-show-errors",
-    "--no-progress",
-    "--delete",
-    "--size-only",
-    "--exact-timestamps",
-    "--human-readable",
-    "--summarize",
-    "--force",
-    "--follow-symlinks",
-    "--no-follow-symlinks",
-    "--no-guess-mime-type",
-    "--no-sign-request",
-    "--no-verify-ssl",
-];
-
-fn add_s3(policy: &mut Policy, command: &str, rest: &[Word]) -> bool {
-    let places: Vec<_> = plain_words(rest, &S3_FLAGS)
-        .into_iter()
-        .map(Place::of)
-        .collect();
-    let has = |flag: &str| rest.iter().any(|word| word.text == flag);
-    let lists = has("--recursive") || command == "sync";
-    match (command, &places[..]) {
-        ("cp" | "mv" | "sync", [from, to, ..]) => {
-            from.allow(policy, &["s3:GetObject"], true);
-            to.allow(policy, &["s3:AbortMultipartUpload", "s3:PutObject"], true);
-            if command == "mv" {
-                from.allow(policy, &["s3:DeleteObject"], true);
-            }
-            if lists {
-                from.allow(policy, &["s3:ListBucket"], false);
-            }
-            if command == "sync" {
-                to.allow(policy, &["s3:ListBucket"], false);
-            }
-            if has("--delete") {
-                to.allow(policy, &["s3:DeleteObject"], true);
-            }
-        }
-        ("rm", [place, ..]) => {
-            place.allow(policy, &["s3:DeleteObject"], true);
-            if lists {
-                place.allow(policy, &["s3:ListBucket"], false);
-            }
-        }
-        ("presign", [place, ..]) => place.allow(policy, &["s3:GetObject"], true),
-        ("ls", [place, ..]) => place.allow(policy, &["s3:ListBucket"], false),
-        ("ls", []) => policy.allow("s3:ListAllMyBuckets", "*"),
-        ("mb", [place, ..]) => place.allow(policy, &["s3:CreateBucket"], false),
-        ("rb", [place, ..]) => place.allow(policy, &["s3:DeleteBucket"], false),
-        _ => return false,
-    }
-    true
-}
-
-/// Where `aws s3` reads or writes.
-enum Place {
-    Local,
-    /// A bucket, and the beginning of the keys that is known.
-    Bucket(String, String),
-    /// Expanded at run time: may be both.
-    Unknown,
-}
-
-impl Place {
-    fn of(word: &Word) -> Self {
-        let Some(rest) = word.text.strip_prefix("s3://") else {
-            let may_be_s3 = !word.is_literal && word.text.starts_with(['$', '`']);
-            return if may_be_s3 {
-                Self::Unknown
-            } else {
-                Self::Local
-            };
-        };
-        // What comes behind an expansion is not known.
-        let known = rest.split(['$', '`']).next().unwrap_or_default();
-        let is_whole = word.is_literal || known.len() == rest.len();
-        match known.split_once('/') {
-            Some((bucket, key)) => {
-                let end = if is_whole && !key.is_empty() && !key.ends_with('/') {
-                    ""
-                } else {
-                    "*"
-                };
-                Self::Bucket(bucket.to_owned(), format!("{key}{end}"))
-            }
-            None if is_whole => Self::Bucket(known.to_owned(), "*".to_owned()),
-            None => Self::Bucket("*".to_owned(), "*".to_owned()),
-        }
-    }
-
-    fn allow(&self, policy: &mut Policy, actions: &[&str], is_of_object: bool) {
-        let resource = match self {
-            Self::Local => return,
-            Self::Unknown => "*".to_owned(),
-            Self::Bucket(bucket, key) if is_of_object => format!("arn:aws:s3:::{bucket}/{key}"),
-            Self::Bucket(bucket, _) => format!("arn:aws:s3:::{bucket}"),
-        };
-        for action in actions {
-            policy.allow(action, resource.clone());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -456,7 +243,7 @@ mod tests {
             reading: reader::read(text),
         };
         let policy = policy_for(&[source]);
-        let pairs = policy.actions.iter().flat_map(|(action, resources)| {
+        let pairs = policy.actions().iter().flat_map(|(action, resources)| {
             resources
                 .iter()
                 .map(move |resource| format!("{action} {resource}"))
@@ -528,18 +315,5 @@ mod tests {
         ] {
             assert_eq!(needs(text), expected, "{text}");
         }
-    }
-
-    #[test]
-    fn actions_for_the_same_resources_are_one_statement() {
-        let mut policy = Policy::default();
-        policy.allow("b:X", "r");
-        policy.allow("a:Y", "r");
-        policy.allow("c:Z", "s");
-        policy.allow("c:Z", "*");
-        assert_eq!(
-            policy.statements(),
-            [(vec!["c:Z"], vec!["*"]), (vec!["a:Y", "b:X"], vec!["r"])]
-        );
     }
 }

@@ -1,0 +1,63 @@
+//! Why a request has no result, in curl's words.
+
+use crate::http::HttpError;
+
+/// Exit statuses of curl.
+pub(super) mod status {
+    pub(in crate::fetch) const PROTOCOL: i32 = 1;
+    pub(in crate::fetch) const USAGE: i32 = 2;
+    pub(in crate::fetch) const URL: i32 = 3;
+    pub(in crate::fetch) const HOST: i32 = 6;
+    pub(in crate::fetch) const CONNECT: i32 = 7;
+    pub(in crate::fetch) const PARTIAL: i32 = 18;
+    pub(in crate::fetch) const REFUSED: i32 = 22;
+    pub(in crate::fetch) const WRITE: i32 = 23;
+    pub(in crate::fetch) const READ: i32 = 26;
+    pub(in crate::fetch) const TIMEOUT: i32 = 28;
+    pub(in crate::fetch) const REDIRECTS: i32 = 47;
+    pub(in crate::fetch) const RECEIVE: i32 = 56;
+    pub(in crate::fetch) const CERTIFICATE: i32 = 60;
+    pub(in crate::fetch) const AUTHORITIES: i32 = 77;
+}
+
+/// Why a request has no result: curl's status, and the text.
+pub(super) struct Failure {
+    pub status: i32,
+    pub message: String,
+}
+
+pub(super) fn failure(status: i32, message: impl Into<String>) -> Failure {
+    Failure {
+        status,
+        message: message.into(),
+    }
+}
+
+/// What an error of the client is to the caller.
+pub(super) fn describe(error: &HttpError, url: &str) -> Failure {
+    let host = host_of(url);
+    if error.is_host_unknown() {
+        failure(status::HOST, format!("Could not resolve host: {host}"))
+    } else if error.is_timeout() {
+        failure(status::TIMEOUT, "the time is up")
+    } else if error.is_tls() {
+        failure(status::CERTIFICATE, format!("no TLS with {host}: {error}"))
+    } else if error.is_connection() {
+        failure(
+            status::CONNECT,
+            format!("Failed to connect to {host}: {error}"),
+        )
+    } else if error.is_bad_url() {
+        failure(
+            status::URL,
+            format!("the URL or a header is wrong: {error}"),
+        )
+    } else {
+        failure(status::RECEIVE, error.to_string())
+    }
+}
+
+fn host_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().unwrap_or_default()
+}
