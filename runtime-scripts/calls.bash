@@ -6,13 +6,53 @@
 # and describes requests and replies. __driver_calls has the paths: the tickets, and three for each slot.
 
 # Sends a call to the host, and does what the reply says.
+#
+# The shell itself has descriptors for that, once it has made a call (shell_slot.rs in src/bootstrap/calls). While it uses
+# them __driver_caller is empty, so a trap that runs meanwhile, and anything after a call that was not finished, takes a
+# ticket. So do other processes.
+#
+# HOT
 __driver_call() { # <function without lambda_> [its arguments...]
-  builtin local - __driver_slot __driver_line __driver_input='' __driver_has_input=0 __driver_i __driver_count __driver_name __driver_reply
+  builtin local - __driver_self=${__driver_caller-} __driver_line
   builtin set +eu
+  if [[ $__driver_self != "$BASHPID" || $1 == each || $* == *--in* ]]; then
+    __driver_call_by_ticket "$@"
+    # In a trap, `return` alone would give the status from before the trap.
+    builtin return "$?"
+  fi
+  __driver_caller=''
+  if ! builtin printf '%s\0' "$#" "$__driver_self" "${__driver_arguments[__driver_id_at]-}" "${__driver_record+2}" "${__driver_record-}" "$@" >&CALL_REQUEST_FD ||
+    ! builtin read -r -N 192 -u CALL_COMMAND_FD __driver_line; then
+    __driver_call_by_ticket "$@"
+    builtin return "$?"
+  fi
+  __driver_caller=$__driver_self
+  builtin eval "$__driver_line"
+}
+
+# Takes a reply to the shell itself that is in the file.
+__driver_take_shell_reply() { # <l or n, for fields that end in line feeds or NULs>
+  builtin local __driver_count __driver_i __driver_name __driver_reply
+  if [[ $1 == l ]]; then
+    builtin mapfile -t -u CALL_REPLY_FD __driver_reply
+  else
+    builtin mapfile -t -d '' -u CALL_REPLY_FD __driver_reply
+  fi
+  # What a process has left unread that was killed is before ours.
+  __driver_count=${__driver_reply[-1]}
+  __driver_reply=("${__driver_reply[@]: -__driver_count-2}")
+  __driver_i=${__driver_reply[0]}
+  __driver_take_reply 1 "$__driver_count"
+  builtin return "$__driver_i"
+}
+
+# The same for any process: takes a ticket, which names a slot.
+__driver_call_by_ticket() { # <function without lambda_> [its arguments...]
+  builtin local __driver_slot __driver_line __driver_input='' __driver_has_input=0 __driver_i __driver_count __driver_name __driver_reply
   __driver_reply=()
   if [[ $1 == each ]]; then
     __driver_each "${@:2}"
-    builtin return
+    builtin return "$?"
   fi
   if [[ -v __driver_record ]]; then
     __driver_has_input=2 __driver_input=$__driver_record
@@ -64,14 +104,14 @@ __driver_call() { # <function without lambda_> [its arguments...]
         ;;
     esac
   } 68<"${__driver_calls[__driver_slot + 1]}"
-  if ((${#__driver_reply[@]})); then __driver_take_reply; fi
+  if ((${#__driver_reply[@]})); then __driver_take_reply 0 "${#__driver_reply[@]}"; fi
   builtin return "$__driver_i"
 }
 
 # Assigns and prints what a long reply has.
-__driver_take_reply() {
-  builtin local __driver_at=0 __driver_end
-  while ((__driver_at < ${#__driver_reply[@]})); do
+__driver_take_reply() { # <first field> <number of fields>
+  builtin local __driver_at=$1 __driver_end __driver_count __driver_line
+  while ((__driver_at < $1 + $2)); do
     __driver_name=${__driver_reply[__driver_at + 1]}
     case ${__driver_reply[__driver_at]} in
       t)
@@ -89,6 +129,10 @@ __driver_take_reply() {
         for ((__driver_at += 3; __driver_at < __driver_end; __driver_at += 2)); do
           builtin eval "${__driver_name}[\${__driver_reply[__driver_at]}]=\${__driver_reply[__driver_at + 1]}"
         done
+        ;;
+      e)
+        __driver_refuse_call 4 "$__driver_name"
+        __driver_at=$((__driver_at + 2))
         ;;
       *)
         builtin printf %s "$__driver_name"
@@ -139,6 +183,8 @@ __driver_each() { # [--unwrap] [--decode] <function>
   while ((${#__driver_statuses[@]} < ${#__driver_records[@]})); do
     (__driver_call_for_records "${#__driver_statuses[@]}") >&2 </dev/null
     __driver_status_of_record=$?
+    # It may have been killed in the middle of a request.
+    if ((__driver_status_of_record > 128)); then __driver_caller=''; fi
     builtin mapfile -t __driver_statuses <"$__driver_progress" || builtin return
     if ((${#__driver_statuses[@]} < ${#__driver_records[@]})); then
       # This record has ended the subshell.
@@ -163,6 +209,8 @@ __driver_each() { # [--unwrap] [--decode] <function>
 
 # Calls the function for the records from this number on, in a subshell that a record may end.
 __driver_call_for_records() { # <number>
+  # The shell waits for this subshell, which so has its descriptors for calls.
+  if [[ ${__driver_caller-} ]]; then __driver_caller=$BASHPID; fi
   for ((__driver_number = $1; __driver_number < ${#__driver_records[@]}; __driver_number++)); do
     if [[ ${__driver_faults[__driver_number]} ]]; then
       __driver_refuse_call 5 "cannot read record $((__driver_number + 1)): ${__driver_faults[__driver_number]}"
@@ -187,4 +235,4 @@ __driver_report_record() {
   __driver_refuse_call 5 "record $((__driver_number + 1)) of ${#__driver_records[@]} failed with status $__driver_status_of_record"
 }
 
-builtin readonly -f __driver_call __driver_take_reply __driver_make_map __driver_each __driver_call_for_records __driver_report_record
+builtin readonly -f __driver_call __driver_call_by_ticket __driver_take_shell_reply __driver_take_reply __driver_make_map __driver_each __driver_call_for_records __driver_report_record

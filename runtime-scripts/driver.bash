@@ -81,8 +81,8 @@ __driver_rare() { # <function> [argument...]
     \eval "$__driver_builtin"
     \return "$__driver_exit"
   fi
-  # This function is the last one in what the file defines.
-  builtin declare -F __driver_run_in_forks >/dev/null || __driver_read RARE_FD
+  # The last line of the file sets this.
+  if [[ ! ${__driver_has_rare-} ]]; then __driver_read RARE_FD; fi
   "$@"
 }
 

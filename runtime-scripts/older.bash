@@ -79,7 +79,7 @@ __driver_rare() { # <function> [argument...]
     \eval "$__driver_builtin"
     \return "$__driver_exit"
   fi
-  builtin declare -F __driver_run_in_forks >/dev/null || __driver_read RARE_FD
+  if [[ ! ${__driver_has_rare-} ]]; then __driver_read RARE_FD; fi
   if [[ $1 == __driver_run_hook ]]; then
     "$@"
     { __driver_exit=$? && builtin set +euxkvT && builtin return "$__driver_exit"; } 2>/dev/null

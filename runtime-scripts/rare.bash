@@ -57,6 +57,15 @@ __driver_renew() { # <the host's /proc/PID/fd> <its numbers of arguments, event,
   __driver_redirect '2>&LOG_FD >&CONTROL_FD'
 }
 
+# Opens the descriptors for calls of this shell, which are the host's.
+__driver_open_calls() { # <the host's /proc/PID/fd> <its numbers of requests, commands and replies>
+  __driver_redirect "OPENED_CALL_REQUEST_FD>$1/$2 OPENED_CALL_COMMAND_FD<$1/$3 OPENED_CALL_REPLY_FD<$1/$4"
+  __driver_take_descriptor OPENED_CALL_REQUEST_FD CALL_REQUEST_FD
+  __driver_take_descriptor OPENED_CALL_COMMAND_FD CALL_COMMAND_FD
+  __driver_take_descriptor OPENED_CALL_REPLY_FD CALL_REPLY_FD
+  __driver_caller=$BASHPID
+}
+
 # Opens arguments and event anew, to read them from their start.
 __driver_reopen() {
   __driver_redirect 'INHERITED_ARGUMENTS_FD</dev/fd/ARGUMENTS_FD INHERITED_EVENT_FD</dev/fd/EVENT_FD'
@@ -288,6 +297,6 @@ __driver_report_undefined() { # <nonce>
   builtin printf '%s RECORD_UNDEFINED %s\0' "$1" "$__driver_names" >&CONTROL_FD
 }
 
-builtin readonly -f ,d ,l ,tl ,dl __driver_redirect __driver_in_posix_mode __driver_take_descriptor __driver_renew __driver_reopen __driver_exit __driver_run_exit_trap __driver_eval_trap __driver_set_status \
+builtin readonly -f ,d ,l ,tl ,dl __driver_redirect __driver_in_posix_mode __driver_take_descriptor __driver_renew __driver_open_calls __driver_reopen __driver_exit __driver_run_exit_trap __driver_eval_trap __driver_set_status \
   __driver_leave_on_error __driver_log __driver_record_place __driver_unwind __driver_on_exit __driver_on_stop __driver_write_exit_trace \
   __driver_has_exit_trap __driver_exit_in_place __driver_run_hook __driver_reseed __driver_refuse_options __driver_report_undefined

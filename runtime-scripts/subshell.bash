@@ -133,3 +133,5 @@ __driver_run_in_forks() { # [own, if the function exit belongs to the file]
 }
 
 builtin readonly -f __driver_fork __driver_on_fork_exit __driver_show_kept __driver_keep_at_exit __driver_run_in_forks
+# shellcheck disable=SC2034 # driver.bash reads it, and this file is the last one of those that it reads together
+__driver_has_rare=1

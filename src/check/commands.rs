@@ -49,6 +49,10 @@ const OF_FUNCTIONS: [&str; 4] = [
     "lambda_stream_response",
 ];
 
+/// The program by which bootstrap gives functions these commands where the image has none.
+const TOOLS: &str = "coshell-tools";
+const OF_TOOLS: [&str; 2] = ["aws", "jq"];
+
 /// The places where the scripts call a command: file and line.
 type Calls<'a> = Vec<(&'a Path, u32)>;
 
@@ -65,6 +69,7 @@ pub(crate) fn check(subject: &Subject, handler: &Handler, sources: &[Source]) ->
     if has_functions {
         defined.extend(offered());
     }
+    let has_tools = is_function && subject.task_root.join(TOOLS).is_file();
     let mut looked_up = BTreeSet::new();
     let mut calls: BTreeMap<&str, Calls> = BTreeMap::new();
     let mut found = Vec::new();
@@ -80,8 +85,10 @@ pub(crate) fn check(subject: &Subject, handler: &Handler, sources: &[Source]) ->
                 let aliases = command.arguments().iter();
                 defined.extend(aliases.filter_map(|word| Some(word.text.split_once('=')?.0)));
             }
-            for word in called_by(&command.words) {
+            for (index, word) in called_by(&command.words).into_iter().enumerate() {
                 match place(word) {
+                    // A program that runs another, as `xargs` does, finds no function.
+                    Place::Path if has_tools && index == 0 && OF_TOOLS.contains(&&*word.text) => {}
                     Place::Path => {
                         let name = word.text.rsplit('/').next().unwrap_or_default();
                         let call = (source.path.as_path(), command.line);
@@ -186,7 +193,8 @@ fn missing_command(
         Availability::Missing(package) => (
             format!("{name} is not in the image {image}{places}"),
             format!(
-                "in the Dockerfile: RUN dnf install -y {package}; or add {name} to a layer, in /opt/bin"
+                "in the Dockerfile: RUN dnf install -y {package}; or add {name} to a layer, in /opt/bin{}",
+                own_function(subject, name)
             ),
         ),
         Availability::Absent => (
@@ -205,6 +213,19 @@ fn missing_command(
     Finding::warning("command", message)
         .at(file, line)
         .suggest(suggestion)
+}
+
+/// What else gives a function this command.
+fn own_function(subject: &Subject, name: &str) -> String {
+    if !OF_TOOLS.contains(&name) {
+        String::new()
+    } else if subject.task_root.join(TOOLS).is_file() {
+        format!(
+            "; the function {name} that {TOOLS} brings is there only for the handler itself, and for no other program"
+        )
+    } else {
+        format!("; or package {TOOLS}, which has {name}")
+    }
 }
 
 /// The finding for a command that the script does not rely on.

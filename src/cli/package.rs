@@ -205,6 +205,7 @@ fn order(arguments: &PackageArguments) -> Order {
             },
         },
         architecture: arguments.arch,
+        is_layer: arguments.layer,
         destination: match &arguments.image_context {
             Some(folder) => Destination::ImageContext {
                 folder: folder.clone(),

@@ -62,6 +62,8 @@ pub struct Order {
     pub architecture: Option<Architecture>,
     /// Where the package is written.
     pub destination: Destination,
+    /// It is a layer, for any function.
+    pub is_layer: bool,
 }
 
 /// Which bootstrap goes into a package.
@@ -173,7 +175,7 @@ impl Package {
         }
         if let Some(bootstrap) = &bootstrap {
             contents.check_no_other_bootstrap(bootstrap)?;
-            if tools::is_used(&contents)
+            if (order.is_layer || tools::is_used(&contents))
                 && let Some(program) = tools::find(bootstrap)
             {
                 contents.add_program(tools::NAME, program)?;

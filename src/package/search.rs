@@ -81,6 +81,17 @@ pub(crate) fn search(
     ))
 }
 
+/// The files that a bootstrap would be looked for in, whether they are there or not.
+pub(crate) fn files(wanted: Option<Architecture>) -> Vec<PathBuf> {
+    let own = env::current_exe().unwrap_or_default();
+    let places = places(&own, current_checkout().as_deref(), wanted);
+    let files = places.into_iter().filter_map(|place| match place {
+        Source::File(path) => Some(path),
+        Source::Bundled => None,
+    });
+    files.collect()
+}
+
 /// Where one may be, the best first.
 fn places(own: &Path, checkout: Option<&Path>, wanted: Option<Architecture>) -> Vec<Source> {
     let mut folders: Vec<_> = target_folder(own).into_iter().collect();

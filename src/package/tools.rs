@@ -1,6 +1,6 @@
-//! The second program, `coshell-tools`, in a package: beside bootstrap, if the function's files name what needs it.
+//! The second program, `coshell-tools`, in a package: beside bootstrap, if the function's files name what needs it. A layer has it
+//! always, because it is for functions that nobody knows here.
 
-use std::env;
 use std::fs;
 use std::path::PathBuf;
 
@@ -8,21 +8,23 @@ use memchr::memmem;
 
 use super::bootstrap::{Architecture, Bootstrap, Source};
 use super::contents::{Contents, Kind};
+use super::search;
 
 pub(crate) const NAME: &str = "coshell-tools";
 /// A larger file is no script.
 const MAX_SCRIPT_BYTES: u64 = 1024 * 1024;
 
-/// The program that belongs to `bootstrap`: beside it, or beside coshell, static and for the same architecture.
+/// The program that belongs to `bootstrap`: beside it, or where a bootstrap would be looked for, static and for the same
+/// architecture.
 pub(crate) fn find(bootstrap: &Bootstrap) -> Option<PathBuf> {
     let beside = match &bootstrap.source {
         Source::File(path) => Some(path.with_file_name(NAME)),
         Source::Bundled => None,
     };
-    let own = env::current_exe().ok().map(|own| own.with_file_name(NAME));
+    let others = search::files(Some(bootstrap.architecture)).into_iter();
     beside
         .into_iter()
-        .chain(own)
+        .chain(others.map(|path| path.with_file_name(NAME)))
         .find(|path| is_for(path.clone(), bootstrap.architecture))
 }
 
@@ -32,7 +34,18 @@ fn is_for(path: PathBuf, architecture: Architecture) -> bool {
     read.is_some_and(|program| program.architecture == architecture)
 }
 
-/// Whether a script of the package names `jq` or `lambda_get`, whose filters need the program.
+/// What needs the program: `lambda_get` for its filters.
+const WORDS: [&str; 7] = [
+    "jq",
+    "aws",
+    "lambda_aws",
+    "lambda_fetch",
+    "lambda_get",
+    "lambda_parameter",
+    "lambda_secret",
+];
+
+/// Whether a script of the package names one of [`WORDS`].
 pub(crate) fn is_used(contents: &Contents) -> bool {
     contents.iter().any(|(_, entry)| {
         let is_small =
@@ -44,12 +57,14 @@ pub(crate) fn is_used(contents: &Contents) -> bool {
 fn names_it(text: &[u8]) -> bool {
     let is_part =
         |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
-    let names_jq = memmem::find_iter(text, b"jq").any(|start| {
-        let before = start.checked_sub(1).and_then(|at| text.get(at));
-        !is_part(before) && !is_part(text.get(start + 2))
-    });
+    let names = |word: &str| {
+        memmem::find_iter(text, word.as_bytes()).any(|start| {
+            let before = start.checked_sub(1).and_then(|at| text.get(at));
+            !is_part(before) && !is_part(text.get(start + word.len()))
+        })
+    };
     // A file with NULs is no script.
-    !text.contains(&0) && (names_jq || memmem::find(text, b"lambda_get").is_some())
+    !text.contains(&0) && WORDS.iter().any(|word| names(word))
 }
 
 #[cfg(test)]
@@ -57,16 +72,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scripts_that_name_jq_or_lambda_get_need_it() {
+    fn scripts_that_name_one_of_the_words_need_it() {
         for text in [
             "echo | jq .a",
             "jq",
             "x=$(jq -r .)",
             "lambda_get x '.a | map(.)'",
+            "aws s3 ls",
+            "lambda_fetch -v x $URL",
         ] {
             assert!(names_it(text.as_bytes()), "{text}");
         }
-        for text in ["", "ajq", "jq_file=1", "jql", "echo\0jq "] {
+        for text in [
+            "",
+            "ajq",
+            "jq_file=1",
+            "jql",
+            "laws",
+            "lambda_getx",
+            "echo\0jq ",
+        ] {
             assert!(!names_it(text.as_bytes()), "{text}");
         }
     }

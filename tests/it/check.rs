@@ -351,6 +351,28 @@ fn commands_that_the_image_lacks_are_reported_with_line_and_package() {
 }
 
 #[test]
+fn jq_is_there_if_the_package_has_coshell_tools() {
+    let handler = "# shellcheck shell=bash\nhandler() {\n  jq . <<<\"$1\"\n}\n";
+    let root = task_root_with(handler);
+    let found = findings(&root, "function.handler");
+    let jq = single_finding(&found, "command", "jq is not");
+    assert!(
+        jq["suggestion"]
+            .as_str()
+            .is_some_and(|it| it.ends_with("; or package coshell-tools, which has jq"))
+    );
+    root.write("coshell-tools", "");
+    assert_no_finding(&findings(&root, "function.handler"), "command");
+    // Only the handler's own shell has the function.
+    root.write("function.sh", handler.replace("jq", "xargs jq"));
+    let found = findings(&root, "function.handler");
+    let jq = single_finding(&found, "command", "jq is not");
+    assert_eq!(jq["severity"], "warning");
+    root.write("script.sh", "#!/bin/bash\njq .\n");
+    single_finding(&findings(&root, "script.sh"), "command", "jq is not");
+}
+
+#[test]
 fn coshell_functions_are_known_in_functions_but_not_in_whole_scripts() {
     let call = "lambda_http_response 200 'X-A: b'\nlambda_stream_response\nlambda_log x\n";
     let root = task_root_with(&format!(

@@ -153,6 +153,10 @@ fn a_handler_may_make_names_of_the_driver_readonly() {
 
 #[test]
 fn a_handler_may_set_attributes_on_names_of_the_driver() {
+    // Bash before 4.4 has no `declare -n`.
+    if support::always_forks() {
+        return;
+    }
     Case::of(
         "declare -gi __driver_status LAMBDA_RUNTIME_AWS_REQUEST_ID 2>/dev/null || :; printf on",
     )

@@ -616,6 +616,10 @@ fn the_answer_comes_before_the_deadline() {
 
 #[test]
 fn the_spare_shell_is_not_stopped_and_runs_the_next_event() {
+    // Before bash 4.4 each event runs in a fork, so no shell and no variable lives on.
+    if support::always_forks() {
+        return;
+    }
     for (kind, isolation) in [
         (Restored, "restore"),
         (Warm, "none"),
@@ -754,6 +758,10 @@ handler() {
 
 #[test]
 fn a_handler_whose_deadline_is_too_near_is_not_started() {
+    // Before bash 4.4 each event runs in a fork, so no shell and no variable lives on.
+    if support::always_forks() {
+        return;
+    }
     for kind in KINDS {
         let sandbox = with_margin(sandbox_of_kind(kind, "BEGUN"), 30_000).start();
         assert_eq!(sandbox.respond("first"), b"answer 1 to first");

@@ -65,10 +65,13 @@ handler() {
   status .; status -e .a; status -e empty; status --nope; status . /none; status '.a |'; status 'error("x")'
   status -n 'halt_error(7)'; status -n 'error({"a":1})'; status --argjson x '{' .
   echo '{' | jq . 2>/dev/null; printf '%s ' "$?"
+  echo '1 "x"' | jq -n 'inputs | error' 2>/dev/null; printf '%s ' "$?"
+  echo '1 "x"' | jq '(-.)' >/dev/null 2>&1; printf '%s ' "$?"
+  echo '"x" 1' | jq '(-.)' >/dev/null 2>&1; printf '%s ' "$?"
   jq -n 'range(100000)' | head -1 >/dev/null; printf '%s ' "${PIPESTATUS[0]}"
 }"#;
     let sandbox = with_jq(body).start();
-    assert_eq!(respond(&sandbox, "x"), "0 1 4 2 2 3 5 7 5 2 2 141 ");
+    assert_eq!(respond(&sandbox, "x"), "0 1 4 2 2 3 5 7 5 2 2 5 5 0 141 ");
     let errors = sandbox.task_root.read("errors");
     for text in [
         "jq: error: Unknown option: --nope",
@@ -79,6 +82,79 @@ handler() {
     ] {
         assert!(errors.contains(text), "{text}\n{errors}");
     }
+}
+
+/// The words of jq 1.8. The program that tests have is older.
+#[test]
+fn errors_are_in_the_words_of_jq() {
+    let cases = [
+        (
+            "1 / 0",
+            "number (1) and number (0) cannot be divided because the divisor is zero",
+        ),
+        (
+            "5 % 0.5",
+            "number (5) and number (0.5) cannot be divided (remainder) because the divisor is zero",
+        ),
+        ("[] / 0", "array ([]) and number (0) cannot be divided"),
+        ("1 | trim", "trim input must be a string"),
+        (
+            "[1] | utf8bytelength",
+            "array ([1]) only strings have UTF-8 byte length",
+        ),
+        (
+            r#""yes" | toboolean"#,
+            r#"string ("yes") cannot be parsed as a boolean"#,
+        ),
+        ("{} | bsearch(0)", "object ({}) cannot be searched from"),
+        ("1 | implode", "implode input must be an array"),
+        (
+            "[null] | implode",
+            "null (null) can't be imploded, unicode codepoint needs to be numeric",
+        ),
+        (
+            r#"["a"] | mktime"#,
+            "mktime requires parsed datetime inputs",
+        ),
+        ("0 | strftime(1)", "strftime/1 requires a string format"),
+        ("setpath([range(10001)]; 0)", "Path too deep"),
+        (
+            "[1] as [[$x]] ?// {$y} | 0",
+            r#"Cannot index array with string ("y")"#,
+        ),
+    ];
+    let values = [
+        "[infinite % 3, -infinite % infinite, (nan % 1 | isnan)]",
+        r#"["true", false | toboolean]"#,
+        "[-1, 55296, 65.5] | implode",
+        "[2024, 8, 21] | mktime",
+        r#"[2024, 2, 15] | strftime("%F %T")"#,
+        "[[1, 2] | .[nan], has(nan)]",
+        r#"builtins | [length > 150, any(.[]; startswith("_")), (["map/1", "nosuch/0"][] as $name | any(.[]; . == $name))]"#,
+        r#"[[1], {"b": 2}, 3] | map(. as [$a] ?// {$b} ?// $c | [$a, $b, $c])"#,
+        r#"[[[1, 2]] | .[] as [$a] ?// $a | if ($a | type) == "number" then error("x") else $a end]"#,
+        r#"{"a": 1} | .a?//2"#,
+    ];
+    let expected = [
+        "[1,-1,true]",
+        "[true,false]",
+        r#""\ufffd\ufffdA""#,
+        "1726876800",
+        r#""2024-03-15 00:00:00""#,
+        "[null,false]",
+        "[true,false,true,false]",
+        "[[1,null,null],[null,2,null],[null,null,3]]",
+        "[[1,2]]",
+        "1",
+    ];
+    let body = "handler() { local f; while IFS= read -r f; do jq -nac \"$f\" 2>&1 || :; done; }";
+    let sandbox = with_jq(body).start();
+    let filters = cases.map(|(filter, _)| format!("try ({filter}) catch ."));
+    let answer = respond(&sandbox, filters.join("\n") + "\n");
+    let messages = cases.map(|(_, message)| serde_json::Value::from(message).to_string());
+    assert_eq!(answer.lines().collect::<Vec<_>>(), messages);
+    let answer = respond(&sandbox, values.join("\n") + "\n");
+    assert_eq!(answer.lines().collect::<Vec<_>>(), expected);
 }
 
 #[test]

@@ -175,6 +175,19 @@ const CASES: &[&str] = &[
     "-n -c '[1,2] | combinations(2)'",
     "-n -c '\"abc\" | .[1:2]'",
     "-n -c '[10,20,30] | .[0.5:1.5]'",
+    "-c '. as [$a] ?// {$a} ?// $b | [$a, $b]'",
+    "-c '[.[]? as [$x] ?// {a: [$x]} ?// $x | $x]'",
+    "-c '.[]? as [$x] ?// $y | if $x then error($x) else $y end'",
+    "-c '. as {a: $x} ?// [$x, {\"b\": $y}] | . as $z ?// [$z] | [$x, $y, $z]'",
+    "-n -c '[(6, 8) / (2, 4)], [(7, 9) % (2, 4)], [1e18 % 7, -5 % 3, 5 % -3, 5.9 % 2]'",
+    "-c '[.[]? | numbers | . / 4, 7 % 2]'",
+    "-c '[.[]? | try (1 / .) catch \"no\"]'",
+    "-c 'try (1 % .) catch \"no\"'",
+    "-c '1 / .'",
+    "-c '.[0]'",
+    "-n -c '[\" a \", 1] | .[] | [65, 66, 8364] | implode'",
+    "-n -c '[1,2,3] | has(1), has(3), [.[] | tostring]'",
+    "-n -c '\"2024-03-15T10:20:30Z\" | fromdate | strftime(\"%H\"), (gmtime | mktime, strftime(\"%d\"))'",
 ];
 
 fn random_value(random: &mut SmallRng, depth: usize, text: &mut String) {

@@ -293,6 +293,10 @@ fn an_unset_variable_stays_unset() {
 /// Both the reference and its target live on if both are named.
 #[test]
 fn references_live_on() {
+    // Bash before 4.4 has no `declare -n`.
+    if support::always_forks() {
+        return;
+    }
     let script = "declare -n way=target\ntarget=0\nlambda_keep way target\nhandler() { way=$((way + 1)); declare -p way target; }";
     in_every_isolation(|isolation| {
         let sandbox = isolated(isolation, script).start();
@@ -305,6 +309,10 @@ fn references_live_on() {
 
 #[test]
 fn a_reference_made_by_an_event_lives_on() {
+    // Bash before 4.4 has no `declare -n`.
+    if support::always_forks() {
+        return;
+    }
     let script = "target=0\nlambda_keep way target\nhandler() { [[ $1 != make ]] || declare -gn way=target; way=$((way + 1)); echo \"${!way} $target\"; }";
     in_every_isolation(|isolation| {
         let sandbox = isolated(isolation, script).start();
@@ -434,6 +442,10 @@ fn variables_live_on_in_each_lane_separately() {
 /// A variable that was exported, or got another type, has this attribute in the next event too.
 #[test]
 fn attributes_live_on_too() {
+    // Bash before 4.4 has no `declare -n`.
+    if support::always_forks() {
+        return;
+    }
     let script = "kept=1\nlambda_keep kept\nhandler() { case $1 in export) export kept ;; integer) declare -gi kept ;; array) unset -v kept; kept=(a b) ;; esac; declare -p kept; }";
     in_every_isolation(|isolation| {
         let sandbox = isolated(isolation, script).start();

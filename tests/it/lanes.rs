@@ -325,6 +325,10 @@ fn orphans_that_end_are_reaped_while_all_lanes_are_idle() {
 
 #[test]
 fn every_shell_is_shut_down_when_the_sandbox_ends() {
+    // Before bash 4.4 each event runs in a fork, so no shell and no variable lives on.
+    if support::always_forks() {
+        return;
+    }
     let shutdown = r#"
 trap 'echo trap >>"$LAMBDA_TASK_ROOT/ended"' EXIT
 lambda_shutdown() { echo "lane $COSHELL_LANE" >>"$LAMBDA_TASK_ROOT/ended"; }

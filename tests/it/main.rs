@@ -6,6 +6,7 @@ mod arguments;
 mod borders;
 mod bounds;
 mod calls;
+mod calls_shell;
 mod channels;
 mod check;
 mod check_habits;

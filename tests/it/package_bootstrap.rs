@@ -40,7 +40,6 @@ impl Installed {
 
     /// Packs a function of `folder` there.
     fn package(&self, folder: &Path, options: &[&str]) -> CommandOutput {
-        let mut command = Command::new(&self.coshell);
         let words = [
             "package",
             "src",
@@ -49,9 +48,13 @@ impl Installed {
             "-o",
             "function.zip",
         ];
+        self.run(folder, &[&words, options].concat())
+    }
+
+    fn run(&self, folder: &Path, arguments: &[&str]) -> CommandOutput {
+        let mut command = Command::new(&self.coshell);
         command
-            .args(words)
-            .args(options)
+            .args(arguments)
             .current_dir(folder)
             .env_remove("CARGO_TARGET_DIR");
         CommandOutput::of(command)
@@ -80,6 +83,40 @@ fn bootstrap_beside_coshell_is_taken_and_named() {
     // The one that is named is not worth a line.
     let result = installed.package(folder.path(), &["--bootstrap", STATIC]);
     assert_eq!((result.status, result.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn coshell_tools_is_packed_if_a_script_needs_it_and_into_every_layer() {
+    let folder = source();
+    let installed = Installed::at("bin/coshell");
+    installed.put(STATIC, "bin/bootstrap");
+    installed.put(STATIC, "bin/coshell-tools");
+    let names = |archive: &str| listing(unpack(&folder, archive).path());
+    succeeds(&installed.package(folder.path(), &[]));
+    assert_eq!(names("function.zip"), ["bootstrap 755", "function.sh 644"]);
+    let layer = ["package", "--layer", "-o", "layer.zip"];
+    succeeds(&installed.run(folder.path(), &layer));
+    assert_eq!(names("layer.zip"), ["bootstrap 755", "coshell-tools 755"]);
+    let handler = "# shellcheck shell=bash\nhandler() {\n  jq . <<<\"$1\"\n}\n";
+    folder.write("src/function.sh", handler);
+    let result = installed.package(folder.path(), &["--strict"]);
+    succeeds(&result);
+    assert!(!result.stderr.contains("jq"), "{}", result.stderr);
+    let with_tools = ["bootstrap 755", "coshell-tools 755", "function.sh 644"];
+    assert_eq!(names("function.zip"), with_tools);
+    // One for another architecture is of no use.
+    let other = altered(&folder, "other", 18, ARCHITECTURES.2);
+    installed.put(&other, "bin/coshell-tools");
+    let result = installed.package(folder.path(), &[]);
+    succeeds(&result);
+    assert!(result.stderr.contains("jq is not in"), "{}", result.stderr);
+    assert_eq!(names("function.zip"), ["bootstrap 755", "function.sh 644"]);
+    // `make tools` leaves one here.
+    let host = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    installed.root.write("CACHEDIR.TAG", "");
+    installed.put(STATIC, &format!("{host}/bootstrap/coshell-tools"));
+    succeeds(&installed.package(folder.path(), &[]));
+    assert_eq!(names("function.zip"), with_tools);
 }
 
 #[test]

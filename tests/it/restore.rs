@@ -156,6 +156,10 @@ fn changes_that_bash_cannot_undo_affect_no_later_event() {
 /// The shell is replaced before the next event is requested, so that the event does not wait.
 #[test]
 fn a_shell_that_cannot_be_restored_is_replaced_before_the_next_event() {
+    // Before bash 4.4 each event runs in a fork, so no shell and no variable lives on.
+    if support::always_forks() {
+        return;
+    }
     let script = "echo sourced >>\"$LAMBDA_TASK_ROOT/sourced\"\nhandler() { [[ $1 != leave ]] || readonly left=1; echo \"$$ ${left-none}\"; }";
     let sandbox = Sandbox::of(script)
         .env("COSHELL_ISOLATION", "restore")
@@ -175,6 +179,10 @@ fn a_shell_that_cannot_be_restored_is_replaced_before_the_next_event() {
 /// The log names the cause once.
 #[test]
 fn a_handler_whose_shell_cannot_be_restored_three_times_in_a_row_runs_in_forks() {
+    // Before bash 4.4 each event runs in a fork, so no shell and no variable lives on.
+    if support::always_forks() {
+        return;
+    }
     let script = "echo sourced >>\"$LAMBDA_TASK_ROOT/sourced\"\nhandler() { readonly BUCKET=$1; echo \"$$ $BASHPID $BUCKET\"; }";
     let sandbox = Sandbox::of(script)
         .env("COSHELL_ISOLATION", "restore")
@@ -202,6 +210,10 @@ fn a_handler_whose_shell_cannot_be_restored_three_times_in_a_row_runs_in_forks()
 /// Failures that are not in a row cost a new shell each time.
 #[test]
 fn a_handler_whose_shell_sometimes_cannot_be_restored_does_not_run_in_forks() {
+    // Before bash 4.4 each event runs in a fork, so no shell and no variable lives on.
+    if support::always_forks() {
+        return;
+    }
     let script = "handler() { [[ $1 != leave ]] || readonly left=1; echo \"$$ $BASHPID\"; }";
     let sandbox = Sandbox::of(script)
         .env("COSHELL_ISOLATION", "restore")
@@ -223,6 +235,10 @@ const LAST_PROCESS: &str = "handler() { local last; read -r _ _ _ _ last </proc/
 /// Other programs start processes too. So the test waits for two events between which none was started.
 #[test]
 fn an_event_starts_no_process() {
+    // Before bash 4.4 each event runs in a fork, so no shell and no variable lives on.
+    if support::always_forks() {
+        return;
+    }
     for isolation in ["restore", "none"] {
         let sandbox = Sandbox::of(LAST_PROCESS)
             .env("COSHELL_ISOLATION", isolation)
@@ -264,6 +280,10 @@ fn with_isolation_subshell_each_event_starts_a_process() {
 
 #[test]
 fn without_isolation_everything_lives_on() {
+    // Before bash 4.4 each event runs in a fork, so no shell and no variable lives on.
+    if support::always_forks() {
+        return;
+    }
     let script = r"
 handler() {
   count=$((${count-0} + 1))
@@ -462,6 +482,10 @@ fn restoring_the_state_leaks_nothing() {
 
 #[test]
 fn context_variables_are_right_whatever_the_event_before_did_to_them() {
+    // Bash before 4.4 has no `declare -n`.
+    if support::always_forks() {
+        return;
+    }
     let script = r#"
 handler() {
   echo "$LAMBDA_RUNTIME_AWS_REQUEST_ID $(printenv LAMBDA_RUNTIME_AWS_REQUEST_ID)"

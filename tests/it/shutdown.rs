@@ -401,6 +401,10 @@ fn bootstrap_ends_cleanly_whatever_lambda_shutdown_does() {
 
 #[test]
 fn lambda_shutdown_sees_variables_of_handlers_only_without_isolation() {
+    // Before bash 4.4 each event runs in a fork, so no shell and no variable lives on.
+    if support::always_forks() {
+        return;
+    }
     let script = r#"
 count=0
 lambda_shutdown() { echo "$count" >"$LAMBDA_TASK_ROOT/ended"; }

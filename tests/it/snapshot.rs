@@ -221,6 +221,10 @@ fn a_shell_that_ends_during_the_snapshot_is_replaced() {
 
 #[test]
 fn random_numbers_differ_after_each_restore() {
+    // Bash 4.2 seeds RANDOM anew in each fork.
+    if support::always_forks() {
+        return;
+    }
     let script = "RANDOM=1\nhandler() { printf '%s' \"$RANDOM $RANDOM $RANDOM $RANDOM\"; }\n";
     let seeded = || Sandbox::of(script).start().respond("");
     assert_eq!(seeded(), seeded());

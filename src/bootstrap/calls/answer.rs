@@ -1,11 +1,4 @@
-//! Answers one request: asks `coshell-calls`, and writes the reply in the form that bash reads.
-//!
-//! ```text
-//! s STATUS (name US value US)... . LF         a short reply: texts of one line for variables; US is a unit separator
-//! f STATUS LF                                 a long reply, whose fields are in the slot's file, each followed by NUL:
-//!   t NAME VALUE | l NAME COUNT VALUE... | m NAME COUNT (KEY VALUE)... | o OUTPUT
-//! e STATUS MESSAGE LF                         the call failed
-//! ```
+//! Answers one request: asks `coshell-calls`, and writes the reply. `reply_text.rs` has its form.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -14,23 +7,18 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use super::caller::CallingProcess;
+use super::reply_text::{ShellReply, error_text, long_text, short_text};
 use super::request::{Input, Request};
 use super::slot::ReplyPipe;
 use super::{Current, command, lock, tools};
 use nix::sys::eventfd::EventFd;
 
-use crate::log::Escaped;
 use crate::response::OwnError;
 use coshell_calls::{
     Answer, Call, CallError, Caller, Pending, RecordOptions, Reply, Variable, check_name, needs_jq,
 };
 use coshell_driver::names;
 use coshell_process::sys;
-
-/// bash reads a pipe a byte at a time: from here on the file is faster.
-const MAX_SHORT_BYTES: usize = 256;
-/// Between the names and values of a short reply. A value that has one goes into the file.
-const UNIT_SEPARATOR: u8 = 0x1f;
 
 /// True if the call may read what another process writes, or a file, which may be a pipe, or runs a filter.
 pub(crate) fn may_take_long(request: &Request) -> bool {
@@ -84,6 +72,14 @@ pub(crate) fn reply_to(
 /// Lets the call fail for a reason that is ours.
 pub(crate) fn refuse(reply: &ReplyPipe, cause: &str) {
     reply.write_short(&error_text(1, cause));
+}
+
+/// The reply to a call of the shell itself, which must not be long in coming.
+pub(crate) fn reply_to_shell(request: Request, current: &Mutex<Current>) -> ShellReply {
+    if may_take_long(&request) {
+        return ShellReply::take_ticket();
+    }
+    ShellReply::of(&find_reply(request, current))
 }
 
 fn failure(status: i32, message: impl Into<String>) -> CallError {
@@ -265,73 +261,4 @@ fn list_failures(identifiers: &[Vec<u8>]) -> Reply {
         output: coshell_calls::batch_failures(identifiers).into_bytes(),
         ..Reply::default()
     }
-}
-
-fn short_text(reply: &Reply) -> Option<Vec<u8>> {
-    if !reply.output.is_empty() {
-        return None;
-    }
-    let mut text = format!("s {} ", reply.status).into_bytes();
-    for (name, variable) in &reply.assignments {
-        let Variable::Text(value) = variable else {
-            return None;
-        };
-        let is_special = |byte: &u8| matches!(*byte, b'\n' | UNIT_SEPARATOR);
-        if text.len() + name.len() + value.len() > MAX_SHORT_BYTES || value.iter().any(is_special) {
-            return None;
-        }
-        text.extend_from_slice(name.as_bytes());
-        text.push(UNIT_SEPARATOR);
-        text.extend_from_slice(value);
-        text.push(UNIT_SEPARATOR);
-    }
-    // bash would drop an empty value at the end.
-    text.extend_from_slice(b".\n");
-    Some(text)
-}
-
-fn long_text(reply: &Reply) -> Vec<u8> {
-    let mut text = Vec::new();
-    let mut push = |field: &[u8]| {
-        text.extend_from_slice(field);
-        text.push(b'\0');
-    };
-    for (name, variable) in &reply.assignments {
-        let name = name.as_bytes();
-        match variable {
-            Variable::Text(value) | Variable::File(value) => {
-                push(b"t");
-                push(name);
-                push(value);
-            }
-            Variable::List(values) => {
-                push(b"l");
-                push(name);
-                push(values.len().to_string().as_bytes());
-                for value in values {
-                    push(value);
-                }
-            }
-            Variable::Map(members) => {
-                push(b"m");
-                push(name);
-                push(members.len().to_string().as_bytes());
-                for (key, value) in members {
-                    push(key);
-                    push(value);
-                }
-            }
-        }
-    }
-    if !reply.output.is_empty() {
-        push(b"o");
-        push(&reply.output);
-    }
-    text
-}
-
-fn error_text(status: i32, message: &str) -> Vec<u8> {
-    // As much as a pipe takes at once.
-    let message: String = message.chars().take(1000).collect();
-    format!("e {status} {}\n", Escaped(&message)).into_bytes()
 }

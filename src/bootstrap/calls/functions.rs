@@ -27,12 +27,17 @@ pub(crate) fn command_for(function: &str) -> String {
     }
 }
 
-/// A function that a handler calls. It switches the options `quiet` off, which would show or run something of ours.
+/// A function that a handler calls. It switches the options `quiet` off, if there are any, which would show or run something of
+/// ours.
 pub(crate) fn push_stub(text: &mut String, function: &str, quiet: &str, command: &str, end: &str) {
     let rare = names::RARE;
+    let mut begin = String::new();
+    if !quiet.is_empty() {
+        begin = format!("{{ builtin local - && builtin set {quiet}; }} 2>/dev/null; ");
+    }
     let _ = writeln!(
         text,
-        "lambda_{function}() {{ {{ builtin local - && builtin set {quiet}; }} 2>/dev/null; {rare} {command} \"$@\"{end}; }}"
+        "lambda_{function}() {{ {begin}{rare} {command} \"$@\"{end}; }}"
     );
 }
 
@@ -43,8 +48,8 @@ pub(crate) fn push_command(text: &mut String, command: Command) {
     let _ = writeln!(
         text,
         "{function}() {{ {{ builtin local - && builtin set +xT; }} 2>/dev/null; \
-         if [[ ${{{BUILTIN}-}} ]]; then {RARE} {COMMAND} {function} {name} \"$@\" || builtin return; \
-         else {COMMAND} {function} {name} \"$@\" || builtin return; fi; }}"
+         if [[ ${{{BUILTIN}-}} ]]; then {RARE} {COMMAND} {function} {name} \"$@\" || builtin return \"$?\"; \
+         else {COMMAND} {function} {name} \"$@\" || builtin return \"$?\"; fi; }}"
     );
 }
 
@@ -75,7 +80,7 @@ pub(crate) fn script_text(paths: &str, commands: &[Command]) -> String {
             function,
             "+xTE",
             &command,
-            " || builtin return",
+            " || builtin return \"$?\"",
         );
     }
     if !commands.is_empty() {
@@ -147,7 +152,9 @@ mod tests {
             assert!(
                 words(&text).iter().filter(|word| *word == name).count() > 1
                     || name.starts_with("lambda_")
-                    || name == "jq",
+                    || name == "jq"
+                    // Only the shell of a function has descriptors for its calls.
+                    || name == names::TAKE_SHELL_REPLY,
                 "{name}"
             );
         }

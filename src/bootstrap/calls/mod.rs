@@ -8,6 +8,7 @@
 //! A call needs no process, and any process of the handler can make one: subshells, parts of a pipeline and background jobs
 //! call at the same time. So each call has a slot of its own. A ticket is one byte, which only one reader gets, and names the
 //! slot. All are pipes of this process that the callers open through `/proc`, so a shell inherits no descriptor for them.
+//! The shell itself gets [descriptors](shell_slot) for its calls when it has made one, and then needs no ticket.
 //! What the functions do is the crate `coshell-calls`; `runtime-scripts/calls.bash` is the other side.
 //!
 //! One thread serves the slots of a lane. It is started only if the handler's file may call one of the functions.
@@ -17,8 +18,10 @@ mod caller;
 mod command;
 mod commands;
 mod functions;
+mod reply_text;
 mod request;
 mod server;
+mod shell_slot;
 mod slot;
 mod tools;
 
@@ -40,7 +43,10 @@ use coshell_calls::Document;
 use coshell_handler::{Handler, Kind};
 use coshell_process::sys;
 pub(crate) use functions::{command_for, push_command, push_stub, script_text};
-use server::{SLOTS, Server};
+use nix::unistd::Pid;
+use server::{SLOTS, Server, ShellCalls};
+pub(crate) use shell_slot::ShellEnds;
+use shell_slot::ShellSlot;
 
 pub(crate) use tools::set_own_argument as set_own_tools_argument;
 
@@ -80,6 +86,7 @@ pub(crate) struct Calls {
     /// The server, until its thread is started.
     server: Mutex<Option<Server>>,
     commands: Vec<Command>,
+    shell: Arc<ShellCalls>,
 }
 
 /// What belongs to the invocation that is running.
@@ -134,6 +141,7 @@ impl Calls {
         let wake = Arc::new(wake);
         let server = Server::new(Arc::clone(&current), Arc::clone(&wake))?;
         let (paths, tickets) = (server.paths(), server.tickets());
+        let shell = server.shell_calls();
         Ok(Some(Self {
             current,
             tickets,
@@ -141,6 +149,7 @@ impl Calls {
             paths,
             server: Mutex::new(Some(server)),
             commands: defined,
+            shell,
         }))
     }
 
@@ -173,6 +182,19 @@ impl Calls {
     /// The functions of the second program that the handler gets.
     pub(crate) fn commands(&self) -> &[Command] {
         &self.commands
+    }
+
+    /// Opens descriptors for the calls of `shell`, if it makes calls and has none yet. What is returned is for the shell to
+    /// open.
+    pub(crate) fn open_for_shell(&self, shell: Pid) -> Option<ShellEnds> {
+        if !self.shell.are_missing(shell) {
+            return None;
+        }
+        let (slot, ends) = ShellSlot::open().ok()?;
+        self.shell.put(slot);
+        // If this fails the counter is full, and the thread wakes up all the same.
+        let _ = self.wake.write(1);
+        Some(ends)
     }
 
     /// Calls are about `invocation` from now on.

@@ -4,15 +4,17 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 use nix::sys::eventfd::EventFd;
-use nix::unistd::pipe2;
+use nix::unistd::{Pid, pipe2};
 
 use super::request::Request;
+use super::shell_slot::{ShellRequest, ShellSlot};
 use super::slot::{ReplyPipe, Slot, Ticket};
 use super::{Current, answer};
 use crate::wait::wait_readable_all;
@@ -20,12 +22,54 @@ use coshell_process::sys;
 
 /// The number of calls that can be made at the same time. Others wait for a ticket.
 pub(crate) const SLOTS: usize = 8;
+/// The number of callers that are remembered.
+const MAX_CALLERS: usize = 256;
 /// How often to look whether a reply has been read, while one has not.
 const UNREAD_PERIOD: Duration = Duration::from_millis(1);
 /// How often to look for lost tickets while some are out.
 const LOST_PERIOD: Duration = Duration::from_millis(250);
 /// A ticket without a request is lost after this time with no ticket left: its process was killed between the two.
 const LOST_AFTER: Duration = Duration::from_secs(2);
+
+/// What the server and the shell's side know of the descriptors that a shell gets.
+#[derive(Debug, Default)]
+pub(crate) struct ShellCalls {
+    /// Processes that have made calls with a ticket; some of them if there are many.
+    callers: Mutex<Vec<i32>>,
+    /// The shell that has got descriptors.
+    shell: AtomicI32,
+    opened: Mutex<Option<ShellSlot>>,
+}
+
+impl ShellCalls {
+    /// Whether this shell makes calls, and has no descriptors for them.
+    pub(crate) fn are_missing(&self, shell: Pid) -> bool {
+        let shell = shell.as_raw();
+        let callers = std::mem::take(&mut *self.callers());
+        callers.contains(&shell) && self.shell.swap(shell, Ordering::Relaxed) != shell
+    }
+
+    fn remember(&self, caller: i32) {
+        let mut callers = self.callers();
+        if callers.len() < MAX_CALLERS && !callers.contains(&caller) {
+            callers.push(caller);
+        }
+    }
+
+    fn callers(&self) -> MutexGuard<'_, Vec<i32>> {
+        self.callers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands a slot over to the server, which has to be woken up.
+    pub(crate) fn put(&self, slot: ShellSlot) {
+        *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = Some(slot);
+    }
+
+    fn take(&self) -> Option<ShellSlot> {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.take()
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -34,6 +78,9 @@ pub(crate) struct Server {
     tickets: Arc<OwnedFd>,
     ticket_writer: File,
     slots: Vec<Slot>,
+    /// The descriptors of the shell, once it has them.
+    shell: Option<ShellSlot>,
+    shell_calls: Arc<ShellCalls>,
     /// Since when there has been no ticket left.
     empty_since: Option<Instant>,
 }
@@ -48,6 +95,8 @@ impl Server {
             tickets: Arc::new(tickets),
             ticket_writer: File::from(ticket_writer),
             slots: slots?,
+            shell: None,
+            shell_calls: Arc::default(),
             empty_since: None,
         };
         for index in 0..SLOTS {
@@ -59,6 +108,10 @@ impl Server {
     /// The pipe of the tickets.
     pub(crate) fn tickets(&self) -> Arc<OwnedFd> {
         Arc::clone(&self.tickets)
+    }
+
+    pub(crate) fn shell_calls(&self) -> Arc<ShellCalls> {
+        Arc::clone(&self.shell_calls)
     }
 
     /// The paths of the tickets and of each slot, as words for bash.
@@ -86,10 +139,17 @@ impl Server {
             self.find_lost_tickets(left);
             let mut sources: Vec<_> = self.slots.iter().map(Slot::request_pipe).collect();
             sources.push(self.wake.as_fd());
+            sources.extend(self.shell.as_ref().map(ShellSlot::request_pipe));
             let ready = wait_readable_all(&sources, limit);
-            if ready.last() == Some(&true) {
+            if ready.get(SLOTS + 1) == Some(&true) {
+                self.answer_shell();
+            }
+            if ready[SLOTS] {
                 // Nobody else reads it.
                 let _ = self.wake.read();
+                if let Some(opened) = self.shell_calls.take() {
+                    self.shell = Some(opened);
+                }
             }
             for (index, _) in ready[..SLOTS]
                 .iter()
@@ -97,6 +157,7 @@ impl Server {
                 .filter(|(_, ready)| **ready)
             {
                 if let Some(request) = self.slots[index].read() {
+                    self.shell_calls.remember(request.pid);
                     self.answer(request, &self.slots[index].reply);
                 }
             }
@@ -140,6 +201,19 @@ impl Server {
     fn put_ticket(&self, index: usize) -> io::Result<()> {
         let digit = b'0' + u8::try_from(index).unwrap_or_default();
         (&self.ticket_writer).write_all(&[digit])
+    }
+
+    fn answer_shell(&mut self) {
+        let Some(shell) = &mut self.shell else {
+            return;
+        };
+        match shell.read() {
+            ShellRequest::Complete(request) => {
+                shell.write(&answer::reply_to_shell(request, &self.current));
+            }
+            ShellRequest::Partial => {}
+            ShellRequest::Ended => self.shell = None,
+        }
     }
 
     /// A call that reads what another process writes is answered by a thread of its own, so that no other call waits for it.

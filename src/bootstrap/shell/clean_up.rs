@@ -112,7 +112,7 @@ impl Shell<'_> {
                 match outcome {
                     RestoreOutcome::Restored => {
                         self.forks.count_restored();
-                        true
+                        self.open_calls()
                     }
                     RestoreOutcome::Lost => false,
                     RestoreOutcome::Impossible(cause) => {
@@ -334,6 +334,22 @@ impl Shell<'_> {
             && leads_to(bash, 2, &*log);
         self.update_proc_baseline();
         is_renewed
+    }
+
+    /// Gives the shell descriptors for its calls, if it makes any and has none yet. Returns false if it has to be replaced.
+    fn open_calls(&mut self) -> bool {
+        let bash = self.channel.process.child.pid();
+        let Some(ends) = self.cx.calls.and_then(|calls| calls.open_for_shell(bash)) else {
+            return true;
+        };
+        let numbers = ends.numbers();
+        let host = std::process::id();
+        let lines = ToShell::OpenCalls { host, numbers }.to_string();
+        let requested = self.channel.request_state_after(lines.as_bytes(), b"");
+        // A bash that shows its state has opened them, so that we may close ours.
+        let is_open = requested.is_ok() && self.channel.wait_for_state().is_some();
+        self.update_proc_baseline();
+        is_open
     }
 
     /// Makes the descriptors and the directory that bash has now the initial ones.

@@ -15,9 +15,18 @@ use nix::unistd::Pid;
 use coshell_driver::fd;
 
 /// Descriptors that are only counted, to save reading their links: control pipe, log, the rarely needed half of the
-/// driver, state pipe, bash's script. A handler that closes one changes the number of descriptors; it is unlikely to
+/// driver, state pipe, those for calls, bash's script. A handler that closes one changes the number of descriptors; it is unlikely to
 /// open another file under the same number.
-const COUNTED: [i32; 5] = [fd::CONTROL, fd::LOG, fd::RARE, fd::STATE, 255];
+const COUNTED: [i32; 8] = [
+    fd::CONTROL,
+    fd::LOG,
+    fd::RARE,
+    fd::STATE,
+    fd::CALL_REQUEST,
+    fd::CALL_COMMAND,
+    fd::CALL_REPLY,
+    255,
+];
 
 /// Whether the descriptor `fd` of the process `bash` is `file`, or the other end of the same pipe. Also true where
 /// /proc does not show descriptors.

@@ -190,10 +190,21 @@ impl TextTraits {
         let observers = Observers::in_functions(std::iter::once(text));
         Self {
             names_err_trap: names_err_trap(text),
-            may_show_commands: observers.see_commands || options.any(|option| option.see_commands),
+            may_show_commands: observers.see_commands
+                || options.any(|option| option.see_commands)
+                || sets_unknown_options(text)
+                || std::env::var("SHELLOPTS").is_ok_and(|names| names.contains("trace")),
             defines_builtin: defines_builtin(text),
         }
     }
+}
+
+/// Whether the options of a `set` are in a variable.
+fn sets_unknown_options(text: &[u8]) -> bool {
+    text_after(text, b"set").any(|rest| {
+        let first = arguments(rest).into_iter().next().unwrap_or_default();
+        first.first().is_some_and(|byte| b"$`".contains(byte))
+    })
 }
 
 fn defines_builtin(text: &[u8]) -> bool {

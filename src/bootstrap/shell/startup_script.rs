@@ -104,6 +104,11 @@ impl DriverText<'_> {
     fn push_stubs(&self, text: &mut String) {
         let runs_other_code = calls::runs_other_code(self.file);
         let may_call = |function| runs_other_code || calls::names_function(self.file, function);
+        // Switching off what cannot be on would double the time of a call.
+        let quiet = |options| {
+            let is_needed = runs_other_code || self.traits.may_show_commands;
+            if is_needed { options } else { "" }
+        };
         for (function, name) in OFFERED {
             if self.is_older && may_call(function) {
                 push_older_stub(text, function, name);
@@ -111,9 +116,9 @@ impl DriverText<'_> {
                 // `||` keeps `set -e` out of what is ours.
                 let end = match function {
                     "log" => "",
-                    _ => " || builtin return",
+                    _ => " || builtin return \"$?\"",
                 };
-                calls::push_stub(text, function, "+xT", name, end);
+                calls::push_stub(text, function, quiet("+xT"), name, end);
             }
         }
         for function in calls::FUNCTIONS {
@@ -126,7 +131,7 @@ impl DriverText<'_> {
                 // `||` would keep `set -e` out of the function that lambda_each calls.
                 let (quiet, end) = match function {
                     "each" => ("+xTe", ""),
-                    _ => ("+xT", " || builtin return"),
+                    _ => (quiet("+xT"), " || builtin return \"$?\""),
                 };
                 let call = calls::command_for(function);
                 if self.is_older {

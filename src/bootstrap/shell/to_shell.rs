@@ -67,6 +67,8 @@ pub(crate) enum ToShell<'a> {
     /// Opens other files and pipes: descriptors of the process `host`, those of the arguments, event, response, control,
     /// log and state, and then that where forks wait, if there is one.
     RenewAll { host: u32, numbers: &'a [RawFd] },
+    /// Opens the descriptors for calls of the shell itself: a pipe for requests, a pipe and a file for replies.
+    OpenCalls { host: u32, numbers: [RawFd; 3] },
     /// Opens the files of arguments and event anew, to read them from their start.
     Reopen,
 }
@@ -161,6 +163,13 @@ impl fmt::Display for ToShell<'_> {
             }
             Self::RenewAll { host, numbers } => {
                 write!(f, "\\{RARE} {} /proc/{host}/fd", names::RENEW)?;
+                for number in numbers {
+                    write!(f, " {number}")?;
+                }
+                f.write_str("\n")
+            }
+            Self::OpenCalls { host, numbers } => {
+                write!(f, "\\{RARE} {} /proc/{host}/fd", names::OPEN_CALLS)?;
                 for number in numbers {
                     write!(f, " {number}")?;
                 }

@@ -3,12 +3,23 @@
 # What filters are rewritten to: see rewrite.rs.
 def _text: if isstring then . else tojson end;
 def _key: if isstring then . else error("Object keys must be strings") end;
-def _nonzero: if . == 0 then error("number (\(.)) cannot be divided because the divisor is zero") else . end;
-def _index: if isnumber then _floor else . end;
+def _divide($x; $y):
+  if $y == 0 and ($x | isnumber) then error("\($x | _described) and \($y | _described) cannot be divided because the divisor is zero")
+  else $x / $y end;
+def _integer: if . < -9223372036854775808 then -9223372036854775808 elif . > 9223372036854775807 then 9223372036854775807 else trunc | _floor end;
+def _remainder($x; $y):
+  if ($x | isnumber | not) or ($y | isnumber | not) then $x % $y
+  elif ($x | isnan) or ($y | isnan) then nan
+  else ($y | _integer) as $whole
+    | if $whole == 0 then error("\($x | _described) and \($y | _described) cannot be divided (remainder) because the divisor is zero")
+      else ($x | _integer) % $whole end
+  end;
+def _index: if isnumber then (if isnan then 9007199254740991 else _floor end) else . end;
 def _start: if isnumber then _floor else . end;
 def _end: if isnumber then _ceiling else . end;
-def setpath($path; $value): _setpath($path; $value);
-def delpaths($paths): _delpaths($paths);
+def _deep: if isarray and length > 10000 then error("Path too deep") else . end;
+def setpath($path; $value): ($path | _deep) as $path | _setpath($path; $value);
+def delpaths($paths): ($paths | if isarray then map(_deep) else . end) as $paths | _delpaths($paths);
 def _assign(paths; $value): reduce path(paths) as $p (.; _setpath($p; $value));
 def _modify(paths; f):
   reduce path(paths) as $p ([., []];
@@ -79,6 +90,39 @@ def @sh:
       elif isarray or isobject then error("\(tojson) can not be escaped for shell") else tojson end]
   | join(" ");
 
+def _trim: trim;
+def trim: if isstring then _trim else error("trim input must be a string") end;
+def _ltrim: ltrim;
+def ltrim: if isstring then _ltrim else error("trim input must be a string") end;
+def _rtrim: rtrim;
+def rtrim: if isstring then _rtrim else error("trim input must be a string") end;
+def _utf8bytelength: utf8bytelength;
+def utf8bytelength: if isstring then _utf8bytelength else error("\(_described) only strings have UTF-8 byte length") end;
+def toboolean:
+  if isboolean then . elif . == "true" then true elif . == "false" then false
+  else error("\(_described) cannot be parsed as a boolean") end;
+def _bsearch($x): bsearch($x);
+def bsearch($x): if isarray then _bsearch($x) else error("\(_described) cannot be searched from") end;
+def _implode: implode;
+def _codepoint:
+  if (isnumber | not) or isnan then error("\(_described) can't be imploded, unicode codepoint needs to be numeric")
+  else _integer | if . < 0 or . > 1114111 or (. >= 55296 and . <= 57343) then 65533 else . end end;
+def implode: if isarray then map(_codepoint) | _implode else error("implode input must be an array") end;
+def _has($key): has($key);
+def has($key): if isarray and ($key | isnumber and isnan) then false else _has($key) end;
+
+# Times
+def _fields($name):
+  if isnumber then . elif isarray and all(.[]; isnumber) then . + [range(6 - length) | 0]
+  else error("\($name) requires parsed datetime inputs") end;
+def _format($name): if isstring then . else error("\($name) requires a string format") end;
+def _strftime($format): strftime($format);
+def strftime($format): ($format | _format("strftime/1")) as $format | _fields("strftime/1") | _strftime($format);
+def _strflocaltime($format): strflocaltime($format);
+def strflocaltime($format): ($format | _format("strflocaltime/1")) as $format | _fields("strflocaltime/1") | _strflocaltime($format);
+def _mktime: mktime;
+def mktime: if isarray then _fields("mktime") | _mktime else error("mktime requires array of 6 numbers") end;
+
 # Regular expressions with the flags in an array
 def match($v): . as $x | $v | if isarray then .[0] as $re | (.[1] // "") as $flags | $x | match($re; $flags) else . as $re | $x | match($re; "") end;
 def test($v): . as $x | $v | if isarray then .[0] as $re | (.[1] // "") as $flags | $x | test($re; $flags) else . as $re | $x | test($re; "") end;
@@ -124,6 +168,6 @@ def dateadd(u; n): . + n;
 def datesub(u; n): . - n;
 def get_search_list: [];
 def have_literal_numbers: true;
-def have_decnum: false;
+def have_decnum: true;
 def halt_error($exit_code): (if isstring then . else tojson + "\n" end | stderr_empty), halt($exit_code);
 def halt_error: halt_error(5);

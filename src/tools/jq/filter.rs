@@ -1,12 +1,13 @@
 //! Filters, compiled once and kept.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::rc::Rc;
 
 use jaq_core::box_iter::box_once;
 use jaq_core::data::HasLut;
-use jaq_core::load::parse::Def;
+use jaq_core::load::lex::StrPart;
+use jaq_core::load::parse::{BinaryOp, Def, Term};
 use jaq_core::load::{Arena, Errors, File, Loader, lex};
 use jaq_core::native::{self, Fun, bome, v};
 use jaq_core::{Compiler, DataT, Error, Exn, Lut};
@@ -14,6 +15,7 @@ use jaq_json::Val;
 use jaq_std::ValT as _;
 use jaq_std::input::{HasInputs, Inputs};
 
+use super::alternatives::Alternatives;
 use super::message::{described, in_words_of_jq};
 use super::surroundings::Surroundings;
 use super::write::Style;
@@ -108,16 +110,25 @@ fn compile(text: &str, variables: &[&str], library: &[PathBuf]) -> Result<Filter
         .chain(jaq_std::defs())
         .chain(jaq_json::defs())
         .chain(ours);
-    let mut definitions: Vec<Def<&str>> = definitions.collect();
+    let given: Vec<Def<&str>> = definitions.collect();
+    let names = text.contains("builtins").then(|| names_of(&given));
     let arena = Arena::default();
     let mut code = if text.trim().is_empty() { "." } else { text };
+    let alternatives = Alternatives::find(code);
+    let mut definitions = given;
     // A text with modules, or with a mistake, is left to the loader.
-    let term = jaq_core::load::parse(code, |parser| parser.term());
-    let main = term.map(|term| Def {
+    let term = jaq_core::load::parse(&alternatives.text, |parser| parser.term());
+    let body = term.and_then(|term| rewrite::rewrite(&alternatives, term));
+    let main = body.map(|body| Def {
         name: MAIN,
         args: Vec::new(),
-        body: rewrite::rewrite(code, term),
+        body,
     });
+    definitions.extend(names.iter().map(|names| Def {
+        name: "builtins",
+        args: Vec::new(),
+        body: list(names),
+    }));
     if main.is_some() {
         code = MAIN;
     }
@@ -143,6 +154,29 @@ fn compile(text: &str, variables: &[&str], library: &[PathBuf]) -> Result<Filter
         .with_global_vars(variables.iter().copied())
         .compile(modules)
         .map_err(compile_errors)
+}
+
+/// The functions that a filter can call, as `name/2`.
+fn names_of(definitions: &[Def<&str>]) -> Vec<String> {
+    let defined = definitions.iter().map(|one| (one.name, one.args.len()));
+    let funs = jaq_core::funs::<Kind>()
+        .chain(jaq_std::funs())
+        .chain(jaq_json::funs())
+        .map(|(name, arguments, _)| (name, arguments.len()));
+    let is_public = |(name, _): &(&str, usize)| !name.starts_with(['_', '!', '@', '$']);
+    let names = defined.chain(funs).filter(is_public);
+    let names: BTreeSet<_> = names
+        .map(|(name, count)| format!("{name}/{count}"))
+        .collect();
+    names.into_iter().collect()
+}
+
+/// The filter that gives a list of these texts.
+fn list(texts: &[String]) -> Term<&str> {
+    let text = |text| Term::Str(None, vec![StrPart::Str(text)]);
+    let texts = texts.iter().map(|one| text(one.as_str()));
+    let comma = |left: Term<_>, right| Term::BinOp(left.into(), BinaryOp::Comma, Box::new(right));
+    Term::Arr(texts.reduce(comma).map(Box::new))
 }
 
 /// How deep the brackets of a text nest, those in its strings counted, too.
@@ -262,6 +296,9 @@ fn functions() -> impl Iterator<Item = Fun<Kind>> {
                 Val::TStr(text) => Val::from(in_words_of_jq(&String::from_utf8_lossy(text))),
                 value => value.clone(),
             }))
+        }),
+        ("_described", v(0), |cv| {
+            box_once(Ok(Val::from(described(&cv.1))))
         }),
         ("_floor", v(0), |cv| box_once(Ok(whole(&cv.1, f64::floor)))),
         ("_ceiling", v(0), |cv| box_once(Ok(whole(&cv.1, f64::ceil)))),

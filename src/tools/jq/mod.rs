@@ -1,5 +1,6 @@
 //! jq, by jaq: the options, inputs, output and exit statuses of the program jq around jaq's language.
 
+mod alternatives;
 mod encoding;
 mod filter;
 mod input;

@@ -8,27 +8,49 @@
 //! {(f): v}       only a string is a key
 //! try .. catch   errors are in jq's words
 //! $__loc__       is known
+//! as P ?// Q     patterns have alternatives
 //! ```
 //!
 //! The functions that take their place are in `definitions.jq`; their names begin with an underscore.
+
+use std::cell::Cell;
 
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Def, Pattern, Term};
 use jaq_core::ops::Math;
 use jaq_core::path::{Opt, Part, Path};
 
+use super::alternatives::{Alternatives, push_variables};
+
 /// The input of an assignment. No filter names it.
 const INPUT: &str = "$__input";
 /// The value of an assignment.
 const VALUE: &str = "$__value";
 
-/// The filter `term`, which was read from `code`.
-pub(crate) fn rewrite<'s>(code: &'s str, term: Term<&'s str>) -> Term<&'s str> {
-    Rewriter { code }.term(term)
+/// What patterns with alternatives are for.
+const MATCHED: &str = "$__matched";
+/// The operands of a division.
+const DIVIDEND: &str = "$__dividend";
+const DIVISOR: &str = "$__divisor";
+
+/// The filter `term`, which was read from the text of `alternatives`. `None` if patterns have alternatives where that is not
+/// possible.
+pub(crate) fn rewrite<'s>(
+    alternatives: &'s Alternatives,
+    term: Term<&'s str>,
+) -> Option<Term<&'s str>> {
+    let rewriter = Rewriter {
+        alternatives,
+        used: Cell::new(0),
+    };
+    let term = rewriter.term(term);
+    (rewriter.used.get() == alternatives.len()).then_some(term)
 }
 
 struct Rewriter<'s> {
-    code: &'s str,
+    alternatives: &'s Alternatives,
+    /// How many patterns got their alternatives.
+    used: Cell<usize>,
 }
 
 fn call<'s>(name: &'s str, arguments: Vec<Term<&'s str>>) -> Term<&'s str> {
@@ -196,6 +218,10 @@ impl<'s> Rewriter<'s> {
     ) -> Term<&'s str> {
         match operator {
             BinaryOp::Pipe(Some(pattern)) => {
+                let others = self.alternatives.of(&pattern);
+                if !others.is_empty() {
+                    return self.try_patterns(left, pattern, others, &right);
+                }
                 let pattern = Some(self.pattern(pattern));
                 Term::BinOp(left.into(), BinaryOp::Pipe(pattern), right.into())
             }
@@ -222,6 +248,44 @@ impl<'s> Rewriter<'s> {
             }
             other => Term::BinOp(left.into(), other, right.into()),
         }
+    }
+
+    /// Takes the next pattern if the one before, or the filter behind it, fails. The variables of the others are null.
+    fn try_patterns(
+        &self,
+        left: Term<&'s str>,
+        first: Pattern<&'s str>,
+        others: Vec<Pattern<&'s str>>,
+        right: &Term<&'s str>,
+    ) -> Term<&'s str> {
+        self.used.set(self.used.get() + 1);
+        let patterns: Vec<_> = std::iter::once(first).chain(others).collect();
+        let mut names = Vec::new();
+        for pattern in &patterns {
+            push_variables(pattern, &mut names);
+        }
+        let attempt = |pattern| {
+            let matched = match pattern {
+                // jaq finds null at every place of an object.
+                Pattern::Arr(_) => pipe(Term::Var(MATCHED), call("_nonnumber", Vec::new())),
+                _ => Term::Var(MATCHED),
+            };
+            let pattern = BinaryOp::Pipe(Some(self.pattern(pattern)));
+            let bound = Term::BinOp(matched.into(), pattern, right.clone().into());
+            names.iter().fold(bound, |term, name| {
+                bind(call("null", Vec::new()), name, term)
+            })
+        };
+        let attempts = patterns.into_iter().map(attempt).rev();
+        let all = attempts.reduce(|rest, attempt| {
+            let rest = pipe(Term::Var(INPUT), rest);
+            Term::TryCatch(attempt.into(), Some(rest.into()))
+        });
+        bind(
+            left,
+            MATCHED,
+            bind(Term::Id, INPUT, all.unwrap_or_default()),
+        )
     }
 
     /// A path with fractions as indices, and slices of null.
@@ -279,8 +343,10 @@ impl<'s> Rewriter<'s> {
     }
 
     fn location(&self, name: &'s str) -> Term<&'s str> {
-        let at = (name.as_ptr() as usize).checked_sub(self.code.as_ptr() as usize);
-        let before = at.and_then(|at| self.code.get(..at)).unwrap_or_default();
+        let at = (name.as_ptr() as usize).checked_sub(self.alternatives.text.as_ptr() as usize);
+        let before = at
+            .and_then(|at| self.alternatives.text.get(..at))
+            .unwrap_or_default();
         let lines = before.matches('\n').count();
         let line = (0..lines).fold(Term::Num("1"), |line, _| {
             Term::BinOp(
@@ -309,19 +375,17 @@ fn is_slice(part: &Part<Term<&str>>) -> bool {
 }
 
 fn divide<'s>(left: Term<&'s str>, operator: Math, right: Term<&'s str>) -> Term<&'s str> {
-    if operator == Math::Rem {
-        let left = pipe(left, call("_whole", Vec::new()));
-        let right = pipe(
-            pipe(right, call("_whole", Vec::new())),
-            call("_nonzero", Vec::new()),
-        );
+    let is_safe = matches!(&right, Term::Num(number) if number.bytes().any(|byte| matches!(byte, b'1'..=b'9')));
+    if operator == Math::Div && is_safe {
         return Term::BinOp(left.into(), BinaryOp::Math(operator), right.into());
     }
-    let right = match right {
-        Term::Num(number) if number.bytes().any(|byte| matches!(byte, b'1'..=b'9')) => right,
-        right => pipe(right, call("_nonzero", Vec::new())),
+    let name = match operator {
+        Math::Div => "_divide",
+        _ => "_remainder",
     };
-    Term::BinOp(left.into(), BinaryOp::Math(operator), right.into())
+    // A call would take both from the left, and jq takes the right one first.
+    let operands = vec![Term::Var(DIVIDEND), Term::Var(DIVISOR)];
+    bind(right, DIVISOR, bind(left, DIVIDEND, call(name, operands)))
 }
 
 fn update<'s>(left: Term<&'s str>, right: Term<&'s str>) -> Term<&'s str> {

@@ -12,6 +12,8 @@ use super::surroundings::Surroundings;
 use super::write::{Style, string};
 use crate::call::{Call, End, Output};
 
+/// The status after an error in a filter.
+const FILTER_FAILED: i32 = 5;
 /// What a program ends with that writes to a pipe nobody reads: 128 and the number of SIGPIPE.
 const BROKEN_PIPE: i32 = 141;
 
@@ -233,6 +235,10 @@ impl Run<'_> {
         input: Val,
         inputs: &RcIter<dyn Iterator<Item = Result<Val, String>> + '_>,
     ) -> Option<i32> {
+        // As in jq, an error counts only if it is that of the last input.
+        if self.status == FILTER_FAILED {
+            self.status = 0;
+        }
         let data = Data {
             lut: &self.filter.lut,
             inputs,
@@ -257,7 +263,7 @@ impl Run<'_> {
                     let cause = describe(error);
                     self.surroundings
                         .complain(&format!("error (at <stdin>){cause}"));
-                    self.status = 5;
+                    self.status = FILTER_FAILED;
                     self.last = None;
                 }
                 Err(Failure::Halt(status)) => return Some(status),

@@ -11,6 +11,8 @@ const OTHER: i32 = 255;
 pub(crate) struct Failure {
     pub status: i32,
     pub message: String,
+    /// The status and the code of a service that refused.
+    pub refusal: Option<(u16, String)>,
 }
 
 impl Failure {
@@ -19,6 +21,7 @@ impl Failure {
         Self {
             status: USAGE,
             message: message.into(),
+            refusal: None,
         }
     }
 
@@ -42,10 +45,20 @@ impl Failure {
         ))
     }
 
+    /// The call ends with this status, and says nothing.
+    pub(crate) fn silent(status: i32) -> Self {
+        Self {
+            status,
+            message: String::new(),
+            refusal: None,
+        }
+    }
+
     pub(crate) fn other(message: impl Into<String>) -> Self {
         Self {
             status: OTHER,
             message: message.into(),
+            refusal: None,
         }
     }
 }
@@ -55,6 +68,10 @@ impl From<AwsError> for Failure {
         Self {
             status: error.exit_status(),
             message: error.to_string(),
+            refusal: match error {
+                AwsError::Service { status, code, .. } => Some((status, code)),
+                _ => None,
+            },
         }
     }
 }

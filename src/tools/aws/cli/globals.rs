@@ -37,6 +37,8 @@ pub(crate) struct Globals {
     /// Bytes in arguments are given as they are, and not as Base64.
     pub takes_raw_bytes: Option<bool>,
     pub shows_version: bool,
+    /// The result is a password, and nothing else is printed.
+    pub prints_password: bool,
 }
 
 fn options() -> Vec<OptionWord> {
@@ -114,6 +116,7 @@ impl Globals {
             has_no_pages: words.has("no-paginate"),
             takes_raw_bytes: bytes.map(|format| format == "raw-in-base64-out"),
             shows_version: words.has("version"),
+            prints_password: false,
         };
         Ok((globals, words))
     }

@@ -7,6 +7,7 @@
 
 mod arguments;
 mod checksum;
+mod configure;
 mod customized;
 mod failure;
 mod files;
@@ -24,6 +25,7 @@ mod table;
 mod unique;
 mod validate;
 mod value;
+mod wait;
 mod words;
 
 use super::s3;
@@ -93,5 +95,8 @@ fn run_words(
     let command = command
         .ok_or_else(|| Failure::usage_error("the following arguments are required: command"))?;
     let rest: Vec<String> = words.rest.into_iter().map(|rest| rest.word).collect();
+    if command == "configure" {
+        return configure::run(&rest, globals, kept, files, output);
+    }
     operation::run(&command, &rest, globals, kept, files, output)
 }

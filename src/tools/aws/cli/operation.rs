@@ -4,6 +4,9 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::arguments::Arguments;
 use super::failure::Failure;
 use super::files::Files;
@@ -11,9 +14,11 @@ use super::globals::{Format, Globals};
 use super::output::{json, table, text};
 use super::pages;
 use super::protocol;
+use super::search::Expression;
 use super::table::{Operation, Service};
 use super::validate;
 use super::value::Value;
+use super::wait;
 use super::words::Words;
 use crate::aws::session::{Kept, Session};
 use crate::call::Output;
@@ -40,16 +45,35 @@ pub(crate) fn run(
         ));
     };
     let mut words = Words::parse(&[], words)?;
-    let name = words.take_first();
-    let name = name
-        .ok_or_else(|| Failure::usage_error("the following arguments are required: operation"))?;
+    let mut take = |what: &str| {
+        let missing = format!("the following arguments are required: {what}");
+        words
+            .take_first()
+            .ok_or_else(|| Failure::usage_error(&missing))
+    };
+    let mut name = take("operation")?;
+    if command == "ecr" && name == "get-login-password" {
+        "get-authorization-token".clone_into(&mut name);
+        globals.query = Some(Expression::parse(
+            "authorizationData[0].authorizationToken",
+        )?);
+        globals.prints_password = true;
+    }
+    let mut waiter = None;
+    if name == "wait" {
+        let wanted = take("subcommand")?;
+        let Some(found) = service.waiter(&wanted) else {
+            let what = format!("{command} wait {wanted}");
+            return Err(missing(&what, "", service.waiter_names()));
+        };
+        found.command.clone_into(&mut name);
+        globals.has_no_pages = true;
+        waiter = Some(found);
+    }
     let Some(operation) = service.operation(&name) else {
         let what = format!("{command} {name}");
-        return Err(missing(
-            &what,
-            &format!(" of {command}"),
-            service.operation_commands(),
-        ));
+        let among = format!(" of {command}");
+        return Err(missing(&what, &among, service.operation_commands()));
     };
     let words: Vec<String> = words.rest.into_iter().map(|rest| rest.word).collect();
     let mut arguments = Arguments::read(&service, &operation, &words, globals.has_no_pages, files)?;
@@ -83,6 +107,9 @@ pub(crate) fn run(
         session: &session,
         files,
     };
+    if let Some(waiter) = waiter {
+        return wait::until(&waiter, || call.result(&arguments.parameters, None));
+    }
     let results = match (&operation.pages, &arguments.paging) {
         (Some(pages), Some(paging)) => {
             let get = |parameters: &Value| call.result(parameters, None);
@@ -100,7 +127,12 @@ pub(crate) fn run(
             Some(query) => query.search(&result)?,
             None => result,
         };
-        print(&result, format, operation.name, output);
+        if globals.prints_password {
+            let password = password_of(&result)?;
+            output.write(|text| text.extend_from_slice(&password), false);
+        } else {
+            print(&result, format, operation.name, output);
+        }
     }
     Ok(())
 }
@@ -113,6 +145,17 @@ fn missing(what: &str, among: &str, known: impl Iterator<Item = impl Into<String
         "{}\nThere are{among}: {known}",
         Failure::missing(what).message
     ))
+}
+
+/// The password in the token of a registry, which is `AWS:password` in Base64.
+fn password_of(token: &Value) -> Result<Vec<u8>, Failure> {
+    let decoded = token
+        .as_text()
+        .and_then(|token| STANDARD.decode(token).ok());
+    let decoded = decoded.unwrap_or_default();
+    let colon = decoded.iter().position(|byte| *byte == b':');
+    let colon = colon.ok_or_else(|| Failure::other("the service sent no password"))?;
+    Ok([&decoded[colon + 1..], b"\n"].concat())
 }
 
 fn print(result: &Value, format: Format, title: &str, output: &Output) {

@@ -6,10 +6,16 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::SystemTime;
 
+use super::arguments::Arguments;
+use super::files::Files;
 use super::output::json;
+use super::protocol;
 use super::search::Expression;
 use super::shorthand;
+use super::table::Service;
+use super::validate;
 use super::value::Value;
+use crate::call::Place;
 
 const SHORTHAND: &str = "
 import json, sys
@@ -135,6 +141,87 @@ fn shorthand_reads_as_the_aws_cli_reads_it() {
             .map_or_else(|_| "error".to_owned(), |value| json::spaced(&value));
         assert_eq!(&got, expected, "{text:?}");
     }
+}
+
+/// A random value of an argument.
+fn junk(random: &mut Random) -> String {
+    let words = [
+        "a",
+        "1",
+        "-1",
+        "=",
+        ",",
+        "[",
+        "]",
+        "{",
+        "}",
+        "\"",
+        "'",
+        " ",
+        "é",
+        "\u{1f600}",
+        "\\",
+        "$HOME",
+        "${",
+        "~",
+        "file://",
+        "fileb:///dev/null",
+        "true",
+        "Key=a,Value=b",
+        "{\"a\": 1}",
+        "[\"x\"]",
+        "[{\"Key\": \"a\"}]",
+        "2023-11-14T22:13:20Z",
+        "1700000000.5",
+        "AQID",
+        "%",
+        "/",
+        "?",
+        "\n",
+        "null",
+        "99999999999999999999999999999999999999999",
+        "1e999",
+        "nan",
+    ];
+    (0..=random.below(3))
+        .map(|_| random.one_of(&words))
+        .collect()
+}
+
+#[test]
+fn no_command_line_panics() {
+    let mut random = Random::new();
+    let environment = [("HOME".to_owned(), "/nonexistent".to_owned())];
+    let files = Files {
+        place: Place::of_this_process(),
+        environment: &environment,
+    };
+    let mut requests = 0;
+    for command in Service::commands() {
+        let service = Service::find(command).unwrap_or_else(|| panic!("{command}"));
+        for name in service.operation_commands() {
+            let operation = service.operation(&name).unwrap_or_else(|| panic!("{name}"));
+            for is_complete in [false, true, false, true] {
+                let mut words = Vec::new();
+                for member in &operation.input.members {
+                    if (is_complete && member.is_required) || random.below(3) == 0 {
+                        words.push(format!("--{}", member.argument()));
+                        words.extend((0..random.below(3)).map(|_| junk(&mut random)));
+                    }
+                }
+                words.push("outfile".to_owned());
+                let read = Arguments::read(&service, &operation, &words, false, files);
+                let Ok(mut arguments) = read else { continue };
+                let completed =
+                    validate::complete(&mut arguments.parameters, &operation, &service, false);
+                requests += usize::from(
+                    completed.is_ok()
+                        && protocol::request(&service, &operation, &arguments.parameters).is_ok(),
+                );
+            }
+        }
+    }
+    assert!(requests > 20, "only {requests} of them are requests");
 }
 
 const DOCUMENT: &str = r#"{"b": [{"n": 2, "s": "x", "t": true}, {"n": 1, "s": "y", "l": [1, 2]}, {"n": 1.5, "z": null}],

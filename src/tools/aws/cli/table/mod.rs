@@ -1,10 +1,11 @@
 //! What is known of AWS's services: operations, and the types of their parameters and results.
 //!
-//! `make-services` writes one text a service. Its first line is the service, then come operations, then structures:
+//! `make-services` writes one text a service. Its first line is the service, then come operations, waiters and structures:
 //!
 //! ```text
 //! COMMAND PROTOCOL ENDPOINT-PREFIX SIGNING-NAME ENDPOINT-VARIABLE VERSION DETAIL
 //! OPERATION[=COMMAND] METHOD PATH INPUT OUTPUT [MARK...]
+//! @WAITER <tab> NAME <tab> COMMAND <tab> SECONDS <tab> TRIES <tab> STATE MATCHER EXPECTED [EXPRESSION] <tab> ...
 //! $STRUCTURE MEMBER...
 //!
 //! DETAIL   of the protocol json: version|prefix of X-Amz-Target; of the others: the XML namespace, or -
@@ -63,6 +64,7 @@ pub(crate) struct Service {
     pub version: &'static str,
     detail: &'static str,
     operations: Vec<&'static str>,
+    waiters: Vec<&'static str>,
     texts: HashMap<&'static str, &'static str>,
     structures: RefCell<HashMap<&'static str, Rc<Structure>>>,
 }
@@ -82,6 +84,29 @@ pub(crate) struct Operation {
     pub has_checksum: bool,
     pub host_prefix: Option<&'static str>,
     pub pages: Option<Pages>,
+}
+
+/// An operation that is repeated until its result is what is waited for.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    pub name: &'static str,
+    pub command: &'static str,
+    pub delay_seconds: u64,
+    pub max_tries: u32,
+    pub acceptors: Vec<Acceptor>,
+}
+
+/// What ends the waiting, or not.
+#[derive(Debug)]
+pub(crate) struct Acceptor {
+    /// `success`, `failure` or `retry`.
+    pub state: &'static str,
+    /// `path`, `pathAll`, `pathAny`, `status` or `error`.
+    pub matcher: &'static str,
+    /// JSON.
+    pub expected: &'static str,
+    /// `JMESPath`, for the first three.
+    pub expression: &'static str,
 }
 
 /// How an operation gives its results in pages.
@@ -130,6 +155,7 @@ impl Service {
             version: words.next()?,
             detail: words.next()?,
             operations: Vec::new(),
+            waiters: Vec::new(),
             texts: HashMap::new(),
             structures: RefCell::default(),
         };
@@ -137,6 +163,8 @@ impl Service {
             if line.starts_with('$') {
                 let (name, members) = line.split_once(' ').unwrap_or((line, ""));
                 service.texts.insert(&name[1..], members);
+            } else if let Some(waiter) = line.strip_prefix('@') {
+                service.waiters.push(waiter);
             } else {
                 service.operations.push(line);
             }
@@ -181,6 +209,25 @@ impl Service {
         let mut operations = self.commands_of_operations();
         let (_, line) = operations.find(|(name, _)| name == command)?;
         self.parse_operation(line)
+    }
+
+    pub(crate) fn waiter_names(&self) -> impl Iterator<Item = &'static str> {
+        let names = self.waiters.iter().map(|line| line.split('\t').next());
+        names.map(Option::unwrap_or_default)
+    }
+
+    /// The waiter of this name.
+    pub(crate) fn waiter(&self, name: &str) -> Option<Waiter> {
+        let mut waiters = self.waiters.iter();
+        let line = waiters.find(|line| line.split('\t').next() == Some(name))?;
+        let mut fields = line.split('\t').skip(1);
+        Some(Waiter {
+            name: fields.next()?,
+            command: fields.next()?,
+            delay_seconds: fields.next()?.parse().ok()?,
+            max_tries: fields.next()?.parse().ok()?,
+            acceptors: fields.map(acceptor).collect::<Option<_>>()?,
+        })
     }
 
     fn parse_operation(&self, line: &'static str) -> Option<Operation> {
@@ -245,6 +292,19 @@ impl Service {
     }
 }
 
+fn acceptor(text: &'static str) -> Option<Acceptor> {
+    let mut words = text.splitn(4, ' ');
+    let (state, matcher) = (words.next()?, words.next()?);
+    // A JSON text: those of the table have no blanks.
+    let expected = words.next()?;
+    Some(Acceptor {
+        state,
+        matcher,
+        expected,
+        expression: words.next().unwrap_or_default(),
+    })
+}
+
 impl Operation {
     /// The member of the result that is the body, as bytes: the command writes it to a file.
     pub(crate) fn output_file(&self) -> Option<&Member> {
@@ -266,6 +326,22 @@ mod tests {
             for command in service.operation_commands() {
                 let operation = service.operation(&command);
                 assert!(operation.is_some(), "{name} {command}");
+            }
+            for waiter in service.waiter_names() {
+                let waiter = service
+                    .waiter(waiter)
+                    .unwrap_or_else(|| panic!("{name} {waiter}"));
+                assert!(
+                    service.operation(waiter.command).is_some(),
+                    "{name} {}",
+                    waiter.name
+                );
+                for acceptor in &waiter.acceptors {
+                    assert!(
+                        serde_json::from_str::<serde_json::Value>(acceptor.expected).is_ok(),
+                        "{acceptor:?}"
+                    );
+                }
             }
             for line in text.lines().filter(|line| line.starts_with('$')) {
                 let mut words = line.split(' ');

@@ -1,0 +1,261 @@
+//! The form of a reply, as bash reads it.
+//!
+//! ```text
+//! s STATUS (name US value US)... . LF         a short reply: texts of one line for variables; US is a unit separator
+//! f STATUS LF                                 a long reply, whose fields are in the slot's file, each followed by NUL:
+//!   t NAME VALUE | l NAME COUNT VALUE... | m NAME COUNT (KEY VALUE)... | o OUTPUT
+//! e STATUS MESSAGE LF                         the call failed
+//! ```
+//!
+//! A reply to [the shell itself](super::shell_slot) is a command of bash, with blanks behind it up to a fixed length:
+//!
+//! ```text
+//! NAME='VALUE'...                             short texts
+//! TAKE_SHELL_REPLY l|n                        the reply is fields in a file, which end in LF, or in NUL if one has an LF:
+//!                                             STATUS | (NAME VALUE)... or e MESSAGE, as in a long reply | their count
+//! CALL_BY_TICKET "$@"                         the shell has to make this call as any process does
+//! ```
+
+use std::fmt::Write;
+
+use crate::log::Escaped;
+use coshell_calls::{CallError, Reply, Variable};
+use coshell_driver::names;
+
+/// bash reads a pipe a byte at a time: from here on the file is faster.
+const MAX_SHORT_BYTES: usize = 256;
+/// Between the names and values of a short reply. A value that has one goes into the file.
+const UNIT_SEPARATOR: u8 = 0x1f;
+/// The length of a command for the shell. bash reads a pipe in one piece if it knows how much comes, as `read -N` does. The longest
+/// command without texts fits, as most texts do.
+pub(crate) const SHELL_REPLY_CHARS: usize = 192;
+/// So much of a message is sent: as much as a pipe takes at once.
+const MAX_MESSAGE_CHARS: usize = 1000;
+
+/// A reply to the shell itself.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ShellReply {
+    /// A command, of [`SHELL_REPLY_CHARS`] ASCII characters.
+    pub command: String,
+    /// What the command reads from the file.
+    pub file: Vec<u8>,
+}
+
+impl ShellReply {
+    pub(crate) fn take_ticket() -> Self {
+        Self::new(&format!("{} \"$@\"", names::CALL_BY_TICKET), Vec::new())
+    }
+
+    pub(crate) fn of(found: &Result<Reply, CallError>) -> Self {
+        let (status, mut fields) = match found {
+            // bash could not keep it in a variable.
+            Ok(reply) if reply.output.contains(&0) => return Self::take_ticket(),
+            Ok(reply) => {
+                if let Some(command) = assigning_command(reply) {
+                    return Self::new(&command, Vec::new());
+                }
+                (reply.status, long_text(reply))
+            }
+            Err(error) => {
+                let message = short_message(&error.message);
+                (error.status, format!("e\0{message}\0").into_bytes())
+            }
+        };
+        let count = memchr::memchr_iter(0, &fields).count();
+        fields.splice(..0, format!("{status}\0").into_bytes());
+        fields.extend_from_slice(format!("{count}\0").as_bytes());
+        let has_line_feed = fields.contains(&b'\n');
+        if !has_line_feed {
+            // Every bash reads lines in blocks.
+            for byte in fields.iter_mut().filter(|byte| **byte == 0) {
+                *byte = b'\n';
+            }
+        }
+        let ends = if has_line_feed { 'n' } else { 'l' };
+        Self::new(&format!("{} {ends}", names::TAKE_SHELL_REPLY), fields)
+    }
+
+    fn new(command: &str, file: Vec<u8>) -> Self {
+        let command = format!("{command:SHELL_REPLY_CHARS$}");
+        Self { command, file }
+    }
+}
+
+/// The command for a reply that only assigns short texts.
+fn assigning_command(reply: &Reply) -> Option<String> {
+    if !reply.output.is_empty() || reply.status != 0 || reply.assignments.is_empty() {
+        return None;
+    }
+    let mut command = String::new();
+    for (name, variable) in &reply.assignments {
+        let Variable::Text(value) = variable else {
+            return None;
+        };
+        if command.len() + name.len() + value.len() > SHELL_REPLY_CHARS {
+            return None;
+        }
+        command.push_str(name);
+        command.push('=');
+        push_quoted(&mut command, value);
+        command.push(' ');
+    }
+    (command.len() <= SHELL_REPLY_CHARS).then_some(command)
+}
+
+/// Quotes a value for bash, with ASCII characters alone.
+fn push_quoted(text: &mut String, value: &[u8]) {
+    if value
+        .iter()
+        .all(|byte| matches!(byte, b' '..=b'~') && *byte != b'\'')
+    {
+        text.push('\'');
+        text.extend(value.iter().map(|byte| char::from(*byte)));
+        text.push('\'');
+        return;
+    }
+    text.push_str("$'");
+    for byte in value {
+        // Writing to a string does not fail.
+        let _ = match byte {
+            b'\'' | b'\\' => write!(text, "\\{}", char::from(*byte)),
+            b' '..=b'~' => write!(text, "{}", char::from(*byte)),
+            _ => write!(text, "\\{byte:03o}"),
+        };
+    }
+    text.push('\'');
+}
+
+pub(crate) fn short_text(reply: &Reply) -> Option<Vec<u8>> {
+    if !reply.output.is_empty() {
+        return None;
+    }
+    let mut text = format!("s {} ", reply.status).into_bytes();
+    for (name, variable) in &reply.assignments {
+        let Variable::Text(value) = variable else {
+            return None;
+        };
+        let is_special = |byte: &u8| matches!(*byte, b'\n' | UNIT_SEPARATOR);
+        if text.len() + name.len() + value.len() > MAX_SHORT_BYTES || value.iter().any(is_special) {
+            return None;
+        }
+        text.extend_from_slice(name.as_bytes());
+        text.push(UNIT_SEPARATOR);
+        text.extend_from_slice(value);
+        text.push(UNIT_SEPARATOR);
+    }
+    // bash would drop an empty value at the end.
+    text.extend_from_slice(b".\n");
+    Some(text)
+}
+
+pub(crate) fn long_text(reply: &Reply) -> Vec<u8> {
+    let mut text = Vec::new();
+    let mut push = |field: &[u8]| {
+        text.extend_from_slice(field);
+        text.push(b'\0');
+    };
+    for (name, variable) in &reply.assignments {
+        let name = name.as_bytes();
+        match variable {
+            Variable::Text(value) | Variable::File(value) => {
+                push(b"t");
+                push(name);
+                push(value);
+            }
+            Variable::List(values) => {
+                push(b"l");
+                push(name);
+                push(values.len().to_string().as_bytes());
+                for value in values {
+                    push(value);
+                }
+            }
+            Variable::Map(members) => {
+                push(b"m");
+                push(name);
+                push(members.len().to_string().as_bytes());
+                for (key, value) in members {
+                    push(key);
+                    push(value);
+                }
+            }
+        }
+    }
+    if !reply.output.is_empty() {
+        push(b"o");
+        push(&reply.output);
+    }
+    text
+}
+
+pub(crate) fn error_text(status: i32, message: &str) -> Vec<u8> {
+    format!("e {status} {}\n", short_message(message)).into_bytes()
+}
+
+/// The message as one line.
+fn short_message(message: &str) -> String {
+    let message: String = message.chars().take(MAX_MESSAGE_CHARS).collect();
+    Escaped(&message).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(assignments: Vec<(&str, Variable)>) -> ShellReply {
+        let assignments = assignments.into_iter();
+        ShellReply::of(&Ok(Reply {
+            assignments: assignments
+                .map(|(name, variable)| (name.to_owned(), variable))
+                .collect(),
+            ..Reply::default()
+        }))
+    }
+
+    #[test]
+    fn short_texts_for_the_shell_are_assigned_by_a_command() {
+        let text = |text: &str| Variable::Text(text.into());
+        let texts = reply(vec![
+            ("a", text("x $y")),
+            ("b", text("")),
+            ("c", text("'\\\nä")),
+        ]);
+        assert_eq!(texts.command.len(), SHELL_REPLY_CHARS);
+        let expected = "a='x $y' b='' c=$'\\'\\\\\\012\\303\\244'";
+        assert_eq!(texts.command.trim_end(), expected);
+        assert!(texts.file.is_empty());
+    }
+
+    #[test]
+    fn other_replies_for_the_shell_are_in_the_file() {
+        let list =
+            |values: &[&str]| Variable::List(values.iter().map(|value| (*value).into()).collect());
+        let command = |ends| format!("{} {ends}", names::TAKE_SHELL_REPLY);
+        let lines = reply(vec![("a", list(&["x", "y"]))]);
+        assert_eq!(lines.command.trim_end(), command('l'));
+        assert_eq!(lines.file, b"0\nl\na\n2\nx\ny\n5\n");
+        let fields = reply(vec![("a", list(&["x\n"]))]);
+        assert_eq!(fields.command.trim_end(), command('n'));
+        assert_eq!(fields.file, b"0\0l\0a\x001\0x\n\x004\0");
+        let long = reply(vec![("a", Variable::Text(vec![b'\''; 100]))]);
+        assert_eq!(long.command.trim_end(), command('l'));
+        let error = ShellReply::of(&Err(CallError {
+            status: 2,
+            message: "no\nway".to_owned(),
+        }));
+        assert_eq!(error.file, b"2\ne\nno\\nway\n2\n");
+    }
+
+    #[test]
+    fn commands_for_the_shell_have_one_length() {
+        let value = Variable::Text(vec![b'x'; SHELL_REPLY_CHARS - "a='' ".len()]);
+        let commands = [
+            ShellReply::take_ticket(),
+            reply(vec![("a", value)]),
+            reply(Vec::new()),
+        ];
+        for reply in commands {
+            assert_eq!(reply.command.len(), SHELL_REPLY_CHARS, "{reply:?}");
+        }
+    }
+}
