@@ -92,7 +92,9 @@ pub(crate) fn run(
         .or_else(|| session.setting("output"));
     let format = match (globals.format, named) {
         (Some(format), _) => format,
-        (None, Some(name)) => Format::named(name)?,
+        (None, Some(name)) => Format::named(name)
+            // A word of the command line would be a usage error; this is a setting.
+            .map_err(|failure| Failure::other(failure.message))?,
         (None, None) => Format::Json,
     };
     validate::complete(
