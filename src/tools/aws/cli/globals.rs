@@ -38,8 +38,6 @@ pub(crate) struct Globals {
     pub takes_raw_bytes: Option<bool>,
     pub shows_version: bool,
     pub wants_debug: bool,
-    /// The result is a password, and nothing else is printed.
-    pub prints_password: bool,
 }
 
 fn options() -> Vec<OptionWord> {
@@ -113,7 +111,6 @@ impl Globals {
             takes_raw_bytes: bytes.map(|format| format == "raw-in-base64-out"),
             shows_version: words.has("version"),
             wants_debug: words.has("debug"),
-            prints_password: false,
         };
         Ok((globals, words))
     }

@@ -52,12 +52,12 @@ pub(crate) fn run(
             .ok_or_else(|| Failure::usage_error(&missing))
     };
     let mut name = take("operation")?;
-    if command == "ecr" && name == "get-login-password" {
+    let prints_password = command == "ecr" && name == "get-login-password";
+    if prints_password {
         "get-authorization-token".clone_into(&mut name);
         globals.query = Some(Expression::parse(
             "authorizationData[0].authorizationToken",
         )?);
-        globals.prints_password = true;
     }
     let mut waiter = None;
     if name == "wait" {
@@ -130,7 +130,7 @@ pub(crate) fn run(
             Some(query) => query.search(&result)?,
             None => result,
         };
-        if globals.prints_password {
+        if prints_password {
             let password = password_of(&result)?;
             output.write(|text| text.extend_from_slice(&password), false);
         } else {
