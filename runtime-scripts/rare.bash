@@ -174,7 +174,7 @@ __driver_leave_on_error() { # <status> <line> <command> <statuses...>
   # shellcheck disable=SC2154 # the driver sets it
   if ((${#FUNCNAME[@]} <= ${__driver_base-2} + 3)); then builtin return "$((${__driver_depth-0} != 0))"; fi
   __driver_kind=KIND_ERREXIT
-  if [[ $3 == 'builtin return' ]]; then builtin set -- "$1" "$2" "${__driver_refused-$3}"; fi
+  if [[ $3 == 'builtin return' || $3 == 'builtin return "$?"' ]]; then builtin set -- "$1" "$2" "${__driver_refused-$3}"; fi
   if ((${__driver_depth-0})) || __driver_has_exit_trap; then
     # bash ends by itself here: a fork like any subshell, and a shell so that the handler's EXIT trap runs here.
     __driver_record_place 4 "$3" "$2"

@@ -292,6 +292,12 @@ class Downloads(Case):
 
         self._assert_failed(self._serve(nonsense), "fatal error: ")
 
+    def devices_that_are_full_are_reported(self):
+        for body in (SMALL, BODY):
+            status, output, errors = self._run(self._serve(body=body), "cp", "s3://bucket/key", "/dev/full")
+            self.assertEqual((status, output), (1, ""))
+            self.assertIn("[Errno 28] No space left on device", errors)
+
     def memory_stays_small(self):
         server = self._serve(body=BODY * 5)
         url = f"http://127.0.0.1:{server.server_address[1]}"

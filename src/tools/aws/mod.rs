@@ -13,6 +13,7 @@ mod s3;
 mod session;
 mod sign;
 mod values;
+mod xml_text;
 
 pub(crate) use cli::run as run_cli;
 pub(crate) use error::AwsError;

@@ -31,10 +31,9 @@ mod words;
 use super::s3;
 use super::session::Kept;
 use crate::call::{Call, End, Output};
-pub(super) use failure::Failure;
+use failure::Failure;
 use files::Files;
 use globals::Globals;
-pub(super) use protocol::xml_text;
 use words::Words;
 
 /// Does what the AWS CLI does with these arguments.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::failure::{Failure, Stop};
 use super::request;
 use super::uri;
-use crate::aws::cli::xml_text;
 use crate::aws::session::{Operation, Session};
+use crate::aws::xml_text;
 use crate::call::Output;
 use crate::http::Body;
 

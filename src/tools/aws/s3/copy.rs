@@ -15,8 +15,8 @@ use super::multipart;
 use super::object_headers::{METADATA, REPLACED};
 use super::parallel;
 use super::request;
-use crate::aws::cli::xml_text;
 use crate::aws::sign;
+use crate::aws::xml_text;
 use crate::http::Body;
 
 /// Longer lists of tags need a request of their own.

@@ -69,7 +69,7 @@ pub(super) fn to_file(
                     let start = rest.start + index * part;
                     let range = Range {
                         start,
-                        end: Some(rest.end.min(start + part)),
+                        end: Some(rest.end.min(start.saturating_add(part))),
                     };
                     range::fetch(context, &whole.object, None, range, write)
                 })

@@ -9,8 +9,8 @@ use time::format_description::well_known::Rfc3339;
 use super::request;
 use super::uri;
 use crate::aws::AwsError;
-use crate::aws::cli::xml_text::Element;
 use crate::aws::session::{Operation, Session};
+use crate::aws::xml_text::Element;
 
 /// An object, as a list has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,7 +196,7 @@ impl Iterator for Objects<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aws::cli::xml_text;
+    use crate::aws::xml_text;
 
     #[test]
     fn pages_are_read() {

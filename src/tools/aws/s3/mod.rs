@@ -53,7 +53,6 @@ use report::{Level, Report};
 use settings::Settings;
 use transfer::Plan;
 
-use super::cli::Failure;
 use super::session::{Choices, Kept, Session};
 use crate::call::{End, Output, Place};
 
@@ -101,7 +100,11 @@ fn command_line(words: &[String]) -> Result<(Name, Arguments), Stop> {
             "usage: aws [options] s3 <subcommand> [parameters]\naws: error: too few arguments",
         ));
     };
-    let missing = |what: &str| Stop::invalid(Failure::missing(what).message);
+    let missing = |what: &str| {
+        Stop::invalid(format!(
+            "aws: {what} is not built in; a layer or an image with the real AWS CLI has everything"
+        ))
+    };
     if word == "help" || rest.first().is_some_and(|word| word == "help") {
         return Err(missing("help"));
     }

@@ -7,8 +7,8 @@ use super::context::Context;
 use super::failure::Failure;
 use super::request;
 use crate::aws::AwsError;
-use crate::aws::cli::xml_text;
 use crate::aws::session::Operation;
+use crate::aws::xml_text;
 use crate::http::Body;
 
 /// An upload that has begun.

@@ -98,7 +98,7 @@ impl Report {
         self.error(&state, &format!("warning: {text}\n"));
     }
 
-    /// Counts something that was left out, without a line.
+    /// Warns of a file or an object that is left out.
     pub(super) fn skip(&self, path: &str, cause: &str) {
         self.warn(&format!("Skipping file {path}. {cause}"));
     }

@@ -5,9 +5,9 @@ use std::thread;
 use std::time::Duration;
 
 use crate::aws::AwsError;
-use crate::aws::cli::xml_text::{self, Element};
 use crate::aws::endpoint::S3;
 use crate::aws::session::{Operation, Session};
+use crate::aws::xml_text::{self, Element};
 use crate::http::Response;
 
 /// The answer with 1,000 long keys has less.

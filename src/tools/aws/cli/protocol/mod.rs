@@ -5,7 +5,6 @@ mod query;
 mod rest;
 pub(crate) mod timestamp;
 mod xml;
-pub(in crate::aws) mod xml_text;
 
 use super::failure::Failure;
 use super::table::{Operation, Protocol, Service};

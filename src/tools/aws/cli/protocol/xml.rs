@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 
 use super::query::scalar_text;
 use super::timestamp::Timestamp;
-use super::xml_text::{self, Element, escape};
 use crate::aws::cli::failure::Failure;
 use crate::aws::cli::table::{
     Kind, List, Map, Member, Place, Service, Shape, Structure, TimestampFormat,
 };
 use crate::aws::cli::value::Value;
+use crate::aws::xml_text::{self, Element, escape};
 
 /// The root of a document. An empty one has no members.
 pub(super) fn read(body: &[u8]) -> Result<Element, Failure> {

@@ -4,7 +4,7 @@
 const MAX_DEPTH: usize = 200;
 
 #[derive(Debug, Default)]
-pub(in crate::aws) struct Element {
+pub(super) struct Element {
     name: String,
     /// A colon in a name is a semicolon, as in the table.
     attributes: Vec<(String, String)>,
@@ -13,40 +13,37 @@ pub(in crate::aws) struct Element {
 }
 
 impl Element {
-    pub(in crate::aws) fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         &self.name
     }
 
     /// The first child of this name.
-    pub(in crate::aws) fn child(&self, name: &str) -> Option<&Self> {
+    pub(super) fn child(&self, name: &str) -> Option<&Self> {
         self.children.iter().find(|child| child.name == name)
     }
 
-    pub(in crate::aws) fn children_named<'a>(
-        &'a self,
-        name: &'a str,
-    ) -> impl Iterator<Item = &'a Self> {
+    pub(super) fn children_named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Self> {
         self.children.iter().filter(move |child| child.name == name)
     }
 
-    pub(in crate::aws) fn attribute(&self, name: &str) -> Option<&str> {
+    pub(super) fn attribute(&self, name: &str) -> Option<&str> {
         let mut attributes = self.attributes.iter();
         let (_, value) = attributes.find(|(attribute, _)| attribute == name)?;
         Some(value)
     }
 
     /// The text of the first child of this name.
-    pub(in crate::aws) fn text_of(&self, name: &str) -> Option<&str> {
+    pub(super) fn text_of(&self, name: &str) -> Option<&str> {
         self.child(name).map(Self::text)
     }
 
-    pub(in crate::aws) fn text(&self) -> &str {
+    pub(super) fn text(&self) -> &str {
         &self.text
     }
 }
 
 /// Writes a text so that it can stand in an element or an attribute.
-pub(in crate::aws) fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {
@@ -63,7 +60,7 @@ pub(in crate::aws) fn escape(text: &str) -> String {
 }
 
 /// Reads a document, and returns its root.
-pub(in crate::aws) fn read(text: &str) -> Option<Element> {
+pub(super) fn read(text: &str) -> Option<Element> {
     let mut reader = Reader { rest: text };
     reader.skip_to_element()?;
     reader.element(0)
