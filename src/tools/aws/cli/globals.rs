@@ -37,8 +37,7 @@ pub(crate) struct Globals {
     /// Bytes in arguments are given as they are, and not as Base64.
     pub takes_raw_bytes: Option<bool>,
     pub shows_version: bool,
-    /// The result is a password, and nothing else is printed.
-    pub prints_password: bool,
+    pub wants_debug: bool,
 }
 
 fn options() -> Vec<OptionWord> {
@@ -82,13 +81,8 @@ impl Globals {
             value => Ok(value),
         };
         one_of("color", &["on", "off", "auto"])?;
-        if words.has("debug") || words.has("cli-auto-prompt") {
-            let option = if words.has("debug") {
-                "debug"
-            } else {
-                "cli-auto-prompt"
-            };
-            return Err(Failure::missing(&format!("--{option}")));
+        if words.has("cli-auto-prompt") {
+            return Err(Failure::missing("--cli-auto-prompt"));
         }
         if let Some(url) = words
             .value("endpoint-url")
@@ -116,7 +110,7 @@ impl Globals {
             has_no_pages: words.has("no-paginate"),
             takes_raw_bytes: bytes.map(|format| format == "raw-in-base64-out"),
             shows_version: words.has("version"),
-            prints_password: false,
+            wants_debug: words.has("debug"),
         };
         Ok((globals, words))
     }
@@ -129,8 +123,8 @@ fn seconds(words: &Words, name: &str) -> Result<Option<Duration>, Failure> {
     };
     match text.trim().parse::<u32>() {
         Ok(seconds) => Ok(Some(Duration::from_secs(seconds.into()))),
-        Err(_) => Err(Failure::usage_error(&format!(
-            "argument --{name}: invalid int value: '{text}'"
+        Err(_) => Err(Failure::other(format!(
+            "invalid literal for int() with base 10: '{text}'"
         ))),
     }
 }

@@ -91,6 +91,9 @@ fn run_words(
         output.write(|text| text.extend_from_slice(version.as_bytes()), false);
         return Ok(());
     }
+    if globals.wants_debug {
+        output.write_error(b"aws: --debug is ignored: there is no log of requests\n");
+    }
     let command = words.take_first();
     let command = command
         .ok_or_else(|| Failure::usage_error("the following arguments are required: command"))?;

@@ -52,12 +52,12 @@ pub(crate) fn run(
             .ok_or_else(|| Failure::usage_error(&missing))
     };
     let mut name = take("operation")?;
-    if command == "ecr" && name == "get-login-password" {
+    let prints_password = command == "ecr" && name == "get-login-password";
+    if prints_password {
         "get-authorization-token".clone_into(&mut name);
         globals.query = Some(Expression::parse(
             "authorizationData[0].authorizationToken",
         )?);
-        globals.prints_password = true;
     }
     let mut waiter = None;
     if name == "wait" {
@@ -92,7 +92,9 @@ pub(crate) fn run(
         .or_else(|| session.setting("output"));
     let format = match (globals.format, named) {
         (Some(format), _) => format,
-        (None, Some(name)) => Format::named(name)?,
+        (None, Some(name)) => Format::named(name)
+            // A word of the command line would be a usage error; this is a setting.
+            .map_err(|failure| Failure::other(failure.message))?,
         (None, None) => Format::Json,
     };
     validate::complete(
@@ -128,7 +130,7 @@ pub(crate) fn run(
             Some(query) => query.search(&result)?,
             None => result,
         };
-        if globals.prints_password {
+        if prints_password {
             let password = password_of(&result)?;
             output.write(|text| text.extend_from_slice(&password), false);
         } else {

@@ -131,7 +131,11 @@ fn of_two(
     fail: impl Fn(&Value) -> SearchError,
 ) -> Result<Value, SearchError> {
     Ok(match (name, first, second) {
-        ("contains", Value::List(elements), _) => Value::Bool(elements.contains(second)),
+        ("contains", Value::List(elements), _) => Value::Bool(
+            elements
+                .iter()
+                .any(|element| is_same_in_python(element, second)),
+        ),
         ("contains", Value::Text(text), Value::Text(part)) => {
             Value::Bool(text.contains(part.as_str()))
         }
@@ -229,6 +233,15 @@ fn each(
             )
         }
     })
+}
+
+/// In Python, true is the number 1, and false is 0.
+fn is_same_in_python(left: &Value, right: &Value) -> bool {
+    let number = |value: &Value| match value {
+        Value::Bool(is_true) => Some(f64::from(u8::from(*is_true))),
+        other => number(other),
+    };
+    left == right || number(left).is_some_and(|left| number(right) == Some(left))
 }
 
 /// The value of a number.
