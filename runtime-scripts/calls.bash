@@ -36,7 +36,7 @@ __driver_take_shell_reply() { # <l or n, for fields that end in line feeds or NU
   if [[ $1 == l ]]; then
     builtin mapfile -t -u CALL_REPLY_FD __driver_reply
   else
-    builtin mapfile -t -d '' -u CALL_REPLY_FD __driver_reply
+    builtin mapfile -t -d '' __driver_reply <&CALL_REPLY_FD
   fi
   # What a process has left unread that was killed is before ours.
   __driver_count=${__driver_reply[-1]}

@@ -7,5 +7,10 @@
 #
 # In bash 4, `[[` in a trap replaces BASH_COMMAND; `case` does not.
 case ${BASHPID-} in "$$") # <file to append to> <line, or 0> <status...> <any word>
-  builtin printf '%s\0' "${BASH_COMMAND/#builtin return/${__driver_refused-builtin return}}" "${@:2:$#-2}" '' ${FUNCNAME+"${FUNCNAME[@]}"} '' "${BASH_SOURCE[@]}" '' "${BASH_LINENO[@]}" '' >>"$1" ;;
+  case $BASH_COMMAND in
+    'builtin return' | 'builtin return "$?"') __driver_line=${__driver_refused-$BASH_COMMAND} ;;
+    *) __driver_line=$BASH_COMMAND ;;
+  esac
+  builtin printf '%s\0' "$__driver_line" "${@:2:$#-2}" '' ${FUNCNAME+"${FUNCNAME[@]}"} '' "${BASH_SOURCE[@]}" '' "${BASH_LINENO[@]}" '' >>"$1"
+  ;;
 esac

@@ -64,7 +64,7 @@ __driver_on_error() { # <status> <line> <command> <statuses of the parts of the 
   [[ -o errexit && ${BASH_SUBSHELL-} == "${__driver_depth-0}" && (${__driver_depth-0} != 0 || ${BASHPID-} == "$$") && ${FUNCNAME-} == __driver_on_error ]] || builtin return "$1"
   builtin set +e
   # For a function of ours LINENO is that of its `return`.
-  if [[ $3 == 'builtin return' ]]; then builtin set -- "$1" "$__driver_line" "${@:3}"; fi
+  case $3 in 'builtin return' | 'builtin return "$?"') builtin set -- "$1" "$__driver_line" "${@:3}" ;; esac
   __driver_rare __driver_leave_on_error "$@" && builtin return 0
   if [[ $__driver_kind != KIND_ERREXIT || ${__driver_depth-0} != 0 ]]; then builtin exit "$1"; fi
   builtin return 1

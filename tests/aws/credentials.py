@@ -1,4 +1,4 @@
-"""Where credentials, the region and the endpoint come from, and what is said if they are missing."""
+"""Where credentials, the region and the endpoint come from, and the error if they are missing."""
 
 import datetime
 import http.server
@@ -120,7 +120,7 @@ class Credentials(Case):
         self.asker(**endpoint, AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE=str(path))
         self.assertEqual(self.server.seen[0], ("endpoint", "/role", "token of a file"))
 
-    def an_endpoint_that_fails_is_asked_again_and_then_named(self):
+    def an_endpoint_that_fails_is_tried_again_and_then_named(self):
         endpoint = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{self.url}/role", "AWS_REGION": "eu-north-1"}
         self.server.answers = [(500, "")] * 2
         self.assertEqual(self.asker(**endpoint)[0], "OFENDPOINT")
@@ -130,7 +130,7 @@ class Credentials(Case):
             self.assertEqual(status, 253, text)
             self.assertIn(reason, text)
 
-    def what_is_missing_is_said(self):
+    def what_is_missing_is_named(self):
         for arguments, environment, status, reason in (
             ((), {"AWS_REGION": "eu-west-1"}, 253, "Unable to locate credentials"),
             ((), {"AWS_ACCESS_KEY_ID": "k", "AWS_REGION": "eu-west-1"}, 253, "missing: AWS_SECRET_ACCESS_KEY"),

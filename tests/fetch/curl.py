@@ -1,4 +1,4 @@
-"""lambda_fetch beside curl: the same command lines, against a server that remembers what it was asked."""
+"""lambda_fetch beside curl: the same command lines, against a server that remembers its requests."""
 
 import os
 import pathlib

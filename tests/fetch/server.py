@@ -1,8 +1,8 @@
-"""A server that answers as its path says, and remembers what it was asked; with TLS, if it gets a certificate.
+"""A server that answers as the path says, and remembers its requests; with TLS, if it gets a certificate.
 
     /echo                 the request, as text
     /status/418           that status
-    /size/1000            so many bytes
+    /size/1000            1,000 bytes
     /redirect/302?to=...  that status, and a location
     /flaky/NAME/2         twice 503, then 200
     /slow                 a byte now, the rest never

@@ -174,7 +174,7 @@ fn a_whole_script_has_them_too() {
 }
 
 #[test]
-fn values_are_asked_for_once_and_kept_out_of_the_shell() {
+fn values_are_fetched_once_and_kept_out_of_the_shell() {
     let server = Server::start();
     let script = r#"handler() {
   lambda_secret secret name
@@ -187,7 +187,7 @@ fn values_are_asked_for_once_and_kept_out_of_the_shell() {
     let sandbox = sandbox(&server, script).start();
     let first = r#"{"password":"word 1"}|word 1|value 2|value 3|"#;
     assert_eq!(respond(&sandbox, "x"), first);
-    // Only what may not be kept is asked for again.
+    // Only what may not be kept is fetched again.
     assert_eq!(
         respond(&sandbox, "x"),
         first
@@ -202,7 +202,7 @@ fn values_are_asked_for_once_and_kept_out_of_the_shell() {
 }
 
 #[test]
-fn the_extension_of_aws_is_asked_where_it_is() {
+fn the_extension_of_aws_is_used_where_it_is() {
     let server = Server::start();
     let port = server.url.rsplit(':').next().expect("a port");
     let sandbox = sandbox(
@@ -281,9 +281,9 @@ fn a_program_of_the_same_name_is_not_replaced_unasked() {
     let path = format!("{}:/usr/bin:/bin", folder.path().display());
     let installed = sandbox(&server, script).env("PATH", &path).start();
     assert_eq!(respond(&installed, "x"), "file\nfile");
-    let asked = sandbox(&server, script)
+    let wanted = sandbox(&server, script)
         .env("PATH", &path)
         .env("COSHELL_COMMANDS", "aws,jq")
         .start();
-    assert_eq!(respond(&asked, "x"), "function\nfunction");
+    assert_eq!(respond(&wanted, "x"), "function\nfunction");
 }

@@ -16,7 +16,7 @@ use super::profile::Profile;
 use crate::call::Place;
 use crate::http::{Body, Client, Limits, Request, Route};
 
-/// Credentials of the endpoint are asked for again so long before they end.
+/// Credentials of the endpoint are renewed this long before they end.
 const REFRESH_BEFORE: Duration = Duration::from_secs(300);
 /// For the endpoint, which is on this machine.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -210,6 +210,6 @@ fn parse(text: &[u8]) -> Result<(Credentials, OffsetDateTime), String> {
         token: field("Token"),
     };
     let end = field("Expiration").and_then(|text| OffsetDateTime::parse(&text, &Rfc3339).ok());
-    // What does not say when it ends is asked for each time.
+    // What does not say when it ends is used once.
     Ok((credentials, end.unwrap_or(OffsetDateTime::UNIX_EPOCH)))
 }

@@ -207,7 +207,7 @@ impl<'a> Session<'a> {
                     return Err(AwsError::of_connection(&error, &request.url));
                 }
             };
-            // 304 is what a condition has asked for, and an error to the AWS CLI, too.
+            // 304 is an error to the AWS CLI, too.
             if response.status < 300 {
                 return Ok(response);
             }

@@ -1,6 +1,6 @@
 //! `lambda_secret` and `lambda_parameter`: a value of Secrets Manager or of the Parameter Store, kept for some minutes.
 //!
-//! Where AWS's extension for parameters and secrets is in the function, it is asked, because its cache outlives this
+//! Where AWS's extension for parameters and secrets is in the function, values come from it, because its cache outlives this
 //! process.
 
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! What is asked of the server, by the options.
+//! The request, by the options.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

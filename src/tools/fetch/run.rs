@@ -358,7 +358,7 @@ impl Target<'_> {
                 if output.write(|text| text.extend_from_slice(bytes), false) {
                     return Ok(());
                 }
-                // Whoever calls says why.
+                // The caller says why.
                 Err(failure(status::WRITE, "cannot write the output"))
             }
             Self::File(file) => file

@@ -10,7 +10,7 @@ use std::sync::Arc;
 pub(crate) use client::{Client, HttpError, Limits, Route, is_timeout};
 pub(crate) use proxy::proxy_for;
 
-/// What is asked of a server.
+/// A request to a server.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub method: String,
@@ -26,7 +26,7 @@ pub(crate) enum Body {
     #[default]
     None,
     Bytes(Arc<Vec<u8>>),
-    /// So many bytes of a file, from this offset on. It is read anew for each try.
+    /// `length` bytes of a file, from `start` on. It is read anew for each try.
     Part {
         file: File,
         start: u64,
