@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn options_and_paths_are_told_apart() {
+    fn options_and_paths_are_kept_apart() {
         let read = read_text("--qu - -1 --sse --exclude=a --incl b --grants x y").expect("words");
         assert_eq!(read.paths, ["-", "-1"]);
         assert!(read.has("quiet"));
