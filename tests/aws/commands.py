@@ -156,7 +156,7 @@ class Case(unittest.TestCase):
 
     @classmethod
     def run_lot(cls, side, paths):
-        cli = SIDES[side]([path.stem for path in paths])
+        cli = SIDES[side](sorted({step.words[0] for path in paths for step in steps_of(path)}))
         try:
             return {(side, path.stem): run_all(cli, cls.clouds[side], path) for path in paths}
         finally:
