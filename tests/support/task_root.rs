@@ -20,14 +20,17 @@ impl TaskRoot {
     pub fn new() -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         start_programs_with_default_signals();
-        let name = format!(
-            "coshell-test-{}-{}",
-            std::process::id(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        );
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).expect("cannot make a task root");
-        Self { path }
+        loop {
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let name = format!("coshell-test-{}-{count}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            match fs::create_dir(&path) {
+                Ok(()) => return Self { path },
+                // A process with the same id was killed, and left it.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => panic!("cannot make a task root: {error}"),
+            }
+        }
     }
 
     pub fn path(&self) -> &Path {
