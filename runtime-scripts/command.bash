@@ -14,8 +14,14 @@ __driver_command() { # <function> <name of the command> [its arguments...]
   __driver_folder=${__driver_calls[0]%/*}
   __driver_list_exported "${@:2}"
   # bash puts other files at 0 and 1 while it speaks to the host. So the host gets the numbers of copies.
-  if [[ -e /dev/fd/0 ]]; then { builtin :; } {__driver_in}<&0; fi
-  if [[ -e /dev/fd/1 ]]; then { builtin :; } {__driver_out}>&1; fi
+  case $2 in
+    # They read nothing, and write to a variable.
+    secret | parameter) ;;
+    *)
+      if [[ -e /dev/fd/0 ]]; then { builtin :; } {__driver_in}<&0; fi
+      if [[ -e /dev/fd/1 ]]; then { builtin :; } {__driver_out}>&1; fi
+      ;;
+  esac
   if [[ -e /dev/fd/2 ]]; then { builtin :; } {__driver_err}>&2; fi
   if IFS='' builtin read -r -N 1 __driver_slot <"${__driver_calls[0]}"; then
     __driver_slot=$((1 + 3 * __driver_slot))

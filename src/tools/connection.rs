@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread;
 
 use nix::sys::prctl::set_pdeathsig;
+use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::Signal;
 use nix::unistd::getpid;
 
@@ -20,7 +21,7 @@ const STACK_BYTES: usize = 64 * 1024 * 1024;
 /// The number of the resource `RLIMIT_AS`; `getrlimit(2)`.
 const ADDRESS_SPACE: usize = 9;
 /// A process that has used more than this ends after its call, to give the memory back.
-const MAX_KEPT_KIB: u64 = 64 * 1024;
+const MAX_KEPT_KIB: i64 = 64 * 1024;
 
 pub(crate) fn serve() -> Result<(), String> {
     let socket = sys::duplicate(SOCKET).map_err(|error| {
@@ -66,10 +67,9 @@ fn answer_all(socket: &OwnedFd) {
             Some(b"run") => answer_command(socket, message, &mut commands),
             _ => Message::send(socket, &[b"error", b"there is no such call"], &[]).is_ok(),
         };
-        if !is_sent
-            || coshell_process::processes::peak_kib(getpid())
-                .is_some_and(|peak| peak > MAX_KEPT_KIB)
-        {
+        let usage = getrusage(UsageWho::RUSAGE_SELF);
+        let has_grown = usage.is_ok_and(|usage| usage.max_rss() > MAX_KEPT_KIB);
+        if !is_sent || has_grown {
             return;
         }
     }

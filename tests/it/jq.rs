@@ -14,12 +14,14 @@ fn respond(sandbox: &Sandbox, event: impl AsRef<[u8]>) -> String {
     String::from_utf8(sandbox.respond(event)).expect("UTF-8")
 }
 
-/// Prints the process ids of the second program.
+/// Prints the process ids of the second program. A thread of the host may end meanwhile.
 const TOOLS: &str = r#"tools() {
-  local children child name
+  local children child name list
   for children in /proc/$PPID/task/*/children; do
-    for child in $(<"$children"); do
-      if read -r name <"/proc/$child/comm" && [[ $name == coshell-tools ]]; then echo "$child"; fi
+    list=()
+    { read -ra list <"$children"; } 2>/dev/null || :
+    for child in "${list[@]}"; do
+      if { read -r name <"/proc/$child/comm"; } 2>/dev/null && [[ $name == coshell-tools ]]; then echo "$child"; fi
     done
   done
 }
