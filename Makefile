@@ -55,9 +55,9 @@ help: ## prints this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 test: packages test-tools lint rust ## what every push has to pass; installs what the tests use
-	@# Most of these wait for something, so two run at a time.
-	$(MAKE) -j2 --output-sync=target clients aws fetch driver soak
-	$(MAKE) failing clone
+	@# Most of these wait for something, so two run at a time. With $$(MAKE), make -n would run them.
+	$(MAKE_COMMAND) -j2 clients aws fetch driver soak
+	$(MAKE_COMMAND) failing clone
 	@printf '%s\n' 'make test: every check passed'
 
 long: packages test-tools lint-images static-bash random install-test ## what takes longer, and needs no Docker

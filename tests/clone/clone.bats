@@ -34,5 +34,5 @@ setup() {
 
 @test "a clone has the prerequisites of the targets of the Makefile" {
   # RIE is downloaded by then.
-  make -n test nightly check dist RIE="$RIE" >/dev/null
+  make -n test clients aws fetch driver soak failing clone nightly check dist RIE="$RIE" >/dev/null
 }
