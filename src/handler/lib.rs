@@ -15,6 +15,7 @@ mod name;
 pub mod shape;
 mod suggestion;
 mod syntax;
+mod text;
 mod words;
 
 pub use delivery::Delivery;
@@ -25,3 +26,4 @@ pub use files::files_below;
 pub use handler::{Handler, Kind};
 pub use suggestion::{Suggestion, nearest};
 pub use syntax::{check_runs_commands, check_syntax, undefined_function};
+pub use text::names_word;

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use memchr::memmem;
+use coshell_handler::names_word;
 
 use super::bootstrap::{Architecture, Bootstrap, Source};
 use super::contents::{Contents, Kind};
@@ -55,16 +55,8 @@ pub(crate) fn is_used(contents: &Contents) -> bool {
 }
 
 fn names_it(text: &[u8]) -> bool {
-    let is_part =
-        |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
-    let names = |word: &str| {
-        memmem::find_iter(text, word.as_bytes()).any(|start| {
-            let before = start.checked_sub(1).and_then(|at| text.get(at));
-            !is_part(before) && !is_part(text.get(start + word.len()))
-        })
-    };
     // A file with NULs is no script.
-    !text.contains(&0) && WORDS.iter().any(|word| names(word))
+    !text.contains(&0) && WORDS.iter().any(|word| names_word(text, word))
 }
 
 #[cfg(test)]

@@ -2,9 +2,11 @@
 
 use std::collections::VecDeque;
 
+use coshell_calls::check_name;
+
 /// What the next word of a command line is.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Word {
+enum Word {
     Plain(String),
     /// Its long name.
     Option(String),
@@ -42,7 +44,7 @@ impl<'a> Arguments<'a> {
     ///
     /// # Errors
     /// A letter stands for no option, or a value belongs to none.
-    pub(crate) fn next(&mut self) -> Result<Option<Word>, String> {
+    fn next(&mut self) -> Result<Option<Word>, String> {
         if self.value.is_some() {
             return Err(format!("expected no value for {}", self.last));
         }
@@ -80,6 +82,33 @@ impl<'a> Arguments<'a> {
         let known = short.find(|(other, _)| *other == letter);
         let (_, name) = known.ok_or_else(|| format!("there is no option -{letter}"))?;
         Ok(Word::Option((*name).to_owned()))
+    }
+
+    /// The next option; the words before it go into `plain`.
+    ///
+    /// # Errors
+    /// As those of [`next`](Self::next).
+    pub(crate) fn next_option(
+        &mut self,
+        plain: &mut Vec<String>,
+    ) -> Result<Option<String>, String> {
+        while let Some(word) = self.next()? {
+            match word {
+                Word::Plain(word) => plain.push(word),
+                Word::Option(name) => return Ok(Some(name)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The value, which is the name of a variable of the caller's.
+    ///
+    /// # Errors
+    /// There is none, or bash or coshell needs that variable.
+    pub(crate) fn variable(&mut self) -> Result<String, String> {
+        let name = self.value()?;
+        check_name(name.as_bytes()).map_err(|error| error.message)?;
+        Ok(name)
     }
 
     /// The value of the option that was read last.

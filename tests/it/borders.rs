@@ -14,7 +14,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("calls", &[]),
     ("driver", &[]),
     ("statistics", &[]),
-    ("tools", &["process"]),
+    ("tools", &["calls", "process"]),
     (
         "bootstrap",
         &["wire", "process", "handler", "calls", "driver"],

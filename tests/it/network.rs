@@ -231,6 +231,15 @@ fn a_refusal_fails_the_event_with_its_reason_and_without_secrets() {
             "(ResourceNotFoundException) when calling the PutParameter operation",
         ),
         ("lambda_secret 1x name", "cannot set variable 1x"),
+        (
+            "lambda_secret SHELLOPTS name",
+            "cannot set variable SHELLOPTS",
+        ),
+        ("lambda_fetch -v UID $URL/a", "cannot set variable UID"),
+        (
+            "lambda_aws -v __driver_x sts GetCallerIdentity",
+            "cannot set variable __driver_x",
+        ),
         ("lambda_parameter v", "expected a variable and a name"),
         ("lambda_fetch", "expected a URL"),
         (

@@ -5,7 +5,7 @@ use std::env;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use memchr::memmem;
+use coshell_handler::names_word;
 
 use super::{runs_other_code, tools};
 
@@ -38,7 +38,7 @@ const OURS: [Command; 4] = [
 /// The functions for a file with this text. `wanted` is what `COSHELL_COMMANDS` names.
 pub(super) fn defined_for(text: &[u8], wanted: &[String]) -> Vec<Command> {
     let runs_other_code = runs_other_code(text);
-    let names = |command: &Command| names_word(text, command.function.as_bytes());
+    let names = |command: &Command| names_word(text, command.function);
     let stands_in = |command: &&Command| {
         (runs_other_code || names(command))
             && (wanted.iter().any(|name| name == command.function)
@@ -51,15 +51,6 @@ pub(super) fn defined_for(text: &[u8], wanted: &[String]) -> Vec<Command> {
         .chain(OURS.iter().filter(is_there))
         .copied()
         .collect()
-}
-
-fn names_word(text: &[u8], word: &[u8]) -> bool {
-    let is_part =
-        |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
-    memmem::find_iter(text, word).any(|start| {
-        let before = start.checked_sub(1).and_then(|at| text.get(at));
-        !is_part(before) && !is_part(text.get(start + word.len()))
-    })
 }
 
 fn is_on_path(program: &str) -> bool {

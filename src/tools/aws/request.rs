@@ -17,9 +17,8 @@ use super::protocols::{Protocol, Service};
 use super::session::{Choices, Kept, Operation, Session};
 use super::sign;
 use crate::call::{Call, End, Output, Place};
-use crate::fetch::variable_name;
 use crate::http::{Body, Response};
-use crate::options::{Arguments, Word};
+use crate::options::Arguments;
 
 /// The status for a wrong command line, as that of the AWS CLI.
 const USAGE: i32 = 252;
@@ -49,14 +48,7 @@ impl Options {
     fn read(arguments: &[Vec<u8>]) -> Result<Self, String> {
         let mut options = Self::default();
         let mut words = Arguments::new(arguments, &SHORT);
-        while let Some(word) = words.next()? {
-            let name = match word {
-                Word::Plain(word) => {
-                    options.words.push(word);
-                    continue;
-                }
-                Word::Option(name) => name,
-            };
+        while let Some(name) = words.next_option(&mut options.words)? {
             let mut pair = |mark: char, form: &str| {
                 let value = words.value()?;
                 let found = value.split_once(mark);
@@ -70,7 +62,7 @@ impl Options {
                 "method" => options.method = Some(words.value()?),
                 "path" => options.path = Some(words.value()?),
                 "output" => options.output = Some(words.value()?),
-                "variable" => options.variable = Some(variable_name(words.value()?)?),
+                "variable" => options.variable = Some(words.variable()?),
                 "region" => options.choices.region = Some(words.value()?),
                 "profile" => options.choices.profile = Some(words.value()?),
                 "endpoint-url" => options.choices.endpoint_url = Some(words.value()?),

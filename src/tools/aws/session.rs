@@ -272,14 +272,7 @@ impl<'a> Session<'a> {
         let destination = self.destination(target, operation, &region)?;
         let credentials = self.credentials()?;
         let path = format!("{}{}", destination.endpoint.prefix, destination.path);
-        let request = Unsigned {
-            method: &operation.method,
-            host: &destination.endpoint.host,
-            path: &path,
-            query: &operation.query,
-            headers: &operation.headers,
-            payload_hash: UNSIGNED,
-        };
+        let request = unsigned(operation, &destination.endpoint, &path, UNSIGNED);
         let scope = self.scope(target, &destination);
         let query = sign::query(&request, &scope, &credentials, seconds);
         Ok(destination.endpoint.url(&destination.path, &query))
@@ -405,14 +398,7 @@ impl<'a> Session<'a> {
                 })?,
             };
             let path = format!("{}{}", destination.endpoint.prefix, destination.path);
-            let request = Unsigned {
-                method: &operation.method,
-                host: &destination.endpoint.host,
-                path: &path,
-                query: &operation.query,
-                headers: &operation.headers,
-                payload_hash: &payload_hash,
-            };
+            let request = unsigned(operation, &destination.endpoint, &path, &payload_hash);
             let scope = self.scope(target, destination);
             headers.extend(sign::headers(&request, &scope, &self.credentials()?));
         }
@@ -459,6 +445,22 @@ impl<'a> Session<'a> {
         let skew = (date - OffsetDateTime::now_utc()).whole_seconds();
         let previous = self.kept.skew.swap(skew, Ordering::Relaxed);
         (skew - previous).abs() > MIN_SKEW_SECONDS
+    }
+}
+
+fn unsigned<'b>(
+    operation: &'b Operation,
+    endpoint: &'b Endpoint,
+    path: &'b str,
+    payload_hash: &'b str,
+) -> Unsigned<'b> {
+    Unsigned {
+        method: &operation.method,
+        host: &endpoint.host,
+        path,
+        query: &operation.query,
+        headers: &operation.headers,
+        payload_hash,
     }
 }
 

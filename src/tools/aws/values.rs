@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use coshell_calls::check_name;
 use serde_json::{Value, json};
 
 use super::AwsError;
@@ -17,9 +18,8 @@ use super::protocols::Service;
 use super::session::{Choices, Kept, Operation, Session};
 use super::sign;
 use crate::call::{Call, End, Output};
-use crate::fetch::variable_name;
 use crate::http::{Body, Limits, Request, Route};
-use crate::options::{Arguments, Word};
+use crate::options::Arguments;
 
 /// How long a value is kept, if the call does not say: as long as in AWS's extension.
 const KEPT_FOR: Duration = Duration::from_secs(300);
@@ -84,14 +84,7 @@ impl Options {
     fn read(kind: Kind, arguments: &[Vec<u8>]) -> Result<Self, String> {
         let mut options = Self::default();
         let mut words = Arguments::new(arguments, &[]);
-        while let Some(word) = words.next()? {
-            let name = match word {
-                Word::Plain(word) => {
-                    options.words.push(word);
-                    continue;
-                }
-                Word::Option(name) => name,
-            };
+        while let Some(name) = words.next_option(&mut options.words)? {
             match (name.as_str(), kind) {
                 ("ttl", _) => {
                     let value = words.value()?;
@@ -116,7 +109,7 @@ impl Options {
                 "expected a variable and a name, found {found} words"
             ));
         }
-        options.words[0] = variable_name(std::mem::take(&mut options.words[0]))?;
+        check_name(options.words[0].as_bytes()).map_err(|error| error.message)?;
         Ok(options)
     }
 }

@@ -8,5 +8,4 @@ mod request;
 mod run;
 mod write_out;
 
-pub(crate) use options::variable_name;
 pub(crate) use run::run;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::options::{Arguments, Word};
+use crate::options::Arguments;
 
 /// A piece of the data to send, as the options give it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,12 +99,13 @@ impl Options {
     pub(crate) fn read(arguments: &[Vec<u8>]) -> Result<Self, String> {
         let mut options = Self::default();
         let mut words = Arguments::new(arguments, &SHORT);
-        while let Some(word) = words.next()? {
-            match word {
-                Word::Plain(url) => options.urls.push(url),
-                Word::Option(name) => options.take(&name, &mut words)?,
-            }
+        let mut urls = Vec::new();
+        while let Some(name) = words.next_option(&mut urls)? {
+            // An option may name a URL, too. Their order stays.
+            options.urls.append(&mut urls);
+            options.take(&name, &mut words)?;
         }
+        options.urls.append(&mut urls);
         if options.urls.is_empty() {
             return Err("expected a URL".to_owned());
         }
@@ -131,7 +132,7 @@ impl Options {
             "output" => self.output = Some(words.value()?),
             "remote-name" => self.has_remote_name = true,
             "create-dirs" => self.creates_folders = true,
-            "variable" => self.variable = Some(variable_name(words.value()?)?),
+            "variable" => self.variable = Some(words.variable()?),
             "write-out" => self.write_out = Some(words.value()?),
             "fail" => self.fails = true,
             "fail-with-body" => self.fails_with_body = true,
@@ -165,24 +166,6 @@ impl Options {
             }
         }
         Ok(())
-    }
-}
-
-/// The name of a variable of the caller's.
-pub(crate) fn variable_name(name: String) -> Result<String, String> {
-    let mut bytes = name.bytes();
-    let is_letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
-    let is_name = bytes.next().is_some_and(is_letter)
-        && bytes.all(|byte| is_letter(byte) || byte.is_ascii_digit());
-    let is_ours = name.starts_with("__driver_")
-        || name.starts_with("BASH")
-        || ["IFS", "_", "PATH"].contains(&name.as_str());
-    if is_name && !is_ours {
-        Ok(name)
-    } else {
-        Err(format!(
-            "cannot set variable {name}: expected the name of a variable of yours"
-        ))
     }
 }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::query::scalar_text;
-use super::timestamp::Timestamp;
 use super::{json, xml};
 use crate::aws::cli::checksum;
 use crate::aws::cli::failure::Failure;
@@ -276,22 +275,12 @@ fn result_in_body(service: &Service, operation: &Operation, body: &[u8]) -> Resu
 
 fn from_header(shape: &Shape, text: &str) -> Value {
     match &shape.kind {
-        Kind::Integer | Kind::Long => text
-            .trim()
-            .parse()
-            .map_or_else(|_| Value::text(text), Value::Integer),
-        Kind::Float | Kind::Double => text
-            .trim()
-            .parse()
-            .map_or_else(|_| Value::text(text), Value::Float),
         Kind::Boolean => Value::Bool(text.eq_ignore_ascii_case("true")),
-        Kind::Timestamp(_) => Timestamp::from_text(text)
-            .map_or_else(|| Value::text(text), |time| Value::Text(time.to_result())),
         Kind::List(_) => Value::List(
             text.split(',')
                 .map(|part| Value::text(part.trim()))
                 .collect(),
         ),
-        _ => Value::text(text),
+        kind => xml::scalar(kind, text),
     }
 }

@@ -69,19 +69,20 @@ pub(super) fn value(service: &Service, shape: &Shape, element: &Element) -> Valu
             )
         }
         Kind::Map(map) => map_value(service, map, element.children_named("entry")),
-        Kind::Integer | Kind::Long => text
-            .trim()
-            .parse()
-            .map_or_else(|_| Value::text(text), Value::Integer),
-        Kind::Float | Kind::Double => text
-            .trim()
-            .parse()
-            .map_or_else(|_| Value::text(text), Value::Float),
         Kind::Boolean => Value::Bool(text == "true"),
-        Kind::Timestamp(_) => Timestamp::from_text(text)
-            .map_or_else(|| Value::text(text), |time| Value::Text(time.to_result())),
-        Kind::String | Kind::Bytes | Kind::File => Value::text(text),
+        kind => scalar(kind, text),
     }
+}
+
+/// A number or a time, or else the text as it is, also where it should have been one of these.
+pub(super) fn scalar(kind: &Kind, text: &str) -> Value {
+    let found = match kind {
+        Kind::Integer | Kind::Long => text.trim().parse().ok().map(Value::Integer),
+        Kind::Float | Kind::Double => text.trim().parse().ok().map(Value::Float),
+        Kind::Timestamp(_) => Timestamp::from_text(text).map(|time| Value::Text(time.to_result())),
+        _ => None,
+    };
+    found.unwrap_or_else(|| Value::text(text))
 }
 
 fn map_value<'a>(
