@@ -14,8 +14,7 @@
 # --build-arg DEBIAN=IMAGE bases the small images on another Debian or Ubuntu.
 ARG DEBIAN=debian:bookworm-slim
 
-# Only the dependencies: an edit of our source does not compile them again.
-FROM rust:1-slim-bookworm AS dependencies
+FROM rust:1-slim-bookworm AS sources
 ARG TARGETARCH
 WORKDIR /build
 RUN case ${TARGETARCH:-$(uname -m)} in \
@@ -24,42 +23,14 @@ RUN case ${TARGETARCH:-$(uname -m)} in \
     *) echo "cannot build coshell for $TARGETARCH: Lambda has amd64 and arm64" >&2; exit 1 ;; \
   esac >rust-target
 COPY Cargo.toml Cargo.lock ./
-COPY src/bootstrap/Cargo.toml src/bootstrap/
-COPY src/calls/Cargo.toml src/calls/
-COPY src/check/Cargo.toml src/check/
-COPY src/cli/build.rs src/cli/
-COPY src/compare/Cargo.toml src/compare/
-COPY src/emulator/Cargo.toml src/emulator/
-COPY src/handler/Cargo.toml src/handler/
-COPY src/package/Cargo.toml src/package/
-COPY src/process/Cargo.toml src/process/
-COPY src/statistics/Cargo.toml src/statistics/
-COPY src/tools/Cargo.toml src/tools/
-COPY src/wire/Cargo.toml src/wire/
-COPY tests/Cargo.toml tests/
-COPY tests/fixtures/rust-runtime/Cargo.toml tests/fixtures/rust-runtime/
-RUN for crate in src/*/; do touch "$crate/lib.rs"; done; mkdir -p tests/support tests/fixtures/rust-runtime/src \
-  && touch tests/support/lib.rs && echo 'fn main() {}' \
-  | tee src/bootstrap/main.rs src/cli/main.rs src/tools/main.rs >tests/fixtures/rust-runtime/src/main.rs
-# Packs relative relocations, which saves 70 KB of bootstrap.
-ENV RUSTFLAGS='-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs'
-# Inlines little, and leaves out the index for unwinding: a panic aborts, so nothing uses it. Saves 50 KB.
-ENV SMALL='-C llvm-args=--inline-threshold=15 -C link-arg=-Wl,--no-eh-frame-hdr'
-RUN for package in bootstrap tools; do \
-    RUSTFLAGS="$RUSTFLAGS $SMALL" cargo build --profile bootstrap --locked -p coshell-$package --target "$(cat rust-target)" \
-      || exit; \
-  done
-
-FROM dependencies AS bootstrap
 COPY src src
 COPY runtime-scripts runtime-scripts
-RUN touch src/*/lib.rs src/bootstrap/main.rs src/tools/main.rs \
-  && for package in bootstrap tools; do \
-    RUSTFLAGS="$RUSTFLAGS $SMALL" cargo build --profile bootstrap --locked -p coshell-$package --target "$(cat rust-target)" \
-      || exit; \
-  done \
-  && cp target/*/bootstrap/bootstrap target/*/bootstrap/coshell-tools / \
-  && src/bootstrap/shrink /bootstrap && src/bootstrap/shrink /coshell-tools
+# The workspace names them.
+COPY tests tests
+
+FROM sources AS bootstrap
+RUN for program in bootstrap tools; do src/bootstrap/build "$(cat rust-target)" target $program || exit; done \
+  && cp target/*/bootstrap/bootstrap target/*/bootstrap/coshell-tools /
 
 FROM public.ecr.aws/lambda/provided:al2023 AS runtime
 COPY --from=bootstrap /bootstrap /coshell-tools /var/runtime/
@@ -68,16 +39,13 @@ FROM runtime AS function
 COPY examples/echo/function.sh /var/task/function.sh
 CMD ["function.sh.handler"]
 
-FROM dependencies AS coshell
-RUN cargo build --profile dist --locked --no-default-features -p coshell --target "$(cat rust-target)"
-COPY src src
-COPY runtime-scripts runtime-scripts
-RUN touch src/*/lib.rs src/cli/main.rs \
-  && cargo build --profile dist --locked --no-default-features -p coshell --target "$(cat rust-target)" \
+FROM sources AS coshell
+RUN RUSTFLAGS='-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs' \
+  cargo build --profile dist --locked --no-default-features -p coshell --target "$(cat rust-target)" \
   && mkdir -p /for-image/usr/local/bin && cp target/*/dist/coshell /for-image/usr/local/bin
 
 FROM ${DEBIAN} AS minimal
-COPY --from=dependencies /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=sources /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=coshell /for-image /
 COPY examples/echo/function.sh /var/task/function.sh
 WORKDIR /var/task

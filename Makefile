@@ -175,7 +175,7 @@ failing: nextest ## proves that a failing test fails the run
 	fi
 
 bootstrap: ## the program that Lambda runs, static and stripped
-	src/bootstrap/build $(HOST) $(or $(CARGO_TARGET_DIR),target)
+	src/bootstrap/build $(HOST) $(or $(CARGO_TARGET_DIR),target) bootstrap
 	@ls -l $(BOOTSTRAP)
 
 tools: ## the second program, with jq, static and stripped

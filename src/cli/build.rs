@@ -12,7 +12,9 @@ use std::process::Command;
 use std::{env, fs};
 
 const GIVEN: &str = "COSHELL_BUNDLED_BOOTSTRAP";
-/// What bootstrap is built from.
+/// The folder of the crate coshell-bootstrap: in the repository, or where cargo has put what it downloaded.
+const FOLDER: &str = "DEP_COSHELL_BOOTSTRAP_FOLDER";
+/// What bootstrap is built from, in the repository.
 const SOURCES: [&str; 8] = [
     "Cargo.lock",
     "Cargo.toml",
@@ -37,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("cargo::rerun-if-changed={}", given.display());
         Some(given)
     } else if env::var("PROFILE")? == "release" {
-        for source in SOURCES {
+        for source in SOURCES.iter().filter(|source| Path::new(source).exists()) {
             println!("cargo::rerun-if-changed={source}");
         }
         let built = build(&folder);
@@ -69,9 +71,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn build(folder: &Path) -> Result<PathBuf, String> {
     let target = env::var("TARGET").map_err(|error| error.to_string())?;
     let target_folder = folder.join("bootstrap");
-    let mut command = Command::new("src/bootstrap/build");
-    let output = command.arg(&target).arg(&target_folder).output();
-    let output = output.map_err(|error| format!("src/bootstrap/build: {error}"))?;
+    let script = env::var(FOLDER).map_err(|error| error.to_string())? + "/build";
+    let mut command = Command::new("bash");
+    let output = command.args([&script, &target]).arg(&target_folder).arg("bootstrap").output();
+    let output = output.map_err(|error| format!("bash {script}: {error}"))?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
         let lines: Vec<_> = text.lines().filter(|line| !line.is_empty()).collect();

@@ -203,7 +203,7 @@ END
 }
 
 @test "the build fails for an architecture that Lambda does not have" {
-  run docker build --build-arg TARGETARCH=riscv64 --target dependencies .
+  run docker build --build-arg TARGETARCH=riscv64 --target sources .
   ((status))
   [[ $output == *'cannot build coshell for riscv64: Lambda has amd64 and arm64'* ]]
 }

@@ -62,7 +62,7 @@ struct Script {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let scripts = Path::new("../../runtime-scripts");
+    let scripts = Path::new("runtime-scripts");
     println!("cargo::rerun-if-changed=build");
     println!("cargo::rerun-if-changed=protocol.toml");
     println!("cargo::rerun-if-changed={}", scripts.display());

@@ -95,7 +95,7 @@ const RARE_CALLS: &str =
 /// Puts functions of the template in its place.
 pub(crate) fn expand_calls(source: &str, calls: &[Call], is_rare: bool) -> Result<String, String> {
     // Both files need the template, which stands in one of them.
-    let template = include_str!("../../../runtime-scripts/invocation.bash");
+    let template = include_str!("../runtime-scripts/invocation.bash");
     let (_, template) = template
         .split_once(TEMPLATE)
         .ok_or("the template is gone")?;
