@@ -9,8 +9,6 @@ BOOTSTRAP := $(or $(CARGO_TARGET_DIR),target)/$(HOST)/bootstrap/bootstrap
 TOOLS_PROGRAM := $(or $(CARGO_TARGET_DIR),target)/$(HOST)/bootstrap/coshell-tools
 DIST_COSHELL := $(or $(CARGO_TARGET_DIR),target)/$(HOST)/dist/coshell
 RELEASE := coshell-$(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)-linux-$(shell uname -m)
-# The architecture, as Lambda spells it.
-LAMBDA_ARCH := $(subst aarch64,arm64,$(shell uname -m))
 TOOLS := target/test-tools
 RIE := $(TOOLS)/aws-lambda-rie
 # Packs relative relocations, which saves 70 KB of bootstrap, from glibc 2.36 on; see src/bootstrap/build.
@@ -187,19 +185,14 @@ coshell: bootstrap ## the command line, static and stripped, which contains that
 	  cargo build --profile dist --locked -p coshell --target $(HOST)
 	@ls -l $(DIST_COSHELL)
 
-dist: bootstrap tools coshell ## the files of a release for this machine's architecture: programs and layer
-	@rm -rf target/dist && mkdir -p target/dist/$(RELEASE)
-	@cp -r $(BOOTSTRAP) $(TOOLS_PROGRAM) $(DIST_COSHELL) LICENSE README.md docs target/dist/$(RELEASE)
-	@cd target/dist && $(RELEASE)/coshell package --layer --arch $(LAMBDA_ARCH) -o $(RELEASE)-layer.zip
-	@tar -C target/dist -czf target/dist/$(RELEASE).tar.gz --sort=name --owner=0 --group=0 --numeric-owner $(RELEASE)
-	@rm -r target/dist/$(RELEASE)
-	@ls -l target/dist
+dist: bootstrap tools coshell ## the files of a release for this machine's architecture: see .ci/release-files
+	.ci/release-files $(RELEASE) $(BOOTSTRAP) $(TOOLS_PROGRAM) $(DIST_COSHELL)
 
 stand-ins: $(RIE) ## local images under the names of the base images, for a machine that can pull none
 	RIE=$(RIE) tests/image/make-stand-ins $(STAND_INS)
 
-install-test: packages bootstrap ## tests what cargo install installs, from nothing
-	BOOTSTRAP=$(abspath $(BOOTSTRAP)) bats tests/install
+install-test: packages dist ## tests the files of a release, and what cargo install installs, from nothing
+	BOOTSTRAP=$(abspath $(BOOTSTRAP)) RELEASE=$(RELEASE) bats tests/install
 
 tutorial-image: bootstrap ## the tutorial's image with our bootstrap in it; needs Docker and its base image
 	@$(MAKE) -s packages PACKAGES='bats curl'
