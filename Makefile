@@ -20,6 +20,8 @@ SOAK ?= 2000
 LONG_SOAK := 50000
 # The version whose emulator the tests are written for.
 SAM_CLI := aws-sam-cli==1.170.0
+# It builds the book.
+MDBOOK := 0.5.4
 VENV := $(TOOLS)/venv
 CLIENTS := $(VENV)/installed
 DEPLOY_VENV := $(TOOLS)/deploy-venv
@@ -48,7 +50,7 @@ CHECKED := $(filter-out tests/fixtures/handlers/% tests/fixtures/idioms/% tests/
 
 .DEFAULT_GOAL := help
 .PHONY: help test long nightly check packages test-tools lint format nextest rust near clients aws fetch driver failing smoke clone \
-	programs lint-images test-bash static-bash random soak bench bootstrap tools coshell stand-ins install-test image-test tutorial-image deploy-tools deploy-test \
+	book mdbook programs lint-images test-bash static-bash random soak bench bootstrap tools coshell stand-ins install-test image-test tutorial-image deploy-tools deploy-test \
 	dist clean
 
 help: ## prints this list
@@ -128,6 +130,14 @@ nextest:
 
 rust: test-tools programs nextest ## unit and integration tests, on the system's bash
 	$(NEXTEST)
+
+mdbook:
+	@mdbook --version 2>/dev/null | grep -qxF 'mdbook v$(MDBOOK)' || { echo "make mdbook: installing mdbook"; \
+	  cargo install -q --locked --debug --no-default-features --features search --version $(MDBOOK) mdbook; }
+
+book: mdbook ## the book of docs, in target/book; BOOK_URL is where files outside of the book are, if anywhere
+	@docs/book/assemble target/book-source $(BOOK_URL)
+	@mdbook build target/book-source
 
 near: programs nextest ## the tests for the files that differ from the last commit
 	tests/near $(NEXTEST)
