@@ -152,6 +152,9 @@ aws: test-tools programs ## the command aws beside the AWS CLI, both on moto
 fetch: programs ## lambda_fetch beside curl, and TLS
 	TOOLS_PROGRAM=$$(realpath $(BUILT)/debug/coshell-tools) python3 -B tests/run tests/fetch $(TEST)
 
+pages: test-tools programs ## the commands and handlers of the pages, with what they print
+	COSHELL=$(BUILT)/debug/coshell $(VENV)/bin/python -B tests/run tests/pages $(TEST)
+
 driver: programs ## the driver alone
 	DRIVER_TEXT=$$(realpath $(BUILT)/debug/driver-text) bats tests/driver
 
