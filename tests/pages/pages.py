@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import unittest
@@ -34,6 +35,8 @@ class Reader:
         self.page, self.case = page, case
         self.folder = pathlib.Path(case.enterContext(tempfile.TemporaryDirectory(dir=programs().parent)))
         (self.folder / "examples").symlink_to(REPOSITORY / "examples")
+        # As at a terminal, where its progress does not mix with the output.
+        (self.folder / ".curlrc").write_text("silent\nshow-error\n")
         self.server = None
         self.address = "localhost:9000"
         self.printed = None
@@ -44,6 +47,8 @@ class Reader:
             "HOME": str(self.folder),
             "LANG": "C.UTF-8",
             "TZ": "UTC",
+            # As in an image that has neither.
+            "COSHELL_COMMANDS": "jq,aws",
             **services.environment(page.read_text()),
         }
 
@@ -87,6 +92,9 @@ class Reader:
                 self.compare(block, block.text, self.run(kind.removeprefix("output of: "), succeeds=False))
             case _, "log":
                 self.server.wait_log(settled(self.real(block.text)))
+            case "python", "":
+                (self.folder / "program.py").write_text(self.real(block.text))
+                self.run(f"{sys.executable} program.py", succeeds=True)
             case "dockerfile", "":
                 check_dockerfile(block.text)
             case _:
@@ -150,12 +158,12 @@ class Server:
     """A `coshell serve` of a page, at a free port."""
 
     def __init__(self, command, folder, environment):
-        command = re.sub(r"coshell serve\b", "exec coshell serve --listen 127.0.0.1:0 --extensions /nonexistent", command.split("  #")[0], count=1)
+        command = re.sub(r"coshell serve\b", "exec coshell serve --listen 127.0.0.1:0 --extensions /nonexistent", command.split("  #")[0].removesuffix(" &"), count=1)
         self.text = ""
         self.has_ended = False
         self.changed = threading.Condition()
         self.process = subprocess.Popen(["bash", "-c", command], cwd=folder, env=environment, stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, text=True)
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
         self._wait(lambda: "http://" in self.text)
@@ -179,7 +187,7 @@ class Server:
         self._wait(lambda: text in settled(self.text))
 
     def stop(self):
-        self.process.send_signal(signal.SIGTERM)
+        os.killpg(self.process.pid, signal.SIGTERM)
         self.process.wait(LIMIT)
         self.reader.join(LIMIT)
         self.process.stdout.close()

@@ -3,6 +3,7 @@
 import http.server
 import json
 import pathlib
+import socketserver
 import sys
 import threading
 
@@ -17,6 +18,10 @@ class Answers(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
+        if self.path == "/slow":
+            self.server.is_over.wait()
+            self.close_connection = True
+            return
         self.answer(json.dumps({"items": [{"id": 1, "name": "tea"}, {"id": 2, "name": "coffee"}]}).encode())
 
     def do_POST(self):
@@ -33,20 +38,39 @@ class Answers(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class Cache(socketserver.StreamRequestHandler):
+    """Answers every line as a cache answers PING."""
+
+    def handle(self):
+        for _ in self.rfile:
+            self.wfile.write(b"+PONG\r\n")
+
+
+class Threads(http.server.ThreadingHTTPServer):
+    def __init__(self, handler):
+        super().__init__(("127.0.0.1", 0), handler)
+        self.is_over = threading.Event()
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def stop(self):
+        self.is_over.set()
+        self.shutdown()
+        self.server_close()
+
+
 class Services:
-    """Started when a page needs them."""
+    """The servers; moto starts when a page needs it."""
 
     def __init__(self):
-        self.web = self.cloud = None
+        self.web = Threads(Answers)
+        self.cache = Threads(Cache)
+        self.cloud = None
 
     def environment(self, text):
         """The variables for a page with this text."""
-        found = {}
-        if "_URL" in text:
-            if not self.web:
-                self.web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-                threading.Thread(target=self.web.serve_forever, daemon=True).start()
-            found["API_URL"] = found["SLACK_URL"] = f"http://127.0.0.1:{self.web.server_port}"
+        url = f"http://127.0.0.1:{self.web.server_port}"
+        found = {"API_URL": url, "SLACK_URL": url, "SLOW_URL": f"{url}/slow"}
+        found |= {"CACHE_HOST": "127.0.0.1", "CACHE_PORT": str(self.cache.server_port)}
         if "\naws " in text or " aws " in text:
             if not self.cloud:
                 self.cloud = Cloud()
@@ -58,6 +82,5 @@ class Services:
     def stop(self):
         if self.cloud:
             self.cloud.stop()
-        if self.web:
-            self.web.shutdown()
-            self.web.server_close()
+        self.web.stop()
+        self.cache.stop()
