@@ -49,7 +49,7 @@ SCRIPTS := $(shell git ls-files --cached --others --exclude-standard -- \
 CHECKED := $(filter-out tests/fixtures/handlers/% tests/fixtures/idioms/% tests/fixtures/scripts/%,$(SCRIPTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help test long nightly check packages test-tools lint format nextest rust near clients aws fetch driver failing smoke clone \
+.PHONY: help test long nightly check packages test-tools lint format nextest rust near clients aws fetch pages driver failing smoke clone \
 	book mdbook programs lint-images test-bash static-bash random soak bench bootstrap tools coshell stand-ins install-test image-test tutorial-image deploy-tools deploy-test \
 	dist clean
 
@@ -58,7 +58,7 @@ help: ## prints this list
 
 test: packages test-tools lint rust ## what every push has to pass; installs what the tests use
 	@# Most of these wait for something, so two run at a time. With $$(MAKE), make -n would run them.
-	$(MAKE_COMMAND) -j2 clients aws fetch driver soak
+	$(MAKE_COMMAND) -j2 clients aws fetch pages driver soak
 	$(MAKE_COMMAND) failing clone
 	@printf '%s\n' 'make test: every check passed'
 

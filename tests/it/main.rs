@@ -54,7 +54,6 @@ mod package;
 mod package_bootstrap;
 mod package_left_out;
 mod package_output;
-mod pages;
 mod payload;
 mod places;
 mod programs;

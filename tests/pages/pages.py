@@ -47,6 +47,7 @@ class Reader:
             "HOME": str(self.folder),
             "LANG": "C.UTF-8",
             "TZ": "UTC",
+            "STEP_SECONDS": "0",
             # As in an image that has neither.
             "COSHELL_COMMANDS": "jq,aws",
             **services.environment(page.read_text()),
@@ -167,7 +168,11 @@ class Server:
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
         self._wait(lambda: "http://" in self.text)
-        self.address = re.search(r"http://(127\.0\.0\.1:\d+)", self.text)[1]
+        served = re.search(r"serving .*http://(127\.0\.0\.1:\d+)", self.text)
+        if not served:
+            self.stop()
+            raise AssertionError(f"coshell serve printed:\n{self.text}")
+        self.address = served[1]
 
     def _read(self):
         for line in self.process.stdout:
@@ -246,6 +251,4 @@ def test_of(page):
 
 
 for path in pages():
-    name = str(path.relative_to(REPOSITORY))
-    vars_of = test_of(path)
-    setattr(Pages, re.sub(r"\W", "_", name.removesuffix(".md")), vars_of)
+    setattr(Pages, re.sub(r"\W", "_", str(path.relative_to(REPOSITORY).with_suffix(""))), test_of(path))
