@@ -57,6 +57,7 @@ mod package_output;
 mod payload;
 mod places;
 mod programs;
+mod references;
 mod restore;
 mod script_functions;
 mod scripts;

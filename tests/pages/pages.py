@@ -18,6 +18,10 @@ from services import Services
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 BUILT = pathlib.Path(os.environ["COSHELL"]).resolve().parent
 LIMIT = 60
+AWS = """#!/bin/bash
+[[ $* == *--endpoint-url* ]] || set -- --endpoint-url "$AWS_ENDPOINT_URL" "$@"
+exec /usr/bin/aws "$@"
+"""
 INSTRUCTIONS = "ADD ARG CMD COPY ENTRYPOINT ENV EXPOSE FROM LABEL RUN SHELL USER VOLUME WORKDIR".split()
 
 
@@ -111,7 +115,12 @@ class Reader:
         if file.suffix == ".sh":
             checked = subprocess.run(["bash", "-n", file], stderr=subprocess.PIPE, text=True)
             assert checked.returncode == 0, checked.stderr
+        self.note_uses(text)
         self.unused.add(name)
+
+    def note_uses(self, text):
+        """A command, or another file, may name a file: by its name, or as part of a handler's name."""
+        self.unused = {name for name in self.unused if name.removesuffix(".sh") + "." not in text}
 
     def compare(self, block, shown, printed):
         printed = self.shown(printed)
@@ -129,7 +138,7 @@ class Reader:
 
     def run(self, command, succeeds):
         """Runs a command. Returns what it prints; a server goes on behind the others."""
-        self.unused = {name for name in self.unused if name.removesuffix(".sh") + "." not in command and name not in command}
+        self.note_uses(command)
         command = command.replace("cargo run -- ", "coshell ")
         if re.match(r"(\w+=\S+ )*coshell serve\b", command):
             self.stop()
@@ -221,6 +230,9 @@ def programs():
         for name in ("coshell", "coshell-tools"):
             os.link(BUILT / name, folder / name)
         shutil.copy("/usr/bin/bash-static", folder / "bootstrap")
+        # Debian's AWS CLI does not know AWS_ENDPOINT_URL.
+        (folder / "aws").write_text(AWS)
+        (folder / "aws").chmod(0o755)
         programs.made = True
     return folder
 

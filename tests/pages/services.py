@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import os
 import pathlib
 import socketserver
 import sys
@@ -73,6 +74,7 @@ class Services:
         found |= {"CACHE_HOST": "127.0.0.1", "CACHE_PORT": str(self.cache.server_port)}
         if "\naws " in text or " aws " in text:
             if not self.cloud:
+                os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"
                 self.cloud = Cloud()
                 self.cloud.wait()
             found |= {**KEYS, "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION, "AWS_ENDPOINT_URL": self.cloud.url, "AWS_PAGER": ""}
