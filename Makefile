@@ -18,6 +18,8 @@ SOAK ?= 2000
 LONG_SOAK := 50000
 # The version whose emulator the tests are written for.
 SAM_CLI := aws-sam-cli==1.170.0
+# It builds the book.
+MDBOOK := 0.5.4
 VENV := $(TOOLS)/venv
 CLIENTS := $(VENV)/installed
 DEPLOY_VENV := $(TOOLS)/deploy-venv
@@ -45,8 +47,8 @@ SCRIPTS := $(shell git ls-files --cached --others --exclude-standard -- \
 CHECKED := $(filter-out tests/fixtures/handlers/% tests/fixtures/idioms/% tests/fixtures/scripts/%,$(SCRIPTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help test long nightly check packages test-tools lint format nextest rust near clients aws fetch driver failing smoke clone \
-	programs lint-images test-bash static-bash random soak bench bootstrap tools coshell stand-ins install-test image-test tutorial-image deploy-tools deploy-test \
+.PHONY: help test long nightly check packages test-tools lint format nextest rust near clients aws fetch pages driver failing smoke clone \
+	book mdbook programs lint-images test-bash static-bash random soak bench bootstrap tools coshell stand-ins install-test image-test tutorial-image deploy-tools deploy-test \
 	dist clean
 
 help: ## prints this list
@@ -54,7 +56,7 @@ help: ## prints this list
 
 test: packages test-tools lint rust ## what every push has to pass; installs what the tests use
 	@# Most of these wait for something, so two run at a time. With $$(MAKE), make -n would run them.
-	$(MAKE_COMMAND) -j2 clients aws fetch driver soak
+	$(MAKE_COMMAND) -j2 clients aws fetch pages driver soak
 	$(MAKE_COMMAND) failing clone
 	@printf '%s\n' 'make test: every check passed'
 
@@ -127,6 +129,14 @@ nextest:
 rust: test-tools programs nextest ## unit and integration tests, on the system's bash
 	$(NEXTEST)
 
+mdbook:
+	@mdbook --version 2>/dev/null | grep -qxF 'mdbook v$(MDBOOK)' || { echo "make mdbook: installing mdbook"; \
+	  cargo install -q --locked --debug --no-default-features --features search --version $(MDBOOK) mdbook; }
+
+book: mdbook ## the book of docs, in target/book; BOOK_URL is where files outside of the book are, if anywhere
+	@docs/book/assemble target/book-source $(BOOK_URL)
+	@mdbook build target/book-source
+
 near: programs nextest ## the tests for the files that differ from the last commit
 	tests/near $(NEXTEST)
 
@@ -139,6 +149,9 @@ aws: test-tools programs ## the command aws beside the AWS CLI, both on moto
 
 fetch: programs ## lambda_fetch beside curl, and TLS
 	TOOLS_PROGRAM=$$(realpath $(BUILT)/debug/coshell-tools) python3 -B tests/run tests/fetch $(TEST)
+
+pages: test-tools programs ## the commands and handlers of the pages, with what they print
+	COSHELL=$(BUILT)/debug/coshell $(VENV)/bin/python -B tests/run tests/pages $(TEST)
 
 driver: programs ## the driver alone
 	DRIVER_TEXT=$$(realpath $(BUILT)/debug/driver-text) bats tests/driver

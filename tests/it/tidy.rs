@@ -151,21 +151,34 @@ fn pages_are_short() {
 
 #[test]
 fn contents_pages_link_every_page() {
-    let linked = relative_links(&text("docs/README.md"));
+    let summary = relative_links(&text("docs/SUMMARY.md"));
     for path in doc_pages() {
         let name = path.trim_start_matches("docs/");
-        // docs/deploy.md is the contents page of docs/deploy.
-        let (contents, linked) = match name.split_once('/') {
-            None => ("docs/README.md".to_owned(), linked.clone()),
+        // docs/deploy.md is the contents page of docs/deploy, or docs/recipes/README.md that of docs/recipes.
+        let contents = match name.split_once('/') {
+            None => "docs/README.md".to_owned(),
             Some((folder, _)) => {
-                let contents = format!("docs/{folder}.md");
-                let linked = relative_links(&text(&contents));
-                (contents, linked)
+                let page = format!("docs/{folder}.md");
+                if repository_file("docs")
+                    .join(format!("{folder}.md"))
+                    .exists()
+                {
+                    page
+                } else {
+                    format!("docs/{folder}/README.md")
+                }
             }
         };
+        let folder = Path::new(&contents).parent().expect("a folder");
+        let linked = relative_links(&text(&contents)).into_iter();
+        let mut linked = linked.map(|target| folder.join(target));
         assert!(
-            name == "README.md" || linked.iter().any(|target| target == name),
+            path == contents || linked.any(|target| target == Path::new(&path)),
             "{contents} does not link {name}"
+        );
+        assert!(
+            name == "SUMMARY.md" || summary.iter().any(|target| target == name),
+            "docs/SUMMARY.md does not link {name}"
         );
     }
 }
