@@ -136,8 +136,8 @@ clients: test-tools programs ## AWS's clients and runtimes, with coshell serve b
 	COSHELL=$(BUILT)/debug/coshell RUST_RUNTIME=$(BUILT)/debug/rust-runtime \
 	  $(VENV)/bin/python -B tests/run tests/clients $(TEST)
 
-aws: test-tools programs ## the command aws beside the AWS CLI, both on moto
-	TOOLS_PROGRAM=$$(realpath $(BUILT)/debug/coshell-tools) $(VENV)/bin/python -B tests/run tests/aws $(TEST)
+aws: test-tools programs ## the command aws beside the AWS CLI, and the recipes, on moto
+	COSHELL=$(COSHELL) TOOLS_PROGRAM=$$(realpath $(BUILT)/debug/coshell-tools) $(VENV)/bin/python -B tests/run tests/aws $(TEST)
 
 fetch: programs ## lambda_fetch beside curl, and TLS
 	TOOLS_PROGRAM=$$(realpath $(BUILT)/debug/coshell-tools) python3 -B tests/run tests/fetch $(TEST)
