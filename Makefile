@@ -47,8 +47,9 @@ SCRIPTS := $(shell git ls-files --cached --others --exclude-standard -- \
 CHECKED := $(filter-out tests/fixtures/handlers/% tests/fixtures/idioms/% tests/fixtures/scripts/%,$(SCRIPTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help test long nightly check packages test-tools lint format nextest rust near clients aws fetch pages driver failing smoke clone \
-	book mdbook programs lint-images test-bash static-bash random soak bench bootstrap tools coshell stand-ins install-test image-test tutorial-image deploy-tools deploy-test \
+.PHONY: help test long nightly check packages test-tools lint format nextest rust near clients aws fetch pages recordings recordings-test driver \
+	failing smoke clone book mdbook programs lint-images test-bash static-bash random soak bench bootstrap tools coshell stand-ins install-test \
+	image-test tutorial-image deploy-tools deploy-test \
 	dist clean
 
 help: ## prints this list
@@ -56,7 +57,7 @@ help: ## prints this list
 
 test: packages test-tools lint rust ## what every push has to pass; installs what the tests use
 	@# Most of these wait for something, so two run at a time. With $$(MAKE), make -n would run them.
-	$(MAKE_COMMAND) -j2 clients aws fetch pages driver soak
+	$(MAKE_COMMAND) -j2 clients aws fetch pages recordings-test driver soak
 	$(MAKE_COMMAND) failing clone
 	@printf '%s\n' 'make test: every check passed'
 
@@ -92,7 +93,7 @@ $(RIE):
 	@chmod +x $(RIE)
 	@rm -f $(TOOLS)/*.whl
 
-$(CLIENTS): tests/clients/requirements.txt tests/aws/requirements.txt
+$(CLIENTS): tests/clients/requirements.txt tests/aws/requirements.txt docs/recordings/requirements.txt
 	@echo "make test-tools: downloading from PyPI:" $$(grep -hv '^#' $^)
 	@python3 -m venv --clear $(VENV)
 	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check --only-binary :all: $(addprefix -r ,$^)
@@ -144,14 +145,20 @@ clients: test-tools programs ## AWS's clients and runtimes, with coshell serve b
 	COSHELL=$(BUILT)/debug/coshell RUST_RUNTIME=$(BUILT)/debug/rust-runtime \
 	  $(VENV)/bin/python -B tests/run tests/clients $(TEST)
 
-aws: test-tools programs ## the command aws beside the AWS CLI, both on moto
-	TOOLS_PROGRAM=$$(realpath $(BUILT)/debug/coshell-tools) $(VENV)/bin/python -B tests/run tests/aws $(TEST)
+aws: test-tools programs ## the command aws beside the AWS CLI, and the recipes, on moto
+	COSHELL=$(COSHELL) TOOLS_PROGRAM=$$(realpath $(BUILT)/debug/coshell-tools) $(VENV)/bin/python -B tests/run tests/aws $(TEST)
 
 fetch: programs ## lambda_fetch beside curl, and TLS
 	TOOLS_PROGRAM=$$(realpath $(BUILT)/debug/coshell-tools) python3 -B tests/run tests/fetch $(TEST)
 
 pages: test-tools programs ## the commands and handlers of the pages, with what they print
 	COSHELL=$(BUILT)/debug/coshell $(VENV)/bin/python -B tests/run tests/pages $(TEST)
+
+recordings: test-tools bootstrap tools coshell ## remakes the recordings in docs/recordings that show something else today; nothing else may run
+	COSHELL=$(DIST_COSHELL) BOOTSTRAP=$(BOOTSTRAP) $(VENV)/bin/python -B docs/recordings/record $(NAMES)
+
+recordings-test: test-tools programs ## the recordings show what the programs print today
+	COSHELL=$(COSHELL) BOOTSTRAP=$$(realpath $(BUILT)/debug/bootstrap) $(VENV)/bin/python -B tests/run tests/recordings $(TEST)
 
 driver: programs ## the driver alone
 	DRIVER_TEXT=$$(realpath $(BUILT)/debug/driver-text) bats tests/driver

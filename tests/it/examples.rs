@@ -19,9 +19,9 @@ fn commands() -> Vec<String> {
 
 /// The folder of `examples` that a command calls.
 fn folder_of(command: &str) -> &str {
-    let (_, rest) = command
-        .split_once("coshell invoke examples/")
-        .expect("an example");
+    let (_, rest) = command.split_once("coshell invoke ").expect("a call");
+    let rest = rest.trim_start_matches('\'');
+    let rest = rest.strip_prefix("examples/").expect("an example");
     rest.split('/').next().expect("a folder")
 }
 
@@ -74,7 +74,7 @@ fn at_function_url(folder: &str) -> EmulatorBuilder {
         .option("--task-root", &task_root.to_string_lossy())
 }
 
-/// `examples/deploy` has templates, which tests/deploy looks after.
+/// `examples/deploy` has templates, which tests/deploy looks after; tests/aws/recipes.py runs the examples that call AWS.
 #[test]
 fn every_example_has_an_event_and_one_command() {
     let entries = fs::read_dir(repository_file("examples")).expect("a folder");
