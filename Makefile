@@ -50,7 +50,7 @@ CHECKED := $(filter-out tests/fixtures/handlers/% tests/fixtures/idioms/% tests/
 
 .DEFAULT_GOAL := help
 .PHONY: help test long nightly check packages test-tools lint format nextest rust near clients aws fetch pages driver failing smoke clone \
-	book mdbook programs lint-images test-bash static-bash random soak bench bootstrap tools coshell stand-ins install-test image-test tutorial-image deploy-tools deploy-test \
+	book mdbook book-test programs lint-images test-bash static-bash random soak bench bootstrap tools coshell stand-ins install-test image-test tutorial-image deploy-tools deploy-test \
 	dist clean
 
 help: ## prints this list
@@ -138,6 +138,9 @@ mdbook:
 book: mdbook ## the book of docs, in target/book; BOOK_URL is where files outside of the book are, if anywhere
 	@docs/book/assemble target/book-source $(BOOK_URL)
 	@mdbook build target/book-source
+
+book-test: book ## looks at the book in Chromium, and follows its links
+	python3 -B tests/run tests/book $(TEST)
 
 near: programs nextest ## the tests for the files that differ from the last commit
 	tests/near $(NEXTEST)
