@@ -58,7 +58,7 @@ help: ## prints this list
 
 test: packages test-tools lint rust ## what every push has to pass; installs what the tests use
 	@# Most of these wait for something, so two run at a time. With $$(MAKE), make -n would run them.
-	$(MAKE_COMMAND) -j2 clients aws fetch pages driver soak
+	$(MAKE_COMMAND) -j2 clients aws fetch pages driver soak book-test
 	$(MAKE_COMMAND) failing clone
 	@printf '%s\n' 'make test: every check passed'
 

@@ -95,7 +95,7 @@ class Book(Case):
 
     def what_is_wrong_is_found(self):
         broken = BOOK / "broken.html"
-        text = (BOOK / "docs/start.html").read_text().replace('"../', '"').replace("<main>", BROKEN)
+        text = (BOOK / "docs" / "start.html").read_text().replace('"../', '"').replace("<main>", BROKEN)
         broken.write_text(text)
         self.addCleanup(broken.unlink)
         found = "\n".join(self._report(["broken.html"])["wrong"])

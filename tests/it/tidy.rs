@@ -154,7 +154,7 @@ fn contents_pages_link_every_page() {
     let summary = relative_links(&text("docs/SUMMARY.md"));
     for path in doc_pages() {
         let name = path.trim_start_matches("docs/");
-        // docs/deploy.md is the contents page of docs/deploy, or docs/recipes/README.md that of docs/recipes.
+        // docs/deploy.md is the contents page of docs/deploy; a folder without such a page has a README.md.
         let contents = match name.split_once('/') {
             None => "docs/README.md".to_owned(),
             Some((folder, _)) => {
