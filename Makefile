@@ -48,7 +48,7 @@ CHECKED := $(filter-out tests/fixtures/handlers/% tests/fixtures/idioms/% tests/
 
 .DEFAULT_GOAL := help
 .PHONY: help test long nightly check packages test-tools lint format nextest rust near clients aws fetch pages recordings recordings-test driver \
-	failing smoke clone book mdbook programs lint-images test-bash static-bash random soak bench bootstrap tools coshell stand-ins install-test \
+	failing smoke clone book mdbook book-test programs lint-images test-bash static-bash random soak bench bootstrap tools coshell stand-ins install-test \
 	image-test tutorial-image deploy-tools deploy-test \
 	dist clean
 
@@ -57,7 +57,7 @@ help: ## prints this list
 
 test: packages test-tools lint rust ## what every push has to pass; installs what the tests use
 	@# Most of these wait for something, so two run at a time. With $$(MAKE), make -n would run them.
-	$(MAKE_COMMAND) -j2 clients aws fetch pages recordings-test driver soak
+	$(MAKE_COMMAND) -j2 clients aws fetch pages recordings-test driver soak book-test
 	$(MAKE_COMMAND) failing clone
 	@printf '%s\n' 'make test: every check passed'
 
@@ -137,6 +137,9 @@ mdbook:
 book: mdbook ## the book of docs, in target/book; BOOK_URL is where files outside of the book are, if anywhere
 	@docs/book/assemble target/book-source $(BOOK_URL)
 	@mdbook build target/book-source
+
+book-test: book ## looks at the book in Chromium, and follows its links
+	python3 -B tests/run tests/book $(TEST)
 
 near: programs nextest ## the tests for the files that differ from the last commit
 	tests/near $(NEXTEST)

@@ -54,6 +54,7 @@ mod package;
 mod package_bootstrap;
 mod package_left_out;
 mod package_output;
+mod pages;
 mod payload;
 mod places;
 mod programs;

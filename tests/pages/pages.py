@@ -120,7 +120,7 @@ class Reader:
 
     def note_uses(self, text):
         """A command, or another file, may name a file: by its name, or as part of a handler's name."""
-        self.unused = {name for name in self.unused if name.removesuffix(".sh") + "." not in text}
+        self.unused = {name for name in self.unused if name not in text and name.rpartition(".")[0] + "." not in text}
 
     def compare(self, block, shown, printed):
         printed = self.shown(printed)

@@ -70,7 +70,7 @@ run_tests() { # <expected number of tests, at least> <name of the program> [part
 }
 
 @test "tests that read files of the repository pass" {
-  run_tests 20 it tidy:: words:: differential::the_known streaming_served::
+  run_tests 25 it tidy:: pages:: references:: words:: differential::the_known streaming_served::
   run_tests 8 compare emulator_rie::the_tutorials compare::zip_file compare_logs::
 }
 
