@@ -142,7 +142,7 @@ aws: test-tools programs ## the command aws beside the AWS CLI, and the recipes,
 fetch: programs ## lambda_fetch beside curl, and TLS
 	TOOLS_PROGRAM=$$(realpath $(BUILT)/debug/coshell-tools) python3 -B tests/run tests/fetch $(TEST)
 
-recordings: test-tools bootstrap tools coshell ## remakes the recordings in docs/recordings that show something else today; nothing else may run
+recordings: test-tools bootstrap tools coshell ## remakes the recordings in docs/recordings that show something else today, or NAMES; nothing else may run
 	COSHELL=$(DIST_COSHELL) BOOTSTRAP=$(BOOTSTRAP) $(VENV)/bin/python -B docs/recordings/record $(NAMES)
 
 recordings-test: test-tools programs ## the recordings show what the programs print today
