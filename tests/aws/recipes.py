@@ -315,7 +315,7 @@ class Failures(Case):
         self.assertEqual([one["Key"] for one in made], ["a b.JPG.jpg"])
         found = s3.get_object(Bucket="thumbnail-out", Key="a b.JPG.jpg")
         self.assertEqual(found["ContentType"], "image/jpeg")
-        self.assertRegex(found["Body"].read().decode(), "^jpeg:/.*/picture -auto-orient -thumbnail 64x64> jpeg:/.*/thumbnail\n$")
+        self.assertRegex(found["Body"].read().decode(), "^jpeg:/.*/picture -auto-orient -thumbnail 64x64> -background white -alpha remove jpeg:/.*/thumbnail\n$")
         _, response, _ = stage.invoke("thumbnail", event, {"THUMBNAIL_BUCKET": "thumbnail-in"})
         self.assertIn("SameBucket", response)
         self.assertNotIn("Contents", s3.list_objects_v2(Bucket="thumbnail-in", Prefix="a b.JPG."))
