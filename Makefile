@@ -157,7 +157,7 @@ fetch: programs ## lambda_fetch beside curl, and TLS
 pages: test-tools programs ## the commands and handlers of the pages, with what they print
 	COSHELL=$(BUILT)/debug/coshell $(VENV)/bin/python -B tests/run tests/pages $(TEST)
 
-recordings: test-tools bootstrap tools coshell ## remakes the recordings in docs/recordings that show something else today; nothing else may run
+recordings: test-tools bootstrap tools coshell ## remakes the recordings in docs/recordings that show something else today, or NAMES; nothing else may run
 	COSHELL=$(DIST_COSHELL) BOOTSTRAP=$(BOOTSTRAP) $(VENV)/bin/python -B docs/recordings/record $(NAMES)
 
 recordings-test: test-tools programs ## the recordings show what the programs print today

@@ -86,6 +86,9 @@ def compare(stage):
 
 # What differs from run to run, and with it where a line ends.
 VARYING = (
+    # A slow machine: the init takes more than 250 ms, or one save looks like two.
+    (r"coshell: \S+ is still loading; it will be served at \S+?(?=coshell:)", ""),
+    (r"(coshell: \S+ changed, restarting *)+", "RESTART"),
     (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ID"),
     (r", too few to tell|, no difference|, [\d.]+×", ""),
     (r"\d[\d,.]*", "0"),

@@ -15,7 +15,9 @@ import pyte
 LIMIT = 120
 # More lines than any recording has, so that none leaves the screen; the picture scrolls.
 LINES = 200
+# What bash prints before a prompt, once; the prompt itself it may print again.
 READY = "\033]0;ready\007"
+PROMPT = "\033[32m$\033[0m "
 
 
 class Pane:
@@ -26,8 +28,7 @@ class Pane:
         self.screen = pyte.Screen(columns, LINES)
         self.stream = pyte.Stream(self.screen)
         self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self.text = ""
-        self.prompts = 0
+        self.text = self.held = ""
         # What every line shows, and from when on: (seconds, runs). A run is a text and its style.
         self.lines = [[] for _ in range(LINES)]
         # Commands: (seconds, line, column, letters).
@@ -36,14 +37,19 @@ class Pane:
         self.cursor = []
         pid, self.terminal = pty.fork()
         if pid == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, columns, 0, 0))
             os.chdir(folder)
             os.execve("/bin/bash", ["bash", "--norc", "--noprofile"], environment | {
-                "PS1": r"\[\e[32m\]$\[\e[0m\] \[\e]0;ready\a\]", "TERM": "xterm-256color",
+                "PS1": r"\[\e[32m\]$\[\e[0m\] ", "PROMPT_COMMAND": r"printf '\e]0;ready\a'", "TERM": "xterm-256color",
                 "HISTFILE": "/dev/null", "INPUTRC": "/dev/null", "COLUMNS": str(columns)})
         self.pid = pid
-        fcntl.ioctl(self.terminal, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, columns, 0, 0))
         self.write("bind 'set enable-bracketed-paste off'; clear\n")
         self.wait(lambda: self.prompts == 2)
+
+    @property
+    def prompts(self):
+        """How many prompts there were, each whole."""
+        return sum(PROMPT in part for part in self.text.split(READY)[1:])
 
     def write(self, text):
         os.write(self.terminal, text.encode())
@@ -56,9 +62,12 @@ class Pane:
             text = self.decoder.decode(os.read(self.terminal, 65536))
         except OSError:
             raise RuntimeError(f"the shell ended:\n{self.text}") from None
-        self.prompts += text.count(READY)
+        text, self.held = self.held + text, ""
         for name, shown in self.names.items():
             text = text.replace(name, shown)
+        # The rest of a name may come with the next read.
+        held = max((size for name in self.names for size in range(1, len(name)) if text.endswith(name[:size])), default=0)
+        text, self.held = text[:len(text) - held], text[len(text) - held:]
         self.text += text
         # pyte knows no dim text.
         self.stream.feed(text.replace("\033[2m", "\033[90m"))

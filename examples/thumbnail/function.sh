@@ -25,7 +25,8 @@ make_thumbnail() { # one record of the event
   esac
   lambda_tempdir folder
   aws s3 cp "s3://$bucket/$key" "$folder/picture" --only-show-errors
-  "$resize" "$format:$folder/picture" -auto-orient -thumbnail "${size}x$size>" "jpeg:$folder/thumbnail"
+  "$resize" "$format:$folder/picture" -auto-orient -thumbnail "${size}x$size>" -background white -alpha remove \
+    "jpeg:$folder/thumbnail"
   aws s3 cp "$folder/thumbnail" "s3://$THUMBNAIL_BUCKET/$key.jpg" --content-type image/jpeg --only-show-errors
   echo "made s3://$THUMBNAIL_BUCKET/$key.jpg"
 }
