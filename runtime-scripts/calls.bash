@@ -134,6 +134,10 @@ __driver_take_reply() { # <first field> <number of fields>
         __driver_refuse_call 4 "$__driver_name"
         __driver_at=$((__driver_at + 2))
         ;;
+      w)
+        builtin printf %s "$__driver_name" >&2
+        __driver_at=$((__driver_at + 2))
+        ;;
       *)
         builtin printf %s "$__driver_name"
         __driver_at=$((__driver_at + 2))

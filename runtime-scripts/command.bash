@@ -2,17 +2,51 @@
 # The functions that the host's second program does: jq and aws, where there is no such program, or COSHELL_COMMANDS names it,
 # and lambda_fetch and its kin.
 #
-# The driver has this file only if the handler's file names one of them. A call goes to the host like those of calls.bash. The
-# second program then reads and writes the caller's descriptors itself, and this function waits for its status.
-# src/bootstrap/calls/command.rs is the other side.
+# The driver has this file only if the handler's file names one of them. A call goes to the host like those of calls.bash: from
+# the shell itself through its own descriptors, from other processes with a ticket. The second program reads and writes the
+# caller's descriptors itself, and these functions wait for its status. src/bootstrap/calls/command.rs is the other side.
 
+# HOT
 __driver_command() { # <function> <name of the command> [its arguments...]
-  builtin local - __driver_in='' __driver_out='' __driver_err='' __driver_exported __driver_reply __driver_slot='' __driver_line='' __driver_status='' __driver_rest='' __driver_folder
+  builtin local - __driver_self=${__driver_caller-} __driver_exported __driver_line=''
   builtin set +eu
-  __driver_exported=() __driver_reply=()
+  __driver_exported=()
+  __driver_list_exported "${@:2}"
+  if [[ $__driver_self == "$BASHPID" ]]; then
+    # As in __driver_call: a trap that runs meanwhile takes a ticket.
+    __driver_caller=''
+    case $2 in
+      # They read nothing, and write to a variable.
+      secret | parameter) __driver_send_command '' '' '' "$@" ;;
+      # bash puts its pipe at 1 while it writes the request, so the host copies CALL_OUTPUT_FD. 0 and 2 stay what they are.
+      *) if [[ -e /dev/fd/1 ]]; then __driver_send_command 0 CALL_OUTPUT_FD 2 "$@" 71>&1; fi ;;
+    esac
+  fi
+  if [[ $__driver_line ]]; then
+    __driver_caller=$__driver_self
+    builtin eval "$__driver_line"
+  else
+    __driver_command_by_ticket "$@"
+  fi
+  __driver_line=$?
+  # The error document names this command. bash would name the last command of the function.
+  __driver_refused=$1
+  builtin return "$__driver_line"
+}
+
+# Sends a call of the shell itself, and reads the command that is the reply.
+__driver_send_command() { # <descriptors for 0, 1 and 2, or nothing> <function> <name of the command> [its arguments...]
+  builtin printf '%s\0' "$((1 + ${#__driver_exported[@]} + $#))" "$__driver_self" "${__driver_arguments[__driver_id_at]-}" 0 '' \
+    run "$5" "$1" "$2" "$3" "${#__driver_exported[@]}" "${__driver_exported[@]}" "${@:6}" >&CALL_REQUEST_FD &&
+    builtin read -r -N 192 -u CALL_COMMAND_FD __driver_line
+}
+
+# The same for any process: takes a ticket, which names a slot.
+__driver_command_by_ticket() { # <function> <name of the command> [its arguments...]
+  builtin local __driver_in='' __driver_out='' __driver_err='' __driver_reply __driver_slot='' __driver_line='' __driver_status='' __driver_rest='' __driver_folder
+  __driver_reply=()
   # shellcheck disable=SC2154 # the host sets it
   __driver_folder=${__driver_calls[0]%/*}
-  __driver_list_exported "${@:2}"
   # bash puts other files at 0 and 1 while it speaks to the host. So the host gets the numbers of copies.
   case $2 in
     # They read nothing, and write to a variable.
@@ -54,8 +88,6 @@ __driver_command() { # <function> <name of the command> [its arguments...]
       ;;
     *) __driver_rare __driver_refuse_call 4 "${__driver_rest:-the host does not answer}" ;;
   esac
-  # The error document names this command. bash would name the last command of the function.
-  __driver_refused=$1
   builtin return "${__driver_status:-5}"
 }
 
@@ -81,4 +113,4 @@ __driver_add_exported() {
   done
 }
 
-builtin readonly -f __driver_command __driver_list_exported __driver_add_exported
+builtin readonly -f __driver_command __driver_send_command __driver_command_by_ticket __driver_list_exported __driver_add_exported

@@ -212,6 +212,10 @@ impl Calls {
     /// The invocation has ended: forgets its event, and removes its folders.
     pub(crate) fn end(&self) {
         let ended = std::mem::take(&mut *self.lock());
+        if self.shell.end() {
+            // If this fails the counter is full, and the thread wakes up all the same.
+            let _ = self.wake.write(1);
+        }
         for folder in ended.folders {
             // A process that the event left may still write there; what it writes is its own loss.
             let _ = fs::remove_dir_all(folder);
