@@ -11,22 +11,17 @@ __driver_command() { # <function> <name of the command> [its arguments...]
   builtin local - __driver_self=${__driver_caller-} __driver_exported __driver_line=''
   builtin set +eu
   __driver_exported=()
-  __driver_list_exported "${@:2}"
-  if [[ $__driver_self == "$BASHPID" ]]; then
-    # As in __driver_call: a trap that runs meanwhile takes a ticket.
-    __driver_caller=''
-    case $2 in
-      # They read nothing, and write to a variable.
-      secret | parameter) __driver_send_command '' '' '' "$@" ;;
-      # bash puts its pipe at 1 while it writes the request, so the host copies CALL_OUTPUT_FD. 0 and 2 stay what they are.
-      *) if [[ -e /dev/fd/1 ]]; then __driver_send_command 0 CALL_OUTPUT_FD 2 "$@" 71>&1; fi ;;
-    esac
-  fi
-  if [[ $__driver_line ]]; then
-    __driver_caller=$__driver_self
-    builtin eval "$__driver_line"
-  else
+  if [[ $__driver_self != "$BASHPID" ]]; then
     __driver_command_by_ticket "$@"
+  else
+    case $2 in
+      # The host knows the values that it has found before, with the same words and what decides who asks whom.
+      secret | parameter)
+        __driver_exchange known "$2" "${AWS_REGION@A}${AWS_DEFAULT_REGION@A}${AWS_ACCESS_KEY_ID@A}${AWS_PROFILE@A}${AWS_ENDPOINT_URL@A}" "${@:3}"
+        builtin eval "${__driver_line:-__driver_command_by_ticket \"\$@\"}"
+        ;;
+      *) __driver_run_command "$@" ;;
+    esac
   fi
   __driver_line=$?
   # The error document names this command. bash would name the last command of the function.
@@ -34,17 +29,33 @@ __driver_command() { # <function> <name of the command> [its arguments...]
   builtin return "$__driver_line"
 }
 
-# Sends a call of the shell itself, and reads the command that is the reply.
-__driver_send_command() { # <descriptors for 0, 1 and 2, or nothing> <function> <name of the command> [its arguments...]
-  builtin printf '%s\0' "$((1 + ${#__driver_exported[@]} + $#))" "$__driver_self" "${__driver_arguments[__driver_id_at]-}" 0 '' \
-    run "$5" "$1" "$2" "$3" "${#__driver_exported[@]}" "${__driver_exported[@]}" "${@:6}" >&CALL_REQUEST_FD &&
-    builtin read -r -N 192 -u CALL_COMMAND_FD __driver_line
+# Runs a command for the shell itself.
+__driver_run_command() { # <function> <name of the command> [its arguments...]
+  __driver_list_exported "${@:2}"
+  __driver_line=''
+  case $2 in
+    # They read nothing, and write to a variable.
+    secret | parameter) __driver_exchange run "$2" '' '' '' "${#__driver_exported[@]}" "${__driver_exported[@]}" "${@:3}" ;;
+    # bash puts its pipe at 1 while it writes the request, so the host copies CALL_OUTPUT_FD. 0 and 2 stay what they are.
+    *) if [[ -e /dev/fd/1 ]]; then __driver_exchange run "$2" 0 CALL_OUTPUT_FD 2 "${#__driver_exported[@]}" "${__driver_exported[@]}" "${@:3}" 71>&1; fi ;;
+  esac
+  builtin eval "${__driver_line:-__driver_command_by_ticket \"\$@\"}"
+}
+
+# Sends a request of the shell itself, and reads the command that is the reply. As in __driver_call, a trap that runs meanwhile
+# takes a ticket.
+__driver_exchange() { # <field...>
+  __driver_caller=''
+  builtin printf '%s\0' "$#" "$__driver_self" "${__driver_arguments[__driver_id_at]-}" 0 '' "$@" >&CALL_REQUEST_FD &&
+    builtin read -r -N 192 -u CALL_COMMAND_FD __driver_line &&
+    __driver_caller=$__driver_self
 }
 
 # The same for any process: takes a ticket, which names a slot.
 __driver_command_by_ticket() { # <function> <name of the command> [its arguments...]
   builtin local __driver_in='' __driver_out='' __driver_err='' __driver_reply __driver_slot='' __driver_line='' __driver_status='' __driver_rest='' __driver_folder
   __driver_reply=()
+  if ((!${#__driver_exported[@]})); then __driver_list_exported "${@:2}"; fi
   # shellcheck disable=SC2154 # the host sets it
   __driver_folder=${__driver_calls[0]%/*}
   # bash puts other files at 0 and 1 while it speaks to the host. So the host gets the numbers of copies.
@@ -91,26 +102,33 @@ __driver_command_by_ticket() { # <function> <name of the command> [its arguments
   builtin return "${__driver_status:-5}"
 }
 
-# Lists the exported variables that the command may read. bash shows them to no function without a process.
+# Lists the exported variables that the command may read. bash shows them to no function without a process. A name costs some
+# microseconds, so those of Lambda that no command reads are left out.
 __driver_list_exported() { # <name of the command> [its arguments...]
-  builtin local __driver_letter __driver_names __driver_name
+  builtin local __driver_letter __driver_name
   if [[ $1 != jq ]]; then
     # What AWS's SDKs and curl read.
-    __driver_names=("${!AWS_@}" "${!PARAMETERS_SECRETS_@}" HOME TZ SSL_CERT_FILE http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY no_proxy NO_PROXY)
-    __driver_add_exported
+    for __driver_name in "${!AWS_@}" HOME TZ; do
+      case $__driver_name in
+        AWS_LAMBDA_* | AWS_EXECUTION_ENV) ;;
+        *) if [[ ${!__driver_name@a} == *x* ]]; then __driver_exported+=("$__driver_name=${!__driver_name-}"); fi ;;
+      esac
+    done
+    if [[ ${SSL_CERT_FILE-}${http_proxy-}${https_proxy-}${HTTPS_PROXY-}${all_proxy-}${ALL_PROXY-}${PARAMETERS_SECRETS_EXTENSION_HTTP_PORT-} ]]; then
+      __driver_add_exported SSL_CERT_FILE http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY no_proxy NO_PROXY PARAMETERS_SECRETS_EXTENSION_HTTP_PORT
+    fi
   elif [[ "$*" == *@(env|ENV|-*f)* ]]; then
     for __driver_letter in {a..z} {A..Z} _; do
-      builtin eval "__driver_names=(\"\${!$__driver_letter@}\")"
-      __driver_add_exported
+      builtin eval "__driver_add_exported \"\${!$__driver_letter@}\""
     done
   fi
 }
 
-# Adds those of __driver_names that are exported.
-__driver_add_exported() {
-  for __driver_name in "${__driver_names[@]}"; do
+# Adds those variables that are exported.
+__driver_add_exported() { # <name...>
+  for __driver_name; do
     if [[ ${!__driver_name@a} == *x* ]]; then __driver_exported+=("$__driver_name=${!__driver_name-}"); fi
   done
 }
 
-builtin readonly -f __driver_command __driver_send_command __driver_command_by_ticket __driver_list_exported __driver_add_exported
+builtin readonly -f __driver_command __driver_run_command __driver_exchange __driver_command_by_ticket __driver_list_exported __driver_add_exported

@@ -26,6 +26,7 @@ use super::reply_text::{CommandEnd, ShellReply};
 use super::request::Request;
 use super::slot::ReplyPipe;
 use super::tools::{self, RunningCall, ToolsError};
+use super::values::{Assignment, Key, Lifetime, Values};
 use crate::log::Escaped;
 use crate::wait::wait_readable_all;
 use coshell_process::{memory_file, sys};
@@ -40,6 +41,17 @@ const NO_STATUS: &str = "coshell-tools sent no status";
 pub(super) fn is_run(request: &Request) -> bool {
     let function = request.arguments.first();
     function.is_some_and(|function| function == b"run")
+}
+
+/// What the shell asks before it calls `lambda_secret` or `lambda_parameter`: whether the value is known.
+///
+/// ```text
+/// request: known | command | variables that decide who asks whom | argument...
+/// ```
+pub(super) fn known_key(request: &mut Request) -> Option<Key> {
+    let function = request.arguments.first();
+    let is_known = function.is_some_and(|function| function == b"known");
+    is_known.then(|| request.arguments.split_off(1))
 }
 
 /// Answers a call of a command, and returns when the caller knows how it has ended, or is gone.
@@ -100,18 +112,19 @@ fn cannot_finish(cause: &str) -> String {
 
 /// A call of the shell itself that the second program is working on. Either [`reply`](Self::reply) or
 /// [`cancel`](Self::cancel) has to follow.
-#[derive(Debug)]
 pub(super) struct ShellCommand {
     /// The process that waits: the shell, or its subshell of `lambda_each`.
     caller: OwnedFd,
     running: RunningCall,
     failed: i32,
+    /// By what the value is known later, if the call finds one.
+    key: Option<Key>,
 }
 
 impl ShellCommand {
     /// Hands a call over; `None` if no process of the second program is free. To start one takes longer than others may wait
     /// for this thread.
-    pub(super) fn start(request: &Request) -> Option<Self> {
+    pub(super) fn start(request: &Request, key: Option<Key>) -> Option<Self> {
         let (command, failed) = name_and_failure(request);
         let caller = sys::open_pidfd(Pid::from_raw(request.pid)).ok()?;
         let handover = Handover::of(request, command, &caller)?;
@@ -120,6 +133,7 @@ impl ShellCommand {
             caller,
             running,
             failed,
+            key,
         })
     }
 
@@ -137,7 +151,16 @@ impl ShellCommand {
     pub(super) fn reply(self) -> ShellReply {
         match self.running.finish() {
             Ok(fields) => match command_end(fields) {
-                Some(end) => ShellReply::of_command(end),
+                Some(end) => {
+                    if let (Some(key), Some(lifetime)) = (self.key, &end.lifetime) {
+                        let assignment = Assignment {
+                            variable: end.variable.clone(),
+                            value: end.output.clone(),
+                        };
+                        Values::lock().insert(key, assignment, lifetime.clone());
+                    }
+                    ShellReply::of_command(end)
+                }
                 None => ShellReply::of_error(self.failed, NO_STATUS),
             },
             Err(ToolsError::Ended(cause)) => {
@@ -155,7 +178,11 @@ fn error_line(status: i32, cause: &str) -> String {
 
 /// The second program's reply. A variable of bash holds no NUL, so these are left out.
 fn command_end(fields: Vec<Vec<u8>>) -> Option<CommandEnd> {
-    let [status, mut output, mut errors, variable] = <[_; 4]>::try_from(fields).ok()?;
+    let [status, mut output, mut errors, variable, lifetime] = <[_; 5]>::try_from(fields).ok()?;
+    let lifetime = Lifetime::parse(&lifetime);
+    if let Some(lifetime) = &lifetime {
+        Values::lock().forget_replaced(lifetime);
+    }
     for text in [&mut output, &mut errors] {
         text.retain(|byte| *byte != 0);
     }
@@ -164,6 +191,7 @@ fn command_end(fields: Vec<Vec<u8>>) -> Option<CommandEnd> {
         output,
         errors,
         variable: String::from_utf8(variable).ok()?,
+        lifetime,
     })
 }
 

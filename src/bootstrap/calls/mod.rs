@@ -24,6 +24,7 @@ mod server;
 mod shell_slot;
 mod slot;
 mod tools;
+mod values;
 
 use std::fmt;
 use std::fs;

@@ -15,11 +15,13 @@
 //!                                             STATUS | what a long reply has, e MESSAGE or w ERRORS | their count
 //! CALL_BY_TICKET "$@"                         the shell has to make this call as any process does
 //! COMMAND_BY_TICKET "$@"                      the same for a call of the second program
+//! RUN_COMMAND "$@"                            the value is not known, so that the call has to be made
 //! SET_STATUS STATUS                           the second program has written everything
 //! ```
 
 use std::fmt::Write;
 
+use super::values::{Assignment, Lifetime};
 use crate::log::Escaped;
 use coshell_calls::{CallError, Reply, Variable};
 use coshell_driver::names;
@@ -44,13 +46,14 @@ pub(crate) struct ShellReply {
 }
 
 /// What is left to do when the second program has answered. Nothing here holds a NUL.
-#[derive(Debug, Default)]
 pub(crate) struct CommandEnd {
     pub status: i32,
     pub output: Vec<u8>,
     pub errors: Vec<u8>,
     /// The variable that takes the output; empty if there is none.
     pub variable: String,
+    /// How long a value may be known; `None` if the output is no value.
+    pub lifetime: Option<Lifetime>,
 }
 
 impl ShellReply {
@@ -60,6 +63,17 @@ impl ShellReply {
 
     pub(crate) fn take_ticket_for_command() -> Self {
         Self::new(&format!("{} \"$@\"", names::COMMAND_BY_TICKET), Vec::new())
+    }
+
+    pub(crate) fn run_command() -> Self {
+        Self::new(&format!("{} \"$@\"", names::RUN_COMMAND), Vec::new())
+    }
+
+    pub(crate) fn of_value(known: Assignment) -> Self {
+        Self::of(&Ok(Reply {
+            assignments: vec![(known.variable, Variable::Text(known.value))],
+            ..Reply::default()
+        }))
     }
 
     /// What a call of the second program comes to: its status, and what it has not written itself.

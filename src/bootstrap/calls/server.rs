@@ -1,6 +1,6 @@
 //! The thread that serves the slots of a lane.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -18,6 +18,7 @@ use super::reply_text::ShellReply;
 use super::request::Request;
 use super::shell_slot::{ShellRequest, ShellSlot};
 use super::slot::{ReplyPipe, Slot, Ticket};
+use super::values::{Key, Values};
 use super::{Current, answer};
 use crate::wait::wait_readable_all;
 use coshell_process::sys;
@@ -84,7 +85,6 @@ impl ShellCalls {
     }
 }
 
-#[derive(Debug)]
 pub(crate) struct Server {
     current: Arc<Mutex<Current>>,
     wake: Arc<EventFd>,
@@ -96,8 +96,17 @@ pub(crate) struct Server {
     shell_calls: Arc<ShellCalls>,
     /// The call of the shell that the second program is working on.
     shell_command: Option<ShellCommand>,
+    /// A value that is not known. The next call of the shell is to find it.
+    wanted: Option<Key>,
     /// Since when there has been no ticket left.
     empty_since: Option<Instant>,
+}
+
+impl fmt::Debug for Server {
+    /// Without what a call is known by, which names secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").finish_non_exhaustive()
+    }
 }
 
 impl Server {
@@ -113,6 +122,7 @@ impl Server {
             shell: None,
             shell_calls: Arc::default(),
             shell_command: None,
+            wanted: None,
             empty_since: None,
         };
         for index in 0..SLOTS {
@@ -239,13 +249,20 @@ impl Server {
             return;
         };
         match shell.read() {
-            ShellRequest::Complete(request) => {
-                // Whoever made the last call is gone if that still runs.
+            ShellRequest::Complete(mut request) => {
+                // The process that made the last call is gone if that still runs.
                 self.cancel_shell_command();
+                let wanted = self.wanted.take();
                 let reply = if command::is_run(&request) {
-                    self.shell_command = ShellCommand::start(&request);
+                    self.shell_command = ShellCommand::start(&request, wanted);
                     let is_started = self.shell_command.is_some();
                     (!is_started).then(ShellReply::take_ticket_for_command)
+                } else if let Some(key) = command::known_key(&mut request) {
+                    let found = Values::lock().find(&key);
+                    if found.is_none() {
+                        self.wanted = Some(key);
+                    }
+                    Some(found.map_or_else(ShellReply::run_command, ShellReply::of_value))
                 } else {
                     Some(answer::reply_to_shell(request, &self.current))
                 };
