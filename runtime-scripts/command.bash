@@ -36,8 +36,8 @@ __driver_run_command() { # <function> <name of the command> [its arguments...]
   case $2 in
     # They read nothing, and write to a variable.
     secret | parameter) __driver_exchange run "$2" '' '' '' "${#__driver_exported[@]}" "${__driver_exported[@]}" "${@:3}" ;;
-    # bash puts its pipe at 1 while it writes the request, so the host copies CALL_OUTPUT_FD. 0 and 2 stay what they are.
-    *) if [[ -e /dev/fd/1 ]]; then __driver_exchange run "$2" 0 CALL_OUTPUT_FD 2 "${#__driver_exported[@]}" "${__driver_exported[@]}" "${@:3}" 71>&1; fi ;;
+    # bash puts its pipe at 1 while it writes the request, so the host copies OPENED_CALL_OUTPUT_FD. 0 and 2 stay what they are.
+    *) if [[ -e /dev/fd/1 ]]; then __driver_exchange run "$2" 0 OPENED_CALL_OUTPUT_FD 2 "${#__driver_exported[@]}" "${__driver_exported[@]}" "${@:3}" 83>&1; fi ;;
   esac
   builtin eval "${__driver_line:-__driver_command_by_ticket \"\$@\"}"
 }

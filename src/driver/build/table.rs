@@ -27,9 +27,6 @@ pub(crate) struct Descriptor {
     pub(crate) inherited: Option<u32>,
     /// Where bash opens it later, if it does not start with it.
     pub(crate) opened: Option<u32>,
-    /// It is open only while the shell makes a call.
-    #[serde(default)]
-    pub(crate) during_calls: bool,
     pub(crate) what: String,
 }
 
@@ -122,7 +119,7 @@ pub(crate) struct StateField {
 impl Descriptor {
     /// The number with which bash starts.
     pub(crate) fn inherited(&self) -> Option<u32> {
-        if self.opened.is_some() || self.during_calls {
+        if self.opened.is_some() {
             return None;
         }
         self.inherited
