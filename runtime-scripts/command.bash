@@ -2,17 +2,62 @@
 # The functions that the host's second program does: jq and aws, where there is no such program, or COSHELL_COMMANDS names it,
 # and lambda_fetch and its kin.
 #
-# The driver has this file only if the handler's file names one of them. A call goes to the host like those of calls.bash. The
-# second program then reads and writes the caller's descriptors itself, and this function waits for its status.
-# src/bootstrap/calls/command.rs is the other side.
+# The driver has this file only if the handler's file names one of them. A call goes to the host like those of calls.bash: from
+# the shell itself through its own descriptors, from other processes with a ticket. The second program reads and writes the
+# caller's descriptors itself, and these functions wait for its status. src/bootstrap/calls/command.rs is the other side.
 
+# HOT
 __driver_command() { # <function> <name of the command> [its arguments...]
-  builtin local - __driver_in='' __driver_out='' __driver_err='' __driver_exported __driver_reply __driver_slot='' __driver_line='' __driver_status='' __driver_rest='' __driver_folder
+  builtin local - "__driver_self=${__driver_caller-}" __driver_exported __driver_line=''
   builtin set +eu
-  __driver_exported=() __driver_reply=()
+  __driver_exported=()
+  if [[ $__driver_self != "$BASHPID" ]]; then
+    __driver_command_by_ticket "$@"
+  else
+    case $2 in
+      # The host knows the values that it has found before, with the same words and what decides who asks whom.
+      secret | parameter)
+        __driver_exchange known "$2" "${AWS_REGION@A}${AWS_DEFAULT_REGION@A}${AWS_ACCESS_KEY_ID@A}${AWS_PROFILE@A}${AWS_ENDPOINT_URL@A}" "${@:3}"
+        builtin eval "${__driver_line:-__driver_command_by_ticket \"\$@\"}"
+        ;;
+      *) __driver_run_command "$@" ;;
+    esac
+  fi
+  __driver_line=$?
+  # The error document names this command. bash would name the last command of the function.
+  __driver_refused=$1
+  builtin return "$__driver_line"
+}
+
+# Runs a command for the shell itself.
+__driver_run_command() { # <function> <name of the command> [its arguments...]
+  __driver_list_exported "${@:2}"
+  __driver_line=''
+  case $2 in
+    # They read nothing, and write to a variable.
+    secret | parameter) __driver_exchange run "$2" '' '' '' "${#__driver_exported[@]}" "${__driver_exported[@]}" "${@:3}" ;;
+    # bash puts its pipe at 1 while it writes the request, so the host copies OPENED_CALL_OUTPUT_FD. 0 and 2 stay what they are.
+    *) if [[ -e /dev/fd/1 ]]; then __driver_exchange run "$2" 0 OPENED_CALL_OUTPUT_FD 2 "${#__driver_exported[@]}" "${__driver_exported[@]}" "${@:3}" 83>&1; fi ;;
+  esac
+  builtin eval "${__driver_line:-__driver_command_by_ticket \"\$@\"}"
+}
+
+# Sends a request of the shell itself, and reads the command that is the reply. As in __driver_call, a trap that runs meanwhile
+# takes a ticket.
+__driver_exchange() { # <field...>
+  __driver_caller=''
+  builtin printf '%s\0' "$#" "$__driver_self" "${__driver_arguments[__driver_id_at]-}" 0 '' "$@" >&CALL_REQUEST_FD &&
+    builtin read -r -N 192 -u CALL_COMMAND_FD __driver_line &&
+    __driver_caller=$__driver_self
+}
+
+# The same for any process: takes a ticket, which names a slot.
+__driver_command_by_ticket() { # <function> <name of the command> [its arguments...]
+  builtin local __driver_in='' __driver_out='' __driver_err='' __driver_reply __driver_slot='' __driver_line='' __driver_status='' __driver_rest='' __driver_folder
+  __driver_reply=()
+  if ((!${#__driver_exported[@]})); then __driver_list_exported "${@:2}"; fi
   # shellcheck disable=SC2154 # the host sets it
   __driver_folder=${__driver_calls[0]%/*}
-  __driver_list_exported "${@:2}"
   # bash puts other files at 0 and 1 while it speaks to the host. So the host gets the numbers of copies.
   case $2 in
     # They read nothing, and write to a variable.
@@ -54,31 +99,36 @@ __driver_command() { # <function> <name of the command> [its arguments...]
       ;;
     *) __driver_rare __driver_refuse_call 4 "${__driver_rest:-the host does not answer}" ;;
   esac
-  # The error document names this command. bash would name the last command of the function.
-  __driver_refused=$1
   builtin return "${__driver_status:-5}"
 }
 
-# Lists the exported variables that the command may read. bash shows them to no function without a process.
+# Lists the exported variables that the command may read. bash shows them to no function without a process. A name costs some
+# microseconds, so those of Lambda that no command reads are left out.
 __driver_list_exported() { # <name of the command> [its arguments...]
-  builtin local __driver_letter __driver_names __driver_name
+  builtin local __driver_letter __driver_name
   if [[ $1 != jq ]]; then
     # What AWS's SDKs and curl read.
-    __driver_names=("${!AWS_@}" "${!PARAMETERS_SECRETS_@}" HOME TZ SSL_CERT_FILE http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY no_proxy NO_PROXY)
-    __driver_add_exported
+    for __driver_name in "${!AWS_@}" HOME TZ; do
+      case $__driver_name in
+        AWS_LAMBDA_* | AWS_EXECUTION_ENV) ;;
+        *) if [[ ${!__driver_name@a} == *x* ]]; then __driver_exported+=("$__driver_name=${!__driver_name-}"); fi ;;
+      esac
+    done
+    if [[ ${SSL_CERT_FILE-}${http_proxy-}${https_proxy-}${HTTPS_PROXY-}${all_proxy-}${ALL_PROXY-}${PARAMETERS_SECRETS_EXTENSION_HTTP_PORT-} ]]; then
+      __driver_add_exported SSL_CERT_FILE http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY no_proxy NO_PROXY PARAMETERS_SECRETS_EXTENSION_HTTP_PORT
+    fi
   elif [[ "$*" == *@(env|ENV|-*f)* ]]; then
     for __driver_letter in {a..z} {A..Z} _; do
-      builtin eval "__driver_names=(\"\${!$__driver_letter@}\")"
-      __driver_add_exported
+      builtin eval "__driver_add_exported \"\${!$__driver_letter@}\""
     done
   fi
 }
 
-# Adds those of __driver_names that are exported.
-__driver_add_exported() {
-  for __driver_name in "${__driver_names[@]}"; do
+# Adds those variables that are exported.
+__driver_add_exported() { # <name...>
+  for __driver_name; do
     if [[ ${!__driver_name@a} == *x* ]]; then __driver_exported+=("$__driver_name=${!__driver_name-}"); fi
   done
 }
 
-builtin readonly -f __driver_command __driver_list_exported __driver_add_exported
+builtin readonly -f __driver_command __driver_run_command __driver_exchange __driver_command_by_ticket __driver_list_exported __driver_add_exported

@@ -42,6 +42,8 @@ pub(crate) struct End {
     pub errors: Vec<u8>,
     /// The variable of the caller that takes the output.
     pub variable: String,
+    /// How long the output may be kept if it is a value: `new|kept MILLISECONDS NAME`.
+    pub lifetime: String,
 }
 
 impl Call {
@@ -205,6 +207,7 @@ impl Output {
             output: self.output.into_inner().text,
             errors: self.errors.into_inner().text,
             variable: String::new(),
+            lifetime: String::new(),
         }
     }
 }

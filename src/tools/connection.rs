@@ -103,7 +103,7 @@ fn answer_filters(socket: BorrowedFd, message: &Message, commands: &mut Commands
 
 fn answer_command(socket: BorrowedFd, message: Message, commands: &mut Commands) -> bool {
     let refuse =
-        |cause: &str| Message::send(socket, &[b"2", b"", cause.as_bytes(), b""], &[]).is_ok();
+        |cause: &str| Message::send(socket, &[b"2", b"", cause.as_bytes(), b"", b""], &[]).is_ok();
     let name = message.fields.get(1).cloned().unwrap_or_default();
     let Some(call) = Call::from(message) else {
         return refuse("the call is not complete");
@@ -117,6 +117,7 @@ fn answer_command(socket: BorrowedFd, message: Message, commands: &mut Commands)
         &end.output,
         &end.errors,
         end.variable.as_bytes(),
+        end.lifetime.as_bytes(),
     ];
     Message::send(socket, &fields, &[]).is_ok()
 }

@@ -7,7 +7,8 @@
 //! ```text
 //! calls:   run     | command | process id | descriptors | count | NAME=VALUE... | argument...      with descriptors 0, 1, 2
 //!          filters | count | filter... | document
-//! replies: of run     status | standard output | standard error | variable       (of what came without a descriptor)
+//! replies: of run     status | standard output | standard error | variable | lifetime
+//!                     output and error that came without a descriptor; the lifetime of a secret: new|kept MILLISECONDS NAME
 //!          of filters "ok" | count | value... | count | value...      or  "error" | message
 //! ```
 

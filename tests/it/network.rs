@@ -7,9 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use support::{Event, Sandbox, SandboxBuilder};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
-/// Answers every request with its number, or as AWS would; a request for `/never` gets no answer.
+use support::{Event, LIMIT, Sandbox, SandboxBuilder, children, wait_until};
+
+/// Answers every request with its number, or as AWS would; a request for `/never` gets no answer, and one for `/busy` a refusal.
 struct Server {
     url: String,
     connections: Arc<AtomicUsize>,
@@ -81,12 +84,27 @@ fn serve(mut stream: TcpStream, requests: &Mutex<Vec<String>>) {
             let _ = reader.read(&mut [0]);
             return;
         }
+        if path == "/busy" {
+            let refusal = "HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\n\r\n";
+            if stream.write_all(refusal.as_bytes()).is_err() {
+                return;
+            }
+            continue;
+        }
         let is_secret = target.ends_with("GetSecretValue") || path.starts_with("/secretsmanager");
-        let (status, answer) = if body.contains("refused") {
+        let (status, answer) = if body.contains("throttled") {
+            (
+                400,
+                r#"{"__type":"ThrottlingException","message":"Rate exceeded"}"#.to_owned(),
+            )
+        } else if body.contains("refused") {
             (
                 400,
                 r#"{"__type":"a#ResourceNotFoundException","message":"there is none"}"#.to_owned(),
             )
+        } else if body.contains("long") {
+            let text = "s".repeat(3000);
+            (200, format!(r#"{{"SecretString":"{text}"}}"#))
         } else if is_secret {
             (
                 200,
@@ -199,6 +217,183 @@ fn values_are_fetched_once_and_kept_out_of_the_shell() {
         requests[1],
         r#"/ AmazonSSM.GetParameter  {"Name":"/a","WithDecryption":true}"#
     );
+}
+
+/// A value that is known comes from `bootstrap`, and any other from `coshell-tools`.
+#[test]
+fn a_value_is_known_by_the_words_of_its_call_and_by_the_credentials() {
+    let server = Server::start();
+    let script = r#"handler() {
+  local a b c
+  lambda_secret a name --field password
+  AWS_ACCESS_KEY_ID=other lambda_secret b name --field password
+  AWS_PROFILE=none lambda_secret c name 2>/dev/null || c="status $?"
+  printf '%s|' "$a" "$b" "$c" "$(lambda_secret a name --field password; echo "$a")"
+}"#;
+    let sandbox = sandbox(&server, script).start();
+    let expected = "word 1|word 2|status 255|word 1|";
+    for _ in 0..4 {
+        assert_eq!(respond(&sandbox, "x"), expected);
+    }
+    assert_eq!(server.requests().len(), 2);
+}
+
+#[test]
+fn a_long_secret_is_in_no_file_of_the_shell_when_its_event_has_ended() {
+    let server = Server::start();
+    let script = r#"handler() {
+  local secret found
+  found=$(tr -d '\0' <"/proc/$$/fd/70" 2>/dev/null || :)
+  lambda_secret secret long
+  echo "${#secret} ${#found}"
+}"#;
+    let sandbox = sandbox(&server, script).start();
+    for _ in 0..4 {
+        assert_eq!(respond(&sandbox, "x"), "3000 0");
+    }
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
+fn the_output_of_a_call_goes_where_its_caller_sends_it() {
+    let server = Server::start();
+    let script = r#"handler() {
+  local file=$LAMBDA_TASK_ROOT/file answer link
+  lambda_fetch "$URL/a"; echo
+  lambda_fetch "$URL/b" >"$file"; lambda_fetch "$URL/c" >>"$file"; cat "$file"; echo
+  lambda_fetch -v answer "$URL/d"; echo "$answer"
+  lambda_fetch -d @- "$URL/e" <<<"input"; echo
+  aws -v link s3 presign s3://bucket/key; echo "${link%%\?*}"
+  lambda_fetch "$URL/f" >&- 2>/dev/null
+  lambda_fetch http://127.0.0.1:1/ 2>"$file" || cat "$file"
+  aws -v 1x s3 presign s3://bucket/key 2>&1 || echo "status $?"
+  { lambda_fetch "$URL/g" >&3; } 3>&1
+}"#;
+    let sandbox = sandbox(&server, script)
+        .env("COSHELL_COMMANDS", "aws")
+        .env("AWS_REGION", "eu-west-1")
+        .start();
+    let first = respond(&sandbox, "x");
+    for part in [
+        "/a 1\n/b 2/c 3\n/d 4\n/e 5\n",
+        "/bucket/key\n",
+        "Failed to connect",
+        "aws: cannot set variable 1x",
+        "status 252\n/g 7",
+    ] {
+        assert!(first.contains(part), "{first}");
+    }
+    assert!(server.requests().contains(&"/e   input".to_owned()));
+    let letters = |text: &str| text.replace(|letter: char| letter.is_ascii_digit(), "");
+    for _ in 0..2 {
+        assert_eq!(letters(&respond(&sandbox, "x")), letters(&first));
+    }
+}
+
+#[test]
+fn a_throttled_call_fails_its_event_and_the_next_one_works() {
+    let server = Server::start();
+    let script = r#"handler() {
+  case $1 in
+    fetch) lambda_fetch --fail --retry 2 --retry-delay 0 "$URL/busy" ;;
+    throttled) lambda_parameter x throttled ;;
+    *) lambda_fetch "$URL/$1" | tr -s 0-9 n ;;
+  esac
+}"#;
+    let sandbox = sandbox(&server, script)
+        .env("AWS_REGION", "eu-west-1")
+        .start();
+    for (event, reason, requests) in [
+        ("fetch", "(22) The requested URL returned error: 503", 3),
+        (
+            "throttled",
+            "(ThrottlingException) when calling the GetParameter operation (reached max retries: 2): Rate exceeded",
+            3,
+        ),
+    ] {
+        for round in 0..2 {
+            let before = server.requests().len();
+            let error = sandbox.fail(event);
+            assert_eq!(error["errorType"], "Function.CommandFailed", "{event}");
+            let message = error["errorMessage"].as_str().expect("a message");
+            assert!(message.contains(reason), "{event} {round}: {message}");
+            assert_eq!(server.requests().len(), before + requests, "{event}");
+            assert_eq!(respond(&sandbox, "a"), "/a n", "{event}");
+        }
+    }
+}
+
+#[test]
+fn a_call_whose_second_program_is_killed_fails_its_event_and_the_next_one_works() {
+    let server = Server::start();
+    let script = r#"handler() { lambda_fetch "$URL/$1" >"$LAMBDA_TASK_ROOT/answer"; tr 0-9 n <"$LAMBDA_TASK_ROOT/answer"; }"#;
+    let sandbox = sandbox(&server, script).start();
+    // The first call goes with a ticket, and later ones through the descriptors of the shell.
+    for round in 0..3 {
+        let before = server.requests().len();
+        sandbox
+            .api
+            .push(Event::new(&format!("id-{round}"), "never"));
+        wait_until(|| server.requests().len() > before, LIMIT);
+        for pid in children(sandbox.bootstrap.pid()) {
+            let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).expect("a name");
+            if name.trim() == "coshell-tools" {
+                let pid = Pid::from_raw(i32::try_from(pid).expect("a pid"));
+                kill(pid, Signal::SIGKILL).expect("killed");
+            }
+        }
+        let answer = sandbox.api.wait_answer(&format!("id-{round}"));
+        let error = answer.error_document();
+        let message = error["errorMessage"].as_str().expect("a message");
+        assert_eq!(error["errorType"], "Function.CommandFailed", "{message}");
+        assert!(
+            message.contains("lambda_fetch: cannot finish: coshell-tools ended with SIGKILL"),
+            "{message}"
+        );
+        assert_eq!(respond(&sandbox, "a"), "/a n");
+    }
+}
+
+#[test]
+fn sixteen_lanes_call_at_the_same_time_and_get_their_own_answers() {
+    let server = Server::start();
+    let script = r#"handler() {
+  local i answer copy secret
+  for i in {1..5}; do
+    lambda_fetch -v answer "$URL/$1-$i"
+    aws s3 cp "s3://bucket/$1-$i" "$TMPDIR/$1" --only-show-errors
+    read -r copy <"$TMPDIR/$1" || :
+    lambda_secret secret "$1" --field password
+    echo "${answer%% *} ${copy%% *} ${secret%% *} $(lambda_fetch "$URL/$1-sub" | tr 0-9 n)"
+  done
+}"#;
+    let folder = tempfile::tempdir().expect("a folder");
+    let sandbox = sandbox(&server, script)
+        .env("COSHELL_COMMANDS", "aws")
+        .env("AWS_REGION", "eu-west-1")
+        .env("TMPDIR", folder.path().to_string_lossy())
+        .lanes(16)
+        .start();
+    sandbox.api.wait_all_parked(16);
+    for round in 0..2 {
+        let names: Vec<_> = (0..16).map(|lane| format!("r{round}l{lane}x")).collect();
+        for name in &names {
+            sandbox.api.push(Event::new(name, name));
+        }
+        for name in &names {
+            let answer = sandbox.api.wait_answer(name);
+            let text = String::from_utf8_lossy(&answer.body).into_owned();
+            assert!(answer.is_response(), "{text}");
+            let sub = format!("/{name}-sub").replace(|letter: char| letter.is_ascii_digit(), "n");
+            let lines: Vec<_> = text.lines().collect();
+            assert_eq!(lines.len(), 5, "{text}");
+            for (line, number) in lines.iter().zip(1..) {
+                let expected = format!("/{name}-{number} /bucket/{name}-{number} word {sub} ");
+                let line = line.trim_end_matches('n');
+                assert_eq!(line, expected);
+            }
+        }
+    }
 }
 
 #[test]

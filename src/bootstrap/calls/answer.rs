@@ -40,11 +40,7 @@ pub(crate) fn reply_to(
     reply: &ReplyPipe,
     wake: &EventFd,
 ) {
-    if request
-        .arguments
-        .first()
-        .is_some_and(|function| function == b"run")
-    {
+    if command::is_run(&request) {
         command::answer(&request, reply, wake);
         return;
     }

@@ -10,6 +10,7 @@
 //! ```
 //!
 //! A command may run for as long as it gets input, so its slot is free for others once the caller has the first line.
+//! A call of the shell itself comes through [its own slot](super::shell_slot), and takes no thread: [`ShellCommand`].
 
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -21,9 +22,11 @@ use nix::fcntl::OFlag;
 use nix::sys::eventfd::EventFd;
 use nix::unistd::{Pid, pipe2};
 
+use super::reply_text::{CommandEnd, ShellReply};
 use super::request::Request;
 use super::slot::ReplyPipe;
-use super::tools::{self, ToolsError};
+use super::tools::{self, RunningCall, ToolsError};
+use super::values::{Assignment, Key, Lifetime, Values};
 use crate::log::Escaped;
 use crate::wait::wait_readable_all;
 use coshell_process::{memory_file, sys};
@@ -32,19 +35,28 @@ use coshell_process::{memory_file, sys};
 const UNREAD_PERIOD: Duration = Duration::from_millis(1);
 /// bash's status of a command that is not there.
 const NOT_FOUND: i32 = 127;
+const NO_STATUS: &str = "coshell-tools sent no status";
+
+/// Whether a request is a call of a command.
+pub(super) fn is_run(request: &Request) -> bool {
+    let function = request.arguments.first();
+    function.is_some_and(|function| function == b"run")
+}
+
+/// What the shell asks before it calls `lambda_secret` or `lambda_parameter`: whether the value is known.
+///
+/// ```text
+/// request: known | command | variables that decide who asks whom | argument...
+/// ```
+pub(super) fn known_key(request: &mut Request) -> Option<Key> {
+    let function = request.arguments.first();
+    let is_known = function.is_some_and(|function| function == b"known");
+    is_known.then(|| request.arguments.split_off(1))
+}
 
 /// Answers a call of a command, and returns when the caller knows how it has ended, or is gone.
 pub(super) fn answer(request: &Request, reply: &ReplyPipe, wake: &EventFd) {
-    let command = request.arguments.get(1).map(Vec::as_slice);
-    let command = command
-        .and_then(|name| str::from_utf8(name).ok())
-        .unwrap_or_default();
-    // What the programs end with after an error.
-    let failed = match command {
-        "jq" => 5,
-        "aws" | "aws-request" => 255,
-        _ => 1,
-    };
+    let (command, failed) = name_and_failure(request);
     let opened = || -> io::Result<_> {
         let caller = sys::open_pidfd(Pid::from_raw(request.pid))?;
         let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
@@ -61,11 +73,15 @@ pub(super) fn answer(request: &Request, reply: &ReplyPipe, wake: &EventFd) {
     // The server looks when this reply has been read.
     let _ = wake.write(1);
     let mut file = None;
-    let line = match run(request, command, &caller) {
-        Ok(fields) => end_line(&fields, failed, &mut file),
+    let ran = match Handover::of(request, command, &caller) {
+        Some(handover) => tools::call(&caller, &handover.fields(), &handover.descriptors()),
+        None => Err(ToolsError::Ended("the call is not complete".to_owned())),
+    };
+    let line = match ran {
+        Ok(fields) => end_line(fields, failed, &mut file),
         Err(ToolsError::CallerGone) => return,
         Err(ToolsError::Start(cause)) => error_line(NOT_FOUND, &cause),
-        Err(ToolsError::Ended(cause)) => error_line(failed, &format!("cannot finish: {cause}")),
+        Err(ToolsError::Ended(cause)) => error_line(failed, &cannot_finish(&cause)),
     };
     // If this fails nobody has the pipe.
     let _ = File::from(writer).write_all(line.as_bytes());
@@ -76,25 +92,122 @@ pub(super) fn answer(request: &Request, reply: &ReplyPipe, wake: &EventFd) {
     }
 }
 
+/// The command of a request, and what it ends with after an error of ours, as the program of that name does.
+fn name_and_failure(request: &Request) -> (&str, i32) {
+    let command = request.arguments.get(1).map(Vec::as_slice);
+    let command = command
+        .and_then(|name| str::from_utf8(name).ok())
+        .unwrap_or_default();
+    let failed = match command {
+        "jq" => 5,
+        "aws" | "aws-request" => 255,
+        _ => 1,
+    };
+    (command, failed)
+}
+
+fn cannot_finish(cause: &str) -> String {
+    format!("cannot finish: {cause}")
+}
+
+/// A call of the shell itself that the second program is working on. Either [`reply`](Self::reply) or
+/// [`cancel`](Self::cancel) has to follow.
+pub(super) struct ShellCommand {
+    /// The process that waits: the shell, or its subshell of `lambda_each`.
+    caller: OwnedFd,
+    running: RunningCall,
+    failed: i32,
+    /// By what the value is known later, if the call finds one.
+    key: Option<Key>,
+}
+
+impl ShellCommand {
+    /// Hands a call over; `None` if no process of the second program is free. To start one takes longer than others may wait
+    /// for this thread.
+    pub(super) fn start(request: &Request, key: Option<Key>) -> Option<Self> {
+        let (command, failed) = name_and_failure(request);
+        let caller = sys::open_pidfd(Pid::from_raw(request.pid)).ok()?;
+        let handover = Handover::of(request, command, &caller)?;
+        let running = tools::start_call(&handover.fields(), &handover.descriptors())?;
+        Some(Self {
+            caller,
+            running,
+            failed,
+            key,
+        })
+    }
+
+    /// What becomes readable when the second program has answered, and when the caller is gone.
+    pub(super) fn sources(&self) -> [BorrowedFd<'_>; 2] {
+        [self.running.socket(), self.caller.as_fd()]
+    }
+
+    /// Ends the call, because nobody waits for it.
+    pub(super) fn cancel(self) {
+        self.running.cancel();
+    }
+
+    /// The reply, once the second program has answered or has ended.
+    pub(super) fn reply(self) -> ShellReply {
+        match self.running.finish() {
+            Ok(fields) => match command_end(fields) {
+                Some(end) => {
+                    if let (Some(key), Some(lifetime)) = (self.key, &end.lifetime) {
+                        let assignment = Assignment {
+                            variable: end.variable.clone(),
+                            value: end.output.clone(),
+                        };
+                        Values::lock().insert(key, assignment, lifetime.clone());
+                    }
+                    ShellReply::of_command(end)
+                }
+                None => ShellReply::of_error(self.failed, NO_STATUS),
+            },
+            Err(ToolsError::Ended(cause)) => {
+                ShellReply::of_error(self.failed, &cannot_finish(&cause))
+            }
+            // It has not begun with this call.
+            Err(_) => ShellReply::take_ticket_for_command(),
+        }
+    }
+}
+
 fn error_line(status: i32, cause: &str) -> String {
     format!("e {status} {}\n", Escaped(&cause))
 }
 
+/// The second program's reply. A variable of bash holds no NUL, so these are left out.
+fn command_end(fields: Vec<Vec<u8>>) -> Option<CommandEnd> {
+    let [status, mut output, mut errors, variable, lifetime] = <[_; 5]>::try_from(fields).ok()?;
+    let lifetime = Lifetime::parse(&lifetime);
+    if let Some(lifetime) = &lifetime {
+        Values::lock().forget_replaced(lifetime);
+    }
+    for text in [&mut output, &mut errors] {
+        text.retain(|byte| *byte != 0);
+    }
+    Some(CommandEnd {
+        status: str::from_utf8(&status).ok()?.parse().ok()?,
+        output,
+        errors,
+        variable: String::from_utf8(variable).ok()?,
+        lifetime,
+    })
+}
+
 /// The line for a reply of the second program; what the caller has to print goes into `file`.
-fn end_line(fields: &[Vec<u8>], failed: i32, file: &mut Option<File>) -> String {
-    let [status, output, errors, variable] = fields else {
-        return error_line(failed, "coshell-tools sent no status");
+fn end_line(fields: Vec<Vec<u8>>, failed: i32, file: &mut Option<File>) -> String {
+    let Some(end) = command_end(fields) else {
+        return error_line(failed, NO_STATUS);
     };
-    let status = String::from_utf8_lossy(status);
-    if output.is_empty() && errors.is_empty() && variable.is_empty() {
+    let status = end.status;
+    if end.output.is_empty() && end.errors.is_empty() && end.variable.is_empty() {
         return format!("d {status}\n");
     }
     let write = || -> io::Result<File> {
         let mut file = memory_file(c"output")?;
-        for text in [output, errors, variable] {
-            // A variable of bash holds no NUL.
-            let text: Vec<u8> = text.iter().copied().filter(|byte| *byte != 0).collect();
-            file.write_all(&text)?;
+        for text in [&end.output[..], &end.errors, end.variable.as_bytes()] {
+            file.write_all(text)?;
             file.write_all(b"\0")?;
         }
         Ok(file)
@@ -108,38 +221,55 @@ fn end_line(fields: &[Vec<u8>], failed: i32, file: &mut Option<File>) -> String 
     }
 }
 
-fn run(request: &Request, command: &str, caller: &OwnedFd) -> Result<Vec<Vec<u8>>, ToolsError> {
-    let incomplete = || ToolsError::Ended("the call is not complete".to_owned());
-    let (numbers, rest) = request
-        .arguments
-        .get(2..)
-        .and_then(|rest| rest.split_at_checked(3))
-        .ok_or_else(incomplete)?;
-    let pid = request.pid.to_string();
-    let mut present = String::new();
-    let mut descriptors = Vec::new();
-    for (number, digit) in numbers.iter().zip(["0", "1", "2"]) {
-        let number = str::from_utf8(number)
-            .ok()
-            .and_then(|text| text.parse().ok());
-        let copy = number.and_then(|number| {
-            let copied = sys::copy_descriptor(caller.as_fd(), number).ok();
-            copied.or_else(|| open_through_proc(request.pid, number, digit != "0"))
-        });
-        if let Some(copy) = copy {
-            present.push_str(digit);
-            descriptors.push(copy);
+/// What the second program gets of a call.
+struct Handover<'a> {
+    command: &'a str,
+    pid: String,
+    /// The digits of the descriptors that follow.
+    present: String,
+    descriptors: Vec<OwnedFd>,
+    /// Count and variables, and then the arguments.
+    rest: &'a [Vec<u8>],
+}
+
+impl<'a> Handover<'a> {
+    /// Copies the caller's descriptors. `None` if the request is not complete.
+    fn of(request: &'a Request, command: &'a str, caller: &OwnedFd) -> Option<Self> {
+        let rest = request.arguments.get(2..)?;
+        let (numbers, rest) = rest.split_at_checked(3)?;
+        let mut handover = Self {
+            command,
+            pid: request.pid.to_string(),
+            present: String::new(),
+            descriptors: Vec::new(),
+            rest,
+        };
+        for (number, digit) in numbers.iter().zip(["0", "1", "2"]) {
+            let number = str::from_utf8(number)
+                .ok()
+                .and_then(|text| text.parse().ok());
+            let copy = number.and_then(|number| {
+                let copied = sys::copy_descriptor(caller.as_fd(), number).ok();
+                copied.or_else(|| open_through_proc(request.pid, number, digit != "0"))
+            });
+            if let Some(copy) = copy {
+                handover.present.push_str(digit);
+                handover.descriptors.push(copy);
+            }
         }
+        Some(handover)
     }
-    let mut fields: Vec<&[u8]> = vec![
-        b"run",
-        command.as_bytes(),
-        pid.as_bytes(),
-        present.as_bytes(),
-    ];
-    fields.extend(rest.iter().map(Vec::as_slice));
-    let descriptors: Vec<BorrowedFd> = descriptors.iter().map(AsFd::as_fd).collect();
-    tools::call(caller, &fields, &descriptors)
+
+    fn fields(&self) -> Vec<&[u8]> {
+        let (pid, present) = (self.pid.as_bytes(), self.present.as_bytes());
+        let mut fields: Vec<&[u8]> = vec![b"run", self.command.as_bytes(), pid, present];
+        fields.extend(self.rest.iter().map(Vec::as_slice));
+        fields
+    }
+
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        self.descriptors.iter().map(AsFd::as_fd).collect()
+    }
 }
 
 /// Opens the file of a descriptor of the caller anew, where the kernel lets us take none. Output for a file that others write

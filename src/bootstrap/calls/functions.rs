@@ -31,24 +31,29 @@ pub(crate) fn command_for(function: &str) -> String {
 /// ours.
 pub(crate) fn push_stub(text: &mut String, function: &str, quiet: &str, command: &str, end: &str) {
     let rare = names::RARE;
-    let mut begin = String::new();
-    if !quiet.is_empty() {
-        begin = format!("{{ builtin local - && builtin set {quiet}; }} 2>/dev/null; ");
-    }
+    let begin = quiet_begin(quiet);
     let _ = writeln!(
         text,
         "lambda_{function}() {{ {begin}{rare} {command} \"$@\"{end}; }}"
     );
 }
 
+/// What switches options off for the rest of a function.
+fn quiet_begin(quiet: &str) -> String {
+    if quiet.is_empty() {
+        return String::new();
+    }
+    format!("{{ builtin local - && builtin set {quiet}; }} 2>/dev/null; ")
+}
+
 /// A function of the second program. It does not read rare.bash: a subshell would have to read that for each call.
-pub(crate) fn push_command(text: &mut String, command: Command) {
+pub(crate) fn push_command(text: &mut String, command: Command, quiet: &str) {
     use names::{BUILTIN, COMMAND, RARE};
+    let begin = quiet_begin(quiet);
     let Command { function, name } = command;
     let _ = writeln!(
         text,
-        "{function}() {{ {{ builtin local - && builtin set +xT; }} 2>/dev/null; \
-         if [[ ${{{BUILTIN}-}} ]]; then {RARE} {COMMAND} {function} {name} \"$@\" || builtin return \"$?\"; \
+        "{function}() {{ {begin}if [[ ${{{BUILTIN}-}} ]]; then {RARE} {COMMAND} {function} {name} \"$@\" || builtin return \"$?\"; \
          else {COMMAND} {function} {name} \"$@\" || builtin return \"$?\"; fi; }}"
     );
 }
@@ -86,7 +91,7 @@ pub(crate) fn script_text(paths: &str, commands: &[Command]) -> String {
     if !commands.is_empty() {
         functions.push_str(script::COMMAND);
         for command in commands {
-            push_command(&mut functions, *command);
+            push_command(&mut functions, *command, "+xT");
         }
     }
     // A script may source the file twice, and may define functions of these names.

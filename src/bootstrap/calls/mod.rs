@@ -24,6 +24,7 @@ mod server;
 mod shell_slot;
 mod slot;
 mod tools;
+mod values;
 
 use std::fmt;
 use std::fs;
@@ -212,6 +213,10 @@ impl Calls {
     /// The invocation has ended: forgets its event, and removes its folders.
     pub(crate) fn end(&self) {
         let ended = std::mem::take(&mut *self.lock());
+        if self.shell.end() {
+            // If this fails the counter is full, and the thread wakes up all the same.
+            let _ = self.wake.write(1);
+        }
         for folder in ended.folders {
             // A process that the event left may still write there; what it writes is its own loss.
             let _ = fs::remove_dir_all(folder);

@@ -12,12 +12,16 @@
 //! ```text
 //! NAME='VALUE'...                             short texts
 //! TAKE_SHELL_REPLY l|n                        the reply is fields in a file, which end in LF, or in NUL if one has an LF:
-//!                                             STATUS | (NAME VALUE)... or e MESSAGE, as in a long reply | their count
+//!                                             STATUS | what a long reply has, e MESSAGE or w ERRORS | their count
 //! CALL_BY_TICKET "$@"                         the shell has to make this call as any process does
+//! COMMAND_BY_TICKET "$@"                      the same for a call of the second program
+//! RUN_COMMAND "$@"                            the value is not known, so that the call has to be made
+//! SET_STATUS STATUS                           the second program has written everything
 //! ```
 
 use std::fmt::Write;
 
+use super::values::{Assignment, Lifetime};
 use crate::log::Escaped;
 use coshell_calls::{CallError, Reply, Variable};
 use coshell_driver::names;
@@ -41,13 +45,65 @@ pub(crate) struct ShellReply {
     pub file: Vec<u8>,
 }
 
+/// What is left to do when the second program has answered. Nothing here holds a NUL.
+pub(crate) struct CommandEnd {
+    pub status: i32,
+    pub output: Vec<u8>,
+    pub errors: Vec<u8>,
+    /// The variable that takes the output; empty if there is none.
+    pub variable: String,
+    /// How long a value may be known; `None` if the output is no value.
+    pub lifetime: Option<Lifetime>,
+}
+
 impl ShellReply {
     pub(crate) fn take_ticket() -> Self {
         Self::new(&format!("{} \"$@\"", names::CALL_BY_TICKET), Vec::new())
     }
 
+    pub(crate) fn take_ticket_for_command() -> Self {
+        Self::new(&format!("{} \"$@\"", names::COMMAND_BY_TICKET), Vec::new())
+    }
+
+    pub(crate) fn run_command() -> Self {
+        Self::new(&format!("{} \"$@\"", names::RUN_COMMAND), Vec::new())
+    }
+
+    pub(crate) fn of_value(known: Assignment) -> Self {
+        Self::of(&Ok(Reply {
+            assignments: vec![(known.variable, Variable::Text(known.value))],
+            ..Reply::default()
+        }))
+    }
+
+    /// What a call of the second program comes to: its status, and what it has not written itself.
+    pub(crate) fn of_command(end: CommandEnd) -> Self {
+        let mut reply = Reply {
+            status: end.status,
+            ..Reply::default()
+        };
+        if end.variable.is_empty() {
+            reply.output = end.output;
+        } else {
+            let value = Variable::Text(end.output);
+            reply.assignments.push((end.variable, value));
+        }
+        if !end.errors.is_empty() {
+            let mut fields = long_text(&reply);
+            fields.extend_from_slice(b"w\0");
+            fields.extend_from_slice(&end.errors);
+            fields.push(b'\0');
+            return Self::with_fields(end.status, fields);
+        }
+        if reply.output.is_empty() && reply.assignments.is_empty() {
+            let command = format!("{} {}", names::SET_STATUS, end.status);
+            return Self::new(&command, Vec::new());
+        }
+        Self::of(&Ok(reply))
+    }
+
     pub(crate) fn of(found: &Result<Reply, CallError>) -> Self {
-        let (status, mut fields) = match found {
+        let (status, fields) = match found {
             // bash could not keep it in a variable.
             Ok(reply) if reply.output.contains(&0) => return Self::take_ticket(),
             Ok(reply) => {
@@ -56,11 +112,18 @@ impl ShellReply {
                 }
                 (reply.status, long_text(reply))
             }
-            Err(error) => {
-                let message = short_message(&error.message);
-                (error.status, format!("e\0{message}\0").into_bytes())
-            }
+            Err(error) => return Self::of_error(error.status, &error.message),
         };
+        Self::with_fields(status, fields)
+    }
+
+    /// A call that has failed for a reason of ours.
+    pub(crate) fn of_error(status: i32, cause: &str) -> Self {
+        let fields = format!("e\0{}\0", short_message(cause));
+        Self::with_fields(status, fields.into_bytes())
+    }
+
+    fn with_fields(status: i32, mut fields: Vec<u8>) -> Self {
         let count = memchr::memchr_iter(0, &fields).count();
         fields.splice(..0, format!("{status}\0").into_bytes());
         fields.extend_from_slice(format!("{count}\0").as_bytes());

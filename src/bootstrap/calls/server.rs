@@ -1,10 +1,10 @@
 //! The thread that serves the slots of a lane.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,9 +13,12 @@ use nix::fcntl::OFlag;
 use nix::sys::eventfd::EventFd;
 use nix::unistd::{Pid, pipe2};
 
+use super::command::{self, ShellCommand};
+use super::reply_text::ShellReply;
 use super::request::Request;
 use super::shell_slot::{ShellRequest, ShellSlot};
 use super::slot::{ReplyPipe, Slot, Ticket};
+use super::values::{Key, Values};
 use super::{Current, answer};
 use crate::wait::wait_readable_all;
 use coshell_process::sys;
@@ -39,6 +42,10 @@ pub(crate) struct ShellCalls {
     /// The shell that has got descriptors.
     shell: AtomicI32,
     opened: Mutex<Option<ShellSlot>>,
+    /// Whether replies to the shell have gone into their file since the last invocation ended.
+    has_replies: AtomicBool,
+    /// An invocation with such replies has ended.
+    has_ended: AtomicBool,
 }
 
 impl ShellCalls {
@@ -47,6 +54,13 @@ impl ShellCalls {
         let shell = shell.as_raw();
         let callers = std::mem::take(&mut *self.callers());
         callers.contains(&shell) && self.shell.swap(shell, Ordering::Relaxed) != shell
+    }
+
+    /// The invocation has ended. True if the server has to be woken up, so that it forgets the replies of that.
+    pub(crate) fn end(&self) -> bool {
+        let has_replies = self.has_replies.swap(false, Ordering::Relaxed);
+        self.has_ended.fetch_or(has_replies, Ordering::Relaxed);
+        has_replies
     }
 
     fn remember(&self, caller: i32) {
@@ -71,7 +85,6 @@ impl ShellCalls {
     }
 }
 
-#[derive(Debug)]
 pub(crate) struct Server {
     current: Arc<Mutex<Current>>,
     wake: Arc<EventFd>,
@@ -81,8 +94,19 @@ pub(crate) struct Server {
     /// The descriptors of the shell, once it has them.
     shell: Option<ShellSlot>,
     shell_calls: Arc<ShellCalls>,
+    /// The call of the shell that the second program is working on.
+    shell_command: Option<ShellCommand>,
+    /// A value that is not known. The next call of the shell is to find it.
+    wanted: Option<Key>,
     /// Since when there has been no ticket left.
     empty_since: Option<Instant>,
+}
+
+impl fmt::Debug for Server {
+    /// Without what a call is known by, which names secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").finish_non_exhaustive()
+    }
 }
 
 impl Server {
@@ -97,6 +121,8 @@ impl Server {
             slots: slots?,
             shell: None,
             shell_calls: Arc::default(),
+            shell_command: None,
+            wanted: None,
             empty_since: None,
         };
         for index in 0..SLOTS {
@@ -140,16 +166,31 @@ impl Server {
             let mut sources: Vec<_> = self.slots.iter().map(Slot::request_pipe).collect();
             sources.push(self.wake.as_fd());
             sources.extend(self.shell.as_ref().map(ShellSlot::request_pipe));
+            let command = self.shell_command.as_ref().map(ShellCommand::sources);
+            sources.extend(command.into_iter().flatten());
             let ready = wait_readable_all(&sources, limit);
-            if ready.get(SLOTS + 1) == Some(&true) {
-                self.answer_shell();
+            let is_ready = |index: usize| ready.get(SLOTS + index) == Some(&true);
+            if is_ready(2) {
+                self.finish_shell_command();
+            } else if is_ready(3) {
+                self.cancel_shell_command();
             }
-            if ready[SLOTS] {
+            let has_request = is_ready(1);
+            if is_ready(0) {
                 // Nobody else reads it.
                 let _ = self.wake.read();
+                if self.shell_calls.has_ended.swap(false, Ordering::Relaxed)
+                    && let Some(shell) = &mut self.shell
+                {
+                    shell.forget_replies();
+                }
                 if let Some(opened) = self.shell_calls.take() {
+                    self.cancel_shell_command();
                     self.shell = Some(opened);
                 }
+            }
+            if has_request {
+                self.answer_shell();
             }
             for (index, _) in ready[..SLOTS]
                 .iter()
@@ -208,11 +249,54 @@ impl Server {
             return;
         };
         match shell.read() {
-            ShellRequest::Complete(request) => {
-                shell.write(&answer::reply_to_shell(request, &self.current));
+            ShellRequest::Complete(mut request) => {
+                // The process that made the last call is gone if that still runs.
+                self.cancel_shell_command();
+                let wanted = self.wanted.take();
+                let reply = if command::is_run(&request) {
+                    self.shell_command = ShellCommand::start(&request, wanted);
+                    let is_started = self.shell_command.is_some();
+                    (!is_started).then(ShellReply::take_ticket_for_command)
+                } else if let Some(key) = command::known_key(&mut request) {
+                    let found = Values::lock().find(&key);
+                    if found.is_none() {
+                        self.wanted = Some(key);
+                    }
+                    Some(found.map_or_else(ShellReply::run_command, ShellReply::of_value))
+                } else {
+                    Some(answer::reply_to_shell(request, &self.current))
+                };
+                if let Some(reply) = reply {
+                    self.reply_to_shell(&reply);
+                }
             }
             ShellRequest::Partial => {}
-            ShellRequest::Ended => self.shell = None,
+            ShellRequest::Ended => {
+                self.cancel_shell_command();
+                self.shell = None;
+            }
+        }
+    }
+
+    fn reply_to_shell(&mut self, reply: &ShellReply) {
+        if let Some(shell) = &mut self.shell {
+            // The invocation may end as soon as this is written.
+            if !reply.file.is_empty() {
+                self.shell_calls.has_replies.store(true, Ordering::Relaxed);
+            }
+            shell.write(reply);
+        }
+    }
+
+    fn finish_shell_command(&mut self) {
+        if let Some(command) = self.shell_command.take() {
+            self.reply_to_shell(&command.reply());
+        }
+    }
+
+    fn cancel_shell_command(&mut self) {
+        if let Some(command) = self.shell_command.take() {
+            command.cancel();
         }
     }
 

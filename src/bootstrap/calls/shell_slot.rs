@@ -10,7 +10,7 @@
 //!
 //! bash reads a pipe a byte at a time, unless it knows how much comes. So commands have one length. What is longer is in
 //! the file. bash's offset in it is its own, so replies are appended. What has been read is given back to the system from time
-//! to time.
+//! to time, and when the invocation ends: a reply may be a secret.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -127,13 +127,24 @@ impl ShellSlot {
         };
     }
 
-    fn append(&mut self, text: &[u8]) -> io::Result<()> {
+    /// Removes the replies of an invocation that has ended.
+    pub(crate) fn forget_replies(&mut self) {
+        // If this fails they stay for as long as the shell.
+        let _ = self.give_back();
+    }
+
+    fn give_back(&mut self) -> io::Result<()> {
+        let number = |count: usize| i64::try_from(count).map_err(io::Error::other);
+        let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
         let read = self.end - self.begin;
-        if read > MAX_READ_BYTES {
-            let number = |count: usize| i64::try_from(count).map_err(io::Error::other);
-            let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-            fallocate(&self.file, flags, number(self.begin)?, number(read)?)?;
-            self.begin = self.end;
+        fallocate(&self.file, flags, number(self.begin)?, number(read)?)?;
+        self.begin = self.end;
+        Ok(())
+    }
+
+    fn append(&mut self, text: &[u8]) -> io::Result<()> {
+        if self.end - self.begin > MAX_READ_BYTES {
+            self.give_back()?;
         }
         // A reply that is cut off would stay in the file, before the next one.
         let written = self.file.write_all(text);

@@ -89,7 +89,7 @@ impl DriverText<'_> {
         if !self.commands.is_empty() && !self.is_older {
             text.push_str(script::COMMAND);
             for command in self.commands {
-                calls::push_command(&mut text, *command);
+                calls::push_command(&mut text, *command, self.quiet("+xT"));
             }
         }
         let _ = write!(text, "builtin printf{last}");
@@ -101,14 +101,15 @@ impl DriverText<'_> {
         text
     }
 
+    /// The options that a function of ours switches off. Switching off what cannot be on would double the time of a call.
+    fn quiet<'o>(&self, options: &'o str) -> &'o str {
+        let may_be_on = calls::runs_other_code(self.file) || self.traits.may_show_commands;
+        if may_be_on { options } else { "" }
+    }
+
     fn push_stubs(&self, text: &mut String) {
         let runs_other_code = calls::runs_other_code(self.file);
         let may_call = |function| runs_other_code || calls::names_function(self.file, function);
-        // Switching off what cannot be on would double the time of a call.
-        let quiet = |options| {
-            let is_needed = runs_other_code || self.traits.may_show_commands;
-            if is_needed { options } else { "" }
-        };
         for (function, name) in OFFERED {
             if self.is_older && may_call(function) {
                 push_older_stub(text, function, name);
@@ -118,7 +119,7 @@ impl DriverText<'_> {
                     "log" => "",
                     _ => " || builtin return \"$?\"",
                 };
-                calls::push_stub(text, function, quiet("+xT"), name, end);
+                calls::push_stub(text, function, self.quiet("+xT"), name, end);
             }
         }
         for function in calls::FUNCTIONS {
@@ -131,7 +132,7 @@ impl DriverText<'_> {
                 // `||` would keep `set -e` out of the function that lambda_each calls.
                 let (quiet, end) = match function {
                     "each" => ("+xTe", ""),
-                    _ => (quiet("+xT"), " || builtin return \"$?\""),
+                    _ => (self.quiet("+xT"), " || builtin return \"$?\""),
                 };
                 let call = calls::command_for(function);
                 if self.is_older {

@@ -11,8 +11,9 @@ use crate::policy::Policy;
 use crate::reader::Word;
 use names::{ACTIONS, PREFIXES};
 
-/// Options of the AWS CLI that stand before the service, and take a value.
-const GLOBAL_VALUES: [&str; 10] = [
+/// Options of the AWS CLI that stand before the service, and take a value; and `-v`, which is ours.
+const GLOBAL_VALUES: [&str; 11] = [
+    "-v",
     "--region",
     "--profile",
     "--output",
@@ -79,7 +80,7 @@ fn plain_words<'a>(words: &'a [Word], flags: &[&str]) -> Vec<&'a Word> {
     let mut plain = Vec::new();
     let mut words = words.iter();
     while let Some(word) = words.next() {
-        if !word.text.starts_with("--") {
+        if !word.text.starts_with('-') || word.text == "-" {
             plain.push(word);
         } else if !word.text.contains('=') && !flags.contains(&word.text.as_str()) {
             words.next();
@@ -97,7 +98,7 @@ fn value<'a>(words: &'a [Word], option: &str) -> Option<&'a Word> {
 fn add_cli(policy: &mut Policy, arguments: &[Word]) -> bool {
     let mut rest = arguments;
     while let Some((word, others)) = rest.split_first() {
-        if !word.text.starts_with("--") {
+        if !word.text.starts_with('-') {
             break;
         }
         let has_value = GLOBAL_VALUES.contains(&word.text.as_str());
@@ -259,6 +260,10 @@ mod tests {
             (
                 "aws s3 cp s3://in/a.txt /tmp/x",
                 &["s3:GetObject arn:aws:s3:::in/a.txt"][..],
+            ),
+            (
+                "aws -v link s3 presign s3://in/a.txt; lambda_aws -v x sns Publish",
+                &["s3:GetObject arn:aws:s3:::in/a.txt", "sns:Publish *"],
             ),
             (
                 "aws --region eu-west-1 s3 cp - \"s3://out/day/$name\"",

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ pub(crate) struct Session<'a> {
     environment: HashMap<String, String>,
     profile: Profile,
     choices: Choices,
-    authorities: Option<Arc<Vec<u8>>>,
+    authorities: OnceLock<Option<Arc<Vec<u8>>>>,
     place: Place,
 }
 
@@ -98,23 +98,34 @@ impl<'a> Session<'a> {
     ) -> Result<Self, AwsError> {
         let environment: HashMap<_, _> = environment.iter().cloned().collect();
         let profile = Profile::read(&environment, choices.profile.as_deref(), place)?;
-        let mut session = Self {
+        Ok(Self {
             kept,
             environment,
             profile,
             choices,
-            authorities: None,
+            authorities: OnceLock::new(),
             place,
-        };
-        let chosen = session.choices.ca_bundle.as_deref();
-        let bundle = chosen.or_else(|| session.either("AWS_CA_BUNDLE", "ca_bundle"));
-        if let Some(path) = bundle.or_else(|| session.variable("SSL_CERT_FILE")) {
-            let pem = place.read(Path::new(path));
-            let pem =
-                pem.map_err(|error| AwsError::Other(format!("cannot read {path}: {error}")))?;
-            session.authorities = Some(Arc::new(pem));
+        })
+    }
+
+    /// The authorities of servers, in PEM; `None` for those that are built in. They are read at the first request.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    fn authorities(&self) -> Result<Option<Arc<Vec<u8>>>, AwsError> {
+        if let Some(known) = self.authorities.get() {
+            return Ok(known.clone());
         }
-        Ok(session)
+        let chosen = self.choices.ca_bundle.as_deref();
+        let bundle = chosen.or_else(|| self.either("AWS_CA_BUNDLE", "ca_bundle"));
+        let path = bundle.or_else(|| self.variable("SSL_CERT_FILE"));
+        let pem = path.map(|path| {
+            let pem = self.place.read(Path::new(path));
+            pem.map(Arc::new)
+                .map_err(|error| AwsError::Other(format!("cannot read {path}: {error}")))
+        });
+        let pem = pem.transpose()?;
+        Ok(self.authorities.get_or_init(|| pem).clone())
     }
 
     /// The region of requests.
@@ -193,7 +204,7 @@ impl<'a> Session<'a> {
             let sent = self
                 .kept
                 .client
-                .send(&request, &self.route(&request.url), self.limits());
+                .send(&request, &self.route(&request.url)?, self.limits());
             let response = match sent {
                 Ok(response) => response,
                 Err(error) => {
@@ -254,6 +265,7 @@ impl<'a> Session<'a> {
                 status,
                 code,
                 message,
+                retries: retries.exhausted(),
             });
         }
     }
@@ -414,12 +426,19 @@ impl<'a> Session<'a> {
         })
     }
 
-    fn route(&self, url: &str) -> Route {
-        Route {
-            proxy: http::proxy_for(url, |name| self.variable(name)),
-            authorities: self.authorities.clone(),
+    fn route(&self, url: &str) -> Result<Route, AwsError> {
+        let proxy = http::proxy_for(url, |name| self.variable(name));
+        // The way to a proxy may be protected, too.
+        let needs_authorities = proxy.is_some() || !url.starts_with("http://");
+        Ok(Route {
+            authorities: if needs_authorities {
+                self.authorities()?
+            } else {
+                None
+            },
+            proxy,
             is_insecure: self.choices.skips_verification,
-        }
+        })
     }
 
     fn limits(&self) -> Limits {

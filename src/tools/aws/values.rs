@@ -121,14 +121,15 @@ pub(crate) fn run(kind: Kind, call: Call, kept: &Kept, cache: &mut Cache) -> End
         .map_err(|cause| (USAGE, cause))
         .and_then(|options| {
             let variable = options.words[0].clone();
-            let value = find(kind, options, &call.environment, call.place, kept, cache)?;
-            Ok((variable, value))
+            let found = find(kind, options, &call.environment, call.place, kept, cache)?;
+            Ok((variable, found))
         });
     match found {
-        Ok((variable, value)) => {
-            output.write(|text| text.extend_from_slice(value.as_bytes()), false);
+        Ok((variable, found)) => {
+            output.write(|text| text.extend_from_slice(found.value.as_bytes()), false);
             let mut end = output.end(0);
             end.variable = variable;
+            end.lifetime = found.lifetime;
             end
         }
         Err((status, cause)) => {
@@ -141,6 +142,12 @@ pub(crate) fn run(kind: Kind, call: Call, kept: &Kept, cache: &mut Cache) -> End
 
 type Failure = (i32, String);
 
+struct Found {
+    value: String,
+    /// As in [`End`].
+    lifetime: String,
+}
+
 fn find(
     kind: Kind,
     mut options: Options,
@@ -148,7 +155,7 @@ fn find(
     place: crate::call::Place,
     kept: &Kept,
     cache: &mut Cache,
-) -> Result<String, Failure> {
+) -> Result<Found, Failure> {
     let name = std::mem::take(&mut options.words[1]);
     let of_aws = |error: &AwsError| (error.exit_status(), error.to_string());
     let session = Session::new(
@@ -179,8 +186,9 @@ fn find(
     let kept_for = options.kept_for.unwrap_or(KEPT_FOR);
     let known = cache.0.get(&key);
     let fresh = known.filter(|(_, since)| since.elapsed() < kept_for);
-    let value = if let Some((value, _)) = fresh {
-        value.clone()
+    let is_new = fresh.is_none();
+    let (value, since) = if let Some(fresh) = fresh {
+        fresh.clone()
     } else {
         let answer = match of_extension(kind, &name, &options, &session, kept) {
             Some(answer) => answer,
@@ -188,18 +196,23 @@ fn find(
         };
         let value = value_of(kind, &answer.map_err(|error| of_aws(&error))?)
             .ok_or_else(|| (255, format!("the answer has no value of {name}")))?;
-        cache.0.insert(key, (value.clone(), Instant::now()));
-        value
+        let found = (value, Instant::now());
+        cache.0.insert(key, found.clone());
+        found
     };
+    let left = kept_for.saturating_sub(since.elapsed()).as_millis();
+    let word = if is_new { "new" } else { "kept" };
+    let lifetime = format!("{word} {left} {name}");
+    let found = |value| Ok(Found { value, lifetime });
     let Some(field) = options.field else {
-        return Ok(value);
+        return found(value);
     };
     let no_field = |cause: &str| (255, format!("cannot find {field} in {name}: {cause}"));
     let document: Value = serde_json::from_str(&value).map_err(|_| no_field("it is no JSON"))?;
     match &document[&field] {
-        Value::String(text) => Ok(text.clone()),
+        Value::String(text) => found(text.clone()),
         Value::Null => Err(no_field("it has no such field")),
-        other => Ok(other.to_string()),
+        other => found(other.to_string()),
     }
 }
 

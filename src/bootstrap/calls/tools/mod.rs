@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 use crate::wait::wait_readable_all;
 use coshell_calls::Pending;
 use coshell_process::{Message, sys};
-use pool::Pool;
+use pool::{Pool, Worker};
 
 pub(crate) use find::{is_installed, set_own_argument};
 
@@ -36,6 +36,50 @@ impl ToolsError {
             Self::Start(cause) | Self::Ended(cause) => cause,
             Self::CallerGone => "the caller is gone",
         }
+    }
+}
+
+/// A call that a process of the second program has. Either [`finish`](Self::finish) or [`cancel`](Self::cancel) has to follow.
+#[derive(Debug)]
+pub(crate) struct RunningCall {
+    worker: Worker,
+}
+
+/// Sends a call to a process that has none; `None` if there is no such process.
+pub(crate) fn start_call(fields: &[&[u8]], descriptors: &[BorrowedFd]) -> Option<RunningCall> {
+    let worker = Pool::get().take_idle()?;
+    // If this fails, the process has ended, which its socket says, too.
+    let _ = Message::send(worker.socket.as_fd(), fields, descriptors);
+    Some(RunningCall { worker })
+}
+
+impl RunningCall {
+    /// Readable when the process has answered, or has ended.
+    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
+        self.worker.socket.as_fd()
+    }
+
+    /// Reads the answer.
+    ///
+    /// # Errors
+    /// `Ended` if the process has ended in the middle of the call, `Start` if it did so before.
+    pub(crate) fn finish(self) -> Result<Vec<Vec<u8>>, ToolsError> {
+        let mut worker = self.worker;
+        if let Ok(Some(message)) = Message::receive(worker.socket.as_fd()) {
+            Pool::get().give_back(worker);
+            return Ok(message.fields);
+        }
+        let end = worker.describe_end();
+        Pool::get().discard(worker);
+        Err(end.map_or_else(
+            || ToolsError::Start("it has ended".to_owned()),
+            ToolsError::Ended,
+        ))
+    }
+
+    /// Ends the process: nobody waits for its answer.
+    pub(crate) fn cancel(self) {
+        Pool::get().discard(self.worker);
     }
 }
 

@@ -46,6 +46,18 @@ struct State {
     busy: usize,
 }
 
+impl State {
+    fn take_idle(&mut self) -> Option<Worker> {
+        while let Some(mut worker) = self.idle.pop() {
+            if worker.child.status().is_none() {
+                self.busy += 1;
+                return Some(worker);
+            }
+        }
+        None
+    }
+}
+
 impl Pool {
     /// The processes of all lanes.
     pub(super) fn get() -> &'static Self {
@@ -72,16 +84,18 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A process that has no call, if there is one.
+    pub(super) fn take_idle(&self) -> Option<Worker> {
+        self.state().take_idle()
+    }
+
     /// A process that has no call; starts one if there is none.
     pub(super) fn take(&self) -> Result<Worker, ToolsError> {
         let end = Instant::now() + PATIENCE;
         let mut state = self.state();
         loop {
-            while let Some(mut worker) = state.idle.pop() {
-                if worker.child.status().is_none() {
-                    state.busy += 1;
-                    return Ok(worker);
-                }
+            if let Some(worker) = state.take_idle() {
+                return Ok(worker);
             }
             let left = end.saturating_duration_since(Instant::now());
             if state.busy < FEW || left.is_zero() {
