@@ -73,7 +73,11 @@ fn build(folder: &Path) -> Result<PathBuf, String> {
     let target_folder = folder.join("bootstrap");
     let script = env::var(FOLDER).map_err(|error| error.to_string())? + "/build";
     let mut command = Command::new("bash");
-    let output = command.args([&script, &target]).arg(&target_folder).arg("bootstrap").output();
+    let output = command
+        .args([&script, &target])
+        .arg(&target_folder)
+        .arg("bootstrap")
+        .output();
     let output = output.map_err(|error| format!("bash {script}: {error}"))?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
