@@ -38,7 +38,7 @@ def error(stage):
           grep "^$1," /mnt/orders.csv | cut -d , -f 2
         }
         """)
-    shell = stage.pane("", 22)
+    shell = stage.pane("", 23)
     shell.run("cat -n orders.sh")
     shell.run("""coshell invoke orders.handler --event '{"order": {"id": 17}}'""")
     shell.run("coshell invoke orders.handler --event '{}'")
