@@ -182,7 +182,7 @@ class Server:
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
         self._wait(lambda: "http://" in self.text)
-        served = re.search(r"serving .*http://(127\.0\.0\.1:\d+)", self.text)
+        served = re.search(r"(?:serving|loading).*http://(127\.0\.0\.1:\d+)", self.text)
         if not served:
             self.stop()
             raise AssertionError(f"coshell serve printed:\n{self.text}")
