@@ -1,11 +1,11 @@
 //! The reference pages have what the code has: settings, error types, limits.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use support::{coshell_path, driver_text, repository_file};
+use support::{coshell_path, repository_file};
 
 fn text(path: &str) -> String {
     fs::read_to_string(repository_file(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
@@ -132,68 +132,6 @@ fn page_of_errors_has_every_error_type() {
         .collect();
     assert!(made.len() > 25, "{made:?}");
     assert_eq!(shown, made);
-}
-
-/// The words of a text.
-fn words(text: &str) -> Vec<&str> {
-    let words = text.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
-    words.filter(|word| !word.is_empty()).collect()
-}
-
-/// The texts between single or double backquotes.
-fn examples(cell: &str) -> Vec<&str> {
-    let mut found = Vec::new();
-    for (index, part) in cell.split("``").enumerate() {
-        if index % 2 == 1 {
-            found.push(part);
-        } else {
-            found.extend(part.split('`').skip(1).step_by(2));
-        }
-    }
-    found
-}
-
-/// Every example has two or three words in a row that the code has in a row, so a message that changes is noticed.
-#[test]
-fn page_of_errors_has_the_words_of_the_code() {
-    let folders = ["src/bootstrap", "src/handler", "src/emulator", "src/calls"];
-    let sources = folders.map(|folder| sources(&repository_file(folder)));
-    let scripts = driver_text(&["long", "rare", "lambda", "keep", "calls", "driver"]);
-    let mut code = String::new();
-    for line in sources.concat().lines() {
-        // A literal may go on in the next line.
-        let line = line.trim_start();
-        code.push_str(line.strip_suffix('\\').unwrap_or(line));
-        code.push(' ');
-    }
-    // A placeholder is a word that no example has.
-    let code = code.replace("\\n", " ").replace(['{', '}'], " \u{3b1} ") + &scripts;
-    let code = words(&code);
-    let pairs: HashSet<_> = code.windows(2).collect();
-    let triples: HashSet<_> = code.windows(3).collect();
-    let is_type =
-        |cell: &str| names(cell).len() == 1 && words(cell).len() == 2 && cell.contains('.');
-    let (mut count, mut wrong) = (0, Vec::new());
-    for row in rows(&text("docs/error-texts.md")) {
-        let cell = if is_type(&row[0]) { &row[1] } else { &row[0] };
-        for example in examples(cell) {
-            let words = words(example);
-            // A name, such as that of a function.
-            if words.len() < 3 {
-                continue;
-            }
-            count += 1;
-            let is_known = match words.len() {
-                0..14 => words.windows(2).any(|pair| pairs.contains(pair)),
-                _ => words.windows(3).any(|triple| triples.contains(triple)),
-            };
-            if !is_known {
-                wrong.push(example.to_owned());
-            }
-        }
-    }
-    assert!(count > 60, "{count}");
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// The rows of `docs/limits.md`: what is limited, and where the code has the figure.
