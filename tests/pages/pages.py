@@ -18,7 +18,7 @@ from services import Services
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 BUILT = pathlib.Path(os.environ["COSHELL"]).resolve().parent
 LIMIT = 60
-# Pages, and folders of pages, that other tests run: tests/deploy/guide.py and tests/aws/recipes.py.
+# Pages, and folders of pages, that other tests run: tests/deploy/guide.py, and the tests of the recipes.
 ELSEWHERE = ("deploy", "recipes")
 # What a command exports is there for the next ones.
 SESSION = 'trap "export -p >\\"$1\\"" EXIT; . "$1"; eval "$2"'
