@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
-use support::repository_file;
+use support::{coshell_path, repository_file};
 
 fn text(path: &str) -> String {
     fs::read_to_string(repository_file(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
@@ -290,6 +291,59 @@ fn page_of_limits_has_the_figures_of_the_code() {
     assert_eq!(shown, known);
     for (row, (what, file, name)) in rows.iter().zip(LIMITS) {
         assert_eq!(figure(&row[1]), constant(file, name), "{what}");
+    }
+}
+
+#[test]
+fn page_of_variables_has_those_that_are_exported() {
+    let code = sources(&repository_file("src/bootstrap"));
+    let mut exported = literals(&code, &["LAMBDA_RUNTIME_", "_X_AMZN_TRACE_ID"]);
+    assert!(exported.remove("LAMBDA_RUNTIME_"), "their beginning");
+    let rows = rows(&text("docs/context.md"));
+    let shown: BTreeSet<_> = rows.iter().flat_map(|row| names(&row[0])).collect();
+    assert_eq!(shown, exported);
+}
+
+/// The options that `text` has, such as `--watch`, from where `begin` says that one is named.
+fn options(text: &str, begin: impl Fn(&str) -> bool) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (at, _) in text.match_indices("--") {
+        let name =
+            text[at + 2..].split(|letter: char| !letter.is_ascii_lowercase() && letter != '-');
+        let name = name.into_iter().next().unwrap_or_default();
+        if !name.is_empty() && begin(&text[..at]) {
+            found.insert(format!("--{name}"));
+        }
+    }
+    found
+}
+
+#[test]
+fn page_of_each_command_has_its_options() {
+    for command in ["serve", "invoke", "check", "package", "compare"] {
+        let help = Command::new(coshell_path())
+            .args(["help", command])
+            .output()
+            .expect("coshell runs");
+        let help = String::from_utf8(help.stdout).expect("UTF-8");
+        // `      --name <VALUE>` or `  -o, --output <FILE>`.
+        let known = options(&help, |before| {
+            let line = before.rsplit('\n').next().unwrap_or_default();
+            line == "      " || (line.starts_with("  -") && line.ends_with(", "))
+        });
+        let page = text(&format!("docs/{command}.md"));
+        let cells = rows(&page).into_iter().map(|row| row[0].clone());
+        let cells = cells.filter(|cell| cell.starts_with("`-"));
+        let shown = options(&cells.collect::<Vec<_>>().join("\n"), |before| {
+            before.ends_with('`')
+        });
+        let help_option = BTreeSet::from(["--help".to_owned()]);
+        let missing: Vec<_> = known.difference(&shown).collect();
+        let unknown: Vec<_> = shown.difference(&known).collect();
+        assert!(
+            missing.iter().all(|name| help_option.contains(*name)) && unknown.is_empty(),
+            "docs/{command}.md lacks {missing:?}, and {command} has no {unknown:?}"
+        );
     }
 }
 

@@ -57,7 +57,7 @@ class Broken(pages.Case):
             self.assertIn(part, str(raised.exception))
 
     def a_page_without_a_mistake_passes(self):
-        self._failure(HANDLER + f"```console\n$ {CALL}\ngot tea\n$ false; echo $?\n1\n```\n")
+        self._failure(HANDLER + f"```console\n$ {CALL}\ngot tea\n$ false; echo $?\n1\n$ export DRINK=tea\n$ echo $DRINK\ntea\n```\n")
 
     def dots_stand_for_what_is_left_out(self):
         for shown, printed, expected in (

@@ -18,6 +18,10 @@ from services import Services
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 BUILT = pathlib.Path(os.environ["COSHELL"]).resolve().parent
 LIMIT = 60
+# Pages, and folders of pages, that other tests run: tests/deploy/guide.py, and the tests of the recipes.
+ELSEWHERE = ("deploy", "recipes")
+# What a command exports is there for the next ones.
+SESSION = 'trap "export -p >\\"$1\\"" EXIT; . "$1"; eval "$2"'
 AWS = """#!/bin/bash
 [[ $* == *--endpoint-url* ]] || set -- --endpoint-url "$AWS_ENDPOINT_URL" "$@"
 exec /usr/bin/aws "$@"
@@ -26,9 +30,9 @@ INSTRUCTIONS = "ADD ARG CMD COPY ENTRYPOINT ENV EXPOSE FROM LABEL RUN SHELL USER
 
 
 def pages():
-    """The pages whose blocks run here. tests/deploy/guide.py runs those of the deploy pages."""
+    """The pages whose blocks run here."""
     found = sorted((REPOSITORY / "docs").rglob("*.md"))
-    found = [page for page in found if page.parent.name != "deploy" and page.name != "deploy.md"]
+    found = [page for page in found if page.parent.name not in ELSEWHERE and page.stem not in ELSEWHERE]
     return [REPOSITORY / "README.md", REPOSITORY / "examples/README.md", *found]
 
 
@@ -39,6 +43,7 @@ class Reader:
         self.page, self.case = page, case
         self.folder = pathlib.Path(case.enterContext(tempfile.TemporaryDirectory(dir=programs().parent)))
         (self.folder / "examples").symlink_to(REPOSITORY / "examples")
+        self.session = pathlib.Path(case.enterContext(tempfile.NamedTemporaryFile()).name)
         # As at a terminal, where its progress does not mix with the output.
         (self.folder / ".curlrc").write_text("silent\nshow-error\n")
         self.server = None
@@ -146,7 +151,7 @@ class Reader:
             self.address = self.server.address
             return ""
         done = subprocess.run(
-            ["bash", "-uo", "pipefail", "-c", self.real(command)],
+            ["bash", "-uo", "pipefail", "-c", SESSION, "bash", self.session, self.real(command)],
             cwd=self.folder,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -177,7 +182,7 @@ class Server:
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
         self._wait(lambda: "http://" in self.text)
-        served = re.search(r"serving .*http://(127\.0\.0\.1:\d+)", self.text)
+        served = re.search(r"(?:serving|loading).*http://(127\.0\.0\.1:\d+)", self.text)
         if not served:
             self.stop()
             raise AssertionError(f"coshell serve printed:\n{self.text}")
