@@ -19,7 +19,6 @@ LONG_SOAK := 50000
 # The version whose emulator the tests are written for.
 SAM_CLI := aws-sam-cli==1.170.0
 # It builds the book.
-MDBOOK := 0.5.4
 VENV := $(TOOLS)/venv
 CLIENTS := $(VENV)/installed
 DEPLOY_VENV := $(TOOLS)/deploy-venv
@@ -48,7 +47,7 @@ CHECKED := $(filter-out tests/fixtures/handlers/% tests/fixtures/idioms/% tests/
 
 .DEFAULT_GOAL := help
 .PHONY: help test long nightly check packages test-tools lint format nextest rust near clients aws fetch pages recordings recordings-test driver \
-	failing smoke clone book mdbook book-test programs lint-images test-bash static-bash random soak bench bootstrap tools coshell stand-ins install-test \
+	failing smoke clone book book-test programs lint-images test-bash static-bash random soak bench bootstrap tools coshell stand-ins install-test \
 	image-test tutorial-image deploy-tools deploy-test \
 	dist clean
 
@@ -93,7 +92,7 @@ $(RIE):
 	@chmod +x $(RIE)
 	@rm -f $(TOOLS)/*.whl
 
-$(CLIENTS): tests/clients/requirements.txt tests/aws/requirements.txt docs/recordings/requirements.txt
+$(CLIENTS): tests/clients/requirements.txt tests/aws/requirements.txt tests/book/requirements.txt docs/recordings/requirements.txt
 	@echo "make test-tools: downloading from PyPI:" $$(grep -hv '^#' $^)
 	@python3 -m venv --clear $(VENV)
 	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check --only-binary :all: $(addprefix -r ,$^)
@@ -130,13 +129,9 @@ nextest:
 rust: test-tools programs nextest ## unit and integration tests, on the system's bash
 	$(NEXTEST)
 
-mdbook:
-	@mdbook --version 2>/dev/null | grep -qxF 'mdbook v$(MDBOOK)' || { echo "make mdbook: installing mdbook"; \
-	  cargo install -q --locked --debug --no-default-features --features search --version $(MDBOOK) mdbook; }
-
-book: mdbook ## the book of docs, in target/book; BOOK_URL is where files outside of the book are, if anywhere
+book: test-tools ## the book of docs, in target/book; BOOK_URL is where files outside of the book are, if anywhere
 	@docs/book/assemble target/book-source $(BOOK_URL)
-	@mdbook build target/book-source
+	@$(VENV)/bin/mdbook build target/book-source
 
 book-test: book ## looks at the book in Chromium, and follows its links
 	python3 -B tests/run tests/book $(TEST)
