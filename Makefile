@@ -18,7 +18,6 @@ SOAK ?= 2000
 LONG_SOAK := 50000
 # The version whose emulator the tests are written for.
 SAM_CLI := aws-sam-cli==1.170.0
-# It builds the book.
 VENV := $(TOOLS)/venv
 CLIENTS := $(VENV)/installed
 DEPLOY_VENV := $(TOOLS)/deploy-venv
