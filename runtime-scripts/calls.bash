@@ -13,21 +13,36 @@
 #
 # HOT
 __driver_call() { # <function without lambda_> [its arguments...]
-  builtin local - __driver_self=${__driver_caller-} __driver_line
+  builtin local - __driver_self=${__driver_caller-} __driver_line "__driver_has_input=${__driver_record+2}" "__driver_input=${__driver_record-}"
   builtin set +eu
-  if [[ $__driver_self != "$BASHPID" || $1 == each || $* == *--in* ]]; then
+  if [[ $1 == get && $* == *--in* ]]; then __driver_find_input "$@"; fi
+  if [[ $__driver_self != "$BASHPID" || $1 == each ]]; then
     __driver_call_by_ticket "$@"
     # In a trap, `return` alone would give the status from before the trap.
     builtin return "$?"
   fi
   __driver_caller=''
-  if ! builtin printf '%s\0' "$#" "$__driver_self" "${__driver_arguments[__driver_id_at]-}" "${__driver_record+2}" "${__driver_record-}" "$@" >&CALL_REQUEST_FD ||
+  if ! builtin printf '%s\0' "$#" "$__driver_self" "${__driver_arguments[__driver_id_at]-}" "$__driver_has_input" "$__driver_input" "$@" >&CALL_REQUEST_FD ||
     ! builtin read -r -N 192 -u CALL_COMMAND_FD __driver_line; then
     __driver_call_by_ticket "$@"
     builtin return "$?"
   fi
   __driver_caller=$__driver_self
   builtin eval "$__driver_line"
+}
+
+# Finds the value of the variable that --in names, which is known here alone.
+__driver_find_input() { # <function without lambda_> [its arguments...]
+  builtin local __driver_i __driver_count __driver_name
+  for ((__driver_i = 2; __driver_i < $#; __driver_i++)); do
+    if [[ ${!__driver_i} == --in ]]; then
+      __driver_count=$((__driver_i + 1)) __driver_name=${!__driver_count}
+      case $__driver_name in
+        '' | [0-9]* | *[!A-Za-z0-9_]*) ;;
+        *) if [[ -v $__driver_name ]]; then __driver_has_input=1 __driver_input=${!__driver_name}; fi ;;
+      esac
+    fi
+  done
 }
 
 # Takes a reply to the shell itself that is in the file.
@@ -48,26 +63,11 @@ __driver_take_shell_reply() { # <l or n, for fields that end in line feeds or NU
 
 # The same for any process: takes a ticket, which names a slot.
 __driver_call_by_ticket() { # <function without lambda_> [its arguments...]
-  builtin local __driver_slot __driver_line __driver_input='' __driver_has_input=0 __driver_i __driver_count __driver_name __driver_reply
+  builtin local __driver_slot __driver_line __driver_i __driver_count __driver_name __driver_reply
   __driver_reply=()
   if [[ $1 == each ]]; then
     __driver_each "${@:2}"
     builtin return "$?"
-  fi
-  if [[ -v __driver_record ]]; then
-    __driver_has_input=2 __driver_input=$__driver_record
-  fi
-  # The value of a variable is known here alone.
-  if [[ $1 == get ]]; then
-    for ((__driver_i = 2; __driver_i < $#; __driver_i++)); do
-      if [[ ${!__driver_i} == --in ]]; then
-        __driver_count=$((__driver_i + 1)) __driver_name=${!__driver_count}
-        case $__driver_name in
-          '' | [0-9]* | *[!A-Za-z0-9_]*) ;;
-          *) if [[ -v $__driver_name ]]; then __driver_has_input=1 __driver_input=${!__driver_name}; fi ;;
-        esac
-      fi
-    done
   fi
   # shellcheck disable=SC2154 # the host sets it
   IFS='' builtin read -r -N 1 __driver_slot <"${__driver_calls[0]}" || builtin return
@@ -239,4 +239,4 @@ __driver_report_record() {
   __driver_refuse_call 5 "record $((__driver_number + 1)) of ${#__driver_records[@]} failed with status $__driver_status_of_record"
 }
 
-builtin readonly -f __driver_call __driver_call_by_ticket __driver_take_shell_reply __driver_take_reply __driver_make_map __driver_each __driver_call_for_records __driver_report_record
+builtin readonly -f __driver_call __driver_find_input __driver_call_by_ticket __driver_take_shell_reply __driver_take_reply __driver_make_map __driver_each __driver_call_for_records __driver_report_record

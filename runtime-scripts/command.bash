@@ -8,7 +8,7 @@
 
 # HOT
 __driver_command() { # <function> <name of the command> [its arguments...]
-  builtin local - __driver_self=${__driver_caller-} __driver_exported __driver_line=''
+  builtin local - "__driver_self=${__driver_caller-}" __driver_exported __driver_line=''
   builtin set +eu
   __driver_exported=()
   if [[ $__driver_self != "$BASHPID" ]]; then

@@ -305,7 +305,11 @@ fn a_throttled_call_fails_its_event_and_the_next_one_works() {
         .start();
     for (event, reason, requests) in [
         ("fetch", "(22) The requested URL returned error: 503", 3),
-        ("throttled", "(ThrottlingException)", 3),
+        (
+            "throttled",
+            "(ThrottlingException) when calling the GetParameter operation (reached max retries: 2): Rate exceeded",
+            3,
+        ),
     ] {
         for round in 0..2 {
             let before = server.requests().len();

@@ -19,6 +19,8 @@ pub(crate) enum AwsError {
         status: u16,
         code: String,
         message: String,
+        /// How often the request was tried again, if no try was left.
+        retries: Option<u32>,
     },
     /// Credentials or the region are missing: the text to show, and what to do.
     Settings(String),
@@ -62,11 +64,18 @@ impl fmt::Display for AwsError {
                 operation,
                 code,
                 message,
+                retries,
                 ..
-            } => write!(
-                f,
-                "An error occurred ({code}) when calling the {operation} operation: {message}"
-            ),
+            } => {
+                write!(
+                    f,
+                    "An error occurred ({code}) when calling the {operation} operation"
+                )?;
+                if let Some(retries) = retries {
+                    write!(f, " (reached max retries: {retries})")?;
+                }
+                write!(f, ": {message}")
+            }
             Self::Settings(cause) | Self::Connection(cause) | Self::Other(cause) => {
                 f.write_str(cause)
             }

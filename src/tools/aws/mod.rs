@@ -4,6 +4,7 @@ mod cli;
 mod credentials;
 mod endpoint;
 mod error;
+mod local_time;
 mod payload;
 mod profile;
 mod protocols;

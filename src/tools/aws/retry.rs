@@ -79,6 +79,11 @@ impl Retries {
         }
     }
 
+    /// How often the request was tried again, if it may be tried no more.
+    pub(crate) fn exhausted(&self) -> Option<u32> {
+        (self.made >= self.attempts).then(|| self.made - 1)
+    }
+
     /// How long to wait before the next try: at random between nothing and 1, 2, 4... seconds. `None` if there is none left.
     pub(crate) fn next(&mut self) -> Option<Duration> {
         if self.made >= self.attempts {

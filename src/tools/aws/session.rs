@@ -265,6 +265,7 @@ impl<'a> Session<'a> {
                 status,
                 code,
                 message,
+                retries: retries.exhausted(),
             });
         }
     }

@@ -20,6 +20,7 @@ use super::validate;
 use super::value::Value;
 use super::wait;
 use super::words::Words;
+use crate::aws::local_time::LocalTime;
 use crate::aws::session::{Kept, Session};
 use crate::call::Output;
 use crate::http::Response;
@@ -27,6 +28,16 @@ use crate::http::Response;
 /// Larger answers are refused. What is written to a file is not limited.
 const MAX_ANSWER_BYTES: u64 = 64 * 1024 * 1024;
 const BLOCK_BYTES: usize = 128 * 1024;
+
+/// The service with this command, whose results are for the caller.
+fn find_service(command: &str, files: Files) -> Result<Service, Failure> {
+    let Some(mut service) = Service::find(command) else {
+        let what = format!("the service {command}");
+        return Err(missing(&what, "", Service::commands()));
+    };
+    service.zone = Some(LocalTime::new(files.environment, files.place));
+    Ok(service)
+}
 
 /// Runs the operation that `words` begin with.
 pub(crate) fn run(
@@ -37,13 +48,7 @@ pub(crate) fn run(
     files: Files,
     output: &Output,
 ) -> Result<(), Failure> {
-    let Some(service) = Service::find(command) else {
-        return Err(missing(
-            &format!("the service {command}"),
-            "",
-            Service::commands(),
-        ));
-    };
+    let service = find_service(command, files)?;
     let mut words = Words::parse(&[], words)?;
     let mut take = |what: &str| {
         let missing = format!("the following arguments are required: {what}");

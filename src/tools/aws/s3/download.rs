@@ -231,7 +231,13 @@ fn begin<'o>(
 
 /// The AWS CLI asks for the head of an object that it does not know yet: what it says about one that it cannot have.
 fn explain(context: &Context, error: AwsError, item: &Item, object: &Object) -> Failure {
-    let AwsError::Service { status, code, .. } = &error else {
+    let AwsError::Service {
+        status,
+        code,
+        retries,
+        ..
+    } = &error
+    else {
         return if item.size.is_none() {
             Failure::Fatal(error)
         } else {
@@ -251,5 +257,9 @@ fn explain(context: &Context, error: AwsError, item: &Item, object: &Object) -> 
     }
     let (_, key) = super::uri::split(object.name);
     let is_stream = matches!(item.target, Some(super::item::Location::Stream));
-    Failure::Fatal(super::head::refusal(*status, (!is_stream).then_some(key)))
+    Failure::Fatal(super::head::refusal(
+        *status,
+        (!is_stream).then_some(key),
+        *retries,
+    ))
 }

@@ -27,7 +27,9 @@ pub(super) fn head(context: &Context, object: &str) -> Result<Head, AwsError> {
     let (_, key) = uri::split(object);
     let response = request::finish(context.session, &operation);
     let response = response.map_err(|error| match error {
-        AwsError::Service { status, .. } => refusal(status, Some(key)),
+        AwsError::Service {
+            status, retries, ..
+        } => refusal(status, Some(key), retries),
         error => error,
     })?;
     let text = |name| response.header(name).unwrap_or_default();
@@ -41,7 +43,7 @@ pub(super) fn head(context: &Context, object: &str) -> Result<Head, AwsError> {
 }
 
 /// What the AWS CLI says if S3 refuses to tell about an object. An answer to `HEAD` has no message.
-pub(super) fn refusal(status: u16, key: Option<&str>) -> AwsError {
+pub(super) fn refusal(status: u16, key: Option<&str>, retries: Option<u32>) -> AwsError {
     let message = match (status, key) {
         (404, Some(key)) => format!("Key \"{key}\" does not exist"),
         (404, None) => "Not Found".to_owned(),
@@ -56,5 +58,6 @@ pub(super) fn refusal(status: u16, key: Option<&str>) -> AwsError {
         status,
         code: status.to_string(),
         message,
+        retries,
     }
 }

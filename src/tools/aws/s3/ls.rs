@@ -3,8 +3,8 @@
 use super::arguments::Arguments;
 use super::failure::Stop;
 use super::listing::{self, Object, Query};
-use super::local_time::LocalTime;
 use super::uri;
+use crate::aws::local_time::LocalTime;
 use crate::aws::session::Session;
 use crate::call::Output;
 

@@ -18,7 +18,6 @@ mod head;
 mod item;
 mod listing;
 mod local_files;
-mod local_time;
 mod ls;
 mod multipart;
 mod object_headers;
@@ -47,12 +46,12 @@ use arguments::{Arguments, Misuse};
 use commands::{NAMES, Name};
 use context::Context;
 use failure::Stop;
-use local_time::LocalTime;
 use object_headers::ObjectHeaders;
 use report::{Level, Report};
 use settings::Settings;
 use transfer::Plan;
 
+use super::local_time::LocalTime;
 use super::session::{Choices, Kept, Session};
 use crate::call::{End, Output, Place};
 
@@ -149,8 +148,7 @@ impl Command {
         let word = self.arguments.paths.first().cloned().unwrap_or_default();
         let result = match self.name {
             Name::Ls => {
-                let zone = environment.iter().find(|(name, _)| name == "TZ");
-                let zone = LocalTime::new(zone.map(|(_, zone)| zone.as_str()), *place);
+                let zone = LocalTime::new(environment, *place);
                 ls::run(&session, &self.arguments, &zone, &output)
             }
             Name::Presign => presign::run(&session, &self.arguments, &output),

@@ -58,6 +58,7 @@ pub(super) fn read(session: &Session, operation: &Operation) -> Result<Element, 
                     status,
                     code: field("Code"),
                     message: field("Message"),
+                    retries: None,
                 }
             }
             (Ok(_), Some(root)) => return Ok(root),

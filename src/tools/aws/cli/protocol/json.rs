@@ -138,7 +138,7 @@ pub(super) fn from_wire(service: &Service, shape: &Shape, value: &Value) -> Valu
             Value::Map(entries.collect())
         }
         (Kind::Timestamp(_), _) => match Timestamp::from_value(value) {
-            Some(time) => Value::Text(time.to_result()),
+            Some(time) => Value::Text(time.to_result(service.zone.as_ref())),
             None => value.clone(),
         },
         _ => value.clone(),

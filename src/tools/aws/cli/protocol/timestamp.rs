@@ -4,6 +4,7 @@ use time::{Date, Duration, Month, OffsetDateTime, Time, UtcOffset};
 
 use crate::aws::cli::table::TimestampFormat;
 use crate::aws::cli::value::Value;
+use crate::aws::local_time::LocalTime;
 
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
@@ -12,7 +13,11 @@ const WEEKDAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
 /// A point in time, to the microsecond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Timestamp(OffsetDateTime);
+pub(crate) struct Timestamp {
+    time: OffsetDateTime,
+    /// It was a number of seconds, so that it has no zone of its own.
+    is_number: bool,
+}
 
 impl Timestamp {
     /// Seconds since 1970, or a text: in a parameter, or in the JSON of a service.
@@ -20,7 +25,7 @@ impl Timestamp {
         match value {
             Value::Integer(seconds) => {
                 let time = OffsetDateTime::from_unix_timestamp(i64::try_from(*seconds).ok()?);
-                time.ok().map(Self)
+                time.ok().map(Self::of_number)
             }
             Value::Float(seconds) => Self::from_seconds(*seconds),
             Value::Text(text) => Self::from_text(text),
@@ -36,7 +41,18 @@ impl Timestamp {
         {
             return Self::from_seconds(seconds);
         }
-        iso(text).or_else(|| http(text)).map(Self)
+        let time = iso(text).or_else(|| http(text))?;
+        Some(Self {
+            time,
+            is_number: false,
+        })
+    }
+
+    fn of_number(time: OffsetDateTime) -> Self {
+        Self {
+            time,
+            is_number: true,
+        }
     }
 
     fn from_seconds(seconds: f64) -> Option<Self> {
@@ -49,12 +65,13 @@ impl Timestamp {
         #[allow(clippy::cast_possible_truncation)]
         let (whole, micros) = (whole as i64, micros as i64);
         let time = OffsetDateTime::from_unix_timestamp(whole).ok()?;
-        time.checked_add(Duration::microseconds(micros)).map(Self)
+        time.checked_add(Duration::microseconds(micros))
+            .map(Self::of_number)
     }
 
     /// As a request has it: without fractions of seconds, but for ISO 8601.
     pub(crate) fn to_wire(self, format: TimestampFormat) -> Value {
-        let utc = self.0.to_offset(UtcOffset::UTC);
+        let utc = self.time.to_offset(UtcOffset::UTC);
         match format {
             TimestampFormat::Unix => Value::Integer(utc.unix_timestamp().into()),
             TimestampFormat::Iso => {
@@ -77,14 +94,20 @@ impl Timestamp {
         }
     }
 
-    /// As results have it: `2023-11-14T22:13:20+00:00`.
-    pub(crate) fn to_result(self) -> String {
-        let (hours, minutes, _) = self.0.offset().as_hms();
+    /// As results have it: `2023-11-14T22:13:20+00:00`. The AWS CLI shows numbers of seconds in the caller's zone, and other
+    /// times in their own.
+    pub(crate) fn to_result(self, zone: Option<&LocalTime>) -> String {
+        let offset = match zone {
+            Some(zone) if self.is_number => zone.offset(self.time),
+            _ => self.time.offset(),
+        };
+        let time = self.time.to_offset(offset);
+        let (hours, minutes, _) = offset.as_hms();
         let sign = if hours < 0 || minutes < 0 { '-' } else { '+' };
         format!(
             "{}{}{sign}{:02}:{:02}",
-            date_and_time(self.0),
-            fraction(self.0),
+            date_and_time(time),
+            fraction(time),
             hours.abs(),
             minutes.abs()
         )
@@ -183,7 +206,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Option<String> {
-        Timestamp::from_text(text).map(Timestamp::to_result)
+        Timestamp::from_text(text).map(|time| time.to_result(None))
     }
 
     #[test]

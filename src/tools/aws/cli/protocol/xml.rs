@@ -79,7 +79,9 @@ pub(super) fn scalar(kind: &Kind, text: &str) -> Value {
     let found = match kind {
         Kind::Integer | Kind::Long => text.trim().parse().ok().map(Value::Integer),
         Kind::Float | Kind::Double => text.trim().parse().ok().map(Value::Float),
-        Kind::Timestamp(_) => Timestamp::from_text(text).map(|time| Value::Text(time.to_result())),
+        Kind::Timestamp(_) => {
+            Timestamp::from_text(text).map(|time| Value::Text(time.to_result(None)))
+        }
         _ => None,
     };
     found.unwrap_or_else(|| Value::text(text))

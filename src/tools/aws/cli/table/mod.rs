@@ -31,6 +31,7 @@ use self::shape::member;
 pub(crate) use self::shape::{Kind, List, Map, Member, Place, Shape, Structure, TimestampFormat};
 use super::names::argument_of;
 use crate::aws::endpoint::Target;
+use crate::aws::local_time::LocalTime;
 
 /// Name, length and compressed text of each service, sorted by name. See build/main.rs.
 static SERVICES: &[(&str, usize, &[u8])] = &include!(concat!(env!("OUT_DIR"), "/services.rs"));
@@ -63,6 +64,8 @@ pub(crate) struct Service {
     waiters: Vec<&'static str>,
     texts: HashMap<&'static str, &'static str>,
     structures: RefCell<HashMap<&'static str, Rc<Structure>>>,
+    /// The caller's, for results.
+    pub zone: Option<LocalTime>,
 }
 
 /// One operation of a service.
@@ -167,6 +170,7 @@ impl Service {
             waiters: Vec::new(),
             texts: HashMap::new(),
             structures: RefCell::default(),
+            zone: None,
         };
         for line in lines {
             if line.starts_with('$') {
