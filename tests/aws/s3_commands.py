@@ -49,7 +49,6 @@ STRANGE = ["esc/../../outside.txt", "esc/a/../b.txt", "esc//double.txt", "esc/x 
 MASKS = [
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME"),
     # Debian's version says how often it tried.
-    (r" \(reached max retries: \d\)", ""),
     (r"\breal-aws: ", "aws: "),
     # The file that is written beside a target.
     (r"\.[0-9A-Fa-f]{8}'", ".RANDOM'"),
