@@ -427,16 +427,9 @@ impl<'a> Session<'a> {
     }
 
     fn route(&self, url: &str) -> Result<Route, AwsError> {
-        let proxy = http::proxy_for(url, |name| self.variable(name));
-        // The way to a proxy may be protected, too.
-        let needs_authorities = proxy.is_some() || !url.starts_with("http://");
         Ok(Route {
-            authorities: if needs_authorities {
-                self.authorities()?
-            } else {
-                None
-            },
-            proxy,
+            proxy: http::proxy_for(url, |name| self.variable(name)),
+            authorities: self.authorities()?,
             is_insecure: self.choices.skips_verification,
         })
     }
