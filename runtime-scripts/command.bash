@@ -112,14 +112,16 @@ __driver_list_exported() { # <name of the command> [its arguments...]
   builtin local __driver_letter __driver_name
   if [[ $1 != jq ]]; then
     # What AWS's SDKs and curl read.
-    for __driver_name in "${!AWS_@}" HOME TZ; do
-      case $__driver_name in
-        AWS_LAMBDA_* | AWS_EXECUTION_ENV) ;;
-        *) if [[ ${!__driver_name@a} == *x* ]]; then __driver_exported+=("$__driver_name=${!__driver_name-}"); fi ;;
-      esac
-    done
-    if [[ ${SSL_CERT_FILE-}${http_proxy-}${https_proxy-}${HTTPS_PROXY-}${all_proxy-}${ALL_PROXY-}${PARAMETERS_SECRETS_EXTENSION_HTTP_PORT-} ]]; then
-      __driver_add_exported SSL_CERT_FILE http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY no_proxy NO_PROXY PARAMETERS_SECRETS_EXTENSION_HTTP_PORT
+    if [[ $1 != fetch ]]; then
+      for __driver_name in "${!AWS_@}" HOME TZ; do
+        case $__driver_name in
+          AWS_LAMBDA_* | AWS_EXECUTION_ENV) ;;
+          *) if [[ ${!__driver_name@a} == *x* ]]; then __driver_exported+=("$__driver_name=${!__driver_name-}"); fi ;;
+        esac
+      done
+    fi
+    if [[ ${SSL_CERT_FILE-}${AWS_CA_BUNDLE-}${http_proxy-}${https_proxy-}${HTTPS_PROXY-}${all_proxy-}${ALL_PROXY-}${PARAMETERS_SECRETS_EXTENSION_HTTP_PORT-} ]]; then
+      __driver_add_exported SSL_CERT_FILE AWS_CA_BUNDLE http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY no_proxy NO_PROXY PARAMETERS_SECRETS_EXTENSION_HTTP_PORT
     fi
   elif [[ "$*" == *@(env|ENV|-*f)* ]]; then
     for __driver_letter in {a..z} {A..Z} _; do
