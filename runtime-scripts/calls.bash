@@ -45,6 +45,12 @@ __driver_find_input() { # <function without lambda_> [its arguments...]
   done
 }
 
+# Reads a command for the shell itself that is longer than others.
+__driver_read_reply() { # <length>
+  builtin read -r -N "$1" -u CALL_COMMAND_FD __driver_line
+  builtin eval "$__driver_line"
+}
+
 # Takes a reply to the shell itself that is in the file.
 __driver_take_shell_reply() { # <l or n, for fields that end in line feeds or NULs>
   builtin local __driver_count __driver_i __driver_name __driver_reply
@@ -239,4 +245,4 @@ __driver_report_record() {
   __driver_refuse_call 5 "record $((__driver_number + 1)) of ${#__driver_records[@]} failed with status $__driver_status_of_record"
 }
 
-builtin readonly -f __driver_call __driver_find_input __driver_call_by_ticket __driver_take_shell_reply __driver_take_reply __driver_make_map __driver_each __driver_call_for_records __driver_report_record
+builtin readonly -f __driver_call __driver_find_input __driver_call_by_ticket __driver_read_reply __driver_take_shell_reply __driver_take_reply __driver_make_map __driver_each __driver_call_for_records __driver_report_record

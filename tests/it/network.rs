@@ -103,7 +103,7 @@ fn serve(mut stream: TcpStream, requests: &Mutex<Vec<String>>) {
                 r#"{"__type":"a#ResourceNotFoundException","message":"there is none"}"#.to_owned(),
             )
         } else if body.contains("long") {
-            let text = "s".repeat(3000);
+            let text = "s".repeat(6000);
             (200, format!(r#"{{"SecretString":"{text}"}}"#))
         } else if is_secret {
             (
@@ -249,7 +249,7 @@ fn a_long_secret_is_in_no_file_of_the_shell_when_its_event_has_ended() {
 }"#;
     let sandbox = sandbox(&server, script).start();
     for _ in 0..4 {
-        assert_eq!(respond(&sandbox, "x"), "3000 0");
+        assert_eq!(respond(&sandbox, "x"), "6000 0");
     }
     assert_eq!(server.requests().len(), 1);
 }

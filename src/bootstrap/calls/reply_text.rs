@@ -11,6 +11,7 @@
 //!
 //! ```text
 //! NAME='VALUE'...                             short texts
+//! READ_REPLY LENGTH                           the same, longer: it follows in the pipe, and is of this length
 //! TAKE_SHELL_REPLY l|n                        the reply is fields in a file, which end in LF, or in NUL if one has an LF:
 //!                                             STATUS | what a long reply has, e MESSAGE or w ERRORS | their count
 //! CALL_BY_TICKET "$@"                         the shell has to make this call as any process does
@@ -33,13 +34,15 @@ const UNIT_SEPARATOR: u8 = 0x1f;
 /// The length of a command for the shell. bash reads a pipe in one piece if it knows how much comes, as `read -N` does. The longest
 /// command without texts fits, as most texts do.
 pub(crate) const SHELL_REPLY_CHARS: usize = 192;
+/// Up to this length a longer command follows in the pipe, where it leaves nothing. A pipe takes it in one piece.
+const MAX_PIPED_CHARS: usize = 3000;
 /// So much of a message is sent: as much as a pipe takes at once.
 const MAX_MESSAGE_CHARS: usize = 1000;
 
 /// A reply to the shell itself.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ShellReply {
-    /// A command, of [`SHELL_REPLY_CHARS`] ASCII characters.
+    /// A command, of [`SHELL_REPLY_CHARS`] ASCII characters, and what it reads from the same pipe.
     pub command: String,
     /// What the command reads from the file.
     pub file: Vec<u8>,
@@ -107,8 +110,15 @@ impl ShellReply {
             // bash could not keep it in a variable.
             Ok(reply) if reply.output.contains(&0) => return Self::take_ticket(),
             Ok(reply) => {
-                if let Some(command) = assigning_command(reply) {
-                    return Self::new(&command, Vec::new());
+                if let Some(assigning) = assigning_command(reply) {
+                    let length = assigning.len();
+                    if length <= SHELL_REPLY_CHARS {
+                        return Self::new(&assigning, Vec::new());
+                    }
+                    let read = format!("{} {length}", names::READ_REPLY);
+                    let mut reply = Self::new(&read, Vec::new());
+                    reply.command.push_str(&assigning);
+                    return reply;
                 }
                 (reply.status, long_text(reply))
             }
@@ -144,7 +154,7 @@ impl ShellReply {
     }
 }
 
-/// The command for a reply that only assigns short texts.
+/// The command for a reply that only assigns texts which are not long.
 fn assigning_command(reply: &Reply) -> Option<String> {
     if !reply.output.is_empty() || reply.status != 0 || reply.assignments.is_empty() {
         return None;
@@ -154,7 +164,7 @@ fn assigning_command(reply: &Reply) -> Option<String> {
         let Variable::Text(value) = variable else {
             return None;
         };
-        if command.len() + name.len() + value.len() > SHELL_REPLY_CHARS {
+        if command.len() + name.len() + value.len() > MAX_PIPED_CHARS {
             return None;
         }
         command.push_str(name);
@@ -162,7 +172,7 @@ fn assigning_command(reply: &Reply) -> Option<String> {
         push_quoted(&mut command, value);
         command.push(' ');
     }
-    (command.len() <= SHELL_REPLY_CHARS).then_some(command)
+    (command.len() <= MAX_PIPED_CHARS).then_some(command)
 }
 
 /// Quotes a value for bash, with ASCII characters alone.
@@ -300,13 +310,25 @@ mod tests {
         let fields = reply(vec![("a", list(&["x\n"]))]);
         assert_eq!(fields.command.trim_end(), command('n'));
         assert_eq!(fields.file, b"0\0l\0a\x001\0x\n\x004\0");
-        let long = reply(vec![("a", Variable::Text(vec![b'\''; 100]))]);
+        let long = reply(vec![("a", Variable::Text(vec![b'\''; 1500]))]);
         assert_eq!(long.command.trim_end(), command('l'));
         let error = ShellReply::of(&Err(CallError {
             status: 2,
             message: "no\nway".to_owned(),
         }));
         assert_eq!(error.file, b"2\ne\nno\\nway\n2\n");
+    }
+
+    #[test]
+    fn longer_texts_follow_their_command() {
+        let text = "x".repeat(SHELL_REPLY_CHARS);
+        let longer = reply(vec![("a", Variable::Text(text.clone().into_bytes()))]);
+        let (command, rest) = longer.command.split_at(SHELL_REPLY_CHARS);
+        let expected = format!("a='{text}' ");
+        assert_eq!(rest, expected);
+        let read = format!("{} {}", names::READ_REPLY, expected.len());
+        assert_eq!(command.trim_end(), read);
+        assert!(longer.file.is_empty());
     }
 
     #[test]

@@ -8,8 +8,8 @@
 //! these steps is five to ten system calls. Most calls come from the shell itself, one at a time. So a shell that has made
 //! a call gets descriptors of its own before the next event.
 //!
-//! bash reads a pipe a byte at a time, unless it knows how much comes. So commands have one length. What is longer is in
-//! the file. bash's offset in it is its own, so replies are appended. What has been read is given back to the system from time
+//! bash reads a pipe a byte at a time, unless it knows how much comes. So commands have one length, and may say how much
+//! follows. What is longer than that is in the file. bash's offset in it is its own, so replies are appended. What has been read is given back to the system from time
 //! to time, and when the invocation ends: a reply may be a secret.
 
 use std::fs::File;
