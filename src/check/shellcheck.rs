@@ -18,6 +18,24 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// function is never called (the runtime calls it).
 const EXCLUDED: &str = "SC1090,SC1091,SC2317,SC2329";
 
+/// That a variable is never assigned.
+const UNASSIGNED: u64 = 2154;
+/// What `lambda_request` assigns, with a prefix or without.
+const OF_REQUEST: [&str; 12] = [
+    "body",
+    "body_file",
+    "cookies",
+    "form",
+    "headers",
+    "method",
+    "path",
+    "path_parameters",
+    "query",
+    "raw_query",
+    "request_id",
+    "source_ip",
+];
+
 /// shellcheck's name for the script that it reads from standard input.
 const STANDARD_INPUT: &str = "-";
 
@@ -102,6 +120,10 @@ fn finding(comment: &Value, sources: &[Source]) -> Option<Finding> {
     let line = comment.get("line")?.as_u64()?;
     let code = comment.get("code")?.as_u64()?;
     let message = comment.get("message")?.as_str()?;
+    let variable = message.split_whitespace().next()?;
+    if code == UNASSIGNED && is_assigned_by_call(variable, sources) {
+        return None;
+    }
     let severity = match comment.get("level")?.as_str()? {
         "error" | "warning" => Severity::Warning,
         _ => Severity::Note,
@@ -113,6 +135,23 @@ fn finding(comment: &Value, sources: &[Source]) -> Option<Finding> {
     let path = &sources.iter().find(is_it)?.path;
     let finding = Finding::new(severity, &format!("SC{code}"), message);
     Some(finding.at(path, u32::try_from(line).ok()))
+}
+
+/// Whether a function of coshell assigns the variable: those that do have its name among their arguments.
+fn is_assigned_by_call(variable: &str, sources: &[Source]) -> bool {
+    let mut commands = sources.iter().flat_map(|source| &source.reading.commands);
+    commands.any(|command| {
+        let name = command.name().unwrap_or_default();
+        let has = |text: &str| command.arguments().iter().any(|word| word.text == text);
+        match name {
+            "lambda_request" => OF_REQUEST
+                .iter()
+                .filter_map(|name| variable.strip_suffix(name))
+                .any(|prefix| prefix.is_empty() || has(prefix)),
+            "aws" | "jq" => has(variable),
+            _ => name.starts_with("lambda_") && has(variable),
+        }
+    })
 }
 
 #[cfg(test)]
@@ -138,6 +177,33 @@ mod tests {
         );
         assert_eq!(found[0].severity, Severity::Note);
         assert!(parse(b"oops", &sources).is_none());
+    }
+
+    #[test]
+    fn variables_that_calls_assign_are_no_findings() {
+        let text =
+            "h() { lambda_get --array a .a b .b; aws -v c sts x; echo $a $b $c $d $method; }\n";
+        let sources = |text: &str| {
+            [Source {
+                path: "/t/a.sh".into(),
+                text: text.to_owned(),
+                reading: crate::reader::read(text),
+            }]
+        };
+        let found = |variable: &str, text: &str| {
+            let comment = serde_json::json!({
+                "file": "/t/a.sh", "line": 1, "level": "warning", "code": 2154,
+                "message": format!("{variable} is referenced but not assigned."),
+            });
+            finding(&comment, &sources(text)).is_some()
+        };
+        for variable in ["a", "b", "c"] {
+            assert!(!found(variable, text), "{variable}");
+        }
+        assert!(found("d", text) && found("method", text));
+        assert!(!found("method", "h() { lambda_request; echo $method; }\n"));
+        let prefixed = "h() { lambda_request --prefix http_; echo $http_path; }\n";
+        assert!(!found("http_path", prefixed) && found("https_path", prefixed));
     }
 
     /// Whether a process has `folder` as its current directory.

@@ -241,7 +241,15 @@ fn show(outcome: &Outcome, arguments: &InvokeArguments) -> Result<ExitCode, Erro
         write_answer(to_json(outcome).to_string().as_bytes(), b"\n")?;
     } else {
         match &shown.answer {
-            Ok(response) => write_answer(response, b"")?,
+            Ok(response) => {
+                // The prompt of a shell that follows begins a line.
+                let is_open = !response.is_empty() && !response.ends_with(b"\n");
+                let end: &[u8] = match is_open && io::stdout().is_terminal() {
+                    true => b"\n",
+                    false => b"",
+                };
+                write_answer(response, end)?;
+            }
             Err(failure) => {
                 // At a terminal the explanation below is enough.
                 if !io::stdout().is_terminal() || !io::stderr().is_terminal() {
