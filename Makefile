@@ -39,7 +39,7 @@ DEPLOY_PACKAGES := docker-registry shellcheck unzip $(if $(shell type -P node),,
 PACKAGES := awscli bash-static bats ca-certificates chromium curl gawk groff-base jq openssl perl procps python3 python3-pip python3-venv \
 	shellcheck shfmt unzip util-linux
 SCRIPTS := $(shell git ls-files --cached --others --exclude-standard -- \
-	'*.bash' '*.sh' '*.bats' '.ci/*' tests/image/make-stand-ins tests/near src/bootstrap/build src/bootstrap/shrink bench/run bench/readme bench/aws/measure 'bench/baseline/*/bootstrap' \
+	'*.bash' '*.sh' '*.bats' '.ci/run' '.ci/release-*' tests/image/make-stand-ins tests/near src/bootstrap/build src/bootstrap/shrink bench/run bench/readme bench/aws/measure 'bench/baseline/*/bootstrap' \
 	'examples/deploy/aws-cli/publish-*' 2>/dev/null | sort -u)
 # These fixtures are written as people write, with their oddities, because tests compare their behaviour.
 CHECKED := $(filter-out tests/fixtures/handlers/% tests/fixtures/idioms/% tests/fixtures/scripts/%,$(SCRIPTS))
