@@ -244,9 +244,10 @@ fn show(outcome: &Outcome, arguments: &InvokeArguments) -> Result<ExitCode, Erro
             Ok(response) => {
                 // The prompt of a shell that follows begins a line.
                 let is_open = !response.is_empty() && !response.ends_with(b"\n");
-                let end: &[u8] = match is_open && io::stdout().is_terminal() {
-                    true => b"\n",
-                    false => b"",
+                let end = if is_open && io::stdout().is_terminal() {
+                    &b"\n"[..]
+                } else {
+                    b""
                 };
                 write_answer(response, end)?;
             }
