@@ -63,7 +63,7 @@ def without_process(stage):
     shell.run("cat with-jq.sh")
     shell.run("coshell invoke with-jq.handler --sample s3 --repeat 20 2>&1 >/dev/null | grep p50")
     shell.run("cat function.sh")
-    shell.run("coshell invoke function.handler --sample s3")
+    shell.run("coshell invoke function.handler --sample s3; echo")
     shell.run("coshell invoke function.handler --sample s3 --repeat 20 2>&1 >/dev/null | grep p50")
 
 

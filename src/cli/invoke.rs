@@ -241,16 +241,7 @@ fn show(outcome: &Outcome, arguments: &InvokeArguments) -> Result<ExitCode, Erro
         write_answer(to_json(outcome).to_string().as_bytes(), b"\n")?;
     } else {
         match &shown.answer {
-            Ok(response) => {
-                // The prompt of a shell that follows begins a line.
-                let is_open = !response.is_empty() && !response.ends_with(b"\n");
-                let end = if is_open && io::stdout().is_terminal() {
-                    &b"\n"[..]
-                } else {
-                    b""
-                };
-                write_answer(response, end)?;
-            }
+            Ok(response) => write_answer(response, b"")?,
             Err(failure) => {
                 // At a terminal the explanation below is enough.
                 if !io::stdout().is_terminal() || !io::stderr().is_terminal() {

@@ -138,10 +138,10 @@ fn a_response_that_is_too_large_already_cannot_be_streamed() {
 #[test]
 fn a_flood_on_the_control_descriptor_needs_no_memory_and_hides_no_report() {
     let floods = [
-        "head -c 20000000 /dev/zero >&63",
-        "yes | head -c 20000000 >&63",
-        "yes 'died?return?1??false?f /no/such:1?died?' | tr '?' '\\0' | head -c 20000000 >&63",
-        "yes 'respond?4000?no-such-id?/no/such:1?http?200?' | tr '?' '\\0' | head -c 20000000 >&63",
+        "head -c 10000000 /dev/zero >&63",
+        "yes | head -c 10000000 >&63",
+        "yes 'died?return?1??false?f /no/such:1?died?' | tr '?' '\\0' | head -c 10000000 >&63",
+        "yes 'respond?4000?no-such-id?/no/such:1?http?200?' | tr '?' '\\0' | head -c 10000000 >&63",
         "printf 'respond\\x004096\\0' >&63; for i in {1..20000}; do printf 'some words\\0' >&63; done",
         "printf 'died\\0' >&63; for i in {1..20000}; do printf 'some words' >&63; done",
     ];
