@@ -76,7 +76,7 @@ run_tests() { # <expected number of tests, at least> <name of the program> [part
 
 # The files with code and commands. Pages are not included, because their commands may follow a change of folder.
 code_files() {
-  git ls-files -- Makefile Dockerfile .ci .github tests bench src examples '*.toml' ':!bench/results' ':!*.md' ':!tests/smoke'
+  git ls-files -- Makefile Dockerfile .ci .github tests bench src examples '*.toml' ':!bench/results' ':!*.md' ':!tests/smoke' ':!src/driver/runtime-scripts'
 }
 
 # Succeeds if the path leads to a file of the repository, from the folder of the file or from the root. Paths in target
