@@ -54,8 +54,8 @@ help: ## prints this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 test: packages test-tools lint rust ## what every push has to pass; installs what the tests use
-	@# Most of these wait for something, so two run at a time. With $$(MAKE), make -n would run them.
-	$(MAKE_COMMAND) -j2 clients aws fetch pages recordings-test driver soak book-test
+	@# Most of these wait for something, so three run at a time. With $$(MAKE), make -n would run them.
+	$(MAKE_COMMAND) -j3 clients aws fetch pages recordings-test driver soak book-test
 	$(MAKE_COMMAND) failing clone
 	@printf '%s\n' 'make test: every check passed'
 
