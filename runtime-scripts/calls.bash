@@ -46,7 +46,7 @@ __driver_find_input() { # <function without lambda_> [its arguments...]
 }
 
 # Reads a command for the shell itself that is longer than others.
-__driver_read_reply() { # <length>
+__driver_read_longer() { # <length>
   builtin read -r -N "$1" -u CALL_COMMAND_FD __driver_line
   builtin eval "$__driver_line"
 }
@@ -245,4 +245,4 @@ __driver_report_record() {
   __driver_refuse_call 5 "record $((__driver_number + 1)) of ${#__driver_records[@]} failed with status $__driver_status_of_record"
 }
 
-builtin readonly -f __driver_call __driver_find_input __driver_call_by_ticket __driver_read_reply __driver_take_shell_reply __driver_take_reply __driver_make_map __driver_each __driver_call_for_records __driver_report_record
+builtin readonly -f __driver_call __driver_find_input __driver_call_by_ticket __driver_read_longer __driver_take_shell_reply __driver_take_reply __driver_make_map __driver_each __driver_call_for_records __driver_report_record

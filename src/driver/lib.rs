@@ -74,7 +74,7 @@ mod tests {
     fn texts_for_older_versions_call_what_stands_in_for_what_those_lack() {
         for (text, name) in [
             (DRIVER, names::CAN_SET_VARIABLES),
-            (CALLS, names::READ_REPLY),
+            (CALLS, names::READ_LONGER),
             (SUBSHELL, names::READ_ARGUMENTS),
         ] {
             let mut lines = text.lines().filter(|line| !line.contains("() {"));

@@ -160,7 +160,7 @@ mod tests {
                     || name == "jq"
                     // Only the shell of a function has descriptors for its calls.
                     || name == names::TAKE_SHELL_REPLY
-                    || name == names::READ_REPLY,
+                    || name == names::READ_LONGER,
                 "{name}"
             );
         }

@@ -11,7 +11,7 @@
 //!
 //! ```text
 //! NAME='VALUE'...                             short texts
-//! READ_REPLY LENGTH                           the same, longer: it follows in the pipe, and is of this length
+//! READ_LONGER LENGTH                          the same, longer: it follows in the pipe, and is of this length
 //! TAKE_SHELL_REPLY l|n                        the reply is fields in a file, which end in LF, or in NUL if one has an LF:
 //!                                             STATUS | what a long reply has, e MESSAGE or w ERRORS | their count
 //! CALL_BY_TICKET "$@"                         the shell has to make this call as any process does
@@ -115,7 +115,7 @@ impl ShellReply {
                     if length <= SHELL_REPLY_CHARS {
                         return Self::new(&assigning, Vec::new());
                     }
-                    let read = format!("{} {length}", names::READ_REPLY);
+                    let read = format!("{} {length}", names::READ_LONGER);
                     let mut reply = Self::new(&read, Vec::new());
                     reply.command.push_str(&assigning);
                     return reply;
@@ -326,7 +326,7 @@ mod tests {
         let (command, rest) = longer.command.split_at(SHELL_REPLY_CHARS);
         let expected = format!("a='{text}' ");
         assert_eq!(rest, expected);
-        let read = format!("{} {}", names::READ_REPLY, expected.len());
+        let read = format!("{} {}", names::READ_LONGER, expected.len());
         assert_eq!(command.trim_end(), read);
         assert!(longer.file.is_empty());
     }
