@@ -3,34 +3,9 @@
 //! `tests/pages` runs their commands and handlers.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use support::repository_file;
-
-fn text(path: &str) -> String {
-    fs::read_to_string(repository_file(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-/// Every file under `folder`, by its path from the repository's root.
-fn files(folder: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut folders = vec![PathBuf::from(folder)];
-    while let Some(folder) = folders.pop() {
-        let entries = fs::read_dir(repository_file(&folder.to_string_lossy())).expect("a folder");
-        for entry in entries.flatten() {
-            let path = folder.join(entry.file_name());
-            if entry.path().is_dir() {
-                folders.push(path);
-            } else {
-                found.push(path.to_string_lossy().into_owned());
-            }
-        }
-    }
-    assert!(!found.is_empty(), "{folder} is empty");
-    found.sort();
-    found
-}
+use support::{repository_file, repository_files as files, repository_text as text};
 
 /// A page's lines outside of code blocks.
 fn prose(page: &str) -> Vec<&str> {

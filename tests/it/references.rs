@@ -5,11 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use support::{coshell_path, repository_file};
-
-fn text(path: &str) -> String {
-    fs::read_to_string(repository_file(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
+use support::{coshell_path, repository_file, repository_text as text};
 
 /// The text of every Rust file below a folder.
 fn sources(folder: &Path) -> String {

@@ -2,33 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use support::{driver_text, repository_file};
-
-fn text(path: &str) -> String {
-    fs::read_to_string(repository_file(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-/// Every file under `folder`, by its path from the repository's root.
-fn files(folder: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut folders = vec![PathBuf::from(folder)];
-    while let Some(folder) = folders.pop() {
-        let entries = fs::read_dir(repository_file(&folder.to_string_lossy())).expect("a folder");
-        for entry in entries.flatten() {
-            let path = folder.join(entry.file_name());
-            if entry.path().is_dir() {
-                folders.push(path);
-            } else {
-                found.push(path.to_string_lossy().into_owned());
-            }
-        }
-    }
-    assert!(!found.is_empty(), "{folder} is empty");
-    found.sort();
-    found
-}
+use support::{driver_text, repository_file, repository_files as files, repository_text as text};
 
 fn rust_files(folder: &str) -> Vec<String> {
     let is_rust = |path: &String| Path::new(path).extension().is_some_and(|kind| kind == "rs");
@@ -168,6 +144,22 @@ fn changelog_begins_with_what_is_unreleased_and_then_this_version() {
         newest.map(|head| head.trim_matches(['[', ']'])),
         Some(version().as_str())
     );
+}
+
+/// `check` knows the variables that `lambda_request` assigns.
+#[test]
+fn the_variables_of_a_request_are_known_to_check() {
+    let quoted = |path: &str, begin: &str| -> BTreeSet<String> {
+        let code = text(path);
+        let (_, rest) = code.split_once(begin).expect("the names");
+        let (list, _) = rest.split_once("];").expect("their end");
+        let names = list.split('"').skip(1).step_by(2);
+        names.map(ToOwned::to_owned).collect()
+    };
+    let assigned = quoted("src/calls/request.rs", "let variables = [");
+    assert!(assigned.contains("method"), "{assigned:?}");
+    let known = quoted("src/check/shellcheck.rs", "OF_REQUEST: [&str; 12] = [");
+    assert_eq!(known, assigned);
 }
 
 /// `check` knows the functions that the host answers.

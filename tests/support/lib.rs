@@ -191,6 +191,32 @@ pub fn repository_file(path: &str) -> PathBuf {
     file
 }
 
+/// The text of a file of the repository.
+pub fn repository_text(path: &str) -> String {
+    std::fs::read_to_string(repository_file(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Every file of the repository under `folder`, by its path from the repository's root.
+pub fn repository_files(folder: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![PathBuf::from(folder)];
+    while let Some(folder) = folders.pop() {
+        let entries =
+            std::fs::read_dir(repository_file(&folder.to_string_lossy())).expect("a folder");
+        for entry in entries.flatten() {
+            let path = folder.join(entry.file_name());
+            if entry.path().is_dir() {
+                folders.push(path);
+            } else {
+                found.push(path.to_string_lossy().into_owned());
+            }
+        }
+    }
+    assert!(!found.is_empty(), "{folder} is empty");
+    found.sort();
+    found
+}
+
 /// The length and the first bytes, escaped, for the message of a failed assertion.
 pub fn excerpt(bytes: &[u8]) -> String {
     const SHOWN_BYTES: usize = 160;
