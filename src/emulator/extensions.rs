@@ -44,6 +44,7 @@ pub(crate) struct Extensions {
     external: Vec<String>,
     registered: Mutex<Vec<Extension>>,
     event_sent: Notify,
+    deactivated: Notify,
 }
 
 impl Extensions {
@@ -150,6 +151,22 @@ impl Extensions {
         if let Some(extension) = registered.iter_mut().find(|known| known.name == name) {
             extension.deactivate();
         }
+        drop(registered);
+        self.deactivated.notify_waiters();
+    }
+
+    /// Waits until every extension that gets SHUTDOWN has exited or reported an error.
+    pub(crate) async fn wait_for_exit(&self) {
+        loop {
+            // Listen before looking, so that no exit is missed in between.
+            let deactivated = self.deactivated.notified();
+            tokio::pin!(deactivated);
+            deactivated.as_mut().enable();
+            if !self.registered().iter().any(|known| known.wants_shutdown) {
+                return;
+            }
+            deactivated.await;
+        }
     }
 
     /// Sends an extension that has reported an error no more events, and no longer waits for it.
@@ -162,6 +179,8 @@ impl Extensions {
             .iter_mut()
             .find(|extension| extension.identifier == identifier);
         found.ok_or(Refusal::EXTENSION_IDENTIFIER)?.deactivate();
+        drop(registered);
+        self.deactivated.notify_waiters();
         Ok(())
     }
 

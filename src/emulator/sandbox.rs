@@ -213,8 +213,8 @@ impl Sandbox {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends SIGTERM to the bootstrap and SHUTDOWN to the extensions, and kills what is left after 500 ms, or after 2 s
-    /// if an extension gets SHUTDOWN.
+    /// Sends SIGTERM to the bootstrap and SHUTDOWN to the extensions, and kills what is left when they have exited, or after
+    /// 500 ms, or after 2 s if an extension gets SHUTDOWN.
     pub(crate) async fn stop(&self) {
         self.log.telemetry.close().await;
         let grace = if self.api.extensions.send_shutdown(GRACE_WITH_EXTENSIONS) {
@@ -225,7 +225,9 @@ impl Sandbox {
         if !self.has_exited() {
             let _ = kill(self.leader, Signal::SIGTERM);
         }
-        let _ = timeout(grace, self.wait_for_exit()).await;
+        let all_exit =
+            async { tokio::join!(self.wait_for_exit(), self.api.extensions.wait_for_exit()) };
+        let _ = timeout(grace, all_exit).await;
         self.kill().await;
     }
 

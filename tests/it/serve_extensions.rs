@@ -113,12 +113,18 @@ body='{"events":["INVOKE","SHUTDOWN"]}'
 header=$(curl -s -D - -o /dev/null -d "$body" -H 'Lambda-Extension-Name: outer' "$api/register" |
   tr -d '\r' | grep -i '^lambda-extension-identifier:')
 while event=$(curl -sf -H "$header" "$api/event/next"); do
+  # The extension outlives the runtime, as one does that has records to send.
+  if [[ $event == *SHUTDOWN* ]]; then
+    while [[ -e /proc/$(<"$LAMBDA_TASK_ROOT/runtime") ]]; do :; done
+    for ((i = 0; i < 20000; i++)); do :; done
+  fi
   echo "$event" >>"$LAMBDA_TASK_ROOT/events"
   echo "extension: $event"
   [[ $event != *SHUTDOWN* ]] || exit 0
 done
 "#;
-    let builder = Emulator::of("handler() { printf on; }");
+    let builder =
+        Emulator::of("handler() { printf on; echo $PPID >\"$LAMBDA_TASK_ROOT/runtime\"; }");
     builder
         .task_root
         .write_program("extensions/outer", extension);

@@ -57,7 +57,7 @@ CASES = (
     ({"orders.sh": at(11, 'fetch() {\n  curl -s "$url"\n}\nhandler() { fetch; }')}, "orders.handler",
      {"COSHELL_DEADLINE_MARGIN_MS": "500", "url": "$SLOW_URL"}, ("--timeout", "3")),
     ({"orders.sh": "handler() { :; }\n"}, "orders.handler", {"COSHELL_DEADLINE_MARGIN_MS": "3000"}, ("--timeout", "3")),
-    (orders(9, "handler", "echo early; lambda_http_response 200"), "orders.handler", {"COSHELL_RESPONSE_MODE": "streaming"}),
+    (orders(9, "handler", "lambda_http_response 200; lambda_http_response 404"), "orders.handler", {"COSHELL_RESPONSE_MODE": "streaming"}),
     ({"orders.sh": "handler() { head -c 6291557 /dev/zero; }\n"}, "orders.handler"),
     (orders(9, "handler", "lambda_http_response OK"), "orders.handler"),
     ({"orders.sh": "\nlambda_http_response 200\n"}, "orders.handler"),
