@@ -55,8 +55,7 @@ help: ## prints this list
 
 test: packages test-tools lint rust ## what every push has to pass; installs what the tests use
 	@# Most of these wait for something, so three run at a time. With $$(MAKE), make -n would run them.
-	$(MAKE_COMMAND) -j3 clients aws fetch pages recordings-test driver soak book-test
-	$(MAKE_COMMAND) failing clone
+	$(MAKE_COMMAND) -j3 aws soak pages clients clone fetch recordings-test driver book-test failing
 	@printf '%s\n' 'make test: every check passed'
 
 long: packages test-tools lint-images static-bash random install-test ## what takes longer, and needs no Docker

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use support::sandbox::set_lambda_environment;
-use support::seeded::find_problems;
+use support::seeded::{find_problems, share};
 use support::{
     Call, Event, Process, Sandbox, SandboxBuilder, TaskRoot, bootstrap_path, repository_file,
 };
@@ -385,6 +385,7 @@ fn each_idiom_behaves_as_in_a_plain_bash() {
     });
     let all: Vec<_> = all.collect();
     assert!(all.len() >= 500, "{} idioms", all.len());
+    let all: Vec<_> = share(all).collect();
     let problems = find_problems(all.len(), THREADS, |number| {
         let (theme, idiom, expected) = all[number];
         compare_alone(theme, idiom, expected)

@@ -252,7 +252,9 @@ fn jq_does_what_the_program_does() {
         random_value(&mut random, 4, &mut documents);
         documents.push('\n');
     }
-    let cases = CASES.join("\n");
+    let cases = seeded::share(CASES.iter().copied())
+        .collect::<Vec<_>>()
+        .join("\n");
     let body = r#"compare() {
   local ours theirs
   jq "$@" <docs >ours 2>ours.errors; ours=$?

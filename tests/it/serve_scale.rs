@@ -18,7 +18,7 @@ fn bootstrap_count(emulator: &Emulator) -> usize {
 #[test]
 fn each_of_eight_callers_gets_its_own_answers() {
     const CALLERS: usize = 8;
-    const CALLS: usize = 400;
+    const CALLS: usize = 100;
     for concurrency in ["1", "4"] {
         let emulator = Emulator::of("handler() { printf 'answer to %s' \"$1\"; }");
         let emulator = emulator.option("--concurrency", concurrency).start();

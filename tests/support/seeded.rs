@@ -38,6 +38,12 @@ pub fn count(name: &str, default: usize) -> usize {
     })
 }
 
+/// Every nth of the cases of a long test, where n is `COSHELL_TEST_SHARE`; all of them by default.
+pub fn share<C>(cases: impl IntoIterator<Item = C>) -> impl Iterator<Item = C> {
+    let step = count("COSHELL_TEST_SHARE", 1);
+    cases.into_iter().step_by(step)
+}
+
 /// Calls `check` for every number below `count`, on `threads` threads. Returns all problems that it found.
 pub fn find_problems<C: IntoIterator<Item = String>>(
     count: usize,
