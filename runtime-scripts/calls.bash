@@ -13,22 +13,24 @@
 #
 # HOT
 __driver_call() { # <function without lambda_> [its arguments...]
-  builtin local - __driver_self=${__driver_caller-} __driver_line "__driver_has_input=${__driver_record+2}" "__driver_input=${__driver_record-}"
-  builtin set +eu
+  builtin local - __driver_self=${__driver_caller-} __driver_mark __driver_line "__driver_has_input=${__driver_record+2}" "__driver_input=${__driver_record-}"
+  builtin set +euv
+  # With it, `read` would give up.
+  if [[ ${TMOUT-} && $1 != each ]]; then builtin local TMOUT=''; fi
   if [[ $1 == get && $* == *--in* ]]; then __driver_find_input "$@"; fi
   if [[ $__driver_self != "$BASHPID" || $1 == each ]]; then
     __driver_call_by_ticket "$@"
     # In a trap, `return` alone would give the status from before the trap.
     builtin return "$?"
   fi
-  __driver_caller=''
-  if ! builtin printf '%s\0' "$#" "$__driver_self" "${__driver_arguments[__driver_id_at]-}" "$__driver_has_input" "$__driver_input" "$@" >&CALL_REQUEST_FD ||
-    ! builtin read -r -N 192 -u CALL_COMMAND_FD __driver_line; then
+  __driver_caller='' __driver_mark=$__driver_self.$((++__driver_call_count))
+  if ! builtin printf '%s\0' "$#" "$__driver_mark" "${__driver_arguments[__driver_id_at]-}" "$__driver_has_input" "$__driver_input" "$@" >&CALL_REQUEST_FD ||
+    ! builtin read -r -N SHELL_REPLY_CHARS -u CALL_COMMAND_FD __driver_line || [[ $__driver_line != "$__driver_mark "* ]]; then
     __driver_call_by_ticket "$@"
     builtin return "$?"
   fi
   __driver_caller=$__driver_self
-  builtin eval "$__driver_line"
+  builtin eval "${__driver_line#* }"
 }
 
 # Finds the value of the variable that --in names, which is known here alone.
@@ -78,7 +80,7 @@ __driver_call_by_ticket() { # <function without lambda_> [its arguments...]
   # shellcheck disable=SC2154 # the host sets it
   IFS='' builtin read -r -N 1 __driver_slot <"${__driver_calls[0]}" || builtin return
   __driver_slot=$((1 + 3 * __driver_slot))
-  builtin printf '%s\0' "$#" "$BASHPID" "${__driver_arguments[__driver_id_at]-}" "$__driver_has_input" "$__driver_input" "$@" >"${__driver_calls[__driver_slot]}" || builtin return
+  builtin printf '%s\0' "$#" "${__driver_caller:+-}$BASHPID" "${__driver_arguments[__driver_id_at]-}" "$__driver_has_input" "$__driver_input" "$@" >"${__driver_calls[__driver_slot]}" || builtin return
   # Standard input stays as it is, because the host may read that.
   {
     IFS=' ' builtin read -r -u 68 __driver_line __driver_i __driver_count
@@ -96,7 +98,8 @@ __driver_call_by_ticket() { # <function without lambda_> [its arguments...]
           builtin set +f
         fi
         for ((__driver_count = 1; __driver_count < ${#__driver_words[@]}; __driver_count += 2)); do
-          builtin printf -v "${__driver_words[__driver_count - 1]}" %s "${__driver_words[__driver_count]}"
+          # It fails if the variable is readonly.
+          builtin printf -v "${__driver_words[__driver_count - 1]}" %s "${__driver_words[__driver_count]}" || __driver_i=1
         done
         ;;
       f)
@@ -121,19 +124,19 @@ __driver_take_reply() { # <first field> <number of fields>
     __driver_name=${__driver_reply[__driver_at + 1]}
     case ${__driver_reply[__driver_at]} in
       t)
-        builtin printf -v "$__driver_name" %s "${__driver_reply[__driver_at + 2]}"
+        builtin printf -v "$__driver_name" %s "${__driver_reply[__driver_at + 2]}" || __driver_i=1
         __driver_at=$((__driver_at + 3))
         ;;
       l)
         __driver_count=${__driver_reply[__driver_at + 2]}
-        builtin eval "$__driver_name=(\"\${__driver_reply[@]:__driver_at + 3:__driver_count}\")"
+        builtin eval "$__driver_name=(\"\${__driver_reply[@]:__driver_at + 3:__driver_count}\")" || __driver_i=1
         __driver_at=$((__driver_at + 3 + __driver_count))
         ;;
       m)
         __driver_make_map
         __driver_end=$((__driver_at + 3 + 2 * __driver_reply[__driver_at + 2]))
         for ((__driver_at += 3; __driver_at < __driver_end; __driver_at += 2)); do
-          builtin eval "${__driver_name}[\${__driver_reply[__driver_at]}]=\${__driver_reply[__driver_at + 1]}"
+          builtin eval "${__driver_name}[\${__driver_reply[__driver_at]}]=\${__driver_reply[__driver_at + 1]}" || __driver_i=1
         done
         ;;
       e)
@@ -169,7 +172,7 @@ __driver_make_map() {
 # run in another subshell. The statuses go to a file, a line for each record, so that a subshell that is gone tells how far it
 # came. The file is in a folder of the invocation, which nothing can find when that is over.
 __driver_each() { # [--unwrap] [--decode] <function>
-  builtin local __driver_each_options __driver_records __driver_faults __driver_identifiers __driver_flags='' __driver_failed __driver_statuses __driver_status_of_record __driver_number __driver_target='' __driver_progress=''
+  builtin local __driver_each_options __driver_records __driver_faults __driver_identifiers __driver_flags='' __driver_failed __driver_statuses __driver_status_of_record __driver_number __driver_target='' __driver_progress='' __driver_shares __driver_has_stopped
   __driver_each_options=() __driver_records=() __driver_faults=() __driver_identifiers=() __driver_failed=()
   while (($#)); do
     case $1 in
@@ -191,11 +194,17 @@ __driver_each() { # [--unwrap] [--decode] <function>
   __driver_call records "${__driver_each_options[@]}" || builtin return
   __driver_statuses=()
   while ((${#__driver_statuses[@]} < ${#__driver_records[@]})); do
+    # If this process may use the shell's descriptors for calls, its subshell may, since this process waits for it.
+    __driver_shares=''
+    if [[ ${__driver_caller-} == "$BASHPID" ]]; then __driver_shares=1; fi
     (__driver_call_for_records "${#__driver_statuses[@]}") >&2 </dev/null
     __driver_status_of_record=$?
-    # It may have been killed in the middle of a request.
-    if ((__driver_status_of_record > 128)); then __driver_caller=''; fi
     builtin mapfile -t __driver_statuses <"$__driver_progress" || builtin return
+    __driver_has_stopped=''
+    if [[ $__driver_flags == *ordered* && ${__driver_statuses[*]} == *[1-9]* ]]; then __driver_has_stopped=1; fi
+    # If a record has left a call unfinished, a reply may come that nobody reads. So the descriptors are no longer used.
+    if [[ $__driver_shares ]] && ((__driver_status_of_record || !__driver_has_stopped && ${#__driver_statuses[@]} < ${#__driver_records[@]})); then __driver_caller=''; fi
+    if [[ $__driver_has_stopped ]]; then builtin break; fi
     if ((${#__driver_statuses[@]} < ${#__driver_records[@]})); then
       # This record has ended the subshell.
       __driver_number=${#__driver_statuses[@]}
@@ -219,8 +228,7 @@ __driver_each() { # [--unwrap] [--decode] <function>
 
 # Calls the function for the records from this number on, in a subshell that a record may end.
 __driver_call_for_records() { # <number>
-  # The shell waits for this subshell, which so has its descriptors for calls.
-  if [[ ${__driver_caller-} ]]; then __driver_caller=$BASHPID; fi
+  __driver_caller=${__driver_shares:+$BASHPID}
   for ((__driver_number = $1; __driver_number < ${#__driver_records[@]}; __driver_number++)); do
     if [[ ${__driver_faults[__driver_number]} ]]; then
       __driver_refuse_call 5 "cannot read record $((__driver_number + 1)): ${__driver_faults[__driver_number]}"
@@ -235,9 +243,10 @@ __driver_call_for_records() { # <number>
     builtin printf '%s\n' "$__driver_status_of_record" >>"$__driver_progress" || builtin exit
     if ((__driver_status_of_record)); then
       __driver_report_record
-      if [[ $__driver_flags == *ordered* ]]; then builtin exit 0; fi
+      if [[ $__driver_flags == *ordered* ]]; then builtin break; fi
     fi
   done
+  [[ $__driver_caller ]]
 }
 
 # Logs that a record has failed.

@@ -8,21 +8,29 @@
 
 # HOT
 __driver_command() { # <function> <name of the command> [its arguments...]
-  builtin local - __driver_self __driver_exported __driver_line=''
-  builtin set +eu
+  builtin local - __driver_self __driver_mark __driver_exported __driver_line=''
+  builtin set +euv
+  # With it, `read` would give up.
+  if [[ ${TMOUT-} ]]; then builtin local TMOUT=''; fi
   __driver_self=${__driver_caller-} __driver_exported=()
   if [[ $__driver_self != "$BASHPID" ]]; then
     __driver_command_by_ticket "$@"
   else
     case $2 in
-      # The host knows the values that it has found before, with the same words and what decides who asks whom.
+      # The host knows the values that it has found before, with the same words and what decides who asks whom. If a file does, only
+      # the second program knows.
       secret | parameter)
-        # As __driver_exchange does, without the cost of a function.
-        __driver_caller=''
-        builtin printf '%s\0' "$(($# + 1))" "$__driver_self" "${__driver_arguments[__driver_id_at]-}" 0 '' known "$2" \
-          "${AWS_REGION@A}${AWS_DEFAULT_REGION@A}${AWS_ACCESS_KEY_ID@A}${AWS_PROFILE@A}${AWS_ENDPOINT_URL@A}" "${@:3}" >&CALL_REQUEST_FD &&
-          builtin read -r -N 192 -u CALL_COMMAND_FD __driver_line && __driver_caller=$__driver_self
-        builtin eval "${__driver_line:-__driver_command_by_ticket \"\$@\"}"
+        if [[ ! ${AWS_ACCESS_KEY_ID-} || ${AWS_PROFILE-}${AWS_CONFIG_FILE-}${AWS_SHARED_CREDENTIALS_FILE-} || "${*:3}" == *--profile* ]]; then
+          __driver_run_command "$@"
+        else
+          # As __driver_exchange does, without the cost of a function.
+          __driver_caller='' __driver_mark=$__driver_self.$((++__driver_call_count))
+          builtin printf '%s\0' "$(($# + 1))" "$__driver_mark" "${__driver_arguments[__driver_id_at]-}" 0 '' known "$2" \
+            "${AWS_REGION@A}${AWS_DEFAULT_REGION@A}${AWS_ACCESS_KEY_ID@A}${HOME@A}${AWS_ENDPOINT_URL@A}${AWS_ENDPOINT_URL_SSM@A}${AWS_ENDPOINT_URL_SECRETS_MANAGER@A}${AWS_IGNORE_CONFIGURED_ENDPOINT_URLS@A}${AWS_USE_FIPS_ENDPOINT@A}${AWS_USE_DUALSTACK_ENDPOINT@A}" \
+            "${@:3}" >&CALL_REQUEST_FD &&
+            builtin read -r -N SHELL_REPLY_CHARS -u CALL_COMMAND_FD __driver_line && [[ $__driver_line == "$__driver_mark "* ]] && __driver_caller=$__driver_self
+          if [[ $__driver_caller ]]; then builtin eval "${__driver_line#* }"; else __driver_command_by_ticket "$@"; fi
+        fi
         ;;
       *) __driver_run_command "$@" ;;
     esac
@@ -49,15 +57,21 @@ __driver_run_command() { # <function> <name of the command> [its arguments...]
 # Sends a request of the shell itself, and reads the command that is the reply. As in __driver_call, a trap that runs meanwhile
 # takes a ticket.
 __driver_exchange() { # <field...>
-  __driver_caller=''
-  builtin printf '%s\0' "$#" "$__driver_self" "${__driver_arguments[__driver_id_at]-}" 0 '' "$@" >&CALL_REQUEST_FD &&
-    builtin read -r -N 192 -u CALL_COMMAND_FD __driver_line &&
-    __driver_caller=$__driver_self
+  # Without it the reply cannot be read, and the command would run twice.
+  if [[ ! -e /dev/fd/CALL_COMMAND_FD ]]; then builtin return; fi
+  __driver_caller='' __driver_mark=$__driver_self.$((++__driver_call_count))
+  builtin printf '%s\0' "$#" "$__driver_mark" "${__driver_arguments[__driver_id_at]-}" 0 '' "$@" >&CALL_REQUEST_FD || builtin return
+  if builtin read -r -N SHELL_REPLY_CHARS -u CALL_COMMAND_FD __driver_line && [[ $__driver_line == "$__driver_mark "* ]]; then
+    __driver_caller=$__driver_self __driver_line=${__driver_line#* }
+  else
+    # It may have run.
+    __driver_line='__driver_rare __driver_refuse_call 4 "its reply is lost"; __driver_set_status 5'
+  fi
 }
 
 # The same for any process: takes a ticket, which names a slot.
 __driver_command_by_ticket() { # <function> <name of the command> [its arguments...]
-  builtin local __driver_in='' __driver_out='' __driver_err='' __driver_reply __driver_slot='' __driver_line='' __driver_status='' __driver_rest='' __driver_folder
+  builtin local __driver_in='' __driver_out='' __driver_err='' __driver_reply __driver_slot='' __driver_line='' __driver_ended='' __driver_rest='' __driver_folder
   __driver_reply=()
   if ((!${#__driver_exported[@]})); then __driver_list_exported "${@:2}"; fi
   # shellcheck disable=SC2154 # the host sets it
@@ -74,13 +88,13 @@ __driver_command_by_ticket() { # <function> <name of the command> [its arguments
   if [[ -e /dev/fd/2 ]]; then { builtin :; } {__driver_err}>&2; fi
   if IFS='' builtin read -r -N 1 __driver_slot <"${__driver_calls[0]}"; then
     __driver_slot=$((1 + 3 * __driver_slot))
-    builtin printf '%s\0' "$((4 + ${#__driver_exported[@]} + $#))" "$BASHPID" "${__driver_arguments[__driver_id_at]-}" 0 '' \
+    builtin printf '%s\0' "$((4 + ${#__driver_exported[@]} + $#))" "${__driver_caller:+-}$BASHPID" "${__driver_arguments[__driver_id_at]-}" 0 '' \
       run "$2" "$__driver_in" "$__driver_out" "$__driver_err" "${#__driver_exported[@]}" "${__driver_exported[@]}" "${@:3}" >"${__driver_calls[__driver_slot]}"
-    IFS=' ' builtin read -r __driver_line __driver_status __driver_rest <"${__driver_calls[__driver_slot + 1]}"
+    IFS=' ' builtin read -r __driver_line __driver_ended __driver_rest <"${__driver_calls[__driver_slot + 1]}"
     if [[ $__driver_line == w ]]; then
       {
         __driver_line=''
-        IFS=' ' builtin read -r __driver_line __driver_status __driver_rest
+        IFS=' ' builtin read -r __driver_line __driver_ended __driver_rest
         if [[ $__driver_line == o ]]; then
           builtin mapfile -t -d '' __driver_reply <"$__driver_folder/$__driver_rest"
           builtin read -r __driver_rest
@@ -95,15 +109,20 @@ __driver_command_by_ticket() { # <function> <name of the command> [its arguments
     d) ;;
     o)
       if [[ ${__driver_reply[2]-} ]]; then
-        builtin printf -v "${__driver_reply[2]}" %s "${__driver_reply[0]}"
-      else
-        builtin printf %s "${__driver_reply[0]-}"
+        builtin printf -v "${__driver_reply[2]}" %s "${__driver_reply[0]}" || __driver_ended=1
+      elif ! builtin printf %s "${__driver_reply[0]-}"; then
+        # As the programs end if they cannot write.
+        case $2 in
+          jq) __driver_ended=2 ;;
+          fetch) __driver_ended=23 ;;
+          *) __driver_ended=255 ;;
+        esac
       fi
       builtin printf %s "${__driver_reply[1]-}" >&2
       ;;
     *) __driver_rare __driver_refuse_call 4 "${__driver_rest:-the host does not answer}" ;;
   esac
-  builtin return "${__driver_status:-5}"
+  builtin return "${__driver_ended:-5}"
 }
 
 # Lists the exported variables that the command may read. bash shows them to no function without a process. A name costs some

@@ -57,8 +57,9 @@ __driver_renew() { # <the host's /proc/PID/fd> <its numbers of arguments, event,
   __driver_redirect '2>&LOG_FD >&CONTROL_FD'
 }
 
-# Opens the descriptors for calls of this shell, which are the host's.
+# Opens the descriptors for calls of this shell, which are the host's. It may have had others.
 __driver_open_calls() { # <the host's /proc/PID/fd> <its numbers of requests, commands and replies>
+  __driver_redirect 'CALL_REQUEST_FD>&- CALL_COMMAND_FD<&- CALL_REPLY_FD<&-'
   __driver_redirect "OPENED_CALL_REQUEST_FD>$1/$2 OPENED_CALL_COMMAND_FD<$1/$3 OPENED_CALL_REPLY_FD<$1/$4"
   __driver_take_descriptor OPENED_CALL_REQUEST_FD CALL_REQUEST_FD
   __driver_take_descriptor OPENED_CALL_COMMAND_FD CALL_COMMAND_FD

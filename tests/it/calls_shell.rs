@@ -16,6 +16,10 @@ fn in_one_shell(body: &str) -> Sandbox {
 
 #[test]
 fn shell_gets_the_same_replies_before_and_after_it_has_descriptors() {
+    // There each event runs in a fork, which gets none.
+    if support::always_forks() {
+        return;
+    }
     let body = format!(
         r#"handler() {{
   {HAS_DESCRIPTORS}
@@ -58,6 +62,10 @@ fn shell_gets_the_same_replies_before_and_after_it_has_descriptors() {
 
 #[test]
 fn programs_do_not_inherit_the_descriptors_of_calls() {
+    // There each event runs in a fork, which gets none.
+    if support::always_forks() {
+        return;
+    }
     let body = format!("handler() {{ lambda_get x .x; {HAS_DESCRIPTORS}; ls /proc/self/fd; }}");
     let sandbox = Sandbox::of(&body).start();
     let first = respond_text(&sandbox, r#"{"x":1}"#);
@@ -67,6 +75,10 @@ fn programs_do_not_inherit_the_descriptors_of_calls() {
 
 #[test]
 fn callers_at_the_same_time_do_not_use_the_descriptors_of_the_shell() {
+    // There each event runs in a fork, which gets none.
+    if support::always_forks() {
+        return;
+    }
     let body = format!(
         r#"handler() {{
   {HAS_DESCRIPTORS}
@@ -93,6 +105,10 @@ fn callers_at_the_same_time_do_not_use_the_descriptors_of_the_shell() {
 /// no descriptors before its first call.
 #[test]
 fn a_trap_may_call_in_the_middle_of_a_call() {
+    // There each event runs in a fork, which gets none.
+    if support::always_forks() {
+        return;
+    }
     let body = format!(
         r#"on_signal() {{ lambda_get t .trap; [[ $t == trapped ]] || echo "in the trap: $t"; }}
 handler() {{
@@ -126,6 +142,10 @@ handler() {{
 
 #[test]
 fn a_record_that_is_killed_in_a_call_leaves_the_next_calls_right() {
+    // There each event runs in a fork, which gets none.
+    if support::always_forks() {
+        return;
+    }
     let body = format!(
         r#"work() {{
   local x large
@@ -178,4 +198,136 @@ fn a_shell_that_closes_its_descriptors_can_call() {
         let text = respond_text(&sandbox, format!(r#"{{"x":{number}}}"#));
         assert!(text.ends_with(&format!("\n{number}")), "{text}");
     }
+}
+
+/// A record that leaves a reply unread, here because it has closed the descriptor, must not leave it to the next call, nor to the next event.
+#[test]
+fn a_reply_that_a_record_leaves_is_for_no_other_call() {
+    let body = r#"unread() { exec 69<&-; local x; lambda_get x .s3.secret; [[ $x == record-* ]]; }
+ends() { exec 69<&-; lambda_get x .s3.secret; exit 3; }
+handler() {
+  local a=none b=none c=none
+  lambda_get a .secret
+  lambda_each unread
+  lambda_get b .secret
+  lambda_each ends 2>/dev/null || :
+  lambda_get c .secret
+  echo "$a $b $c"
+}"#;
+    let sandbox = Sandbox::of(body).start();
+    for number in 0..6 {
+        let record = format!(r#"{{"eventSource":"aws:s3","s3":{{"secret":"record-{number}"}}}}"#);
+        let event = format!(r#"{{"secret":"event-{number}","Records":[{record},{record}]}}"#);
+        let expected = [(); 3].map(|()| format!("event-{number}")).join(" ");
+        assert_eq!(respond_text(&sandbox, event), expected);
+    }
+}
+
+/// Only a process that waits may leave its descriptors to its records.
+#[test]
+fn records_that_run_beside_other_calls_get_their_own_replies() {
+    let body = r#"work() { local id i; for i in {1..8}; do id=unset; lambda_get id .messageId; [[ $id == m* ]] || echo "record: $id"; done; }
+beside() {
+  local i tag
+  for i in {1..30}; do tag=unset; lambda_get tag .tag; [[ $tag == the-tag ]] || echo "beside: $tag"; done
+}
+handler() {
+  local tag
+  lambda_get tag .tag
+  case $2 in
+    pipe) { lambda_each work >/dev/null; } | lambda_each work >/dev/null ;;
+    lastpipe) shopt -s lastpipe; { lambda_each work >/dev/null; } | beside ;;
+    background) { lambda_each work >/dev/null; } & beside; wait ;;
+  esac
+  echo "$tag"
+}"#;
+    for kind in ["pipe", "lastpipe", "background"] {
+        println!("case: {kind}");
+        let sandbox = in_one_shell(&body.replace("$2", kind));
+        let record = |id| format!(r#"{{"messageId":"{id}","eventSource":"aws:sqs"}}"#);
+        let event = format!(
+            r#"{{"tag":"the-tag","Records":[{},{}]}}"#,
+            record("m1"),
+            record("m2")
+        );
+        for _ in 0..4 {
+            assert_eq!(respond_text(&sandbox, &event), "the-tag");
+        }
+        assert!(!sandbox.bootstrap.final_log().contains("record: "));
+    }
+}
+
+#[test]
+fn what_a_handler_has_at_a_number_of_ours_is_not_run() {
+    let body = r#"handler() {
+  local x
+  while read -r line <&69; do lambda_get x .x; echo "$x"; done 69<<<"line
+echo forged; $(printf 'echo forged; %.0s' {1..40})"
+}"#;
+    let sandbox = Sandbox::of(body).start();
+    for number in 0..4 {
+        let text = respond_text(&sandbox, format!(r#"{{"x":{number}}}"#));
+        assert!(!text.lines().any(|line| line == "forged"), "{text}");
+        assert!(
+            text.lines().any(|line| line == number.to_string()),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn replies_are_not_in_the_log_of_a_verbose_shell() {
+    let body = "set -v\nhandler() { local x; lambda_get x .password; echo \"${#x}\"; }";
+    for isolation in ["none", "restore", "subshell"] {
+        let sandbox = Sandbox::of(body)
+            .env("COSHELL_ISOLATION", isolation)
+            .start();
+        for _ in 0..3 {
+            assert_eq!(respond_text(&sandbox, r#"{"password":"hunter2"}"#), "7");
+        }
+        let log = sandbox.bootstrap.final_log();
+        assert!(!log.contains("hunter2"), "{isolation}: {log}");
+    }
+}
+
+#[test]
+fn a_readonly_variable_is_a_failure() {
+    // Bash 4.2 ends the function at such an assignment.
+    if support::always_forks() {
+        return;
+    }
+    let body = r#"readonly FIXED=before
+handler() {
+  local list
+  { lambda_get FIXED .x; } 2>/dev/null || printf 'a%s ' "$?"
+  { lambda_get --array FIXED .list; } 2>/dev/null || printf 'b%s ' "$?"
+  { lambda_json -v FIXED x=1; } 2>/dev/null || printf 'c%s ' "$?"
+  { lambda_tempdir FIXED; } 2>/dev/null || printf 'd%s ' "$?"
+  printf %s "$(lambda_get FIXED .x 2>/dev/null || printf 'e%s ' "$?")"
+  printf %s "$FIXED"
+}"#;
+    let sandbox = Sandbox::of(body).start();
+    for _ in 0..3 {
+        let text = respond_text(&sandbox, r#"{"x":1,"list":[1,2]}"#);
+        assert_eq!(text, "a1 b1 c1 d1 e1 before");
+    }
+}
+
+/// A process of an event that has ended gets no folder, which nobody would remove.
+#[test]
+fn a_leftover_process_gets_no_folder() {
+    let body = r#"handler() {
+  if [[ $1 == first ]]; then
+    { read -r _ <"$LAMBDA_TASK_ROOT/gate"; x=none; lambda_tempdir x || :; echo "folder: $x" >"$LAMBDA_TASK_ROOT/found"; } >/dev/null 2>&1 &
+  else
+    echo go >"$LAMBDA_TASK_ROOT/gate"
+    until [[ -s $LAMBDA_TASK_ROOT/found ]]; do :; done
+    cat "$LAMBDA_TASK_ROOT/found"
+  fi
+}"#;
+    let builder = Sandbox::of(body).env("COSHELL_ISOLATION", "none");
+    builder.task_root().fifo("gate");
+    let sandbox = builder.start();
+    assert_eq!(respond_text(&sandbox, "first"), "");
+    assert_eq!(respond_text(&sandbox, "second"), "folder: none");
 }

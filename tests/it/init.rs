@@ -201,14 +201,6 @@ fn the_init_error_suggests_a_similar_name() {
         let count = failed.log.matches("cannot load handler").count();
         assert_eq!(count, 1, "{}", failed.log);
     }
-    for (handler, error_type) in [
-        ("bare.greet", "Runtime.ImportModuleError"),
-        ("bare", "Runtime.HandlerNotFound"),
-    ] {
-        let plan = with_file("bare", "greet() { :; }\n").handler(handler);
-        let rename = "; a file of functions must end in .sh: mv bare bare.sh, and name the handler bare.greet";
-        fails(plan, error_type, &[rename]);
-    }
     for handler in [
         "function.completely_different",
         "other.handler",
@@ -218,6 +210,22 @@ fn the_init_error_suggests_a_similar_name() {
         let message =
             builder.start().api.wait_init_error().error_document()["errorMessage"].to_string();
         assert!(!message.contains("did you mean"), "{message}");
+    }
+}
+
+#[test]
+fn the_init_error_says_how_a_file_of_functions_is_named() {
+    for (handler, error_type) in [
+        ("bare.greet", "Runtime.ImportModuleError"),
+        ("bare", "Runtime.HandlerNotFound"),
+    ] {
+        // Before 5.0 coshell does not notice that a script only defines functions.
+        if handler == "bare" && support::bash_version() < (5, 0) {
+            continue;
+        }
+        let plan = with_file("bare", "greet() { :; }\n").handler(handler);
+        let rename = "; a file of functions must end in .sh: mv bare bare.sh, and name the handler bare.greet";
+        fails(plan, error_type, &[rename]);
     }
 }
 

@@ -1005,3 +1005,15 @@ fn without_a_spare_there_is_one_shell() {
         assert_eq!(shells(&sandbox), [active.parse::<u32>().expect("a pid")]);
     }
 }
+
+/// In a subshell, what the shell itself runs is a text of the driver.
+#[test]
+fn the_error_of_a_killed_shell_shows_no_command_of_the_driver() {
+    for isolation in ["none", "restore", "subshell", "process"] {
+        let sandbox = isolated(isolation, "handler() { kill -USR1 $$; echo on; }").start();
+        let document = sandbox.fail("x");
+        assert_eq!(document["errorType"], "Function.ShellKilled");
+        let message = document["errorMessage"].to_string();
+        assert!(!message.contains("__driver_"), "{isolation}: {message}");
+    }
+}

@@ -238,6 +238,47 @@ fn a_value_is_known_by_the_words_of_its_call_and_by_the_credentials() {
     assert_eq!(server.requests().len(), 2);
 }
 
+/// The credentials and the endpoint may come from a file, whose name says nothing.
+#[test]
+fn a_value_is_known_by_the_credentials_and_the_server_that_files_and_variables_name() {
+    let (server, other) = (Server::start(), Server::start());
+    let script = r#"handler() {
+  local s t
+  unset -v AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY
+  printf '[default]\naws_access_key_id=%s\naws_secret_access_key=x\n' "$1" >"$LAMBDA_TASK_ROOT/credentials"
+  export AWS_SHARED_CREDENTIALS_FILE=$LAMBDA_TASK_ROOT/credentials
+  lambda_secret s name --field password
+  export AWS_ACCESS_KEY_ID=same AWS_SECRET_ACCESS_KEY=x
+  unset -v AWS_SHARED_CREDENTIALS_FILE
+  if [[ $1 == two ]]; then export AWS_ENDPOINT_URL_SECRETS_MANAGER=$OTHER; fi
+  lambda_secret t name --field password
+  printf '%s|%s' "$s" "$t"
+}"#;
+    let sandbox = sandbox(&server, script).env("OTHER", &other.url).start();
+    for _ in 0..3 {
+        assert_eq!(respond(&sandbox, "one"), "word 1|word 2");
+        assert_eq!(respond(&sandbox, "two"), "word 3|word 1");
+    }
+    assert_eq!((server.requests().len(), other.requests().len()), (3, 1));
+}
+
+/// The `sleep` is as long as bash would wait.
+#[test]
+fn a_request_is_sent_once_whatever_tmout_says() {
+    let server = Server::start();
+    let script = r#"shopt -s lastpipe
+handler() {
+  local v TMOUT=1
+  { sleep 1.2; printf body; } | lambda_fetch -s -v v -d @- "$URL/order"
+  printf %s "${v%% *}"
+}"#;
+    let sandbox = sandbox(&server, script).start();
+    for number in 1..=3 {
+        assert_eq!(respond(&sandbox, "x"), "/order");
+        assert_eq!(server.requests().len(), number);
+    }
+}
+
 #[test]
 fn a_long_secret_is_in_no_file_of_the_shell_when_its_event_has_ended() {
     let server = Server::start();
@@ -264,7 +305,7 @@ fn the_output_of_a_call_goes_where_its_caller_sends_it() {
   lambda_fetch -v answer "$URL/d"; echo "$answer"
   lambda_fetch -d @- "$URL/e" <<<"input"; echo
   aws -v link s3 presign s3://bucket/key; echo "${link%%\?*}"
-  lambda_fetch "$URL/f" >&- 2>/dev/null
+  lambda_fetch "$URL/f" >&- 2>/dev/null || printf "status %s " "$?"
   lambda_fetch http://127.0.0.1:1/ 2>"$file" || cat "$file"
   aws -v 1x s3 presign s3://bucket/key 2>&1 || echo "status $?"
   { lambda_fetch "$URL/g" >&3; } 3>&1
@@ -277,6 +318,7 @@ fn the_output_of_a_call_goes_where_its_caller_sends_it() {
     for part in [
         "/a 1\n/b 2/c 3\n/d 4\n/e 5\n",
         "/bucket/key\n",
+        "status 23 ",
         "Failed to connect",
         "aws: cannot set variable 1x",
         "status 252\n/g 7",

@@ -403,6 +403,8 @@ fn is_internal(name: &str) -> bool {
 fn parse_state(shown: &str, request_id: &str) -> State {
     let mut state = State::new();
     let (mut section, mut is_in_internal) = (String::new(), false);
+    // A value may have several lines: BASH_COMMAND has, after a fork of bash 5.1 or earlier.
+    let mut is_value_ignored = false;
     for line in shown.lines() {
         if let Some(title) = line.strip_prefix("== ") {
             title.clone_into(&mut section);
@@ -412,7 +414,12 @@ fn parse_state(shown: &str, request_id: &str) -> State {
         if let Some(name) = line.strip_suffix(" () ") {
             is_in_internal = is_internal(name);
         }
-        let is_dropped = is_in_internal;
+        if let Some(declared) = line.strip_prefix("declare -") {
+            let name = declared.split([' ', '=']).nth(1).unwrap_or_default();
+            is_value_ignored = is_internal(name) || VOLATILE.contains(&name);
+        }
+        let is_rest = section == "variables" && !line.starts_with("declare -");
+        let is_dropped = is_in_internal || (is_rest && is_value_ignored);
         is_in_internal &= line != "}";
         let line = line.replace(request_id, "REQUEST-ID");
         if let Some(line) = normalise_line(&section, line).filter(|_| !is_dropped) {

@@ -96,8 +96,8 @@ fn find_reply(request: Request, current: &Mutex<Current>) -> Result<Reply, CallE
     };
     let caller = CallingProcess::new(request.pid, request.request_id.clone(), current, record);
     let mut reply = match &function[..] {
-        b"tempdir" => make_folder(arguments, current)?,
-        b"records" => find_records(arguments, &caller, current)?,
+        b"tempdir" => make_folder(arguments, &request.request_id, current)?,
+        b"records" => find_records(arguments, &request.request_id, &caller, current)?,
         b"error" => keep_error(arguments, &request.request_id, current)?,
         b"failures" => list_failures(arguments),
         function => {
@@ -114,7 +114,7 @@ fn find_reply(request: Request, current: &Mutex<Current>) -> Result<Reply, CallE
     };
     for (name, variable) in &mut reply.assignments {
         if let Variable::File(bytes) = variable {
-            let path = write_file(bytes, current).map_err(|error| {
+            let path = write_file(bytes, &request.request_id, current).map_err(|error| {
                 failure(1, format!("cannot write the file for {name}: {error}"))
             })?;
             *variable = Variable::Text(path.into_os_string().into_encoded_bytes());
@@ -157,12 +157,16 @@ fn run_filters(pending: Pending, caller: &CallingProcess, pid: i32) -> Result<Re
 }
 
 /// `lambda_tempdir VAR`
-fn make_folder(arguments: &[Vec<u8>], current: &Mutex<Current>) -> Result<Reply, CallError> {
+fn make_folder(
+    arguments: &[Vec<u8>],
+    request_id: &[u8],
+    current: &Mutex<Current>,
+) -> Result<Reply, CallError> {
     let [name] = arguments else {
         return Err(failure(2, "expected the name of one variable"));
     };
     let name = check_name(name)?.to_owned();
-    let path = new_folder(current)
+    let path = new_folder(request_id, current)
         .map_err(|error| failure(1, format!("cannot make a folder in /tmp: {error}")))?;
     let path = path.into_os_string().into_encoded_bytes();
     Ok(Reply {
@@ -171,17 +175,25 @@ fn make_folder(arguments: &[Vec<u8>], current: &Mutex<Current>) -> Result<Reply,
     })
 }
 
-fn new_folder(current: &Mutex<Current>) -> io::Result<PathBuf> {
+/// A folder that is removed at the end of the invocation that asks.
+///
+/// # Errors
+/// That has ended, or the system's.
+fn new_folder(request_id: &[u8], current: &Mutex<Current>) -> io::Result<PathBuf> {
+    let mut current = lock(current);
+    if current.request_id.as_bytes() != request_id {
+        return Err(io::Error::other("there is no invocation"));
+    }
     let mut random = [0; 8];
     sys::fill_random(&mut random)?;
     let path = PathBuf::from(format!("/tmp/coshell-{:016x}", u64::from_ne_bytes(random)));
     DirBuilder::new().mode(0o700).create(&path)?;
-    lock(current).folders.push(path.clone());
+    current.folders.push(path.clone());
     Ok(path)
 }
 
-fn write_file(bytes: &[u8], current: &Mutex<Current>) -> io::Result<PathBuf> {
-    let path = new_folder(current)?.join("body");
+fn write_file(bytes: &[u8], request_id: &[u8], current: &Mutex<Current>) -> io::Result<PathBuf> {
+    let path = new_folder(request_id, current)?.join("body");
     fs::write(&path, bytes)?;
     Ok(path)
 }
@@ -190,6 +202,7 @@ fn write_file(bytes: &[u8], current: &Mutex<Current>) -> io::Result<PathBuf> {
 /// record its JSON or why there is none, and its identifier. Then an empty file, to which the statuses of records go.
 fn find_records(
     arguments: &[Vec<u8>],
+    request_id: &[u8],
     caller: &CallingProcess,
     current: &Mutex<Current>,
 ) -> Result<Reply, CallError> {
@@ -231,7 +244,7 @@ fn find_records(
         batch.source.takes_batch_failures().then_some("partial"),
     ];
     let flags = flags.into_iter().flatten().collect::<Vec<_>>().join(" ");
-    let progress = write_file(b"", current)
+    let progress = write_file(b"", request_id, current)
         .map_err(|error| failure(1, format!("cannot make a file in /tmp: {error}")))?;
     Ok(Reply {
         assignments: vec![

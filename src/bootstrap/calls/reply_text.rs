@@ -25,15 +25,12 @@ use std::fmt::Write;
 use super::values::{Assignment, Lifetime};
 use crate::log::Escaped;
 use coshell_calls::{CallError, Reply, Variable};
-use coshell_driver::names;
+use coshell_driver::{REPLY_COMMAND_CHARS, names};
 
 /// bash reads a pipe a byte at a time: from here on the file is faster.
 const MAX_SHORT_BYTES: usize = 256;
 /// Between the names and values of a short reply. A value that has one goes into the file.
 const UNIT_SEPARATOR: u8 = 0x1f;
-/// The length of a command for the shell. bash reads a pipe in one piece if it knows how much comes, as `read -N` does. The longest
-/// command without texts fits, as most texts do.
-pub(crate) const SHELL_REPLY_CHARS: usize = 192;
 /// Up to this length a longer command follows in the pipe, where it leaves nothing. A pipe takes it in one piece.
 const MAX_PIPED_CHARS: usize = 3000;
 /// So much of a message is sent: as much as a pipe takes at once.
@@ -42,7 +39,7 @@ const MAX_MESSAGE_CHARS: usize = 1000;
 /// A reply to the shell itself.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ShellReply {
-    /// A command, of [`SHELL_REPLY_CHARS`] ASCII characters, and what it reads from the same pipe.
+    /// A command, of [`REPLY_COMMAND_CHARS`] ASCII characters, and what it reads from the same pipe.
     pub command: String,
     /// What the command reads from the file.
     pub file: Vec<u8>,
@@ -112,7 +109,7 @@ impl ShellReply {
             Ok(reply) => {
                 if let Some(assigning) = assigning_command(reply) {
                     let length = assigning.len();
-                    if length <= SHELL_REPLY_CHARS {
+                    if length <= REPLY_COMMAND_CHARS {
                         return Self::new(&assigning, Vec::new());
                     }
                     let read = format!("{} {length}", names::READ_LONGER);
@@ -149,7 +146,7 @@ impl ShellReply {
     }
 
     fn new(command: &str, file: Vec<u8>) -> Self {
-        let command = format!("{command:SHELL_REPLY_CHARS$}");
+        let command = format!("{command:REPLY_COMMAND_CHARS$}");
         Self { command, file }
     }
 }
@@ -293,7 +290,7 @@ mod tests {
             ("b", text("")),
             ("c", text("'\\\nä")),
         ]);
-        assert_eq!(texts.command.len(), SHELL_REPLY_CHARS);
+        assert_eq!(texts.command.len(), REPLY_COMMAND_CHARS);
         let expected = "a='x $y' b='' c=$'\\'\\\\\\012\\303\\244'";
         assert_eq!(texts.command.trim_end(), expected);
         assert!(texts.file.is_empty());
@@ -321,9 +318,9 @@ mod tests {
 
     #[test]
     fn longer_texts_follow_their_command() {
-        let text = "x".repeat(SHELL_REPLY_CHARS);
+        let text = "x".repeat(REPLY_COMMAND_CHARS);
         let longer = reply(vec![("a", Variable::Text(text.clone().into_bytes()))]);
-        let (command, rest) = longer.command.split_at(SHELL_REPLY_CHARS);
+        let (command, rest) = longer.command.split_at(REPLY_COMMAND_CHARS);
         let expected = format!("a='{text}' ");
         assert_eq!(rest, expected);
         let read = format!("{} {}", names::READ_LONGER, expected.len());
@@ -333,14 +330,14 @@ mod tests {
 
     #[test]
     fn commands_for_the_shell_have_one_length() {
-        let value = Variable::Text(vec![b'x'; SHELL_REPLY_CHARS - "a='' ".len()]);
+        let value = Variable::Text(vec![b'x'; REPLY_COMMAND_CHARS - "a='' ".len()]);
         let commands = [
             ShellReply::take_ticket(),
             reply(vec![("a", value)]),
             reply(Vec::new()),
         ];
         for reply in commands {
-            assert_eq!(reply.command.len(), SHELL_REPLY_CHARS, "{reply:?}");
+            assert_eq!(reply.command.len(), REPLY_COMMAND_CHARS, "{reply:?}");
         }
     }
 }

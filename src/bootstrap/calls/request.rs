@@ -1,9 +1,12 @@
 //! What a caller sends: fields that each end in NUL.
 //!
 //! ```text
-//! count of arguments | process id | request id | 0, or 1 if there is an input, or 2 if it is the event | input
+//! count of arguments | caller | request id | 0, or 1 if there is an input, or 2 if it is the event | input
 //! | function | argument...
 //! ```
+//!
+//! The caller is its process id. In a call of the shell itself `.` and a number follow, which no other call of that process has:
+//! the reply begins with both. A `-` in front says that the shell has descriptors of its own, though this call takes a ticket.
 //!
 //! The request id is that of the caller's invocation. A process that outlives its invocation must not read the next event.
 
@@ -28,6 +31,8 @@ pub(crate) enum Input {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Request {
     pub pid: i32,
+    /// The field of the caller.
+    pub caller: Vec<u8>,
     pub request_id: Vec<u8>,
     pub input: Input,
     /// The function without `lambda_`, and its arguments; empty if the request was too large.
@@ -35,9 +40,15 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    fn too_large(pid: i32) -> Self {
+    /// Whether the shell of the caller has descriptors of its own for calls.
+    pub(crate) fn has_descriptors(&self) -> bool {
+        self.caller.starts_with(b"-")
+    }
+
+    fn too_large(pid: i32, caller: &[u8]) -> Self {
         Self {
             pid,
+            caller: caller.to_vec(),
             request_id: Vec::new(),
             input: Input::None,
             arguments: Vec::new(),
@@ -66,13 +77,14 @@ impl RequestReader {
 
     /// Takes the request, once it is complete.
     pub(crate) fn take(&mut self) -> Option<Request> {
-        let (count, pid) = head(&mut fields_of(&self.bytes))?;
+        let (count, pid, caller) = head(&mut fields_of(&self.bytes))?;
         if self.fields < LEADING_FIELDS + count {
             return None;
         }
+        let too_large = self.is_too_large.then(|| Request::too_large(pid, caller));
         let complete = std::mem::take(self);
-        if complete.is_too_large {
-            return Some(Request::too_large(pid));
+        if too_large.is_some() {
+            return too_large;
         }
         parse(&complete.bytes)
     }
@@ -89,21 +101,25 @@ fn fields_of(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Takes the count of arguments and the process id.
-fn head<'a>(fields: &mut impl Iterator<Item = &'a [u8]>) -> Option<(usize, i32)> {
-    let mut number = || str::from_utf8(fields.next()?).ok()?.parse::<i32>().ok();
-    let count = usize::try_from(number()?).ok()?;
-    Some((count, number()?))
+/// Takes the count of arguments and the caller, whose process id is in the middle.
+fn head<'a>(fields: &mut impl Iterator<Item = &'a [u8]>) -> Option<(usize, i32, &'a [u8])> {
+    let count = str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+    let caller = fields.next()?;
+    let text = str::from_utf8(caller).ok()?;
+    let pid = text.trim_start_matches('-').split('.').next()?;
+    Some((count, pid.parse().ok()?, caller))
 }
 
 fn parse(bytes: &[u8]) -> Option<Request> {
     let mut fields = fields_of(bytes);
-    let (count, pid) = head(&mut fields)?;
+    let (count, pid, caller) = head(&mut fields)?;
+    let caller = caller.to_vec();
     let mut field = || fields.next().map(<[u8]>::to_vec);
     let (request_id, kind, input) = (field()?, field()?, field()?);
     let arguments: Option<Vec<_>> = (0..count).map(|_| field()).collect();
     Some(Request {
         pid,
+        caller,
         request_id,
         input: match &kind[..] {
             b"1" => Input::Variable(input),
@@ -126,9 +142,10 @@ mod tests {
 
     #[test]
     fn request_is_taken_once_it_is_complete() {
-        let bytes = b"3\x0042\x00id\x001\x00in put\x00get\x00x\x00.a\x00";
+        let bytes = b"3\x0042.7\x00id\x001\x00in put\x00get\x00x\x00.a\x00";
         let expected = Request {
             pid: 42,
+            caller: b"42.7".to_vec(),
             request_id: b"id".to_vec(),
             input: Input::Variable(b"in put".to_vec()),
             arguments: vec![b"get".to_vec(), b"x".to_vec(), b".a".to_vec()],
@@ -153,7 +170,7 @@ mod tests {
             assert_eq!(reader.take(), None);
         }
         reader.push(b"\0");
-        assert_eq!(reader.take(), Some(Request::too_large(42)));
+        assert_eq!(reader.take(), Some(Request::too_large(42, b"42")));
         reader.push(b"0\x0043\x00id\x000\x00\x00");
         assert_eq!(reader.take().map(|request| request.pid), Some(43));
     }

@@ -63,7 +63,10 @@ impl ShellCalls {
         has_replies
     }
 
+    /// Remembers a caller. If it is the shell, that no longer uses the descriptors that it has got.
     fn remember(&self, caller: i32) {
+        let relaxed = Ordering::Relaxed;
+        let _ = self.shell.compare_exchange(caller, 0, relaxed, relaxed);
         let mut callers = self.callers();
         if callers.len() < MAX_CALLERS && !callers.contains(&caller) {
             callers.push(caller);
@@ -198,7 +201,9 @@ impl Server {
                 .filter(|(_, ready)| **ready)
             {
                 if let Some(request) = self.slots[index].read() {
-                    self.shell_calls.remember(request.pid);
+                    if !request.has_descriptors() {
+                        self.shell_calls.remember(request.pid);
+                    }
                     self.answer(request, &self.slots[index].reply);
                 }
             }

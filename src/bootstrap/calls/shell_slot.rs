@@ -8,6 +8,9 @@
 //! these steps is five to ten system calls. Most calls come from the shell itself, one at a time. So a shell that has made
 //! a call gets descriptors of its own before the next event.
 //!
+//! A reply begins with the caller and the number of the call. The shell takes no other for its own, whatever a trap, a process that was
+//! killed or a handler that reads from 69 has left in the pipe.
+//!
 //! bash reads a pipe a byte at a time, unless it knows how much comes. So commands have one length, and may say how much
 //! follows. What is longer than that is in the file. bash's offset in it is its own, so replies are appended. What has been read is given back to the system from time
 //! to time, and when the invocation ends: a reply may be a secret.
@@ -21,6 +24,7 @@ use nix::unistd::pipe2;
 
 use super::reply_text::ShellReply;
 use super::request::{Request, RequestReader};
+use coshell_driver::REPLY_CALLER_CHARS;
 use coshell_process::{memory_file, sys};
 
 /// From this number of bytes on, replies that have been read are removed from the file.
@@ -30,6 +34,8 @@ const MAX_READ_BYTES: usize = 256 * 1024;
 pub(crate) struct ShellSlot {
     requests: File,
     request: RequestReader,
+    /// What the reply begins with: the caller of the last request.
+    caller: Vec<u8>,
     /// Takes back a command that nobody has read.
     command_reader: File,
     commands: File,
@@ -77,6 +83,7 @@ impl ShellSlot {
         let slot = Self {
             requests: File::from(requests),
             request: RequestReader::default(),
+            caller: Vec::new(),
             command_reader: File::from(command_reader),
             commands: File::from(commands),
             file,
@@ -101,6 +108,7 @@ impl ShellSlot {
             }
             if let Some(request) = self.request.take() {
                 self.discard_unread();
+                self.caller.clone_from(&request.caller);
                 return ShellRequest::Complete(request);
             }
         }
@@ -110,7 +118,7 @@ impl ShellSlot {
     fn discard_unread(&mut self) {
         let unread = sys::bytes_ready(&self.command_reader);
         if unread > 0 {
-            // If this fails, the shell runs a command that was not for it; each assigns to the variables of its own caller.
+            // If this fails, the shell reads a command that does not begin with its own call, and takes a ticket from then on.
             let _ = self.command_reader.read(&mut vec![0; unread]);
         }
     }
@@ -120,11 +128,17 @@ impl ShellSlot {
         let written = reply.file.is_empty() || self.append(&reply.file).is_ok();
         // If this fails nobody has the pipe.
         let _ = if written {
-            self.commands.write_all(reply.command.as_bytes())
+            self.write_command(&reply.command)
         } else {
-            let command = ShellReply::take_ticket().command;
-            self.commands.write_all(command.as_bytes())
+            self.write_command(&ShellReply::take_ticket().command)
         };
+    }
+
+    fn write_command(&mut self, command: &str) -> io::Result<()> {
+        let mut text = self.caller.clone();
+        text.resize(REPLY_CALLER_CHARS, b' ');
+        text.extend_from_slice(command.as_bytes());
+        self.commands.write_all(&text)
     }
 
     /// Removes the replies of an invocation that has ended.

@@ -7,7 +7,7 @@ use memchr::memmem;
 use nix::sys::wait::WaitStatus;
 
 use crate::failure::parse_frame;
-use coshell_driver::{Kind, fd, is_own_function};
+use coshell_driver::{Kind, fd, is_own_function, names};
 use coshell_handler::Frame;
 
 /// A stack keeps this many frames.
@@ -124,7 +124,8 @@ impl ExitTrace {
         Self {
             kind: Kind::parse(text(0)),
             failed_at: filled(2),
-            command: filled(3),
+            // While the shell waits for a fork, that is a text of ours.
+            command: filled(3).filter(|command| !command.contains(names::PREFIX)),
             parts: statuses(text(4)),
             // A trap may run while bash reads this file.
             stack: frames

@@ -166,7 +166,7 @@ fn push_older_stub(text: &mut String, function: &str, call: &str) {
     use names::{LETTERS, LINE, RARE, SET_LETTERS};
     let _ = writeln!(
         text,
-        "lambda_{function}() {{ {{ {LINE}=${{BASH_LINENO[0]}} && builtin local \"{LETTERS}=${{-//[!euxT]/}}\" && builtin set +euxT; }} 2>/dev/null; \
+        "lambda_{function}() {{ {{ {LINE}=${{BASH_LINENO[0]}} && builtin local \"{LETTERS}=${{-//[!euvxT]/}}\" && builtin set +euvxT; }} 2>/dev/null; \
          {RARE} {call} \"$@\"; \
          {{ {SET_LETTERS} \"$?\" || builtin return; }} 2>/dev/null; }}"
     );
@@ -335,5 +335,6 @@ pub(crate) fn load_lines(
         nonce: first_state,
         what: Shown::Everything,
     };
-    lines + &show.to_string()
+    // It is there unless the file does not define the handler: then the shell is about to be ended.
+    lines + &format!("[[ ! ${{{}-}} ]] || {show}", names::CAN_INVOKE)
 }

@@ -15,9 +15,20 @@ pub(crate) fn constants(table: &Table, names: &Names, scripts: &[Script]) -> Str
         .and_then(|()| write_kinds(&mut text, &table.kind))
         .and_then(|()| write_records(&mut text, &table.record))
         .and_then(|()| write_state(&mut text, table))
+        .and_then(|()| write_shell_reply(&mut text, table))
         .and_then(|()| write_scripts(&mut text, scripts))
         .and_then(|()| write_tables(&mut text, table));
     text
+}
+
+fn write_shell_reply(text: &mut String, table: &Table) -> Result {
+    let reply = &table.shell_reply;
+    writeln!(
+        text,
+        "/// The characters of the caller with which a reply to the shell itself begins.\npub const REPLY_CALLER_CHARS: usize = {};\n\
+         /// The characters of the command behind it.\npub const REPLY_COMMAND_CHARS: usize = {};",
+        reply.caller, reply.command
+    )
 }
 
 fn write_descriptors(text: &mut String, table: &Table) -> Result {

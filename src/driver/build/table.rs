@@ -15,6 +15,15 @@ pub(crate) struct Table {
     pub(crate) record: Vec<Word>,
     pub(crate) state_field: Vec<StateField>,
     pub(crate) context: Context,
+    pub(crate) shell_reply: ShellReply,
+}
+
+/// The parts of a reply to a call of the shell itself, by their lengths in characters.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ShellReply {
+    pub(crate) caller: usize,
+    pub(crate) command: usize,
 }
 
 #[derive(Deserialize)]
@@ -197,6 +206,8 @@ impl Table {
         add("MOVE_INHERITED_FDS".to_owned(), self.move_inherited())?;
         let fields = 2 * self.context.variables().len();
         add("CONTEXT_FIELDS".to_owned(), fields.to_string())?;
+        let reply = self.shell_reply.caller + self.shell_reply.command;
+        add("SHELL_REPLY_CHARS".to_owned(), reply.to_string())?;
         add("STATE_FIELDS".to_owned(), self.state_fields(true))?;
         add("KEPT_STATE_FIELDS".to_owned(), self.state_fields(false))?;
         Ok(values)

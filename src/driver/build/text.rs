@@ -60,6 +60,7 @@ pub(crate) fn insert_values(
         let is_name = word.ends_with("_FD")
             || word.starts_with("KIND_")
             || word.starts_with("RECORD_")
+            || word.ends_with("_CHARS")
             || word.ends_with("STATE_FIELDS");
         if value.is_none() && is_name {
             unknown.get_or_insert_with(|| word.to_owned());

@@ -180,6 +180,17 @@ impl<'a> Session<'a> {
             .is_some_and(|value| value.eq_ignore_ascii_case("true"))
     }
 
+    /// Who asks whom, as far as that is known without a request: region, endpoint, and the id of the access key.
+    pub(crate) fn asker(&self, target: &Target) -> [Option<String>; 3] {
+        let region = self.region().ok();
+        let server = region.and_then(|region| {
+            let destination = self.destination(target, &Operation::default(), region);
+            Some(destination.ok()?.endpoint.url("/", ""))
+        });
+        let id = self.credentials().ok().map(|credentials| credentials.id);
+        [region.map(ToOwned::to_owned), server, id]
+    }
+
     /// Signs the request, sends it, and tries again as the SDKs do. The answer's body is still to be read.
     ///
     /// # Errors

@@ -54,7 +54,7 @@ struct Key {
     /// Version, stage, decryption.
     details: Vec<String>,
     /// Who asks, and where: other credentials may get another value.
-    asker: Vec<Option<String>>,
+    asker: [Option<String>; 3],
 }
 
 /// The values that are kept, and when each came.
@@ -165,7 +165,6 @@ fn find(
         place,
     )
     .map_err(|error| of_aws(&error))?;
-    let own = |name: &str| session.variable(name).map(ToOwned::to_owned);
     let key = Key {
         kind,
         name: name.clone(),
@@ -174,14 +173,7 @@ fn find(
             options.version_stage.clone().unwrap_or_default(),
             options.stays_encrypted.to_string(),
         ],
-        asker: vec![
-            session.region().ok().map(ToOwned::to_owned),
-            own("AWS_ACCESS_KEY_ID"),
-            own("AWS_PROFILE"),
-            session.choices().profile.clone(),
-            session.choices().endpoint_url.clone(),
-            own("AWS_ENDPOINT_URL"),
-        ],
+        asker: service(kind).map_or([None, None, None], |service| session.asker(&service.target)),
     };
     let kept_for = options.kept_for.unwrap_or(KEPT_FOR);
     let known = cache.0.get(&key);
@@ -227,20 +219,22 @@ fn value_of(kind: Kind, answer: &Value) -> Option<String> {
     value.map(ToOwned::to_owned)
 }
 
+fn service(kind: Kind) -> Option<Service> {
+    Service::find(match kind {
+        Kind::Secret => "secretsmanager",
+        Kind::Parameter => "ssm",
+    })
+}
+
 fn of_service(
     kind: Kind,
     name: &str,
     options: &Options,
     session: &Session,
 ) -> Result<Value, AwsError> {
-    let (service, target, mut parameters) = match kind {
-        Kind::Secret => (
-            "secretsmanager",
-            "GetSecretValue",
-            json!({ "SecretId": name }),
-        ),
+    let (target, mut parameters) = match kind {
+        Kind::Secret => ("GetSecretValue", json!({ "SecretId": name })),
         Kind::Parameter => (
-            "ssm",
             "GetParameter",
             json!({ "Name": name, "WithDecryption": !options.stays_encrypted }),
         ),
@@ -255,8 +249,8 @@ fn of_service(
         Kind::Secret => "secretsmanager",
         Kind::Parameter => "AmazonSSM",
     };
-    let Some(service) = Service::find(service) else {
-        return Err(AwsError::Other(format!("there is no service {service}")));
+    let Some(service) = service(kind) else {
+        return Err(AwsError::Other("there is no such service".to_owned()));
     };
     let headers = [
         ("content-type", "application/x-amz-json-1.1".to_owned()),
