@@ -168,7 +168,11 @@ __driver_leave_on_error() { # <status> <line> <command> <statuses...>
       fi
       builtin return 1
       ;;
-    *) builtin return 1 ;;
+    *)
+      # While the handler is being left, a function that has options of its own puts `set -e` back.
+      if builtin shopt -q extdebug; then builtin set +e; fi
+      builtin return 1
+      ;;
   esac
   __driver_status=$1
   # No function of the handler is left: it returned the status itself. In a fork (depth 1) the trap must not return.

@@ -292,8 +292,8 @@ fn replies_are_not_in_the_log_of_a_verbose_shell() {
 
 #[test]
 fn a_readonly_variable_is_a_failure() {
-    // Bash 4.2 ends the function at such an assignment.
-    if support::always_forks() {
+    // Before 5.0, bash ends the function at such an assignment.
+    if support::bash_version() < (5, 0) {
         return;
     }
     let body = r#"readonly FIXED=before
@@ -330,4 +330,19 @@ fn a_leftover_process_gets_no_folder() {
     let sandbox = builder.start();
     assert_eq!(respond_text(&sandbox, "first"), "");
     assert_eq!(respond_text(&sandbox, "second"), "folder: none");
+}
+
+#[test]
+fn exit_in_a_trap_in_the_middle_of_a_call_has_its_status() {
+    let body = r#"handler() {
+  local x
+  trap 'exit 9' USR1
+  { read -rt 0.1 <> <(:) || kill -USR1 "$$"; } >/dev/null 2>&1 &
+  while :; do lambda_get x .x; done
+}"#;
+    let sandbox = in_one_shell(body);
+    for _ in 0..3 {
+        let document = sandbox.fail(r#"{"x":1}"#);
+        assert_eq!(document["errorMessage"], "handler exited with status 9");
+    }
 }
