@@ -4,17 +4,16 @@
 use serde_json::Value;
 
 use crate::containment::{Case, fails_with};
-use support::seeded::share;
 use support::{Event, Sandbox};
 
 #[test]
 fn functions_named_like_builtins_harm_nothing() {
-    for name in share([
+    for name in [
         "read", "printf", "echo", "local", "trap", "mapfile", "cd", "unset", "export", "declare",
         "readonly", "return", "shopt", "set", "eval", "exec", "umask", "alias", "unalias", "true",
         "test", ":", "[", "disown", "wait", "jobs", "compgen", "command", "type", "kill", "source",
         ".", "let", "break", "continue", "shift", "getopts", "hash", "times",
-    ]) {
+    ] {
         let case = Case::of(&format!(
             "builtin printf on; {name}() {{ builtin echo redefined $* >&2; builtin return 5; }}"
         ));
@@ -110,7 +109,7 @@ fn a_handler_may_set_variables_of_the_driver_to_anything() {
 
 #[test]
 fn a_handler_may_make_names_of_the_driver_readonly() {
-    for name in share([
+    for name in [
         "IFS",
         "PWD",
         "OLDPWD",
@@ -137,7 +136,7 @@ fn a_handler_may_make_names_of_the_driver_readonly() {
         "BASH_ARGV0",
         "FUNCNAME",
         "LINENO",
-    ]) {
+    ] {
         Case::of(&format!("readonly {name}; printf on")).responds("on");
     }
     Case::of("readonly ${!__driver_*} ${!LAMBDA_RUNTIME_*} _X_AMZN_TRACE_ID IFS PWD; printf on")

@@ -6,7 +6,7 @@ use std::thread;
 
 use support::emulator::{error_type, wait_reply};
 use support::http::PendingRequest;
-use support::{Emulator, LIMIT, excerpt, wait_until};
+use support::{Emulator, LIMIT, excerpt, seeded, wait_until};
 
 /// The number of running bootstraps. It may include, for a moment, a fork of a bootstrap that is about to become bash.
 fn bootstrap_count(emulator: &Emulator) -> usize {
@@ -18,7 +18,7 @@ fn bootstrap_count(emulator: &Emulator) -> usize {
 #[test]
 fn each_of_eight_callers_gets_its_own_answers() {
     const CALLERS: usize = 8;
-    const CALLS: usize = 100;
+    let calls = 400 / seeded::divisor();
     for concurrency in ["1", "4"] {
         let emulator = Emulator::of("handler() { printf 'answer to %s' \"$1\"; }");
         let emulator = emulator.option("--concurrency", concurrency).start();
@@ -26,8 +26,8 @@ fn each_of_eight_callers_gets_its_own_answers() {
             for caller in 0..CALLERS {
                 let emulator = &emulator;
                 scope.spawn(move || {
-                    for number in 0..CALLS {
-                        let padding = "x".repeat((caller * CALLS + number) % 3000);
+                    for number in 0..calls {
+                        let padding = "x".repeat((caller * calls + number) % 3000);
                         let event = format!("call {number} of caller {caller} {padding}");
                         let expected = format!("answer to {event}");
                         let response = emulator.respond(&event);
@@ -36,11 +36,11 @@ fn each_of_eight_callers_gets_its_own_answers() {
                 });
             }
         });
-        emulator.wait_log_count("\nREPORT ", CALLERS * CALLS);
+        emulator.wait_log_count("\nREPORT ", CALLERS * calls);
         let log = emulator.stdout();
         let starts = log.lines().filter(|line| line.starts_with("START "));
         let request_ids: BTreeSet<_> = starts.map(|line| line.split(' ').nth(2)).collect();
-        assert_eq!(request_ids.len(), CALLERS * CALLS);
+        assert_eq!(request_ids.len(), CALLERS * calls);
         assert!(!log.contains("bootstrap: "), "{log}");
         let max = concurrency.parse().expect("a number");
         wait_until(|| (1..=max).contains(&bootstrap_count(&emulator)), LIMIT);

@@ -38,10 +38,14 @@ pub fn count(name: &str, default: usize) -> usize {
     })
 }
 
-/// Every nth of the cases of a long test, where n is `COSHELL_TEST_SHARE`; all of them by default.
+/// Of how many cases a long test takes one, or by what its repetitions are divided: `COSHELL_TEST_SHARE`, by default 1.
+pub fn divisor() -> usize {
+    count("COSHELL_TEST_SHARE", 1).max(1)
+}
+
+/// Every nth of the cases of a long test, where n is the [`divisor`].
 pub fn share<C>(cases: impl IntoIterator<Item = C>) -> impl Iterator<Item = C> {
-    let step = count("COSHELL_TEST_SHARE", 1);
-    cases.into_iter().step_by(step)
+    cases.into_iter().step_by(divisor())
 }
 
 /// Calls `check` for every number below `count`, on `threads` threads. Returns all problems that it found.
