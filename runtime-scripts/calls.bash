@@ -129,15 +129,24 @@ __driver_take_reply() { # <first field> <number of fields>
         ;;
       l)
         __driver_count=${__driver_reply[__driver_at + 2]}
-        builtin eval "$__driver_name=(\"\${__driver_reply[@]:__driver_at + 3:__driver_count}\")" || __driver_i=1
+        if __driver_is_map; then
+          __driver_refuse_call 4 "cannot assign a list to $__driver_name: it is an associative array"
+          __driver_i=1
+        else
+          builtin eval "$__driver_name=(\"\${__driver_reply[@]:__driver_at + 3:__driver_count}\")" || __driver_i=1
+        fi
         __driver_at=$((__driver_at + 3 + __driver_count))
         ;;
       m)
-        __driver_make_map
         __driver_end=$((__driver_at + 3 + 2 * __driver_reply[__driver_at + 2]))
-        for ((__driver_at += 3; __driver_at < __driver_end; __driver_at += 2)); do
-          builtin eval "${__driver_name}[\${__driver_reply[__driver_at]}]=\${__driver_reply[__driver_at + 1]}" || __driver_i=1
-        done
+        if __driver_make_map; then
+          for ((__driver_at += 3; __driver_at < __driver_end; __driver_at += 2)); do
+            builtin eval "${__driver_name}[\${__driver_reply[__driver_at]}]=\${__driver_reply[__driver_at + 1]}" || __driver_i=1
+          done
+        else
+          __driver_refuse_call 4 "cannot make $__driver_name an associative array: a variable of a calling function has this name"
+          __driver_i=1 __driver_at=$__driver_end
+        fi
         ;;
       e)
         __driver_refuse_call 4 "$__driver_name"
@@ -155,15 +164,21 @@ __driver_take_reply() { # <first field> <number of fields>
   done
 }
 
-# Makes __driver_name an empty associative array, unless it is one. Only in such an array 00 stays what it is; in any other
-# it is the number 0.
+# Makes __driver_name an empty associative array. That fails if it is readonly, or if a variable of another kind hides it.
 __driver_make_map() {
-  builtin eval "$__driver_name=([00]=) __driver_line=\${!${__driver_name}[*]}"
-  if [[ $__driver_line != 00 ]]; then
+  if ! __driver_is_map; then
     builtin unset -v "$__driver_name"
     builtin declare -gA "$__driver_name"
   fi
-  builtin eval "$__driver_name=()"
+  __driver_is_map && builtin eval "$__driver_name=()"
+}
+
+# Is __driver_name an associative array? Only there a subscript is a text. Anywhere else it is arithmetic, which assigns.
+__driver_is_map() {
+  builtin local __driver_is_other=''
+  if ! builtin declare -p "$__driver_name" >/dev/null 2>&1; then builtin return 1; fi
+  builtin eval ": \"\${${__driver_name}[__driver_is_other=1]-}\""
+  [[ ! $__driver_is_other ]]
 }
 
 # Calls a function for each record of the event, and prints which have failed.
@@ -254,4 +269,4 @@ __driver_report_record() {
   __driver_refuse_call 5 "record $((__driver_number + 1)) of ${#__driver_records[@]} failed with status $__driver_status_of_record"
 }
 
-builtin readonly -f __driver_call __driver_find_input __driver_call_by_ticket __driver_read_longer __driver_take_shell_reply __driver_take_reply __driver_make_map __driver_each __driver_call_for_records __driver_report_record
+builtin readonly -f __driver_call __driver_find_input __driver_call_by_ticket __driver_read_longer __driver_take_shell_reply __driver_take_reply __driver_make_map __driver_is_map __driver_each __driver_call_for_records __driver_report_record

@@ -77,6 +77,37 @@ handler() { new; local_map; global_map; indexed; [[ -v map ]] || declare -p map;
     }
 }
 
+/// A list goes into no associative array, and an object into no variable that another one hides. An empty list is a list, too.
+#[test]
+fn a_variable_of_the_wrong_kind_is_an_error_and_never_a_wrong_value() {
+    // Bash before 4.4 has no `declare -n`.
+    if support::always_forks() {
+        return;
+    }
+    let body = r#"handler() { declare -A kept=([a]=1); list; hidden; }
+list() {
+  local -A known=([a]=1)
+  lambda_get --array known .list || echo "$? ${!known[*]} ${known[*]}"
+  lambda_get --array known .empty || echo "$? ${!known[*]} ${known[*]}"
+  (lambda_get --array known .list) || echo "$? ${!known[*]}"
+  lambda_get x .list[0] --array kept .list || echo "$? ${kept[*]}"
+}
+hidden() { local map=outer; inner; echo "$map"; }
+inner() { local map=inner; lambda_get --map map .map || echo "$?"; }"#;
+    let event = r#"{"list":["b","c"],"empty":[],"map":{"k":"v"}}"#;
+    let sandbox = Sandbox::of(body).start();
+    let expected = "1 a 1\n1 a 1\n1 a\n1 1\n1\nouter";
+    for _ in 0..2 {
+        assert_eq!(respond_text(&sandbox, event), expected);
+    }
+    for cause in [
+        "line 4: lambda_get: cannot assign a list to known: it is an associative array",
+        "lambda_get: cannot make map an associative array: a variable of a calling function has this name",
+    ] {
+        sandbox.bootstrap.wait_log(cause);
+    }
+}
+
 /// Other programs start processes too. So the test waits for an event in which none was started.
 #[test]
 fn a_call_starts_no_process() {
