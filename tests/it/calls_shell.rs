@@ -343,6 +343,11 @@ fn exit_in_a_trap_in_the_middle_of_a_call_has_its_status() {
     let sandbox = in_one_shell(body);
     for _ in 0..3 {
         let document = sandbox.fail(r#"{"x":1}"#);
-        assert_eq!(document["errorMessage"], "handler exited with status 9");
+        let message = document["errorMessage"].as_str().expect("a message");
+        // Between two calls, the trap has a place in the file.
+        assert!(
+            message.starts_with("handler exited with status 9"),
+            "{message}"
+        );
     }
 }
