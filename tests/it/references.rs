@@ -343,6 +343,44 @@ fn page_of_each_command_has_its_options() {
     }
 }
 
+/// `coshell check` knows each function, and the options of each.
+#[test]
+fn page_of_functions_has_each_function_and_its_options() {
+    let rows = rows(&text("docs/functions.md"));
+    let forms_of = |function: &str| -> String {
+        let begin = format!("`{function} ");
+        let rows = rows.iter().filter(|row| row[0].starts_with(&begin));
+        rows.flatten().cloned().collect::<Vec<_>>().join("\n")
+    };
+    let offered = literals(&text("src/check/commands.rs"), &["lambda_"]);
+    let unknown: Vec<_> = offered
+        .iter()
+        .filter(|name| forms_of(name).is_empty())
+        .collect();
+    assert!(offered.len() > 15 && unknown.is_empty(), "{unknown:?}");
+
+    let code = text("src/check/offered.rs");
+    let table = code.split("const OPTIONS:").nth(1).expect("a table");
+    let table = table.split("\n];").next().expect("its end");
+    let mut count = 0;
+    for entry in table.split("options(").skip(1) {
+        let words = entry.replace('"', "`");
+        let words = names(&words);
+        let (function, options) = words.split_first().expect("a name");
+        let forms = forms_of(function).replace("[INPUT]", "--in --file --json");
+        let missing: Vec<_> = options
+            .iter()
+            .filter(|option| {
+                let ends = |end: &char| forms.contains(&format!("{option}{end}"));
+                !" `]".chars().any(|end| ends(&end))
+            })
+            .collect();
+        assert!(missing.is_empty(), "{function}: {missing:?}");
+        count += options.len();
+    }
+    assert!(count > 40, "{count} options");
+}
+
 #[test]
 fn tables_are_read() {
     let page = "text\n| A | B |\n|---|--:|\n| `a`, `b` | 1 \\| 2 |\n\n| C |\n|---|\n| c |\n";
