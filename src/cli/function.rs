@@ -106,7 +106,9 @@ impl FunctionArguments {
     /// Describes the function. Without an option, the variables of AWS's emulator count.
     pub fn function(&self, handler: OsString) -> Result<Function, Error> {
         let defaults = Function::new(handler, self.task_root.folder()?);
-        let region = text_variable("AWS_REGION").or_else(|| text_variable("AWS_DEFAULT_REGION"));
+        let region = text_variable("AWS_REGION")
+            .or_else(|| text_variable("AWS_DEFAULT_REGION"))
+            .or_else(coshell_tools::profile_region);
         let bootstrap = self.bootstrap.as_deref().map(absolute).transpose()?;
         Ok(Function {
             bootstrap: bootstrap.map(OsString::from).into_iter().collect(),

@@ -14,7 +14,9 @@ const SANDBOX_ID: &str = "COSHELL_SANDBOX";
 
 /// Lambda sets these variables, but the user may override them: they describe the machine, not the function or the
 /// platform.
-const OVERRIDABLE: [&str; 6] = [
+const OVERRIDABLE: [&str; 8] = [
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
     "PATH",
     "LD_LIBRARY_PATH",
     "LANG",
@@ -65,6 +67,16 @@ pub(crate) fn variables(
         ("LANG", "en_US.UTF-8"),
     ] {
         lambda.push((name, inherited(name).unwrap_or_else(|| default.into())));
+    }
+    // Lambda sets no HOME. So these lead to the profiles of the user of this machine.
+    for (name, file) in [
+        ("AWS_CONFIG_FILE", ".aws/config"),
+        ("AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials"),
+    ] {
+        let path = inherited("HOME").map(|home| Path::new(&home).join(file));
+        if let (Some(path), None) = (path.filter(|path| path.is_file()), inherited(name)) {
+            lambda.push((name, path.into()));
+        }
     }
     if let Scale::ManagedInstance(count) = function.scale {
         lambda.push(("AWS_LAMBDA_MAX_CONCURRENCY", count.to_string().into()));

@@ -40,6 +40,11 @@ pub fn serve() -> ExitCode {
     }
 }
 
+/// The region in the AWS profile of the user of this process, if it has one.
+pub fn profile_region() -> Option<String> {
+    aws::profile_region(&std::env::vars().collect(), Place::of_this_process())
+}
+
 /// Runs one command for the process that started this one: its name, then its arguments.
 pub fn run(arguments: impl Iterator<Item = Vec<u8>>) -> ExitCode {
     let mut arguments = arguments;

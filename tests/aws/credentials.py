@@ -17,9 +17,6 @@ region = eu-west-3
 [profile other]
 region = ap-south-1
 output = text
-[profile role]
-role_arn = arn:aws:iam::123456789012:role/r
-source_profile = default
 """
 CREDENTIALS = """\
 [default]
@@ -136,7 +133,6 @@ class Credentials(Case):
             ((), {"AWS_ACCESS_KEY_ID": "k", "AWS_REGION": "eu-west-1"}, 253, "missing: AWS_SECRET_ACCESS_KEY"),
             ((), {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "very secret"}, 253, "You must specify a region"),
             (("--profile", "none"), {"HOME": self.home.name}, 255, "The config profile (none) could not be found"),
-            (("--profile", "role"), {"HOME": self.home.name, "AWS_REGION": "eu-west-1"}, 253, "export-credentials"),
             (("--region", "eu west"), {"HOME": self.home.name}, 255, "doesn't match a supported format"),
             (("--endpoint-url", "nonsense"), {"HOME": self.home.name}, 252, "scheme is missing"),
             (("--ca-bundle", "missing.pem"), {"HOME": self.home.name}, 255, "missing.pem"),

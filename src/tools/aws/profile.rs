@@ -8,7 +8,7 @@ use super::AwsError;
 use crate::call::Place;
 
 /// The settings of one profile. Those of the section `s3` are named `s3.NAME`.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Profile {
     pub name: String,
     settings: HashMap<String, String>,
@@ -67,6 +67,12 @@ impl Profile {
         }
         let mut settings = in_config.unwrap_or_default();
         settings.extend(in_credentials.unwrap_or_default());
+        if let Some(session) = settings.get("sso_session").cloned() {
+            let shared = section(&config, |title| is_titled(title, "sso-session", &session));
+            for (name, value) in shared.unwrap_or_default() {
+                settings.entry(name).or_insert(value);
+            }
+        }
         Ok(Self { name, settings })
     }
 
@@ -76,9 +82,19 @@ impl Profile {
     }
 }
 
+/// The region in the profile of this environment.
+pub(crate) fn region(environment: &HashMap<String, String>, place: Place) -> Option<String> {
+    let profile = Profile::read(environment, None, place).ok()?;
+    profile.get("region").map(ToOwned::to_owned)
+}
+
 /// Whether the title of a section of the file `config` is that of a profile.
 fn is_profile(title: &str, name: &str) -> bool {
-    let rest = title.strip_prefix("profile").unwrap_or_default();
+    is_titled(title, "profile", name)
+}
+
+fn is_titled(title: &str, kind: &str, name: &str) -> bool {
+    let rest = title.strip_prefix(kind).unwrap_or_default();
     rest.starts_with([' ', '\t']) && rest.trim().trim_matches(['"', '\'']) == name
 }
 

@@ -14,7 +14,9 @@ use serde_json::Value;
 
 use super::AwsError;
 use super::protocols::{Protocol, Service};
-use super::session::{Choices, Kept, Operation, Session};
+use super::providers;
+use super::session::{Kept, Operation};
+use super::settings::Choices;
 use super::sign;
 use crate::call::{Call, End, Output, Place};
 use crate::http::{Body, Response};
@@ -186,7 +188,7 @@ fn request(
             "cannot use {word}: expected one text of JSON at most"
         )));
     }
-    let session = Session::new(kept, environment, options.choices, place);
+    let session = providers::session(kept, environment, options.choices, place);
     let session = session.map_err(|error| of_aws(&error))?;
     let response = session.send(&service.target, &operation);
     let response = response.map_err(|error| of_aws(&error))?;

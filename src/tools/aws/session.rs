@@ -11,14 +11,13 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
 use super::AwsError;
-use super::credentials::{Cache, Sources};
+use super::credentials::{Cache, Credentials};
 use super::endpoint::{Endpoint, Target, Variant};
 use super::error::refusal;
 use super::payload;
-use super::profile::Profile;
 use super::retry::{Retries, Verdict};
+use super::settings::Settings;
 use super::sign::{self, Scope, UNSIGNED, Unsigned};
-use crate::call::Place;
 use crate::http::{self, Body, Client, Limits, Request, Response, Route};
 
 /// The limits of the AWS CLI.
@@ -48,36 +47,28 @@ pub(crate) struct Operation {
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
     pub client: Client,
-    credentials: Cache,
+    pub(super) credentials: Cache,
     /// The regions of buckets that are not where they were looked for.
     regions: Mutex<HashMap<String, String>>,
     /// How many seconds AWS's clock is ahead of this one.
     skew: AtomicI64,
 }
 
-/// What a caller chooses on its command line.
-#[derive(Debug, Default)]
-pub(crate) struct Choices {
-    pub region: Option<String>,
-    pub profile: Option<String>,
-    pub endpoint_url: Option<String>,
-    /// Sends requests without a signature.
-    pub is_unsigned: bool,
-    pub skips_verification: bool,
-    /// The path of a file with authorities.
-    pub ca_bundle: Option<String>,
-    pub read_timeout: Option<Duration>,
-    pub connect_timeout: Option<Duration>,
-}
+/// How a session finds credentials.
+pub(super) type Finder = fn(&Session<'_>) -> Result<Credentials, AwsError>;
 
 /// What the requests of one call have in common.
 pub(crate) struct Session<'a> {
     kept: &'a Kept,
-    environment: HashMap<String, String>,
-    profile: Profile,
-    choices: Choices,
+    pub settings: Settings,
+    signer: Signer,
     authorities: OnceLock<Option<Arc<Vec<u8>>>>,
-    place: Place,
+}
+
+enum Signer {
+    Found(Credentials),
+    ToBeFound(Finder),
+    Nobody,
 }
 
 /// Where one request goes.
@@ -88,24 +79,28 @@ struct Destination {
 }
 
 impl<'a> Session<'a> {
-    /// # Errors
-    /// The profile is not there, or a file of settings cannot be read.
-    pub(crate) fn new(
-        kept: &'a Kept,
-        environment: &[(String, String)],
-        choices: Choices,
-        place: Place,
-    ) -> Result<Self, AwsError> {
-        let environment: HashMap<_, _> = environment.iter().cloned().collect();
-        let profile = Profile::read(&environment, choices.profile.as_deref(), place)?;
-        Ok(Self {
+    pub(super) fn new(kept: &'a Kept, settings: Settings, find: Finder) -> Self {
+        let signer = if settings.choices().is_unsigned {
+            Signer::Nobody
+        } else {
+            Signer::ToBeFound(find)
+        };
+        Self {
             kept,
-            environment,
-            profile,
-            choices,
+            settings,
+            signer,
             authorities: OnceLock::new(),
-            place,
-        })
+        }
+    }
+
+    /// The same caller, who now asks for credentials: signed with these, or with none.
+    pub(super) fn for_credentials(&self, credentials: Option<Credentials>, region: &str) -> Self {
+        Self {
+            kept: self.kept,
+            settings: self.settings.for_credentials(region),
+            signer: credentials.map_or(Signer::Nobody, Signer::Found),
+            authorities: OnceLock::new(),
+        }
     }
 
     /// The authorities of servers, in PEM; `None` for those that are built in. They are read at the first request.
@@ -116,11 +111,11 @@ impl<'a> Session<'a> {
         if let Some(known) = self.authorities.get() {
             return Ok(known.clone());
         }
-        let chosen = self.choices.ca_bundle.as_deref();
-        let bundle = chosen.or_else(|| self.either("AWS_CA_BUNDLE", "ca_bundle"));
-        let path = bundle.or_else(|| self.variable("SSL_CERT_FILE"));
+        let chosen = self.settings.choices().ca_bundle.as_deref();
+        let bundle = chosen.or_else(|| self.settings.either("AWS_CA_BUNDLE", "ca_bundle"));
+        let path = bundle.or_else(|| self.settings.variable("SSL_CERT_FILE"));
         let pem = path.map(|path| {
-            let pem = self.place.read(Path::new(path));
+            let pem = self.settings.place().read(Path::new(path));
             pem.map(Arc::new)
                 .map_err(|error| AwsError::Other(format!("cannot read {path}: {error}")))
         });
@@ -128,67 +123,26 @@ impl<'a> Session<'a> {
         Ok(self.authorities.get_or_init(|| pem).clone())
     }
 
-    /// The region of requests.
-    ///
-    /// # Errors
-    /// None is set.
-    pub(crate) fn region(&self) -> Result<&str, AwsError> {
-        let chosen = self.choices.region.as_deref();
-        let region = chosen
-            .or_else(|| self.variable("AWS_REGION"))
-            .or_else(|| self.either("AWS_DEFAULT_REGION", "region"));
-        let region = region.ok_or_else(|| {
-            AwsError::Settings(
-                "You must specify a region. You can also configure your region by running \"aws configure\"."
-                    .to_owned(),
-            )
-        })?;
-        let is_region = |text: &str| {
-            text.bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-        };
-        if is_region(region) {
-            Ok(region)
-        } else {
-            Err(AwsError::Other(format!(
-                "Provided region_name '{region}' doesn't match a supported format."
-            )))
-        }
+    pub(super) fn kept(&self) -> &'a Kept {
+        self.kept
     }
 
-    /// The setting of the profile with this name, such as `output`.
-    pub(crate) fn setting(&self, name: &str) -> Option<&str> {
-        self.profile.get(name)
-    }
-
-    /// A variable of the caller that is set, and not empty.
-    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
-        let value = self.environment.get(name)?;
-        (!value.is_empty()).then_some(value)
-    }
-
-    pub(crate) fn choices(&self) -> &Choices {
-        &self.choices
-    }
-
-    fn either(&self, variable: &str, setting: &str) -> Option<&str> {
-        self.variable(variable).or_else(|| self.setting(setting))
-    }
-
-    fn is_on(&self, variable: &str, setting: &str) -> bool {
-        self.either(variable, setting)
-            .is_some_and(|value| value.eq_ignore_ascii_case("true"))
-    }
-
-    /// Who asks whom, as far as that is known without a request: region, endpoint, and the id of the access key.
+    /// Who asks whom, as far as that is known: region, endpoint, and the id of the access key.
     pub(crate) fn asker(&self, target: &Target) -> [Option<String>; 3] {
-        let region = self.region().ok();
-        let server = region.and_then(|region| {
-            let destination = self.destination(target, &Operation::default(), region);
-            Some(destination.ok()?.endpoint.url("/", ""))
-        });
-        let id = self.credentials().ok().map(|credentials| credentials.id);
-        [region.map(ToOwned::to_owned), server, id]
+        let region = self.settings.region().ok().map(ToOwned::to_owned);
+        let id = self
+            .credentials()
+            .ok()
+            .flatten()
+            .map(|credentials| credentials.id);
+        [region, self.server(target), id]
+    }
+
+    /// The URL of a service.
+    pub(super) fn server(&self, target: &Target) -> Option<String> {
+        let region = self.settings.region().ok()?;
+        let destination = self.destination(target, &Operation::default(), region);
+        Some(destination.ok()?.endpoint.url("/", ""))
     }
 
     /// Signs the request, sends it, and tries again as the SDKs do. The answer's body is still to be read.
@@ -202,7 +156,7 @@ impl<'a> Session<'a> {
     ) -> Result<Response, AwsError> {
         let bucket = bucket_of(target, operation);
         let mut region = self.region_for(bucket)?;
-        let mut retries = Retries::new(self.either("AWS_MAX_ATTEMPTS", "max_attempts"));
+        let mut retries = Retries::new(self.settings.either("AWS_MAX_ATTEMPTS", "max_attempts"));
         let can_repeat = !matches!(operation.body, Body::Stream(_));
         let mut redirected = false;
         let mut moved_to: Option<Endpoint> = None;
@@ -293,7 +247,9 @@ impl<'a> Session<'a> {
     ) -> Result<String, AwsError> {
         let region = self.region_for(bucket_of(target, operation))?;
         let destination = self.destination(target, operation, &region)?;
-        let credentials = self.credentials()?;
+        let credentials = self
+            .credentials()?
+            .ok_or_else(|| AwsError::Settings("a presigned URL needs credentials".to_owned()))?;
         let path = format!("{}{}", destination.endpoint.prefix, destination.path);
         let request = unsigned(operation, &destination.endpoint, &path, UNSIGNED);
         let scope = self.scope(target, &destination);
@@ -310,16 +266,13 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn credentials(&self) -> Result<super::credentials::Credentials, AwsError> {
-        let sources = Sources {
-            environment: &self.environment,
-            profile: &self.profile,
-            is_profile_chosen: self.choices.profile.is_some(),
-            place: self.place,
-            client: &self.kept.client,
-            cache: &self.kept.credentials,
-        };
-        sources.find()
+    /// Those that sign; `None` if nobody does.
+    fn credentials(&self) -> Result<Option<Credentials>, AwsError> {
+        match &self.signer {
+            Signer::Found(known) => Ok(Some(known.clone())),
+            Signer::ToBeFound(find) => find(self).map(Some),
+            Signer::Nobody => Ok(None),
+        }
     }
 
     /// The region of a request, which is that of its bucket, once that is known.
@@ -329,7 +282,7 @@ impl<'a> Session<'a> {
         {
             return Ok(region.clone());
         }
-        match self.region() {
+        match self.settings.region() {
             Ok(region) => Ok(region.to_owned()),
             // Every region knows where a bucket is.
             Err(AwsError::Settings(_)) if bucket.is_some() => Ok("us-east-1".to_owned()),
@@ -343,17 +296,21 @@ impl<'a> Session<'a> {
         operation: &Operation,
         region: &str,
     ) -> Result<Destination, AwsError> {
-        let custom = self.custom_endpoint(target);
+        let custom = self.settings.endpoint_url(target);
         let endpoint = if let Some(url) = custom {
             Endpoint::from_url(url, region)
                 .ok_or_else(|| AwsError::Other(format!("Invalid endpoint: {url}")))?
         } else {
-            let is_dual_stack = self.is_on("AWS_USE_DUALSTACK_ENDPOINT", "use_dualstack_endpoint")
+            let is_dual_stack = self
+                .settings
+                .is_on("AWS_USE_DUALSTACK_ENDPOINT", "use_dualstack_endpoint")
                 || target.signing_name == "s3"
-                    && self.setting("s3.use_dualstack_endpoint") == Some("true");
+                    && self.settings.setting("s3.use_dualstack_endpoint") == Some("true");
             let variant = Variant {
                 is_dual_stack,
-                is_fips: self.is_on("AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint"),
+                is_fips: self
+                    .settings
+                    .is_on("AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint"),
             };
             Endpoint::of(target, region, variant)
         };
@@ -362,7 +319,10 @@ impl<'a> Session<'a> {
             return Ok(Destination { endpoint, path });
         };
         // Local servers rarely have a name for each bucket.
-        let style = self.setting("s3.addressing_style").unwrap_or("auto");
+        let style = self
+            .settings
+            .setting("s3.addressing_style")
+            .unwrap_or("auto");
         let is_in_host = style == "virtual" || (style != "path" && custom.is_none());
         let with_bucket = is_in_host.then(|| endpoint.with_bucket(bucket)).flatten();
         Ok(match with_bucket {
@@ -381,21 +341,6 @@ impl<'a> Session<'a> {
         })
     }
 
-    fn custom_endpoint(&self, target: &Target) -> Option<&str> {
-        if let Some(url) = &self.choices.endpoint_url {
-            return Some(url);
-        }
-        if self.is_on(
-            "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
-            "ignore_configured_endpoint_urls",
-        ) {
-            return None;
-        }
-        let name = format!("AWS_ENDPOINT_URL_{}", target.endpoint_variable);
-        self.variable(&name)
-            .or_else(|| self.either("AWS_ENDPOINT_URL", "endpoint_url"))
-    }
-
     fn signed(
         &self,
         target: &Target,
@@ -406,7 +351,7 @@ impl<'a> Session<'a> {
         let url = destination
             .endpoint
             .url(&destination.path, &sign::encode_query(&operation.query));
-        if !self.choices.is_unsigned {
+        if let Some(credentials) = self.credentials()? {
             // Nobody can change it on its way, and S3 takes it so. For small bodies the hash costs nothing.
             let may_be_unsigned =
                 target.signing_name == "s3" && destination.endpoint.is_protected();
@@ -423,7 +368,7 @@ impl<'a> Session<'a> {
             let path = format!("{}{}", destination.endpoint.prefix, destination.path);
             let request = unsigned(operation, &destination.endpoint, &path, &payload_hash);
             let scope = self.scope(target, destination);
-            headers.extend(sign::headers(&request, &scope, &self.credentials()?));
+            headers.extend(sign::headers(&request, &scope, &credentials));
         }
         headers.push(("user-agent".to_owned(), USER_AGENT.to_owned()));
         Ok(Request {
@@ -439,9 +384,9 @@ impl<'a> Session<'a> {
 
     fn route(&self, url: &str) -> Result<Route, AwsError> {
         Ok(Route {
-            proxy: http::proxy_for(url, |name| self.variable(name)),
+            proxy: http::proxy_for(url, |name| self.settings.variable(name)),
             authorities: self.authorities()?,
-            is_insecure: self.choices.skips_verification,
+            is_insecure: self.settings.choices().skips_verification,
         })
     }
 
@@ -452,8 +397,8 @@ impl<'a> Session<'a> {
             (!limit.is_zero()).then_some(limit)
         };
         Limits {
-            connect: limit(self.choices.connect_timeout, CONNECT_LIMIT),
-            read: limit(self.choices.read_timeout, READ_LIMIT),
+            connect: limit(self.settings.choices().connect_timeout, CONNECT_LIMIT),
+            read: limit(self.settings.choices().read_timeout, READ_LIMIT),
             total: None,
         }
     }

@@ -15,7 +15,9 @@ use serde_json::{Value, json};
 
 use super::AwsError;
 use super::protocols::Service;
-use super::session::{Choices, Kept, Operation, Session};
+use super::providers;
+use super::session::{Kept, Operation, Session};
+use super::settings::Choices;
 use super::sign;
 use crate::call::{Call, End, Output};
 use crate::http::{Body, Limits, Request, Route};
@@ -158,7 +160,7 @@ fn find(
 ) -> Result<Found, Failure> {
     let name = std::mem::take(&mut options.words[1]);
     let of_aws = |error: &AwsError| (error.exit_status(), error.to_string());
-    let session = Session::new(
+    let session = providers::session(
         kept,
         environment,
         std::mem::take(&mut options.choices),
@@ -284,10 +286,12 @@ fn of_extension(
     session: &Session,
     kept: &Kept,
 ) -> Option<Result<Value, AwsError>> {
-    let port = session.variable("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT");
-    let asks_elsewhere = session.choices().profile.is_some()
-        || session.choices().region.is_some()
-        || session.choices().endpoint_url.is_some();
+    let port = session
+        .settings
+        .variable("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT");
+    let asks_elsewhere = session.settings.choices().profile.is_some()
+        || session.settings.choices().region.is_some()
+        || session.settings.choices().endpoint_url.is_some();
     if asks_elsewhere || (port.is_none() && !Path::new(EXTENSION).exists()) {
         return None;
     }
@@ -313,7 +317,10 @@ fn of_extension(
         .map(|(name, value)| (name.to_owned(), value))
         .collect();
     let port = port.unwrap_or(PORT);
-    let token = session.variable("AWS_SESSION_TOKEN").unwrap_or_default();
+    let token = session
+        .settings
+        .variable("AWS_SESSION_TOKEN")
+        .unwrap_or_default();
     let request = Request {
         method: "GET".to_owned(),
         url: format!(

@@ -15,7 +15,8 @@ use super::failure::Failure;
 use super::files::Files;
 use super::globals::Globals;
 use super::words::Words;
-use crate::aws::session::{Kept, Session};
+use crate::aws::providers;
+use crate::aws::session::Kept;
 use crate::call::Output;
 
 /// These are in the file of credentials.
@@ -67,8 +68,9 @@ fn get(
     if let Some(profile) = profile {
         globals.choices.profile = Some(profile.to_owned());
     }
-    let session = Session::new(kept, files.environment, globals.choices, files.place)?;
+    let session = providers::session(kept, files.environment, globals.choices, files.place)?;
     let value = session
+        .settings
         .setting(&name.to_ascii_lowercase())
         .ok_or(Failure::silent(1))?;
     let line = format!("{value}\n");

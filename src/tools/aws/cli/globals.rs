@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::failure::Failure;
 use super::search::Expression;
 use super::words::{OptionWord, Takes, Words};
-use crate::aws::session::Choices;
+use crate::aws::settings::Choices;
 
 /// How results are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

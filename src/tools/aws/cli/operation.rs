@@ -21,6 +21,7 @@ use super::value::Value;
 use super::wait;
 use super::words::Words;
 use crate::aws::local_time::LocalTime;
+use crate::aws::providers;
 use crate::aws::session::{Kept, Session};
 use crate::call::Output;
 use crate::http::Response;
@@ -83,18 +84,19 @@ pub(crate) fn run(
     let words: Vec<String> = words.rest.into_iter().map(|rest| rest.word).collect();
     let mut arguments = Arguments::read(&service, &operation, &words, globals.has_no_pages, files)?;
     globals.choices.is_unsigned |= operation.is_unsigned;
-    let session = Session::new(
+    let session = providers::session(
         kept,
         files.environment,
         std::mem::take(&mut globals.choices),
         files.place,
     )?;
-    let takes_raw_bytes = globals
-        .takes_raw_bytes
-        .unwrap_or_else(|| session.setting("cli_binary_format") == Some("raw-in-base64-out"));
+    let takes_raw_bytes = globals.takes_raw_bytes.unwrap_or_else(|| {
+        session.settings.setting("cli_binary_format") == Some("raw-in-base64-out")
+    });
     let named = session
+        .settings
         .variable("AWS_DEFAULT_OUTPUT")
-        .or_else(|| session.setting("output"));
+        .or_else(|| session.settings.setting("output"));
     let format = match (globals.format, named) {
         (Some(format), _) => format,
         (None, Some(name)) => Format::named(name)

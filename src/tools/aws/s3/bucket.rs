@@ -27,7 +27,7 @@ fn name_of(word: &str) -> Result<(&str, &str), Stop> {
 pub(super) fn make(session: &Session, word: &str, output: &Output) -> Result<i32, Stop> {
     let (bucket, _) = name_of(word)?;
     let mut operation = operation("CreateBucket", "PUT", bucket);
-    let region = session.region().unwrap_or(FIRST_REGION);
+    let region = session.settings.region().unwrap_or(FIRST_REGION);
     if region != FIRST_REGION {
         let text = format!(
             "<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><LocationConstraint>{}\

@@ -52,7 +52,9 @@ use settings::Settings;
 use transfer::Plan;
 
 use super::local_time::LocalTime;
-use super::session::{Choices, Kept, Session};
+use super::providers;
+use super::session::{Kept, Session};
+use super::settings::Choices;
 use crate::call::{End, Output, Place};
 
 const USAGE: &str = "usage: aws [options] <command> <subcommand> [<subcommand> ...] [parameters]\n\
@@ -141,7 +143,7 @@ impl Command {
         let Caller {
             environment, place, ..
         } = &self.caller;
-        let session = match Session::new(kept, environment, choices, *place) {
+        let session = match providers::session(kept, environment, choices, *place) {
             Ok(session) => session,
             Err(error) => return (output, Err(error.into())),
         };

@@ -42,7 +42,7 @@ impl Settings {
     /// # Errors
     /// A setting is no number, or 0.
     pub(super) fn of(session: &Session) -> Result<Self, Stop> {
-        Self::read(|name| session.setting(&format!("s3.{name}")))
+        Self::read(|name| session.settings.setting(&format!("s3.{name}")))
     }
 
     fn read<'a>(setting: impl Fn(&str) -> Option<&'a str>) -> Result<Self, Stop> {
