@@ -60,6 +60,7 @@ mod places;
 mod programs;
 mod references;
 mod restore;
+mod restore_hidden;
 mod script_functions;
 mod scripts;
 mod serve_calls;

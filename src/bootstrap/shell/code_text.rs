@@ -51,3 +51,20 @@ pub(super) fn arguments(text: &[u8]) -> Vec<Vec<u8>> {
     found.extend(word);
     found
 }
+
+/// A word without its quotes.
+pub(super) fn unquoted(word: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(word.len());
+    let mut quote = None;
+    let mut bytes = word.iter().copied();
+    while let Some(byte) = bytes.next() {
+        match (quote, byte) {
+            (Some(end), byte) if byte == end => quote = None,
+            (Some(b'\''), byte) => text.push(byte),
+            (_, b'\\') => text.extend(bytes.next()),
+            (None, b'\'' | b'"') => quote = Some(byte),
+            (_, byte) => text.push(byte),
+        }
+    }
+    text
+}

@@ -1,12 +1,13 @@
 //! The code of a file that may run during an event, as far as its functions and traps show it.
 //!
-//! The search looks for words and not for meanings. It may take a line for opaque that is not, which only costs time.
+//! The search looks for words and not for meanings. It may take code for opaque that is not, which only costs time.
 
-use memchr::{memchr_iter, memmem};
+use memchr::memmem;
 
+use super::hidden_commands::has_hidden_command;
 use super::restore::is_driver_function;
 use super::state::ShellState;
-use coshell_driver::names::{self, PREFIX};
+use coshell_driver::names::PREFIX;
 
 /// All code of a file that may run during an event: its functions and its traps.
 pub(super) struct FileCode<'a> {
@@ -28,7 +29,7 @@ impl<'a> FileCode<'a> {
         };
         code.is_opaque =
             code.contains(&[b"eval", b"source", b"enable", b"function ", b" -C", b"fc "])
-                || code.lines().any(is_opaque_line);
+                || code.pieces.iter().any(|code| has_hidden_command(code));
         code
     }
 
@@ -65,129 +66,29 @@ pub(super) fn user_functions(bodies: &[u8]) -> impl Iterator<Item = &[u8]> {
     let next = heads.iter().skip(1).map(|(start, ..)| *start);
     let ends: Vec<_> = next.chain([bodies.len()]).collect();
     let both = heads.into_iter().zip(ends);
-    let is_ours = |name: &[u8], body: &[u8]| {
-        is_driver_function(name)
-            || is_offered(name)
-            // The file may have a function jq of its own.
-            || (name == b"jq" || name == b"aws")
-                && memmem::find(body, names::COMMAND.as_bytes()).is_some()
-    };
+    let is_ours = |name: &[u8], body: &[u8]| is_driver_function(name) || is_offered(name, body);
     both.filter(move |((start, _, name), end)| !is_ours(name, &bodies[*start..*end]))
         .map(|((_, body, _), end)| &bodies[body..end])
 }
 
-/// Whether the driver offers a function of this name to handlers.
-fn is_offered(name: &[u8]) -> bool {
-    name == b"exit" || name.starts_with(b"lambda_")
-}
-
-/// Whether a line may run code that is not in it: from a variable, a sourced file, or a function that it defines.
-fn is_opaque_line(line: &[u8]) -> bool {
-    let line = line.trim_ascii_start();
-    let before = |index: usize| index.checked_sub(1).map(|index| line[index]);
-    let starts_command = |index: usize| {
-        const WORDS: [&[u8]; 10] = [
-            b"then", b"do", b"else", b"builtin", b"command", b"if", b"while", b"until", b"time",
-            b"trap",
-        ];
-        let before = line[..index].trim_ascii_end();
-        ends_in_assignments(&line[..index])
-            || before.is_empty()
-            || matches!(
-                before.last(),
-                Some(b';' | b'&' | b'|' | b'(' | b'{' | b'!' | b')')
-            )
-            || WORDS
-                .iter()
-                .any(|word| without_options(before).ends_with(word))
-    };
-    memmem::find_iter(line, b"()").any(|index| before(index) != Some(b'='))
-        || memmem::find_iter(line, b". ").any(starts_command)
-        || memchr_iter(b'$', line).any(|index| {
-            let is_quoted = before(index) == Some(b'"');
-            starts_command(if is_quoted { index - 1 } else { index })
-        })
-}
-
-/// Whether a command follows that has assignments before it, as in `LC_ALL=C "$@"`.
-fn ends_in_assignments(before: &[u8]) -> bool {
-    let start = before
-        .iter()
-        .rposition(|byte| b";&|({!".contains(byte))
-        .map_or(0, |index| index + 1);
-    let segment = before[start..].trim_ascii_start();
-    let name = segment.split(|byte| *byte == b'=').next();
-    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"_[]+".contains(byte);
-    let is_closed = |quote| memchr_iter(quote, segment).count().is_multiple_of(2);
-    segment.ends_with(b" ")
-        && name.is_some_and(|name| name.len() < segment.len() && name.iter().all(is_name))
-        && is_closed(b'"')
-        && is_closed(b'\'')
-}
-
-/// `before` without options at its end, such as those of `command -p --`.
-fn without_options(mut before: &[u8]) -> &[u8] {
-    while let Some(space) = before.iter().rposition(u8::is_ascii_whitespace)
-        && before[space + 1..].starts_with(b"-")
-    {
-        before = before[..space].trim_ascii_end();
-    }
-    before
+/// Whether the driver offers this function to handlers: its name may be one of ours, and it calls the driver. The file may have
+/// functions of such names, too, as many have a `lambda_handler`.
+fn is_offered(name: &[u8], body: &[u8]) -> bool {
+    (matches!(name, b"exit" | b"jq" | b"aws") || name.starts_with(b"lambda_"))
+        && memmem::find(body, PREFIX.as_bytes()).is_some()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn is_opaque(line: &str) -> bool {
-        is_opaque_line(line.as_bytes())
-    }
-
-    #[test]
-    fn command_in_a_variable_makes_a_line_opaque() {
-        for line in [
-            "    $command x;",
-            "    \"$@\";",
-            "    if \"$1\"; then",
-            "    true && ${hook};",
-            "    . ./lib.sh;",
-            "    case $1 in a) $2 ;;",
-            "    trap 'f(){ :; }' EXIT;",
-            "    trap \"$cleanup\" EXIT;",
-            "    LC_ALL=C \"$@\"",
-            "    IFS=: x='' $command",
-            "    time -p $command",
-            "    command -- \"$1\"",
-            "    helper () ",
-        ] {
-            assert!(is_opaque(line), "{line}");
-        }
-    }
-
-    #[test]
-    fn argument_in_a_variable_does_not() {
-        for line in [
-            "    local x=() y=$1;",
-            "    echo \"$1\" $2;",
-            "    x+=();",
-            "    echo -n \"$1\"",
-            "    if [[ -n $x ]]; then",
-            "    text=\"a $b\"",
-            "    local a=1 b=$2",
-            "    value=$1 other=\"$2\"",
-            "    grep -q -- \"$pattern\"",
-            "    echo \"a. b\";",
-            "    printf '%s' \"${a[@]}\"",
-            "    x=$(date)",
-        ] {
-            assert!(!is_opaque(line), "{line}");
-        }
-    }
-
     #[test]
     fn functions_of_the_driver_are_left_out() {
-        let bodies = b", () \n{ \n    eval x\n}\nlambda_log () \n{ \n    eval\n}\nown () \n{ \n    function f () \n    echo\n}\n";
+        let bodies = b", () \n{ \n    eval x\n}\nlambda_log () \n{ \n    __driver_rare __driver_log\n}\nown () \n{ \n    function f () \n    echo\n}\n";
         let found: Vec<_> = user_functions(bodies).collect();
         assert_eq!(found, [&b"\n{ \n    function f () \n    echo\n}\n"[..]]);
+        let handler = b"lambda_handler () \n{ \n    umask 077\n}\n";
+        let found: Vec<_> = user_functions(handler).collect();
+        assert_eq!(found, [&b"\n{ \n    umask 077\n}\n"[..]]);
     }
 }

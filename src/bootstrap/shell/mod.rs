@@ -22,6 +22,7 @@ mod file_code;
 mod file_traits;
 mod forks;
 mod from_shell;
+mod hidden_commands;
 mod hook;
 mod kept_variables;
 mod load_report;

@@ -1,0 +1,47 @@
+//! What an event changed by commands that a search in the code of the file does not see is restored, too.
+
+use support::Sandbox;
+
+fn respond_text(sandbox: &Sandbox, event: &str) -> String {
+    String::from_utf8_lossy(&sandbox.respond(event)).into_owned()
+}
+
+/// A search for words in the functions does not see these commands. The name of the handler is one that many have, and begins
+/// as those of our functions do.
+#[test]
+fn what_a_command_changed_whose_name_is_not_in_the_code_is_restored() {
+    const CHANGES: [&str; 14] = [
+        "umask 077; eval 'helper() { echo changed; }'",
+        r"\. ./lib.sh",
+        r"s\ource ./lib.sh",
+        "'source' ./lib.sh",
+        "\"\"$source ./lib.sh",
+        "$'\\x2e' ./lib.sh",
+        "`echo \"$source\"` ./lib.sh",
+        "if :; then \"$source\" ./lib.sh; fi",
+        "case x in 'a b') ;; *) $source ./lib.sh ;; esac",
+        "{ $source ./lib.sh; } 2>/dev/null",
+        "while read -r word; do $word ./lib.sh; done <<<\"$source\"",
+        "mapfile -c1 -tC \"$callback\" lines <<<x",
+        "cat >/dev/null <<EOF\nlambda_x () \n'\nEOF\n\"$source\" ./lib.sh",
+        "trap '\\. ./lib.sh' USR1; kill -USR1 $BASHPID",
+    ];
+    for function in ["handler", "lambda_handler"] {
+        for change in CHANGES {
+            let body = format!(
+                "source=source callback='source ./lib.sh #'\nhelper() {{ echo unchanged; }}\n{function}() {{\n\
+                 while read -r name mask; do if [[ $name == Umask: ]]; then echo \"$mask\"; fi; done </proc/$$/status\n\
+                 helper\nif [[ $1 == first ]]; then\n{change}\nfi\n}}"
+            );
+            let builder = Sandbox::of(&body).handler(&format!("function.{function}"));
+            builder
+                .task_root()
+                .write("lib.sh", "umask 077\nhelper() { echo changed; }\n");
+            let sandbox = builder.start();
+            let first = respond_text(&sandbox, "first");
+            assert!(first.ends_with("\nunchanged"), "{change}: {first}");
+            let second = respond_text(&sandbox, "second");
+            assert_eq!(second, first, "{function}: {change}");
+        }
+    }
+}
