@@ -13,12 +13,13 @@
 #
 # HOT
 __driver_call() { # <function without lambda_> [its arguments...]
-  builtin local - __driver_self=${__driver_caller-} __driver_mark __driver_line "__driver_has_input=${__driver_record+2}" "__driver_input=${__driver_record-}"
-  builtin set +euv
+  builtin local - "__driver_self=${__driver_caller-}" __driver_mark __driver_line "__driver_has_input=${__driver_record+2}" "__driver_input=${__driver_record-}"
+  # In POSIX mode a signal would interrupt `read`, and a readonly variable would end the shell.
+  builtin set +euv +o posix
   # With it, `read` would give up.
   if [[ ${TMOUT-} && $1 != each ]]; then builtin local TMOUT=''; fi
   if [[ $1 == get && $* == *--in* ]]; then __driver_find_input "$@"; fi
-  if [[ $__driver_self != "$BASHPID" || $1 == each ]]; then
+  if [[ ! $__driver_self || $__driver_self != "${BASHPID-}" || $1 == each ]]; then
     __driver_call_by_ticket "$@"
     # In a trap, `return` alone would give the status from before the trap.
     builtin return "$?"
@@ -29,8 +30,23 @@ __driver_call() { # <function without lambda_> [its arguments...]
     __driver_call_by_ticket "$@"
     builtin return "$?"
   fi
-  __driver_caller=$__driver_self
-  builtin eval "${__driver_line#* }"
+  # It may read more. Until that is done a trap takes a ticket.
+  if builtin eval "${__driver_line#* }"; then
+    __driver_caller=$__driver_self
+  else
+    __driver_line=$?
+    __driver_caller=$__driver_self
+    __driver_name_failed "$1"
+    builtin return "$__driver_line"
+  fi
+}
+
+# The error document names the call that has failed, and not the last command of ours.
+__driver_name_failed() { # <function without lambda_>
+  case $1 in
+    records | failures) ;;
+    *) __driver_refused=lambda_$1 ;;
+  esac
 }
 
 # Finds the value of the variable that --in names, which is known here alone.
@@ -71,55 +87,64 @@ __driver_take_shell_reply() { # <l or n, for fields that end in line feeds or NU
 
 # The same for any process: takes a ticket, which names a slot.
 __driver_call_by_ticket() { # <function without lambda_> [its arguments...]
-  builtin local __driver_slot __driver_line __driver_i __driver_count __driver_name __driver_reply
+  builtin local __driver_slot __driver_i __driver_count __driver_name __driver_reply
   __driver_reply=()
   if [[ $1 == each ]]; then
     __driver_each "${@:2}"
     builtin return "$?"
   fi
+  if [[ ! ${BASHPID-} ]]; then
+    __driver_refuse_call 4 'BASHPID is not set'
+    builtin return 1
+  fi
   # shellcheck disable=SC2154 # the host sets it
-  IFS='' builtin read -r -N 1 __driver_slot <"${__driver_calls[0]}" || builtin return
+  builtin read -r -N 1 __driver_slot <"${__driver_calls[0]}" || builtin return
   __driver_slot=$((1 + 3 * __driver_slot))
   builtin printf '%s\0' "$#" "${__driver_caller:+-}$BASHPID" "${__driver_arguments[__driver_id_at]-}" "$__driver_has_input" "$__driver_input" "$@" >"${__driver_calls[__driver_slot]}" || builtin return
   # Standard input stays as it is, because the host may read that.
-  {
-    IFS=' ' builtin read -r -u 68 __driver_line __driver_i __driver_count
-    case $__driver_line in
-      s)
-        # Names and values, and a dot, between unit separators. Splitting a word takes no system call.
-        builtin local IFS=$'\037' __driver_words
-        if [[ -o noglob ]]; then
-          # shellcheck disable=SC2206 # to be split
-          __driver_words=($__driver_count)
-        else
-          builtin set -f
-          # shellcheck disable=SC2206
-          __driver_words=($__driver_count)
-          builtin set +f
-        fi
-        for ((__driver_count = 1; __driver_count < ${#__driver_words[@]}; __driver_count += 2)); do
-          # It fails if the variable is readonly.
-          builtin printf -v "${__driver_words[__driver_count - 1]}" %s "${__driver_words[__driver_count]}" || __driver_i=1
-        done
-        ;;
-      f)
-        builtin mapfile -t -d '' __driver_reply <"${__driver_calls[__driver_slot + 2]}"
-        # An empty line stays in the pipe until the file has been read. So the host gives the slot to no other call before.
-        builtin read -r -u 68 __driver_line
-        ;;
-      *)
-        __driver_refuse_call 4 "$__driver_count"
-        __driver_i=${__driver_i:-1}
-        ;;
-    esac
-  } 68<"${__driver_calls[__driver_slot + 1]}"
+  __driver_take_ticket_reply "${__driver_calls[__driver_slot + 2]}" 68<"${__driver_calls[__driver_slot + 1]}"
   if ((${#__driver_reply[@]})); then __driver_take_reply 0 "${#__driver_reply[@]}"; fi
+  if [[ $__driver_i != 0 ]]; then __driver_name_failed "$1"; fi
   builtin return "$__driver_i"
+}
+
+# Reads a reply from 68. Neither splits words: IFS is the handler's.
+__driver_take_ticket_reply() { # <the file of a long reply>
+  builtin local __driver_words __driver_line
+  builtin mapfile -t -n 1 -u 68 __driver_words
+  __driver_line=${__driver_words[0]-}
+  __driver_count=${__driver_line#* }
+  __driver_i=${__driver_count%% *} __driver_count=${__driver_count#* }
+  case $__driver_line in
+    's '*)
+      # Names and values, and a dot, between unit separators.
+      while [[ $__driver_count == *$'\037'*$'\037'* ]]; do
+        __driver_name=${__driver_count%%$'\037'*} __driver_count=${__driver_count#*$'\037'}
+        # It fails if the variable is readonly.
+        builtin printf -v "$__driver_name" %s "${__driver_count%%$'\037'*}" || __driver_i=1
+        __driver_count=${__driver_count#*$'\037'}
+      done
+      ;;
+    'f '*)
+      # An empty line stays in the pipe until the file has been read. So the host gives the slot to no other call before.
+      builtin mapfile -t -d '' __driver_reply <"$1"
+      builtin read -r -N 1 -u 68 __driver_line
+      ;;
+    'w '*)
+      # This call may take long, and has a pipe and a file of its own.
+      __driver_slot=${__driver_calls[0]%/*}
+      __driver_take_ticket_reply "$__driver_slot/$__driver_count" 68<"$__driver_slot/$__driver_i"
+      ;;
+    *)
+      if [[ $__driver_line != 'e '* ]]; then __driver_i=1 __driver_count='the host does not answer'; fi
+      __driver_refuse_call 5 "$__driver_count"
+      ;;
+  esac
 }
 
 # Assigns and prints what a long reply has.
 __driver_take_reply() { # <first field> <number of fields>
-  builtin local __driver_at=$1 __driver_end __driver_count __driver_line
+  builtin local "__driver_at=$1" __driver_end __driver_count __driver_line
   while ((__driver_at < $1 + $2)); do
     __driver_name=${__driver_reply[__driver_at + 1]}
     case ${__driver_reply[__driver_at]} in
@@ -215,8 +240,7 @@ __driver_each() { # [--unwrap] [--decode] <function>
     (__driver_call_for_records "${#__driver_statuses[@]}") >&2 </dev/null
     __driver_status_of_record=$?
     builtin mapfile -t __driver_statuses <"$__driver_progress" || builtin return
-    __driver_has_stopped=''
-    if [[ $__driver_flags == *ordered* && ${__driver_statuses[*]} == *[1-9]* ]]; then __driver_has_stopped=1; fi
+    __driver_find_failure
     # If a record has left a call unfinished, a reply may come that nobody reads. So the descriptors are no longer used.
     if [[ $__driver_shares ]] && ((__driver_status_of_record || !__driver_has_stopped && ${#__driver_statuses[@]} < ${#__driver_records[@]})); then __driver_caller=''; fi
     if [[ $__driver_has_stopped ]]; then builtin break; fi
@@ -227,8 +251,8 @@ __driver_each() { # [--unwrap] [--decode] <function>
       builtin printf '%s\n' "$__driver_status_of_record" >>"$__driver_progress" || builtin return
       if ((__driver_status_of_record)); then __driver_report_record; fi
     fi
-    # What follows has to wait for a record that has failed.
-    if [[ $__driver_flags == *ordered* && ${__driver_statuses[*]} == *[1-9]* ]]; then builtin break; fi
+    __driver_find_failure
+    if [[ $__driver_has_stopped ]]; then builtin break; fi
   done
   for __driver_number in "${!__driver_records[@]}"; do
     # Those behind the end have not run, and have failed, too.
@@ -241,10 +265,22 @@ __driver_each() { # [--unwrap] [--decode] <function>
   fi
 }
 
+# Finds out whether a record has failed for which those behind it have to wait.
+__driver_find_failure() {
+  builtin printf -v __driver_has_stopped %s "${__driver_statuses[@]}"
+  case $__driver_flags:$__driver_has_stopped in
+    *ordered*:*[1-9]*) __driver_has_stopped=1 ;;
+    *) __driver_has_stopped='' ;;
+  esac
+}
+
 # Calls the function for the records from this number on, in a subshell that a record may end.
 __driver_call_for_records() { # <number>
+  builtin local __driver_unwritten=''
   __driver_caller=${__driver_shares:+$BASHPID}
   for ((__driver_number = $1; __driver_number < ${#__driver_records[@]}; __driver_number++)); do
+    __driver_write_continued || builtin exit
+    __driver_unwritten=1
     if [[ ${__driver_faults[__driver_number]} ]]; then
       __driver_refuse_call 5 "cannot read record $((__driver_number + 1)): ${__driver_faults[__driver_number]}"
       __driver_status_of_record=1
@@ -256,12 +292,19 @@ __driver_call_for_records() { # <number>
       { __driver_status_of_record=$? && builtin set +euxvT; } 2>/dev/null
     fi
     builtin printf '%s\n' "$__driver_status_of_record" >>"$__driver_progress" || builtin exit
+    __driver_unwritten=''
     if ((__driver_status_of_record)); then
       __driver_report_record
       if [[ $__driver_flags == *ordered* ]]; then builtin break; fi
     fi
   done
+  __driver_write_continued || builtin exit
   [[ $__driver_caller ]]
+}
+
+# With BASH_COMPAT=4.3, `continue` in the function is one of our loop, and has ended its record.
+__driver_write_continued() {
+  if [[ $__driver_unwritten ]]; then builtin printf '0\n' >>"$__driver_progress"; fi
 }
 
 # Logs that a record has failed.
@@ -269,4 +312,4 @@ __driver_report_record() {
   __driver_refuse_call 5 "record $((__driver_number + 1)) of ${#__driver_records[@]} failed with status $__driver_status_of_record"
 }
 
-builtin readonly -f __driver_call __driver_find_input __driver_call_by_ticket __driver_read_longer __driver_take_shell_reply __driver_take_reply __driver_make_map __driver_is_map __driver_each __driver_call_for_records __driver_report_record
+builtin readonly -f __driver_call __driver_name_failed __driver_find_input __driver_call_by_ticket __driver_take_ticket_reply __driver_read_longer __driver_take_shell_reply __driver_take_reply __driver_make_map __driver_is_map __driver_each __driver_find_failure __driver_call_for_records __driver_write_continued __driver_report_record

@@ -9,12 +9,14 @@
 # HOT
 __driver_command() { # <function> <name of the command> [its arguments...]
   builtin local - __driver_self __driver_mark __driver_exported __driver_line=''
-  builtin set +euv
+  # In POSIX mode a signal would interrupt `read`.
+  builtin set +euv +o posix
   # With it, `read` would give up.
   if [[ ${TMOUT-} ]]; then builtin local TMOUT=''; fi
   __driver_self=${__driver_caller-} __driver_exported=()
-  if [[ $__driver_self != "$BASHPID" ]]; then
+  if [[ ! $__driver_self || $__driver_self != "${BASHPID-}" ]]; then
     __driver_command_by_ticket "$@"
+    __driver_line=$?
   else
     case $2 in
       # The host knows the values that it has found before, with the same words and what decides who asks whom. If a file does, only
@@ -28,14 +30,15 @@ __driver_command() { # <function> <name of the command> [its arguments...]
           builtin printf '%s\0' "$(($# + 1))" "$__driver_mark" "${__driver_arguments[__driver_id_at]-}" 0 '' known "$2" \
             "${AWS_REGION@A}${AWS_DEFAULT_REGION@A}${AWS_ACCESS_KEY_ID@A}${HOME@A}${AWS_ENDPOINT_URL@A}${AWS_ENDPOINT_URL_SSM@A}${AWS_ENDPOINT_URL_SECRETS_MANAGER@A}${AWS_IGNORE_CONFIGURED_ENDPOINT_URLS@A}${AWS_USE_FIPS_ENDPOINT@A}${AWS_USE_DUALSTACK_ENDPOINT@A}" \
             "${@:3}" >&CALL_REQUEST_FD &&
-            builtin read -r -N SHELL_REPLY_CHARS -u CALL_COMMAND_FD __driver_line && [[ $__driver_line == "$__driver_mark "* ]] && __driver_caller=$__driver_self
-          if [[ $__driver_caller ]]; then builtin eval "${__driver_line#* }"; else __driver_command_by_ticket "$@"; fi
+            builtin read -r -N SHELL_REPLY_CHARS -u CALL_COMMAND_FD __driver_line && [[ $__driver_line == "$__driver_mark "* ]] || __driver_self=''
+          if [[ $__driver_self ]]; then builtin eval "${__driver_line#* }"; else __driver_command_by_ticket "$@"; fi
         fi
         ;;
       *) __driver_run_command "$@" ;;
     esac
+    # Until the reply has been read to its end a trap takes a ticket.
+    __driver_line=$? __driver_caller=$__driver_self
   fi
-  __driver_line=$?
   # The error document names this command. bash would name the last command of the function.
   __driver_refused=$1
   builtin return "$__driver_line"
@@ -54,24 +57,25 @@ __driver_run_command() { # <function> <name of the command> [its arguments...]
   builtin eval "${__driver_line:-__driver_command_by_ticket \"\$@\"}"
 }
 
-# Sends a request of the shell itself, and reads the command that is the reply. As in __driver_call, a trap that runs meanwhile
-# takes a ticket.
+# Sends a request of the shell itself, and reads the command that is the reply. If that fails the descriptors are no longer used:
+# __driver_self is empty. As in __driver_call, a trap that runs meanwhile takes a ticket.
 __driver_exchange() { # <field...>
   # Without it the reply cannot be read, and the command would run twice.
   if [[ ! -e /dev/fd/CALL_COMMAND_FD ]]; then builtin return; fi
   __driver_caller='' __driver_mark=$__driver_self.$((++__driver_call_count))
-  builtin printf '%s\0' "$#" "$__driver_mark" "${__driver_arguments[__driver_id_at]-}" 0 '' "$@" >&CALL_REQUEST_FD || builtin return
-  if builtin read -r -N SHELL_REPLY_CHARS -u CALL_COMMAND_FD __driver_line && [[ $__driver_line == "$__driver_mark "* ]]; then
-    __driver_caller=$__driver_self __driver_line=${__driver_line#* }
+  if ! builtin printf '%s\0' "$#" "$__driver_mark" "${__driver_arguments[__driver_id_at]-}" 0 '' "$@" >&CALL_REQUEST_FD; then
+    __driver_self=''
+  elif builtin read -r -N SHELL_REPLY_CHARS -u CALL_COMMAND_FD __driver_line && [[ $__driver_line == "$__driver_mark "* ]]; then
+    __driver_line=${__driver_line#* }
   else
     # It may have run.
-    __driver_line='__driver_rare __driver_refuse_call 4 "its reply is lost"; __driver_set_status 5'
+    __driver_self='' __driver_line='__driver_rare __driver_refuse_call 4 "its reply is lost"; __driver_set_status 5'
   fi
 }
 
 # The same for any process: takes a ticket, which names a slot.
 __driver_command_by_ticket() { # <function> <name of the command> [its arguments...]
-  builtin local __driver_in='' __driver_out='' __driver_err='' __driver_reply __driver_slot='' __driver_line='' __driver_ended='' __driver_rest='' __driver_folder
+  builtin local __driver_in='' __driver_out='' __driver_err='' __driver_reply __driver_slot='' __driver_line='' __driver_ended='' __driver_rest='' __driver_folder __driver_words
   __driver_reply=()
   if ((!${#__driver_exported[@]})); then __driver_list_exported "${@:2}"; fi
   # shellcheck disable=SC2154 # the host sets it
@@ -86,28 +90,33 @@ __driver_command_by_ticket() { # <function> <name of the command> [its arguments
       ;;
   esac
   if [[ -e /dev/fd/2 ]]; then { builtin :; } {__driver_err}>&2; fi
-  if IFS='' builtin read -r -N 1 __driver_slot <"${__driver_calls[0]}"; then
+  # Nothing here splits words: IFS is the handler's.
+  if [[ ${BASHPID-} ]] && builtin read -r -N 1 __driver_slot <"${__driver_calls[0]}"; then
     __driver_slot=$((1 + 3 * __driver_slot))
     builtin printf '%s\0' "$((4 + ${#__driver_exported[@]} + $#))" "${__driver_caller:+-}$BASHPID" "${__driver_arguments[__driver_id_at]-}" 0 '' \
       run "$2" "$__driver_in" "$__driver_out" "$__driver_err" "${#__driver_exported[@]}" "${__driver_exported[@]}" "${@:3}" >"${__driver_calls[__driver_slot]}"
-    IFS=' ' builtin read -r __driver_line __driver_ended __driver_rest <"${__driver_calls[__driver_slot + 1]}"
-    if [[ $__driver_line == w ]]; then
+    builtin mapfile -t -n 1 __driver_words <"${__driver_calls[__driver_slot + 1]}"
+    __driver_line=${__driver_words[0]-}
+    if [[ $__driver_line == 'w '* ]]; then
+      __driver_rest=${__driver_line##* }
       {
-        __driver_line=''
-        IFS=' ' builtin read -r __driver_line __driver_ended __driver_rest
-        if [[ $__driver_line == o ]]; then
-          builtin mapfile -t -d '' __driver_reply <"$__driver_folder/$__driver_rest"
-          builtin read -r __driver_rest
+        builtin mapfile -t -n 1 __driver_words
+        __driver_line=${__driver_words[0]-}
+        if [[ $__driver_line == 'o '* ]]; then
+          builtin mapfile -t -d '' __driver_reply <"$__driver_folder/${__driver_line##* }"
+          builtin read -r -N 2 __driver_rest
         fi
       } <"$__driver_folder/$__driver_rest"
     fi
+    __driver_rest=${__driver_line#* }
+    __driver_ended=${__driver_rest%% *} __driver_rest=${__driver_rest#* }
   fi
   if [[ $__driver_in ]]; then { builtin :; } {__driver_in}<&-; fi
   if [[ $__driver_out ]]; then { builtin :; } {__driver_out}>&-; fi
   if [[ $__driver_err ]]; then { builtin :; } {__driver_err}>&-; fi
   case $__driver_line in
-    d) ;;
-    o)
+    'd '*) ;;
+    'o '*)
       if [[ ${__driver_reply[2]-} ]]; then
         builtin printf -v "${__driver_reply[2]}" %s "${__driver_reply[0]}" || __driver_ended=1
       elif ! builtin printf %s "${__driver_reply[0]-}"; then
@@ -120,9 +129,13 @@ __driver_command_by_ticket() { # <function> <name of the command> [its arguments
       fi
       builtin printf %s "${__driver_reply[1]-}" >&2
       ;;
-    *) __driver_rare __driver_refuse_call 4 "${__driver_rest:-the host does not answer}" ;;
+    'e '*) __driver_rare __driver_refuse_call 4 "$__driver_rest" ;;
+    *)
+      __driver_rare __driver_refuse_call 4 'the host does not answer'
+      __driver_ended=5
+      ;;
   esac
-  builtin return "${__driver_ended:-5}"
+  builtin return "$__driver_ended"
 }
 
 # Lists the exported variables that the command may read. bash shows them to no function without a process. A name costs some

@@ -41,9 +41,11 @@ __driver_http_response() { # [--stream] [--cookie COOKIE]... STATUS [HEADER...];
     builtin local REPLY
     __driver_prepare_body "${@:2}" || builtin return
   fi
-  if [[ ! ${__driver_operands[0]-} =~ ^[1-5][0-9][0-9]$ ]]; then
-    __driver_refuse use "status ${__driver_operands[0]-}" 'expected 100 to 599' || builtin return
-  fi
+  # Not by `=~`, which would change the BASH_REMATCH of the handler.
+  case ${__driver_operands[0]-} in
+    [1-5][0-9][0-9]) ;;
+    *) __driver_refuse use "status ${__driver_operands[0]-}" 'expected 100 to 599' || builtin return ;;
+  esac
   __driver_lines=("${__driver_operands[@]:1}" "${__driver_lines[@]}")
   # The host does not accept more, and neither does Lambda.
   __driver_line="${__driver_lines[*]}"
@@ -51,7 +53,8 @@ __driver_http_response() { # [--stream] [--cookie COOKIE]... STATUS [HEADER...];
     __driver_refuse use "${#__driver_lines[@]} headers of ${#__driver_line} bytes" 'expected at most 4000 of 262144 bytes together' || builtin return
   fi
   for __driver_line in "${__driver_lines[@]}"; do
-    if [[ ! $__driver_line =~ ^[0-9A-Za-z\!\#\$%\&\'*+.^_\`\|~-]+: ]]; then
+    __driver_header=${__driver_line%%:*}
+    if [[ $__driver_line != ?*:* || ! $__driver_header || $__driver_header == *[!0-9A-Za-z\!\#\$%\&\'*+.^_\`\|~-]* ]]; then
       __driver_refuse use "header $__driver_line" 'expected Name: value' || builtin return
     elif [[ $__driver_line == *[!\ -~]* ]]; then
       __driver_refuse use "header ${__driver_line%%:*}" 'its value is not visible ASCII' || builtin return
@@ -68,7 +71,7 @@ __driver_http_response() { # [--stream] [--cookie COOKIE]... STATUS [HEADER...];
 __driver_prepare_body() { # the arguments behind --json
   case $__driver_body in
     redirect)
-      if [[ ! ${__driver_operands[0]} =~ ^30[12378]$ ]]; then
+      if [[ ${__driver_operands[0]} != 30[12378] ]]; then
         __driver_refuse redirect "with status ${__driver_operands[0]}" 'expected 301, 302, 303, 307 or 308' || builtin return
       elif [[ ! $__driver_value || $__driver_value == *[!\!-~]* ]]; then
         __driver_refuse use --redirect 'expected an address of visible ASCII without blanks' || builtin return
@@ -84,11 +87,11 @@ __driver_prepare_body() { # the arguments behind --json
       __driver_find_content_type "$__driver_value"
       ;;
     *)
-      __driver_line='application/json' __driver_header='^[[:space:]]*[{[]'
+      __driver_line='application/json' __driver_header=${1#"${1%%[![:space:]]*}"}
       if [[ ! ${__driver_calls-} ]]; then
         # The host has not seen it.
         __driver_refuse use --json "the handler's file does not spell it out" || builtin return
-      elif [[ $# == 1 && $1 =~ $__driver_header && $1 != '[]'*=* ]]; then
+      elif [[ $# == 1 && $1 != '[]'*=* && ($__driver_header == '{'* || $__driver_header == '['*) ]]; then
         __driver_call get --json "$1" REPLY . || builtin return
         REPLY=$1
       else
@@ -104,7 +107,7 @@ __driver_prepare_body() { # the arguments behind --json
 
 # Sets __driver_line to the content type of a file, by its ending.
 __driver_find_content_type() { # <path>
-  builtin local __driver_ending=${1##*/}
+  builtin local "__driver_ending=${1##*/}"
   __driver_ending=${__driver_ending##*.}
   case ${__driver_ending,,} in
     html | htm) __driver_line='text/html; charset=utf-8' ;;
@@ -189,7 +192,7 @@ __driver_error() { # TYPE MESSAGE...
   builtin set +eu
   if (($# < 2)); then
     __driver_refuse use "$*" 'expected a type and a message' || builtin return
-  elif [[ ! $1 =~ ^[A-Za-z][0-9A-Za-z._:-]{0,127}$ ]]; then
+  elif [[ $1 != [A-Za-z]* || $1 == *[!0-9A-Za-z._:-]* || ${#1} -gt 128 ]]; then
     __driver_refuse use "type $1" 'expected a letter, and then at most 127 letters, digits and . _ : -' || builtin return
   fi
   case $1 in
@@ -216,7 +219,7 @@ __driver_error() { # TYPE MESSAGE...
 
 # Sets a variable to the milliseconds that are left until the deadline, or prints them. 0 if it has passed.
 __driver_remaining_ms() { # [VAR]
-  builtin local - __driver_now=${EPOCHREALTIME-}
+  builtin local - "__driver_now=${EPOCHREALTIME-}"
   builtin set +eu
   __driver_now=${__driver_now//[!0-9]/}
   if [[ $__driver_now ]]; then
@@ -228,7 +231,7 @@ __driver_remaining_ms() { # [VAR]
   fi
   if (($# > 1)); then
     __driver_refuse use "$2" 'expected one variable' || builtin return
-  elif [[ ! ${LAMBDA_RUNTIME_DEADLINE_MS-} =~ ^[0-9]{1,18}$ ]]; then
+  elif [[ ! ${LAMBDA_RUNTIME_DEADLINE_MS-} || $LAMBDA_RUNTIME_DEADLINE_MS == *[!0-9]* || ${#LAMBDA_RUNTIME_DEADLINE_MS} -gt 18 ]]; then
     __driver_refuse_call 4 'the invocation has no deadline'
     builtin return 1
   fi
@@ -244,7 +247,7 @@ __driver_remaining_ms() { # [VAR]
 
 # Logs where and why a call of a function that coshell offers has failed.
 __driver_refuse_call() { # <frames of ours at least, this one among them> <cause>
-  builtin local __driver_frame=$1
+  builtin local "__driver_frame=$1"
   while [[ ${FUNCNAME[__driver_frame - 1]-} == __driver_* ]]; do __driver_frame=$((__driver_frame + 1)); done
   builtin printf '%s: line %s: %s: %s\n' "${BASH_SOURCE[__driver_frame]}" "${BASH_LINENO[__driver_frame - 1]}" "${FUNCNAME[__driver_frame - 1]}" "$2" >&2
   # The error document names this command. bash would name the last command of the function.

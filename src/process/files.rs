@@ -4,6 +4,8 @@ use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -12,6 +14,27 @@ use nix::unistd::pipe2;
 
 /// So much of a response the handler can write without waiting for us. Linux allows any user this size (`pipe(7)`).
 const RESPONSE_PIPE_BYTES: i32 = 1024 * 1024;
+
+/// The path by which this process finds a file that another process names. Names of descriptors are that process's, too.
+pub fn path_of(pid: i32, name: &Path) -> PathBuf {
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    for (prefix, folder) in [
+        ("/dev/fd", "fd"),
+        ("/proc/self", ""),
+        ("/proc/thread-self", ""),
+    ] {
+        if let Ok(rest) = name.strip_prefix(prefix) {
+            return process.join(folder).join(rest);
+        }
+    }
+    match name.as_os_str().as_bytes() {
+        b"/dev/stdin" => process.join("fd/0"),
+        b"/dev/stdout" => process.join("fd/1"),
+        b"/dev/stderr" => process.join("fd/2"),
+        // An absolute path replaces the folder.
+        _ => process.join("cwd").join(name),
+    }
+}
 
 /// An empty file in memory; `memfd_create(2)`. `name` only shows in `/proc`.
 ///

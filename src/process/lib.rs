@@ -12,7 +12,7 @@ mod stop_signal;
 pub mod sys;
 
 pub use child::Child;
-pub use files::{empty_text_file, fill_text_file, memory_file, response_pipe, text_file};
+pub use files::{empty_text_file, fill_text_file, memory_file, path_of, response_pipe, text_file};
 pub use message::{Message, message_sockets};
 pub use registry::{register_child, unregister_child};
 pub use stop_signal::StopSignal;

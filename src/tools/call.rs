@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -91,19 +90,7 @@ impl Place {
 
     /// The path by which this process finds a file of the caller's.
     pub(crate) fn path(self, name: &Path) -> PathBuf {
-        let process = PathBuf::from(format!("/proc/{}", self.pid));
-        for (prefix, folder) in [("/dev/fd", "fd"), ("/proc/self", "")] {
-            if let Ok(rest) = name.strip_prefix(prefix) {
-                return process.join(folder).join(rest);
-            }
-        }
-        match name.as_os_str().as_bytes() {
-            b"/dev/stdin" => process.join("fd/0"),
-            b"/dev/stdout" => process.join("fd/1"),
-            b"/dev/stderr" => process.join("fd/2"),
-            // An absolute path replaces the folder.
-            _ => process.join("cwd").join(name),
-        }
+        coshell_process::path_of(self.pid, name)
     }
 
     pub(crate) fn read(self, name: &Path) -> io::Result<Vec<u8>> {

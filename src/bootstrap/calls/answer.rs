@@ -1,12 +1,14 @@
 //! Answers one request: asks `coshell-calls`, and writes the reply. `reply_text.rs` has its form.
 
 use std::fs::{self, DirBuilder};
-use std::io;
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
 use super::caller::CallingProcess;
+use super::late_reply::LateReply;
 use super::reply_text::{ShellReply, error_text, long_text, short_text};
 use super::request::{Input, Request};
 use super::slot::ReplyPipe;
@@ -18,7 +20,7 @@ use coshell_calls::{
     Answer, Call, CallError, Caller, Pending, RecordOptions, Reply, Variable, check_name, needs_jq,
 };
 use coshell_driver::names;
-use coshell_process::sys;
+use coshell_process::{memory_file, sys};
 
 /// True if the call may read what another process writes, or a file, which may be a pipe, or runs a filter.
 pub(crate) fn may_take_long(request: &Request) -> bool {
@@ -34,34 +36,71 @@ pub(crate) fn may_take_long(request: &Request) -> bool {
         || function == b"get" && arguments.iter().any(|argument| needs_jq(argument))
 }
 
-pub(crate) fn reply_to(
+/// Answers a call at once.
+pub(crate) fn reply_to(request: Request, current: &Mutex<Current>, reply: &ReplyPipe) {
+    let written = match reply_text(find_reply(request, current)) {
+        ReplyText::Short(text) => {
+            reply.write_short(&text);
+            Ok(())
+        }
+        ReplyText::Long { line, fields } => reply.write_long(&line, &fields),
+    };
+    if let Err(error) = written {
+        refuse(reply, &cannot_write(&error));
+    }
+}
+
+/// Answers a call that may take long, and returns when the caller has the reply, or is gone.
+pub(crate) fn reply_late(
     request: Request,
     current: &Mutex<Current>,
     reply: &ReplyPipe,
     wake: &EventFd,
 ) {
     if command::is_run(&request) {
-        command::answer(&request, reply, wake);
-        return;
+        return command::answer(&request, reply, wake);
     }
-    let written = match find_reply(request, current) {
-        Ok(answer) => match short_text(&answer) {
-            Some(text) => {
-                reply.write_short(&text);
-                Ok(())
-            }
-            None => reply.write_long(
-                format!("f {}\n\n", answer.status).as_bytes(),
-                &long_text(&answer),
-            ),
-        },
-        Err(error) => {
-            reply.write_short(&error_text(error.status, &error.message));
-            Ok(())
-        }
+    let opened = || Ok((LateReply::open(request.pid)?, memory_file(c"reply")?));
+    let (late, mut file) = match opened() {
+        Ok(opened) => opened,
+        Err(error) => return refuse(reply, &cannot_write(&error)),
     };
-    if let Err(error) = written {
-        refuse(reply, &format!("cannot write the reply: {error}"));
+    let number = file.as_raw_fd();
+    reply.write_short(format!("w {} {number}\n", late.number()).as_bytes());
+    // The server looks when this reply has been read.
+    let _ = wake.write(1);
+    late.send(&match reply_text(find_reply(request, current)) {
+        ReplyText::Short(text) => text,
+        ReplyText::Long { line, fields } => match file.write_all(&fields) {
+            Ok(()) => line,
+            Err(error) => error_text(1, &cannot_write(&error)),
+        },
+    });
+}
+
+fn cannot_write(error: &io::Error) -> String {
+    format!("cannot write the reply: {error}")
+}
+
+enum ReplyText {
+    Short(Vec<u8>),
+    /// A line, and what goes into the file.
+    Long {
+        line: Vec<u8>,
+        fields: Vec<u8>,
+    },
+}
+
+fn reply_text(found: Result<Reply, CallError>) -> ReplyText {
+    match found {
+        Ok(answer) => match short_text(&answer) {
+            Some(text) => ReplyText::Short(text),
+            None => ReplyText::Long {
+                line: format!("f {}\n\n", answer.status).into_bytes(),
+                fields: long_text(&answer),
+            },
+        },
+        Err(error) => ReplyText::Short(error_text(error.status, &error.message)),
     }
 }
 

@@ -3,17 +3,24 @@
 use std::cell::OnceCell;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use nix::fcntl::OFlag;
+use nix::unistd::Pid;
+
 use super::{Current, lock};
+use crate::wait::wait_readable_all;
 use coshell_calls::{Caller, Document, Source};
+use coshell_process::{path_of, sys};
 
 /// How much a call reads of a file or of standard input.
-const MAX_BYTES: u64 = 64 * 1024 * 1024;
+const MAX_BYTES: usize = 64 * 1024 * 1024;
 
 /// The process that calls.
 pub(crate) struct CallingProcess<'a> {
@@ -61,23 +68,43 @@ impl<'a> CallingProcess<'a> {
     }
 }
 
+impl CallingProcess<'_> {
+    /// Reads a file to its end, for as long as the caller lives: another may be meant to read what comes later.
+    fn read_all(&self, mut file: File) -> Result<Vec<u8>, String> {
+        let caller = sys::open_pidfd(Pid::from_raw(self.pid)).map_err(|error| error.to_string())?;
+        let mut bytes = Vec::new();
+        let mut piece = [0; 16 * 1024];
+        loop {
+            let ready = wait_readable_all(&[file.as_fd(), caller.as_fd()], None);
+            if ready[1] {
+                return Err("its process has ended".to_owned());
+            }
+            match file.read(&mut piece) {
+                Ok(0) => return Ok(bytes),
+                Ok(count) => bytes.extend_from_slice(&piece[..count]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.to_string()),
+            }
+            if bytes.len() > MAX_BYTES {
+                return Err(format!("it has more than {MAX_BYTES} bytes"));
+            }
+        }
+    }
+}
+
 impl Caller for CallingProcess<'_> {
     fn read(&self, source: Source<'_>) -> Result<Vec<u8>, String> {
-        let path = match source {
-            Source::StandardInput => format!("/proc/{}/fd/0", self.pid).into(),
-            // An absolute path replaces the folder.
-            Source::File(path) => {
-                Path::new(&format!("/proc/{}/cwd", self.pid)).join(OsStr::from_bytes(path))
-            }
+        let name = match source {
+            Source::StandardInput => Path::new("/dev/stdin"),
+            Source::File(name) => Path::new(OsStr::from_bytes(name)),
         };
-        let mut bytes = Vec::new();
-        let file = File::open(path).map_err(|error| error.to_string())?;
-        let read = file.take(MAX_BYTES + 1).read_to_end(&mut bytes);
-        read.map_err(|error| error.to_string())?;
-        if bytes.len() as u64 > MAX_BYTES {
-            return Err(format!("it has more than {MAX_BYTES} bytes"));
-        }
-        Ok(bytes)
+        // A FIFO may have no writer yet.
+        let file = File::options()
+            .read(true)
+            .custom_flags(OFlag::O_NONBLOCK.bits())
+            .open(path_of(self.pid, name));
+        self.read_all(file.map_err(|error| error.to_string())?)
     }
 
     fn event(&self) -> Result<&Document<'_>, String> {

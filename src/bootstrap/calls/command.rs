@@ -16,23 +16,20 @@ use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
-use std::time::Duration;
 
 use nix::fcntl::OFlag;
 use nix::sys::eventfd::EventFd;
-use nix::unistd::{Pid, pipe2};
+use nix::unistd::Pid;
 
+use super::late_reply::LateReply;
 use super::reply_text::{CommandEnd, ShellReply};
 use super::request::Request;
 use super::slot::ReplyPipe;
 use super::tools::{self, RunningCall, ToolsError};
 use super::values::{Assignment, Key, Lifetime, Values};
 use crate::log::Escaped;
-use crate::wait::wait_readable_all;
 use coshell_process::{memory_file, sys};
 
-/// How often to look whether the caller has read its status.
-const UNREAD_PERIOD: Duration = Duration::from_millis(1);
 /// bash's status of a command that is not there.
 const NOT_FOUND: i32 = 127;
 const NO_STATUS: &str = "coshell-tools sent no status";
@@ -57,24 +54,19 @@ pub(super) fn known_key(request: &mut Request) -> Option<Key> {
 /// Answers a call of a command, and returns when the caller knows how it has ended, or is gone.
 pub(super) fn answer(request: &Request, reply: &ReplyPipe, wake: &EventFd) {
     let (command, failed) = name_and_failure(request);
-    let opened = || -> io::Result<_> {
-        let caller = sys::open_pidfd(Pid::from_raw(request.pid))?;
-        let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
-        Ok((caller, reader, writer))
-    };
-    let (caller, reader, writer) = match opened() {
+    let late = match LateReply::open(request.pid) {
         Ok(opened) => opened,
         Err(error) => {
             let line = error_line(failed, &format!("cannot run {command}: {error}"));
             return reply.write_short(line.as_bytes());
         }
     };
-    reply.write_short(format!("w 0 {}\n", reader.as_raw_fd()).as_bytes());
+    reply.write_short(format!("w 0 {}\n", late.number()).as_bytes());
     // The server looks when this reply has been read.
     let _ = wake.write(1);
     let mut file = None;
-    let ran = match Handover::of(request, command, &caller) {
-        Some(handover) => tools::call(&caller, &handover.fields(), &handover.descriptors()),
+    let ran = match Handover::of(request, command, &late.caller) {
+        Some(handover) => tools::call(&late.caller, &handover.fields(), &handover.descriptors()),
         None => Err(ToolsError::Ended("the call is not complete".to_owned())),
     };
     let line = match ran {
@@ -83,13 +75,7 @@ pub(super) fn answer(request: &Request, reply: &ReplyPipe, wake: &EventFd) {
         Err(ToolsError::Start(cause)) => error_line(NOT_FOUND, &cause),
         Err(ToolsError::Ended(cause)) => error_line(failed, &cannot_finish(&cause)),
     };
-    // If this fails nobody has the pipe.
-    let _ = File::from(writer).write_all(line.as_bytes());
-    while sys::bytes_ready(&reader) > 0 {
-        if wait_readable_all(&[caller.as_fd()], Some(UNREAD_PERIOD)) == [true] {
-            break;
-        }
-    }
+    late.send(line.as_bytes());
 }
 
 /// The command of a request, and what it ends with after an error of ours, as the program of that name does.

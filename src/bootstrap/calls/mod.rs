@@ -18,6 +18,7 @@ mod caller;
 mod command;
 mod commands;
 mod functions;
+mod late_reply;
 mod reply_text;
 mod request;
 mod server;

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! s STATUS (name US value US)... . LF         a short reply: texts of one line for variables; US is a unit separator
-//! f STATUS LF                                 a long reply, whose fields are in the slot's file, each followed by NUL:
+//! w PIPE FILE LF                              the call may take long: the reply comes through these descriptors of ours
+//! f STATUS LF LF                              a long reply, whose fields are in the file, each followed by NUL:
 //!   t NAME VALUE | l NAME COUNT VALUE... | m NAME COUNT (KEY VALUE)... | o OUTPUT
 //! e STATUS MESSAGE LF                         the call failed
 //! ```
@@ -14,8 +15,8 @@
 //! READ_LONGER LENGTH                          the same, longer: it follows in the pipe, and is of this length
 //! TAKE_SHELL_REPLY l|n                        the reply is fields in a file, which end in LF, or in NUL if one has an LF:
 //!                                             STATUS | what a long reply has, e MESSAGE or w ERRORS | their count
-//! CALL_BY_TICKET "$@"                         the shell has to make this call as any process does
-//! COMMAND_BY_TICKET "$@"                      the same for a call of the second program
+//! CALLER=$SELF; CALL_BY_TICKET "$@"           the shell has to make this call as any process does
+//! CALLER=$SELF; COMMAND_BY_TICKET "$@"        the same for a call of the second program
 //! RUN_COMMAND "$@"                            the value is not known, so that the call has to be made
 //! SET_STATUS STATUS                           the second program has written everything
 //! ```
@@ -58,11 +59,17 @@ pub(crate) struct CommandEnd {
 
 impl ShellReply {
     pub(crate) fn take_ticket() -> Self {
-        Self::new(&format!("{} \"$@\"", names::CALL_BY_TICKET), Vec::new())
+        Self::by_ticket(names::CALL_BY_TICKET)
     }
 
     pub(crate) fn take_ticket_for_command() -> Self {
-        Self::new(&format!("{} \"$@\"", names::COMMAND_BY_TICKET), Vec::new())
+        Self::by_ticket(names::COMMAND_BY_TICKET)
+    }
+
+    /// The shell has read the whole reply, and goes on using its descriptors.
+    fn by_ticket(function: &str) -> Self {
+        let (caller, own) = (names::CALLER, names::SELF);
+        Self::new(&format!("{caller}=${own};{function} \"$@\""), Vec::new())
     }
 
     pub(crate) fn run_command() -> Self {

@@ -308,17 +308,14 @@ impl Server {
     /// A call that reads what another process writes is answered by a thread of its own, so that no other call waits for it.
     fn answer(&self, request: Request, reply: &ReplyPipe) {
         if !answer::may_take_long(&request) {
-            answer::reply_to(request, &self.current, reply, &self.wake);
-            return;
+            return answer::reply_to(request, &self.current, reply);
         }
         let current = Arc::clone(&self.current);
         let (for_thread, wake) = (reply.clone(), Arc::clone(&self.wake));
         let thread = thread::Builder::new()
             .name("call".to_owned())
             .spawn(move || {
-                answer::reply_to(request, &current, &for_thread, &wake);
-                // The server looks when this reply has been read.
-                let _ = wake.write(1);
+                answer::reply_late(request, &current, &for_thread, &wake);
             });
         if let Err(error) = thread {
             answer::refuse(reply, &format!("cannot start a thread: {error}"));
