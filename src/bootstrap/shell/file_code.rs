@@ -81,11 +81,18 @@ fn is_offered(name: &[u8], body: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use coshell_driver::names;
 
     #[test]
     fn functions_of_the_driver_are_left_out() {
-        let bodies = b", () \n{ \n    eval x\n}\nlambda_log () \n{ \n    __driver_rare __driver_log\n}\nown () \n{ \n    function f () \n    echo\n}\n";
-        let found: Vec<_> = user_functions(bodies).collect();
+        let ours = format!("lambda_log () \n{{ \n    {} x\n}}\n", names::RARE);
+        let bodies = [
+            ", () \n{ \n    eval x\n}\n",
+            &ours,
+            "own () \n{ \n    function f () \n    echo\n}\n",
+        ];
+        let bodies = bodies.concat();
+        let found: Vec<_> = user_functions(bodies.as_bytes()).collect();
         assert_eq!(found, [&b"\n{ \n    function f () \n    echo\n}\n"[..]]);
         let handler = b"lambda_handler () \n{ \n    umask 077\n}\n";
         let found: Vec<_> = user_functions(handler).collect();

@@ -1,3 +1,5 @@
+//! Code in which a command is hidden, and code in which none is.
+
 use super::*;
 
 #[test]
