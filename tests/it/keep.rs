@@ -459,3 +459,22 @@ fn attributes_live_on_too() {
         }
     });
 }
+
+/// bash gives no value to an array that is readonly already.
+#[test]
+fn a_readonly_array_lives_on_in_the_shell_that_replaces_a_dead_one() {
+    // Bash before 4.4 quotes arrays otherwise.
+    if support::always_forks() {
+        return;
+    }
+    let script = "declare -A map=([k]=v); kept=0\nlambda_keep kept map\nhandler() { case $1 in fix) kept=(a b); readonly kept map ;; die) kill -9 $$ ;; esac; declare -p kept map; }";
+    in_every_isolation(|isolation| {
+        let sandbox = isolated(isolation, script).start();
+        let shown = "declare -ar kept=([0]=\"a\" [1]=\"b\")\ndeclare -Ar map=([k]=\"v\" )";
+        assert_eq!(respond_text(&sandbox, "fix"), shown, "{isolation}");
+        sandbox.fail("die");
+        for _ in 0..2 {
+            assert_eq!(respond_text(&sandbox, "look"), shown, "{isolation}");
+        }
+    });
+}

@@ -57,9 +57,17 @@ impl ShellVariable<'_> {
     /// may be a function.
     pub(crate) fn set_lines(&self) -> Vec<u8> {
         let index = memchr(b'=', self.declaration).unwrap_or(self.declaration.len());
-        let (declaration, value) = self.declaration.split_at(index);
+        let value = &self.declaration[index..];
         if value.starts_with(b"=(") {
-            [b"builtin ", declaration, b"\n", self.name, value, b"\n"].concat()
+            // A readonly array takes no value.
+            let mut attributes = self.attributes.to_vec();
+            attributes.retain(|letter| *letter != b'r');
+            let declare = [b"builtin declare -", &attributes[..], b" ", self.name];
+            let mut lines = [&declare.concat(), &b"\n"[..], self.name, value, b"\n"].concat();
+            if self.has_attribute(b'r') {
+                lines.extend_from_slice(&[b"builtin readonly ", self.name, b"\n"].concat());
+            }
+            lines
         } else {
             [b"builtin ", self.declaration, b"\n"].concat()
         }
