@@ -279,7 +279,8 @@ __driver_call_for_records() { # <number>
   builtin local __driver_unwritten=''
   __driver_caller=${__driver_shares:+$BASHPID}
   for ((__driver_number = $1; __driver_number < ${#__driver_records[@]}; __driver_number++)); do
-    __driver_write_continued || builtin exit
+    # With BASH_COMPAT=4.3, `continue` in the function is one of our loop, and has ended its record.
+    if [[ $__driver_unwritten ]]; then builtin printf '0\n' >>"$__driver_progress" || builtin exit; fi
     __driver_unwritten=1
     if [[ ${__driver_faults[__driver_number]} ]]; then
       __driver_refuse_call 5 "cannot read record $((__driver_number + 1)): ${__driver_faults[__driver_number]}"
@@ -298,13 +299,8 @@ __driver_call_for_records() { # <number>
       if [[ $__driver_flags == *ordered* ]]; then builtin break; fi
     fi
   done
-  __driver_write_continued || builtin exit
+  if [[ $__driver_unwritten ]]; then builtin printf '0\n' >>"$__driver_progress" || builtin exit; fi
   [[ $__driver_caller ]]
-}
-
-# With BASH_COMPAT=4.3, `continue` in the function is one of our loop, and has ended its record.
-__driver_write_continued() {
-  if [[ $__driver_unwritten ]]; then builtin printf '0\n' >>"$__driver_progress"; fi
 }
 
 # Logs that a record has failed.
@@ -312,4 +308,4 @@ __driver_report_record() {
   __driver_refuse_call 5 "record $((__driver_number + 1)) of ${#__driver_records[@]} failed with status $__driver_status_of_record"
 }
 
-builtin readonly -f __driver_call __driver_name_failed __driver_find_input __driver_call_by_ticket __driver_take_ticket_reply __driver_read_longer __driver_take_shell_reply __driver_take_reply __driver_make_map __driver_is_map __driver_each __driver_find_failure __driver_call_for_records __driver_write_continued __driver_report_record
+builtin readonly -f __driver_call __driver_name_failed __driver_find_input __driver_call_by_ticket __driver_take_ticket_reply __driver_read_longer __driver_take_shell_reply __driver_take_reply __driver_make_map __driver_is_map __driver_each __driver_find_failure __driver_call_for_records __driver_report_record
