@@ -36,17 +36,16 @@ __driver_call() { # <function without lambda_> [its arguments...]
   else
     __driver_line=$?
     __driver_caller=$__driver_self
-    __driver_name_failed "$1"
+    __driver_name_failed
     builtin return "$__driver_line"
   fi
 }
 
-# The error document names the call that has failed, and not the last command of ours.
-__driver_name_failed() { # <function without lambda_>
-  case $1 in
-    records | failures) ;;
-    *) __driver_refused=lambda_$1 ;;
-  esac
+# The error document names the function that the handler has called, and not the last command of ours.
+__driver_name_failed() {
+  builtin local __driver_frame=1
+  while [[ ${FUNCNAME[__driver_frame]-} == __driver_* ]]; do __driver_frame=$((__driver_frame + 1)); done
+  __driver_refused=${FUNCNAME[__driver_frame]-}
 }
 
 # Finds the value of the variable that --in names, which is known here alone.
@@ -104,7 +103,7 @@ __driver_call_by_ticket() { # <function without lambda_> [its arguments...]
   # Standard input stays as it is, because the host may read that.
   __driver_take_ticket_reply "${__driver_calls[__driver_slot + 2]}" 68<"${__driver_calls[__driver_slot + 1]}"
   if ((${#__driver_reply[@]})); then __driver_take_reply 0 "${#__driver_reply[@]}"; fi
-  if [[ $__driver_i != 0 ]]; then __driver_name_failed "$1"; fi
+  if [[ $__driver_i != 0 ]]; then __driver_name_failed; fi
   builtin return "$__driver_i"
 }
 
