@@ -257,7 +257,8 @@ __driver_each() { # [--unwrap] [--decode] <function>
     # Those behind the end have not run, and have failed, too.
     if [[ ${__driver_statuses[__driver_number]-1} != 0 ]]; then __driver_failed+=("${__driver_identifiers[__driver_number]}"); fi
   done
-  if [[ $__driver_flags == *partial* ]]; then
+  # Within a record, the record fails.
+  if [[ $__driver_flags == *partial* && ! ${__driver_record+set} ]]; then
     __driver_call failures "${__driver_failed[@]}"
   elif ((${#__driver_failed[@]})); then
     builtin return 1

@@ -22,7 +22,7 @@ __driver_command() { # <function> <name of the command> [its arguments...]
       # The host knows the values that it has found before, with the same words and what decides who asks whom. If a file does, only
       # the second program knows.
       secret | parameter)
-        if [[ ! ${AWS_ACCESS_KEY_ID-} || ${AWS_PROFILE-}${AWS_CONFIG_FILE-}${AWS_SHARED_CREDENTIALS_FILE-} || "${*:3}" == *--profile* ]]; then
+        if [[ ! ${AWS_ACCESS_KEY_ID-} || ! ${AWS_SECRET_ACCESS_KEY-} || ${AWS_PROFILE-}${AWS_DEFAULT_PROFILE-}${AWS_CONFIG_FILE-}${AWS_SHARED_CREDENTIALS_FILE-} || -e ${HOME-}/.aws || "${*:3}" == *--profile* ]]; then
           __driver_run_command "$@"
         else
           # As __driver_exchange does, without the cost of a function.

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::Pid;
 
 /// A descriptor that becomes readable when the child `pid` ends; `pidfd_open(2)`.
@@ -37,6 +38,19 @@ pub fn copy_descriptor(pidfd: BorrowedFd, number: RawFd) -> io::Result<OwnedFd> 
     }
     // SAFETY: the kernel has just made this descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Makes writing to a descriptor of another process wait again, if one that shares it has switched that off; `O_NONBLOCK`.
+///
+/// # Errors
+/// Those of [`copy_descriptor`].
+pub fn make_blocking(pidfd: BorrowedFd, number: RawFd) -> io::Result<()> {
+    let copy = copy_descriptor(pidfd, number)?;
+    let flags = OFlag::from_bits_retain(fcntl(&copy, FcntlArg::F_GETFL)?);
+    if flags.contains(OFlag::O_NONBLOCK) {
+        fcntl(&copy, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK))?;
+    }
+    Ok(())
 }
 
 /// Takes the descriptors that came with a message; `unix(7)`.

@@ -33,6 +33,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
     """Both AWS and the endpoint that has credentials."""
 
     def do_GET(self):
+        if self.path.startswith(("/moved/", "/evil/", "/skewed/")):
+            is_skewed = self.path.startswith("/skewed/")
+            self.send_response_only(403 if is_skewed else 400)
+            self.send_header("Date", "Mon, 01 Jan 2018 00:00:00 GMT")
+            if not is_skewed:
+                self.send_header("x-amz-bucket-region", "ap-south-1" if self.path.startswith("/moved/") else "evil.test/x")
+            self.send_header("Content-Length", "0" if not is_skewed else "60")
+            self.end_headers()
+            if is_skewed:
+                self.wfile.write(b"<Error><Code>RequestTimeTooSkewed</Code></Error>".ljust(60))
+            return
         self.server.seen.append(("endpoint", self.path, self.headers.get("Authorization")))
         status, answer = self.server.answers.pop(0) if self.server.answers else (200, self.server.credentials())
         self.answer(status, answer)
@@ -93,7 +104,41 @@ class Case(unittest.TestCase):
         return done.returncode, done.stderr.strip()
 
 
+FUNCTION = """handler() {
+  if [[ ! -e $LAMBDA_TASK_ROOT/seen ]]; then : >"$LAMBDA_TASK_ROOT/seen"; FIRST; else SECOND; fi
+}"""
+
+
 class Credentials(Case):
+    def _events(self, first, second, **environment):
+        """What two events of one sandbox print to the log."""
+        folder = pathlib.Path(self.home.name)
+        (folder / "seen").unlink(missing_ok=True)
+        (folder / "function.sh").write_text(FUNCTION.replace("FIRST", first).replace("SECOND", second))
+        self.server.seen.clear()
+        given = {"PATH": os.environ["PATH"], "COSHELL_COMMANDS": "aws", "AWS_REGION": "us-east-1", **environment}
+        done = subprocess.run([os.environ["COSHELL"], "invoke", "function.handler", "--task-root", str(folder), "--event", "x", "--repeat", "2"],
+                              env=given, capture_output=True, text=True, timeout=60)
+        return done.stderr
+
+    def what_a_server_says_holds_for_that_server_alone(self):
+        keys = {"AWS_ACCESS_KEY_ID": "OFVARIABLES", "AWS_SECRET_ACCESS_KEY": "very secret"}
+        for path, second, lacks, has in (
+            ("moved", "aws s3 presign s3://moved/key --region eu-west-1 >&2", "ap-south-1", "moved.s3.eu-west-1.amazonaws.com"),
+            ("evil", "aws s3 presign s3://evil/key >&2", "evil.test", "evil.s3.us-east-1.amazonaws.com"),
+            ("skewed", "aws s3 presign s3://other/key >&2", "X-Amz-Date=2018", "X-Amz-Date="),
+        ):
+            with self.subTest(path=path):
+                log = self._events(f"lambda_aws --endpoint-url {self.url} --path /{path}/key s3 || :", second, **keys)
+                self.assertNotIn(lacks, log)
+                self.assertIn(has, log)
+
+    def another_token_is_another_caller(self):
+        endpoint = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{self.url}/role", "AWS_ENDPOINT_URL": self.url}
+        call = "export AWS_CONTAINER_AUTHORIZATION_TOKEN=%s; lambda_aws -v x ssm GetParameter '{}'"
+        self._events(call % "one", call % "two", **endpoint)
+        self.assertEqual([one[2] for one in self.server.seen if one[0] == "endpoint"], ["one", "two"])
+
     def they_come_from_variables_profiles_and_the_endpoint(self):
         keys = {"AWS_ACCESS_KEY_ID": "OFVARIABLES", "AWS_SECRET_ACCESS_KEY": "very secret", "AWS_SESSION_TOKEN": "s"}
         home = {"HOME": self.home.name}

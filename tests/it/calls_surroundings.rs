@@ -270,3 +270,29 @@ fn signals_whose_traps_make_calls_change_no_call() {
         }
     }
 }
+
+/// Lambda takes an empty identifier for the failure of the whole batch.
+#[test]
+fn a_failed_record_without_an_identifier_has_an_empty_one() {
+    let sandbox = Sandbox::of("work() { return 1; }\nhandler() { lambda_each work; }").start();
+    for id in ["", r#","messageId":null"#, r#","messageId":5"#] {
+        let event = format!(r#"{{"Records":[{{"eventSource":"aws:sqs","body":"1"{id}}}]}}"#);
+        let expected = r#"{"batchItemFailures":[{"itemIdentifier":""}]}"#;
+        assert_eq!(respond_text(&sandbox, event), expected, "{id}");
+    }
+}
+
+/// The answer that says which records failed is for Lambda. Within a record nobody reads it.
+#[test]
+fn a_record_fails_if_a_batch_within_it_does() {
+    let body = r"inner() { lambda_get b .body; [[ $b != bad ]] || return 1; }
+work() { lambda_each inner; }
+handler() { lambda_each --unwrap work; }";
+    let inner = |body: &str| of_queue("", &["good", body]).replace('"', "\\\"");
+    let event = of_queue("", &[&inner("good"), &inner("bad"), &inner("good")]);
+    let sandbox = Sandbox::of(body).start();
+    assert_eq!(
+        respond_text(&sandbox, event),
+        r#"{"batchItemFailures":[{"itemIdentifier":"m1"}]}"#
+    );
+}

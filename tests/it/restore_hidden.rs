@@ -10,7 +10,7 @@ fn respond_text(sandbox: &Sandbox, event: &str) -> String {
 /// as those of our functions do.
 #[test]
 fn what_a_command_changed_whose_name_is_not_in_the_code_is_restored() {
-    const CHANGES: [&str; 14] = [
+    const CHANGES: [&str; 19] = [
         "umask 077; eval 'helper() { echo changed; }'",
         r"\. ./lib.sh",
         r"s\ource ./lib.sh",
@@ -21,6 +21,11 @@ fn what_a_command_changed_whose_name_is_not_in_the_code_is_restored() {
         "if :; then \"$source\" ./lib.sh; fi",
         "case x in 'a b') ;; *) $source ./lib.sh ;; esac",
         "{ $source ./lib.sh; } 2>/dev/null",
+        "time LC_ALL=C . ./lib.sh",
+        "{.,./lib.sh}",
+        "trap 'sour''ce ./lib.sh' USR1; kill -USR1 $BASHPID",
+        "trap again HUP; kill -HUP $BASHPID",
+        "mapfile -t \"-C\" \"$callback\" -c 1 lines <<<x",
         "while read -r word; do $word ./lib.sh; done <<<\"$source\"",
         "mapfile -c1 -tC \"$callback\" lines <<<x",
         "cat >/dev/null <<EOF\nlambda_x () \n'\nEOF\n\"$source\" ./lib.sh",
@@ -29,7 +34,7 @@ fn what_a_command_changed_whose_name_is_not_in_the_code_is_restored() {
     for function in ["handler", "lambda_handler"] {
         for change in CHANGES {
             let body = format!(
-                "source=source callback='source ./lib.sh #'\nhelper() {{ echo unchanged; }}\n{function}() {{\n\
+                "shopt -s expand_aliases; alias again='. ./lib.sh'\nsource=source callback='source ./lib.sh #'\nhelper() {{ echo unchanged; }}\n{function}() {{\n\
                  while read -r name mask; do if [[ $name == Umask: ]]; then echo \"$mask\"; fi; done </proc/$$/status\n\
                  helper\nif [[ $1 == first ]]; then\n{change}\nfi\n}}"
             );
@@ -42,6 +47,28 @@ fn what_a_command_changed_whose_name_is_not_in_the_code_is_restored() {
             assert!(first.ends_with("\nunchanged"), "{change}: {first}");
             let second = respond_text(&sandbox, "second");
             assert_eq!(second, first, "{function}: {change}");
+        }
+    }
+}
+
+/// The flag belongs to the pipe, which the shell keeps. A large response would fail in every later event.
+#[test]
+fn a_program_that_makes_the_output_non_blocking_harms_no_later_event() {
+    let body = r"handler() {
+  if [[ $1 == set ]]; then
+    python3 -c 'import fcntl
+for fd in 1, 2: fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | 2048)'
+  else
+    printf '%*s' 3000000 ''
+  fi
+}";
+    for isolation in ["restore", "none", "subshell"] {
+        let sandbox = Sandbox::of(body)
+            .env("COSHELL_ISOLATION", isolation)
+            .start();
+        for event in ["large", "set", "large", "large"] {
+            let length = if event == "set" { 0 } else { 3_000_000 };
+            assert_eq!(sandbox.respond(event).len(), length, "{isolation}: {event}");
         }
     }
 }

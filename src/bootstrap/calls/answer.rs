@@ -275,7 +275,9 @@ fn find_records(
                 faults.push(fault.into_bytes());
             }
         }
-        identifiers.push(record.identifier.unwrap_or_default().into_bytes());
+        // Lambda takes an empty identifier for the failure of the whole batch.
+        let identifier = record.identifier.unwrap_or_else(|| r#""""#.to_owned());
+        identifiers.push(identifier.into_bytes());
     }
     let list = |name: &str, values| (name.to_owned(), Variable::List(values));
     let flags = [

@@ -283,10 +283,20 @@ impl Shell<'_> {
         Some(lines)
     }
 
+    /// Lets the shell wait again when it writes to a full pipe: a program may have switched that off, for all that have the pipe.
+    fn make_output_blocking(&self) {
+        let child = &self.channel.process.child;
+        for fd in [fd::RESPONSE, fd::LOG] {
+            // Where the kernel does not let us, a program can do the shell this harm.
+            let _ = sys::make_blocking(child.pidfd(), fd);
+        }
+    }
+
     /// Looks at the processes that the handler left running. If one of them holds a file or pipe of the shell's, the
     /// shell gets other ones: so the process can neither read nor answer the next event, and its output is logged for
     /// its own event. Returns false if that fails.
     fn collect_leftovers(&mut self, invocation: &Invocation) -> bool {
+        self.make_output_blocking();
         let Some(leftovers) = &mut self.leftovers else {
             return true;
         };

@@ -27,9 +27,10 @@ impl<'a> FileCode<'a> {
             pieces,
             is_opaque: false,
         };
-        code.is_opaque =
-            code.contains(&[b"eval", b"source", b"enable", b"function ", b" -C", b"fc "])
-                || code.pieces.iter().any(|code| has_hidden_command(code));
+        code.is_opaque = code.contains(&[b"eval", b"source", b"enable", b"function ", b" -C", b"fc "])
+                || code.pieces.iter().any(|code| has_hidden_command(code))
+                // A trap expands them when it runs.
+                || first.aliases().next().is_some();
         code
     }
 

@@ -46,6 +46,8 @@ enum Role {
     Argument,
     /// Arguments of a command that can be given code to call.
     Callback,
+    /// Arguments of a command that changes functions with some options.
+    Declaration,
     /// The arguments of `trap`.
     Trap,
 }
@@ -157,19 +159,29 @@ impl<'a> Lexer<'a> {
         match role {
             Role::Argument => Role::Argument,
             Role::Callback => {
-                let calls = word.starts_with(b"-") && word.iter().any(|byte| b"CFx".contains(byte));
+                let option = unquoted(word);
+                let calls =
+                    option.starts_with(b"-") && option.iter().any(|byte| b"CFx".contains(byte));
                 self.is_hidden |= parts.has_expansions || calls;
                 Role::Callback
+            }
+            Role::Declaration => {
+                let is_option = parts.has_quotes && unquoted(word).starts_with(b"-");
+                let may_be_option = word.starts_with(b"$") || word.starts_with(b"\"$");
+                self.is_hidden |= is_option || may_be_option;
+                Role::Declaration
             }
             Role::Trap if word.starts_with(b"-") => Role::Trap,
             Role::Trap => {
                 let command = unquoted(word);
-                self.is_hidden |= parts.has_expansions || has_hidden_command(&command);
+                self.is_hidden |=
+                    parts.has_expansions || !is_quoted_once(word) || has_hidden_command(&command);
                 Role::Argument
             }
             Role::Prefixed if word.starts_with(b"-") => Role::Prefixed,
             Role::Command if is_assignment(word) => Role::Command,
-            _ if !is_plain => {
+            // Braces and patterns are expanded, too.
+            _ if !is_plain || word.len() > 2 && word.iter().any(|byte| b"{*?[".contains(byte)) => {
                 self.is_hidden = true;
                 Role::Argument
             }
@@ -183,7 +195,12 @@ impl<'a> Lexer<'a> {
             b"if" | b"then" | b"elif" | b"else" | b"while" | b"until" | b"do" | b"!" | b"{" => {
                 Role::Command
             }
-            b"time" | b"builtin" | b"command" => Role::Prefixed,
+            b"time" => {
+                self.skip(b" \t");
+                self.take(b"-p");
+                Role::Command
+            }
+            b"builtin" | b"command" => Role::Prefixed,
             b"for" | b"select" => {
                 self.skip(b" \t");
                 if self.take(b"((") {
@@ -212,6 +229,7 @@ impl<'a> Lexer<'a> {
                 Role::Argument
             }
             b"trap" => Role::Trap,
+            b"export" | b"declare" | b"typeset" | b"readonly" | b"unset" => Role::Declaration,
             b"mapfile" | b"readarray" | b"compgen" | b"complete" | b"bind" => Role::Callback,
             _ => Role::Argument,
         }
@@ -243,6 +261,15 @@ impl<'a> Lexer<'a> {
         self.is_hidden = true;
         true
     }
+}
+
+/// Whether the text between the quotes is the text of the word, so that a search for words sees it.
+fn is_quoted_once(word: &[u8]) -> bool {
+    let inner = match word {
+        [b'\'', inner @ .., b'\''] | [b'"', inner @ .., b'"'] => inner,
+        word => word,
+    };
+    unquoted(word) == inner
 }
 
 /// Whether a word is `NAME=VALUE`, also of an element, or with `+=`.

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -16,7 +15,7 @@ use super::endpoint::{Endpoint, Target, Variant};
 use super::error::refusal;
 use super::payload;
 use super::retry::{Retries, Verdict};
-use super::settings::Settings;
+use super::settings::{Settings, is_region};
 use super::sign::{self, Scope, UNSIGNED, Unsigned};
 use crate::http::{self, Body, Client, Limits, Request, Response, Route};
 
@@ -48,10 +47,10 @@ pub(crate) struct Operation {
 pub(crate) struct Kept {
     pub client: Client,
     pub(super) credentials: Cache,
-    /// The regions of buckets that are not where they were looked for.
-    regions: Mutex<HashMap<String, String>>,
-    /// How many seconds AWS's clock is ahead of this one.
-    skew: AtomicI64,
+    /// The regions of buckets that are not where they were looked for, by what [`Session::server`] and the bucket are.
+    regions: Mutex<HashMap<(Option<String>, String), String>>,
+    /// How many seconds the clock of a host is ahead of this one.
+    skew: Mutex<HashMap<String, i64>>,
 }
 
 /// How a session finds credentials.
@@ -155,7 +154,7 @@ impl<'a> Session<'a> {
         operation: &Operation,
     ) -> Result<Response, AwsError> {
         let bucket = bucket_of(target, operation);
-        let mut region = self.region_for(bucket)?;
+        let mut region = self.region_for(target, bucket)?;
         let mut retries = Retries::new(self.settings.either("AWS_MAX_ATTEMPTS", "max_attempts"));
         let can_repeat = !matches!(operation.body, Body::Stream(_));
         let mut redirected = false;
@@ -196,9 +195,11 @@ impl<'a> Session<'a> {
             if can_repeat && !redirected && matches!(status, 301 | 307 | 400 | 403) {
                 if let (Some(bucket), Some(actual)) = (bucket, bucket_region)
                     && actual != region
+                    && is_region(&actual)
                 {
                     let mut regions = lock(&self.kept.regions);
-                    regions.insert(bucket.to_owned(), actual.clone());
+                    let key = (self.server(target), bucket.to_owned());
+                    regions.insert(key, actual.clone());
                     (region, redirected) = (actual, true);
                     continue;
                 }
@@ -216,7 +217,10 @@ impl<'a> Session<'a> {
             }
             let delay = match super::retry::verdict(status, &code) {
                 Verdict::Again | Verdict::Later if can_repeat => retries.next(),
-                Verdict::ClockIsWrong if can_repeat && self.correct_clock(date.as_deref()) => {
+                Verdict::ClockIsWrong
+                    if can_repeat
+                        && self.correct_clock(&destination.endpoint.host, date.as_deref()) =>
+                {
                     retries.next().map(|_| Duration::ZERO)
                 }
                 _ => None,
@@ -245,7 +249,7 @@ impl<'a> Session<'a> {
         operation: &Operation,
         seconds: u32,
     ) -> Result<String, AwsError> {
-        let region = self.region_for(bucket_of(target, operation))?;
+        let region = self.region_for(target, bucket_of(target, operation))?;
         let destination = self.destination(target, operation, &region)?;
         let credentials = self
             .credentials()?
@@ -258,11 +262,12 @@ impl<'a> Session<'a> {
     }
 
     fn scope<'b>(&self, target: &Target<'b>, destination: &'b Destination) -> Scope<'b> {
-        let skew = self.kept.skew.load(Ordering::Relaxed);
+        let skews = lock(&self.kept.skew);
+        let skew = skews.get(&destination.endpoint.host).copied();
         Scope {
             region: &destination.endpoint.region,
             service: target.signing_name,
-            time: OffsetDateTime::now_utc() + time::Duration::seconds(skew),
+            time: OffsetDateTime::now_utc() + time::Duration::seconds(skew.unwrap_or_default()),
         }
     }
 
@@ -276,9 +281,10 @@ impl<'a> Session<'a> {
     }
 
     /// The region of a request, which is that of its bucket, once that is known.
-    fn region_for(&self, bucket: Option<&str>) -> Result<String, AwsError> {
+    fn region_for(&self, target: &Target, bucket: Option<&str>) -> Result<String, AwsError> {
         if let Some(bucket) = bucket
-            && let Some(region) = lock(&self.kept.regions).get(bucket)
+            && let key = (self.server(target), bucket.to_owned())
+            && let Some(region) = lock(&self.kept.regions).get(&key)
         {
             return Ok(region.clone());
         }
@@ -298,8 +304,9 @@ impl<'a> Session<'a> {
     ) -> Result<Destination, AwsError> {
         let custom = self.settings.endpoint_url(target);
         let endpoint = if let Some(url) = custom {
-            Endpoint::from_url(url, region)
-                .ok_or_else(|| AwsError::Other(format!("Invalid endpoint: {url}")))?
+            Endpoint::from_url(url, region).ok_or_else(|| {
+                AwsError::Other(format!("Invalid endpoint: {}", without_user(url)))
+            })?
         } else {
             let is_dual_stack = self
                 .settings
@@ -404,15 +411,15 @@ impl<'a> Session<'a> {
     }
 
     /// Takes over the server's time. Returns false if that is not the reason.
-    fn correct_clock(&self, date: Option<&str>) -> bool {
+    fn correct_clock(&self, host: &str, date: Option<&str>) -> bool {
         let Some(date) = date
             .and_then(|text| OffsetDateTime::parse(&text.replace("GMT", "+0000"), &Rfc2822).ok())
         else {
             return false;
         };
         let skew = (date - OffsetDateTime::now_utc()).whole_seconds();
-        let previous = self.kept.skew.swap(skew, Ordering::Relaxed);
-        (skew - previous).abs() > MIN_SKEW_SECONDS
+        let previous = lock(&self.kept.skew).insert(host.to_owned(), skew);
+        (skew - previous.unwrap_or_default()).abs() > MIN_SKEW_SECONDS
     }
 }
 
@@ -429,6 +436,17 @@ fn unsigned<'b>(
         query: &operation.query,
         headers: &operation.headers,
         payload_hash,
+    }
+}
+
+/// A URL without the name and the password in it.
+fn without_user(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+            format!("{scheme}://{rest}")
+        }
+        None => url.to_owned(),
     }
 }
 

@@ -86,10 +86,6 @@ impl Settings {
                     .to_owned(),
             )
         })?;
-        let is_region = |text: &str| {
-            text.bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-        };
         if is_region(region) {
             Ok(region)
         } else {
@@ -150,4 +146,10 @@ impl Settings {
         self.variable(&name)
             .or_else(|| self.either("AWS_ENDPOINT_URL", "endpoint_url"))
     }
+}
+
+/// Whether a text can be the name of a region. It becomes part of a host's name.
+pub(super) fn is_region(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    !text.is_empty() && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }

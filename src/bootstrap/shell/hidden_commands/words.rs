@@ -205,7 +205,11 @@ impl Lexer<'_> {
                     self.at += 1;
                     return;
                 }
-                b'\'' if is_quoted && !has_pattern => self.at += 1,
+                // Which of them bash pairs depends on POSIX mode.
+                b'\'' if is_quoted && !has_pattern => {
+                    self.is_hidden = true;
+                    self.at += 1;
+                }
                 b'<' | b'>' => self.at += 1,
                 b'$' => self.dollar(&mut Parts::default(), is_quoted),
                 _ if self.quote_or_expansion(&mut Parts::default()) => {}

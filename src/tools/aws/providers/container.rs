@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{Credentials, Ending, MAX_ANSWER_BYTES, read_document};
 use crate::aws::AwsError;
 use crate::aws::session::Session;
+use crate::aws::sign::sha256;
 use crate::http::{Body, Limits, Request, Route};
 
 /// For the endpoint, which is on this machine.
@@ -29,32 +30,32 @@ pub(super) fn find(session: &Session<'_>) -> Result<Option<Credentials>, AwsErro
         (None, Some(url)) => url.to_owned(),
         (None, None) => return Ok(None),
     };
+    let failed = |cause| {
+        let cause = format!("Error when retrieving credentials from container-role: {cause}");
+        AwsError::Settings(cause)
+    };
+    let token = token(session).map_err(failed)?;
+    // Another token may be that of another caller.
+    let known_by = token.as_deref().map(|token| sha256(token.as_bytes()));
+    let key = format!("{url} {known_by:?}");
     let cache = &session.kept().credentials;
-    let found = cache.get_or_renew(&url, || {
-        ask(session, &url).map_err(|cause| {
-            AwsError::Settings(format!(
-                "Error when retrieving credentials from container-role: {cause}"
-            ))
-        })
-    });
+    let found = cache.get_or_renew(&key, || ask(session, &url, token.clone()).map_err(failed));
     found.map(Some)
 }
 
-fn ask(session: &Session<'_>, url: &str) -> Result<Ending, String> {
-    let token = match session
-        .settings
-        .variable("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
-    {
-        Some(path) => {
-            let text = session.settings.place().read(Path::new(path));
-            let text = text.map_err(|error| format!("cannot read {path}: {error}"))?;
-            Some(String::from_utf8_lossy(&text).trim().to_owned())
-        }
-        None => session
-            .settings
-            .variable("AWS_CONTAINER_AUTHORIZATION_TOKEN")
-            .map(ToOwned::to_owned),
+/// What the endpoint wants to see.
+fn token(session: &Session<'_>) -> Result<Option<String>, String> {
+    let variable = |name| session.settings.variable(name);
+    let Some(path) = variable("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE") else {
+        let token = variable("AWS_CONTAINER_AUTHORIZATION_TOKEN");
+        return Ok(token.map(ToOwned::to_owned));
     };
+    let text = session.settings.place().read(Path::new(path));
+    let text = text.map_err(|error| format!("cannot read {path}: {error}"))?;
+    Ok(Some(String::from_utf8_lossy(&text).trim().to_owned()))
+}
+
+fn ask(session: &Session<'_>, url: &str, token: Option<String>) -> Result<Ending, String> {
     let headers = [
         ("accept", Some("application/json".to_owned())),
         ("authorization", token),

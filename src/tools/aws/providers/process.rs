@@ -1,4 +1,4 @@
-//! `credential_process`: a program that prints credentials.
+//! `credential_process`: a program that prints credentials. It gets the variables of AWS, and `PATH`.
 
 use std::process::{Command, Stdio};
 
@@ -6,6 +6,9 @@ use super::{Credentials, Ending, read_document, unusable};
 use crate::aws::AwsError;
 use crate::aws::profile::Profile;
 use crate::aws::session::Session;
+
+/// The second program has no `PATH`.
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/opt/bin";
 
 /// The credentials that the program of a profile prints, if it has one.
 pub(super) fn of_profile(
@@ -15,10 +18,11 @@ pub(super) fn of_profile(
     let Some(command) = profile.get("credential_process") else {
         return Ok(None);
     };
-    // The program may read any of the variables.
+    // The program may read any of the variables, and any file in the folder of the caller.
     let mut variables: Vec<_> = session.settings.environment().iter().collect();
     variables.sort_unstable();
-    let key = format!("{command} {variables:?}");
+    let folder = std::fs::canonicalize(session.settings.place().path("".as_ref()));
+    let key = format!("{command} {variables:?} {folder:?}");
     let cache = &session.kept().credentials;
     let found = cache.get_or_renew(&key, || {
         run(session, command).map_err(|cause| unusable(profile, &cause))
@@ -35,6 +39,7 @@ fn run(session: &Session<'_>, command: &str) -> Result<Ending, String> {
         .ok_or_else(|| "its credential_process is empty".to_owned())?;
     let output = Command::new(program)
         .args(arguments)
+        .env("PATH", PATH)
         .envs(session.settings.environment())
         .current_dir(session.settings.place().path("".as_ref()))
         .stdin(Stdio::null())
