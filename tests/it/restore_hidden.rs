@@ -72,3 +72,21 @@ for fd in 1, 2: fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | 
         }
     }
 }
+
+#[test]
+fn the_name_of_the_directory_is_restored() {
+    let body = r#"handler() {
+  if [[ $1 == set ]]; then
+    ln -sfn "$PWD" "$PWD/link"
+    cd link
+  fi
+  echo "$(pwd) $PWD ${OLDPWD-none}"
+  (cd .. && pwd)
+}"#;
+    let sandbox = Sandbox::of(body).start();
+    let first = respond_text(&sandbox, "first");
+    assert!(respond_text(&sandbox, "set").contains("/link "));
+    for event in ["second", "third"] {
+        assert_eq!(respond_text(&sandbox, event), first);
+    }
+}

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use memchr::memmem;
 
 use super::command_list::{CommandList, expands_aliases, quoted, without_aliases};
-use super::restore_variables::{lossy, restore_computed, restore_variables};
+use super::restore_variables::{lossy, restore_computed, restore_variables, value_part};
 use super::state::{ShellFunction, ShellState};
 use coshell_driver::{is_own_function, names};
 
@@ -117,6 +117,7 @@ fn restore_all(
             lossy(now.options())
         ));
     }
+    restore_directory_name(initial, now, commands);
     restore_variables(initial, now, is_kept, commands)?;
     restore_computed(initial, now, commands)?;
     restore_functions(initial, now, commands)?;
@@ -213,6 +214,21 @@ fn changed_function<'a>(before: &'a [u8], after: &[u8]) -> &'a [u8] {
 }
 
 /// Restores aliases, the options of `shopt` and the umask.
+/// Restores the name by which bash knows its directory. It may be in the same one by another name, through a link, and
+/// setting PWD does not change that.
+fn restore_directory_name(initial: &ShellState, now: &ShellState, commands: &mut CommandList) {
+    let name = |state: &ShellState| {
+        let variable = state.variable(b"PWD")?;
+        value_part(variable.declaration)
+            .strip_prefix(b"=")
+            .map(<[u8]>::to_vec)
+    };
+    match (name(initial), name(now)) {
+        (Some(before), Some(after)) if before != after => commands.add(&[b"cd -- ", &before]),
+        _ => {}
+    }
+}
+
 fn restore_settings(initial: &ShellState, now: &ShellState, commands: &mut CommandList) {
     if !initial.aliases().eq(now.aliases()) {
         commands.add(&[b"unalias -a"]);
