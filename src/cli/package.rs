@@ -130,6 +130,11 @@ fn package(arguments: &PackageArguments) -> Result<ExitCode, Error> {
     if !package.left_out.is_empty() {
         eprint(printable(&left_out_line(&package.left_out)));
     }
+    if let Some(function) = package.lacks_tools_for {
+        eprint(format_args!(
+            "{function} needs coshell-tools, and there is none beside bootstrap or coshell; `make tools` in a clone builds it"
+        ));
+    }
     for name in &package.earlier_packages {
         eprint(printable(&format!(
             "{name} contains a bootstrap, as an earlier package does; if it is one: --exclude {}",

@@ -108,6 +108,8 @@ pub struct Package {
     pub idle_globs: Vec<String>,
     /// What nobody is likely to want in it.
     pub left_out: Vec<LeftOut>,
+    /// A function that only `coshell-tools` does, which is not there: the name, if a script has one.
+    pub lacks_tools_for: Option<&'static str>,
     /// Zip files in it that look as if they were earlier packages.
     pub earlier_packages: Vec<String>,
     /// Programs that came before the bootstrap that was found, and would not work, `<place>: <reason>`; `None` if none was looked for.
@@ -173,12 +175,14 @@ impl Package {
         if exclusions.has_met_output {
             place.check_not_part()?;
         }
+        let mut lacks_tools_for = None;
         if let Some(bootstrap) = &bootstrap {
             contents.check_no_other_bootstrap(bootstrap)?;
-            if (order.is_layer || tools::is_used(&contents))
-                && let Some(program) = tools::find(bootstrap)
-            {
-                contents.add_program(tools::NAME, program)?;
+            if order.is_layer || tools::is_used(&contents) {
+                match tools::find(bootstrap) {
+                    Some(program) => contents.add_program(tools::NAME, program)?,
+                    None => lacks_tools_for = tools::needed_for(&contents),
+                }
             }
         }
         let (staging, task_root) = match &place {
@@ -208,6 +212,7 @@ impl Package {
             place,
             stop,
             idle_globs: exclusions.idle(),
+            lacks_tools_for,
             left_out: exclusions.left_out,
             passed_over,
         })

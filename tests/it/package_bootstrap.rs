@@ -285,3 +285,20 @@ fn an_image_without_bootstrap_wants_a_base_that_has_one() {
         result.assert_failed(2, "expected the name of an image");
     }
 }
+
+#[test]
+fn a_package_without_the_program_that_a_function_needs_gets_a_warning() {
+    let folder = source();
+    let installed = Installed::at("bin/coshell");
+    installed.put(STATIC, "bin/bootstrap");
+    let handler =
+        "# shellcheck shell=bash\nhandler() {\n  lambda_secret token name\n  echo \"$token\"\n}\n";
+    folder.write("src/function.sh", handler);
+    let warning = "lambda_secret needs coshell-tools, and there is none";
+    let result = installed.package(folder.path(), &[]);
+    succeeds(&result);
+    assert!(result.stderr.contains(warning), "{}", result.stderr);
+    installed.put(STATIC, "bin/coshell-tools");
+    let result = installed.package(folder.path(), &[]);
+    assert!(!result.stderr.contains(warning), "{}", result.stderr);
+}
