@@ -33,6 +33,10 @@ fn what_a_command_changed_whose_name_is_not_in_the_code_is_restored() {
     ];
     for function in ["handler", "lambda_handler"] {
         for change in CHANGES {
+            // There the handler begins without expand_aliases.
+            if change.contains("again") && support::bash_version() < (5, 0) {
+                continue;
+            }
             let body = format!(
                 "shopt -s expand_aliases; alias again='. ./lib.sh'\nsource=source callback='source ./lib.sh #'\nhelper() {{ echo unchanged; }}\n{function}() {{\n\
                  while read -r name mask; do if [[ $name == Umask: ]]; then echo \"$mask\"; fi; done </proc/$$/status\n\
