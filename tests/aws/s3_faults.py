@@ -266,6 +266,31 @@ class Downloads(Case):
 
         self._assert_whole(self._serve(slow))
 
+    def nothing_is_left_of_a_download_that_is_killed(self):
+        has_begun, released = threading.Event(), threading.Event()
+        self.addCleanup(released.set)
+
+        def stall(handler, _number):
+            if handler.command != "GET":
+                return False
+            handler.reply(200, SMALL[:5000], [("ETag", '"one"')], length=len(SMALL))
+            has_begun.set()
+            released.wait(LIMIT)
+            return True
+
+        server = self._serve(stall)
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        command = [os.environ["TOOLS_PROGRAM"], "run", "aws", "--endpoint-url", url, "s3", "cp", "s3://bucket/key", "file"]
+        running = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.DEVNULL, env=environment(self.folder, {}))
+        self.assertTrue(has_begun.wait(LIMIT))
+        until = time.monotonic() + LIMIT
+        written = lambda: any(os.stat(f"/proc/{running.pid}/fd/{number}").st_size == 5000 for number in os.listdir(f"/proc/{running.pid}/fd"))
+        while not written() and time.monotonic() < until:
+            time.sleep(0.01)
+        running.kill()
+        running.wait()
+        self.assertEqual(self._names(), [])
+
     def servers_that_hang_are_left(self):
         released = threading.Event()
         self.addCleanup(released.set)

@@ -1,11 +1,20 @@
-//! The file that a download becomes: written beside its place, and put there when it is whole.
+//! The file that a download becomes: it is put in its place when it is whole.
+//!
+//! Until then it has no name where the file system can do that, so that nothing is left of it if this process is killed. Elsewhere
+//! it is written beside its place.
 
 use std::fs::{self, File, FileTimes, OpenOptions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
+use nix::unistd::linkat;
 
 /// The longest name of a file.
 const MAX_NAME_BYTES: usize = 255;
@@ -16,15 +25,24 @@ const ATTEMPTS: u32 = 16;
 #[derive(Debug)]
 pub(super) struct TargetFile {
     pub file: File,
+    /// Its name until it is whole, once it has one.
     path: PathBuf,
     target: PathBuf,
-    is_whole: bool,
+    is_named: bool,
 }
 
 impl TargetFile {
     /// # Errors
     /// The system's.
     pub(super) fn create(target: PathBuf) -> io::Result<Self> {
+        if let Ok(file) = without_name(&target) {
+            return Ok(Self {
+                file,
+                path: beside(&target),
+                target,
+                is_named: false,
+            });
+        }
         let mut attempt = 1;
         loop {
             let path = beside(&target);
@@ -35,7 +53,7 @@ impl TargetFile {
                         file,
                         path,
                         target,
-                        is_whole: false,
+                        is_named: true,
                     });
                 }
                 Err(error)
@@ -64,19 +82,51 @@ impl TargetFile {
             // Some file systems have no times.
             let _ = self.file.set_times(times);
         }
+        if !self.is_named {
+            self.name()?;
+        }
         fs::rename(&self.path, &self.target)?;
-        self.is_whole = true;
+        self.is_named = false;
+        Ok(())
+    }
+}
+
+impl TargetFile {
+    /// Gives the file a name beside its place. No system call puts it into the place of another file at once.
+    fn name(&mut self) -> io::Result<()> {
+        let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let mut attempt = 1;
+        while let Err(error) = link(&own, &self.path) {
+            if error != Errno::EEXIST || attempt == ATTEMPTS {
+                return Err(error.into());
+            }
+            self.path = beside(&self.target);
+            attempt += 1;
+        }
+        self.is_named = true;
         Ok(())
     }
 }
 
 impl Drop for TargetFile {
     fn drop(&mut self) {
-        if !self.is_whole {
+        if self.is_named {
             // There is nothing else to do about it.
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+/// A file without a name in the folder of the target; `O_TMPFILE` of `open(2)`.
+fn without_name(target: &Path) -> io::Result<File> {
+    let folder = target.parent().unwrap_or(Path::new("/"));
+    let mut options = OpenOptions::new();
+    options.write(true).custom_flags(OFlag::O_TMPFILE.bits());
+    options.open(folder)
+}
+
+fn link(own: &str, path: &Path) -> nix::Result<()> {
+    linkat(AT_FDCWD, own, AT_FDCWD, path, AtFlags::AT_SYMLINK_FOLLOW)
 }
 
 /// A name beside the target that is hardly taken: `NAME.xxxxxxxx`.
