@@ -1,14 +1,12 @@
 """Where credentials, the region and the endpoint come from, and the error if they are missing."""
 
 import datetime
-import http.server
 import json
 import os
 import pathlib
 import subprocess
-import tempfile
-import threading
-import unittest
+
+import served
 
 COMMAND = [os.environ["TOOLS_PROGRAM"], "run", "aws"]
 CONFIG = """\
@@ -29,21 +27,17 @@ aws_session_token = c
 """
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Handler(served.Handler):
     """Both AWS and the endpoint that has credentials."""
 
     def do_GET(self):
-        if self.path.startswith(("/moved/", "/evil/", "/skewed/")):
-            is_skewed = self.path.startswith("/skewed/")
-            self.send_response_only(403 if is_skewed else 400)
-            self.send_header("Date", "Mon, 01 Jan 2018 00:00:00 GMT")
-            if not is_skewed:
-                self.send_header("x-amz-bucket-region", "ap-south-1" if self.path.startswith("/moved/") else "evil.test/x")
-            self.send_header("Content-Length", "0" if not is_skewed else "60")
-            self.end_headers()
-            if is_skewed:
-                self.wfile.write(b"<Error><Code>RequestTimeTooSkewed</Code></Error>".ljust(60))
+        if self.path.startswith("/skewed/"):
+            self.answer(403, "<Error><Code>RequestTimeTooSkewed</Code></Error>", [("Date", "Mon, 01 Jan 2018 00:00:00 GMT")])
             return
+        for path, region in (("/moved/", "ap-south-1"), ("/evil/", "evil.test/x")):
+            if self.path.startswith(path):
+                self.answer(400, headers=[("x-amz-bucket-region", region)])
+                return
         self.server.seen.append(("endpoint", self.path, self.headers.get("Authorization")))
         status, answer = self.server.answers.pop(0) if self.server.answers else (200, self.server.credentials())
         self.answer(status, answer)
@@ -53,34 +47,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.server.seen.append(("aws", self.headers["Authorization"], self.headers.get("X-Amz-Security-Token")))
         self.answer(200, '{"Parameter": {"Value": "v"}}')
 
-    def answer(self, status, text):
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text.encode())
 
-    def log_message(self, *_):
-        pass
+class Case(served.Served):
+    handler = Handler
 
-
-class Case(unittest.TestCase):
     def setUp(self):
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.seen, self.server.answers = [], []
+        super().setUp()
+        self.server.answers = []
         end = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
         self.server.credentials = lambda: json.dumps({"AccessKeyId": "OFENDPOINT", "SecretAccessKey": "hidden/key", "Token": "t", "Expiration": end})
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        self.home = tempfile.TemporaryDirectory()
-        folder = pathlib.Path(self.home.name, ".aws")
-        folder.mkdir()
-        (folder / "config").write_text(CONFIG)
-        (folder / "credentials").write_text(CREDENTIALS)
-
-    def tearDown(self):
-        self.server.shutdown()
-        self.server.server_close()
-        self.home.cleanup()
+        self.write(".aws/config", CONFIG)
+        self.write(".aws/credentials", CREDENTIALS)
 
     def call(self, *arguments, **environment):
         self.server.seen.clear()

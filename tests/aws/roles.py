@@ -2,16 +2,13 @@
 
 import datetime
 import hashlib
-import http.server
 import json
 import os
-import pathlib
 import subprocess
 import sys
-import tempfile
-import threading
-import unittest
 import urllib.parse
+
+import served
 
 COMMAND = [os.environ["TOOLS_PROGRAM"], "run", "aws", "ssm", "get-parameter", "--name", "n"]
 BOTOCORE = """
@@ -113,7 +110,7 @@ def later(**how_much):
     return (NOW + datetime.timedelta(**how_much)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Handler(served.Handler):
     """STS, the portal of IAM Identity Center, the endpoint of a container, and Systems Manager."""
 
     def key(self):
@@ -146,23 +143,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         name = "OF" + form["RoleArn"].rsplit("/")[1].upper() + "0" * 12
         self.answer(200, ANSWER.format(form["Action"], name, later(hours=1)))
 
-    def answer(self, status, text):
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text.encode())
 
-    def log_message(self, *_):
-        pass
+class Case(served.Served):
+    handler = Handler
 
-
-class Case(unittest.TestCase):
     def setUp(self):
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.seen, self.server.refuses = [], False
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        self.home = tempfile.TemporaryDirectory()
+        super().setUp()
+        self.server.refuses = False
         self.write("token", "hidden/token")
         program = self.write("program", f"""#!/bin/sh
 [ "$1" = 'an argument' ] && echo '{{"Version": 1, "AccessKeyId": "OFPROGRAM", "SecretAccessKey": "hidden/key", "Expiration": "{later(hours=1)}"}}'
@@ -173,17 +160,6 @@ class Case(unittest.TestCase):
         for name, end in (("work", later(hours=8)), ("https://old.awsapps.com/start", later(hours=8)), ("ended", later(hours=-1))):
             text = json.dumps({"accessToken": f"hidden/of {name}", "expiresAt": end, "region": "eu-central-1"})
             self.write(f".aws/sso/cache/{hashlib.sha1(name.encode()).hexdigest()}.json", text)
-
-    def write(self, name, text):
-        path = pathlib.Path(self.home.name, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        return path
-
-    def tearDown(self):
-        self.server.shutdown()
-        self.server.server_close()
-        self.home.cleanup()
 
     def run_one(self, command, environment):
         self.server.seen.clear()
