@@ -34,48 +34,46 @@ fn is_for(path: PathBuf, architecture: Architecture) -> bool {
     read.is_some_and(|program| program.architecture == architecture)
 }
 
-/// What needs the program: `lambda_get` for its filters.
-const WORDS: [&str; 7] = [
-    "jq",
-    "aws",
-    "lambda_aws",
-    "lambda_fetch",
-    "lambda_get",
-    "lambda_parameter",
-    "lambda_secret",
-];
-
-/// Those of them that nothing else does.
+/// What only the program does.
 const OWN_WORDS: [&str; 4] = [
     "lambda_aws",
     "lambda_fetch",
     "lambda_parameter",
     "lambda_secret",
 ];
+/// What it can do: `lambda_get` needs it for its filters alone.
+const OTHER_WORDS: [&str; 3] = ["jq", "aws", "lambda_get"];
 
-/// Whether a script of the package names one of [`WORDS`].
+/// Whether a script of the package names one of these words.
 pub(crate) fn is_used(contents: &Contents) -> bool {
-    scripts(contents).any(|text| names_it(&text))
+    files(contents).any(|text| names_it(&text))
 }
 
 /// The function that does not work without the program, if a script of the package names one.
 pub(crate) fn needed_for(contents: &Contents) -> Option<&'static str> {
-    let named = |text: Vec<u8>| OWN_WORDS.into_iter().find(|word| names_word(&text, word));
-    scripts(contents).find_map(named)
+    files(contents).find_map(|text| named(&text, &OWN_WORDS))
 }
 
-/// The text of each script in the package. A file with NULs is none.
-fn scripts(contents: &Contents) -> impl Iterator<Item = Vec<u8>> {
+/// The contents of the files that may be scripts.
+fn files(contents: &Contents) -> impl Iterator<Item = Vec<u8>> {
     contents.iter().filter_map(|(_, entry)| {
         let is_small =
             matches!(entry.kind, Kind::File { len_bytes, .. } if len_bytes <= MAX_SCRIPT_BYTES);
-        let text = is_small.then(|| fs::read(&entry.source).ok()).flatten()?;
-        (!text.contains(&0)).then_some(text)
+        is_small.then(|| fs::read(&entry.source).ok()).flatten()
     })
 }
 
 fn names_it(text: &[u8]) -> bool {
-    WORDS.iter().any(|word| names_word(text, word))
+    named(text, &OWN_WORDS)
+        .or_else(|| named(text, &OTHER_WORDS))
+        .is_some()
+}
+
+/// The first of the words that a script names.
+fn named(text: &[u8], words: &[&'static str]) -> Option<&'static str> {
+    // A file with NULs is no script.
+    let mut words = words.iter().filter(|_| !text.contains(&0));
+    words.find(|word| names_word(text, word)).copied()
 }
 
 #[cfg(test)]
@@ -94,7 +92,15 @@ mod tests {
         ] {
             assert!(names_it(text.as_bytes()), "{text}");
         }
-        for text in ["", "ajq", "jq_file=1", "jql", "laws", "lambda_getx"] {
+        for text in [
+            "",
+            "ajq",
+            "jq_file=1",
+            "jql",
+            "laws",
+            "lambda_getx",
+            "echo\0jq ",
+        ] {
             assert!(!names_it(text.as_bytes()), "{text}");
         }
     }
