@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
 use super::AwsError;
@@ -29,18 +30,22 @@ impl fmt::Debug for Credentials {
 /// Credentials, and when they end.
 pub(super) type Ending = (Credentials, OffsetDateTime);
 
-/// Credentials that end. A key names where they are from, and all that decides what they are.
+/// Credentials that end, by the hash of what they are known by: that names where they are from and all that decides what they are,
+/// and may hold secrets.
 #[derive(Debug, Default)]
-pub(crate) struct Cache(Mutex<HashMap<String, Ending>>);
+pub(crate) struct Cache(Mutex<HashMap<Key, Ending>>);
+
+type Key = [u8; 32];
 
 impl Cache {
     /// Those that are known, unless they end soon; or else new ones.
     pub(super) fn get_or_renew(
         &self,
-        key: &str,
+        known_by: &str,
         renew: impl FnOnce() -> Result<Ending, AwsError>,
     ) -> Result<Credentials, AwsError> {
-        let known = self.lock().get(key).cloned();
+        let key = Key::from(Sha256::digest(known_by.as_bytes()));
+        let known = self.lock().get(&key).cloned();
         let now = OffsetDateTime::now_utc();
         if let Some((credentials, end)) = &known
             && now + REFRESH_BEFORE < *end
@@ -50,7 +55,7 @@ impl Cache {
         match (renew(), known) {
             (Ok(found), _) => {
                 let credentials = found.0.clone();
-                self.lock().insert(key.to_owned(), found);
+                self.lock().insert(key, found);
                 Ok(credentials)
             }
             // They hold for some minutes still.
@@ -59,7 +64,7 @@ impl Cache {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Ending>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Ending>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

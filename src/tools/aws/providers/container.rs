@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::{Credentials, Ending, MAX_ANSWER_BYTES, read_document};
 use crate::aws::AwsError;
 use crate::aws::session::Session;
-use crate::aws::sign::sha256;
 use crate::http::{Body, Limits, Request, Route};
 
 /// For the endpoint, which is on this machine.
@@ -36,8 +35,7 @@ pub(super) fn find(session: &Session<'_>) -> Result<Option<Credentials>, AwsErro
     };
     let token = token(session).map_err(failed)?;
     // Another token may be that of another caller.
-    let known_by = token.as_deref().map(|token| sha256(token.as_bytes()));
-    let key = format!("{url} {known_by:?}");
+    let key = format!("{url} {token:?}");
     let cache = &session.kept().credentials;
     let found = cache.get_or_renew(&key, || ask(session, &url, token.clone()).map_err(failed));
     found.map(Some)

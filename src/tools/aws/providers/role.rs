@@ -11,7 +11,7 @@ use crate::aws::AwsError;
 use crate::aws::profile::Profile;
 use crate::aws::protocols::{Protocol, Service};
 use crate::aws::session::{Operation, Session};
-use crate::aws::sign::{encode_query, sha256};
+use crate::aws::sign::encode_query;
 use crate::aws::xml_text;
 use crate::http::Body;
 
@@ -119,8 +119,8 @@ fn of_web_identity(
     let token = session.settings.place().read(Path::new(path));
     let token =
         token.map_err(|error| AwsError::Settings(format!("cannot read {path}: {error}")))?;
-    let key = format!("{role} {name:?} {}", sha256(&token));
     let token = String::from_utf8_lossy(&token).into_owned();
+    let key = format!("{role} {name:?} {token}");
     let fields = vec![
         ("RoleArn".to_owned(), role.to_owned()),
         ("RoleSessionName".to_owned(), session_name(name)),

@@ -11,7 +11,7 @@ use crate::aws::AwsError;
 use crate::aws::endpoint::Target;
 use crate::aws::profile::Profile;
 use crate::aws::session::{Operation, Session};
-use crate::aws::sign::{hex, sha256};
+use crate::aws::sign::hex;
 
 const PORTAL: Target<'static> = Target {
     endpoint_prefix: "portal.sso",
@@ -60,7 +60,6 @@ pub(super) fn of_profile(
     };
     let portal = session.for_credentials(None, region);
     // Another token may be that of another user.
-    let token = sha256(token.as_bytes());
     let key = format!("{account} {role} {:?} {token}", portal.server(&PORTAL));
     let cache = &session.kept().credentials;
     let found = cache.get_or_renew(&key, || ask(&portal, &PORTAL, &operation, read));
