@@ -12,7 +12,7 @@ use super::{Function, Scale};
 /// The id of the sandbox. All processes of a sandbox inherit this variable, so it identifies them.
 const SANDBOX_ID: &str = "COSHELL_SANDBOX";
 
-/// Lambda sets these variables, but the user may override them: they describe the machine, not the function or the
+/// Lambda sets these variables, or coshell does; but the user may override them: they describe the machine, not the function or the
 /// platform.
 const OVERRIDABLE: [&str; 8] = [
     "AWS_CONFIG_FILE",

@@ -28,24 +28,52 @@ pub(super) fn text_after<'a>(
     })
 }
 
+/// A part of a text as bash reads its quotes.
+enum Part {
+    /// A quotation mark or a backslash, which goes.
+    Mark,
+    Quoted(u8),
+    Plain(u8),
+}
+
+fn parts(text: &[u8]) -> impl Iterator<Item = Part> {
+    let mut quote = None;
+    let mut is_escaped = false;
+    text.iter().map(move |&byte| match (quote, byte) {
+        _ if is_escaped => {
+            is_escaped = false;
+            Part::Quoted(byte)
+        }
+        (Some(end), byte) if byte == end => {
+            quote = None;
+            Part::Mark
+        }
+        (Some(b'\''), byte) => Part::Quoted(byte),
+        (_, b'\\') => {
+            is_escaped = true;
+            Part::Mark
+        }
+        (None, b'\'' | b'"') => {
+            quote = Some(byte);
+            Part::Mark
+        }
+        (Some(_), byte) => Part::Quoted(byte),
+        (None, byte) => Part::Plain(byte),
+    })
+}
+
 /// The arguments of a command, without quotes, up to the end of the command.
 pub(super) fn arguments(text: &[u8]) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     let mut word: Option<Vec<u8>> = None;
-    let mut quote = None;
-    let mut bytes = text.iter().copied();
-    while let Some(byte) = bytes.next() {
-        match (quote, byte) {
-            (Some(end), byte) if byte == end => quote = None,
-            (Some(b'\''), byte) => word.get_or_insert_default().push(byte),
-            (_, b'\\') => word.get_or_insert_default().extend(bytes.next()),
-            (None, b'\'' | b'"') => {
-                quote = Some(byte);
+    for part in parts(text) {
+        match part {
+            Part::Mark => {
                 word.get_or_insert_default();
             }
-            (None, b' ' | b'\t') => found.extend(word.take()),
-            (None, b';' | b'&' | b'|' | b')' | b'\n') => break,
-            (_, byte) => word.get_or_insert_default().push(byte),
+            Part::Plain(b' ' | b'\t') => found.extend(word.take()),
+            Part::Plain(b';' | b'&' | b'|' | b')' | b'\n') => break,
+            Part::Quoted(byte) | Part::Plain(byte) => word.get_or_insert_default().push(byte),
         }
     }
     found.extend(word);
@@ -54,17 +82,9 @@ pub(super) fn arguments(text: &[u8]) -> Vec<Vec<u8>> {
 
 /// A word without its quotes.
 pub(super) fn unquoted(word: &[u8]) -> Vec<u8> {
-    let mut text = Vec::with_capacity(word.len());
-    let mut quote = None;
-    let mut bytes = word.iter().copied();
-    while let Some(byte) = bytes.next() {
-        match (quote, byte) {
-            (Some(end), byte) if byte == end => quote = None,
-            (Some(b'\''), byte) => text.push(byte),
-            (_, b'\\') => text.extend(bytes.next()),
-            (None, b'\'' | b'"') => quote = Some(byte),
-            (_, byte) => text.push(byte),
-        }
-    }
-    text
+    let character = |part| match part {
+        Part::Mark => None,
+        Part::Quoted(byte) | Part::Plain(byte) => Some(byte),
+    };
+    parts(word).filter_map(character).collect()
 }

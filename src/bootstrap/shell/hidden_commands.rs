@@ -11,7 +11,7 @@ use super::code_text::unquoted;
 /// Whether the code may run a command that its text does not name.
 pub(super) fn has_hidden_command(code: &[u8]) -> bool {
     let mut lexer = Lexer::of(code);
-    lexer.list(None);
+    lexer.list(false);
     lexer.is_hidden || lexer.at < code.len()
 }
 
@@ -85,8 +85,8 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Reads commands up to the end of the code, or behind the parenthesis that closes them.
-    fn list(&mut self, end: Option<u8>) {
+    /// Reads commands: up to the end of the code, or up to behind the parenthesis that closes them.
+    fn list(&mut self, is_in_parentheses: bool) {
         let mut role = Role::Command;
         let mut open_cases = 0;
         while let Some(byte) = self.peek() {
@@ -120,11 +120,11 @@ impl<'a> Lexer<'a> {
                         self.arithmetic();
                     } else {
                         self.at += 1;
-                        self.list(Some(b')'));
+                        self.list(true);
                     }
                     role = Role::Argument;
                 }
-                b')' if end == Some(b')') => {
+                b')' if is_in_parentheses => {
                     self.at += 1;
                     return;
                 }
@@ -137,7 +137,7 @@ impl<'a> Lexer<'a> {
                 _ => role = self.word_in_list(role, &mut open_cases),
             }
         }
-        self.is_hidden |= end.is_some();
+        self.is_hidden |= is_in_parentheses;
     }
 
     /// Reads a word, and says what follows it.

@@ -213,7 +213,6 @@ fn changed_function<'a>(before: &'a [u8], after: &[u8]) -> &'a [u8] {
     header.unwrap_or(b"a function")
 }
 
-/// Restores aliases, the options of `shopt` and the umask.
 /// Restores the name by which bash knows its directory. It may be in the same one by another name, through a link, and
 /// setting PWD does not change that.
 fn restore_directory_name(initial: &ShellState, now: &ShellState, commands: &mut CommandList) {
@@ -229,6 +228,7 @@ fn restore_directory_name(initial: &ShellState, now: &ShellState, commands: &mut
     }
 }
 
+/// Restores aliases, the options of `shopt` and the umask.
 fn restore_settings(initial: &ShellState, now: &ShellState, commands: &mut CommandList) {
     if !initial.aliases().eq(now.aliases()) {
         commands.add(&[b"unalias -a"]);

@@ -121,7 +121,7 @@ impl Lexer<'_> {
             Some(b'$') => self.dollar(parts, false),
             Some(b'<' | b'>') if self.starts(b"<(") || self.starts(b">(") => {
                 self.at += 2;
-                self.list(Some(b')'));
+                self.list(true);
                 parts.has_expansions = true;
             }
             _ => return false,
@@ -181,7 +181,7 @@ impl Lexer<'_> {
         if self.take(b"((") {
             self.arithmetic();
         } else if self.take(b"(") {
-            self.list(Some(b')'));
+            self.list(true);
         } else if self.take(b"{") {
             self.braces(is_quoted);
         } else if self.take(b"[") {
