@@ -413,11 +413,7 @@ fn isolation_none_is_a_warning_on_a_bash_that_always_forks() {
         let keeps = isolation == "none" && !support::always_forks();
         assert_eq!(text(&count), if keeps { "2" } else { "1" }, "{isolation}");
         // A shell that takes over does not warn again.
-        kill(
-            Pid::from_raw(sandbox.bootstrap.shell_pid().cast_signed()),
-            Signal::SIGKILL,
-        )
-        .expect("a shell");
+        sandbox.bootstrap.kill_shell();
         sandbox.respond("");
         assert_eq!(
             shows(&text(&sandbox.bootstrap.log_bytes())),

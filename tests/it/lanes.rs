@@ -548,13 +548,7 @@ fn a_shell_killed_from_outside_between_events_is_replaced() {
     sandbox.api.wait_all_parked(2);
     let mut shells = BTreeSet::new();
     for _ in 0..2 {
-        let shell = sandbox.bootstrap.shell_pid();
-        kill(as_pid(shell), Signal::SIGKILL).expect("killed");
-        wait_until(
-            || !sandbox.bootstrap.processes().contains_key(&shell),
-            LIMIT,
-        );
-        shells.insert(shell);
+        shells.insert(sandbox.bootstrap.kill_shell());
     }
     assert_eq!(shells.len(), 2);
     for name in ["one", "two"] {

@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
 use support::{Call, Event, LIMIT, Process, Reply, Sandbox, SandboxBuilder, wait_until};
 
@@ -202,16 +201,7 @@ fn a_new_shell_after_the_restore_runs_no_hooks() {
 fn a_shell_that_ends_during_the_snapshot_is_replaced() {
     let sandbox = snap_start(HOOKS).start();
     sandbox.api.wait_snapshot();
-    let shell = sandbox.bootstrap.shell_pid();
-    kill(
-        Pid::from_raw(i32::try_from(shell).expect("a pid")),
-        Signal::SIGKILL,
-    )
-    .expect("signal");
-    wait_until(
-        || !sandbox.bootstrap.processes().contains_key(&shell),
-        LIMIT,
-    );
+    sandbox.bootstrap.kill_shell();
     sandbox.api.restore(Reply::restored());
     assert_eq!(sandbox.respond("a"), b"healthy a");
     assert_eq!(sandbox.task_root.read("ran"), "file\nbefore\nfile\nafter\n");

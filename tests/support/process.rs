@@ -248,6 +248,14 @@ impl Process {
         shell.expect("waited for it")
     }
 
+    /// Kills the shell from outside, and waits until the program has seen its end.
+    pub fn kill_shell(&self) -> u32 {
+        let shell = self.shell_pid();
+        kill(as_pid(shell), Signal::SIGKILL).expect("a shell");
+        wait_until(|| !self.processes().contains_key(&shell), LIMIT);
+        shell
+    }
+
     /// Kills the program and everything it started.
     pub fn kill(&self) {
         if self.is_running() {
