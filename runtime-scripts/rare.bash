@@ -208,16 +208,19 @@ __driver_log() { # [level] <message...>
   builtin printf '%s\n' "$__driver_text" >&LOG_FD || builtin :
 }
 
-# Records where the handler is, for the report or the exit trace: command, statuses of the pipeline, frames.
+# Records where the handler is, for the report or the exit trace: command, statuses of the pipeline, frames. If the innermost
+# function is the driver's, the command is the function of coshell that the handler called. The host leaves out frames of ours.
 __driver_record_place() { # <number of the driver's frames> <command> [line]
-  builtin local __driver_i __driver_line
+  builtin local __driver_i __driver_line "__driver_in_call=$1"
   __driver_details=("${2:0:1024}" "${__driver_parts-}")
   # The host keeps 100.
   for ((__driver_i = $1; __driver_i < ${#FUNCNAME[@]} - ${__driver_base-2} && __driver_i < $1 + 101; __driver_i++)); do
-    case ${FUNCNAME[__driver_i]} in __driver_*) break ;; esac
+    if [[ ${FUNCNAME[__driver_i]} == __driver_* ]]; then builtin continue; fi
+    if ((__driver_i > __driver_in_call)); then __driver_details[0]=${FUNCNAME[__driver_i]}; fi
     __driver_line=${BASH_LINENO[__driver_i - 1]}
     if ((__driver_i == $1)); then __driver_line=${3:-$__driver_line}; fi
     __driver_details+=("${FUNCNAME[__driver_i]} ${BASH_SOURCE[__driver_i]}:$__driver_line")
+    __driver_in_call=${#FUNCNAME[@]}
   done
 }
 

@@ -15,7 +15,7 @@ use coshell_handler::{Failure, Frame, Handler, quote_log_tail};
 use crate::wait::Overrun;
 
 /// The handler was stopped because of `overrun`. `running` names the programs that it had started; they are in the message if
-/// bash did not report the command.
+/// bash did not report the command. If that is `lambda_each`, they are too, but for the subshell of the records.
 pub(crate) fn limit_exceeded(
     handler: &Handler,
     overrun: Overrun,
@@ -39,12 +39,26 @@ pub(crate) fn limit_exceeded(
             format!("{label} was stopped by the shutdown of the sandbox"),
         ),
     };
-    let during = match command {
-        Some(command) => format!(" during `{command}`"),
-        None if running.is_empty() => String::new(),
-        None => format!(" with {} running", running.join(", ")),
+    let during = command.map_or_else(String::new, |command| format!(" during `{command}`"));
+    let programs: Vec<_> = match command {
+        None => running.iter().map(String::as_str).collect(),
+        Some("lambda_each") => {
+            let names = running.iter().map(String::as_str);
+            names.filter(|name| *name != "bash").collect()
+        }
+        Some(_) => Vec::new(),
     };
-    failure_with_log(error_type, &format!("{what}{during}"), stack, tail)
+    let programs = if programs.is_empty() {
+        String::new()
+    } else {
+        format!(" with {} running", programs.join(", "))
+    };
+    failure_with_log(
+        error_type,
+        &format!("{what}{during}{programs}"),
+        stack,
+        tail,
+    )
 }
 
 /// The handler was not started, because only `left` remains until its deadline.

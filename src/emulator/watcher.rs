@@ -2,9 +2,11 @@
 //!
 //! The crate notify reports the changes, through inotify. Editors write a file in several steps, so a change counts
 //! only when nothing has changed for a short time. Reading a file is not a change. The watcher follows links. It ignores
-//! `.git` and everything that `.gitignore` files exclude, as the crate ignore reads them.
+//! `.git`, everything that `.gitignore` files exclude, as the crate ignore reads them, and the files to which this process
+//! writes its own output.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -108,7 +110,7 @@ impl Watcher {
 
     fn add(&mut self, path: PathBuf) {
         let is_inside = path.starts_with(&self.root) || self.find_link_to(&path).is_some();
-        if !is_inside || self.ignored.excludes(&self.root, &path) {
+        if !is_inside || self.ignored.excludes(&self.root, &path) || is_own_output(&path) {
             return;
         }
         let pending = self.pending.get_or_insert_with(|| PendingChanges {
@@ -237,6 +239,20 @@ impl IgnoreRules {
         let mut inner_first = self.files.iter().rev();
         verdict(&self.patterns).or_else(|| inner_first.find_map(verdict)) == Some(true)
     }
+}
+
+/// Whether standard output or standard error leads to this file: `coshell serve --watch >log`.
+fn is_own_output(path: &Path) -> bool {
+    let identity = |path: &Path| {
+        let metadata = fs::metadata(path).ok()?;
+        Some((metadata.dev(), metadata.ino()))
+    };
+    let file = identity(path);
+    let outputs = ["/proc/self/fd/1", "/proc/self/fd/2"];
+    file.is_some()
+        && outputs
+            .iter()
+            .any(|output| identity(Path::new(output)) == file)
 }
 
 fn is_editor_backup(path: &Path) -> bool {

@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 
 use support::{Event, LIMIT, Sandbox, SandboxBuilder, children, wait_until};
 
-/// Answers every request with its number, or as AWS would; a request for `/never` gets no answer, and one for `/busy` a refusal.
+/// Answers every request with its number, or as AWS would; a request for `/never`, in any folder, gets no answer, and one for `/busy` a refusal.
 struct Server {
     url: String,
     connections: Arc<AtomicUsize>,
@@ -79,7 +79,7 @@ fn serve(mut stream: TcpStream, requests: &Mutex<Vec<String>>) {
             requests.push(format!("{path} {target} {token} {body}"));
             requests.len()
         };
-        if path == "/never" {
+        if path.ends_with("/never") {
             // Until the client is gone.
             let _ = reader.read(&mut [0]);
             return;
@@ -127,7 +127,11 @@ fn serve(mut stream: TcpStream, requests: &Mutex<Vec<String>>) {
 }
 
 fn sandbox(server: &Server, script: &str) -> SandboxBuilder {
-    Sandbox::of(script)
+    with_cloud(Sandbox::of(script), server)
+}
+
+fn with_cloud(builder: SandboxBuilder, server: &Server) -> SandboxBuilder {
+    builder
         .env("URL", &server.url)
         .env("AWS_ENDPOINT_URL", &server.url)
         .env("AWS_ACCESS_KEY_ID", "id")
@@ -499,18 +503,60 @@ fn a_refusal_fails_the_event_with_its_reason_and_without_secrets() {
     }
 }
 
+/// A call that its event's deadline ends: the error names the call and its line.
 #[test]
 fn a_call_that_never_ends_ends_with_its_event_and_harms_no_other() {
-    let server = Server::start();
-    let script = r#"handler() { lambda_fetch "$URL/$1"; }"#;
-    let sandbox = sandbox(&server, script)
-        .env("COSHELL_DEADLINE_MARGIN_MS", "1000")
-        .start();
-    assert_eq!(respond(&sandbox, "a"), "/a 1");
-    let call = sandbox.invoke(Event::new("one", "never").with_deadline_in(Duration::from_secs(3)));
-    let text = String::from_utf8_lossy(&call.body).into_owned();
-    assert!(text.contains("Function.Timeout"), "{text}");
-    assert_eq!(respond(&sandbox, "b"), "/b 3");
+    let calls = [
+        ("lambda_fetch", r#"lambda_fetch "$URL/$1""#),
+        ("aws", r#"aws s3 cp "s3://bucket/$1" -"#),
+        ("lambda_each", "lambda_each work"),
+    ];
+    let isolations = ["restore", "none", "subshell", "process", "script"];
+    let cases: Vec<_> = isolations
+        .into_iter()
+        .flat_map(|isolation| calls.map(|(name, call)| (isolation, name, call)))
+        .collect();
+    let name = |case: &(&str, &str, &str)| format!("{case:?}");
+    crate::deadline::check_all(&cases, name, |(isolation, name, call)| {
+        let server = Server::start();
+        let work = r#"work() { local body; lambda_get body .body; lambda_fetch "$URL/$body"; }"#;
+        let body = format!(
+            "  if [[ $1 == a ]]; then lambda_fetch \"$URL/$1\"; exit; fi\n  {call}\n  : more\n"
+        );
+        let (builder, file, place) = if *isolation == "script" {
+            let text = format!(". \"$COSHELL_FUNCTIONS\"; {work}\n\n{body}");
+            let builder = with_cloud(Sandbox::empty().file("legacy.sh", text), &server);
+            let builder = builder.handler("legacy.sh").event_as_argument();
+            (builder, "legacy.sh", "main")
+        } else {
+            let script = format!("{work}\nhandler() {{\n{body}}}");
+            let builder = sandbox(&server, &script).env("COSHELL_ISOLATION", *isolation);
+            (builder, "function.sh", "handler")
+        };
+        let sandbox = builder
+            .env("COSHELL_COMMANDS", "aws")
+            .env("COSHELL_DEADLINE_MARGIN_MS", "1000")
+            .start();
+        assert!(sandbox.respond("a").starts_with(b"/a "));
+        let before = server.requests().len();
+        let event = if *name == "lambda_each" {
+            r#"{"Records":[{"eventSource":"aws:sqs","messageId":"1","body":"never"}]}"#
+        } else {
+            "never"
+        };
+        let event = Event::new("one", event).with_deadline_in(Duration::from_secs(3));
+        let error = sandbox.invoke(event).error_document();
+        let place = format!(
+            "{place} ({}:4)",
+            sandbox.task_root.path().join(file).display()
+        );
+        let message = error["errorMessage"].as_str().expect("a message");
+        let during = format!("deadline during `{name}` in {place}");
+        assert!(message.contains(&during), "{message}");
+        assert_eq!(error["stackTrace"], serde_json::json!([place]));
+        assert_eq!(server.requests().len(), before + 1);
+        assert!(sandbox.respond("a").starts_with(b"/a "));
+    });
 }
 
 #[test]

@@ -2,8 +2,11 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
-use support::{Emulator, LIMIT, wait_until};
+use support::emulator::wait_reply;
+use support::http::PendingRequest;
+use support::{Emulator, LIMIT, Process, wait_until};
 
 const CHANGED: &str = " changed, restarting\n";
 
@@ -167,6 +170,58 @@ fn the_git_folder_is_not_watched_and_reading_a_file_is_no_change() {
         "{stderr}"
     );
     assert_eq!(stderr.matches(CHANGED).count(), 1, "{stderr}");
+}
+
+/// `coshell serve --watch function.handler >serve.log 2>&1`: each line of the log changes a file of the folder.
+#[test]
+fn the_file_to_which_it_writes_itself_is_no_change() {
+    let builder =
+        Emulator::of("handler() { echo \"log of $1\" >&2; printf '%s %s' \"$1\" \"$$\"; }");
+    let serve = builder.arg("--watch").option("--listen", "127.0.0.1:0");
+    let log = serve.task_root.path().join("serve.log");
+    let inner = serve.command();
+    let mut command = Command::new("/bin/sh");
+    command.env_clear().current_dir(serve.task_root.path());
+    command.envs(
+        inner
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    command.args(["-c", "exec \"$0\" \"$@\" >serve.log 2>&1"]);
+    command.arg(inner.get_program()).args(inner.get_args());
+    let process = Process::start(command);
+    let text = || fs::read_to_string(&log).unwrap_or_default();
+    wait_until(
+        || text().contains("http://") && text().ends_with('\n'),
+        LIMIT,
+    );
+    let shown = text();
+    let (_, rest) = shown.split_once("http://").expect("an address");
+    let address = rest
+        .split(['/', '\n', ' '])
+        .next()
+        .expect("an address")
+        .to_owned();
+    let call = |event: &str| {
+        let path = "/2015-03-31/functions/function/invocations";
+        let sent = PendingRequest::send(&address, "POST", path, &[], event.as_bytes());
+        let reply = wait_reply(sent.expect("a request"));
+        String::from_utf8_lossy(&reply.body).into_owned()
+    };
+    let first = call("x");
+    assert!(first.starts_with("x "), "{first}");
+    for _ in 0..5 {
+        wait_until(|| text().contains("log of x"), LIMIT);
+        assert_eq!(call("x"), first);
+    }
+    // Another file of the folder is a change still.
+    serve.task_root.write("other", "changed");
+    wait_until(
+        || text().contains(&format!("coshell: other{CHANGED}")),
+        LIMIT,
+    );
+    assert_eq!(text().matches(CHANGED).count(), 1, "{}", text());
+    process.kill();
 }
 
 /// Waits until `last` was reported as changed. Returns the names of all changed files so far.

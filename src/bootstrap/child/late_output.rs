@@ -24,7 +24,8 @@ const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(1);
 const MAX_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 /// How long a process counts as just forked.
 const FORK_TIME: Duration = Duration::from_millis(100);
-/// The same on a busy system, for a process that wants to run but gets no processor.
+/// The same on a busy system, for a process that wants to run but gets no processor. One that has run for [`FORK_TIME`] is what
+/// it is.
 const MAX_FORK_TIME: Duration = Duration::from_secs(5);
 
 /// The pipes and files of a handler that has ended.
@@ -82,7 +83,7 @@ pub(crate) fn take_late_output(
             Holder::New => {
                 elapsed < ended.job_wait.max(FORK_TIME)
                     || elapsed < MAX_FORK_TIME
-                        && (processes::is_runnable(*pid) || (ended.is_runner_exiting)())
+                        && (waits_for_processor(*pid) || (ended.is_runner_exiting)())
             }
         };
         // A process that has ended since the read may have written more: read once more.
@@ -92,6 +93,10 @@ pub(crate) fn take_late_output(
         }
         limit.pause((elapsed / 8).clamp(MIN_CHECK_INTERVAL, MAX_CHECK_INTERVAL))?;
     }
+}
+
+fn waits_for_processor(pid: Pid) -> bool {
+    processes::is_runnable(pid) && processes::processor_time(pid) < FORK_TIME
 }
 
 /// Classifies `pid`, one of the processes that are `left`, by its standard input.

@@ -119,15 +119,16 @@ fn parse_exit_trace(bytes: &[u8]) -> ExitTrace {
         list.collect()
     };
     let (statuses, functions, files, lines) = (list(), list(), list(), list());
-    // `lambda_error` is the only function of ours in which a script can end.
+    // The functions of coshell are in a file of the host. Where the innermost frames are theirs, the command is the function that
+    // the script called.
     let is_own = |index: usize| {
-        let function = functions.get(index).copied().unwrap_or_default();
-        function == "lambda_error"
+        functions.get(index).is_some()
             && files
                 .get(index)
                 .is_some_and(|file| file.starts_with("/proc/"))
     };
-    let command = if is_own(1) { "lambda_error" } else { command };
+    let called = (1..files.len()).take_while(|index| is_own(*index)).last();
+    let command = called.map_or(command, |index| functions[index]);
     let frames = files.iter().enumerate().skip(1);
     let frames = frames.filter(|(index, _)| !is_own(*index));
     let frame = |(index, file): (usize, &&str)| Frame {

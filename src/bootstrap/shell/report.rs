@@ -119,7 +119,7 @@ impl ExitTrace {
         let frames = fields.iter().skip(5).map(|text| parse_frame(text));
         let frames = frames.filter(|frame| {
             let is_end = matches!(frame.function.as_str(), "exit" | "lambda_error");
-            !is_bottom(frame) && !is_end && !is_own_function(&frame.function)
+            !is_bottom(frame) && !is_end && !is_own_function(&frame.function) && !is_own_file(frame)
         });
         Self {
             kind: Kind::parse(text(0)),
@@ -127,11 +127,7 @@ impl ExitTrace {
             // While the shell waits for a fork, that is a text of ours.
             command: filled(3).filter(|command| !command.contains(names::PREFIX)),
             parts: statuses(text(4)),
-            // A trap may run while bash reads this file.
-            stack: frames
-                .filter(|frame| frame.file != format!("/dev/fd/{}", fd::RARE))
-                .take(MAX_FRAMES)
-                .collect(),
+            stack: frames.take(MAX_FRAMES).collect(),
         }
     }
 }
@@ -152,6 +148,13 @@ pub(crate) fn before_report_in_stdout(bytes: &[u8], nonce: &str, initial_trap: &
 fn statuses(text: &str) -> Vec<i32> {
     let numbers = text.split_ascii_whitespace();
     numbers.filter_map(|number| number.parse().ok()).collect()
+}
+
+/// Whether this is a function of coshell, such as `lambda_fetch`, or a part of the driver that bash reads.
+fn is_own_file(frame: &Frame) -> bool {
+    let number = frame.file.strip_prefix("/dev/fd/");
+    let number = number.and_then(|number| number.parse::<i32>().ok());
+    number.is_some_and(|number| [fd::INHERITED_DRIVER, fd::ARGUMENTS, fd::RARE].contains(&number))
 }
 
 /// Whether this is the frame of our own lines, which bash calls `main`, and not a function `main` of the file.

@@ -12,7 +12,8 @@ mod tree;
 pub use open_files::{any_has_one_open, any_has_open, find_holders, find_writers};
 pub use orphans::{Orphans, are_orphans_left, reap_orphans};
 pub use status::{
-    Stat, find_tagged, has_tag, is_runnable, is_stopped, peak_kib, program_name, shows_environment,
+    Stat, find_tagged, has_tag, is_runnable, is_stopped, peak_kib, processor_time, program_name,
+    shows_environment,
 };
 pub use stop::{stop, stop_with_exit_trace};
 pub use tree::{our_descendants, program_names, read_pids, running, with_descendants};
