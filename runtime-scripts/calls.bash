@@ -17,9 +17,9 @@ __driver_call() { # <function without lambda_> [its arguments...]
   # In POSIX mode a signal would interrupt `read`, and a readonly variable would end the shell.
   builtin set +euv +o posix
   # With it, `read` would give up.
-  if [[ ${TMOUT-} && $1 != each ]]; then builtin local TMOUT=''; fi
+  if [[ ${TMOUT-} ]]; then builtin local TMOUT=''; fi
   if [[ $1 == get && $* == *--in* ]]; then __driver_find_input "$@"; fi
-  if [[ ! $__driver_self || $__driver_self != "${BASHPID-}" || $1 == each ]]; then
+  if [[ ! $__driver_self || $__driver_self != "${BASHPID-}" ]]; then
     __driver_call_by_ticket "$@"
     # In a trap, `return` alone would give the status from before the trap.
     builtin return "$?"
@@ -84,16 +84,25 @@ __driver_take_shell_reply() { # <l or n, for fields that end in line feeds or NU
   builtin return "$__driver_i"
 }
 
+# Takes lists of the driver's own that are in the file, all of one length. This is many times faster than __driver_take_reply.
+__driver_take_lists() { # <length> <name...>
+  builtin local __driver_name
+  # shellcheck disable=SC2034 # a number, and no array
+  for __driver_name in "${@:2}"; do builtin mapfile -t -n "$1" -u CALL_REPLY_FD "$__driver_name"; done
+  # If a process that was killed has left something unread, these are not ours, and something follows.
+  builtin mapfile -t -u CALL_REPLY_FD __driver_line
+  if ((${#__driver_line[@]})); then
+    __driver_refuse_call 'its reply is lost'
+    builtin return 5
+  fi
+}
+
 # The same for any process: takes a ticket, which names a slot.
 __driver_call_by_ticket() { # <function without lambda_> [its arguments...]
   builtin local __driver_slot __driver_i __driver_count __driver_name __driver_reply
   __driver_reply=()
-  if [[ $1 == each ]]; then
-    __driver_each "${@:2}"
-    builtin return "$?"
-  fi
   if [[ ! ${BASHPID-} ]]; then
-    __driver_refuse_call 4 'BASHPID is not set'
+    __driver_refuse_call 'BASHPID is not set'
     builtin return 1
   fi
   # shellcheck disable=SC2154 # the host sets it
@@ -136,7 +145,7 @@ __driver_take_ticket_reply() { # <the file of a long reply>
       ;;
     *)
       if [[ $__driver_line != 'e '* ]]; then __driver_i=1 __driver_count='the host does not answer'; fi
-      __driver_refuse_call 5 "$__driver_count"
+      __driver_refuse_call "$__driver_count"
       ;;
   esac
 }
@@ -154,7 +163,7 @@ __driver_take_reply() { # <first field> <number of fields>
       l)
         __driver_count=${__driver_reply[__driver_at + 2]}
         if __driver_is_map; then
-          __driver_refuse_call 4 "cannot assign a list to $__driver_name: it is an associative array"
+          __driver_refuse_call "cannot assign a list to $__driver_name: it is an associative array"
           __driver_i=1
         else
           builtin eval "$__driver_name=(\"\${__driver_reply[@]:__driver_at + 3:__driver_count}\")" || __driver_i=1
@@ -168,12 +177,12 @@ __driver_take_reply() { # <first field> <number of fields>
             builtin eval "${__driver_name}[\${__driver_reply[__driver_at]}]=\${__driver_reply[__driver_at + 1]}" || __driver_i=1
           done
         else
-          __driver_refuse_call 4 "cannot make $__driver_name an associative array: a variable of a calling function has this name"
+          __driver_refuse_call "cannot make $__driver_name an associative array: a variable of a calling function has this name"
           __driver_i=1 __driver_at=$__driver_end
         fi
         ;;
       e)
-        __driver_refuse_call 4 "$__driver_name"
+        __driver_refuse_call "$__driver_name"
         __driver_at=$((__driver_at + 2))
         ;;
       w)
@@ -211,14 +220,16 @@ __driver_is_map() {
 # run in another subshell. The statuses go to a file, a line for each record, so that a subshell that is gone tells how far it
 # came. The file is in a folder of the invocation, which nothing can find when that is over.
 __driver_each() { # [--unwrap] [--decode] <function>
-  builtin local __driver_each_options __driver_records __driver_faults __driver_identifiers __driver_flags='' __driver_failed __driver_statuses __driver_status_of_record __driver_number __driver_target='' __driver_progress='' __driver_shares __driver_has_stopped
+  builtin local - __driver_each_options __driver_records __driver_faults __driver_identifiers __driver_flags='' __driver_failed __driver_statuses __driver_status_of_record __driver_number __driver_target='' __driver_progress='' __driver_shares __driver_has_stopped
+  # As in __driver_call.
+  builtin set +euv +o posix
   __driver_each_options=() __driver_records=() __driver_faults=() __driver_identifiers=() __driver_failed=()
   while (($#)); do
     case $1 in
       -*) __driver_each_options+=("$1") ;;
       *)
         if [[ $__driver_target ]] || ! builtin declare -F -- "$1" >/dev/null; then
-          __driver_refuse_call 5 "cannot call $1: expected the name of one function"
+          __driver_refuse_call "cannot call $1: expected the name of one function"
           builtin return 2
         fi
         __driver_target=$1
@@ -227,10 +238,10 @@ __driver_each() { # [--unwrap] [--decode] <function>
     builtin shift
   done
   if [[ ! $__driver_target ]]; then
-    __driver_refuse_call 5 'expected the name of a function'
+    __driver_refuse_call 'expected the name of a function'
     builtin return 2
   fi
-  __driver_call records "${__driver_each_options[@]}" || builtin return
+  __driver_call records "${__driver_each_options[@]}" || builtin return "$?"
   __driver_statuses=()
   while ((${#__driver_statuses[@]} < ${#__driver_records[@]})); do
     # If this process may use the shell's descriptors for calls, its subshell may, since this process waits for it.
@@ -283,14 +294,11 @@ __driver_call_for_records() { # <number>
     if [[ $__driver_unwritten ]]; then builtin printf '0\n' >>"$__driver_progress" || builtin exit; fi
     __driver_unwritten=1
     if [[ ${__driver_faults[__driver_number]} ]]; then
-      __driver_refuse_call 5 "cannot read record $((__driver_number + 1)): ${__driver_faults[__driver_number]}"
+      __driver_refuse_call "cannot read record $((__driver_number + 1)): ${__driver_faults[__driver_number]}"
       __driver_status_of_record=1
     else
-      __driver_record=${__driver_records[__driver_number]}
-      # shellcheck disable=SC2154 # the driver sets it
-      builtin set "$__driver_options"
-      "$__driver_target" "$__driver_record"
-      { __driver_status_of_record=$? && builtin set +euxvT; } 2>/dev/null
+      __driver_call_for_record
+      __driver_status_of_record=$?
     fi
     builtin printf '%s\n' "$__driver_status_of_record" >>"$__driver_progress" || builtin exit
     __driver_unwritten=''
@@ -303,9 +311,19 @@ __driver_call_for_records() { # <number>
   [[ $__driver_caller ]]
 }
 
-# Logs that a record has failed.
-__driver_report_record() {
-  __driver_refuse_call 5 "record $((__driver_number + 1)) of ${#__driver_records[@]} failed with status $__driver_status_of_record"
+# Calls the function for one record, with the options of the handler. `local -` switches them off again, and `set -x` does not show
+# that.
+__driver_call_for_record() {
+  builtin local -
+  __driver_record=${__driver_records[__driver_number]}
+  # shellcheck disable=SC2154 # the driver sets it
+  builtin set "$__driver_options"
+  "$__driver_target" "$__driver_record"
 }
 
-builtin readonly -f __driver_call __driver_name_failed __driver_find_input __driver_call_by_ticket __driver_take_ticket_reply __driver_read_longer __driver_take_shell_reply __driver_take_reply __driver_make_map __driver_is_map __driver_each __driver_find_failure __driver_call_for_records __driver_report_record
+# Logs that a record has failed.
+__driver_report_record() {
+  __driver_refuse_call "record $((__driver_number + 1)) of ${#__driver_records[@]} failed with status $__driver_status_of_record"
+}
+
+builtin readonly -f __driver_call __driver_name_failed __driver_find_input __driver_call_by_ticket __driver_take_ticket_reply __driver_read_longer __driver_take_shell_reply __driver_take_lists __driver_take_reply __driver_make_map __driver_is_map __driver_each __driver_find_failure __driver_call_for_records __driver_call_for_record __driver_report_record

@@ -69,7 +69,7 @@ __driver_exchange() { # <field...>
     __driver_line=${__driver_line#* }
   else
     # It may have run.
-    __driver_self='' __driver_line='__driver_rare __driver_refuse_call 4 "its reply is lost"; __driver_set_status 5'
+    __driver_self='' __driver_line='__driver_rare __driver_refuse_call "its reply is lost"; __driver_set_status 5'
   fi
 }
 
@@ -129,9 +129,9 @@ __driver_command_by_ticket() { # <function> <name of the command> [its arguments
       fi
       builtin printf %s "${__driver_reply[1]-}" >&2
       ;;
-    'e '*) __driver_rare __driver_refuse_call 4 "$__driver_rest" ;;
+    'e '*) __driver_rare __driver_refuse_call "$__driver_rest" ;;
     *)
-      __driver_rare __driver_refuse_call 4 'the host does not answer'
+      __driver_rare __driver_refuse_call 'the host does not answer'
       __driver_ended=5
       ;;
   esac

@@ -25,7 +25,7 @@ lambda_each() {
   __driver_options=${__driver_options:+-$__driver_options}
   __driver_options=${__driver_options:-+e}
   { builtin local - && builtin set +xTEe; } 2>/dev/null
-  __driver_rare __driver_call each "$@"
+  __driver_rare __driver_each "$@"
 }
 # Ends the script, or a subshell of it.
 lambda_error() {

@@ -31,6 +31,10 @@ __driver_context() { # [separator; NUL by default]
       builtin export "${__driver_pairs[__driver_i]}=${__driver_pairs[__driver_i + 1]}"
     else
       builtin unset -v "${__driver_pairs[__driver_i]}"
+      # The driver exports these from the start, also without a value.
+      case ${__driver_pairs[__driver_i]} in
+        LAMBDA_RUNTIME_TRACE_ID | _X_AMZN_TRACE_ID | LAMBDA_RUNTIME_DEADLINE_MS) builtin export "${__driver_pairs[__driver_i]}" ;;
+      esac
     fi
   done
 }

@@ -202,11 +202,11 @@ __driver_error() { # TYPE MESSAGE...
   esac
   __driver_id=${__driver_arguments[__driver_id_at]-}
   if [[ ! $__driver_id ]]; then
-    __driver_refuse_call 4 'there is no invocation'
+    __driver_refuse_call 'there is no invocation'
     builtin return 2
   fi
   # A subshell may be all that fails, so that only this line is left of the error.
-  if ((BASH_SUBSHELL > __driver_depth)); then __driver_refuse_call 4 "$1: ${*:2}"; fi
+  if ((BASH_SUBSHELL > __driver_depth)); then __driver_refuse_call "$1: ${*:2}"; fi
   __driver_record_place 4 ''
   __driver_parts=${*:2}
   __driver_details=("$1" "${__driver_parts:0:262144}" "${__driver_details[@]:2}")
@@ -232,7 +232,7 @@ __driver_remaining_ms() { # [VAR]
   if (($# > 1)); then
     __driver_refuse use "$2" 'expected one variable' || builtin return
   elif [[ ! ${LAMBDA_RUNTIME_DEADLINE_MS-} || $LAMBDA_RUNTIME_DEADLINE_MS == *[!0-9]* || ${#LAMBDA_RUNTIME_DEADLINE_MS} -gt 18 ]]; then
-    __driver_refuse_call 4 'the invocation has no deadline'
+    __driver_refuse_call 'the invocation has no deadline'
     builtin return 1
   fi
   __driver_now=$((10#$LAMBDA_RUNTIME_DEADLINE_MS - __driver_now))
@@ -246,27 +246,27 @@ __driver_remaining_ms() { # [VAR]
 }
 
 # Logs where and why a call of a function that coshell offers has failed.
-__driver_refuse_call() { # <frames of ours at least, this one among them> <cause>
-  builtin local "__driver_frame=$1"
-  while [[ ${FUNCNAME[__driver_frame - 1]-} == __driver_* ]]; do __driver_frame=$((__driver_frame + 1)); done
-  builtin printf '%s: line %s: %s: %s\n' "${BASH_SOURCE[__driver_frame]}" "${BASH_LINENO[__driver_frame - 1]}" "${FUNCNAME[__driver_frame - 1]}" "$2" >&2
+__driver_refuse_call() { # <cause>
+  builtin local __driver_frame=1
+  while [[ ${FUNCNAME[__driver_frame]-} == __driver_* ]]; do __driver_frame=$((__driver_frame + 1)); done
+  builtin printf '%s: line %s: %s: %s\n' "${BASH_SOURCE[__driver_frame + 1]}" "${BASH_LINENO[__driver_frame]}" "${FUNCNAME[__driver_frame]}" "$1" >&2
   # The error document names this command. bash would name the last command of the function.
-  __driver_refused=${FUNCNAME[__driver_frame - 1]}
+  __driver_refused=${FUNCNAME[__driver_frame]}
 }
 
-# Prints why an argument cannot be used, and where. The frames are: this function, its caller, __driver_rare, the
-# function that the handler called, and the handler.
+# Prints why an argument cannot be used, and where.
 __driver_refuse() { # <verb> <what> <cause>
-  __driver_refuse_call 5 "cannot $1 $2: $3"
+  __driver_refuse_call "cannot $1 $2: $3"
   builtin return 2
 }
 
-# Writes a request for the response to the control pipe. The frames are those of __driver_refuse.
+# Writes a request for the response to the control pipe. The frames are: this function, its caller, __driver_rare, the function
+# that the handler called, and the handler.
 __driver_request_response() { # <kind> [field...]
   # shellcheck disable=SC2154 # the driver has it
   builtin local "__driver_id=${__driver_arguments[__driver_id_at]-}"
   if [[ ! $__driver_id ]]; then
-    __driver_refuse_call 5 'there is no invocation'
+    __driver_refuse_call 'there is no invocation'
     builtin return 2
   fi
   builtin printf '%s\0' RECORD_RESPOND "$(($# + 2))" "$__driver_id" "${BASH_SOURCE[4]}:${BASH_LINENO[3]}" "$@" >&CONTROL_FD

@@ -50,11 +50,13 @@ class Bootstrap:
         return line.split()[1].decode(), self.stream.read(length)
 
     def invoke(self, event, deadline_ms=9_999_999_999_999):
-        """Sends an event. Returns: is the answer a response, the body, seconds to the answer, seconds from there to `next`."""
+        """Sends an event with the headers of Lambda. Returns: is the answer a response, the body, seconds to the answer, seconds from there to `next`."""
         self.number += 1
         event = event if isinstance(event, bytes) else event.encode()
         head = ("HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: %d\r\nLambda-Runtime-Deadline-Ms: %d\r\n"
-                "Content-Length: %d\r\n\r\n" % (self.number, deadline_ms, len(event)))
+                "Lambda-Runtime-Trace-Id: Root=1-5bef4de7-ad49b0e87f6ef6c87fc2%04x;Parent=9a9197af755a6419;Sampled=0\r\n"
+                "Lambda-Runtime-Invoked-Function-Arn: arn:aws:lambda:eu-west-1:123456789012:function:f\r\n"
+                "Content-Length: %d\r\n\r\n" % (self.number, deadline_ms, self.number % 65536, len(event)))
         begun = time.perf_counter()
         self.connection.sendall(head.encode() + event)
         path, body = self.request()

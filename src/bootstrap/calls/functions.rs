@@ -22,6 +22,7 @@ const OF_BOTH: [&str; 9] = [
 /// The command of the driver that does what one of [`FUNCTIONS`](super::FUNCTIONS) promises.
 pub(crate) fn command_for(function: &str) -> String {
     match function {
+        "each" => names::EACH.to_owned(),
         "remaining_ms" => names::REMAINING_MS.to_owned(),
         _ => format!("{} {function}", names::CALL),
     }
@@ -38,12 +39,35 @@ pub(crate) fn push_stub(text: &mut String, function: &str, quiet: &str, command:
     );
 }
 
-/// What switches options off for the rest of a function.
+/// The same for a function of a handler that the host answers. It need not ask whether rare.bash has been read: that would cost as
+/// much as a tenth of a call.
+pub(crate) fn push_call_stub(
+    text: &mut String,
+    function: &str,
+    quiet: &str,
+    command: &str,
+    end: &str,
+) {
+    use names::{BUILTIN, HAS_RARE, RARE};
+    let begin = quiet_begin(quiet);
+    let _ = writeln!(
+        text,
+        "lambda_{function}() {{ {begin}if [[ ${{{HAS_RARE}-}} && ! ${{{BUILTIN}-}} ]]; then {command} \"$@\"{end}; \
+         else {RARE} {command} \"$@\"{end}; fi; }}"
+    );
+}
+
+/// What switches options off for the rest of a function. With -x, bash would show that.
 fn quiet_begin(quiet: &str) -> String {
     if quiet.is_empty() {
         return String::new();
     }
-    format!("{{ builtin local - && builtin set {quiet}; }} 2>/dev/null; ")
+    let hiding = if quiet.contains('x') {
+        "2>/dev/null"
+    } else {
+        ""
+    };
+    format!("{{ builtin local - && builtin set {quiet}; }} {hiding}; ")
 }
 
 /// A function of the second program. It does not read rare.bash: a subshell would have to read that for each call.
@@ -160,6 +184,7 @@ mod tests {
                     || name == "jq"
                     // Only the shell of a function has descriptors for its calls.
                     || name == names::TAKE_SHELL_REPLY
+                    || name == names::TAKE_LISTS
                     || name == names::READ_LONGER,
                 "{name}"
             );

@@ -44,7 +44,7 @@ pub(crate) use commands::Command;
 use coshell_calls::Document;
 use coshell_handler::{Handler, Kind};
 use coshell_process::sys;
-pub(crate) use functions::{command_for, push_command, push_stub, script_text};
+pub(crate) use functions::{command_for, push_call_stub, push_command, push_stub, script_text};
 use nix::unistd::Pid;
 use server::{SLOTS, Server, ShellCalls};
 pub(crate) use shell_slot::ShellEnds;

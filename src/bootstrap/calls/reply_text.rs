@@ -13,6 +13,8 @@
 //! ```text
 //! NAME='VALUE'...                             short texts
 //! READ_LONGER LENGTH                          the same, longer: it follows in the pipe, and is of this length
+//! builtin printf %s 'OUTPUT'                  a short output
+//! NAME='VALUE'... ;TAKE_LISTS COUNT NAME...   lists of the driver's own are in the file, all of this length, a line for each value
 //! TAKE_SHELL_REPLY l|n                        the reply is fields in a file, which end in LF, or in NUL if one has an LF:
 //!                                             STATUS | what a long reply has, e MESSAGE or w ERRORS | their count
 //! CALLER=$SELF; CALL_BY_TICKET "$@"           the shell has to make this call as any process does
@@ -114,14 +116,11 @@ impl ShellReply {
             // bash could not keep it in a variable.
             Ok(reply) if reply.output.contains(&0) => return Self::take_ticket(),
             Ok(reply) => {
-                if let Some(assigning) = assigning_command(reply) {
-                    let length = assigning.len();
-                    if length <= REPLY_COMMAND_CHARS {
-                        return Self::new(&assigning, Vec::new());
-                    }
-                    let read = format!("{} {length}", names::READ_LONGER);
-                    let mut reply = Self::new(&read, Vec::new());
-                    reply.command.push_str(&assigning);
+                if let Some(command) = assigning_command(reply).or_else(|| printing_command(reply))
+                {
+                    return Self::of_any_length(&command);
+                }
+                if let Some(reply) = Self::of_own_lists(reply) {
                     return reply;
                 }
                 (reply.status, long_text(reply))
@@ -152,6 +151,50 @@ impl ShellReply {
         Self::new(&format!("{} {ends}", names::TAKE_SHELL_REPLY), fields)
     }
 
+    fn of_any_length(command: &str) -> Self {
+        let length = command.len();
+        if length <= REPLY_COMMAND_CHARS {
+            return Self::new(command, Vec::new());
+        }
+        let read = format!("{} {length}", names::READ_LONGER);
+        let mut reply = Self::new(&read, Vec::new());
+        reply.command.push_str(command);
+        reply
+    }
+
+    /// Lists of one length for variables of the driver, with short texts for others of its own: the records of an event.
+    fn of_own_lists(reply: &Reply) -> Option<Self> {
+        if !reply.output.is_empty() || reply.status != 0 {
+            return None;
+        }
+        let (mut texts, mut lists, mut file) = (String::new(), String::new(), Vec::new());
+        let mut length = None;
+        for (name, variable) in &reply.assignments {
+            if !name.starts_with(names::PREFIX) {
+                return None;
+            }
+            match variable {
+                Variable::Text(value) => push_assignment(&mut texts, name, value),
+                Variable::List(values) => {
+                    if values.is_empty() || *length.get_or_insert(values.len()) != values.len() {
+                        return None;
+                    }
+                    let _ = write!(lists, " {name}");
+                    for value in values {
+                        file.extend_from_slice(value);
+                        file.push(b'\n');
+                    }
+                }
+                _ => return None,
+            }
+        }
+        let length = length?;
+        let lines = memchr::memchr_iter(b'\n', &file).count();
+        let is_line_each = lines == length * lists.split_ascii_whitespace().count();
+        let command = format!("{texts};{} {length}{lists}", names::TAKE_LISTS);
+        (is_line_each && command.len() <= REPLY_COMMAND_CHARS).then(|| Self::new(&command, file))
+    }
+
     fn new(command: &str, file: Vec<u8>) -> Self {
         let command = format!("{command:REPLY_COMMAND_CHARS$}");
         Self { command, file }
@@ -171,12 +214,29 @@ fn assigning_command(reply: &Reply) -> Option<String> {
         if command.len() + name.len() + value.len() > MAX_PIPED_CHARS {
             return None;
         }
-        command.push_str(name);
-        command.push('=');
-        push_quoted(&mut command, value);
-        command.push(' ');
+        push_assignment(&mut command, name, value);
     }
     (command.len() <= MAX_PIPED_CHARS).then_some(command)
+}
+
+/// The command for a reply that only prints a text which is not long.
+fn printing_command(reply: &Reply) -> Option<String> {
+    if reply.output.len() > MAX_PIPED_CHARS || reply.status != 0 || !reply.assignments.is_empty() {
+        return None;
+    }
+    if reply.output.is_empty() {
+        return Some("builtin :".to_owned());
+    }
+    let mut command = "builtin printf %s ".to_owned();
+    push_quoted(&mut command, &reply.output);
+    (command.len() <= MAX_PIPED_CHARS).then_some(command)
+}
+
+fn push_assignment(command: &mut String, name: &str, value: &[u8]) {
+    command.push_str(name);
+    command.push('=');
+    push_quoted(command, value);
+    command.push(' ');
 }
 
 /// Quotes a value for bash, with ASCII characters alone.
@@ -321,6 +381,48 @@ mod tests {
             message: "no\nway".to_owned(),
         }));
         assert_eq!(error.file, b"2\ne\nno\\nway\n2\n");
+    }
+
+    #[test]
+    fn short_outputs_are_printed_by_a_command() {
+        let printed = |output: &[u8]| {
+            let reply = Reply {
+                output: output.to_vec(),
+                ..Reply::default()
+            };
+            ShellReply::of(&Ok(reply))
+        };
+        let short = printed(b"{\"a\":\"it's\"}\n");
+        let expected = "builtin printf %s $'{\"a\":\"it\\'s\"}\\012'";
+        assert_eq!(short.command.trim_end(), expected);
+        assert_eq!(printed(b"").command.trim_end(), "builtin :");
+        let long = printed(&[b'x'; MAX_PIPED_CHARS]);
+        let command = format!("{} l", names::TAKE_SHELL_REPLY);
+        assert_eq!(long.command.trim_end(), command);
+    }
+
+    #[test]
+    fn lists_of_the_driver_are_taken_without_checks() {
+        let list = |count: usize, value: &str| Variable::List(vec![value.into(); count]);
+        let own = |values: Variable| {
+            reply(vec![
+                (names::RECORDS, values),
+                (names::FAULTS, list(2, "")),
+                (names::FLAGS, Variable::Text(b"partial".into())),
+            ])
+        };
+        let taken = own(list(2, "{}"));
+        let (records, faults, flags) = (names::RECORDS, names::FAULTS, names::FLAGS);
+        let command = format!(
+            "{flags}='partial' ;{} 2 {records} {faults}",
+            names::TAKE_LISTS
+        );
+        assert_eq!(taken.command.trim_end(), command);
+        assert_eq!(taken.file, b"{}\n{}\n\n\n");
+        for other in [list(3, "{}"), list(2, "a\nb"), list(0, "")] {
+            let command = own(other).command;
+            assert!(command.starts_with(names::TAKE_SHELL_REPLY), "{command}");
+        }
     }
 
     #[test]

@@ -130,15 +130,16 @@ impl DriverText<'_> {
                     continue;
                 }
                 // `||` would keep `set -e` out of the function that lambda_each calls.
-                let (quiet, end) = match function {
-                    "each" => ("+xTe", ""),
-                    _ => (self.quiet("+xT"), " || builtin return \"$?\""),
+                let (quiet, end) = match (function, self.quiet("+xT")) {
+                    ("each", "") => ("+e", ""),
+                    ("each", _) => ("+xTe", ""),
+                    (_, quiet) => (quiet, " || builtin return \"$?\""),
                 };
                 let call = calls::command_for(function);
                 if self.is_older {
                     push_older_stub(text, function, &call);
                 } else {
-                    calls::push_stub(text, function, quiet, &call, end);
+                    calls::push_call_stub(text, function, quiet, &call, end);
                 }
             }
         }
