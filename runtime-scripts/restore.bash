@@ -16,6 +16,8 @@ __driver_show_state() { # <nonce> [first|reset]
   if [[ ${2-} == first ]]; then __driver_use_control; fi
   __driver_kind=KIND_IDLE __driver_status='' __driver_details=() __driver_arguments=()
   if [[ ${2-} == reset ]]; then __driver_reset "$((32#$1))"; fi
+  # GLOBIGNORE and BASH_COMPAT change options of shopt, and BASHOPTS knows only after a command that could. This one changes nothing.
+  builtin shopt -u login_shell
   {
     builtin printf '%s\0' RECORD_STATE "${__driver_kept[@]}" '' STATE_FIELDS
     builtin declare -p

@@ -344,6 +344,42 @@ handler() {
     });
 }
 
+/// bash changes these options with a variable, and does not show that in BASHOPTS.
+#[test]
+fn options_that_variables_change_are_restored() {
+    // The file, and what an event does.
+    let cases = [
+        ("shopt -s dotglob", "GLOBIGNORE=x"),
+        ("shopt -s dotglob", "GLOBIGNORE=x; unset GLOBIGNORE"),
+        ("", "GLOBIGNORE=x"),
+        ("GLOBIGNORE=y", "GLOBIGNORE=x"),
+        ("GLOBIGNORE=y", "unset GLOBIGNORE"),
+        ("GLOBIGNORE=y; shopt -u dotglob", "GLOBIGNORE=x"),
+        ("shopt -s compat43", "BASH_COMPAT=4.2"),
+        ("shopt -s compat43", "BASH_COMPAT=4.2; unset BASH_COMPAT"),
+        ("BASH_COMPAT=4.3", "unset BASH_COMPAT"),
+        ("", "BASH_COMPAT=4.2"),
+    ];
+    check_all(
+        &cases,
+        |case| format!("{case:?}"),
+        |(file, event)| {
+            let script = format!(
+                "{file}\nhandler() {{\n  if [[ $1 == change ]]; then {event}; return; fi\n\
+             shopt; printf '%s %s' \"${{GLOBIGNORE-unset}}\" \"${{BASH_COMPAT-unset}}\"\n}}"
+            );
+            // `set -e` would end it: shopt fails where an option is off.
+            let sandbox = Sandbox::of(&format!("set +e\n{script}")).start();
+            let before = respond_text(&sandbox, "show");
+            assert!(before.contains("dotglob"), "{before}");
+            for _ in 0..2 {
+                sandbox.respond("change");
+                assert_eq!(respond_text(&sandbox, "show"), before);
+            }
+        },
+    );
+}
+
 #[test]
 fn the_status_at_the_start_of_an_event_is_0() {
     let script = "handler() { echo \"$?\"; [[ $1 != fail ]] || return 3; false || :; }";
