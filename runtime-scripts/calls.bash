@@ -162,22 +162,16 @@ __driver_take_reply() { # <first field> <number of fields>
         ;;
       l)
         __driver_count=${__driver_reply[__driver_at + 2]}
-        if __driver_is_map; then
-          __driver_refuse_call "cannot assign a list to $__driver_name: it is an associative array"
-          __driver_i=1
-        else
-          builtin eval "$__driver_name=(\"\${__driver_reply[@]:__driver_at + 3:__driver_count}\")" || __driver_i=1
-        fi
+        __driver_can_assign l && builtin eval "$__driver_name=(\"\${__driver_reply[@]:__driver_at + 3:__driver_count}\")" || __driver_i=1
         __driver_at=$((__driver_at + 3 + __driver_count))
         ;;
       m)
         __driver_end=$((__driver_at + 3 + 2 * __driver_reply[__driver_at + 2]))
-        if __driver_make_map; then
+        if __driver_can_assign m; then
           for ((__driver_at += 3; __driver_at < __driver_end; __driver_at += 2)); do
             builtin eval "${__driver_name}[\${__driver_reply[__driver_at]}]=\${__driver_reply[__driver_at + 1]}" || __driver_i=1
           done
         else
-          __driver_refuse_call "cannot make $__driver_name an associative array: a variable of a calling function has this name"
           __driver_i=1 __driver_at=$__driver_end
         fi
         ;;
@@ -197,6 +191,24 @@ __driver_take_reply() { # <first field> <number of fields>
   done
 }
 
+# Assigns a list or a map that is in a command.
+__driver_assign() { # <l or m> <name> <compound assignment>
+  builtin local "__driver_name=$2"
+  __driver_can_assign "$1" && builtin eval "$2=$3"
+}
+
+# Makes __driver_name fit for a list or for a map, or says why it is not.
+__driver_can_assign() { # <l or m>
+  if [[ $1 == m ]]; then
+    if __driver_make_map; then builtin return 0; fi
+    __driver_refuse_call "cannot make $__driver_name an associative array: a variable of a calling function has this name"
+  else
+    if ! __driver_is_map; then builtin return 0; fi
+    __driver_refuse_call "cannot assign a list to $__driver_name: it is an associative array"
+  fi
+  builtin return 1
+}
+
 # Makes __driver_name an empty associative array. That fails if it is readonly, or if a variable of another kind hides it.
 __driver_make_map() {
   if ! __driver_is_map; then
@@ -209,6 +221,8 @@ __driver_make_map() {
 # Is __driver_name an associative array? Only there a subscript is a text. Anywhere else it is arithmetic, which assigns.
 __driver_is_map() {
   builtin local __driver_is_other=''
+  # bash knows this at once of one that has members.
+  if [[ ${!__driver_name@a} == *A* ]]; then builtin return 0; fi
   if ! builtin declare -p "$__driver_name" >/dev/null 2>&1; then builtin return 1; fi
   builtin eval ": \"\${${__driver_name}[__driver_is_other=1]-}\""
   [[ ! $__driver_is_other ]]
@@ -326,4 +340,4 @@ __driver_report_record() {
   __driver_refuse_call "record $((__driver_number + 1)) of ${#__driver_records[@]} failed with status $__driver_status_of_record"
 }
 
-builtin readonly -f __driver_call __driver_name_failed __driver_find_input __driver_call_by_ticket __driver_take_ticket_reply __driver_read_longer __driver_take_shell_reply __driver_take_lists __driver_take_reply __driver_make_map __driver_is_map __driver_each __driver_find_failure __driver_call_for_records __driver_call_for_record __driver_report_record
+builtin readonly -f __driver_call __driver_name_failed __driver_find_input __driver_call_by_ticket __driver_take_ticket_reply __driver_read_longer __driver_take_shell_reply __driver_take_lists __driver_take_reply __driver_assign __driver_can_assign __driver_make_map __driver_is_map __driver_each __driver_find_failure __driver_call_for_records __driver_call_for_record __driver_report_record

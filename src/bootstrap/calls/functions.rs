@@ -185,6 +185,7 @@ mod tests {
                     // Only the shell of a function has descriptors for its calls.
                     || name == names::TAKE_SHELL_REPLY
                     || name == names::TAKE_LISTS
+                    || name == names::ASSIGN
                     || name == names::READ_LONGER,
                 "{name}"
             );

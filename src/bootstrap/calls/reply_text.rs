@@ -12,6 +12,7 @@
 //!
 //! ```text
 //! NAME='VALUE'...                             short texts
+//! NAME='VALUE'... ;ASSIGN l|m NAME 'TEXT'||LINE=1;...   with lists and maps, whose compound assignment is TEXT
 //! READ_LONGER LENGTH                          the same, longer: it follows in the pipe, and is of this length
 //! builtin printf %s 'OUTPUT'                  a short output
 //! NAME='VALUE'... ;TAKE_LISTS COUNT NAME...   lists of the driver's own are in the file, all of this length, a line for each value
@@ -116,12 +117,12 @@ impl ShellReply {
             // bash could not keep it in a variable.
             Ok(reply) if reply.output.contains(&0) => return Self::take_ticket(),
             Ok(reply) => {
-                if let Some(command) = assigning_command(reply).or_else(|| printing_command(reply))
-                {
-                    return Self::of_any_length(&command);
-                }
                 if let Some(reply) = Self::of_own_lists(reply) {
                     return reply;
+                }
+                let command = assigning_command(reply).or_else(|| printing_command(reply));
+                if let Some(command) = command {
+                    return Self::of_any_length(&command);
                 }
                 (reply.status, long_text(reply))
             }
@@ -201,22 +202,78 @@ impl ShellReply {
     }
 }
 
-/// The command for a reply that only assigns texts which are not long.
+/// The command for a reply that only assigns values which are not long.
 fn assigning_command(reply: &Reply) -> Option<String> {
     if !reply.output.is_empty() || reply.status != 0 || reply.assignments.is_empty() {
         return None;
     }
-    let mut command = String::new();
+    let (mut commands, mut texts) = (Vec::new(), String::new());
+    let mut length = 0;
     for (name, variable) in &reply.assignments {
-        let Variable::Text(value) = variable else {
-            return None;
+        let (kind, value) = match variable {
+            Variable::Text(value) | Variable::File(value) => {
+                length += name.len() + value.len();
+                if length > MAX_PIPED_CHARS {
+                    return None;
+                }
+                push_assignment(&mut texts, name, value);
+                continue;
+            }
+            Variable::List(values) => ('l', compound_list(values)?),
+            Variable::Map(members) => ('m', compound_map(members)?),
         };
-        if command.len() + name.len() + value.len() > MAX_PIPED_CHARS {
+        length += value.len();
+        if !texts.is_empty() {
+            commands.push(std::mem::take(&mut texts));
+        }
+        let mut command = format!("{} {kind} {name} ", names::ASSIGN);
+        push_quoted(&mut command, value.as_bytes());
+        let _ = write!(command, "||{}=1", names::LINE);
+        commands.push(command);
+    }
+    let has_compound = !commands.is_empty();
+    if !texts.is_empty() {
+        commands.push(texts);
+    }
+    if has_compound {
+        // The others are assigned even if one cannot be.
+        commands.push(format!("[[ ${} != 1 ]]", names::LINE));
+    }
+    let command = commands.join(";");
+    (command.len() <= MAX_PIPED_CHARS).then_some(command)
+}
+
+/// A list as bash's compound assignment: `('a' 'b')`. `None` if it is long.
+fn compound_list(values: &[Vec<u8>]) -> Option<String> {
+    let mut text = "(".to_owned();
+    for value in values {
+        if text.len() + value.len() > MAX_PIPED_CHARS {
             return None;
         }
-        push_assignment(&mut command, name, value);
+        push_quoted(&mut text, value);
+        text.push(' ');
     }
-    (command.len() <= MAX_PIPED_CHARS).then_some(command)
+    text.push(')');
+    Some(text)
+}
+
+/// A map as bash's compound assignment: `(['a']='1' ['b']='2')`. `None` if it is long, or if bash might read a key in another way.
+fn compound_map(members: &[(Vec<u8>, Vec<u8>)]) -> Option<String> {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/%+".contains(byte);
+    let mut text = "(".to_owned();
+    for (key, value) in members {
+        let is_long = text.len() + key.len() + value.len() > MAX_PIPED_CHARS;
+        if is_long || key.is_empty() || !key.iter().all(is_plain) {
+            return None;
+        }
+        text.push('[');
+        push_quoted(&mut text, key);
+        text.push_str("]=");
+        push_quoted(&mut text, value);
+        text.push(' ');
+    }
+    text.push(')');
+    Some(text)
 }
 
 /// The command for a reply that only prints a text which is not long.
@@ -364,16 +421,36 @@ mod tests {
     }
 
     #[test]
+    fn short_lists_and_maps_for_the_shell_are_in_the_command() {
+        let bytes = |text: &str| text.as_bytes().to_vec();
+        let mixed = reply(vec![
+            ("a", Variable::Text(bytes("x"))),
+            ("b", Variable::List(vec![bytes("1;;2"), bytes("it's")])),
+            ("c", Variable::Map(vec![(bytes("k-1"), bytes("]='"))])),
+            ("d", Variable::Text(bytes("y"))),
+        ]);
+        let (assign, line) = (names::ASSIGN, names::LINE);
+        let expected = format!(
+            "a='x' ;{assign} l b $'(\\'1;;2\\' $\\'it\\\\\\'s\\' )'||{line}=1;\
+             {assign} m c $'([\\'k-1\\']=$\\']=\\\\\\'\\' )'||{line}=1;d='y' ;[[ ${line} != 1 ]]"
+        );
+        assert_eq!(mixed.command.trim_end(), expected);
+        assert!(mixed.file.is_empty());
+    }
+
+    #[test]
     fn other_replies_for_the_shell_are_in_the_file() {
-        let list =
-            |values: &[&str]| Variable::List(values.iter().map(|value| (*value).into()).collect());
+        let bytes = |text: &str| text.as_bytes().to_vec();
         let command = |ends| format!("{} {ends}", names::TAKE_SHELL_REPLY);
-        let lines = reply(vec![("a", list(&["x", "y"]))]);
+        let map = |key: &str| Variable::Map(vec![(bytes(key), bytes("v"))]);
+        let lines = reply(vec![("a", map("x y"))]);
         assert_eq!(lines.command.trim_end(), command('l'));
-        assert_eq!(lines.file, b"0\nl\na\n2\nx\ny\n5\n");
-        let fields = reply(vec![("a", list(&["x\n"]))]);
+        assert_eq!(lines.file, b"0\nm\na\n1\nx y\nv\n5\n");
+        let fields = reply(vec![("a", map("x\n"))]);
         assert_eq!(fields.command.trim_end(), command('n'));
-        assert_eq!(fields.file, b"0\0l\0a\x001\0x\n\x004\0");
+        assert_eq!(fields.file, b"0\0m\0a\x001\0x\n\0v\0\x35\0");
+        let list = Variable::List(vec![vec![b'x'; 1000]; 3]);
+        assert_eq!(reply(vec![("a", list)]).command.trim_end(), command('l'));
         let long = reply(vec![("a", Variable::Text(vec![b'\''; 1500]))]);
         assert_eq!(long.command.trim_end(), command('l'));
         let error = ShellReply::of(&Err(CallError {
@@ -421,7 +498,7 @@ mod tests {
         assert_eq!(taken.file, b"{}\n{}\n\n\n");
         for other in [list(3, "{}"), list(2, "a\nb"), list(0, "")] {
             let command = own(other).command;
-            assert!(command.starts_with(names::TAKE_SHELL_REPLY), "{command}");
+            assert!(!command.contains(names::TAKE_LISTS), "{command}");
         }
     }
 
