@@ -197,32 +197,36 @@ __driver_assign() { # <l or m> <name> <compound assignment>
   __driver_can_assign "$1" && builtin eval "$2=$3"
 }
 
-# Makes __driver_name fit for a list or for a map, or says why it is not.
+# Makes __driver_name an empty list or an empty map, or says why it cannot.
 __driver_can_assign() { # <l or m>
   if [[ $1 == m ]]; then
-    if __driver_make_map; then builtin return 0; fi
+    if __driver_make_empty m; then builtin return 0; fi
+    builtin unset -v "$__driver_name"
+    builtin declare -gA "$__driver_name"
+    if __driver_make_empty m; then builtin return 0; fi
     __driver_refuse_call "cannot make $__driver_name an associative array: a variable of a calling function has this name"
-  else
-    if ! __driver_is_map; then builtin return 0; fi
+  elif [[ ${!__driver_name@a} != *A* ]] && __driver_make_empty l; then
+    builtin return 0
+  elif __driver_is_map; then
     __driver_refuse_call "cannot assign a list to $__driver_name: it is an associative array"
   fi
   builtin return 1
 }
 
-# Makes __driver_name an empty associative array. That fails if it is readonly, or if a variable of another kind hides it.
-__driver_make_map() {
-  if ! __driver_is_map; then
-    builtin unset -v "$__driver_name"
-    builtin declare -gA "$__driver_name"
-  fi
-  __driver_is_map && builtin eval "$__driver_name=()"
+# Empties __driver_name. True if it is a list or a map then. bash shows what a variable is without a declaration only once it has been
+# assigned to, and before 5.2 only if it has members.
+__driver_make_empty() { # <l or m>
+  builtin eval "$__driver_name=()" || builtin return
+  case ${!__driver_name@a} in
+    *A*) [[ $1 == m ]] ;;
+    *a*) [[ $1 == l ]] ;;
+    *) if __driver_is_map; then [[ $1 == m ]]; else [[ $1 == l ]]; fi ;;
+  esac
 }
 
 # Is __driver_name an associative array? Only there a subscript is a text. Anywhere else it is arithmetic, which assigns.
 __driver_is_map() {
   builtin local __driver_is_other=''
-  # bash knows this at once of one that has members.
-  if [[ ${!__driver_name@a} == *A* ]]; then builtin return 0; fi
   if ! builtin declare -p "$__driver_name" >/dev/null 2>&1; then builtin return 1; fi
   builtin eval ": \"\${${__driver_name}[__driver_is_other=1]-}\""
   [[ ! $__driver_is_other ]]
@@ -234,7 +238,7 @@ __driver_is_map() {
 # run in another subshell. The statuses go to a file, a line for each record, so that a subshell that is gone tells how far it
 # came. The file is in a folder of the invocation, which nothing can find when that is over.
 __driver_each() { # [--unwrap] [--decode] <function>
-  builtin local - __driver_each_options __driver_records __driver_faults __driver_identifiers __driver_flags='' __driver_failed __driver_statuses __driver_status_of_record __driver_number __driver_target='' __driver_progress='' __driver_shares __driver_has_stopped
+  builtin local - __driver_each_options __driver_records __driver_faults __driver_identifiers __driver_flags='' __driver_failed __driver_statuses __driver_status_of_record __driver_number __driver_target='' __driver_progress='' __driver_shares __driver_has_stopped __driver_has_ended
   # As in __driver_call.
   builtin set +euv +o posix
   __driver_each_options=() __driver_records=() __driver_faults=() __driver_identifiers=() __driver_failed=()
@@ -261,21 +265,28 @@ __driver_each() { # [--unwrap] [--decode] <function>
     # If this process may use the shell's descriptors for calls, its subshell may, since this process waits for it.
     __driver_shares=''
     if [[ ${__driver_caller-} == "$BASHPID" ]]; then __driver_shares=1; fi
-    (__driver_call_for_records "${#__driver_statuses[@]}") >&2 </dev/null
+    __driver_number=${#__driver_statuses[@]}
+    (__driver_call_for_records "$__driver_number") >&2 </dev/null
     __driver_status_of_record=$?
     builtin mapfile -t __driver_statuses <"$__driver_progress" || builtin return
+    # The line that __driver_end_record has written.
+    __driver_has_ended=''
+    if ((${#__driver_statuses[@]} > __driver_number)) && [[ ${__driver_statuses[-1]} == *' end' ]]; then __driver_has_ended=1; fi
+    __driver_statuses=("${__driver_statuses[@]% end}")
     __driver_find_failure
     # If a record has left a call unfinished, a reply may come that nobody reads. So the descriptors are no longer used.
-    if [[ $__driver_shares ]] && ((__driver_status_of_record || !__driver_has_stopped && ${#__driver_statuses[@]} < ${#__driver_records[@]})); then __driver_caller=''; fi
-    if [[ $__driver_has_stopped ]]; then builtin break; fi
-    if ((${#__driver_statuses[@]} < ${#__driver_records[@]})); then
+    if [[ $__driver_shares && ! $__driver_has_ended ]] && ((__driver_status_of_record || !__driver_has_stopped && ${#__driver_statuses[@]} < ${#__driver_records[@]})); then __driver_caller=''; fi
+    if [[ $__driver_has_ended ]]; then
+      __driver_number=$((${#__driver_statuses[@]} - 1)) __driver_status_of_record=${__driver_statuses[-1]}
+      if ((__driver_status_of_record)); then __driver_report_record; fi
+    elif [[ ! $__driver_has_stopped ]] && ((${#__driver_statuses[@]} < ${#__driver_records[@]})); then
       # This record has ended the subshell.
       __driver_number=${#__driver_statuses[@]}
       __driver_statuses+=("$__driver_status_of_record")
       builtin printf '%s\n' "$__driver_status_of_record" >>"$__driver_progress" || builtin return
       if ((__driver_status_of_record)); then __driver_report_record; fi
+      __driver_find_failure
     fi
-    __driver_find_failure
     if [[ $__driver_has_stopped ]]; then builtin break; fi
   done
   for __driver_number in "${!__driver_records[@]}"; do
@@ -301,8 +312,9 @@ __driver_find_failure() {
 
 # Calls the function for the records from this number on, in a subshell that a record may end.
 __driver_call_for_records() { # <number>
-  builtin local __driver_unwritten=''
-  __driver_caller=${__driver_shares:+$BASHPID}
+  __driver_unwritten='' __driver_caller=${__driver_shares:+$BASHPID}
+  # shellcheck disable=SC2064 # to be expanded here
+  builtin trap "\\__driver_rare __driver_end_record \"\$?\" ${__driver_progress@Q}" EXIT
   for ((__driver_number = $1; __driver_number < ${#__driver_records[@]}; __driver_number++)); do
     # With BASH_COMPAT=4.3, `continue` in the function is one of our loop, and has ended its record.
     if [[ $__driver_unwritten ]]; then builtin printf '0\n' >>"$__driver_progress" || builtin exit; fi
@@ -325,6 +337,12 @@ __driver_call_for_records() { # <number>
   [[ $__driver_caller ]]
 }
 
+# The EXIT trap of the subshell, unless a record sets one of its own: writes the status of the record that ends it, if that happens
+# between calls.
+__driver_end_record() { # <status> <file>
+  if [[ $__driver_unwritten && $__driver_caller ]]; then builtin printf '%s end\n' "$1" >>"$2"; fi
+}
+
 # Calls the function for one record, with the options of the handler. `local -` switches them off again, and `set -x` does not show
 # that.
 __driver_call_for_record() {
@@ -340,4 +358,4 @@ __driver_report_record() {
   __driver_refuse_call "record $((__driver_number + 1)) of ${#__driver_records[@]} failed with status $__driver_status_of_record"
 }
 
-builtin readonly -f __driver_call __driver_name_failed __driver_find_input __driver_call_by_ticket __driver_take_ticket_reply __driver_read_longer __driver_take_shell_reply __driver_take_lists __driver_take_reply __driver_assign __driver_can_assign __driver_make_map __driver_is_map __driver_each __driver_find_failure __driver_call_for_records __driver_call_for_record __driver_report_record
+builtin readonly -f __driver_call __driver_name_failed __driver_find_input __driver_call_by_ticket __driver_take_ticket_reply __driver_read_longer __driver_take_shell_reply __driver_take_lists __driver_take_reply __driver_assign __driver_can_assign __driver_make_empty __driver_is_map __driver_each __driver_find_failure __driver_call_for_records __driver_end_record __driver_call_for_record __driver_report_record
