@@ -24,12 +24,12 @@ lambda_each() {
   builtin local __driver_options=${-//[!euxvET]/}
   __driver_options=${__driver_options:+-$__driver_options}
   __driver_options=${__driver_options:-+e}
-  { builtin local - && builtin set +xTEe; } 2>/dev/null
+  { builtin local - && builtin set +xkTEe; } 2>/dev/null
   __driver_rare __driver_each "$@"
 }
 # Ends the script, or a subshell of it.
 lambda_error() {
-  { builtin set +xTE; } 2>/dev/null
+  { builtin set +xkTE; } 2>/dev/null
   builtin local __driver_exit=1
   __driver_rare __driver_error "$@" || __driver_exit=2
   builtin exit "$__driver_exit"

@@ -44,6 +44,34 @@ handler() { set -x; if ! find "$1"; then echo never >>"$LAMBDA_TASK_ROOT/out"; f
     }
 }
 
+/// With `set -k` bash takes every word that looks like an assignment away from a command, also from ours.
+#[test]
+fn functions_work_with_keyword_assignments() {
+    for isolation in ISOLATIONS {
+        for (file, first) in [("set -k", ":"), (":", "set -k")] {
+            let script = format!(
+                "{file}\nhandler() {{ {first}; case $1 in\n\
+                 error) lambda_error Foo bar; echo never ;;\n\
+                 http) lambda_http_response 404; echo body ;;\n\
+                 get) local a; lambda_get --json '{{\"b\":\"c\"}}' a .b; echo \"$a\" ;;\nesac; }}"
+            );
+            let sandbox = Sandbox::of(&script)
+                .env("COSHELL_ISOLATION", isolation)
+                .start();
+            for _ in 0..2 {
+                let expected = ("Foo".to_owned(), "bar".to_owned());
+                assert_eq!(error_of(&sandbox, "error"), expected, "{isolation}");
+                let response = String::from_utf8(sandbox.respond("http")).expect("a text");
+                assert!(
+                    response.contains("\"statusCode\":404"),
+                    "{isolation}: {response}"
+                );
+                assert_eq!(sandbox.respond("get"), b"c", "{isolation}");
+            }
+        }
+    }
+}
+
 #[test]
 fn the_type_is_in_the_header_too() {
     let sandbox = Sandbox::of("handler() { lambda_error OrderNotFound 'no such order'; }").start();

@@ -1,4 +1,4 @@
-//! Answers one request: asks `coshell-calls`, and writes the reply. `reply_text.rs` has its form.
+//! Answers one request: asks `coshell-calls`, and writes the reply. `reply_text.rs` and `shell_reply.rs` have its form.
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, Write};
@@ -9,8 +9,9 @@ use std::sync::Mutex;
 
 use super::caller::CallingProcess;
 use super::late_reply::LateReply;
-use super::reply_text::{ShellReply, error_text, long_text, short_text};
+use super::reply_text::{error_text, long_text, short_text};
 use super::request::{Input, Request};
+use super::shell_reply::ShellReply;
 use super::slot::ReplyPipe;
 use super::{Current, command, lock, tools};
 use nix::sys::eventfd::EventFd;

@@ -22,8 +22,8 @@ use nix::sys::eventfd::EventFd;
 use nix::unistd::Pid;
 
 use super::late_reply::LateReply;
-use super::reply_text::{CommandEnd, ShellReply};
 use super::request::Request;
+use super::shell_reply::{CommandEnd, ShellReply};
 use super::slot::ReplyPipe;
 use super::tools::{self, RunningCall, ToolsError};
 use super::values::{Assignment, Key, Lifetime, Values};

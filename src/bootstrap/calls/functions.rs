@@ -107,7 +107,7 @@ pub(crate) fn script_text(paths: &str, commands: &[Command]) -> String {
         push_stub(
             &mut functions,
             function,
-            "+xTE",
+            "+xkTE",
             &command,
             " || builtin return \"$?\"",
         );
@@ -115,7 +115,7 @@ pub(crate) fn script_text(paths: &str, commands: &[Command]) -> String {
     if !commands.is_empty() {
         functions.push_str(script::COMMAND);
         for command in commands {
-            push_command(&mut functions, *command, "+xT");
+            push_command(&mut functions, *command, "+xkT");
         }
     }
     // A script may source the file twice, and may define functions of these names.

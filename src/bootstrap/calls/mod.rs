@@ -22,6 +22,7 @@ mod late_reply;
 mod reply_text;
 mod request;
 mod server;
+mod shell_reply;
 mod shell_slot;
 mod slot;
 mod tools;

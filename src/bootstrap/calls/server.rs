@@ -14,8 +14,8 @@ use nix::sys::eventfd::EventFd;
 use nix::unistd::{Pid, pipe2};
 
 use super::command::{self, ShellCommand};
-use super::reply_text::ShellReply;
 use super::request::Request;
+use super::shell_reply::ShellReply;
 use super::shell_slot::{ShellRequest, ShellSlot};
 use super::slot::{ReplyPipe, Slot, Ticket};
 use super::values::{Key, Values};

@@ -22,8 +22,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use nix::fcntl::{FallocateFlags, FcntlArg, OFlag, fallocate, fcntl};
 use nix::unistd::pipe2;
 
-use super::reply_text::ShellReply;
 use super::request::{Request, RequestReader};
+use super::shell_reply::ShellReply;
 use coshell_driver::REPLY_CALLER_CHARS;
 use coshell_process::{memory_file, sys};
 

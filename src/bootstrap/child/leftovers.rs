@@ -29,6 +29,8 @@ pub(crate) struct Leftovers<'a> {
     cx: LaneContext<'a>,
     orphans: Option<Orphans>,
     children_of_shell: Option<File>,
+    /// Those that were there at the start.
+    first_children: Vec<Pid>,
     /// Processes that the current invocation did not start.
     known: Vec<Pid>,
     /// The fork of the shell that runs the invocation. After its report it may still be running for a moment.
@@ -47,20 +49,37 @@ impl<'a> Leftovers<'a> {
             cx,
             orphans: Orphans::watch(),
             children_of_shell: children.and_then(Result::ok),
+            first_children: Vec::new(),
             known: Vec::new(),
             fork: None,
             foreign: RefCell::default(),
         };
+        leftovers.first_children = leftovers.children_of_shell();
         leftovers.known = leftovers.all();
         leftovers
     }
 
+    fn children_of_shell(&self) -> Vec<Pid> {
+        let children = self.children_of_shell.as_ref();
+        children.map(processes::read_pids).unwrap_or_default()
+    }
+
+    /// Whether the shell has a child that was not there at the start: a job of an invocation.
+    pub(crate) fn has_job(&self) -> bool {
+        let children = self.children_of_shell().into_iter();
+        let mut children = children.filter(|pid| !self.first_children.contains(pid));
+        children.any(|pid| processes::program_name(pid).is_some())
+    }
+
     /// All orphans of this lane and children of its shell, also those of earlier invocations.
     pub(crate) fn all(&self) -> Vec<Pid> {
-        let of_shell = self.children_of_shell.as_ref().map(processes::read_pids);
+        let of_shell = self.children_of_shell();
         let orphans = self.orphans.as_ref().map(Orphans::running);
         let orphans = orphans.map(|living| self.without_foreign(living));
-        of_shell.into_iter().chain(orphans).flatten().collect()
+        of_shell
+            .into_iter()
+            .chain(orphans.into_iter().flatten())
+            .collect()
     }
 
     /// Keeps the orphans of this lane. `bootstrap` adopts the orphans of all lanes. A process whose environment does not have

@@ -18,6 +18,7 @@ use super::restore::{RestorePlan, plan_full_restore, plan_partial_restore};
 use super::state::ShellState;
 use super::to_shell::ToShell;
 use crate::child::LARGE_EVENT_BYTES;
+use crate::child::leftovers::Leftovers;
 use crate::config::Isolation;
 use crate::error::Result;
 use crate::invocation::Invocation;
@@ -90,7 +91,11 @@ impl Shell<'_> {
             }
             // What the handler changed has ended with the fork.
             _ if self.is_forked() => {
-                self.keep_from_fork() && self.collect_leftovers(invocation) && self.make_fork()
+                self.keep_from_fork()
+                    && self.collect_leftovers(invocation)
+                    // A fork can change those of its shell.
+                    && self.restore_limits().is_ok()
+                    && self.make_fork()
             }
             _ => {
                 // If the shell gets other pipes, that uses up the requested state, and another one is needed.
@@ -103,6 +108,11 @@ impl Shell<'_> {
                     return false;
                 }
                 let outcome = match self.restore_limits() {
+                    // With job control, bash goes on when a process is stopped, and knows it.
+                    Ok(()) if self.isolation() == Isolation::Restore && self.has_job() => {
+                        self.remember_kept();
+                        RestoreOutcome::Impossible("a job that is stopped or goes on".to_owned())
+                    }
                     Ok(()) => self.restore_state(),
                     Err(cause) => {
                         self.remember_kept();
@@ -122,6 +132,10 @@ impl Shell<'_> {
                 }
             }
         }
+    }
+
+    fn has_job(&self) -> bool {
+        self.leftovers.as_ref().is_some_and(Leftovers::has_job)
     }
 
     /// Gives bash its initial limits again. Fails with the limit that it cannot get.
@@ -225,8 +239,10 @@ impl Shell<'_> {
         }
         let observers = find_observers(&shown);
         let mut commands = Vec::new();
-        if self.isolation() == Isolation::Restore {
+        if matches!(self.isolation(), Isolation::Restore | Isolation::Subshell) {
             self.initial_limits = Some(ProcessLimits::of(bash));
+        }
+        if self.isolation() == Isolation::Restore {
             let traits = FileTraits::of(&shown);
             // In a live shell, code that observes commands would see coshell's.
             self.forks.are_needed |=

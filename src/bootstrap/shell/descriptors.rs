@@ -12,22 +12,6 @@ use nix::fcntl::{readlink, readlinkat};
 use nix::sys::stat::fstat;
 use nix::unistd::Pid;
 
-use coshell_driver::fd;
-
-/// Descriptors that are only counted, to save reading their links: control pipe, log, the rarely needed half of the
-/// driver, state pipe, those for calls, bash's script. A handler that closes one changes the number of descriptors; it is unlikely to
-/// open another file under the same number.
-const COUNTED: [i32; 8] = [
-    fd::CONTROL,
-    fd::LOG,
-    fd::RARE,
-    fd::STATE,
-    fd::CALL_REQUEST,
-    fd::CALL_COMMAND,
-    fd::CALL_REPLY,
-    255,
-];
-
 /// Whether the descriptor `fd` of the process `bash` is `file`, or the other end of the same pipe. Also true where
 /// /proc does not show descriptors.
 pub(crate) fn leads_to(bash: Pid, fd: i32, file: impl AsFd) -> bool {
@@ -56,10 +40,18 @@ pub(crate) struct ProcBaseline {
     /// Where stderr leads.
     log: Option<OsString>,
     directory: Option<OsString>,
-    /// The descriptors of [`COUNTED`] that bash has.
-    counted: Vec<i32>,
-    /// Every other descriptor from 3 on, and where it leads.
-    links: Vec<(i32, OsString)>,
+    /// Every descriptor from 3 on.
+    descriptors_had: Vec<Descriptor>,
+}
+
+/// A descriptor as /proc shows it.
+#[derive(Debug, PartialEq, Eq)]
+struct Descriptor {
+    number: i32,
+    /// Where it leads. A pipe has its number here, but a file only its path.
+    link: OsString,
+    /// Of a file with a path, which ours do not have: device, inode, and the flags with which it was opened.
+    file: Option<(u64, u64, String)>,
 }
 
 impl ProcBaseline {
@@ -71,8 +63,7 @@ impl ProcBaseline {
             count: 0,
             log: None,
             directory: None,
-            counted: Vec::new(),
-            links: Vec::new(),
+            descriptors_had: Vec::new(),
         };
         baseline.update();
         Some(baseline)
@@ -88,10 +79,7 @@ impl ProcBaseline {
             .unwrap_or_default()
             .into_iter()
             .filter(|fd| *fd > 2);
-        let (counted, linked) = numbers.partition::<Vec<_>, _>(|fd| COUNTED.contains(fd));
-        self.counted = counted;
-        let link = |fd| (fd, self.link(fd).unwrap_or_default());
-        self.links = linked.into_iter().map(link).collect();
+        self.descriptors_had = numbers.filter_map(|fd| self.descriptor(fd)).collect();
     }
 
     fn present_count(&self) -> u64 {
@@ -112,6 +100,21 @@ impl ProcBaseline {
         readlinkat(&self.descriptors, fd.to_string().as_str()).ok()
     }
 
+    fn descriptor(&self, number: i32) -> Option<Descriptor> {
+        let link = self.link(number)?;
+        let text = link.as_encoded_bytes();
+        let file = if text.starts_with(b"/") && !text.starts_with(b"/memfd:") {
+            let path = format!("/proc/{}/fd/{number}", self.bash);
+            let metadata = fs::metadata(path).ok()?;
+            let info = fs::read_to_string(format!("/proc/{}/fdinfo/{number}", self.bash)).ok()?;
+            let flags = info.lines().find(|line| line.starts_with("flags:"));
+            Some((metadata.dev(), metadata.ino(), flags?.to_owned()))
+        } else {
+            None
+        };
+        Some(Descriptor { number, link, file })
+    }
+
     fn present_directory(&self) -> Option<OsString> {
         readlink(format!("/proc/{}/cwd", self.bash).as_str()).ok()
     }
@@ -130,11 +133,8 @@ impl ProcBaseline {
     /// The descriptors that were added, which can be closed. `None` if one of the initial ones is closed or leads
     /// elsewhere, which cannot be undone.
     pub(crate) fn added_descriptors(&self) -> Option<Vec<i32>> {
-        if self
-            .links
-            .iter()
-            .any(|(fd, link)| self.link(*fd).as_ref() != Some(link))
-        {
+        let is_same = |had: &Descriptor| self.descriptor(had.number).as_ref() == Some(had);
+        if !self.descriptors_had.iter().all(is_same) {
             return None;
         }
         let count = self.present_count();
@@ -142,11 +142,8 @@ impl ProcBaseline {
             return Some(Vec::new());
         }
         let mut numbers = self.present_numbers()?;
-        if self.counted.iter().any(|fd| !numbers.contains(fd)) {
-            return None;
-        }
-        let is_linked = |fd: i32| self.links.iter().any(|(known, _)| *known == fd);
-        numbers.retain(|fd| *fd > 2 && !self.counted.contains(fd) && !is_linked(*fd));
+        let was_there = |fd: i32| self.descriptors_had.iter().any(|had| had.number == fd);
+        numbers.retain(|fd| *fd > 2 && !was_there(*fd));
         Some(numbers)
     }
 }

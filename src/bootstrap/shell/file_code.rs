@@ -4,6 +4,7 @@
 
 use memchr::memmem;
 
+use super::code_text::{arguments, text_after};
 use super::hidden_commands::has_hidden_command;
 use super::restore::is_driver_function;
 use super::state::ShellState;
@@ -42,6 +43,17 @@ impl<'a> FileCode<'a> {
     /// Whether the code may run a command that contains one of the words.
     pub(super) fn may_run(&self, words: &[&[u8]]) -> bool {
         self.is_opaque || self.contains(words)
+    }
+
+    /// Whether the code may run `command` with the option `letter`.
+    pub(super) fn has_option(&self, command: &'static [u8], letter: u8) -> bool {
+        self.pieces.iter().any(|code| {
+            text_after(code, command).any(|rest| {
+                let options = arguments(rest).into_iter();
+                let mut options = options.take_while(|word| word.starts_with(b"-"));
+                options.any(|word| word.contains(&letter))
+            })
+        })
     }
 
     pub(super) fn lines(&self) -> impl Iterator<Item = &'a [u8]> {

@@ -62,7 +62,7 @@ fn show_function(first: &ShellState, code: &FileCode) -> Vec<u8> {
         code.may_run(&[b"alias", b"BASH_ALIASES"]),
         b"builtin alias -p",
     );
-    let shows_functions = code.may_run(&ATTRIBUTES);
+    let shows_functions = code.may_run(&ATTRIBUTES) || code.has_option(b"local", b'f');
     add_if(shows_functions, b"builtin printf '\\0'");
     add_if(code.is_opaque, b"builtin enable -n");
     add_if(shows_functions, b"builtin declare -F");
@@ -146,6 +146,9 @@ fn set_optind(first: &ShellState) -> Vec<u8> {
     let attributes = optind.attributes;
     let attributes = attributes.strip_prefix(b"-").unwrap_or(attributes);
     let value = value_part(optind.declaration);
+    if optind.has_attribute(b'r') {
+        return Vec::new();
+    }
     [b"builtin declare -g", attributes, b" OPTIND", value].concat()
 }
 

@@ -167,7 +167,9 @@ impl<'a> Lexer<'a> {
             }
             Role::Declaration => {
                 let is_option = parts.has_quotes && unquoted(word).starts_with(b"-");
-                let may_be_option = word.starts_with(b"$") || word.starts_with(b"\"$");
+                let may_be_option = [&b"$"[..], b"\"$", b"`", b"\"`", b"{"]
+                    .iter()
+                    .any(|begin| word.starts_with(begin));
                 self.is_hidden |= is_option || may_be_option;
                 Role::Declaration
             }
@@ -229,7 +231,9 @@ impl<'a> Lexer<'a> {
                 Role::Argument
             }
             b"trap" => Role::Trap,
-            b"export" | b"declare" | b"typeset" | b"readonly" | b"unset" => Role::Declaration,
+            b"export" | b"declare" | b"typeset" | b"local" | b"readonly" | b"unset" => {
+                Role::Declaration
+            }
             b"mapfile" | b"readarray" | b"compgen" | b"complete" | b"bind" => Role::Callback,
             _ => Role::Argument,
         }

@@ -119,6 +119,16 @@ fn restore_all(
     }
     restore_directory_name(initial, now, commands);
     restore_variables(initial, now, is_kept, commands)?;
+    let path = |state: &ShellState| {
+        state
+            .variable(b"PATH")
+            .map(|path| path.declaration.to_vec())
+    };
+    if path(initial) != path(now) && !is_kept(b"PATH") {
+        // bash has forgotten where the programs are that the file named to `hash`.
+        let reset = format!("{} \"${{RANDOM-}}\"", names::RESET);
+        commands.add(&[b"eval ", &quoted(reset.as_bytes())]);
+    }
     restore_computed(initial, now, commands)?;
     restore_functions(initial, now, commands)?;
     restore_settings(initial, now, commands);

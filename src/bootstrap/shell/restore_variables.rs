@@ -1,5 +1,7 @@
 //! Compares the variables of two states, and finds the commands that restore them.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use super::command_list::CommandList;
 use super::state::ShellState;
 use super::state_text::ShellVariable;
@@ -33,8 +35,13 @@ const COMPUTED: [&[u8]; 22] = [
     b"SRANDOM",
 ];
 
-/// Variables that every command sets.
-const TRANSIENT: [&[u8]; 3] = [b"_", b"PIPESTATUS", b"OPTIND"];
+/// The variable that every command sets.
+const LAST_ARGUMENT: &[u8] = b"_";
+/// The variable that every pipeline sets.
+const PIPESTATUS: &[u8] = b"PIPESTATUS";
+
+/// How far the clock of bash may be from ours, since bash has read it a little earlier.
+const CLOCK_TOLERANCE_S: u64 = 5;
 
 /// Compares the variables. Both states list them in the order of their names.
 pub(super) fn restore_variables(
@@ -45,7 +52,7 @@ pub(super) fn restore_variables(
 ) -> Result<(), String> {
     let is_compared = |variable: &ShellVariable| {
         !variable.name.starts_with(PREFIX.as_bytes())
-            && !TRANSIENT.contains(&variable.name)
+            && variable.name != LAST_ARGUMENT
             && variable.name != b"BASHOPTS"
             && !is_kept(variable.name)
     };
@@ -72,7 +79,9 @@ fn restore_variable(
         return Ok(());
     };
     let is_alike = match (before, after) {
-        (Some(before), Some(after)) if COMPUTED.contains(&name) || is_context(name) => {
+        (Some(before), Some(after))
+            if name == PIPESTATUS || COMPUTED.contains(&name) || is_context(name) =>
+        {
             before.attributes == after.attributes
         }
         (None, Some(after)) if is_context(name) => {
@@ -121,8 +130,8 @@ fn restore_variable(
         commands.add(&[b"unset ", flag, name]);
     }
     if let Some(before) = before {
-        if is_context(name) {
-            // Its value comes with each invocation.
+        if is_context(name) || name == PIPESTATUS {
+            // Its value comes with each invocation, or with each command.
             commands.add(&[without_value(before.declaration)]);
         } else {
             commands.text.extend_from_slice(&before.set_lines());
@@ -156,12 +165,14 @@ pub(super) fn restore_computed(
     commands: &mut CommandList,
 ) -> Result<(), String> {
     // The driver always has these values where it shows them.
-    const FIXED: [&str; 5] = [
+    const FIXED: [&str; 7] = [
         "LINENO",
         "BASHPID",
         "BASH_SUBSHELL",
         "FUNCNAME",
         "BASH_SOURCE",
+        "BASH_COMMAND",
+        "BASH_ARGV0",
     ];
     let (initial_values, present_values) = (lossy(initial.computed()), lossy(now.computed()));
     let initial_values: Vec<_> = initial_values.split(' ').collect();
@@ -170,11 +181,12 @@ pub(super) fn restore_computed(
         [
             seconds_then,
             clock_then,
+            fine_clock_then,
             fixed_then @ ..,
             random_then,
             next_random_then,
         ],
-        [seconds, clock, fixed @ .., random, next_random],
+        [seconds, clock, fine_clock, fixed @ .., random, next_random],
     ) = (&initial_values[..], &present_values[..])
     else {
         return Ok(());
@@ -194,9 +206,18 @@ pub(super) fn restore_computed(
         (Some(expected), Ok(now)) => expected.abs_diff(now) > 1,
         (expected, now) => expected.is_some() || now.is_ok(),
     };
-    // The system's clock may be set, but it never stands still.
-    if is_off(clock_then, clock) && elapsed > 1 && clock_then == clock {
+    // bash has read the system's clock just now. An older bash does not have these.
+    let system = SystemTime::now().duration_since(UNIX_EPOCH);
+    let system = system.map_or(0, |time| time.as_secs());
+    let stands_still = |then: &str, now: &str| {
+        then.parse::<u64>().is_ok()
+            && (now.parse::<u64>()).map_or(true, |now| now.abs_diff(system) > CLOCK_TOLERANCE_S)
+    };
+    if stands_still(clock_then, clock) {
         return Err("the special variable EPOCHSECONDS".to_owned());
+    }
+    if stands_still(fine_clock_then, fine_clock) {
+        return Err("the special variable EPOCHREALTIME".to_owned());
     }
     if is_off(seconds_then, seconds)
         && let Some(expected) = expected(seconds_then)

@@ -89,7 +89,7 @@ impl DriverText<'_> {
         if !self.commands.is_empty() && !self.is_older {
             text.push_str(script::COMMAND);
             for command in self.commands {
-                calls::push_command(&mut text, *command, self.quiet("+xT"));
+                calls::push_command(&mut text, *command, self.quiet("+xkT"));
             }
         }
         let _ = write!(text, "builtin printf{last}");
@@ -119,7 +119,7 @@ impl DriverText<'_> {
                     "log" => "",
                     _ => " || builtin return \"$?\"",
                 };
-                calls::push_stub(text, function, self.quiet("+xT"), name, end);
+                calls::push_stub(text, function, self.quiet("+xkT"), name, end);
             }
         }
         for function in calls::FUNCTIONS {
@@ -130,9 +130,9 @@ impl DriverText<'_> {
                     continue;
                 }
                 // `||` would keep `set -e` out of the function that lambda_each calls.
-                let (quiet, end) = match (function, self.quiet("+xT")) {
+                let (quiet, end) = match (function, self.quiet("+xkT")) {
                     ("each", "") => ("+e", ""),
-                    ("each", _) => ("+xTe", ""),
+                    ("each", _) => ("+xkTe", ""),
                     (_, quiet) => (quiet, " || builtin return \"$?\""),
                 };
                 let call = calls::command_for(function);
@@ -152,7 +152,7 @@ fn push_error_stub(text: &mut String) {
     let _ = writeln!(
         text,
         "lambda_error() {{\n\
-         {{ builtin set +xT; }} 2>/dev/null\n\
+         {{ builtin set +xkT; }} 2>/dev/null\n\
          builtin local {EXIT}=1\n\
          {RARE} {ERROR} \"$@\" || {EXIT}=2\n\
          if [[ ${{BASH_SUBSHELL-}} != 0 || ${{BASHPID-}} != \"$$\" ]]; then builtin exit \"${EXIT}\"; fi\n\
