@@ -395,12 +395,12 @@ const LEFT_BEHIND: &[(&str, &str, &str)] = &[
     (
         "",
         "unset EPOCHSECONDS; EPOCHSECONDS=5",
-        "echo ${#EPOCHSECONDS}",
+        "local clock=${EPOCHSECONDS-}; echo ${#clock}",
     ),
     (
         "",
         "unset EPOCHREALTIME; EPOCHREALTIME=5",
-        "echo ${#EPOCHREALTIME}",
+        "local clock=${EPOCHREALTIME-}; echo ${#clock}",
     ),
     ("", "export OPTIND", "declare -p OPTIND"),
     (

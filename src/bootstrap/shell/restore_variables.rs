@@ -35,6 +35,15 @@ const COMPUTED: [&[u8]; 22] = [
     b"SRANDOM",
 ];
 
+/// Those that bash 4 does not have.
+const FROM_BASH_5: [&[u8]; 5] = [
+    b"BASH_ARGV0",
+    b"BASH_MONOSECONDS",
+    b"EPOCHREALTIME",
+    b"EPOCHSECONDS",
+    b"SRANDOM",
+];
+
 /// The variable that every command sets.
 const LAST_ARGUMENT: &[u8] = b"_";
 /// The variable that every pipeline sets.
@@ -94,11 +103,13 @@ fn restore_variable(
         return Ok(());
     }
     if COMPUTED.contains(&name) {
-        return match before {
-            Some(_) => Err(format!("the special variable {}", lossy(name))),
+        match before {
+            Some(_) => return Err(format!("the special variable {}", lossy(name))),
+            // For this bash, it is an ordinary variable.
+            None if FROM_BASH_5.contains(&name) => {}
             // bash creates some of these variables when a handler reads them.
-            None => Ok(()),
-        };
+            None => return Ok(()),
+        }
     }
     let was_readonly = before.is_some_and(|before| before.has_attribute(b'r'));
     let is_readonly = after.is_some_and(|after| after.has_attribute(b'r'));
