@@ -507,6 +507,30 @@ fn what_one_event_does_is_not_there_in_the_next() {
     );
 }
 
+/// What a file may set up that keeps bash from restoring something in the usual way.
+#[test]
+fn restoring_logs_nothing() {
+    let files = [
+        "readonly OPTIND",
+        "enable -n :",
+        "set +h",
+        "set +h; readonly OPTIND",
+    ];
+    for file in files {
+        let sandbox = Sandbox::of(&format!("{file}\nhandler() {{ echo \"$1\"; }}")).start();
+        assert_eq!(respond_text(&sandbox, "first"), "first");
+        sandbox.api.wait_parked();
+        // bash says once, at the start, that there is no hash table.
+        let before = text(&sandbox.bootstrap.log_bytes());
+        assert!(before.lines().count() < 2, "{file}: {before}");
+        for _ in 0..3 {
+            assert_eq!(respond_text(&sandbox, "next"), "next");
+        }
+        sandbox.api.wait_parked();
+        assert_eq!(text(&sandbox.bootstrap.log_bytes()), before, "{file}");
+    }
+}
+
 #[test]
 fn the_status_at_the_start_of_an_event_is_0() {
     let script = "handler() { echo \"$?\"; [[ $1 != fail ]] || return 3; false || :; }";

@@ -49,7 +49,7 @@ fn show_function(first: &ShellState, code: &FileCode) -> Vec<u8> {
         b"typeset -",
         b"readonly -",
     ];
-    let mut text = format!("{}() {{\nbuiltin :\n", names::SHOW).into_bytes();
+    let mut text = format!("{}() {{\n[[ x ]]\n", names::SHOW).into_bytes();
     let mut add_if = |is_shown: bool, command: &[u8]| {
         if is_shown {
             text.extend_from_slice(command);
@@ -89,15 +89,19 @@ fn show_function(first: &ShellState, code: &FileCode) -> Vec<u8> {
 /// The definition of `__driver_reset`, whose argument is a random number.
 fn reset_function(first: &ShellState, code: &FileCode) -> Vec<u8> {
     let initial = first.resettable().unwrap_or_default();
-    let mut text = format!("{}() {{\nbuiltin hash -r\n", names::RESET).into_bytes();
+    let mut text = format!("{}() {{\n[[ x ]]\n", names::RESET).into_bytes();
     let mut add = |parts: &[&[u8]]| {
         for part in parts {
             text.extend_from_slice(part);
         }
         text.push(b'\n');
     };
-    for line in lines_of(initial.hashed).filter(|line| line.starts_with(b"builtin hash")) {
-        add(&[line]);
+    // With `set +h` there is none, and bash would say so.
+    if first.options().contains(&b'h') {
+        add(&[b"builtin hash -r"]);
+        for line in lines_of(initial.hashed).filter(|line| line.starts_with(b"builtin hash")) {
+            add(&[line]);
+        }
     }
     if code.may_run(&[b"pushd", b"popd", b"dirs"]) {
         add(&[b"builtin dirs -c"]);
