@@ -18,7 +18,7 @@ __driver_call() { # <function without lambda_> [its arguments...]
   builtin set +euv +o posix
   # With it, `read` would give up.
   if [[ ${TMOUT-} ]]; then builtin local TMOUT=''; fi
-  if [[ $1 == get && $* == *--in* ]]; then __driver_find_input "$@"; fi
+  if [[ $1 == @(get|request) && $* == *--in* ]]; then __driver_find_input "$@"; fi
   if [[ ! $__driver_self || $__driver_self != "${BASHPID-}" ]]; then
     __driver_call_by_ticket "$@"
     # In a trap, `return` alone would give the status from before the trap.
@@ -184,7 +184,7 @@ __driver_take_reply() { # <first field> <number of fields>
         __driver_at=$((__driver_at + 2))
         ;;
       *)
-        builtin printf %s "$__driver_name"
+        builtin printf %s "$__driver_name" || __driver_i=1
         __driver_at=$((__driver_at + 2))
         ;;
     esac
@@ -198,36 +198,36 @@ __driver_assign() { # <l or m> <name> <compound assignment>
 }
 
 # Makes __driver_name an empty list or an empty map, or says why it cannot.
+#
+# What is assigned to a map has keys of the event. Anywhere else they would run as arithmetic. So no pattern decides here: with
+# nocasematch, the attributes of a list look like those of a map.
 __driver_can_assign() { # <l or m>
   if [[ $1 == m ]]; then
-    if __driver_make_empty m; then builtin return 0; fi
+    if __driver_may_be_map && __driver_empty && __driver_may_be_map; then builtin return 0; fi
     builtin unset -v "$__driver_name"
     builtin declare -gA "$__driver_name"
-    if __driver_make_empty m; then builtin return 0; fi
+    if __driver_may_be_map && __driver_empty && __driver_may_be_map; then builtin return 0; fi
     __driver_refuse_call "cannot make $__driver_name an associative array: a variable of a calling function has this name"
-  elif [[ ${!__driver_name@a} != *A* ]] && __driver_make_empty l; then
-    builtin return 0
-  elif __driver_is_map; then
-    __driver_refuse_call "cannot assign a list to $__driver_name: it is an associative array"
+    builtin return 1
   fi
-  builtin return 1
+  if __driver_may_be_map; then
+    if builtin eval "[[ \${${__driver_name}[*]+x} ]]" || { __driver_empty && __driver_may_be_map; }; then
+      __driver_refuse_call "cannot assign a list to $__driver_name: it is an associative array"
+      builtin return 1
+    fi
+  fi
+  __driver_empty
 }
 
-# Empties __driver_name. True if it is a list or a map then. bash shows what a variable is without a declaration only once it has been
-# assigned to, and before 5.2 only if it has members.
-__driver_make_empty() { # <l or m>
-  builtin eval "$__driver_name=()" || builtin return
-  case ${!__driver_name@a} in
-    *A*) [[ $1 == m ]] ;;
-    *a*) [[ $1 == l ]] ;;
-    *) if __driver_is_map; then [[ $1 == m ]]; else [[ $1 == l ]]; fi ;;
-  esac
+# Empties __driver_name. An assignment to a readonly variable would end the handler; `printf` only fails.
+__driver_empty() {
+  builtin printf -v "$__driver_name" '' && builtin eval "$__driver_name=()"
 }
 
-# Is __driver_name an associative array? Only there a subscript is a text. Anywhere else it is arithmetic, which assigns.
-__driver_is_map() {
+# True if a subscript of __driver_name is a text: in an associative array, and in a variable that has no value. Anywhere else it is
+# arithmetic, which assigns.
+__driver_may_be_map() {
   builtin local __driver_is_other=''
-  if ! builtin declare -p "$__driver_name" >/dev/null 2>&1; then builtin return 1; fi
   builtin eval ": \"\${${__driver_name}[__driver_is_other=1]-}\""
   [[ ! $__driver_is_other ]]
 }
@@ -238,9 +238,15 @@ __driver_is_map() {
 # run in another subshell. The statuses go to a file, a line for each record, so that a subshell that is gone tells how far it
 # came. The file is in a folder of the invocation, which nothing can find when that is over.
 __driver_each() { # [--unwrap] [--decode] <function>
-  builtin local - __driver_each_options __driver_records __driver_faults __driver_identifiers __driver_flags='' __driver_failed __driver_statuses __driver_status_of_record __driver_number __driver_target='' __driver_progress='' __driver_shares __driver_has_stopped __driver_has_ended
+  builtin local - __driver_each_options __driver_records __driver_faults __driver_identifiers __driver_flags='' __driver_failed __driver_statuses __driver_status_of_record __driver_number __driver_target='' __driver_progress='' __driver_shares __driver_has_stopped __driver_has_ended "__driver_flags_of_records=${__driver_each_flags-${__driver_letters-}}"
   # As in __driver_call.
   builtin set +euv +o posix
+  # -E is the driver's, unless the file has set it. With nocasematch, no pattern tells it from -e.
+  __driver_flags_of_records=${__driver_flags_of_records//[!euxkvT]/}
+  # shellcheck disable=SC2154 # the driver sets it
+  if [[ ${__driver_options#*E} != "$__driver_options" ]]; then __driver_flags_of_records+=E; fi
+  __driver_flags_of_records=${__driver_flags_of_records:+-$__driver_flags_of_records}
+  __driver_flags_of_records=${__driver_flags_of_records:-+e}
   __driver_each_options=() __driver_records=() __driver_faults=() __driver_identifiers=() __driver_failed=()
   while (($#)); do
     case $1 in
@@ -312,9 +318,11 @@ __driver_find_failure() {
 
 # Calls the function for the records from this number on, in a subshell that a record may end.
 __driver_call_for_records() { # <number>
-  __driver_unwritten='' __driver_caller=${__driver_shares:+$BASHPID}
+  __driver_caller=${__driver_shares:+$BASHPID}
+  builtin printf -v __driver_unwritten %q "$__driver_progress"
   # shellcheck disable=SC2064 # to be expanded here
-  builtin trap "\\__driver_rare __driver_end_record \"\$?\" ${__driver_progress@Q}" EXIT
+  builtin trap "\\__driver_rare __driver_end_record \"\$?\" $__driver_unwritten" EXIT
+  __driver_unwritten=''
   for ((__driver_number = $1; __driver_number < ${#__driver_records[@]}; __driver_number++)); do
     # With BASH_COMPAT=4.3, `continue` in the function is one of our loop, and has ended its record.
     if [[ $__driver_unwritten ]]; then builtin printf '0\n' >>"$__driver_progress" || builtin exit; fi
@@ -348,8 +356,7 @@ __driver_end_record() { # <status> <file>
 __driver_call_for_record() {
   builtin local -
   __driver_record=${__driver_records[__driver_number]}
-  # shellcheck disable=SC2154 # the driver sets it
-  builtin set "$__driver_options"
+  builtin set "$__driver_flags_of_records"
   "$__driver_target" "$__driver_record"
 }
 
@@ -358,4 +365,4 @@ __driver_report_record() {
   __driver_refuse_call "record $((__driver_number + 1)) of ${#__driver_records[@]} failed with status $__driver_status_of_record"
 }
 
-builtin readonly -f __driver_call __driver_name_failed __driver_find_input __driver_call_by_ticket __driver_take_ticket_reply __driver_read_longer __driver_take_shell_reply __driver_take_lists __driver_take_reply __driver_assign __driver_can_assign __driver_make_empty __driver_is_map __driver_each __driver_find_failure __driver_call_for_records __driver_end_record __driver_call_for_record __driver_report_record
+builtin readonly -f __driver_call __driver_name_failed __driver_find_input __driver_call_by_ticket __driver_take_ticket_reply __driver_read_longer __driver_take_shell_reply __driver_take_lists __driver_take_reply __driver_assign __driver_can_assign __driver_empty __driver_may_be_map __driver_each __driver_find_failure __driver_call_for_records __driver_end_record __driver_call_for_record __driver_report_record

@@ -21,10 +21,7 @@ __driver_rare() {
 __driver_functions
 # Calls the functions of a batch with the options of the script, as they are at the call.
 lambda_each() {
-  builtin local __driver_options=${-//[!euxvET]/}
-  __driver_options=${__driver_options:+-$__driver_options}
-  __driver_options=${__driver_options:-+e}
-  { builtin local - && builtin set +xkTEe; } 2>/dev/null
+  { __driver_each_flags=$- __driver_options=$- && builtin local - && builtin set +xkTEe; } 2>/dev/null
   __driver_rare __driver_each "$@"
 }
 # Ends the script, or a subshell of it.

@@ -182,7 +182,8 @@ __driver_keep() { # NAME...
   done
   # A fork shows its kept variables now, in case it is killed.
   # shellcheck disable=SC2154 # the driver sets it
-  if ((__driver_depth)); then __driver_show_kept 0; fi
+  # What a subshell of it changes is nobody else's.
+  if ((__driver_depth && BASH_SUBSHELL == __driver_depth)); then __driver_show_kept 0; fi
 }
 
 # Writes the request to end the invocation with an error of the handler's own. The host takes it if the handler then

@@ -52,6 +52,15 @@ __driver_read_reply() {
   while IFS='' builtin read -r -d '' __driver_field; do __driver_reply+=("$__driver_field"); done
 }
 
+# Calls the function for one record, with the options of the handler.
+__driver_call_for_record() {
+  __driver_record=${__driver_records[__driver_number]}
+  builtin set "$__driver_flags_of_records"
+  "$__driver_target" "$__driver_record"
+  { builtin set -- "$?" && builtin set +euxvT; } 2>/dev/null
+  builtin return "$1"
+}
+
 # True if the variables of an event can be set: the file has made none of them readonly.
 # shellcheck disable=SC2034 # it only tries to set them
 __driver_can_set_variables() {

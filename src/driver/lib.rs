@@ -48,6 +48,9 @@ pub struct Call {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+
     use super::script::older::{CALLS, DRIVER, INVOCATION, KEEP, LAMBDA, RARE, SUBSHELL};
     use super::{call_for, names};
 
@@ -83,6 +86,21 @@ mod tests {
     }
 
     #[test]
+    fn texts_for_older_versions_are_bash() {
+        for text in [DRIVER, INVOCATION, KEEP, RARE, LAMBDA, CALLS, SUBSHELL] {
+            let mut bash = Command::new("bash");
+            let bash = bash.arg("-n").stdin(Stdio::piped()).stderr(Stdio::piped());
+            let mut bash = bash.spawn().expect("bash");
+            let mut input = bash.stdin.take().expect("a pipe");
+            input.write_all(text.as_bytes()).expect("written");
+            drop(input);
+            let found = bash.wait_with_output().expect("its end");
+            let errors = String::from_utf8_lossy(&found.stderr);
+            assert!(found.status.success(), "{errors}");
+        }
+    }
+
+    #[test]
     fn texts_for_older_versions_have_nothing_that_those_lack() {
         for text in [DRIVER, INVOCATION, KEEP, RARE, LAMBDA, CALLS, SUBSHELL] {
             for newer in [
@@ -90,6 +108,8 @@ mod tests {
                 "local -\n",
                 "inherit_errexit",
                 "@a}",
+                "@A}",
+                "@Q}",
                 "-td",
                 "-t -d",
                 "+iuln",

@@ -6,6 +6,7 @@ mod arguments;
 mod borders;
 mod bounds;
 mod calls;
+mod calls_options;
 mod calls_shell;
 mod calls_surroundings;
 mod channels;

@@ -62,12 +62,18 @@ fn quiet_begin(quiet: &str) -> String {
     if quiet.is_empty() {
         return String::new();
     }
+    let flags = if quiet.contains('e') {
+        // What lambda_each calls gets the options of the call.
+        format!("{}=$- && ", names::EACH_FLAGS)
+    } else {
+        String::new()
+    };
     let hiding = if quiet.contains('x') {
         "2>/dev/null"
     } else {
         ""
     };
-    format!("{{ builtin local - && builtin set {quiet}; }} {hiding}; ")
+    format!("{{ {flags}builtin local - && builtin set {quiet}; }} {hiding}; ")
 }
 
 /// A function of the second program. It does not read rare.bash: a subshell would have to read that for each call.

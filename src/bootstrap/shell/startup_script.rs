@@ -89,7 +89,7 @@ impl DriverText<'_> {
         if !self.commands.is_empty() && !self.is_older {
             text.push_str(script::COMMAND);
             for command in self.commands {
-                calls::push_command(&mut text, *command, self.quiet("+xkT"));
+                calls::push_command(&mut text, *command, self.quiet());
             }
         }
         let _ = write!(text, "builtin printf{last}");
@@ -102,9 +102,14 @@ impl DriverText<'_> {
     }
 
     /// The options that a function of ours switches off. Switching off what cannot be on would double the time of a call.
-    fn quiet<'o>(&self, options: &'o str) -> &'o str {
-        let may_be_on = calls::runs_other_code(self.file) || self.traits.may_show_commands;
-        if may_be_on { options } else { "" }
+    fn quiet(&self) -> &'static str {
+        let traits = self.traits;
+        let may_be_on = calls::runs_other_code(self.file) || traits.may_show_commands;
+        if may_be_on || traits.names_err_trap {
+            "+xkTE"
+        } else {
+            ""
+        }
     }
 
     fn push_stubs(&self, text: &mut String) {
@@ -119,7 +124,7 @@ impl DriverText<'_> {
                     "log" => "",
                     _ => " || builtin return \"$?\"",
                 };
-                calls::push_stub(text, function, self.quiet("+xkT"), name, end);
+                calls::push_stub(text, function, self.quiet(), name, end);
             }
         }
         for function in calls::FUNCTIONS {
@@ -130,9 +135,9 @@ impl DriverText<'_> {
                     continue;
                 }
                 // `||` would keep `set -e` out of the function that lambda_each calls.
-                let (quiet, end) = match (function, self.quiet("+xkT")) {
-                    ("each", "") => ("+e", ""),
-                    ("each", _) => ("+xkTe", ""),
+                let (quiet, end) = match (function, self.quiet()) {
+                    ("each", "") => ("+eE", ""),
+                    ("each", _) => ("+xkTeE", ""),
                     (_, quiet) => (quiet, " || builtin return \"$?\""),
                 };
                 let call = calls::command_for(function);

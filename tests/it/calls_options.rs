@@ -1,0 +1,113 @@
+//! Calls where the handler has unusual options, traps and variables: no text of an event runs, and nothing fails that should not.
+
+use support::{Sandbox, always_forks};
+
+const ISOLATIONS: [&str; 3] = ["restore", "none", "subshell"];
+
+fn records(count: usize) -> String {
+    let record = |number| {
+        format!(
+            r#"{{"messageId":"id{number}","body":"b{number}","eventSource":"aws:sqs","eventSourceARN":"arn:aws:sqs:eu-west-1:1:q"}}"#
+        )
+    };
+    let records: Vec<_> = (0..count).map(record).collect();
+    format!(
+        r#"{{"text":"t","list":["a"],"Records":[{}]}}"#,
+        records.join(",")
+    )
+}
+
+/// Each handler answers the same to each of several events, in each isolation: later ones use the descriptors of the shell.
+#[track_caller]
+fn answers(script: &str, event: &str, expected: &str) {
+    for isolation in ISOLATIONS {
+        let sandbox = Sandbox::of(script)
+            .env("COSHELL_ISOLATION", isolation)
+            .start();
+        for number in 0..3 {
+            let answer = sandbox.respond(event);
+            let answer = String::from_utf8_lossy(&answer);
+            assert_eq!(answer, expected, "{isolation}, event {number}: {script}");
+        }
+    }
+}
+
+/// With it, the attributes of a list match a pattern for those of a map, whose keys are texts of the event.
+#[test]
+fn keys_of_an_event_never_run_with_nocasematch() {
+    if always_forks() {
+        return;
+    }
+    let event = r#"{"version":"2.0","rawPath":"/","rawQueryString":"x%5B%24%28touch%20ran%29%5D=1","headers":{"x":"y"},
+        "requestContext":{"http":{"method":"GET","path":"/"}},"map":{"x[$(touch ran)]":"1","k":"v"},"list":["a"]}"#;
+    let calls = "shopt -s nocasematch; cd \"$LAMBDA_TASK_ROOT\"; lambda_request; lambda_get --map map .map --array list .list";
+    let show =
+        "echo \"${!query[*]} ${!headers[*]} ${#map[*]} ${map[k]} ${list[*]}\"; [[ ! -e ran ]]";
+    let expected = "x[$(touch ran)] x 2 v a";
+    answers(
+        &format!("handler() {{ {calls}; {show}; }}"),
+        event,
+        expected,
+    );
+    answers(
+        &format!("handler() {{ ({calls}; {show}); }}"),
+        event,
+        expected,
+    );
+}
+
+#[test]
+fn a_batch_is_read_with_nocasematch() {
+    let script = "work() { :; }\nhandler() { shopt -s nocasematch; lambda_each work; }";
+    answers(script, &records(2), r#"{"batchItemFailures":[]}"#);
+}
+
+#[test]
+fn an_err_trap_does_not_see_commands_of_a_batch_or_a_guarded_call() {
+    if always_forks() {
+        return;
+    }
+    let script = "work() { :; }\nhandler() { set -E; trap 'exit 3' ERR; lambda_get x .nope || true; lambda_each work; }";
+    answers(script, &records(2), r#"{"batchItemFailures":[]}"#);
+}
+
+#[test]
+fn a_request_is_read_from_a_variable() {
+    let event = r#"{"version":"2.0","rawPath":"/p","headers":{"x":"y"},"requestContext":{"http":{"method":"GET","path":"/p"}}}"#;
+    let script = "handler() { local request=$1; lambda_request --in request; echo \"$path\"; }";
+    answers(script, event, "/p");
+}
+
+/// Nothing from the subshells of records reaches the next event.
+#[test]
+fn a_record_keeps_no_variable() {
+    let script = "n=0\nwork() { n=7; lambda_keep n; }\nhandler() { echo \"$n\" >&2; lambda_each work; x=$(n=8; lambda_keep n); echo \" $n\"; }";
+    let script = format!("{script}\nunused() {{ trap true EXIT; }}");
+    answers(&script, &records(2), r#"{"batchItemFailures":[]} 0"#);
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_a_failure() {
+    let script = "work() { return 1; }\nhandler() {\n  set +e\n  lambda_each work >/dev/full; echo $?\n\
+        lambda_json a=\"$(printf %4000s)\" >/dev/full; echo $?\n  (lambda_json a=b >/dev/full); echo $?\n}";
+    answers(script, &records(2), "1\n1\n1");
+}
+
+#[test]
+fn records_run_with_the_options_of_the_call() {
+    let script = "work() { echo \"$-\" >>\"$LAMBDA_TASK_ROOT/options\"; false; }\n\
+        handler() { set +eu; lambda_each work >/dev/null; cat \"$LAMBDA_TASK_ROOT/options\"; rm \"$LAMBDA_TASK_ROOT/options\"; }";
+    answers(script, &records(2), "hB\nhB");
+    let script = script.replace("set +eu", ":");
+    answers(&script, &records(1), "ehuB");
+}
+
+#[test]
+fn a_readonly_target_of_any_kind_is_an_ordinary_failure() {
+    if always_forks() {
+        return;
+    }
+    let script = "handler() {\n  local -r text=1; local -Ar map=([a]=1)\n  lambda_get --array text .list || echo \"$?\"\n\
+        lambda_get --map map . || echo \"$?\"\n  lambda_get --array map .list || echo \"$?\"\n  echo \"$text ${map[a]}\"\n}";
+    answers(script, &records(1), "1\n1\n1\n1 1");
+}
