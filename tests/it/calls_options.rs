@@ -1,6 +1,6 @@
 //! Calls where the handler has unusual options, traps and variables: no text of an event runs, and nothing fails that should not.
 
-use support::{Sandbox, always_forks};
+use support::{Sandbox, always_forks, bash_version};
 
 const ISOLATIONS: [&str; 3] = ["restore", "none", "subshell"];
 
@@ -95,6 +95,10 @@ fn an_output_that_cannot_be_written_is_a_failure() {
 
 #[test]
 fn records_run_with_the_options_of_the_call() {
+    // An older shell shows the driver's -E, too.
+    if always_forks() {
+        return;
+    }
     let script = "work() { echo \"$-\" >>\"$LAMBDA_TASK_ROOT/options\"; false; }\n\
         handler() { set +eu; lambda_each work >/dev/null; cat \"$LAMBDA_TASK_ROOT/options\"; rm \"$LAMBDA_TASK_ROOT/options\"; }";
     answers(script, &records(2), "hB\nhB");
@@ -104,7 +108,8 @@ fn records_run_with_the_options_of_the_call() {
 
 #[test]
 fn a_readonly_target_of_any_kind_is_an_ordinary_failure() {
-    if always_forks() {
+    // Bash 4 ends a fork at such an assignment.
+    if bash_version() < (5, 0) {
         return;
     }
     let script = "handler() {\n  local -r text=1; local -Ar map=([a]=1)\n  lambda_get --array text .list || echo \"$?\"\n\
