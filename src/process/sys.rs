@@ -45,10 +45,17 @@ pub fn copy_descriptor(pidfd: BorrowedFd, number: RawFd) -> io::Result<OwnedFd> 
 /// # Errors
 /// Those of [`copy_descriptor`].
 pub fn make_blocking(pidfd: BorrowedFd, number: RawFd) -> io::Result<()> {
-    let copy = copy_descriptor(pidfd, number)?;
-    let flags = OFlag::from_bits_retain(fcntl(&copy, FcntlArg::F_GETFL)?);
-    if flags.contains(OFlag::O_NONBLOCK) {
-        fcntl(&copy, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK))?;
+    clear_flag(copy_descriptor(pidfd, number)?, OFlag::O_NONBLOCK)
+}
+
+/// Clears a flag of an open file, which a process that shares it may have set; `F_SETFL`.
+///
+/// # Errors
+/// The system's.
+pub fn clear_flag(file: impl AsFd, flag: OFlag) -> io::Result<()> {
+    let flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL)?);
+    if flags.contains(flag) {
+        fcntl(&file, FcntlArg::F_SETFL(flags - flag))?;
     }
     Ok(())
 }

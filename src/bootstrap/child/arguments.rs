@@ -8,10 +8,11 @@ use std::io::{self, IoSlice, Seek};
 use std::os::unix::fs::FileExt;
 
 use memchr::memchr;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::OFlag;
 use nix::sys::uio::pwritev;
 
 use crate::invocation::Invocation;
+use coshell_process::sys;
 
 /// The byte that ends each field. Before version 5.2, bash reads NUL-terminated fields one byte at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,22 +118,13 @@ pub(crate) fn push_field(bytes: &mut Vec<u8>, field: &str, end: u8) {
 pub(crate) fn write_at_start(file: &mut File, pieces: &[&[u8]]) -> io::Result<()> {
     let length: usize = pieces.iter().map(|piece| piece.len()).sum();
     let slices: Vec<IoSlice> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
-    write_in_place(file)?;
+    // The file is the handler's standard input. With this flag, which a program may set, it would keep the earlier events.
+    sys::clear_flag(&*file, OFlag::O_APPEND)?;
     let written = pwritev(&*file, &slices, 0)?;
     if written < length {
         file.write_all_at(&pieces.concat()[written..], written as u64)?;
     }
     file.rewind()
-}
-
-/// Undoes what a program of the handler may have done to `file`, which is its standard input: with `O_APPEND` it would keep the
-/// earlier events.
-fn write_in_place(file: &File) -> io::Result<()> {
-    let flags = OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL)?);
-    if flags.contains(OFlag::O_APPEND) {
-        fcntl(file, FcntlArg::F_SETFL(flags - OFlag::O_APPEND))?;
-    }
-    Ok(())
 }
 
 /// Truncates `file` to `length` bytes, if it is longer.
