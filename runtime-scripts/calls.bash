@@ -128,8 +128,7 @@ __driver_take_ticket_reply() { # <the file of a long reply>
       # Names and values, and a dot, between unit separators.
       while [[ $__driver_count == *$'\037'*$'\037'* ]]; do
         __driver_name=${__driver_count%%$'\037'*} __driver_count=${__driver_count#*$'\037'}
-        # It fails if the variable is readonly.
-        builtin printf -v "$__driver_name" %s "${__driver_count%%$'\037'*}" || __driver_i=1
+        __driver_assign_text "$__driver_name" "${__driver_count%%$'\037'*}" || __driver_i=1
         __driver_count=${__driver_count#*$'\037'}
       done
       ;;
@@ -157,12 +156,12 @@ __driver_take_reply() { # <first field> <number of fields>
     __driver_name=${__driver_reply[__driver_at + 1]}
     case ${__driver_reply[__driver_at]} in
       t)
-        builtin printf -v "$__driver_name" %s "${__driver_reply[__driver_at + 2]}" || __driver_i=1
+        __driver_assign_text "$__driver_name" "${__driver_reply[__driver_at + 2]}" || __driver_i=1
         __driver_at=$((__driver_at + 3))
         ;;
-      l)
+      l | n)
         __driver_count=${__driver_reply[__driver_at + 2]}
-        __driver_can_assign l && builtin eval "$__driver_name=(\"\${__driver_reply[@]:__driver_at + 3:__driver_count}\")" || __driver_i=1
+        __driver_can_assign "${__driver_reply[__driver_at]}" && builtin eval "$__driver_name=(\"\${__driver_reply[@]:__driver_at + 3:__driver_count}\")" || __driver_i=1
         __driver_at=$((__driver_at + 3 + __driver_count))
         ;;
       m)
@@ -191,8 +190,30 @@ __driver_take_reply() { # <first field> <number of fields>
   done
 }
 
+# Assigns a text. It fails if the variable is readonly.
+__driver_assign_text() { # <name> <value>
+  case ${2#-} in
+    # Any variable takes a number. The host has the same rule for what it sends as a command.
+    '' | *[!0123456789]* | 0?* | ???????????????????*) __driver_takes_texts "$1" || builtin return ;;
+  esac
+  builtin printf -v "$1" %s "$2"
+}
+
+# True if each variable takes a text as it is. An integer variable takes it as arithmetic, which can run commands in it.
+__driver_takes_texts() { # <name...>
+  builtin local __driver_variable
+  for __driver_variable; do
+    builtin printf -v "$__driver_variable" 1+1 || builtin return
+    if [[ ${!__driver_variable} != 1+1 ]]; then
+      builtin printf -v "$__driver_variable" 0
+      __driver_refuse_call "cannot assign a text to ${__driver_variable%\[0]}: it is an integer variable"
+      builtin return 1
+    fi
+  done
+}
+
 # Assigns a list or a map that is in a command.
-__driver_assign() { # <l or m> <name> <compound assignment>
+__driver_assign() { # <l, n or m> <name> <compound assignment>
   builtin local "__driver_name=$2"
   __driver_can_assign "$1" && builtin eval "$2=$3"
 }
@@ -201,22 +222,28 @@ __driver_assign() { # <l or m> <name> <compound assignment>
 #
 # What is assigned to a map has keys of the event. Anywhere else they would run as arithmetic. So no pattern decides here: with
 # nocasematch, the attributes of a list look like those of a map.
-__driver_can_assign() { # <l or m>
+__driver_can_assign() { # <l, n or m: for texts, for numbers, for a map>
   if [[ $1 == m ]]; then
-    if __driver_may_be_map && __driver_empty && __driver_may_be_map; then builtin return 0; fi
-    builtin unset -v "$__driver_name"
-    builtin declare -gA "$__driver_name"
-    if __driver_may_be_map && __driver_empty && __driver_may_be_map; then builtin return 0; fi
-    __driver_refuse_call "cannot make $__driver_name an associative array: a variable of a calling function has this name"
-    builtin return 1
-  fi
-  if __driver_may_be_map; then
-    if builtin eval "[[ \${${__driver_name}[*]+x} ]]" || { __driver_empty && __driver_may_be_map; }; then
-      __driver_refuse_call "cannot assign a list to $__driver_name: it is an associative array"
-      builtin return 1
+    if ! __driver_is_empty_map; then
+      builtin unset -v "$__driver_name"
+      builtin declare -gA "$__driver_name"
+      if ! __driver_is_empty_map; then
+        __driver_refuse_call "cannot make $__driver_name an associative array: a variable of a calling function has this name"
+        builtin return 1
+      fi
     fi
+  elif __driver_may_be_map && { builtin eval "[[ \${${__driver_name}[*]+x} ]]" || __driver_is_empty_map; }; then
+    __driver_refuse_call "cannot assign a list to $__driver_name: it is an associative array"
+    builtin return 1
+  else
+    __driver_empty || builtin return
   fi
-  __driver_empty
+  [[ $1 == n ]] || { __driver_takes_texts "${__driver_name}[0]" && __driver_empty; }
+}
+
+# Empties __driver_name, and finds out whether it is a map.
+__driver_is_empty_map() {
+  __driver_may_be_map && __driver_empty && __driver_may_be_map
 }
 
 # Empties __driver_name. An assignment to a readonly variable would end the handler; `printf` only fails.
@@ -365,4 +392,4 @@ __driver_report_record() {
   __driver_refuse_call "record $((__driver_number + 1)) of ${#__driver_records[@]} failed with status $__driver_status_of_record"
 }
 
-builtin readonly -f __driver_call __driver_name_failed __driver_find_input __driver_call_by_ticket __driver_take_ticket_reply __driver_read_longer __driver_take_shell_reply __driver_take_lists __driver_take_reply __driver_assign __driver_can_assign __driver_empty __driver_may_be_map __driver_each __driver_find_failure __driver_call_for_records __driver_end_record __driver_call_for_record __driver_report_record
+builtin readonly -f __driver_call __driver_name_failed __driver_find_input __driver_call_by_ticket __driver_take_ticket_reply __driver_read_longer __driver_take_shell_reply __driver_take_lists __driver_take_reply __driver_assign_text __driver_takes_texts __driver_assign __driver_can_assign __driver_is_empty_map __driver_empty __driver_may_be_map __driver_each __driver_find_failure __driver_call_for_records __driver_end_record __driver_call_for_record __driver_report_record

@@ -118,7 +118,7 @@ __driver_command_by_ticket() { # <function> <name of the command> [its arguments
     'd '*) ;;
     'o '*)
       if [[ ${__driver_reply[2]-} ]]; then
-        builtin printf -v "${__driver_reply[2]}" %s "${__driver_reply[0]}" || __driver_ended=1
+        __driver_rare __driver_assign_text "${__driver_reply[2]}" "${__driver_reply[0]}" || __driver_ended=1
       elif ! builtin printf %s "${__driver_reply[0]-}"; then
         # As the programs end if they cannot write.
         case $2 in

@@ -31,11 +31,13 @@ const OF_BASH: &[&str] = &[
     "OPTIND",
     "PATH",
     "PIPESTATUS",
+    "POSIXLY_CORRECT",
     "PPID",
     "RANDOM",
     "SECONDS",
     "SHELLOPTS",
     "SRANDOM",
+    "TMOUT",
     "UID",
 ];
 

@@ -116,3 +116,62 @@ fn a_readonly_target_of_any_kind_is_an_ordinary_failure() {
         lambda_get --map map . || echo \"$?\"\n  lambda_get --array map .list || echo \"$?\"\n  echo \"$text ${map[a]}\"\n}";
     answers(script, &records(1), "1\n1\n1\n1 1");
 }
+
+/// Variables that take each value as arithmetic, in which texts run commands, and calls that assign to them.
+const INTEGER_TARGETS: &[(&str, &str)] = &[
+    ("local -i n", "lambda_get n .text"),
+    ("local -i n=5", "lambda_get n .text"),
+    ("declare -gi n", "lambda_get n .text"),
+    ("local -i m; local -n n=m", "lambda_get n .text"),
+    ("local -ai a; local -n n=a[1]", "lambda_get n .text"),
+    ("local -i n; local m", "lambda_get m .text n .text"),
+    ("local -ix n", "lambda_get n .long"),
+    ("local -i n", "lambda_get n .lines"),
+    ("local -i n", "lambda_get n .octal"),
+    ("local -ai n", "lambda_get --array n .list"),
+    ("local -ai n", "lambda_get --array n .long_list"),
+    ("local -Ai n", "lambda_get --map n .map"),
+    ("local -Ai n", "lambda_get --map n .long_map"),
+    ("local -i path", "lambda_request"),
+    ("local -i body", "lambda_request"),
+    ("local -Ai query", "lambda_request"),
+    (
+        "local -i n",
+        "lambda_decode -v n base64 eFskKHRvdWNoIHJhbildCg==",
+    ),
+];
+
+/// The oracle is the file that a command in the text would make.
+#[test]
+fn texts_never_run_in_integer_variables() {
+    let text = "x[$(touch ran)]";
+    let long = text.repeat(400);
+    let event = format!(
+        r#"{{"text":"{text}","long":"{long}","lines":"{text}\n{text}","octal":"08","list":["1","{text}"],"long_list":["{long}"],
+        "map":{{"k":"{text}"}},"long_map":{{"k":"{long}"}},"version":"2.0","rawPath":"{text}","body":"{text}",
+        "rawQueryString":"k=x%5B%24%28touch%20ran%29%5D","requestContext":{{"http":{{"method":"GET","path":"/"}}}}}}"#
+    );
+    // Bash before 4.3 has no namerefs.
+    let has_namerefs = bash_version() >= (4, 3);
+    let targets = INTEGER_TARGETS
+        .iter()
+        .filter(|(target, _)| has_namerefs || !target.contains("-n"));
+    let tried = targets.map(|(target, call)| {
+        format!("n=''; tried() {{ {target}; {call}; }}; tried; echo $?; [[ ! -e ran ]] || {{ echo ran; rm ran; }}\n")
+    });
+    let tried: Vec<_> = tried.collect();
+    let script = format!(
+        "all() {{\n{}}}\nhandler() {{ cd \"$LAMBDA_TASK_ROOT\"; set +e; all; (all); all | cat; }}",
+        tried.concat()
+    );
+    answers(&script, &event, "1\n".repeat(3 * tried.len()).trim_end());
+}
+
+#[test]
+fn integer_variables_take_numbers() {
+    let script = "work() { local -i n=5; local -ai list; lambda_get n .n --array list .list; echo \"$((n + 1)) ${list[*]}\"; }\n\
+        handler() { work; (work); }";
+    let event = r#"{"n":-42,"list":[0,-1,123456789012345678]}"#;
+    let expected = "-41 0 -1 123456789012345678";
+    answers(script, event, &format!("{expected}\n{expected}"));
+}

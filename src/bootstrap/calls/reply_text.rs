@@ -4,12 +4,13 @@
 //! s STATUS (name US value US)... . LF         a short reply: texts of one line for variables; US is a unit separator
 //! w PIPE FILE LF                              the call may take long: the reply comes through these descriptors of ours
 //! f STATUS LF LF                              a long reply, whose fields are in the file, each followed by NUL:
-//!   t NAME VALUE | l NAME COUNT VALUE... | m NAME COUNT (KEY VALUE)... | o OUTPUT
+//!   t NAME VALUE | l or n NAME COUNT VALUE... | m NAME COUNT (KEY VALUE)... | o OUTPUT
 //! e STATUS MESSAGE LF                         the call failed
 //! ```
 
 use crate::log::Escaped;
 use coshell_calls::{Reply, Variable};
+use coshell_driver::names;
 
 /// bash reads a pipe a byte at a time: from here on the file is faster.
 const MAX_SHORT_BYTES: usize = 256;
@@ -41,6 +42,24 @@ pub(crate) fn short_text(reply: &Reply) -> Option<Vec<u8>> {
     Some(text)
 }
 
+/// True if a variable takes the value as it is, whatever its attributes are. An integer variable takes other values as arithmetic.
+pub(super) fn is_plain(name: &str, value: &[u8]) -> bool {
+    let digits = value.strip_prefix(b"-").unwrap_or(value);
+    let is_number = digits.iter().all(u8::is_ascii_digit)
+        && (1..=18).contains(&digits.len())
+        && (digits[0] != b'0' || digits.len() == 1);
+    is_number || name.starts_with(names::PREFIX)
+}
+
+/// The letter for a list: `n` if all its values are plain, and `l` otherwise.
+pub(super) fn list_kind(name: &str, values: &[Vec<u8>]) -> &'static str {
+    if values.iter().all(|value| is_plain(name, value)) {
+        "n"
+    } else {
+        "l"
+    }
+}
+
 pub(crate) fn long_text(reply: &Reply) -> Vec<u8> {
     let mut text = Vec::new();
     let mut push = |field: &[u8]| {
@@ -48,16 +67,15 @@ pub(crate) fn long_text(reply: &Reply) -> Vec<u8> {
         text.push(b'\0');
     };
     for (name, variable) in &reply.assignments {
-        let name = name.as_bytes();
         match variable {
             Variable::Text(value) | Variable::File(value) => {
                 push(b"t");
-                push(name);
+                push(name.as_bytes());
                 push(value);
             }
             Variable::List(values) => {
-                push(b"l");
-                push(name);
+                push(list_kind(name, values).as_bytes());
+                push(name.as_bytes());
                 push(values.len().to_string().as_bytes());
                 for value in values {
                     push(value);
@@ -65,7 +83,7 @@ pub(crate) fn long_text(reply: &Reply) -> Vec<u8> {
             }
             Variable::Map(members) => {
                 push(b"m");
-                push(name);
+                push(name.as_bytes());
                 push(members.len().to_string().as_bytes());
                 for (key, value) in members {
                     push(key);

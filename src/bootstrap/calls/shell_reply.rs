@@ -1,8 +1,8 @@
 //! The form of a reply to [the shell itself](super::shell_slot): a command of bash, with blanks behind it up to a fixed length:
 //!
 //! ```text
-//! NAME='VALUE'...                             short texts
-//! NAME='VALUE'... ;ASSIGN l|m NAME 'TEXT'||LINE=1;...   with lists and maps, whose compound assignment is TEXT
+//! NAME='VALUE'...                             short texts, behind a check of the variables for all but numbers
+//! NAME='VALUE'... ;ASSIGN l|n|m NAME 'TEXT'||LINE=1;...   with lists and maps, whose compound assignment is TEXT
 //! READ_LONGER LENGTH                          the same, longer: it follows in the pipe, and is of this length
 //! builtin printf %s 'OUTPUT'                  a short output
 //! NAME='VALUE'... ;TAKE_LISTS COUNT NAME...   lists of the driver's own are in the file, all of this length, a line for each value
@@ -16,7 +16,7 @@
 
 use std::fmt::Write;
 
-use super::reply_text::{long_text, short_message};
+use super::reply_text::{is_plain, list_kind, long_text, short_message};
 use super::values::{Assignment, Lifetime};
 use coshell_calls::{CallError, Reply, Variable};
 use coshell_driver::{REPLY_COMMAND_CHARS, names};
@@ -191,7 +191,7 @@ fn assigning_command(reply: &Reply) -> Option<String> {
     if !reply.output.is_empty() || reply.status != 0 || reply.assignments.is_empty() {
         return None;
     }
-    let (mut commands, mut texts) = (Vec::new(), String::new());
+    let (mut commands, mut texts) = (Vec::new(), Vec::new());
     let mut length = 0;
     for (name, variable) in &reply.assignments {
         let (kind, value) = match variable {
@@ -200,31 +200,59 @@ fn assigning_command(reply: &Reply) -> Option<String> {
                 if length > MAX_PIPED_CHARS {
                     return None;
                 }
-                push_assignment(&mut texts, name, value);
+                texts.push((name.as_str(), value.as_slice()));
                 continue;
             }
-            Variable::List(values) => ('l', compound_list(values)?),
-            Variable::Map(members) => ('m', compound_map(members)?),
+            Variable::List(values) => (list_kind(name, values), compound_list(values)?),
+            Variable::Map(members) => ("m", compound_map(members)?),
         };
         length += value.len();
         if !texts.is_empty() {
-            commands.push(std::mem::take(&mut texts));
+            commands.push(texts_command(&std::mem::take(&mut texts)));
         }
         let mut command = format!("{} {kind} {name} ", names::ASSIGN);
         push_quoted(&mut command, value.as_bytes());
-        let _ = write!(command, "||{}=1", names::LINE);
         commands.push(command);
     }
     let has_compound = !commands.is_empty();
     if !texts.is_empty() {
-        commands.push(texts);
+        commands.push(texts_command(&texts));
     }
-    if has_compound {
+    let command = if has_compound {
         // The others are assigned even if one cannot be.
-        commands.push(format!("[[ ${} != 1 ]]", names::LINE));
-    }
-    let command = commands.join(";");
+        let line = names::LINE;
+        let checked = commands
+            .iter()
+            .map(|command| format!("{command}||{line}=1;"));
+        format!("{}[[ ${line} != 1 ]]", checked.collect::<String>())
+    } else {
+        commands.concat()
+    };
     (command.len() <= MAX_PIPED_CHARS).then_some(command)
+}
+
+/// The command that assigns texts. Before a text that is no number it finds out whether the variable takes that as it is: an
+/// integer variable would run commands in it.
+fn texts_command(texts: &[(&str, &[u8])]) -> String {
+    let (mut assignments, mut probes, mut values, mut checked) =
+        (String::new(), String::new(), String::new(), String::new());
+    let mut expected = String::new();
+    for (name, value) in texts {
+        push_assignment(&mut assignments, name, value);
+        if !is_plain(name, value) {
+            let _ = write!(probes, "{name}=1+1 ");
+            let _ = write!(values, "${name}");
+            let _ = write!(checked, " {name}");
+            expected.push_str("1+1");
+        }
+    }
+    if checked.is_empty() {
+        return assignments;
+    }
+    format!(
+        "{probes};[[ {values} == {expected} ]]&&{assignments}||{}{checked}",
+        names::TAKES_TEXTS
+    )
 }
 
 /// A list as bash's compound assignment: `('a' 'b')`. `None` if it is long.
@@ -322,28 +350,35 @@ mod tests {
         let text = |text: &str| Variable::Text(text.into());
         let texts = reply(vec![
             ("a", text("x $y")),
-            ("b", text("")),
+            ("b", text("-120")),
             ("c", text("'\\\nä")),
         ]);
         assert_eq!(texts.command.len(), REPLY_COMMAND_CHARS);
-        let expected = "a='x $y' b='' c=$'\\'\\\\\\012\\303\\244'";
+        let takes = names::TAKES_TEXTS;
+        let expected = format!(
+            "a=1+1 c=1+1 ;[[ $a$c == 1+11+1 ]]&&\
+             a='x $y' b='-120' c=$'\\'\\\\\\012\\303\\244' ||{takes} a c"
+        );
         assert_eq!(texts.command.trim_end(), expected);
         assert!(texts.file.is_empty());
+        let number = reply(vec![("a", text("0"))]);
+        assert_eq!(number.command.trim_end(), "a='0'");
     }
 
     #[test]
     fn short_lists_and_maps_for_the_shell_are_in_the_command() {
         let bytes = |text: &str| text.as_bytes().to_vec();
         let mixed = reply(vec![
-            ("a", Variable::Text(bytes("x"))),
+            ("a", Variable::Text(bytes("1"))),
             ("b", Variable::List(vec![bytes("1;;2"), bytes("it's")])),
             ("c", Variable::Map(vec![(bytes("k-1"), bytes("]='"))])),
-            ("d", Variable::Text(bytes("y"))),
+            ("d", Variable::List(vec![bytes("1"), bytes("2")])),
         ]);
         let (assign, line) = (names::ASSIGN, names::LINE);
         let expected = format!(
-            "a='x' ;{assign} l b $'(\\'1;;2\\' $\\'it\\\\\\'s\\' )'||{line}=1;\
-             {assign} m c $'([\\'k-1\\']=$\\']=\\\\\\'\\' )'||{line}=1;d='y' ;[[ ${line} != 1 ]]"
+            "a='1' ||{line}=1;{assign} l b $'(\\'1;;2\\' $\\'it\\\\\\'s\\' )'||{line}=1;\
+             {assign} m c $'([\\'k-1\\']=$\\']=\\\\\\'\\' )'||{line}=1;\
+             {assign} n d $'(\\'1\\' \\'2\\' )'||{line}=1;[[ ${line} != 1 ]]"
         );
         assert_eq!(mixed.command.trim_end(), expected);
         assert!(mixed.file.is_empty());
@@ -418,7 +453,8 @@ mod tests {
         let text = "x".repeat(REPLY_COMMAND_CHARS);
         let longer = reply(vec![("a", Variable::Text(text.clone().into_bytes()))]);
         let (command, rest) = longer.command.split_at(REPLY_COMMAND_CHARS);
-        let expected = format!("a='{text}' ");
+        let takes = names::TAKES_TEXTS;
+        let expected = format!("a=1+1 ;[[ $a == 1+1 ]]&&a='{text}' ||{takes} a");
         assert_eq!(rest, expected);
         let read = format!("{} {}", names::READ_LONGER, expected.len());
         assert_eq!(command.trim_end(), read);
@@ -427,7 +463,8 @@ mod tests {
 
     #[test]
     fn commands_for_the_shell_have_one_length() {
-        let value = Variable::Text(vec![b'x'; REPLY_COMMAND_CHARS - "a='' ".len()]);
+        let number = "1".repeat(18).into_bytes();
+        let value = Variable::Text(number);
         let commands = [
             ShellReply::take_ticket(),
             reply(vec![("a", value)]),
