@@ -294,7 +294,12 @@ fn the_init_error_names_the_command_that_made_the_shell_unusable() {
         ("kill -STOP $$", "stopped by a signal"),
         ("FUNCNEST=1", "FUNCNEST"),
         ("ulimit -n 3", "ulimit -n"),
-        ("exec 63>&-", "function.sh"),
+        ("exec 60>&-", "descriptor 60"),
+        ("exec 61<&-", "descriptor 61"),
+        ("exec 62>&-", "descriptor 62"),
+        ("exec 63>&-", "descriptor 63"),
+        ("exec 65>&-", "descriptor 65"),
+        ("exec 66>&-", "descriptor 66"),
         ("readonly LAMBDA_RUNTIME_AWS_REQUEST_ID=x", "readonly"),
     ] {
         let sandbox = start(&format!("{top}\nhandler() {{ echo ok; }}"), "restore");

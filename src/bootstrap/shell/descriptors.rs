@@ -8,6 +8,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::fcntl::{readlink, readlinkat};
 use nix::sys::stat::fstat;
 use nix::unistd::Pid;
@@ -20,6 +21,12 @@ pub(crate) fn leads_to(bash: Pid, fd: i32, file: impl AsFd) -> bool {
     };
     let wanted = fstat(file);
     wanted.is_ok_and(|wanted| (wanted.st_dev, wanted.st_ino) == (open.dev(), open.ino()))
+}
+
+/// Whether the process `bash` has no descriptor `fd`. False where /proc does not show descriptors.
+pub(crate) fn is_closed(bash: Pid, fd: i32) -> bool {
+    let folder = format!("/proc/{bash}/fd");
+    readlink(format!("{folder}/{fd}").as_str()) == Err(Errno::ENOENT) && Path::new(&folder).exists()
 }
 
 /// The offset of the descriptor `fd` of the process `bash`; `proc_pid_fdinfo(5)`. `None` where /proc does not show it.

@@ -10,6 +10,7 @@ use nix::sys::signal::{Signal, kill};
 
 use super::Shell;
 use super::channel::Channel;
+use super::descriptors;
 use super::failure;
 use super::forks::Forks;
 use super::from_shell::FromShell;
@@ -28,7 +29,7 @@ use crate::child::LaneContext;
 use crate::child::leftovers::Leftovers;
 use crate::error::{Error, Result};
 use crate::wait::{Limit, Overrun};
-use coshell_driver::Kind;
+use coshell_driver::{Kind, fd};
 use coshell_handler::Handler;
 use coshell_handler::shape::{self, FinalCall};
 use coshell_handler::{check_syntax, quote_log_tail, undefined_function};
@@ -166,6 +167,9 @@ impl<'a> Loading<'a> {
                 {
                     return Err(error.into());
                 }
+                if let Some(number) = shell.closed_descriptor() {
+                    return Err(unusable(handler, &closed_cause(number)));
+                }
                 shell.version = version;
                 shell.has_shutdown = has_shutdown;
             }
@@ -284,6 +288,21 @@ impl Shell<'_> {
             .into()
     }
 
+    /// A descriptor that the file has closed, and without which no event can run.
+    fn closed_descriptor(&self) -> Option<i32> {
+        let bash = self.channel.process.child.pid();
+        let used = [
+            fd::ARGUMENTS,
+            fd::EVENT,
+            fd::RESPONSE,
+            fd::CONTROL,
+            fd::RARE,
+            fd::STATE,
+        ];
+        used.into_iter()
+            .find(|number| descriptors::is_closed(bash, *number))
+    }
+
     /// What the file has done to make its shell unusable, if a message of bash in the log shows it.
     fn known_cause(&self, tail: &str) -> Option<String> {
         const CAUSES: [(&str, &str); 4] = [
@@ -306,6 +325,11 @@ impl Shell<'_> {
             .iter()
             .find(|(message, _)| tail.contains("/dev/fd/7") && tail.contains(message));
         let logged = logged.map(|(_, cause)| (*cause).to_owned());
+        // Both are used before the load report.
+        let closed = [fd::CONTROL, fd::STATE];
+        let is_closed = |number: &i32| tail.contains(&format!(": {number}: Bad file descriptor"));
+        let closed = closed.into_iter().find(is_closed).map(closed_cause);
+        let logged = logged.or(closed);
         let disabled = self.channel.reader.disabled_builtin();
         disabled.map(disabled_cause).or(logged)
     }
@@ -341,6 +365,10 @@ fn unusable(handler: &Handler, cause: &str) -> Error {
     handler
         .load_error_at("Runtime.HandlerFileFailed", &cause, Vec::new(), "")
         .into()
+}
+
+fn closed_cause(number: i32) -> String {
+    format!("it closes descriptor {number} (exec {number}>&-), which belongs to coshell")
 }
 
 /// What in our environment keeps bash from running its script.
