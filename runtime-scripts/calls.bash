@@ -16,8 +16,8 @@ __driver_call() { # <function without lambda_> [its arguments...]
   builtin local - "__driver_self=${__driver_caller-}" __driver_mark __driver_line "__driver_has_input=${__driver_record+2}" "__driver_input=${__driver_record-}"
   # In POSIX mode a signal would interrupt `read`, and a readonly variable would end the shell.
   builtin set +euv +o posix
-  # With it, `read` would give up.
-  if [[ ${TMOUT-} ]]; then builtin local TMOUT=''; fi
+  # With it, `read` would give up. It may be readonly.
+  if [[ ${TMOUT-} ]]; then builtin local TMOUT='' 2>/dev/null; fi
   if [[ $1 == @(get|request) && $* == *--in* ]]; then __driver_find_input "$@"; fi
   if [[ ! $__driver_self || $__driver_self != "${BASHPID-}" ]]; then
     __driver_call_by_ticket "$@"

@@ -11,8 +11,8 @@ __driver_command() { # <function> <name of the command> [its arguments...]
   builtin local - __driver_self __driver_mark __driver_exported __driver_line=''
   # In POSIX mode a signal would interrupt `read`.
   builtin set +euv +o posix
-  # With it, `read` would give up.
-  if [[ ${TMOUT-} ]]; then builtin local TMOUT=''; fi
+  # With it, `read` would give up. It may be readonly.
+  if [[ ${TMOUT-} ]]; then builtin local TMOUT='' 2>/dev/null; fi
   __driver_self=${__driver_caller-} __driver_exported=()
   if [[ ! $__driver_self || $__driver_self != "${BASHPID-}" ]]; then
     __driver_command_by_ticket "$@"

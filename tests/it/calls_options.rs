@@ -78,6 +78,17 @@ fn a_request_is_read_from_a_variable() {
     answers(script, event, "/p");
 }
 
+#[test]
+fn a_readonly_tmout_is_no_line_in_the_log() {
+    let script =
+        "readonly TMOUT=60\nhandler() { lambda_get x .text; (lambda_get y .text; echo \"$x$y\"); }";
+    let sandbox = Sandbox::of(script).start();
+    for _ in 0..2 {
+        assert_eq!(sandbox.respond(r#"{"text":"t"}"#), b"tt");
+    }
+    assert_eq!(sandbox.bootstrap.final_log(), "");
+}
+
 /// Nothing from the subshells of records reaches the next event.
 #[test]
 fn a_record_keeps_no_variable() {
