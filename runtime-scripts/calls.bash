@@ -5,6 +5,27 @@
 # slot's pipe and reads the reply: no process, and any number of callers at once. src/bootstrap/calls is the other side,
 # and describes requests and replies. __driver_calls has the paths: the tickets, and three for each slot.
 
+# Does a call whose reply the event may have brought, because the event before it began with the same call: prepared.rs in
+# src/bootstrap/calls. That holds for the shell itself alone. `[[` would not see the difference between A and a with nocasematch.
+#
+# HOT: small, because bash copies the body.
+__driver_call_about_event() { # <function without lambda_> [its arguments...]
+  builtin local - __driver_line
+  builtin set +euv +o posix
+  if [[ ${__driver_arguments[PREPARED_CALL]-} && ! ${__driver_record+x} && ${BASHPID-} == "$$" ]]; then
+    builtin printf -v __driver_line '%s\037' "$#" "$@"
+    if builtin test "$__driver_line" = "${__driver_arguments[PREPARED_CALL]}"; then
+      # The host learns by the number that the reply was used.
+      __driver_call_count=$((__driver_call_count + 1))
+      builtin eval "${__driver_arguments[PREPARED_REPLY]}" && builtin return 0
+      __driver_line=$?
+      __driver_name_failed
+      builtin return "$__driver_line"
+    fi
+  fi
+  __driver_call "$@"
+}
+
 # Sends a call to the host, and does what the reply says.
 #
 # The shell itself has descriptors for that, once it has made a call (shell_slot.rs in src/bootstrap/calls). While it uses
@@ -106,9 +127,9 @@ __driver_call_by_ticket() { # <function without lambda_> [its arguments...]
     builtin return 1
   fi
   # shellcheck disable=SC2154 # the host sets it
-  builtin read -r -N 1 __driver_slot <"${__driver_calls[0]}" || builtin return
+  builtin read -r -N 1 __driver_slot <"${__driver_calls[0]}" || builtin return 1
   __driver_slot=$((1 + 3 * __driver_slot))
-  builtin printf '%s\0' "$#" "${__driver_caller:+-}$BASHPID" "${__driver_arguments[__driver_id_at]-}" "$__driver_has_input" "$__driver_input" "$@" >"${__driver_calls[__driver_slot]}" || builtin return
+  builtin printf '%s\0' "$#" "${__driver_caller:+-}$BASHPID" "${__driver_arguments[__driver_id_at]-}" "$__driver_has_input" "$__driver_input" "$@" >"${__driver_calls[__driver_slot]}" || builtin return 1
   # Standard input stays as it is, because the host may read that.
   __driver_take_ticket_reply "${__driver_calls[__driver_slot + 2]}" 68<"${__driver_calls[__driver_slot + 1]}"
   if ((${#__driver_reply[@]})); then __driver_take_reply 0 "${#__driver_reply[@]}"; fi
@@ -194,7 +215,7 @@ __driver_take_reply() { # <first field> <number of fields>
 __driver_assign_text() { # <name> <value>
   case ${2#-} in
     # Any variable takes a number. The host has the same rule for what it sends as a command.
-    '' | *[!0123456789]* | 0?* | ???????????????????*) __driver_takes_texts "$1" || builtin return ;;
+    '' | *[!0123456789]* | 0?* | ???????????????????*) __driver_takes_texts "$1" || builtin return 1 ;;
   esac
   builtin printf -v "$1" %s "$2"
 }
@@ -203,7 +224,7 @@ __driver_assign_text() { # <name> <value>
 __driver_takes_texts() { # <name...>
   builtin local __driver_variable
   for __driver_variable; do
-    builtin printf -v "$__driver_variable" 1+1 || builtin return
+    builtin printf -v "$__driver_variable" 1+1 || builtin return 1
     if [[ ${!__driver_variable} != 1+1 ]]; then
       builtin printf -v "$__driver_variable" 0
       __driver_refuse_call "cannot assign a text to ${__driver_variable%\[0]}: it is an integer variable"
@@ -236,7 +257,7 @@ __driver_can_assign() { # <l, n or m: for texts, for numbers, for a map>
     __driver_refuse_call "cannot assign a list to $__driver_name: it is an associative array"
     builtin return 1
   else
-    __driver_empty || builtin return
+    __driver_empty || builtin return 1
   fi
   [[ $1 == n ]] || { __driver_takes_texts "${__driver_name}[0]" && __driver_empty; }
 }
@@ -301,7 +322,7 @@ __driver_each() { # [--unwrap] [--decode] <function>
     __driver_number=${#__driver_statuses[@]}
     (__driver_call_for_records "$__driver_number") >&2 </dev/null
     __driver_status_of_record=$?
-    builtin mapfile -t __driver_statuses <"$__driver_progress" || builtin return
+    builtin mapfile -t __driver_statuses <"$__driver_progress" || builtin return 1
     # The line that __driver_end_record has written.
     __driver_has_ended=''
     if ((${#__driver_statuses[@]} > __driver_number)) && [[ ${__driver_statuses[-1]} == *' end' ]]; then __driver_has_ended=1; fi
@@ -316,7 +337,7 @@ __driver_each() { # [--unwrap] [--decode] <function>
       # This record has ended the subshell.
       __driver_number=${#__driver_statuses[@]}
       __driver_statuses+=("$__driver_status_of_record")
-      builtin printf '%s\n' "$__driver_status_of_record" >>"$__driver_progress" || builtin return
+      builtin printf '%s\n' "$__driver_status_of_record" >>"$__driver_progress" || builtin return 1
       if ((__driver_status_of_record)); then __driver_report_record; fi
       __driver_find_failure
     fi
@@ -392,4 +413,4 @@ __driver_report_record() {
   __driver_refuse_call "record $((__driver_number + 1)) of ${#__driver_records[@]} failed with status $__driver_status_of_record"
 }
 
-builtin readonly -f __driver_call __driver_name_failed __driver_find_input __driver_call_by_ticket __driver_take_ticket_reply __driver_read_longer __driver_take_shell_reply __driver_take_lists __driver_take_reply __driver_assign_text __driver_takes_texts __driver_assign __driver_can_assign __driver_is_empty_map __driver_empty __driver_may_be_map __driver_each __driver_find_failure __driver_call_for_records __driver_end_record __driver_call_for_record __driver_report_record
+builtin readonly -f __driver_call_about_event __driver_call __driver_name_failed __driver_find_input __driver_call_by_ticket __driver_take_ticket_reply __driver_read_longer __driver_take_shell_reply __driver_take_lists __driver_take_reply __driver_assign_text __driver_takes_texts __driver_assign __driver_can_assign __driver_is_empty_map __driver_empty __driver_may_be_map __driver_each __driver_find_failure __driver_call_for_records __driver_end_record __driver_call_for_record __driver_report_record

@@ -14,21 +14,21 @@ __driver_http_response() { # [--stream] [--cookie COOKIE]... STATUS [HEADER...];
     case $1 in
       --stream) __driver_mode=http-stream ;;
       --cookie)
-        (($# > 1)) || __driver_refuse use '--cookie' 'a cookie is missing' || builtin return
+        (($# > 1)) || __driver_refuse use '--cookie' 'a cookie is missing' || builtin return "$?"
         __driver_lines+=("Set-Cookie: $2")
         builtin shift
         ;;
       --json | --file | --redirect)
         if [[ $__driver_body ]]; then
-          __driver_refuse use "$1" "there is --$__driver_body already" || builtin return
+          __driver_refuse use "$1" "there is --$__driver_body already" || builtin return "$?"
         elif (($# == 1)); then
-          __driver_refuse use "$1" 'its value is missing' || builtin return
+          __driver_refuse use "$1" 'its value is missing' || builtin return "$?"
         fi
         __driver_body=${1#--} __driver_value=$2
         if [[ $__driver_body == json ]]; then builtin break; fi
         builtin shift
         ;;
-      -*) __driver_refuse use "$1" 'expected --stream, --cookie, --json, --file or --redirect' || builtin return ;;
+      -*) __driver_refuse use "$1" 'expected --stream, --cookie, --json, --file or --redirect' || builtin return "$?" ;;
       *) __driver_operands+=("$1") ;;
     esac
     builtin shift
@@ -39,28 +39,28 @@ __driver_http_response() { # [--stream] [--cookie COOKIE]... STATUS [HEADER...];
       __driver_operands=("$__driver_line" "${__driver_operands[@]}")
     fi
     builtin local REPLY
-    __driver_prepare_body "${@:2}" || builtin return
+    __driver_prepare_body "${@:2}" || builtin return "$?"
   fi
   # Not by `=~`, which would change the BASH_REMATCH of the handler.
   case ${__driver_operands[0]-} in
     [1-5][0-9][0-9]) ;;
-    *) __driver_refuse use "status ${__driver_operands[0]-}" 'expected 100 to 599' || builtin return ;;
+    *) __driver_refuse use "status ${__driver_operands[0]-}" 'expected 100 to 599' || builtin return "$?" ;;
   esac
   __driver_lines=("${__driver_operands[@]:1}" "${__driver_lines[@]}")
   # The host does not accept more, and neither does Lambda.
   __driver_line="${__driver_lines[*]}"
   if ((${#__driver_lines[@]} > 4000 || ${#__driver_line} > 262144)); then
-    __driver_refuse use "${#__driver_lines[@]} headers of ${#__driver_line} bytes" 'expected at most 4000 of 262144 bytes together' || builtin return
+    __driver_refuse use "${#__driver_lines[@]} headers of ${#__driver_line} bytes" 'expected at most 4000 of 262144 bytes together' || builtin return "$?"
   fi
   for __driver_line in "${__driver_lines[@]}"; do
     __driver_header=${__driver_line%%:*}
     if [[ $__driver_line != ?*:* || ! $__driver_header || $__driver_header == *[!0-9A-Za-z\!\#\$%\&\'*+.^_\`\|~-]* ]]; then
-      __driver_refuse use "header $__driver_line" 'expected Name: value' || builtin return
+      __driver_refuse use "header $__driver_line" 'expected Name: value' || builtin return "$?"
     elif [[ $__driver_line == *[!\ -~]* ]]; then
-      __driver_refuse use "header ${__driver_line%%:*}" 'its value is not visible ASCII' || builtin return
+      __driver_refuse use "header ${__driver_line%%:*}" 'its value is not visible ASCII' || builtin return "$?"
     fi
   done
-  __driver_request_response "$__driver_mode" "${__driver_operands[0]}" "${__driver_lines[@]}" || builtin return
+  __driver_request_response "$__driver_mode" "${__driver_operands[0]}" "${__driver_lines[@]}" || builtin return "$?"
   case $__driver_body in
     json) builtin printf %s "$REPLY" ;;
     file) __driver_print_file <"$__driver_value" ;;
@@ -72,9 +72,9 @@ __driver_prepare_body() { # the arguments behind --json
   case $__driver_body in
     redirect)
       if [[ ${__driver_operands[0]} != 30[12378] ]]; then
-        __driver_refuse redirect "with status ${__driver_operands[0]}" 'expected 301, 302, 303, 307 or 308' || builtin return
+        __driver_refuse redirect "with status ${__driver_operands[0]}" 'expected 301, 302, 303, 307 or 308' || builtin return "$?"
       elif [[ ! $__driver_value || $__driver_value == *[!\!-~]* ]]; then
-        __driver_refuse use --redirect 'expected an address of visible ASCII without blanks' || builtin return
+        __driver_refuse use --redirect 'expected an address of visible ASCII without blanks' || builtin return "$?"
       fi
       __driver_lines+=("Location: $__driver_value")
       builtin return
@@ -90,12 +90,12 @@ __driver_prepare_body() { # the arguments behind --json
       __driver_line='application/json' __driver_header=${1#"${1%%[![:space:]]*}"}
       if [[ ! ${__driver_calls-} ]]; then
         # The host has not seen it.
-        __driver_refuse use --json "the handler's file does not spell it out" || builtin return
+        __driver_refuse use --json "the handler's file does not spell it out" || builtin return "$?"
       elif [[ $# == 1 && $1 != '[]'*=* && ($__driver_header == '{'* || $__driver_header == '['*) ]]; then
-        __driver_call get --json "$1" REPLY . || builtin return
+        __driver_call get --json "$1" REPLY . || builtin return "$?"
         REPLY=$1
       else
-        __driver_call json -v REPLY "$@" || builtin return
+        __driver_call json -v REPLY "$@" || builtin return "$?"
       fi
       ;;
   esac
@@ -154,9 +154,9 @@ __driver_stream_response() { # [CONTENT-TYPE]
   builtin local - LC_ALL=C
   builtin set +eux
   if (($# > 1)); then
-    __driver_refuse use "$2" 'expected one content type' || builtin return
+    __driver_refuse use "$2" 'expected one content type' || builtin return "$?"
   elif [[ ${1-x} != [!-]* || ${1-x} == *[!\ -~]* ]]; then
-    __driver_refuse use "content type $1" 'expected one such as text/plain' || builtin return
+    __driver_refuse use "content type $1" 'expected one such as text/plain' || builtin return "$?"
   fi
   __driver_request_response stream "$@"
 }
@@ -168,9 +168,9 @@ __driver_keep() { # NAME...
   builtin set +eux
   for __driver_name; do
     case ${__driver_name#fd:} in
-      '' | [0-9]* | *[!A-Za-z0-9_]*) __driver_refuse keep "$__driver_name" 'expected the name of a variable' || builtin return ;;
+      '' | [0-9]* | *[!A-Za-z0-9_]*) __driver_refuse keep "$__driver_name" 'expected the name of a variable' || builtin return "$?" ;;
       LAMBDA_RUNTIME_* | _X_AMZN_TRACE_ID | __driver_* | IFS | _)
-        __driver_refuse keep "$__driver_name" 'coshell sets this variable for each event' || builtin return
+        __driver_refuse keep "$__driver_name" 'coshell sets this variable for each event' || builtin return "$?"
         ;;
     esac
   done
@@ -192,13 +192,13 @@ __driver_error() { # TYPE MESSAGE...
   builtin local - IFS=' ' LC_ALL=C __driver_id __driver_details __driver_parts=''
   builtin set +eu
   if (($# < 2)); then
-    __driver_refuse use "$*" 'expected a type and a message' || builtin return
+    __driver_refuse use "$*" 'expected a type and a message' || builtin return "$?"
   elif [[ $1 != [A-Za-z]* || $1 == *[!0-9A-Za-z._:-]* || ${#1} -gt 128 ]]; then
-    __driver_refuse use "type $1" 'expected a letter, and then at most 127 letters, digits and . _ : -' || builtin return
+    __driver_refuse use "type $1" 'expected a letter, and then at most 127 letters, digits and . _ : -' || builtin return "$?"
   fi
   case $1 in
     Runtime.* | Sandbox.* | Extension.* | States.*)
-      __driver_refuse use "type $1" 'AWS uses types that begin so; choose another one' || builtin return
+      __driver_refuse use "type $1" 'AWS uses types that begin so; choose another one' || builtin return "$?"
       ;;
   esac
   __driver_id=${__driver_arguments[__driver_id_at]-}
@@ -231,7 +231,7 @@ __driver_remaining_ms() { # [VAR]
     __driver_now=$((__driver_now * 1000 + 999))
   fi
   if (($# > 1)); then
-    __driver_refuse use "$2" 'expected one variable' || builtin return
+    __driver_refuse use "$2" 'expected one variable' || builtin return "$?"
   elif [[ ! ${LAMBDA_RUNTIME_DEADLINE_MS-} || $LAMBDA_RUNTIME_DEADLINE_MS == *[!0-9]* || ${#LAMBDA_RUNTIME_DEADLINE_MS} -gt 18 ]]; then
     __driver_refuse_call 'the invocation has no deadline'
     builtin return 1
@@ -240,7 +240,7 @@ __driver_remaining_ms() { # [VAR]
   if ((__driver_now < 0)); then __driver_now=0; fi
   case ${1-none} in
     [0-9]* | *[!A-Za-z0-9_]* | '' | __driver_* | BASH* | IFS | _ | PATH)
-      __driver_refuse set "variable $1" 'expected the name of a variable of yours' || builtin return
+      __driver_refuse set "variable $1" 'expected the name of a variable of yours' || builtin return "$?"
       ;;
   esac
   if (($#)); then builtin printf -v "$1" %s "$__driver_now"; else builtin printf '%s\n' "$__driver_now"; fi

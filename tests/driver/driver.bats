@@ -499,3 +499,56 @@ END
   grep -q '^./function.sh: line 2: lambda_http_response: cannot use status 99: expected 100 to 599$' log
   if has_field respond; then return 1; fi
 }
+
+@test "a reply that came with the event is for the same call of the shell itself" {
+  function_file <<'END'
+handler() {
+  local A=none a=none
+  case $1 in
+    same) lambda_get a .a ;;
+    twice) lambda_get a .a; a=none; lambda_get a .a ;;
+    letter) shopt -s nocasematch; lambda_get A .a ;;
+    fewer) lambda_get a ;;
+    joined) lambda_get $'a\037.a' ;;
+    subshell) (lambda_get a .a) ;;
+  esac
+  echo "$1 $a $A"
+}
+END
+  host_prepared_call=$'3\037get\037a\037.a\037' host_prepared_reply="a='it'"
+  host_start handler
+  host_wait_loaded
+  local event
+  for event in same twice; do
+    host_invoke "$event"
+    expect_response "$event it none"
+  done
+  # There is no host that could answer.
+  for event in letter fewer joined subshell; do
+    host_invoke "$event"
+    expect_response "$event none none"
+  done
+  host_prepared_call='' host_prepared_reply=''
+  host_invoke same
+  expect_response 'same none none'
+}
+
+@test "a reply that came with an event is gone after it" {
+  function_file <<'END'
+found=none
+on_usr1() { lambda_get found .a || found=refused; }
+handler() {
+  trap on_usr1 USR1
+  echo "$found"
+}
+END
+  host_prepared_call=$'3\037get\037found\037.a\037' host_prepared_reply="found='it'"
+  host_start handler
+  host_wait_loaded
+  host_invoke first
+  host_read_state
+  kill -USR1 "$host_pid"
+  host_prepared_call='' host_prepared_reply=''
+  host_invoke second
+  expect_response refused
+}

@@ -28,14 +28,15 @@ host_start() { # <function> [arguments of set...]
   cd "$BATS_TEST_TMPDIR" || return
   for name in event response control log state; do : >"$name"; done
   # shellcheck disable=SC2094 # the files have nothing to do with the names
-  "$host_driver_text" long rare lambda subshell >rare || return
+  "$host_driver_text" long calls rare lambda subshell >rare || return
   # shellcheck disable=SC2094
   {
     "$host_driver_text" long driver &&
       # As src/bootstrap/shell/startup_script.rs makes them for a file that names them.
       for name in log http_response stream_response keep; do
-        printf '%s\n' "lambda_$name() { { builtin local - && builtin set +xT; } 2>/dev/null; __driver_rare __driver_$name \"\$@\" || builtin return; }"
-      done
+        printf '%s\n' "lambda_$name() { { builtin local - && builtin set +xT; } 2>/dev/null; __driver_rare __driver_$name \"\$@\" || builtin return \"\$?\"; }"
+      done &&
+      printf '%s\n' 'lambda_get() { __driver_rare __driver_call_about_event get "$@"; }'
   } >driver || return
   "$host_driver_text" long invocation keep >arguments || return
   mkfifo script
@@ -84,7 +85,8 @@ host_wait_loaded() { # waits until function.sh is loaded and the state is writte
   : >arguments
 }
 
-# Runs one invocation with a trace header. Afterwards its response is in the file response.
+# Runs one invocation with a trace header, and with the reply host_prepared_reply to the call host_prepared_call if they are set.
+# Afterwards its response is in the file response.
 host_invoke() { # <event>
   host_send_event "$1" && host_wait_report
 }
@@ -95,7 +97,7 @@ host_send_event() { # <event>: does not wait for the report
   host_count=$((host_count + 1))
   : >response
   # Bash reads on at descriptors 60 and 61 where the last invocation ended, so both files are appended to.
-  printf '%s\0' "request-$host_count" 1542409706888 'Root=1-5bef4de7' "$1" >>arguments
+  printf '%s\0' "request-$host_count" "${host_prepared_call-}" "${host_prepared_reply-}" 1542409706888 'Root=1-5bef4de7' "$1" >>arguments
   printf '%s' "$1" >>event
   host_send_lines '\,t' "\\,, \"\$?\" mark-$host_count"
 }

@@ -89,6 +89,34 @@ fn a_readonly_tmout_is_no_line_in_the_log() {
     assert_eq!(sandbox.bootstrap.final_log(), "");
 }
 
+/// In a trap, bash's `return` alone gives the status from before the trap.
+#[test]
+fn a_refused_call_is_a_failure_in_a_trap_too() {
+    let calls = [
+        "lambda_http_response 99",
+        "lambda_http_response 200 'a: b' --json",
+        "lambda_stream_response a b",
+        "lambda_keep 1x",
+        "lambda_get x .nope",
+        "lambda_json a",
+        "lambda_request",
+        "lambda_tempdir 1",
+        "lambda_each nope",
+        "lambda_remaining_ms a b",
+        "lambda_hash nope",
+    ];
+    let calls = calls.map(|call| format!("{call} 2>/dev/null || echo failed"));
+    let calls = calls.join("; ");
+    let expected = ["failed"; 11].join("\n");
+    let script =
+        format!("refused() {{ {calls}; }}\nhandler() {{ trap refused USR1; kill -USR1 $$; }}");
+    if !always_forks() {
+        answers(&script.replace("$$", "$BASHPID"), "{}", &expected);
+    }
+    let script = format!("refused() {{ {calls}; }}\nhandler() {{ trap refused EXIT; }}");
+    answers(&script, "{}", &expected);
+}
+
 /// Nothing from the subshells of records reaches the next event.
 #[test]
 fn a_record_keeps_no_variable() {

@@ -7,6 +7,7 @@ mod borders;
 mod bounds;
 mod calls;
 mod calls_options;
+mod calls_prepared;
 mod calls_shell;
 mod calls_surroundings;
 mod channels;

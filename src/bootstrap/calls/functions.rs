@@ -24,6 +24,7 @@ pub(crate) fn command_for(function: &str) -> String {
     match function {
         "each" => names::EACH.to_owned(),
         "remaining_ms" => names::REMAINING_MS.to_owned(),
+        "get" | "request" => format!("{} {function}", names::CALL_ABOUT_EVENT),
         _ => format!("{} {function}", names::CALL),
     }
 }

@@ -19,6 +19,7 @@ mod command;
 mod commands;
 mod functions;
 mod late_reply;
+mod prepared;
 mod reply_text;
 mod request;
 mod server;
@@ -47,6 +48,7 @@ use coshell_handler::{Handler, Kind};
 use coshell_process::sys;
 pub(crate) use functions::{command_for, push_call_stub, push_command, push_stub, script_text};
 use nix::unistd::Pid;
+pub(crate) use prepared::Prepared;
 use server::{SLOTS, Server, ShellCalls};
 pub(crate) use shell_slot::ShellEnds;
 use shell_slot::ShellSlot;
@@ -206,10 +208,16 @@ impl Calls {
         current.request_id.clone_from(&invocation.request_id);
         current.event = Some(Arc::clone(&invocation.event));
         drop(current);
+        self.shell.usual().begin();
         if sys::bytes_ready(&*self.tickets) < SLOTS {
             // If this fails the counter is full, and the thread wakes up all the same.
             let _ = self.wake.write(1);
         }
+    }
+
+    /// The reply to the call with which the present invocation will begin, if it begins like those before it.
+    pub(crate) fn prepare(&self) -> Option<Prepared> {
+        self.shell.usual().prepare(&self.current)
     }
 
     /// The invocation has ended: forgets its event, and removes its folders.

@@ -45,6 +45,12 @@ impl Request {
         self.caller.starts_with(b"-")
     }
 
+    /// The number of a call of the shell itself.
+    pub(crate) fn number(&self) -> Option<u64> {
+        let (_, number) = str::from_utf8(&self.caller).ok()?.split_once('.')?;
+        number.parse().ok()
+    }
+
     fn too_large(pid: i32, caller: &[u8]) -> Self {
         Self {
             pid,

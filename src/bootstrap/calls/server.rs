@@ -14,6 +14,7 @@ use nix::sys::eventfd::EventFd;
 use nix::unistd::{Pid, pipe2};
 
 use super::command::{self, ShellCommand};
+use super::prepared::UsualCall;
 use super::request::Request;
 use super::shell_reply::ShellReply;
 use super::shell_slot::{ShellRequest, ShellSlot};
@@ -42,6 +43,7 @@ pub(crate) struct ShellCalls {
     /// The shell that has got descriptors.
     shell: AtomicI32,
     opened: Mutex<Option<ShellSlot>>,
+    usual: Mutex<UsualCall>,
     /// Whether replies to the shell have gone into their file since the last invocation ended.
     has_replies: AtomicBool,
     /// An invocation with such replies has ended.
@@ -71,6 +73,11 @@ impl ShellCalls {
         if callers.len() < MAX_CALLERS && !callers.contains(&caller) {
             callers.push(caller);
         }
+    }
+
+    /// The call with which events begin.
+    pub(crate) fn usual(&self) -> MutexGuard<'_, UsualCall> {
+        self.usual.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn callers(&self) -> MutexGuard<'_, Vec<i32>> {
@@ -258,6 +265,7 @@ impl Server {
                 // The process that made the last call is gone if that still runs.
                 self.cancel_shell_command();
                 let wanted = self.wanted.take();
+                self.shell_calls.usual().note(&request);
                 let reply = if command::is_run(&request) {
                     self.shell_command = ShellCommand::start(&request, wanted);
                     let is_started = self.shell_command.is_some();

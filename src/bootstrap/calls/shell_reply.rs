@@ -121,6 +121,11 @@ impl ShellReply {
         Self::with_fields(status, fields.into_bytes())
     }
 
+    /// A reply that only assigns values which are not long, as a command.
+    pub(crate) fn as_assignments(reply: &Reply) -> Option<String> {
+        assigning_command(reply)
+    }
+
     fn with_fields(status: i32, mut fields: Vec<u8>) -> Self {
         let count = memchr::memchr_iter(0, &fields).count();
         fields.splice(..0, format!("{status}\0").into_bytes());

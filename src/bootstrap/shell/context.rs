@@ -2,6 +2,7 @@
 //!
 //! Setting a variable costs bash time. So the driver sets these only when they have changed.
 
+use crate::calls::Prepared;
 use crate::child::arguments::{Arguments, Separator, push_field};
 use crate::invocation::Invocation;
 use coshell_driver::CONTEXT_VALUES;
@@ -46,13 +47,15 @@ impl Context {
 }
 
 /// The content of file 60 for one invocation:
-/// `[name NUL value NUL]... request id NUL [deadline NUL [trace NUL]] event NUL`.
+/// `[name NUL value NUL]... request id NUL call NUL reply NUL [deadline NUL [trace NUL]] event NUL`.
 ///
+/// Call and reply are the [prepared](crate::calls::Prepared) ones, and empty if there are none.
 /// bash reads exactly these fields, so the rest of a longer, earlier invocation behind them does no harm. `context` is
 /// there only if it changed.
 pub(crate) fn arguments<'a>(
     invocation: &'a Invocation,
     context: Option<&Context>,
+    prepared: Option<&Prepared>,
     separator: Separator,
 ) -> Arguments<'a> {
     let end = separator.byte();
@@ -61,6 +64,13 @@ pub(crate) fn arguments<'a>(
         push_context(&mut head, context, invocation, end);
     }
     push_field(&mut head, &invocation.request_id, end);
+    if let Some(prepared) = prepared.filter(|prepared| !prepared.call.contains(&end)) {
+        head.extend_from_slice(&prepared.call);
+        head.push(end);
+        push_field(&mut head, &prepared.reply, end);
+    } else {
+        head.extend_from_slice(&[end; 2]);
+    }
     if let Some(deadline) = &invocation.deadline_ms {
         push_field(&mut head, deadline, end);
         if let Some(trace) = &invocation.trace_id {

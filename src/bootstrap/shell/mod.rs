@@ -50,6 +50,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::wait::WaitStatus;
 
+use crate::calls::Calls;
 use crate::child::LaneContext;
 use crate::child::arguments::{Arguments, Separator};
 use crate::child::late_output::{EndedHandler, take_late_output};
@@ -239,7 +240,8 @@ impl Shell<'_> {
             self.context = Some(Context::of(invocation));
         }
         let context = self.context.as_ref().filter(|_| with_context);
-        let arguments = context::arguments(invocation, context, separator);
+        let prepared = self.cx.calls.and_then(Calls::prepare);
+        let arguments = context::arguments(invocation, context, prepared.as_ref(), separator);
         let call = coshell_driver::call_for(
             invocation.deadline_ms.is_some(),
             invocation.trace_id.is_some(),

@@ -174,7 +174,7 @@ fn push_older_stub(text: &mut String, function: &str, call: &str) {
         text,
         "lambda_{function}() {{ {{ {LINE}=${{BASH_LINENO[0]}} && builtin local \"{LETTERS}=${{-//[!euvxT]/}}\" && builtin set +euvxT; }} 2>/dev/null; \
          {RARE} {call} \"$@\"; \
-         {{ {SET_LETTERS} \"$?\" || builtin return; }} 2>/dev/null; }}"
+         {{ {SET_LETTERS} \"$?\" || builtin return \"$?\"; }} 2>/dev/null; }}"
     );
 }
 
@@ -194,9 +194,10 @@ pub(crate) fn invocation_text(isolation: Isolation, delivery: Delivery, is_older
 fn for_delivery(mut text: String, delivery: Delivery) -> String {
     if !delivery.is_argument() {
         let (function, arguments) = (names::FUNCTION, names::ARGUMENTS);
-        for index in 1..=3 {
+        for call in coshell_driver::CALLS {
             let with_event = format!(
-                "\"${function}\" \"${{{arguments}[{index}]}}\" <&{}",
+                "\"${function}\" \"${{{arguments}[{}]}}\" <&{}",
+                call.field_count,
                 fd::EVENT
             );
             text = text.replace(&with_event, &format!("\"${function}\" <&{}", fd::EVENT));

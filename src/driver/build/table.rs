@@ -64,19 +64,23 @@ pub(crate) struct Call {
     pub(crate) rare: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Field {
     RequestId,
+    PreparedCall,
+    PreparedReply,
     Deadline,
     Trace,
 }
 
 impl Field {
     /// The variables that get it.
-    pub(crate) fn variables(&self) -> &'static [&'static str] {
+    pub(crate) fn variables(self) -> &'static [&'static str] {
         match self {
             Self::RequestId => &["LAMBDA_RUNTIME_AWS_REQUEST_ID"],
+            // calls.bash looks at them where they are.
+            Self::PreparedCall | Self::PreparedReply => &[],
             Self::Deadline => &["LAMBDA_RUNTIME_DEADLINE_MS"],
             Self::Trace => &["LAMBDA_RUNTIME_TRACE_ID", "_X_AMZN_TRACE_ID"],
         }
@@ -157,6 +161,15 @@ impl Table {
         format!("{{ exec{duplicated}; }}{closed}\nexec{closed}{read_closed}")
     }
 
+    /// The place of a field, which is the same in all calls.
+    fn place_in_calls(&self, field: Field) -> Result<usize, String> {
+        let place = |call: &Call| call.fields.iter().position(|other| *other == field);
+        let mut places = self.call.iter().map(place);
+        let first = places.next().flatten();
+        let first = first.filter(|first| places.all(|place| place == Some(*first)));
+        first.ok_or_else(|| format!("{field:?} has not the same place in all calls"))
+    }
+
     /// The words that bash prints as the fields of a state.
     fn state_fields(&self, restores: bool) -> String {
         let context = self.context.shown();
@@ -206,6 +219,12 @@ impl Table {
         add("MOVE_INHERITED_FDS".to_owned(), self.move_inherited())?;
         let fields = 2 * self.context.variables().len();
         add("CONTEXT_FIELDS".to_owned(), fields.to_string())?;
+        for (name, field) in [
+            ("PREPARED_CALL", Field::PreparedCall),
+            ("PREPARED_REPLY", Field::PreparedReply),
+        ] {
+            add(name.to_owned(), self.place_in_calls(field)?.to_string())?;
+        }
         let reply = self.shell_reply.caller + self.shell_reply.command;
         add("SHELL_REPLY_CHARS".to_owned(), reply.to_string())?;
         add("STATE_FIELDS".to_owned(), self.state_fields(true))?;
