@@ -28,7 +28,7 @@ __driver_command() { # <function> <name of the command> [its arguments...]
           # As __driver_exchange does, without the cost of a function.
           __driver_caller='' __driver_mark=$__driver_self.$((++__driver_call_count))
           builtin printf '%s\0' "$(($# + 1))" "$__driver_mark" "${__driver_arguments[__driver_id_at]-}" 0 '' known "$2" \
-            "${AWS_REGION@A}${AWS_DEFAULT_REGION@A}${AWS_ACCESS_KEY_ID@A}${HOME@A}${AWS_ENDPOINT_URL@A}${AWS_ENDPOINT_URL_SSM@A}${AWS_ENDPOINT_URL_SECRETS_MANAGER@A}${AWS_IGNORE_CONFIGURED_ENDPOINT_URLS@A}${AWS_USE_FIPS_ENDPOINT@A}${AWS_USE_DUALSTACK_ENDPOINT@A}" \
+            "${AWS_REGION@A}${AWS_DEFAULT_REGION@A}${AWS_ACCESS_KEY_ID@A}${AWS_SECRET_ACCESS_KEY@A}${AWS_SESSION_TOKEN@A}${HOME@A}${AWS_ENDPOINT_URL@A}${AWS_ENDPOINT_URL_SSM@A}${AWS_ENDPOINT_URL_SECRETS_MANAGER@A}${AWS_IGNORE_CONFIGURED_ENDPOINT_URLS@A}${AWS_USE_FIPS_ENDPOINT@A}${AWS_USE_DUALSTACK_ENDPOINT@A}" \
             "${@:3}" >&CALL_REQUEST_FD &&
             builtin read -r -N SHELL_REPLY_CHARS -u CALL_COMMAND_FD __driver_line && [[ $__driver_line == "$__driver_mark "* ]] || __driver_self=''
           if [[ $__driver_self ]]; then builtin eval "${__driver_line#* }"; else __driver_command_by_ticket "$@"; fi

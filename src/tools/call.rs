@@ -3,10 +3,12 @@
 use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::getpid;
 
 use coshell_process::Message;
 
@@ -27,6 +29,8 @@ pub(crate) struct Call {
     pub input: Option<File>,
     pub output: Option<File>,
     pub errors: Option<File>,
+    /// What [`Place::path`] leads to, for as long as the call lasts.
+    pub _standard: [Option<File>; 3],
     /// The exported variables that the command may read.
     pub environment: Vec<(String, String)>,
     pub arguments: Vec<Vec<u8>>,
@@ -63,12 +67,22 @@ impl Call {
             let descriptor = present.contains(digit).then(|| descriptors.next());
             descriptor.flatten().map(File::from)
         };
-        let (input, output, errors) = (file('0'), file('1'), file('2'));
+        let standard = ['0', '1', '2'].map(&mut file);
+        let numbers = standard
+            .each_ref()
+            .map(|file| file.as_ref().map(AsRawFd::as_raw_fd));
+        let [input, output, errors] = standard
+            .each_ref()
+            .map(|file| file.as_ref()?.try_clone().ok());
         Some(Self {
-            place: Place { pid },
+            place: Place {
+                pid,
+                standard: Some(numbers),
+            },
             input,
             output,
             errors,
+            _standard: standard,
             environment,
             arguments: fields.collect(),
         })
@@ -79,18 +93,43 @@ impl Call {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place {
     pid: i32,
+    /// Our numbers of its standard files. While bash waits for us it has other files there.
+    standard: Option<[Option<RawFd>; 3]>,
 }
 
 impl Place {
     pub(crate) fn of_this_process() -> Self {
         Self {
-            pid: nix::unistd::getpid().as_raw(),
+            pid: getpid().as_raw(),
+            standard: None,
         }
     }
 
     /// The path by which this process finds a file of the caller's.
     pub(crate) fn path(self, name: &Path) -> PathBuf {
-        coshell_process::path_of(self.pid, name)
+        let path = coshell_process::path_of(self.pid, name);
+        let Some(standard) = self.standard else {
+            return path;
+        };
+        let folder = format!("/proc/{}/fd", self.pid);
+        for (number, file) in ["0", "1", "2"].into_iter().zip(standard) {
+            if path == Path::new(&folder).join(number) {
+                // If it is closed, there is no such file.
+                let file = file.map_or("closed".to_owned(), |file| file.to_string());
+                return Path::new("/proc/self/fd").join(file);
+            }
+        }
+        path
+    }
+
+    /// Files that this process makes from now on get the mode that they would get from the caller.
+    pub(crate) fn take_umask(self) {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
+        let mut lines = status.lines();
+        let mask = lines.find_map(|line| line.strip_prefix("Umask:"));
+        if let Some(Ok(mask)) = mask.map(|mask| u32::from_str_radix(mask.trim(), 8)) {
+            umask(Mode::from_bits_truncate(mask));
+        }
     }
 
     pub(crate) fn read(self, name: &Path) -> io::Result<Vec<u8>> {

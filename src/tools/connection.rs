@@ -108,6 +108,9 @@ fn answer_command(socket: BorrowedFd, message: Message, commands: &mut Commands)
     let Some(call) = Call::from(message) else {
         return refuse("the call is not complete");
     };
+    if name != b"jq" {
+        call.place.take_umask();
+    }
     let Some(end) = commands.run(&name, call) else {
         return refuse("there is no such command");
     };

@@ -51,6 +51,7 @@ pub fn run(arguments: impl Iterator<Item = Vec<u8>>) -> ExitCode {
     let name = arguments.next().unwrap_or_default();
     let copy = |fd: std::os::fd::BorrowedFd| fd.try_clone_to_owned().ok().map(File::from);
     let call = Call {
+        _standard: Default::default(),
         place: Place::of_this_process(),
         input: copy(std::io::stdin().as_fd()),
         output: copy(std::io::stdout().as_fd()),

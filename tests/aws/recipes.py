@@ -238,8 +238,8 @@ class Pages(Case):
                 self.assertLessEqual(len((PAGES / f"{name}.md").read_text().splitlines()), 80)
 
     def commands_print_what_the_pages_show(self):
-        def run(name):
-            with contextlib.closing(Stage(self.cloud)) as stage, contextlib.ExitStack() as stack:
+        def run(name, stage):
+            with contextlib.ExitStack() as stack:
                 stage.receiver.answer = menu
                 if name == "router":
                     served = stage.serve(shlex.split(blocks(name, "sh")[0])[2:], {})
@@ -247,8 +247,10 @@ class Pages(Case):
                 wanted = [pair for text in blocks(name, "console") for pair in transcript(text)]
                 return name, wanted, stage.run([command for command, _ in wanted]), stage.receiver.got
 
-        with concurrent.futures.ThreadPoolExecutor(4) as pool:
-            for name, wanted, printed, got in pool.map(run, NAMES):
+        with contextlib.ExitStack() as stack, concurrent.futures.ThreadPoolExecutor(4) as pool:
+            # A program cannot run while a process that starts meanwhile has it open for writing. So all are written first.
+            stages = [stack.enter_context(contextlib.closing(Stage(self.cloud))) for _ in NAMES]
+            for name, wanted, printed, got in pool.map(run, NAMES, stages):
                 self.assertTrue(wanted, name)
                 for (command, shown), line in zip(wanted, printed):
                     with self.subTest(name, command=command):

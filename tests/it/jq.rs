@@ -14,6 +14,38 @@ fn respond(sandbox: &Sandbox, event: impl AsRef<[u8]>) -> String {
     String::from_utf8(sandbox.respond(event)).expect("UTF-8")
 }
 
+/// bash has other files at 0 while it waits for a reply.
+#[test]
+fn standard_input_by_its_name_is_that_of_the_caller() {
+    let body = r#"all() {
+  local name
+  for name in /dev/stdin /dev/fd/0 /proc/self/fd/0; do
+    jq -c . "$name" <<<1
+    echo 2 | jq -c . "$name"
+    echo 3 | (jq -n --slurpfile x "$name" '$x[0]')
+    echo "$(jq . "$name" <<<4)"
+    jq . "$name" <<<5 &
+    wait "$!"
+  done
+  jq . /dev/stdin <&- 2>/dev/null || echo "closed $?"
+}
+handler() {
+  all
+  (all)
+}"#;
+    let once = "1\n2\n3\n4\n5\n".repeat(3) + "closed 2\n";
+    for isolation in ["restore", "subshell", "none"] {
+        let sandbox = with_jq(body).env("COSHELL_ISOLATION", isolation).start();
+        for _ in 0..3 {
+            assert_eq!(
+                respond(&sandbox, "x"),
+                once.repeat(2).trim_end(),
+                "{isolation}"
+            );
+        }
+    }
+}
+
 /// Prints the process ids of the second program. A thread of the host may end meanwhile.
 const TOOLS: &str = r#"tools() {
   local children child name list

@@ -228,18 +228,20 @@ fn values_are_fetched_once_and_kept_out_of_the_shell() {
 fn a_value_is_known_by_the_words_of_its_call_and_by_the_credentials() {
     let server = Server::start();
     let script = r#"handler() {
-  local a b c
+  local a b c d e
   lambda_secret a name --field password
   AWS_ACCESS_KEY_ID=other lambda_secret b name --field password
+  AWS_SECRET_ACCESS_KEY=other lambda_secret d name --field password
+  AWS_SESSION_TOKEN=other lambda_secret e name --field password
   AWS_PROFILE=none lambda_secret c name 2>/dev/null || c="status $?"
-  printf '%s|' "$a" "$b" "$c" "$(lambda_secret a name --field password; echo "$a")"
+  printf '%s|' "$a" "$b" "$c" "$d" "$e" "$(lambda_secret a name --field password; echo "$a")"
 }"#;
     let sandbox = sandbox(&server, script).start();
-    let expected = "word 1|word 2|status 255|word 1|";
+    let expected = "word 1|word 2|status 255|word 3|word 4|word 1|";
     for _ in 0..4 {
         assert_eq!(respond(&sandbox, "x"), expected);
     }
-    assert_eq!(server.requests().len(), 2);
+    assert_eq!(server.requests().len(), 4);
 }
 
 /// The credentials and the endpoint may come from a file, whose name says nothing.
@@ -264,6 +266,29 @@ fn a_value_is_known_by_the_credentials_and_the_server_that_files_and_variables_n
         assert_eq!(respond(&sandbox, "two"), "word 3|word 1");
     }
     assert_eq!((server.requests().len(), other.requests().len()), (3, 1));
+}
+
+#[test]
+fn files_get_the_mode_that_the_caller_would_give_them() {
+    let server = Server::start();
+    let script = r#"handler() {
+  local mask
+  cd "$LAMBDA_TASK_ROOT"
+  for mask in 077 022 027 000; do
+    umask "$mask"
+    rm -rf ours theirs folder
+    lambda_fetch -s -o ours "$URL/x"
+    (lambda_fetch -s --create-dirs -o folder/ours "$URL/x")
+    touch theirs folder/theirs
+    [[ $(stat -c %a ours folder/ours) == $(stat -c %a theirs folder/theirs) ]] || stat -c '%n %a' ours folder/ours theirs
+  done
+  (umask 077; lambda_fetch -s -o last "$URL/x"); stat -c %a last; rm last
+  umask
+}"#;
+    let sandbox = sandbox(&server, script).start();
+    for _ in 0..2 {
+        assert_eq!(respond(&sandbox, "x"), "600\n0000");
+    }
 }
 
 /// The `sleep` is as long as bash would wait.

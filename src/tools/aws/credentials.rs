@@ -13,7 +13,7 @@ use super::AwsError;
 /// Credentials are renewed this long before they end.
 const REFRESH_BEFORE: Duration = Duration::from_secs(300);
 
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Credentials {
     pub id: String,
     pub secret: String,

@@ -22,6 +22,8 @@ pub(crate) enum AwsError {
         /// How often the request was tried again, if no try was left.
         retries: Option<u32>,
     },
+    /// A parameter cannot be sent: the text of the AWS CLI.
+    Parameter(String),
     /// Credentials or the region are missing: the text to show, and what to do.
     Settings(String),
     /// No answer came.
@@ -51,6 +53,7 @@ impl AwsError {
     pub(crate) fn exit_status(&self) -> i32 {
         match self {
             Self::Service { .. } => 254,
+            Self::Parameter(_) => 252,
             Self::Settings(_) => 253,
             Self::Connection(_) | Self::Other(_) => 255,
         }
@@ -76,6 +79,7 @@ impl fmt::Display for AwsError {
                 }
                 write!(f, ": {message}")
             }
+            Self::Parameter(cause) => write!(f, "Parameter validation failed:\n{cause}"),
             Self::Settings(cause) | Self::Connection(cause) | Self::Other(cause) => {
                 f.write_str(cause)
             }

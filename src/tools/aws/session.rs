@@ -42,6 +42,14 @@ pub(crate) struct Operation {
     pub body: Body,
 }
 
+/// Who asks whom: one of other credentials may get another answer.
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Asker {
+    region: Option<String>,
+    server: Option<String>,
+    credentials: Option<Credentials>,
+}
+
 /// Connections and what is known of AWS. They outlive a call.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
@@ -126,15 +134,13 @@ impl<'a> Session<'a> {
         self.kept
     }
 
-    /// Who asks whom, as far as that is known: region, endpoint, and the id of the access key.
-    pub(crate) fn asker(&self, target: &Target) -> [Option<String>; 3] {
-        let region = self.settings.region().ok().map(ToOwned::to_owned);
-        let id = self
-            .credentials()
-            .ok()
-            .flatten()
-            .map(|credentials| credentials.id);
-        [region, self.server(target), id]
+    /// Who asks whom, as far as that is known.
+    pub(crate) fn asker(&self, target: &Target) -> Asker {
+        Asker {
+            region: self.settings.region().ok().map(ToOwned::to_owned),
+            server: self.server(target),
+            credentials: self.credentials().ok().flatten(),
+        }
     }
 
     /// The URL of a service.
@@ -153,6 +159,7 @@ impl<'a> Session<'a> {
         target: &Target,
         operation: &Operation,
     ) -> Result<Response, AwsError> {
+        check_headers(operation)?;
         let bucket = bucket_of(target, operation);
         let mut region = self.region_for(target, bucket)?;
         let mut retries = Retries::new(self.settings.either("AWS_MAX_ATTEMPTS", "max_attempts"));
@@ -448,6 +455,29 @@ fn without_user(url: &str) -> String {
         }
         None => url.to_owned(),
     }
+}
+
+/// Refuses headers that nobody would take, before anything is sent.
+fn check_headers(operation: &Operation) -> Result<(), AwsError> {
+    for (name, value) in &operation.headers {
+        if let Some(key) = name.strip_prefix("x-amz-meta-")
+            && !value.is_ascii()
+        {
+            return Err(AwsError::Parameter(format!(
+                "Non ascii characters found in S3 metadata for key \"{key}\", value: \"{value}\".  \nS3 metadata can only contain \
+                 ASCII characters. "
+            )));
+        }
+        if value
+            .chars()
+            .any(|letter| letter.is_ascii_control() && letter != '\t')
+        {
+            return Err(AwsError::Other(format!(
+                "cannot send header {name}: its value has a line break or another control character"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// The bucket that a path of S3 begins with.

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::AwsError;
 use super::protocols::Service;
 use super::providers;
-use super::session::{Kept, Operation, Session};
+use super::session::{Asker, Kept, Operation, Session};
 use super::settings::Choices;
 use super::sign;
 use crate::call::{Call, End, Output};
@@ -55,8 +55,7 @@ struct Key {
     name: String,
     /// Version, stage, decryption.
     details: Vec<String>,
-    /// Who asks, and where: other credentials may get another value.
-    asker: [Option<String>; 3],
+    asker: Asker,
 }
 
 /// The values that are kept, and when each came.
@@ -175,7 +174,7 @@ fn find(
             options.version_stage.clone().unwrap_or_default(),
             options.stays_encrypted.to_string(),
         ],
-        asker: service(kind).map_or([None, None, None], |service| session.asker(&service.target)),
+        asker: service(kind).map_or_else(Asker::default, |service| session.asker(&service.target)),
     };
     let kept_for = options.kept_for.unwrap_or(KEPT_FOR);
     let known = cache.0.get(&key);

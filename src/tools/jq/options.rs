@@ -101,7 +101,12 @@ impl Options {
         let mut positional = Vec::new();
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
-            let is_option = !has_ended && argument.len() > 1 && argument.starts_with(b"-");
+            // `-1` and `-(.a)` are filters.
+            let is_option = !has_ended
+                && argument.first() == Some(&b'-')
+                && argument
+                    .get(1)
+                    .is_some_and(|letter| *letter == b'-' || letter.is_ascii_alphabetic());
             if !is_option {
                 match (&filter, rest) {
                     (None, _) => filter = Some(argument),

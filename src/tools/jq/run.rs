@@ -265,6 +265,8 @@ impl Run<'_> {
                         .complain(&format!("error (at <stdin>){cause}"));
                     self.status = FILTER_FAILED;
                     self.last = None;
+                    // It ends the filter for this input.
+                    return None;
                 }
                 Err(Failure::Halt(status)) => return Some(status),
             }

@@ -155,6 +155,12 @@ pub(crate) fn arguments(service: &Service, operation: &Operation) -> Arguments {
             nested: None,
             exclusive: &[],
         },
+        ("lambda", "UpdateFunctionCode") => Arguments {
+            arguments: &UPDATE_FUNCTION_CODE,
+            parameters: &["ZipFile"],
+            nested: None,
+            exclusive: &[],
+        },
         _ => Arguments::default(),
     }
 }
@@ -236,7 +242,33 @@ static CREATE_INVALIDATION: [Argument; 1] = [Argument {
     },
 }];
 
-static CREATE_FUNCTION: [Argument; 1] = [sets!("zip-file", One, &["Code", "ZipFile"], content)];
+static CREATE_FUNCTION: [Argument; 1] = [zip_file(|parameters, given| {
+    set(parameters, &["Code", "ZipFile"], archive(given)?);
+    Ok(())
+})];
+
+static UPDATE_FUNCTION_CODE: [Argument; 1] = [zip_file(|parameters, given| {
+    set(parameters, &["ZipFile"], archive(given)?);
+    Ok(())
+})];
+
+const fn zip_file(apply: Apply) -> Argument {
+    Argument {
+        name: "zip-file",
+        takes: Takes::One,
+        apply,
+    }
+}
+
+/// The content of an archive. The name of one would be sent as code.
+fn archive(given: &Given) -> Result<Value, Failure> {
+    match &given.content {
+        Some(Value::Bytes(bytes)) if bytes.starts_with(b"PK") => Ok(given.value()),
+        _ => Err(Failure::usage(
+            "--zip-file must be a zip file with the fileb:// prefix.\nExample usage:  --zip-file fileb://path/to/file.zip",
+        )),
+    }
+}
 
 static IMAGE_BYTES: [Argument; 1] = [sets!("image-bytes", One, &["Image", "Bytes"], content)];
 

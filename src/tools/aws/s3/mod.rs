@@ -212,7 +212,7 @@ fn transfer(
     };
     let level = if arguments.has("quiet") {
         Level::Nothing
-    } else if arguments.has("only-show-errors") || plan.is_stream() {
+    } else if arguments.has("only-show-errors") || plan.is_stream() && !arguments.has("dryrun") {
         Level::Errors
     } else {
         Level::All

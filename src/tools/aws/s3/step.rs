@@ -79,6 +79,13 @@ fn transfer(context: &Context, item: &Item) -> Result<(), Failure> {
         (Verb::Download, Location::Object(object), Some(Location::File(path))) => {
             download::to_file(context, item, object, path)?;
         }
+        // The answer would be a list of the bucket's objects.
+        (Verb::Download, Location::Object(object), Some(Location::Stream))
+            if uri::split(object).1.is_empty() =>
+        {
+            let cause = "Parameter validation failed:\nInvalid length for parameter Key, value: 0, valid min length: 1";
+            return Err(Failure::Local(cause.to_owned()));
+        }
         (Verb::Download, Location::Object(object), Some(Location::Stream)) => {
             download::to_stream(context, item, object)?;
         }
