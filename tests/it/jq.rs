@@ -336,7 +336,7 @@ fn hostile_documents_are_errors() {
     let expected = [
         "status 2",
         "\"\u{fffd}\"\n\"\u{fffd}x\"\n\"😀\"",
-        "\"\\u0000\"",
+        "status 2",
         "1.7976931348623157e+308\n-1.7976931348623157e+308\n123456789012345678901234567890",
         "{\"a\":3,\"b\":2}",
         "\"\u{fffd}\u{fffd}\"",

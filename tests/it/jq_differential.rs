@@ -137,6 +137,7 @@ const CASES: &[&str] = &[
     "--nope .",
     "-n '\"a\" | halt_error'",
     "-n '{} | halt_error(3)'",
+    "-n 'null | halt_error'",
     "-e 'empty'",
     "-n 'halt'",
     "-c '.[\"a\"]?'",

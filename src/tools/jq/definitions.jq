@@ -169,5 +169,5 @@ def datesub(u; n): . - n;
 def get_search_list: [];
 def have_literal_numbers: true;
 def have_decnum: true;
-def halt_error($exit_code): (if isstring then . else tojson + "\n" end | stderr_empty), halt($exit_code);
+def halt_error($exit_code): (if . == null then empty elif isstring then . else tojson + "\n" end | stderr_empty), halt($exit_code);
 def halt_error: halt_error(5);

@@ -194,6 +194,11 @@ impl Parser<'_> {
             let Some(length) = memchr::memchr2(b'"', b'\\', rest) else {
                 return Err(self.error("Unfinished string"));
             };
+            if rest[..length].iter().any(|byte| *byte < b' ') {
+                return Err(self.error(
+                    "Invalid string: control characters from U+0000 through U+001F must be escaped",
+                ));
+            }
             string.extend_from_slice(&rest[..length]);
             self.at += length + 1;
             if rest[length] == b'"' {
@@ -360,6 +365,9 @@ mod tests {
             "1.2.3",
             "\"",
             "\"\\x\"",
+            "\"\0\"",
+            "\"a\tb\"",
+            "{\"a\n\":1}",
             "\"\\u12\"",
             "[1 2]",
             "1 2",
