@@ -141,25 +141,27 @@ __driver_command_by_ticket() { # <function> <name of the command> [its arguments
 # Lists the exported variables that the command may read. bash shows them to no function without a process. A name costs some
 # microseconds, so those of Lambda that no command reads are left out.
 __driver_list_exported() { # <name of the command> [its arguments...]
-  builtin local __driver_letter __driver_name
+  builtin local __driver_letter __driver_name __driver_names
+  __driver_names=()
   if [[ $1 != jq ]]; then
     # What AWS's SDKs and curl read.
     if [[ $1 != fetch ]]; then
       for __driver_name in "${!AWS_@}" HOME TZ; do
         case $__driver_name in
           AWS_LAMBDA_* | AWS_EXECUTION_ENV) ;;
-          *) if [[ ${!__driver_name@a} == *x* ]]; then __driver_exported+=("$__driver_name=${!__driver_name-}"); fi ;;
+          *) __driver_names+=("$__driver_name") ;;
         esac
       done
     fi
     if [[ ${SSL_CERT_FILE-}${AWS_CA_BUNDLE-}${http_proxy-}${https_proxy-}${HTTPS_PROXY-}${all_proxy-}${ALL_PROXY-}${PARAMETERS_SECRETS_EXTENSION_HTTP_PORT-} ]]; then
-      __driver_add_exported SSL_CERT_FILE AWS_CA_BUNDLE http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY no_proxy NO_PROXY PARAMETERS_SECRETS_EXTENSION_HTTP_PORT
+      __driver_names+=(SSL_CERT_FILE AWS_CA_BUNDLE http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY no_proxy NO_PROXY PARAMETERS_SECRETS_EXTENSION_HTTP_PORT)
     fi
   elif [[ "$*" == *@(env|ENV|-*f)* ]]; then
     for __driver_letter in {a..z} {A..Z} _; do
-      builtin eval "__driver_add_exported \"\${!$__driver_letter@}\""
+      builtin eval "__driver_names+=(\"\${!$__driver_letter@}\")"
     done
   fi
+  if ((${#__driver_names[@]})); then __driver_add_exported "${__driver_names[@]}"; fi
 }
 
 # Adds those variables that are exported.

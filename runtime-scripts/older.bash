@@ -52,6 +52,15 @@ __driver_read_reply() {
   while IFS='' builtin read -r -d '' __driver_field; do __driver_reply+=("$__driver_field"); done
 }
 
+# Adds those variables that are exported. A variable shows no attributes here.
+__driver_add_exported() { # <name...>
+  builtin local __driver_lines
+  __driver_lines=$'\n'$(builtin compgen -e)$'\n'
+  for __driver_name; do
+    if [[ $__driver_lines == *$'\n'"$__driver_name"$'\n'* ]]; then __driver_exported+=("$__driver_name=${!__driver_name-}"); fi
+  done
+}
+
 # Calls the function for one record, with the options of the handler.
 __driver_call_for_record() {
   __driver_record=${__driver_records[__driver_number]}
@@ -130,4 +139,4 @@ __driver_in_posix_mode() { # <command...>
   builtin shopt "$__driver_aliases" expand_aliases
 }
 
-builtin readonly -f __driver_read_arguments __driver_read_reply __driver_can_set_variables __driver_set_letters
+builtin readonly -f __driver_read_arguments __driver_read_reply __driver_add_exported __driver_can_set_variables __driver_set_letters

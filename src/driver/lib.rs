@@ -51,7 +51,7 @@ mod tests {
     use std::io::Write as _;
     use std::process::{Command, Stdio};
 
-    use super::script::older::{CALLS, DRIVER, INVOCATION, KEEP, LAMBDA, RARE, SUBSHELL};
+    use super::script::older::{CALLS, COMMAND, DRIVER, INVOCATION, KEEP, LAMBDA, RARE, SUBSHELL};
     use super::{call_for, names};
 
     #[test]
@@ -85,9 +85,13 @@ mod tests {
         }
     }
 
+    const TEXTS: [&str; 8] = [
+        DRIVER, INVOCATION, KEEP, RARE, LAMBDA, CALLS, COMMAND, SUBSHELL,
+    ];
+
     #[test]
     fn texts_for_older_versions_are_bash() {
-        for text in [DRIVER, INVOCATION, KEEP, RARE, LAMBDA, CALLS, SUBSHELL] {
+        for text in TEXTS {
             let mut bash = Command::new("bash");
             let bash = bash.arg("-n").stdin(Stdio::piped()).stderr(Stdio::piped());
             let mut bash = bash.spawn().expect("bash");
@@ -102,7 +106,7 @@ mod tests {
 
     #[test]
     fn texts_for_older_versions_have_nothing_that_those_lack() {
-        for text in [DRIVER, INVOCATION, KEEP, RARE, LAMBDA, CALLS, SUBSHELL] {
+        for text in TEXTS {
             for newer in [
                 "local - ",
                 "local -\n",

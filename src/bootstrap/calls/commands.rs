@@ -5,6 +5,7 @@ use std::env;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use coshell_driver::names;
 use coshell_handler::names_word;
 
 use super::{runs_other_code, tools};
@@ -19,6 +20,13 @@ pub(crate) struct Command {
     pub function: &'static str,
     /// How the second program names it.
     pub name: &'static str,
+}
+
+impl Command {
+    /// The command of the driver that runs it.
+    pub(crate) fn call(self) -> String {
+        format!("{} {} {}", names::COMMAND, self.function, self.name)
+    }
 }
 
 const fn command(function: &'static str, name: &'static str) -> Command {

@@ -79,13 +79,13 @@ fn quiet_begin(quiet: &str) -> String {
 
 /// A function of the second program. It does not read rare.bash: a subshell would have to read that for each call.
 pub(crate) fn push_command(text: &mut String, command: Command, quiet: &str) {
-    use names::{BUILTIN, COMMAND, RARE};
+    use names::{BUILTIN, RARE};
     let begin = quiet_begin(quiet);
-    let Command { function, name } = command;
+    let (function, call) = (command.function, command.call());
     let _ = writeln!(
         text,
-        "{function}() {{ {begin}if [[ ${{{BUILTIN}-}} ]]; then {RARE} {COMMAND} {function} {name} \"$@\" || builtin return \"$?\"; \
-         else {COMMAND} {function} {name} \"$@\" || builtin return \"$?\"; fi; }}"
+        "{function}() {{ {begin}if [[ ${{{BUILTIN}-}} ]]; then {RARE} {call} \"$@\" || builtin return \"$?\"; \
+         else {call} \"$@\" || builtin return \"$?\"; fi; }}"
     );
 }
 

@@ -86,10 +86,18 @@ impl DriverText<'_> {
             text.push_str(script::HIDE_BUILTIN);
         }
         self.push_stubs(&mut text);
-        if !self.commands.is_empty() && !self.is_older {
-            text.push_str(script::COMMAND);
+        if !self.commands.is_empty() {
+            text.push_str(if self.is_older {
+                script::older::COMMAND
+            } else {
+                script::COMMAND
+            });
             for command in self.commands {
-                calls::push_command(&mut text, *command, self.quiet());
+                if self.is_older {
+                    push_older_stub(&mut text, command.function, &command.call());
+                } else {
+                    calls::push_command(&mut text, *command, self.quiet());
+                }
             }
         }
         let _ = write!(text, "builtin printf{last}");
@@ -117,7 +125,7 @@ impl DriverText<'_> {
         let may_call = |function| runs_other_code || calls::names_function(self.file, function);
         for (function, name) in OFFERED {
             if self.is_older && may_call(function) {
-                push_older_stub(text, function, name);
+                push_older_stub(text, &format!("lambda_{function}"), name);
             } else if may_call(function) {
                 // `||` keeps `set -e` out of what is ours.
                 let end = match function {
@@ -142,7 +150,7 @@ impl DriverText<'_> {
                 };
                 let call = calls::command_for(function);
                 if self.is_older {
-                    push_older_stub(text, function, &call);
+                    push_older_stub(text, &format!("lambda_{function}"), &call);
                 } else {
                     calls::push_call_stub(text, function, quiet, &call, end);
                 }
@@ -172,7 +180,7 @@ fn push_older_stub(text: &mut String, function: &str, call: &str) {
     use names::{LETTERS, LINE, RARE, SET_LETTERS};
     let _ = writeln!(
         text,
-        "lambda_{function}() {{ {{ {LINE}=${{BASH_LINENO[0]}} && builtin local \"{LETTERS}=${{-//[!euvxT]/}}\" && builtin set +euvxT; }} 2>/dev/null; \
+        "{function}() {{ {{ {LINE}=${{BASH_LINENO[0]}} && builtin local \"{LETTERS}=${{-//[!euvxT]/}}\" && builtin set +euvxT; }} 2>/dev/null; \
          {RARE} {call} \"$@\"; \
          {{ {SET_LETTERS} \"$?\" || builtin return \"$?\"; }} 2>/dev/null; }}"
     );

@@ -42,13 +42,14 @@ const FILES: [&str; 14] = [
 ];
 
 /// Those for which bash 4.2 and 4.3 have another text, made with the help of `older.bash`.
-const HAVE_OLDER: [&str; 7] = [
+const HAVE_OLDER: [&str; 8] = [
     "driver",
     "invocation",
     "keep",
     "rare",
     "lambda",
     "calls",
+    "command",
     "subshell",
 ];
 
