@@ -145,14 +145,7 @@ __driver_list_exported() { # <name of the command> [its arguments...]
   __driver_names=()
   if [[ $1 != jq ]]; then
     # What AWS's SDKs and curl read.
-    if [[ $1 != fetch ]]; then
-      for __driver_name in "${!AWS_@}" HOME TZ; do
-        case $__driver_name in
-          AWS_LAMBDA_* | AWS_EXECUTION_ENV) ;;
-          *) __driver_names+=("$__driver_name") ;;
-        esac
-      done
-    fi
+    if [[ $1 != fetch ]]; then __driver_names=("${!AWS_@}" HOME TZ); fi
     if [[ ${SSL_CERT_FILE-}${AWS_CA_BUNDLE-}${http_proxy-}${https_proxy-}${HTTPS_PROXY-}${all_proxy-}${ALL_PROXY-}${PARAMETERS_SECRETS_EXTENSION_HTTP_PORT-} ]]; then
       __driver_names+=(SSL_CERT_FILE AWS_CA_BUNDLE http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY no_proxy NO_PROXY PARAMETERS_SECRETS_EXTENSION_HTTP_PORT)
     fi
@@ -161,14 +154,13 @@ __driver_list_exported() { # <name of the command> [its arguments...]
       builtin eval "__driver_names+=(\"\${!$__driver_letter@}\")"
     done
   fi
-  if ((${#__driver_names[@]})); then __driver_add_exported "${__driver_names[@]}"; fi
-}
-
-# Adds those variables that are exported.
-__driver_add_exported() { # <name...>
-  for __driver_name; do
+  for __driver_name in "${__driver_names[@]}"; do
+    case $1:$__driver_name in
+      jq:*) ;;
+      *:AWS_LAMBDA_* | *:AWS_EXECUTION_ENV) builtin continue ;;
+    esac
     if [[ ${!__driver_name@a} == *x* ]]; then __driver_exported+=("$__driver_name=${!__driver_name-}"); fi
   done
 }
 
-builtin readonly -f __driver_command __driver_run_command __driver_exchange __driver_command_by_ticket __driver_list_exported __driver_add_exported
+builtin readonly -f __driver_command __driver_run_command __driver_exchange __driver_command_by_ticket __driver_list_exported

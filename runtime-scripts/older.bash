@@ -52,13 +52,21 @@ __driver_read_reply() {
   while IFS='' builtin read -r -d '' __driver_field; do __driver_reply+=("$__driver_field"); done
 }
 
-# Adds those variables that are exported. A variable shows no attributes here.
-__driver_add_exported() { # <name...>
-  builtin local __driver_lines
-  __driver_lines=$'\n'$(builtin compgen -e)$'\n'
-  for __driver_name; do
-    if [[ $__driver_lines == *$'\n'"$__driver_name"$'\n'* ]]; then __driver_exported+=("$__driver_name=${!__driver_name-}"); fi
-  done
+# Lists the exported variables that the command may read. A variable shows no attributes here.
+__driver_list_exported() { # <name of the command> [its arguments...]
+  builtin local __driver_name __driver_lines
+  if [[ $1 == jq && "$*" != *@(env|ENV|-*f)* ]]; then builtin return; fi
+  __driver_lines=$(builtin compgen -e)
+  while builtin read -r __driver_name; do
+    case $1:$__driver_name in
+      jq:* | *:SSL_CERT_FILE | *:AWS_CA_BUNDLE | *:*_proxy | *:*_PROXY | *:PARAMETERS_SECRETS_*) ;;
+      fetch:*) builtin continue ;;
+      *:AWS_LAMBDA_* | *:AWS_EXECUTION_ENV) builtin continue ;;
+      *:AWS_* | *:HOME | *:TZ) ;;
+      *) builtin continue ;;
+    esac
+    __driver_exported+=("$__driver_name=${!__driver_name-}")
+  done <<<"$__driver_lines"
 }
 
 # Calls the function for one record, with the options of the handler.
@@ -139,4 +147,4 @@ __driver_in_posix_mode() { # <command...>
   builtin shopt "$__driver_aliases" expand_aliases
 }
 
-builtin readonly -f __driver_read_arguments __driver_read_reply __driver_add_exported __driver_can_set_variables __driver_set_letters
+builtin readonly -f __driver_read_arguments __driver_read_reply __driver_list_exported __driver_can_set_variables __driver_set_letters
