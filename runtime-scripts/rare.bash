@@ -78,23 +78,24 @@ __driver_reopen() {
 # Runs the EXIT trap of the handler, as bash does at the end of a subshell.
 __driver_run_exit_trap() { # <status of the handler>
   builtin local - __driver_trap __driver_base=3
-  # shellcheck disable=SC2154 # the driver sets it
+  # shellcheck disable=SC2154 # the driver sets both
   builtin set "$__driver_options"
   __driver_trap=$(\builtin trap -p EXIT)
   builtin trap '\__driver_rare __driver_on_exit "$?"' EXIT
   builtin eval "__driver_trap=(${__driver_trap#trap})"
   __driver_kind=KIND_RETURN
   if (($1 == 0)); then
-    __driver_eval_trap "${__driver_trap[1]}" <&EVENT_FD >&RESPONSE_FD
+    # shellcheck disable=SC2154 # and this
+    __driver_eval_trap "${__driver_arguments[@]: -1}" <&EVENT_FD >&RESPONSE_FD
   else
-    __driver_set_status "$1" || __driver_eval_trap "${__driver_trap[1]}" <&EVENT_FD >&RESPONSE_FD
+    __driver_set_status "$1" || __driver_eval_trap "${__driver_arguments[@]: -1}" <&EVENT_FD >&RESPONSE_FD
   fi
   if [[ $__driver_kind == KIND_RETURN ]]; then __driver_status=$1; fi
 }
 
-# Runs a trap in a function of its own, so that `exit` in it skips the rest.
-__driver_eval_trap() { # <commands>
-  builtin eval "$1"
+# Runs the trap in a function of its own, so that `exit` in it skips the rest. Its argument is the event, as in a fork.
+__driver_eval_trap() { # [event]
+  builtin eval "${__driver_trap[1]}"
 }
 
 # Sets $?.
@@ -282,7 +283,8 @@ __driver_run_hook() { # <function>
   # A hook runs in the shell itself, even if handlers run in forks.
   builtin local - __driver_depth=0 __driver_base=3
   builtin set "$__driver_options"
-  __driver_kind=KIND_RETURN
+  # An event may have ended just before.
+  __driver_kind=KIND_RETURN __driver_status='' __driver_details=()
   "$1" </dev/null >&LOG_FD
 }
 

@@ -159,7 +159,8 @@ pub(crate) fn serve(cx: LaneContext, client: &mut Client, runner: &mut dyn Runne
     let delivery = cx.delivery();
     while let Some(mut invocation) = client.next_invocation()? {
         invocation.delivery = delivery;
-        let mut answer = client.answer(&invocation);
+        let end = stop_time(cx.config.deadline_margin, &invocation);
+        let mut answer = client.answer(&invocation, end.ok().flatten());
         let outcome = match unconfirmed.take(&invocation) {
             Some(outcome) => outcome,
             None => match invoke(cx, runner, &invocation, answer.sink()) {

@@ -5,6 +5,7 @@
 //! file gets a hook before and after, and we replace what we hold ourselves.
 //! Source: <https://docs.aws.amazon.com/lambda/latest/dg/snapstart-runtime-hooks-custom.html>.
 
+use crate::calls;
 use crate::child::LaneContext;
 use crate::config::Initialization;
 use crate::error::{Error, Result};
@@ -38,6 +39,7 @@ pub(crate) fn snapshot_and_restore(
     if let Err(error) = client.reconnect() {
         cx.config.log.warn(format_args!("{error}"));
     }
+    calls::forget_world();
     runner.make_unique()?;
     run_hook(runner, "lambda_after_restore", |failure| {
         Error::AfterRestoreHook(Failure {

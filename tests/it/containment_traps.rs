@@ -35,6 +35,18 @@ fn traps_are_restored() {
 }
 
 #[test]
+fn the_argument_of_an_exit_trap_is_the_event() {
+    for isolation in ["restore", "none", "subshell", "process"] {
+        let sandbox = Sandbox::of("handler() { trap 'echo \"bye $# ${1-none}\"' EXIT; echo on; }")
+            .env("COSHELL_ISOLATION", isolation)
+            .start();
+        for _ in 0..2 {
+            assert_eq!(sandbox.respond("x"), b"on\nbye 1 x", "{isolation}");
+        }
+    }
+}
+
+#[test]
 fn debug_and_return_traps_end_with_the_invocation() {
     Case::of("trap 'printf d' DEBUG; : ; printf on")
         .run(|sandbox| {

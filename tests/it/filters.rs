@@ -191,6 +191,23 @@ fn the_response_waits_for_an_endless_filter_up_to_the_deadline() {
     }
 }
 
+/// A fork has reported before its filters are waited for. If they are stopped, nothing more comes, and the shell is as good as before.
+#[test]
+fn the_shell_lives_on_when_a_filter_of_its_fork_is_stopped() {
+    let script = "handler() { if [[ $1 == stuck ]]; then echo own > >(cat; sleep 600); else echo \"$$\"; fi; }";
+    for isolation in ["restore", "subshell"] {
+        let sandbox = Sandbox::of(script)
+            .env("COSHELL_ISOLATION", isolation)
+            .env("COSHELL_DEADLINE_MARGIN_MS", "500")
+            .start();
+        let shell = sandbox.respond("which");
+        let event = Event::new("stuck", "stuck").with_deadline_in(Duration::from_millis(1500));
+        let answer = sandbox.invoke(event).error_document();
+        assert_eq!(answer["errorType"], "Function.Timeout", "{answer}");
+        assert_eq!(sandbox.respond("which"), shell, "{isolation}");
+    }
+}
+
 /// The job inherits the pipe to the filter, so the filter cannot end before the job.
 #[test]
 fn the_response_waits_for_a_job_that_writes_to_the_filter() {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use support::{Event, LIMIT, Sandbox, SandboxBuilder, children, wait_until};
+use support::{Event, LIMIT, Reply, Sandbox, SandboxBuilder, children, wait_until};
 
 /// Answers every request with its number, or as AWS would; a request for `/never`, in any folder, gets no answer, and one for `/busy` a refusal.
 struct Server {
@@ -266,6 +266,23 @@ fn a_value_is_known_by_the_credentials_and_the_server_that_files_and_variables_n
         assert_eq!(respond(&sandbox, "two"), "word 3|word 1");
     }
     assert_eq!((server.requests().len(), other.requests().len()), (3, 1));
+}
+
+/// Connections are dead after a restore, and the time for which a value is kept does not pass in a snapshot.
+#[test]
+fn nothing_of_before_a_snapshot_is_used_after_the_restore() {
+    let server = Server::start();
+    let script = r#"lambda_before_snapshot() { lambda_fetch -s "$URL/x" -v x; lambda_secret x name; lambda_secret x name; }
+handler() { local x y; lambda_fetch -s "$URL/x" -v x; lambda_secret y name --field password; echo "$x|$y"; }"#;
+    let sandbox = sandbox(&server, script)
+        .env("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")
+        .start();
+    sandbox.api.wait_snapshot();
+    assert_eq!(server.requests().len(), 2);
+    let connections = server.connections.load(Ordering::SeqCst);
+    sandbox.api.restore(Reply::restored());
+    assert_eq!(respond(&sandbox, "x"), "/x 3|word 4");
+    assert!(server.connections.load(Ordering::SeqCst) > connections);
 }
 
 #[test]

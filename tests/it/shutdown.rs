@@ -613,18 +613,11 @@ fn a_handler_that_hangs_at_the_signal_is_stopped_and_answered_with_an_error() {
                 log.contains("bootstrap: error: Function.Stopped: "),
                 "{log}"
             );
-            // If the shell itself was stopped, it cannot run lambda_shutdown. Then a warning says so.
-            let runs_hook = kind == "function, subshell";
-            let has_warning = kind.starts_with("function") && !runs_hook;
-            assert_eq!(
-                sandbox.task_root.read("ended"),
-                if runs_hook { "shutdown\n" } else { "" },
-                "{log}"
-            );
-            let warnings = log
-                .matches("bootstrap: warn: lambda_shutdown does not run")
-                .count();
-            assert_eq!(warnings, usize::from(has_warning), "{log}");
+            // If the shell itself was stopped, a fresh one runs lambda_shutdown.
+            let is_function = kind.starts_with("function");
+            let ended = if is_function { "shutdown\n" } else { "" };
+            assert_eq!(sandbox.task_root.read("ended"), ended, "{log}");
+            assert!(!log.contains("lambda_shutdown"), "{log}");
         }
     }
 }
@@ -874,4 +867,68 @@ fn bootstrap_reaps_orphans_as_process_1() {
     sandbox.task_root.release("gate");
     wait_until(|| children(first).len() == before + 1, LIMIT);
     assert_eq!(zombies(first), [0; 0]);
+}
+
+const BUFFER: &str = r#"buffer=(); lambda_keep buffer
+lambda_shutdown() { printf '%s\n' "${buffer[@]}" >"$LAMBDA_TASK_ROOT/buffer"; }
+"#;
+
+/// The signal comes while an event runs, which ends in time.
+#[test]
+fn lambda_shutdown_finds_what_the_last_event_has_kept() {
+    // Without forks, with them, and where the shell cannot be used again.
+    for (isolation, act) in [
+        ("restore", ":"),
+        ("restore", ": & wait"),
+        ("restore", "readonly FIXED=1"),
+        ("subshell", ":"),
+        ("none", ":"),
+        ("process", ":"),
+        ("process", "exit 0"),
+    ] {
+        println!("case: {isolation}, {act}");
+        let script = format!(
+            "{BUFFER}handler() {{ buffer+=(\"$1\"); if [[ $1 == two ]]; then kill -TERM \"$PPID\"; fi; {act}; }}"
+        );
+        let sandbox = Sandbox::of(&script)
+            .env("COSHELL_ISOLATION", isolation)
+            .start();
+        sandbox.respond("one");
+        sandbox.respond("two");
+        let log = sandbox.bootstrap.wait_clean_exit(LIMIT);
+        assert_eq!(sandbox.task_root.read("buffer"), "one\ntwo\n", "{log}");
+        assert!(!log.contains("lambda_shutdown"), "{log}");
+    }
+}
+
+/// The shell is stopped with the event. What earlier events have kept is not lost with it.
+#[test]
+fn lambda_shutdown_finds_what_was_kept_before_an_event_that_was_stopped() {
+    for isolation in ["restore", "none", "subshell"] {
+        let script = format!(
+            "{BUFFER}handler() {{ buffer+=(\"$1\"); if [[ $1 == two ]]; then kill -TERM \"$PPID\"; sleep 600; fi; }}"
+        );
+        let sandbox = Sandbox::of(&script)
+            .env("COSHELL_ISOLATION", isolation)
+            .start();
+        sandbox.respond("one");
+        assert_eq!(sandbox.fail("two")["errorType"], "Function.Stopped");
+        let log = sandbox.bootstrap.wait_clean_exit(LIMIT);
+        // A fork still shows what it has kept.
+        let kept = sandbox.task_root.read("buffer");
+        assert!(kept.starts_with("one\n"), "{isolation}: {kept} {log}");
+    }
+}
+
+#[test]
+fn the_status_of_the_last_event_is_not_that_of_lambda_shutdown() {
+    for isolation in ["restore", "none", "subshell", "process"] {
+        let script = "lambda_shutdown() { :; }\nhandler() { kill -TERM \"$PPID\"; exit 3; }";
+        let sandbox = Sandbox::of(script)
+            .env("COSHELL_ISOLATION", isolation)
+            .start();
+        sandbox.fail("x");
+        let log = sandbox.bootstrap.wait_clean_exit(LIMIT);
+        assert!(!log.contains("lambda_shutdown"), "{isolation}: {log}");
+    }
 }

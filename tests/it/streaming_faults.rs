@@ -180,6 +180,26 @@ fn the_handler_is_stopped_before_its_deadline_even_if_the_runtime_api_does_not_r
     assert_eq!(answer.body.len(), 20_000_000);
 }
 
+/// The handler has ended, and what it wrote lies in buffers. With several lanes nobody else would end such an event.
+#[test]
+fn a_response_that_nobody_reads_holds_its_lane_up_to_the_deadline_alone() {
+    let sandbox = Sandbox::of("handler() { head -c 900000 /dev/zero; }")
+        .env("COSHELL_RESPONSE_MODE", "streaming")
+        .env("COSHELL_DEADLINE_MARGIN_MS", "500")
+        .start();
+    let gate = Gate::new();
+    sandbox
+        .api
+        .reply(Reply::Midway(1000, Midway::Stop(gate.clone())));
+    sandbox
+        .api
+        .push(Event::new("stuck", "stuck").with_deadline_in(Duration::from_secs(2)));
+    sandbox.bootstrap.wait_log("did not answer in time");
+    sandbox.api.allow_violations();
+    assert_eq!(sandbox.invoke(Event::fresh("well")).body.len(), 900_000);
+    gate.open();
+}
+
 #[test]
 fn bootstrap_ends_on_sigterm_even_if_the_runtime_api_does_not_read() {
     let sandbox = start_streaming(LONG_STREAM);

@@ -238,6 +238,12 @@ impl Calls {
     }
 }
 
+/// Forgets what must not outlive a snapshot: connections, which are dead after it, and values, whose time does not pass meanwhile.
+pub(crate) fn forget_world() {
+    values::Values::lock().forget_all();
+    tools::end_idle();
+}
+
 fn lock(current: &Mutex<Current>) -> MutexGuard<'_, Current> {
     current.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -62,6 +62,10 @@ impl Values {
         (Instant::now() < lifetime.end).then(|| assignment.clone())
     }
 
+    pub(super) fn forget_all(&mut self) {
+        self.0.clear();
+    }
+
     /// Forgets what a new value replaces.
     pub(super) fn forget_replaced(&mut self, lifetime: &Lifetime) {
         if lifetime.is_new {

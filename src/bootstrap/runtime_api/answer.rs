@@ -4,6 +4,8 @@
 //! If nobody knows whether the answer has arrived, the platform may send the same attempt again: [`Unconfirmed`] answers that
 //! one, so that the handler does not run twice.
 
+use std::time::Instant;
+
 use super::Client;
 use super::connection::WhenSent;
 use super::reply::PostOutcome;
@@ -29,11 +31,15 @@ pub(crate) struct Closed {
 }
 
 impl<'a> Answer<'a> {
-    pub(super) fn new(client: &'a Client<'a>, invocation: &'a Invocation) -> Self {
+    pub(super) fn new(
+        client: &'a Client<'a>,
+        invocation: &'a Invocation,
+        end: Option<Instant>,
+    ) -> Self {
         Self {
             client,
             invocation,
-            stream: ResponseStream::new(&client.api, invocation, client.signals),
+            stream: ResponseStream::new(&client.api, invocation, client.signals, end),
         }
     }
 

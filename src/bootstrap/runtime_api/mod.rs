@@ -17,6 +17,7 @@ mod streaming_post;
 
 use std::io::Read;
 use std::sync::Arc;
+use std::time::Instant;
 
 use ureq::Agent;
 use ureq::http::{Response, StatusCode};
@@ -147,9 +148,13 @@ impl<'a> Client<'a> {
         }))
     }
 
-    /// The answer to `invocation`, of which nothing is sent yet.
-    pub(crate) fn answer<'s>(&'s self, invocation: &'s Invocation) -> Answer<'s> {
-        Answer::new(self, invocation)
+    /// The answer to `invocation`, of which nothing is sent yet. After `end` nobody waits for the reader of a streamed response.
+    pub(crate) fn answer<'s>(
+        &'s self,
+        invocation: &'s Invocation,
+        end: Option<Instant>,
+    ) -> Answer<'s> {
+        Answer::new(self, invocation, end)
     }
 
     /// Posts the answer of `invocation`: its response or its error. Calls `meanwhile` when the whole request is sent, before it

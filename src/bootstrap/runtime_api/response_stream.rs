@@ -28,6 +28,8 @@ pub(crate) struct ResponseStream<'a> {
     api: &'a str,
     invocation: &'a Invocation,
     signals: &'a Signals,
+    /// When the reader has had enough time.
+    end: Option<Instant>,
     state: StreamState,
     sent_bytes: usize,
 }
@@ -42,11 +44,17 @@ enum StreamState {
 
 impl<'a> ResponseStream<'a> {
     /// A stream that is not opened yet. It has no connection.
-    pub(super) fn new(api: &'a str, invocation: &'a Invocation, signals: &'a Signals) -> Self {
+    pub(super) fn new(
+        api: &'a str,
+        invocation: &'a Invocation,
+        signals: &'a Signals,
+        end: Option<Instant>,
+    ) -> Self {
         Self {
             api,
             invocation,
             signals,
+            end,
             state: StreamState::Unopened,
             sent_bytes: 0,
         }
@@ -72,12 +80,13 @@ impl<'a> ResponseStream<'a> {
             StreamState::Failed(cause) => return Err(post_error(cause)),
             StreamState::Open(post) => post,
         };
-        let mut limit = Limit::new(self.signals, None);
+        let soon = Instant::now() + CLOSE_LIMIT;
+        let mut limit = Limit::new(self.signals, self.end.map(|end| end.max(soon)));
         let trailers = match outcome {
             Outcome::Response(_) => None,
             Outcome::Failure(failure) => {
                 if failure.is_overrun() {
-                    limit = Limit::until(Instant::now() + CLOSE_LIMIT);
+                    limit = Limit::until(soon);
                 }
                 Some(trailers(failure))
             }

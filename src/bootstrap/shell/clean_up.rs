@@ -8,7 +8,6 @@
 use std::fmt::Write;
 use std::os::fd::AsFd;
 
-use super::Shell;
 use super::command_list::{expands_aliases, without_aliases};
 use super::descriptors::{ProcBaseline, leads_to};
 use super::file_traits::{FileTraits, find_observers, may_kill};
@@ -17,6 +16,7 @@ use super::process_limits::ProcessLimits;
 use super::restore::{RestorePlan, plan_full_restore, plan_partial_restore};
 use super::state::ShellState;
 use super::to_shell::ToShell;
+use super::{CleanUp, Shell};
 use crate::child::LARGE_EVENT_BYTES;
 use crate::child::leftovers::Leftovers;
 use crate::config::Isolation;
@@ -50,6 +50,7 @@ impl Shell<'_> {
             sys::return_free_memory();
         }
         self.served += 1;
+        self.clean_up = CleanUp::Done;
         let config = self.cx.config;
         let is_worn = config.recycle_after.is_some_and(|most| self.served >= most);
         if !self.is_damaged && self.make_ready(invocation) && !is_worn {

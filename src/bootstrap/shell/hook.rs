@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::report_wait::WaitOutcome;
 use super::to_shell::ToShell;
-use super::{Shell, failure};
+use super::{CleanUp, Shell, failure};
 use crate::child::leftovers::Leftovers;
 use crate::config::STOP_GRACE;
 use crate::error::{Error, Result};
@@ -72,24 +72,34 @@ impl Shell<'_> {
     /// Runs `lambda_shutdown`, if the file defines it, and lets bash end by itself: in at most a quarter of a second.
     pub(crate) fn shut_down(&mut self) {
         self.cx.logs.begin_invocation(Origin::default());
-        self.end_fork();
         if self.has_shutdown
             && let Err(cause) = self.run_shutdown()
         {
             let log = self.cx.config.log;
             log.warn(format_args!("lambda_shutdown {cause}"));
         }
+        self.end_fork();
         // If this fails, bash has ended, and the wait returns at once.
         let _ = self.channel.send(ToShell::End);
         let _ = wait_readable([Some(self.channel.process.child.pidfd())], Some(STOP_GRACE));
     }
 
     fn run_shutdown(&mut self) -> std::result::Result<(), String> {
+        let mut limit = Limit::until(Instant::now() + SHUTDOWN_LIMIT);
+        if self.clean_up == CleanUp::Due && self.is_forked() && !self.is_damaged {
+            // The signal came while the last event ran. If this fails, that event has changed nothing.
+            self.keep_from_fork();
+        }
+        // The last event may have ended the shell, or left what bash cannot undo.
         if !self.is_usable() {
-            return Err("does not run: its shell has ended".to_owned());
+            let replaced = self.replace_within(&mut limit);
+            if replaced.is_err() || !self.is_usable() || !self.give_kept() {
+                return Err(
+                    "does not run: its shell has ended, and no other is ready in time".to_owned(),
+                );
+            }
         }
         self.guard_exit();
-        let mut limit = Limit::until(Instant::now() + SHUTDOWN_LIMIT);
         match self.call_hook("lambda_shutdown", &mut limit) {
             WaitOutcome::Report(report) if report.status == 0 => Ok(()),
             WaitOutcome::Report(report) => Err(format!("ended with status {}", report.status)),

@@ -103,12 +103,20 @@ pub(crate) struct Shell<'a> {
     leftovers: Option<Leftovers<'a>>,
     /// The shell has ended, or cannot be used again.
     is_damaged: bool,
+    clean_up: CleanUp,
     /// How many invocations the shell has served.
     served: u64,
     /// The file defines `lambda_shutdown`.
     has_shutdown: bool,
     /// The shell that takes over if this one has to be replaced. It has read the driver, but not the handler's file.
     standby: Option<Box<Starting<'a>>>,
+}
+
+/// Whether [`Shell::clean_up`] has to follow, because an invocation has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CleanUp {
+    Done,
+    Due,
 }
 
 /// An invocation that was written to bash.
@@ -152,6 +160,7 @@ impl Shell<'_> {
         response: &mut Response,
         limit: &mut Limit,
     ) -> Option<Outcome> {
+        self.clean_up = CleanUp::Due;
         self.cx.logs.begin_invocation(invocation.origin());
         // What is in the pipe before the handler is called belongs to an earlier event.
         self.channel.drop_output();
@@ -177,15 +186,18 @@ impl Shell<'_> {
         {
             waited = self.run_exit_trap(report.clone(), response, limit);
         }
+        let mut has_reported = false;
         if !matches!(waited, WaitOutcome::Overrun(_) | WaitOutcome::Lost)
             && let Err(overrun) = self.take_late_output(response, limit)
         {
             self.is_damaged = true;
+            has_reported = matches!(waited, WaitOutcome::Report(_));
             waited = WaitOutcome::Overrun(overrun);
         }
         let mut running = Vec::new();
         if let WaitOutcome::Overrun(overrun) = waited {
-            running = self.stop_handler(overrun, &sent.nonce);
+            let awaited = (!has_reported).then_some(&*sent.nonce);
+            running = self.stop_handler(overrun, awaited);
             // The output of a handler that was stopped is neither a response nor a log.
             self.channel.drop_output();
         }
@@ -323,8 +335,8 @@ impl Shell<'_> {
     /// Stops the handler and every process that it started, and returns the names of the programs that ran.
     ///
     /// A handler in the live shell takes bash with it, whose exit trace reports where it was. A handler in a fork
-    /// takes only the fork.
-    fn stop_handler(&mut self, overrun: Overrun, nonce: &str) -> Vec<String> {
+    /// takes only the fork, whose report has the nonce `awaited`, unless it has come already.
+    fn stop_handler(&mut self, overrun: Overrun, awaited: Option<&str>) -> Vec<String> {
         let mut running = Vec::new();
         let shell = (!self.is_forked()).then(|| self.channel.process.child.pid());
         if self.is_forked() {
@@ -336,7 +348,10 @@ impl Shell<'_> {
             let bash = shell.or(leftovers.running_fork());
             processes::stop_with_exit_trace(|| leftovers.handler_processes(shell), grace, bash);
         }
-        if self.is_forked() {
+        if !self.is_forked() {
+            self.channel.process.child.kill();
+            while self.channel.read_control_now() {}
+        } else if let Some(nonce) = awaited {
             let mut limit = Limit::until(Instant::now() + REPORT_LIMIT);
             let mut discarded = Response::discarded("");
             let waited = self
@@ -344,8 +359,7 @@ impl Shell<'_> {
                 .wait_for_report(nonce, &mut discarded, &mut limit);
             self.is_damaged = !matches!(waited, WaitOutcome::Report(_));
         } else {
-            self.channel.process.child.kill();
-            while self.channel.read_control_now() {}
+            self.is_damaged = false;
         }
         running
     }

@@ -10,11 +10,18 @@ use super::{Shell, Starting};
 use crate::child::arguments::Separator;
 use crate::error::Result;
 use crate::invocation::Invocation;
+use crate::wait::Limit;
 use coshell_process::sys;
 
 impl Shell<'_> {
     /// Ends the shell, and puts a fresh one in its place. Fails if none starts.
     pub(super) fn replace(&mut self) -> Result<()> {
+        let mut limit = Limit::new(self.cx.signals, None);
+        self.replace_within(&mut limit)
+    }
+
+    /// The same until `limit` is reached.
+    pub(super) fn replace_within(&mut self, limit: &mut Limit) -> Result<()> {
         // Leftover processes go on without their shell. What they print belongs to their own invocation.
         let has_leftovers = self
             .leftovers
@@ -41,7 +48,7 @@ impl Shell<'_> {
             Some(standby) => *standby,
             None => Starting::start(self.cx)?,
         };
-        let mut fresh = starting.load().finish()?;
+        let mut fresh = starting.load().finish_within(limit)?;
         fresh.kept_variables = std::mem::take(&mut self.kept_variables);
         fresh.forks = self.forks.for_another_shell();
         *self = fresh;
@@ -98,7 +105,7 @@ impl Shell<'_> {
     }
 
     /// Gives a fresh shell the kept variables.
-    fn give_kept(&mut self) -> bool {
+    pub(super) fn give_kept(&mut self) -> bool {
         if self.kept_variables.is_empty() {
             return true;
         }

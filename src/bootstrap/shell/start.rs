@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 
-use super::Shell;
 use super::channel::Channel;
 use super::descriptors;
 use super::failure;
@@ -24,6 +23,7 @@ use super::shell_reader::Awaited;
 use super::startup_script::{
     LoadNonces, is_reserved, load_lines, read_invocation_line, startup_lines,
 };
+use super::{CleanUp, Shell};
 use crate::calls::Calls;
 use crate::child::LaneContext;
 use crate::child::leftovers::Leftovers;
@@ -93,6 +93,7 @@ impl<'a> Starting<'a> {
                 is_damaged: false,
                 served: 0,
                 has_shutdown: false,
+                clean_up: CleanUp::Done,
                 standby: None,
             };
             Ok(Self { shell })
@@ -137,19 +138,24 @@ impl<'a> Loading<'a> {
     /// Waits until bash has sourced the file. There is no limit as long as bash has something to do: the platform has
     /// a limit of its own. Fails with the fault of the file, or with [`Error::Stopped`].
     pub(crate) fn finish(self) -> Result<Shell<'a>> {
+        let mut limit = Limit::new(self.shell.cx.signals, None);
+        self.finish_within(&mut limit)
+    }
+
+    /// The same until `limit` is reached, which is [`Error::Stopped`], too.
+    pub(super) fn finish_within(self, limit: &mut Limit) -> Result<Shell<'a>> {
         let Self {
             mut shell, nonce, ..
         } = self;
         let (config, handler) = (shell.cx.config, shell.cx.handler);
-        let mut limit = Limit::new(shell.cx.signals, None);
-        let report = match shell.channel.wait_until_loaded(&nonce, &mut limit) {
+        let report = match shell.channel.wait_until_loaded(&nonce, limit) {
             Ok(LoadOutcome::Report(report)) => report,
             Ok(LoadOutcome::Ended) => return Err(shell.load_error()),
             Ok(LoadOutcome::Older(version)) => {
                 let cx = shell.cx;
                 older::set_older(&version, cx.config);
                 drop(shell);
-                return Starting::start(cx)?.load().finish();
+                return Starting::start(cx)?.load().finish_within(limit);
             }
             Ok(LoadOutcome::Silent) => return Err(shell.silent_error()),
             Err(_) => return Err(Error::Stopped),

@@ -114,6 +114,11 @@ pub(crate) fn call(
     }
 }
 
+/// Ends the processes that have no call, with their connections and what they know.
+pub(super) fn end_idle() {
+    Pool::end_idle();
+}
+
 /// The values of the filters that are more than paths, each as JSON.
 ///
 /// # Errors

@@ -58,10 +58,11 @@ impl State {
     }
 }
 
+static POOL: OnceLock<Pool> = OnceLock::new();
+
 impl Pool {
     /// The processes of all lanes.
     pub(super) fn get() -> &'static Self {
-        static POOL: OnceLock<Pool> = OnceLock::new();
         POOL.get_or_init(|| {
             let (starter, orders) = mpsc::channel::<Sender<Result<Worker, String>>>();
             // A process ends with the thread that started it (PR_SET_PDEATHSIG), so one thread starts all of them, and stays.
@@ -78,6 +79,15 @@ impl Pool {
                 starter: Mutex::new(starter),
             }
         })
+    }
+
+    /// Ends the processes that have no call. Others are started when they are needed.
+    pub(super) fn end_idle() {
+        if let Some(pool) = POOL.get() {
+            let idle = std::mem::take(&mut pool.state().idle);
+            // Dropping them ends them.
+            drop(idle);
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
