@@ -349,7 +349,8 @@ __driver_each() { # [--unwrap] [--decode] <function>
   done
   # Within a record, the record fails.
   if [[ $__driver_flags == *partial* && ! ${__driver_record+set} ]]; then
-    __driver_call failures "${__driver_failed[@]}"
+    # Most batches have none, and the host need not write that.
+    if ((!${#__driver_failed[@]})); then builtin printf %s '{"batchItemFailures":[]}'; else __driver_call failures "${__driver_failed[@]}"; fi
   elif ((${#__driver_failed[@]})); then
     builtin return 1
   fi
