@@ -6,6 +6,7 @@ mod options;
 mod redirect;
 mod request;
 mod run;
+mod url;
 mod write_out;
 
 pub(crate) use run::run;

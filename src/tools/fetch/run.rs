@@ -16,6 +16,7 @@ use super::failure::{Failure, describe, failure, status};
 use super::options::Options;
 use super::redirect::redirect;
 use super::request;
+use super::url::{Url, without_user};
 use super::write_out::Facts;
 use crate::call::{Call, End, Output, Place};
 use crate::http::{self, Body, Client, Limits, Request, Response, Route};
@@ -48,6 +49,9 @@ struct Answer {
     status: u16,
     headers: Vec<(String, String)>,
     url: String,
+    method: String,
+    /// Where a redirect would lead.
+    redirect_url: String,
     bytes: u64,
     file_name: String,
 }
@@ -98,7 +102,11 @@ impl Fetch<'_> {
     /// Fetches one URL. The error is the exit status.
     fn one(&mut self, url: &str) -> Result<(), i32> {
         self.started = Instant::now();
-        let mut answer = Answer::default();
+        let mut answer = Answer {
+            url: without_user(url),
+            method: request::method(self.options),
+            ..Answer::default()
+        };
         let result = self.with_retries(url, &mut answer);
         let (status, message) = match &result {
             Ok(()) => (0, ""),
@@ -108,12 +116,9 @@ impl Fetch<'_> {
             let facts = Facts {
                 status: answer.status,
                 headers: &answer.headers,
-                url: if answer.url.is_empty() {
-                    url
-                } else {
-                    &answer.url
-                },
-                method: &request::method(self.options),
+                url: &answer.url,
+                method: &answer.method,
+                redirect_url: &answer.redirect_url,
                 bytes: answer.bytes,
                 seconds: self.started.elapsed().as_secs_f64(),
                 exit_status: status,
@@ -143,13 +148,13 @@ impl Fetch<'_> {
 
     fn with_retries(&mut self, url: &str, answer: &mut Answer) -> Result<(), Failure> {
         let options = self.options;
-        let request = request::build(options, &mut self.inputs, url)?;
+        let (url, request) = request::build(options, &mut self.inputs, url)?;
         let can_repeat = !matches!(request.body, Body::Stream(_));
         let mut delay = Duration::from_secs(1);
         let mut left = if can_repeat { options.retries } else { 0 };
         loop {
             *answer = Answer::default();
-            let sent = self.send_along(&request, &mut answer.url);
+            let sent = self.send_along(&url, &request, answer);
             let (is_transient, wait) = match &sent {
                 Ok(response) => (
                     matches!(response.status, 408 | 429 | 500 | 502 | 503 | 504),
@@ -179,46 +184,75 @@ impl Fetch<'_> {
         }
     }
 
-    /// Sends a request, and follows redirects if the options say so. `url` becomes where the answer came from.
-    fn send_along(&self, first: &Request, url: &mut String) -> Result<Response, Failure> {
+    /// Sends a request, and follows redirects if the options say so. `answer` gets where the response came from.
+    fn send_along(
+        &self,
+        first_url: &Url,
+        first: &Request,
+        answer: &mut Answer,
+    ) -> Result<Response, Failure> {
         let options = self.options;
-        url.clone_from(&first.url);
-        let response = self.send(first)?;
-        if !options.follows {
-            return Ok(response);
-        }
         let unusable = |error: io::Error| failure(status::READ, error.to_string());
-        let mut response = response;
+        let mut url = first_url.clone();
         let mut request = Request {
             method: first.method.clone(),
             url: first.url.clone(),
             headers: first.headers.clone(),
             body: first.body.try_clone().map_err(unusable)?,
         };
+        let mut posts = request::posts(options);
         let mut left = options.max_redirects.unwrap_or(MAX_REDIRECTS);
-        while let (301 | 302 | 303 | 307 | 308, Some(location)) =
-            (response.status, response.header("location"))
-        {
+        loop {
+            answer.url = url.with_fragment();
+            answer.method.clone_from(&request.method);
+            let response = self.send(&request)?;
+            let location = response.header("location");
+            let Some(location) = location.filter(|_| (300..400).contains(&response.status)) else {
+                return Ok(response);
+            };
+            let target = url.join(location, false);
+            if !options.follows {
+                answer.redirect_url = match target {
+                    Ok(Some(url)) => url.with_user(),
+                    Ok(None) => String::new(),
+                    Err(_) => location.to_owned(),
+                };
+                return Ok(response);
+            }
+            let Some(target) = target? else {
+                return Ok(response);
+            };
             if left == 0 {
                 let most = options.max_redirects.unwrap_or(MAX_REDIRECTS);
                 let message = format!("Maximum ({most}) redirects followed");
                 return Err(failure(status::REDIRECTS, message));
             }
             left -= 1;
-            redirect(
-                &mut request,
-                response.status,
-                location,
-                options.method.is_some(),
-            );
+            // Browsers began it, and everybody does it.
+            let becomes_get = match response.status {
+                301 | 302 => posts,
+                303 => !options.is_head,
+                _ => false,
+            };
+            redirect(&mut request, &url, &target, becomes_get);
+            if becomes_get {
+                posts = false;
+                if options.method.is_none() {
+                    "GET".clone_into(&mut request.method);
+                }
+            }
+            let may_authorize = options.user.is_none() && target.has_same_origin(first_url);
+            if let Some(user) = target.user.as_ref().filter(|_| may_authorize) {
+                let header = ("authorization".to_owned(), request::basic(user));
+                request.headers.retain(|(name, _)| name != "authorization");
+                request.headers.push(header);
+            }
             if matches!(request.body, Body::Stream(_)) {
                 let cause = "cannot send standard input again to where the redirect leads";
                 return Err(failure(status::READ, cause));
             }
-            url.clone_from(&request.url);
-            response = self.send(&request)?;
+            url = target;
         }
-        Ok(response)
     }
 
     fn send(&self, request: &Request) -> Result<Response, Failure> {
