@@ -31,6 +31,7 @@ class Case(unittest.TestCase):
         root = pathlib.Path(cls.folder.name)
         (root / "a.json").write_text('{"a": 1}')
         (root / "format").write_text("%{http_code}\\n")
+        (root / 'q"u;o.TXT').write_text("text\n")
 
     @classmethod
     def tearDownClass(cls):
@@ -52,23 +53,21 @@ class Case(unittest.TestCase):
                 timeout=20,
                 env=variables | {name: fill(value) for name, value in environment.items()},
             )
+            done.stdout = done.stdout.replace(out.encode(), b"OUT")
             files = {path.name: normal(path.read_bytes()) for path in pathlib.Path(out).iterdir()}
-        requests = [
-            (line, sorted((name, value) for name, value in headers if name not in OWN and (name, value) != ("content-length", "0")), body)
-            for line, headers, body in self.server.requests
-        ]
-        return done, requests, files, self.server.connections
+        return done, [comparable(*request) for request in self.server.requests], files, self.server.connections
 
     def compare(self, script, *arguments, **environment):
         """Runs curl and lambda_fetch. The answers of `script` come over one connection each, unless they are lists."""
         script = [entry if isinstance(entry, list) else [entry] for entry in script]
         theirs, *did_theirs = self.run_one(THEIRS, script, arguments, environment)
         ours, *did_ours = self.run_one(OURS, script, arguments, environment)
-        context = (arguments, ours.stderr, theirs.stderr)
+        context = (arguments, ours, theirs)
         self.assertEqual(ours.returncode, theirs.returncode, context)
         self.assertEqual(normal(ours.stdout), normal(theirs.stdout), context)
-        self.assertEqual(without_case(did_ours), without_case(did_theirs), context)
-        self.assertEqual(bool(ours.stderr), bool(theirs.stderr) and theirs.returncode != 0, context)
+        self.assertEqual(did_ours, did_theirs, context)
+        # curl warns of what a retry mends.
+        self.assertTrue(ours.stderr or ours.returncode == 0, context)
 
     def compare_all(self, cases):
         for script, *arguments in cases:
@@ -76,16 +75,24 @@ class Case(unittest.TestCase):
                 self.compare(script, *arguments)
 
 
+BOUNDARY = re.compile(rb"-{24,}[0-9a-f]+")
+
+
+def comparable(line, headers, body):
+    """A request without what each program chooses for itself."""
+    is_form = any("boundary=" in value for _, value in headers)
+    length = {"content-length"} if is_form or not body else set()
+    headers = sorted((name, BOUNDARY.sub(b"BOUNDARY", value.encode())) for name, value in headers if name not in OWN | length)
+    # curl writes what it encodes in a URL in small letters.
+    headers = [(name, value.lower() if name == "transfer-encoding" else value) for name, value in headers]
+    return line.lower(), headers, BOUNDARY.sub(b"BOUNDARY", body)
+
+
 def normal(text):
     """Heads with names in small letters, and without the reason of the status."""
     text = re.sub(rb"(?m)^(HTTP/1\.1 \d+)[^\r\n]*", rb"\1", text)
     # curl writes what it encodes in a URL in small letters.
     return re.sub(rb"(?m)^([A-Za-z-]+):|%[0-9A-F]{2}", lambda found: found[0].lower(), text)
-
-
-def without_case(did):
-    requests, *rest = did
-    return [(line.lower(), *more) for line, *more in requests], *rest
 
 
 class Redirects(Case):
@@ -175,3 +182,63 @@ class Urls(Case):
             with self.subTest(words=words):
                 done, *_ = self.run_one(OURS, [[one] for one in script], [*words, "-w", "%{url_effective} %{errormsg}"], {})
                 self.assertNotIn(b"SECRET", done.stderr + done.stdout)
+
+
+class Connections(Case):
+    def framing_headers_are_those_of_the_body(self):
+        self.compare_all(
+            ([OK], *words, "URL/x")
+            for words in (
+                ["-H", "Transfer-Encoding: chunked", "-d", "abc"],
+                ["-H", "transfer-encoding: Chunked", "-T", "a.json"],
+                ["-H", "Content-Length: 3", "-d", "xyz"],
+                ["-H", "Content-Length: 8", "-T", "a.json", "-X", "POST"],
+                ["-X", "GET", "-d", "x"],
+                ["-X", "DELETE", "-H", "Transfer-Encoding: chunked", "-d", "abc"],
+            )
+        )
+        self.compare([to("/b", "307 Again"), OK], "-L", "-H", "Content-Length: 1", "-d", "x", "URL/a")
+
+    def a_kept_connection_that_is_closed_is_replaced(self):
+        self.compare_all(
+            ([[OK, b"keep"], [OK]], *words, "URL/1", "URL/2")
+            for words in ([], ["-d", "x"], ["-d", "@a.json"], ["-F", "a=@a.json"])
+        )
+        self.compare([[OK, b"keep"], [b""]], "URL/1", "URL/2")
+        self.compare([[OK, [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", 0]], [OK]], "URL/1", "URL/2")
+
+
+class Proxies(Case):
+    def http_urls_go_to_the_proxy_as_they_are(self):
+        self.compare_all(
+            ([OK], "-x", proxy, *words)
+            for proxy in ("http://127.0.0.1:PORT", "127.0.0.1:PORT", "http://u:p%40@127.0.0.1:PORT/")
+            for words in (
+                ["http://example.invalid/x?y#z"],
+                ["http://example.invalid:80"],
+                ["http://example.invalid:8080/", "-d", "x", "-u", "a:b"],
+                ["http://example.invalid/", "-H", "Host: own"],
+            )
+        )
+        self.compare([to("http://other.invalid/x"), OK], "-L", "-x", "127.0.0.1:PORT", "http://example.invalid/")
+        self.compare([answer("407 Who", b"no")], "-x", "127.0.0.1:PORT", "https://example.invalid/")
+
+    def exceptions_are_those_of_curl(self):
+        for url, *lists in (
+            ("http://127.0.0.1:1/", "127.0.0.0/8", ".0.0.1", "a, *", "*", "127.0.0.1", "127.0.0.0/33", "0.0.1", "10.0.0.0/8 127.0.0.1/32", "127.0.0.1/0"),
+            ("http://[::1]:1/", "::1", "fe80::/10", "1"),
+            ("http://localhost:1/", "localhost", "LOCALHOST", ".localhost", "host", "localhost.", "127.0.0.1", "x,localhost"),
+        ):
+            for exceptions in lists:
+                with self.subTest(url=url, exceptions=exceptions):
+                    self.compare([OK], url, http_proxy="http://127.0.0.1:PORT", no_proxy=exceptions)
+
+    def proxies_that_cannot_be_used_are_errors(self):
+        self.compare_all(([OK], "-x", proxy, url) for url in ("URL/", "https://127.0.0.1:1/") for proxy in ("socks9://127.0.0.1:1", "://", "http://127.0.0.1:99999", "no-host.invalid:1"))
+        for scheme in ("socks4", "socks5", "SOCKS5H"):
+            for url in ("URL/", "https://127.0.0.1:1/"):
+                with self.subTest(scheme=scheme, url=url):
+                    done, *_ = self.run_one(OURS, [[OK]], [url], {"all_proxy": f"{scheme}://u:SECRET@127.0.0.1:1"})
+                    self.assertEqual(done.returncode, 7, done.stderr)
+                    self.assertIn(scheme.lower().encode(), done.stderr)
+                    self.assertNotIn(b"SECRET", done.stderr)

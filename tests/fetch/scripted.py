@@ -22,7 +22,8 @@ class Scripted:
         self.port = self.listener.getsockname()[1]
         self.is_over = threading.Event()
         self.start([[answer()]])
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.thread = threading.Thread(target=self._accept, daemon=True)
+        self.thread.start()
 
     def start(self, script):
         self.script = script
@@ -31,6 +32,9 @@ class Scripted:
 
     def stop(self):
         self.is_over.set()
+        # Closing would leave the thread in accept(), and its descriptor to the next listener.
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
         self.listener.close()
 
     def _accept(self):
@@ -74,7 +78,7 @@ class Scripted:
         body = b""
         if known.get("expect"):
             connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if known.get("transfer-encoding") == "chunked" and not line.startswith(b"GET"):
+        if known.get("transfer-encoding", "").lower() == "chunked" and not line.startswith(b"GET"):
             while size := int(reader.readline(), 16):
                 body += reader.read(size)
                 reader.readline()

@@ -293,7 +293,7 @@ impl Fetch<'_> {
             total: options.max_time.map(left),
         };
         let sent = self.client.send(request, &route, limits);
-        sent.map_err(|error| describe(&error, &request.url))
+        sent.map_err(|error| describe(&error, &request.url, route.proxy.as_deref()))
     }
 
     /// Gives out an answer.
