@@ -242,3 +242,33 @@ class Proxies(Case):
                     self.assertEqual(done.returncode, 7, done.stderr)
                     self.assertIn(scheme.lower().encode(), done.stderr)
                     self.assertNotIn(b"SECRET", done.stderr)
+
+
+class Forms(Case):
+    def parts_are_read_as_curl_reads_them(self):
+        for part in (
+            'f="quoted;x"',
+            'f=@"a.json"',
+            'f=@"q\\"u;o.TXT"',
+            'f=@a.json;filename="b\\"c;d";type=a/b',
+            'f="a\\\\b\\"c" ;type=text/x',
+            "f= lead ",
+            "f=plain;x=y",
+            "f=plain;type=text/plain; charset=utf-8",
+            'f="unterminated',
+            'f=x"y;z"',
+            "f=<a.json;type=x/y",
+            "f=;type=x/y",
+            "=novalue",
+            "f=x;filename=a.txt",
+            "f=x;filename=a.json",
+            "f=@a.json ; type=a/b ; filename=z",
+            'na"m\\e=x',
+        ):
+            with self.subTest(part=part):
+                bodies = []
+                for command in (THEIRS, OURS):
+                    done, requests, *_ = self.run_one(command, [[OK]], ["-F", part, "URL/"], {})
+                    self.assertEqual(done.returncode, 0, done.stderr)
+                    bodies.append(requests[0][2])
+                self.assertEqual(bodies[1], bodies[0])

@@ -2,6 +2,7 @@
 
 mod body;
 mod failure;
+mod form;
 mod options;
 mod redirect;
 mod request;
