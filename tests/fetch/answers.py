@@ -1,11 +1,13 @@
 """lambda_fetch beside curl: the same command lines, against a server with prepared answers."""
 
+import gzip
 import os
 import pathlib
 import re
 import subprocess
 import tempfile
 import unittest
+import zlib
 
 from scripted import Scripted, answer
 
@@ -93,6 +95,15 @@ def normal(text):
     text = re.sub(rb"(?m)^(HTTP/1\.1 \d+)[^\r\n]*", rb"\1", text)
     # curl writes what it encodes in a URL in small letters.
     return re.sub(rb"(?m)^([A-Za-z-]+):|%[0-9A-F]{2}", lambda found: found[0].lower(), text)
+
+
+def encoded(name, body):
+    return answer(body=body, Content_Encoding=name)
+
+
+def cut(text=b"first"):
+    """An answer that breaks off behind `text`."""
+    return b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n" + text
 
 
 class Redirects(Case):
@@ -242,6 +253,154 @@ class Proxies(Case):
                     self.assertEqual(done.returncode, 7, done.stderr)
                     self.assertIn(scheme.lower().encode(), done.stderr)
                     self.assertNotIn(b"SECRET", done.stderr)
+
+
+class Requests(Case):
+    def data_and_files_go_to_the_url_that_curl_chooses(self):
+        self.compare_all(
+            ([OK], *words)
+            for words in (
+                ["-G", "-d", "a=b", "URL/x#fragment"],
+                ["-G", "-d", "a=b", "-d", "c=d", "URL/x?#fragment"],
+                ["-T", "a.json", "URL/dir/"],
+                ["-T", "a.json", "URL"],
+                ["-T", 'q"u;o.TXT', "URL/dir/?a=b#c"],
+                ["-T", "a.json", "URL/dir/", "URL/x"],
+                ["-T", "a.json", "-T", "format", "URL/dir/", "URL/x/"],
+                ["--path-as-is", "URL/a/../b"],
+                ["URL/a/../b/./c"],
+                ["-g", "URL/x"],
+            )
+        )
+
+    def credentials_and_cookies_are_those_of_curl(self):
+        self.compare_all(
+            ([OK], *words, "URL/")
+            for words in (
+                ["-b", "a=b", "-b", "c=d"],
+                ["-b", "a=b; c=d", "-b", "e=f;"],
+                ["-u", "a:b", "--oauth2-bearer", "token"],
+            )
+        )
+        self.compare([OK], "-u", "a:b", f"http://c:d@127.0.0.1:{self.server.port}/")
+
+
+class Answers(Case):
+    def outputs_belong_to_the_urls_in_order(self):
+        self.compare_all(
+            ([answer(body=b"one"), answer(body=b"two"), answer(body=b"three")], *words)
+            for words in (
+                ["-o", "OUT/a", "-o", "OUT/b", "URL/1", "URL/2"],
+                ["-o", "OUT/a", "URL/1", "URL/2"],
+                ["URL/1", "-o", "OUT/a", "URL/2", "-o", "OUT/b", "-o", "-", "URL/3"],
+                ["-o", "OUT/a", "-o", "OUT/b", "-w", "%{filename_effective}", "URL/1"],
+            )
+        )
+
+    def a_remote_name_is_that_of_the_first_url(self):
+        done, *_ = self.run_one(OURS, [[to("/there")], [OK]], ["-L", "-O", "-w", "%{filename_effective}", "URL/here"], {})
+        self.assertEqual((done.returncode, done.stdout), (0, b"here"), done.stderr)
+
+    def every_head_is_shown(self):
+        self.compare_all(
+            (script, *words, *more, "URL/")
+            for script in ([to("/x"), OK], [to("/x"), to("/y"), answer("404 Not Found", b"no")], [answer("404 Not Found", b"no")])
+            for words in ([], ["-f"], ["--fail-with-body"], ["-L"], ["-L", "-f"], ["-L", "--max-redirs", "0"], ["-L", "--max-redirs", "-1"])
+            for more in (["-i"], ["-D", "OUT/head"], ["-D", "-"], ["-i", "-o", "OUT/body"])
+        )
+        # No server sends a body to HEAD.
+        heads = [to("/x").split(b"elsewhere")[0], answer("404 Not Found")]
+        self.compare_all((heads, "-I", *words, "URL/") for words in ([], ["-f"], ["-L"], ["-L", "-f"]))
+
+    def statuses_are_those_of_curl(self):
+        missing = answer("404 Not Found", b"no")
+        self.compare_all(
+            (
+                ([missing, OK], "-f", "URL/1", "URL/2"),
+                ([OK, missing], "-f", "URL/1", "URL/2"),
+                ([b""], "URL/"),
+                ([b""], "-d", "x", "URL/"),
+                ([cut()], "URL/"),
+                ([OK], "-F", "nothing", "URL/"),
+                ([OK], "--form-string", "nothing", "URL/"),
+                ([OK], "-w", "@format", "URL/"),
+                ([OK], "-T", "a.json", "-d", "x", "URL/"),
+                ([OK], "-T", "a.json", "-F", "a=b", "URL/"),
+                ([OK], "-I", "-d", "x", "URL/"),
+                ([OK], "-F", "a=b", "-d", "x", "URL/"),
+                ([OK], "-G", "-I", "-d", "x", "URL/"),
+                ([OK], "-m", "0", "--connect-timeout", "0", "URL/"),
+                ([OK], "-m", "1e15", "URL/"),
+                ([OK], "-m", "1e19", "URL/"),
+                ([OK], "--connect-timeout", "1e19", "URL/"),
+                ([OK], "-m", "inf", "URL/"),
+                ([OK], "-m", "-1", "URL/"),
+                ([OK], "--max-redirs", "-2", "URL/"),
+            )
+        )
+
+    def bodies_are_decoded_as_curl_decodes_them(self):
+        text = b"a text\n" * 9
+        raw = zlib.compressobj(wbits=-15)
+        raw = raw.compress(text) + raw.flush()
+        self.compare_all(
+            ([encoded(name, body)], *words, "-H", "Accept-Encoding: gzip", "-w", "%{size_download}", "URL/")
+            for name, body in (
+                ("GZIP", gzip.compress(text)),
+                ("x-gzip", gzip.compress(text)),
+                ("deflate", zlib.compress(text)),
+                ("Deflate", raw),
+                ("deflate, gzip", gzip.compress(zlib.compress(text))),
+                ("identity", text),
+                ("none", text),
+                ("unknown", b""),
+                ("gzip", b""),
+                ("gzip", text),
+            )
+            for words in (["--compressed"], [])
+        )
+        self.compare([encoded("unknown", text)], "--compressed", "-H", "Accept-Encoding: x", "URL/")
+
+
+class Retries(Case):
+    def transfers_are_repeated_as_curl_repeats_them(self):
+        missing = answer("404 Not Found", b"no")
+        busy = answer("503 Busy", b"busy")
+        self.compare_all(
+            (script, "--retry", "1", "-o", "OUT/body", "-w", "%{http_code} %{size_download}", *words, "URL/")
+            for script, *words in (
+                ([busy, OK],),
+                ([busy, busy],),
+                ([busy, OK], "--retry-delay", "1", "--retry-max-time", "30"),
+                ([answer("503 Busy", b"", Retry_After="1"), OK],),
+                ([answer("503 Busy", b"", Retry_After="99999"), OK], "--retry-max-time", "30"),
+                ([[[b"", 3]], OK], "-m", "1"),
+                ([[[cut(), 3]], OK], "-m", "1"),
+                ([cut(), OK],),
+                ([cut(), OK], "--retry-all-errors"),
+                ([b"", OK],),
+                ([b"", OK], "--retry-all-errors"),
+                ([missing, OK], "-f"),
+                ([missing, OK], "-f", "--retry-all-errors"),
+                ([missing, OK], "--retry-all-errors"),
+                ([missing, OK], "--fail-with-body", "--retry-all-errors"),
+            )
+        )
+        self.compare([OK], "--retry", "1", "http://no-such-host.invalid/")
+
+    def what_was_printed_of_a_failed_try_is_taken_back(self):
+        script = [[cut(b"x" * 99)], [OK]]
+        done, *_ = self.run_one(OURS, script, ["--retry", "1", "--retry-all-errors", "-i", "URL/"], {})
+        self.assertEqual((done.returncode, done.stdout.count(b"HTTP/1.1")), (0, 1), done.stderr)
+        # More than that is written at once.
+        large = b"HTTP/1.1 200 OK\r\nContent-Length: 500000\r\n\r\n" + b"x" * 400_000
+        done, *_ = self.run_one(OURS, [[large], [OK]], ["--retry", "1", "--retry-all-errors", "URL/"], {})
+        self.assertEqual((done.returncode, done.stdout), (18, b"x" * 400_000), done.stderr)
+
+    def a_server_that_wants_hours_ends_the_retries(self):
+        script = [[answer("503 Busy", b"busy", Retry_After="100000")], [OK]]
+        done, *_ = self.run_one(OURS, script, ["--retry", "1", "URL/"], {})
+        self.assertEqual((done.returncode, done.stdout), (0, b"busy"), done.stderr)
 
 
 class Forms(Case):

@@ -25,8 +25,12 @@ impl Inputs {
     ///
     /// # Errors
     /// A file cannot be read.
-    pub(crate) fn body(&mut self, options: &Options) -> Result<Typed, String> {
-        if let Some(name) = &options.upload {
+    pub(crate) fn body(
+        &mut self,
+        options: &Options,
+        upload: Option<&str>,
+    ) -> Result<Typed, String> {
+        if let Some(name) = upload {
             return Ok((self.upload(name)?, None));
         }
         if !options.form.is_empty() {
@@ -94,6 +98,21 @@ impl Inputs {
         } else {
             format!("{name}={content}")
         })
+    }
+
+    /// The text of `--write-out`, which may be in a file.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(crate) fn format(&mut self, text: Option<&str>) -> Result<Option<String>, String> {
+        let Some(text) = text else {
+            return Ok(None);
+        };
+        let format = match text.strip_prefix('@') {
+            Some(name) => String::from_utf8_lossy(&self.read(name)?).into_owned(),
+            None => text.to_owned(),
+        };
+        Ok(Some(format))
     }
 
     pub(super) fn read(&mut self, name: &str) -> Result<Vec<u8>, String> {

@@ -1,6 +1,8 @@
 //! Why a request has no result, in curl's words.
 
-use crate::http::HttpError;
+use std::io;
+
+use crate::http::{self, HttpError};
 
 /// Exit statuses of curl.
 pub(super) mod status {
@@ -19,6 +21,7 @@ pub(super) mod status {
     pub(in crate::fetch) const EMPTY: i32 = 52;
     pub(in crate::fetch) const RECEIVE: i32 = 56;
     pub(in crate::fetch) const CERTIFICATE: i32 = 60;
+    pub(in crate::fetch) const ENCODING: i32 = 61;
     pub(in crate::fetch) const AUTHORITIES: i32 = 77;
 }
 
@@ -72,4 +75,21 @@ fn host_of(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     authority.rsplit('@').next().unwrap_or_default()
+}
+
+/// Why a body ended early, after `count` bytes.
+pub(super) fn broken(error: &io::Error, count: u64) -> Failure {
+    use io::ErrorKind::{InvalidData, InvalidInput};
+    if http::is_timeout(error) {
+        failure(
+            status::TIMEOUT,
+            format!("the time was up after {count} bytes"),
+        )
+    } else if matches!(error.kind(), InvalidData | InvalidInput) {
+        let message = format!("cannot decode the answer after {count} bytes: {error}");
+        failure(status::ENCODING, message)
+    } else {
+        let message = format!("the answer ended after {count} bytes: {error}");
+        failure(status::PARTIAL, message)
+    }
 }

@@ -33,7 +33,7 @@ mod tests {
 
     #[test]
     fn another_server_gets_no_credentials() {
-        let url = |text: &str| Url::read(text, Rules::default()).ok().expect("a URL");
+        let url = |text: &str| Url::read(text, Rules::default()).expect("a URL");
         let names = |to: &str, becomes_get| {
             let mut request = Request {
                 method: "POST".to_owned(),

@@ -5,22 +5,42 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::body::Inputs;
 use super::failure::{Failure, failure, status};
-use super::options::{Data, Options};
+use super::options::{Data, Destination, Options};
 use super::url::{Rules, Url};
 use crate::http::Request;
 
 const USER_AGENT: &str = concat!("coshell/", env!("CARGO_PKG_VERSION"));
 
+/// What the options say of one URL.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Transfer<'a> {
+    pub url: &'a str,
+    pub upload: Option<&'a str>,
+    /// Where the answer goes; to standard output if nothing says so.
+    pub destination: Option<&'a Destination>,
+}
+
+impl<'a> Transfer<'a> {
+    /// One for each URL.
+    pub(super) fn all(options: &'a Options) -> impl Iterator<Item = Self> {
+        options.urls.iter().enumerate().map(|(index, url)| Self {
+            url,
+            upload: options.uploads.get(index).map(String::as_str),
+            destination: options.outputs.get(index),
+        })
+    }
+}
+
 /// The method that the options ask for, or imply.
-pub(super) fn method(options: &Options) -> String {
+pub(super) fn method(options: &Options, transfer: Transfer) -> String {
     if let Some(method) = &options.method {
         return method.clone();
     }
     let method = if options.is_head {
         "HEAD"
-    } else if options.upload.is_some() {
+    } else if transfer.upload.is_some() {
         "PUT"
-    } else if posts(options) {
+    } else if posts(options, transfer) {
         "POST"
     } else {
         "GET"
@@ -29,9 +49,9 @@ pub(super) fn method(options: &Options) -> String {
 }
 
 /// Whether the options have data for a `POST`, whatever the method is called.
-pub(super) fn posts(options: &Options) -> bool {
+pub(super) fn posts(options: &Options, transfer: Transfer) -> bool {
     let has_data = !options.data.is_empty() || !options.form.is_empty();
-    has_data && options.upload.is_none() && !options.is_get && !options.is_head
+    has_data && transfer.upload.is_none() && !options.is_get && !options.is_head
 }
 
 /// The request for one URL.
@@ -41,12 +61,19 @@ pub(super) fn posts(options: &Options) -> bool {
 pub(super) fn build(
     options: &Options,
     inputs: &mut Inputs,
-    url: &str,
+    transfer: Transfer,
 ) -> Result<(Url, Request), Failure> {
-    let mut url = Url::read(url, Rules::default())?;
+    let rules = Rules {
+        keeps_dots: options.keeps_dots,
+        ..Rules::default()
+    };
+    let mut url = Url::read(transfer.url, rules)?;
+    if let Some(name) = transfer.upload.filter(|name| !matches!(*name, "-" | ".")) {
+        url.add_file_name(name.rsplit('/').next().unwrap_or_default());
+    }
     let user = options.user.clone().or_else(|| url.user.take());
     let (body, kind) = inputs
-        .body(options)
+        .body(options, transfer.upload)
         .map_err(|cause| failure(status::READ, cause))?;
     if options.is_get && !options.data.is_empty() {
         let data = inputs.data(&options.data);
@@ -73,24 +100,21 @@ pub(super) fn build(
     if options.is_compressed {
         add("accept-encoding", "gzip, deflate".to_owned());
     }
-    if let Some(cookie) = &options.cookie {
-        if !cookie.contains('=') {
-            return Err(failure(
-                status::USAGE,
-                format!("expected NAME=VALUE for --cookie, found {cookie}"),
-            ));
-        }
-        add("cookie", cookie.clone());
+    if let Some(wrong) = options.cookies.iter().find(|text| !text.contains('=')) {
+        let cause = format!("expected NAME=VALUE for --cookie, found {wrong}");
+        return Err(failure(status::USAGE, cause));
     }
-    if let Some(user) = user {
-        add("authorization", basic(&user));
+    if !options.cookies.is_empty() {
+        add("cookie", options.cookies.join(";"));
     }
-    if let Some(token) = &options.bearer {
-        add("authorization", format!("Bearer {token}"));
+    match (&options.bearer, user) {
+        (Some(token), _) => add("authorization", format!("Bearer {token}")),
+        (None, Some(user)) => add("authorization", basic(&user)),
+        (None, None) => {}
     }
     add_headers(options, inputs, &mut headers)?;
     let request = Request {
-        method: method(options),
+        method: method(options, transfer),
         url: url.to_string(),
         headers,
         body,

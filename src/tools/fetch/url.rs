@@ -4,6 +4,8 @@ use std::fmt;
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
+use crate::aws::encode_query_bytes;
+
 use super::failure::{Failure, failure, status};
 
 /// What may not be in a path or a query as it is.
@@ -156,6 +158,13 @@ impl Url {
         let query = query.map_or_else(String::new, |query| format!("{query}&"));
         self.query = Some(format!("{query}{}", encoded(data)));
         Ok(())
+    }
+
+    /// Adds a name to a path that ends with `/`.
+    pub(super) fn add_file_name(&mut self, name: &str) {
+        if self.path.ends_with('/') {
+            self.path.push_str(&encode_query_bytes(name.as_bytes()));
+        }
     }
 
     pub(super) fn scheme(&self) -> &'static str {

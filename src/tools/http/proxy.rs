@@ -175,7 +175,7 @@ impl Relay {
 
 #[cfg(test)]
 mod tests {
-    use super::proxy_for;
+    use super::{excepts, proxy_for, read};
 
     fn proxy(url: &str, variables: &[(&str, &'static str)]) -> Option<String> {
         proxy_for(url, |name| {
@@ -215,5 +215,55 @@ mod tests {
             proxy("http://a", &[("http_proxy", "http://p"), ("no_proxy", "*")]),
             None
         );
+    }
+
+    #[test]
+    fn exceptions_are_names_addresses_and_networks() {
+        for (list, host, expected) in [
+            ("*", "a.test", true),
+            ("b, *", "a.test", false),
+            (".test", "a.test", true),
+            ("test.", "a.test", true),
+            ("est", "a.test", false),
+            (",", "a.test", false),
+            (".0.0.1", "127.0.0.1", false),
+            ("10.0.0.0/8 127.0.0.0/8", "127.0.0.1", true),
+            ("127.0.0.0/33", "127.0.0.1", false),
+            ("127.0.0.0/x", "127.0.0.1", false),
+            ("0.0.0.0/0", "127.0.0.1", true),
+            ("::/64", "::1", true),
+            ("[::1]", "::1", true),
+            ("::/128", "::1", false),
+            ("0.0.0.0/0", "::1", false),
+            ("127.0.0.1", "localhost", false),
+        ] {
+            assert_eq!(excepts(list, host), expected, "{list} {host}");
+        }
+    }
+
+    #[test]
+    fn proxies_are_read_without_a_panic() {
+        for wrong in [
+            "socks5://h:1",
+            "://",
+            "",
+            "http://",
+            "http://h:99999",
+            "u:p@h://x",
+            "http://[::1",
+        ] {
+            let error = read(wrong).expect_err(wrong).to_string();
+            assert!(!error.contains("u:p"), "{error}");
+        }
+        for right in [
+            "h",
+            "h:1",
+            "HTTP://h:1/",
+            "http://u:p@h",
+            "https://[::1]:8",
+            "http://h:",
+        ] {
+            assert!(read(right).is_ok(), "{right}");
+        }
     }
 }
