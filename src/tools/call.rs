@@ -150,6 +150,8 @@ pub(crate) struct Output {
 struct Sink {
     file: Option<File>,
     text: Vec<u8>,
+    /// How many bytes went before `text`.
+    written: usize,
 }
 
 impl Sink {
@@ -157,6 +159,7 @@ impl Sink {
         Self {
             file,
             text: Vec::new(),
+            written: 0,
         }
     }
 
@@ -179,6 +182,7 @@ impl Sink {
                 }
             }
         }
+        self.written += self.text.len();
         self.text.clear();
         Ok(())
     }
@@ -211,6 +215,20 @@ impl Output {
                 false
             }
         }
+    }
+
+    /// How many bytes the output has so far.
+    pub(crate) fn length(&self) -> usize {
+        let output = self.output.borrow();
+        output.written + output.text.len()
+    }
+
+    /// Takes back what came after the first `length` bytes. Returns false if some of it is written already.
+    pub(crate) fn truncate(&self, length: usize) -> bool {
+        let mut output = self.output.borrow_mut();
+        let kept = length.checked_sub(output.written);
+        output.text.truncate(kept.unwrap_or(usize::MAX));
+        kept.is_some()
     }
 
     /// Writes to standard error, after the output that came before.

@@ -1,12 +1,11 @@
 //! What is sent: data, forms and files.
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::aws::{encode_query_bytes, hex};
+use crate::aws::encode_query_bytes;
 use crate::call::Place;
 use crate::http::Body;
 
@@ -26,8 +25,12 @@ impl Inputs {
     ///
     /// # Errors
     /// A file cannot be read.
-    pub(crate) fn body(&mut self, options: &Options) -> Result<Typed, String> {
-        if let Some(name) = &options.upload {
+    pub(crate) fn body(
+        &mut self,
+        options: &Options,
+        upload: Option<&str>,
+    ) -> Result<Typed, String> {
+        if let Some(name) = upload {
             return Ok((self.upload(name)?, None));
         }
         if !options.form.is_empty() {
@@ -97,7 +100,22 @@ impl Inputs {
         })
     }
 
-    fn read(&mut self, name: &str) -> Result<Vec<u8>, String> {
+    /// The text of `--write-out`, which may be in a file.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(crate) fn format(&mut self, text: Option<&str>) -> Result<Option<String>, String> {
+        let Some(text) = text else {
+            return Ok(None);
+        };
+        let format = match text.strip_prefix('@') {
+            Some(name) => String::from_utf8_lossy(&self.read(name)?).into_owned(),
+            None => text.to_owned(),
+        };
+        Ok(Some(format))
+    }
+
+    pub(super) fn read(&mut self, name: &str) -> Result<Vec<u8>, String> {
         let bytes = if name == "-" {
             self.read_input()
         } else {
@@ -115,7 +133,7 @@ impl Inputs {
     }
 
     /// A file as it is. What is no regular file is sent as it comes.
-    fn file(&self, name: &str) -> Result<Body, String> {
+    pub(super) fn file(&self, name: &str) -> Result<Body, String> {
         let fails = |error: io::Error| format!("cannot read {name}: {error}");
         let file = File::open(self.place.path(Path::new(name))).map_err(fails)?;
         let about = file.metadata().map_err(fails)?;
@@ -138,105 +156,5 @@ impl Inputs {
             return self.file(name);
         }
         Ok(self.input.take().map_or(Body::None, Body::Stream))
-    }
-
-    /// A form with parts.
-    fn form(&mut self, parts: &[(String, bool)]) -> Result<Typed, String> {
-        let boundary = boundary();
-        let mut pieces = Vec::new();
-        for (part, is_string) in parts {
-            let Some((name, content)) = part.split_once('=') else {
-                return Err(format!("expected NAME=CONTENT for --form, found {part}"));
-            };
-            let mut head = format!(
-                "--{boundary}\r\nContent-Disposition: form-data; name=\"{}\"",
-                quoted(name)
-            );
-            let mark = content.chars().next().filter(|_| !is_string);
-            let (content, settings) = match mark {
-                Some('@' | '<') => split_settings(&content[1..]),
-                _ if *is_string => (content, Vec::new()),
-                _ => split_settings(content),
-            };
-            let setting = |wanted: &str| {
-                let mut settings = settings.iter();
-                settings
-                    .find(|(name, _)| *name == wanted)
-                    .map(|(_, value)| *value)
-            };
-            let file_name = setting("filename").or_else(|| {
-                let last = content.rsplit('/').next();
-                last.filter(|_| mark == Some('@'))
-            });
-            if let Some(file_name) = file_name {
-                // Writing to a string does not fail.
-                let _ = write!(head, "; filename=\"{}\"", quoted(file_name));
-            }
-            let kind = setting("type")
-                .or_else(|| (mark == Some('@')).then(|| type_of(file_name.unwrap_or_default())));
-            if let Some(kind) = kind {
-                let _ = write!(head, "\r\nContent-Type: {kind}");
-            }
-            head.push_str("\r\n\r\n");
-            pieces.push(Body::Bytes(Arc::new(head.into_bytes())));
-            pieces.push(match mark {
-                Some('@' | '<') if content != "-" => match self.file(content)? {
-                    // Its length has to be known.
-                    Body::Stream(_) => Body::Bytes(Arc::new(self.read(content)?)),
-                    body => body,
-                },
-                Some('@' | '<') => Body::Bytes(Arc::new(self.read(content)?)),
-                _ => Body::Bytes(Arc::new(content.as_bytes().to_vec())),
-            });
-            pieces.push(Body::Bytes(Arc::new(b"\r\n".to_vec())));
-        }
-        pieces.push(Body::Bytes(Arc::new(
-            format!("--{boundary}--\r\n").into_bytes(),
-        )));
-        let kind = format!("multipart/form-data; boundary={boundary}");
-        Ok((Body::Pieces(pieces), Some(kind)))
-    }
-}
-
-/// What stands between the parts. Nothing that is sent has it by chance.
-fn boundary() -> String {
-    let mut bytes = [0_u8; 12];
-    let random = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
-    if random.is_err() {
-        bytes[..4].copy_from_slice(&std::process::id().to_le_bytes());
-    }
-    format!("------------------------{}", hex(&bytes))
-}
-
-fn quoted(text: &str) -> String {
-    text.replace('\\', "\\\\")
-        .replace('"', "\\\"")
-        .replace(['\r', '\n'], " ")
-}
-
-/// `content;type=text/plain;filename=x`: the content, and the settings behind it.
-fn split_settings(text: &str) -> (&str, Vec<(&str, &str)>) {
-    let known = [";type=", ";filename="];
-    let starts = known.iter().filter_map(|setting| text.find(setting));
-    let end = starts.min().unwrap_or(text.len());
-    let settings = text[end..]
-        .split(';')
-        .filter_map(|setting| setting.split_once('='));
-    let settings = settings.map(|(name, value)| (name.trim(), value.trim_matches('"')));
-    (&text[..end], settings.collect())
-}
-
-/// What curl takes a file for, by its name.
-fn type_of(name: &str) -> &'static str {
-    match name.rsplit_once('.').map(|(_, end)| end) {
-        Some("gif") => "image/gif",
-        Some("jpg" | "jpeg") => "image/jpeg",
-        Some("png") => "image/png",
-        Some("svg") => "image/svg+xml",
-        Some("txt") => "text/plain",
-        Some("htm" | "html") => "text/html",
-        Some("pdf") => "application/pdf",
-        Some("xml") => "application/xml",
-        _ => "application/octet-stream",
     }
 }

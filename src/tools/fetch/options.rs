@@ -19,6 +19,15 @@ pub(crate) enum Data {
     Json(String),
 }
 
+/// Where an answer goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Destination {
+    /// `-o`.
+    File(String),
+    /// `-O`: the file has the name of the last part of the path.
+    RemoteName,
+}
+
 #[derive(Debug, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct Options {
@@ -28,13 +37,12 @@ pub(crate) struct Options {
     pub data: Vec<Data>,
     /// `-F`; whether it is `--form-string`.
     pub form: Vec<(String, bool)>,
-    /// `-T`: a file that is sent as it is.
-    pub upload: Option<String>,
+    /// `-T`: files that are sent as they are, one for each URL.
+    pub uploads: Vec<String>,
     pub is_get: bool,
     pub is_head: bool,
-    pub output: Option<String>,
-    /// `-O`: the file has the name of the last part of the path.
-    pub has_remote_name: bool,
+    /// Where the answers go, one for each URL.
+    pub outputs: Vec<Destination>,
     pub creates_folders: bool,
     pub variable: Option<String>,
     pub write_out: Option<String>,
@@ -46,7 +54,8 @@ pub(crate) struct Options {
     pub is_silent: bool,
     pub shows_errors: bool,
     pub follows: bool,
-    pub max_redirects: Option<u32>,
+    /// `None`: curl's limit. -1: no limit.
+    pub max_redirects: Option<i64>,
     pub retries: u32,
     pub retry_delay: Option<Duration>,
     pub retry_max_time: Option<Duration>,
@@ -56,7 +65,8 @@ pub(crate) struct Options {
     pub connect_timeout: Option<Duration>,
     pub user: Option<String>,
     pub bearer: Option<String>,
-    pub cookie: Option<String>,
+    pub cookies: Vec<String>,
+    pub keeps_dots: bool,
     pub is_insecure: bool,
     pub authorities: Option<String>,
     pub proxy: Option<String>,
@@ -64,8 +74,13 @@ pub(crate) struct Options {
     pub is_compressed: bool,
 }
 
+/// What curl takes at most: as many milliseconds as a `long` can hold.
+const MAX_SECONDS: f64 = 9_223_372_036_854_775.0;
+/// Longer than any call, and short enough for sums with times.
+const MAX_LIMIT: Duration = Duration::from_secs(1_000_000_000);
+
 /// Short options, and the long ones that they stand for.
-const SHORT: [(char, &str); 25] = [
+const SHORT: [(char, &str); 26] = [
     ('X', "request"),
     ('H', "header"),
     ('d', "data"),
@@ -91,6 +106,7 @@ const SHORT: [(char, &str); 25] = [
     ('k', "insecure"),
     ('x', "proxy"),
     ('N', "no-buffer"),
+    ('g', "globoff"),
 ];
 
 impl Options {
@@ -109,7 +125,21 @@ impl Options {
         if options.urls.is_empty() {
             return Err("expected a URL".to_owned());
         }
+        let kinds = [
+            !options.data.is_empty() && !options.is_get,
+            !options.form.is_empty(),
+            !options.uploads.is_empty(),
+            options.is_head,
+        ];
+        if kinds.into_iter().filter(|kind| *kind).count() > 1 {
+            return Err("expected only one of data, -F, -T and -I".to_owned());
+        }
         Ok(options)
+    }
+
+    /// Whether the heads of answers go where the bodies go.
+    pub(crate) fn shows_heads(&self) -> bool {
+        self.includes_headers || self.is_head
     }
 
     fn take(&mut self, name: &str, words: &mut Arguments) -> Result<(), String> {
@@ -124,13 +154,18 @@ impl Options {
             "data-binary" => self.data.push(Data::Binary(words.value()?)),
             "data-urlencode" => self.data.push(Data::Encoded(words.value()?)),
             "json" => self.data.push(Data::Json(words.value()?)),
-            "form" => self.form.push((words.value()?, false)),
-            "form-string" => self.form.push((words.value()?, true)),
-            "upload-file" => self.upload = Some(words.value()?),
+            "form" | "form-string" => {
+                let part = words.value()?;
+                if !part.contains('=') {
+                    return Err(format!("expected NAME=CONTENT for --{name}, found {part}"));
+                }
+                self.form.push((part, name == "form-string"));
+            }
+            "upload-file" => self.uploads.push(words.value()?),
             "get" => self.is_get = true,
             "head" => self.is_head = true,
-            "output" => self.output = Some(words.value()?),
-            "remote-name" => self.has_remote_name = true,
+            "output" => self.outputs.push(Destination::File(words.value()?)),
+            "remote-name" => self.outputs.push(Destination::RemoteName),
             "create-dirs" => self.creates_folders = true,
             "variable" => self.variable = Some(words.variable()?),
             "write-out" => self.write_out = Some(words.value()?),
@@ -141,17 +176,26 @@ impl Options {
             "silent" => self.is_silent = true,
             "show-error" => self.shows_errors = true,
             "location" => self.follows = true,
-            "max-redirs" => self.max_redirects = Some(number(name, &words.value()?)?),
+            "max-redirs" => {
+                let value = words.value()?;
+                let most = if value == "-1" {
+                    -1
+                } else {
+                    number(name, &value)?.into()
+                };
+                self.max_redirects = Some(most);
+            }
             "retry" => self.retries = number(name, &words.value()?)?,
-            "retry-delay" => self.retry_delay = Some(seconds(name, &words.value()?)?),
-            "retry-max-time" => self.retry_max_time = Some(seconds(name, &words.value()?)?),
+            "retry-delay" => self.retry_delay = seconds(name, &words.value()?)?,
+            "retry-max-time" => self.retry_max_time = seconds(name, &words.value()?)?,
             "retry-connrefused" => self.retries_refused = true,
             "retry-all-errors" => self.retries_all = true,
-            "max-time" => self.max_time = Some(seconds(name, &words.value()?)?),
-            "connect-timeout" => self.connect_timeout = Some(seconds(name, &words.value()?)?),
+            "max-time" => self.max_time = seconds(name, &words.value()?)?,
+            "connect-timeout" => self.connect_timeout = seconds(name, &words.value()?)?,
             "user" => self.user = Some(words.value()?),
             "oauth2-bearer" => self.bearer = Some(words.value()?),
-            "cookie" => self.cookie = Some(words.value()?),
+            "cookie" => self.cookies.push(words.value()?),
+            "path-as-is" => self.keeps_dots = true,
             "insecure" => self.is_insecure = true,
             "cacert" => self.authorities = Some(words.value()?),
             "proxy" => self.proxy = Some(words.value()?),
@@ -174,10 +218,20 @@ fn number(name: &str, value: &str) -> Result<u32, String> {
     parsed.map_err(|_| format!("expected a number for --{name}, found {value}"))
 }
 
-fn seconds(name: &str, value: &str) -> Result<Duration, String> {
-    let parsed = value.trim().parse().ok();
-    let parsed = parsed.and_then(|seconds: f64| Duration::try_from_secs_f64(seconds).ok());
-    parsed.ok_or_else(|| format!("expected a number of seconds for --{name}, found {value}"))
+/// A limit. There is none if it is 0.
+fn seconds(name: &str, value: &str) -> Result<Option<Duration>, String> {
+    let parsed = value.trim().parse::<f64>();
+    let parsed = parsed.ok().filter(|seconds| *seconds >= 0.0);
+    let seconds = parsed
+        .ok_or_else(|| format!("expected a number of seconds for --{name}, found {value}"))?;
+    if seconds > MAX_SECONDS {
+        return Err(format!(
+            "expected fewer seconds for --{name}, found {value}"
+        ));
+    }
+    let limit = Duration::try_from_secs_f64(seconds).unwrap_or(MAX_LIMIT);
+    let limit = limit.min(MAX_LIMIT);
+    Ok((!limit.is_zero()).then_some(limit))
 }
 
 #[cfg(test)]
@@ -201,7 +255,7 @@ mod tests {
         assert_eq!(options.headers, ["a:b"]);
         assert_eq!(options.data, [Data::Text("a=b".to_owned())]);
         assert_eq!(options.max_time, Some(Duration::from_millis(2500)));
-        assert_eq!(options.output.as_deref(), Some("out"));
+        assert_eq!(options.outputs, [Destination::File("out".to_owned())]);
         assert_eq!(options.retries, 3);
         assert_eq!(options.urls, ["http://x"]);
     }

@@ -1,131 +1,58 @@
-//! Where a redirect leads, and what is sent there.
+//! What is sent to where a redirect leads.
 
+use super::url::Url;
 use crate::http::{Body, Request};
 
-/// Makes `request` the one for `location`. Credentials stay with the server that they are for.
-pub(super) fn redirect(request: &mut Request, status: u16, location: &str, keeps_method: bool) {
-    let url = join(&request.url, location);
-    // Browsers began it, and everybody does it.
-    let becomes_get = status == 303 && request.method != "HEAD"
-        || matches!(status, 301 | 302) && request.method == "POST";
+/// Makes `request`, which was for `from`, the one for `to`. Credentials stay with the server that they are for.
+pub(super) fn redirect(request: &mut Request, from: &Url, to: &Url, becomes_get: bool) {
     if becomes_get {
-        if !keeps_method {
-            "GET".clone_into(&mut request.method);
-        }
         request.body = Body::None;
-        request.headers.retain(|(name, _)| name != "content-type");
+        drop_headers(
+            request,
+            &["content-type", "content-length", "transfer-encoding"],
+        );
     }
-    if origin(&url) != origin(&request.url) {
-        let is_secret = |name: &str| name == "authorization" || name == "cookie";
-        request.headers.retain(|(name, _)| !is_secret(name));
+    if !to.has_same_origin(from) {
+        drop_headers(request, &["authorization", "cookie"]);
     }
-    request.url = url;
+    if !to.has_same_host(from) {
+        drop_headers(request, &["host"]);
+    }
+    request.url = to.to_string();
 }
 
-/// The scheme and the host of a URL.
-fn origin(url: &str) -> &str {
-    let start = url.find("://").map_or(0, |at| at + 3);
-    let end = url[start..].find(['/', '?', '#']);
-    end.map_or(url, |end| &url[..start + end])
-}
-
-/// `location`, as seen from `base`; RFC 3986, section 5.2.
-fn join(base: &str, location: &str) -> String {
-    let location = location.split('#').next().unwrap_or_default();
-    let location = location.replace(' ', "%20");
-    let origin = origin(base);
-    let scheme = origin.split("//").next().unwrap_or_default();
-    let path = base[origin.len()..].split('?').next().unwrap_or_default();
-    let folder = path.rfind('/').map_or("/", |at| &path[..=at]);
-    if location.contains("://") {
-        location
-    } else if location.starts_with("//") {
-        format!("{scheme}{location}")
-    } else if location.starts_with('?') {
-        format!("{origin}{path}{location}")
-    } else {
-        let (target, query) = match location.split_once('?') {
-            Some((target, query)) => (target.to_owned(), format!("?{query}")),
-            None => (location, String::new()),
-        };
-        let target = if target.starts_with('/') {
-            target
-        } else {
-            format!("{folder}{target}")
-        };
-        format!("{origin}{}{query}", without_dots(&target))
-    }
-}
-
-fn without_dots(path: &str) -> String {
-    let mut kept: Vec<&str> = Vec::new();
-    let mut parts = path.split('/').skip(1).peekable();
-    while let Some(part) = parts.next() {
-        let is_last = parts.peek().is_none();
-        match part {
-            "." | ".." => {
-                if part == ".." {
-                    kept.pop();
-                }
-                if is_last {
-                    kept.push("");
-                }
-            }
-            part => kept.push(part),
-        }
-    }
-    format!("/{}", kept.join("/"))
+fn drop_headers(request: &mut Request, names: &[&str]) {
+    let headers = &mut request.headers;
+    headers.retain(|(name, _)| !names.contains(&name.as_str()));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn locations_are_seen_from_the_url() {
-        let base = "http://h:1/a/b?q=1";
-        for (location, expected) in [
-            ("https://x/y", "https://x/y"),
-            ("//x/y", "http://x/y"),
-            ("/c?d", "http://h:1/c?d"),
-            ("c", "http://h:1/a/c"),
-            ("../c#f", "http://h:1/c"),
-            ("./", "http://h:1/a/"),
-            ("..", "http://h:1/"),
-            ("?r", "http://h:1/a/b?r"),
-            ("/a b", "http://h:1/a%20b"),
-        ] {
-            assert_eq!(join(base, location), expected, "{location}");
-        }
-        assert_eq!(join("http://h", "x"), "http://h/x");
-    }
+    use crate::fetch::url::Rules;
 
     #[test]
     fn another_server_gets_no_credentials() {
-        let request = || Request {
-            method: "POST".to_owned(),
-            url: "http://a/x".to_owned(),
-            headers: ["authorization", "content-type", "x-a"]
-                .map(|name| (name.to_owned(), "v".to_owned()))
-                .into(),
-            body: Body::Bytes(Vec::new().into()),
-        };
-        let names = |request: &Request| {
-            let names = request.headers.iter().map(|(name, _)| name.clone());
+        let url = |text: &str| Url::read(text, Rules::default()).expect("a URL");
+        let names = |to: &str, becomes_get| {
+            let mut request = Request {
+                method: "POST".to_owned(),
+                url: "http://a/x".to_owned(),
+                headers: ["authorization", "cookie", "host", "content-type", "x-a"]
+                    .map(|name| (name.to_owned(), "v".to_owned()))
+                    .into(),
+                body: Body::Bytes(vec![1].into()),
+            };
+            redirect(&mut request, &url("http://a/x"), &url(to), becomes_get);
+            assert_eq!(request.body.length(), Some(u64::from(!becomes_get)));
+            let names = request.headers.iter().map(|(name, _)| name.as_str());
             names.collect::<Vec<_>>().join(" ")
         };
-        let mut other = request();
-        redirect(&mut other, 307, "http://b/", false);
-        assert_eq!(
-            (other.method.as_str(), names(&other).as_str()),
-            ("POST", "content-type x-a")
-        );
-        let mut same = request();
-        redirect(&mut same, 302, "/y", false);
-        assert_eq!(
-            (same.method.as_str(), names(&same).as_str()),
-            ("GET", "authorization x-a")
-        );
-        assert_eq!(same.body.length(), Some(0));
+        let all = "authorization cookie host content-type x-a";
+        assert_eq!(names("http://a:80/y", false), all);
+        assert_eq!(names("http://a/y", true), "authorization cookie host x-a");
+        assert_eq!(names("http://b/", false), "content-type x-a");
+        assert_eq!(names("https://a/", false), "host content-type x-a");
+        assert_eq!(names("http://a:81/", false), "host content-type x-a");
     }
 }

@@ -5,22 +5,42 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::body::Inputs;
 use super::failure::{Failure, failure, status};
-use super::options::{Data, Options};
+use super::options::{Data, Destination, Options};
+use super::url::{Rules, Url};
 use crate::http::Request;
 
 const USER_AGENT: &str = concat!("coshell/", env!("CARGO_PKG_VERSION"));
 
+/// What the options say of one URL.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Transfer<'a> {
+    pub url: &'a str,
+    pub upload: Option<&'a str>,
+    /// Where the answer goes; to standard output if nothing says so.
+    pub destination: Option<&'a Destination>,
+}
+
+impl<'a> Transfer<'a> {
+    /// One for each URL.
+    pub(super) fn all(options: &'a Options) -> impl Iterator<Item = Self> {
+        options.urls.iter().enumerate().map(|(index, url)| Self {
+            url,
+            upload: options.uploads.get(index).map(String::as_str),
+            destination: options.outputs.get(index),
+        })
+    }
+}
+
 /// The method that the options ask for, or imply.
-pub(super) fn method(options: &Options) -> String {
+pub(super) fn method(options: &Options, transfer: Transfer) -> String {
     if let Some(method) = &options.method {
         return method.clone();
     }
-    let has_data = !options.data.is_empty() || !options.form.is_empty();
     let method = if options.is_head {
         "HEAD"
-    } else if options.upload.is_some() {
+    } else if transfer.upload.is_some() {
         "PUT"
-    } else if has_data && !options.is_get {
+    } else if posts(options, transfer) {
         "POST"
     } else {
         "GET"
@@ -28,43 +48,38 @@ pub(super) fn method(options: &Options) -> String {
     method.to_owned()
 }
 
+/// Whether the options have data for a `POST`, whatever the method is called.
+pub(super) fn posts(options: &Options, transfer: Transfer) -> bool {
+    let has_data = !options.data.is_empty() || !options.form.is_empty();
+    has_data && transfer.upload.is_none() && !options.is_get && !options.is_head
+}
+
 /// The request for one URL.
 ///
 /// # Errors
 /// The URL or a header cannot be used, or a file cannot be read.
-pub(super) fn build(options: &Options, inputs: &mut Inputs, url: &str) -> Result<Request, Failure> {
-    let mut url = if url.contains("://") {
-        url.to_owned()
-    } else {
-        format!("http://{url}")
+pub(super) fn build(
+    options: &Options,
+    inputs: &mut Inputs,
+    transfer: Transfer,
+) -> Result<(Url, Request), Failure> {
+    let rules = Rules {
+        keeps_dots: options.keeps_dots,
+        ..Rules::default()
     };
-    if !url.starts_with("http://") && !url.starts_with("https://") {
-        let cause = format!("expected http:// or https://, found {url}");
-        return Err(failure(status::PROTOCOL, cause));
+    let mut url = Url::read(transfer.url, rules)?;
+    if let Some(name) = transfer.upload.filter(|name| !matches!(*name, "-" | ".")) {
+        url.add_file_name(name.rsplit('/').next().unwrap_or_default());
     }
-    let mut user = options.user.clone();
-    if let Some((inside, bare)) = split_user(&url) {
-        user.get_or_insert(inside);
-        url = bare;
-    }
+    let user = options.user.clone().or_else(|| url.user.take());
     let (body, kind) = inputs
-        .body(options)
+        .body(options, transfer.upload)
         .map_err(|cause| failure(status::READ, cause))?;
     if options.is_get && !options.data.is_empty() {
         let data = inputs.data(&options.data);
         let data = data.map_err(|cause| failure(status::READ, cause))?;
-        let mark = match url.find('?') {
-            None => "?",
-            Some(at) if at + 1 == url.len() => "",
-            Some(_) => "&",
-        };
-        url = format!("{url}{mark}{}", String::from_utf8_lossy(&data));
+        url.add_query(&String::from_utf8_lossy(&data))?;
     }
-    if url.contains(|letter: char| letter.is_whitespace() || letter.is_control()) {
-        let cause = "the URL has a blank or a control character; -G --data-urlencode NAME=TEXT encodes a value";
-        return Err(failure(status::URL, cause));
-    }
-    url = encode_rest(&url);
     let mut headers = vec![
         ("user-agent".to_owned(), USER_AGENT.to_owned()),
         ("accept".to_owned(), "*/*".to_owned()),
@@ -85,28 +100,32 @@ pub(super) fn build(options: &Options, inputs: &mut Inputs, url: &str) -> Result
     if options.is_compressed {
         add("accept-encoding", "gzip, deflate".to_owned());
     }
-    if let Some(cookie) = &options.cookie {
-        if !cookie.contains('=') {
-            return Err(failure(
-                status::USAGE,
-                format!("expected NAME=VALUE for --cookie, found {cookie}"),
-            ));
-        }
-        add("cookie", cookie.clone());
+    if let Some(wrong) = options.cookies.iter().find(|text| !text.contains('=')) {
+        let cause = format!("expected NAME=VALUE for --cookie, found {wrong}");
+        return Err(failure(status::USAGE, cause));
     }
-    if let Some(user) = user {
-        add("authorization", format!("Basic {}", STANDARD.encode(user)));
+    if !options.cookies.is_empty() {
+        add("cookie", options.cookies.join(";"));
     }
-    if let Some(token) = &options.bearer {
-        add("authorization", format!("Bearer {token}"));
+    match (&options.bearer, user) {
+        (Some(token), _) => add("authorization", format!("Bearer {token}")),
+        (None, Some(user)) => add("authorization", basic(&user)),
+        (None, None) => {}
     }
     add_headers(options, inputs, &mut headers)?;
-    Ok(Request {
-        method: method(options),
-        url,
+    let request = Request {
+        method: method(options, transfer),
+        url: url.to_string(),
         headers,
         body,
-    })
+    };
+    Ok((url, request))
+}
+
+/// The header for `name:password`.
+pub(super) fn basic(user: &str) -> String {
+    let colon = if user.contains(':') { "" } else { ":" };
+    format!("Basic {}", STANDARD.encode(format!("{user}{colon}")))
 }
 
 /// `Name: value`, `Name;` for an empty value, `Name:` to drop one, `@FILE` with lines of these.
@@ -150,33 +169,4 @@ fn add_headers(
         }
     }
     Ok(())
-}
-
-/// `http://user:password@host/`: the user, and the URL without it.
-fn split_user(url: &str) -> Option<(String, String)> {
-    let (scheme, rest) = url.split_once("://")?;
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (user, host) = rest[..end].rsplit_once('@')?;
-    let user = percent_encoding::percent_decode_str(user).decode_utf8_lossy();
-    Some((
-        user.into_owned(),
-        format!("{scheme}://{host}{}", &rest[end..]),
-    ))
-}
-
-/// Encodes what may not be in a URL as it is, such as blanks.
-fn encode_rest(url: &str) -> String {
-    use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-    const WRONG: &AsciiSet = &CONTROLS
-        .add(b'"')
-        .add(b'<')
-        .add(b'>')
-        .add(b'\\')
-        .add(b'^')
-        .add(b'`')
-        .add(b'{')
-        .add(b'|')
-        .add(b'}');
-    let url = url.split('#').next().unwrap_or_default();
-    utf8_percent_encode(url, WRONG).to_string()
 }

@@ -1,55 +1,42 @@
-//! Sends the requests of one call, and gives out the answers.
+//! The transfers of one call, one for each URL.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::path::Path;
-use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
-
-use flate2::read::{MultiGzDecoder, ZlibDecoder};
+use std::io;
+use std::time::Instant;
 
 use super::body::Inputs;
-use super::failure::{Failure, describe, failure, status};
+use super::failure::status;
 use super::options::Options;
-use super::redirect::redirect;
-use super::request;
+use super::request::{self, Transfer};
+use super::url::without_user;
 use super::write_out::Facts;
-use crate::call::{Call, End, Output, Place};
-use crate::http::{self, Body, Client, Limits, Request, Response, Route};
-
-const BUFFER_BYTES: usize = 128 * 1024;
-/// curl's limit of redirects.
-const MAX_REDIRECTS: u32 = 50;
-/// curl waits so long at most before it tries again.
-const MAX_DELAY: Duration = Duration::from_secs(600);
-
-/// Where the answer goes.
-enum Target<'a> {
-    Output(&'a Output),
-    File(File),
-}
+use crate::call::{Call, End, Output};
+use crate::http::Client;
 
 /// One call.
-struct Fetch<'a> {
-    options: &'a Options,
-    environment: HashMap<String, String>,
-    inputs: Inputs,
-    output: &'a Output,
-    client: &'a Client,
-    started: Instant,
+pub(super) struct Fetch<'a> {
+    pub options: &'a Options,
+    pub environment: HashMap<String, String>,
+    pub inputs: Inputs,
+    pub output: &'a Output,
+    pub client: &'a Client,
+    /// When the last try began.
+    pub started: Instant,
 }
 
 /// What is known of the last answer.
 #[derive(Default)]
-struct Answer {
-    status: u16,
-    headers: Vec<(String, String)>,
-    url: String,
-    bytes: u64,
-    file_name: String,
+pub(super) struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    /// The heads of all answers of this try, as they came.
+    pub heads: String,
+    pub url: String,
+    pub method: String,
+    /// Where a redirect would lead.
+    pub redirect_url: String,
+    pub bytes: u64,
+    pub file_name: String,
 }
 
 /// Does what curl does with these arguments.
@@ -76,11 +63,17 @@ pub(crate) fn run(call: Call, client: &Client) -> End {
         client,
         started: Instant::now(),
     };
-    let mut exit_status = 0;
-    for url in &options.urls {
-        if let Err(status) = fetch.one(url) {
-            exit_status = status;
+    let format = match fetch.inputs.format(options.write_out.as_deref()) {
+        Ok(format) => format,
+        Err(cause) => {
+            output.write_error(format!("lambda_fetch: {cause}\n").as_bytes());
+            return output.end(status::READ);
         }
+    };
+    let mut exit_status = 0;
+    for transfer in Transfer::all(&options) {
+        // The last one decides, as with curl.
+        exit_status = fetch.one(transfer, format.as_deref());
     }
     output.flush();
     if let Some(error) = output.broken() {
@@ -95,25 +88,26 @@ pub(crate) fn run(call: Call, client: &Client) -> End {
 }
 
 impl Fetch<'_> {
-    /// Fetches one URL. The error is the exit status.
-    fn one(&mut self, url: &str) -> Result<(), i32> {
+    /// Fetches one URL. Returns the exit status.
+    fn one(&mut self, transfer: Transfer, format: Option<&str>) -> i32 {
         self.started = Instant::now();
-        let mut answer = Answer::default();
-        let result = self.with_retries(url, &mut answer);
+        let mut answer = Answer {
+            url: without_user(transfer.url),
+            method: request::method(self.options, transfer),
+            ..Answer::default()
+        };
+        let result = self.with_retries(transfer, &mut answer);
         let (status, message) = match &result {
             Ok(()) => (0, ""),
             Err(failure) => (failure.status, failure.message.as_str()),
         };
-        if let Some(format) = &self.options.write_out {
+        if let Some(format) = format {
             let facts = Facts {
                 status: answer.status,
                 headers: &answer.headers,
-                url: if answer.url.is_empty() {
-                    url
-                } else {
-                    &answer.url
-                },
-                method: &request::method(self.options),
+                url: &answer.url,
+                method: &answer.method,
+                redirect_url: &answer.redirect_url,
                 bytes: answer.bytes,
                 seconds: self.started.elapsed().as_secs_f64(),
                 exit_status: status,
@@ -127,265 +121,15 @@ impl Fetch<'_> {
                 self.complain(&format!("there is no value %{{{name}}} for --write-out"));
             }
         }
-        if status != 0 {
-            if !self.options.is_silent || self.options.shows_errors {
-                self.complain(&format!("({status}) {message}"));
-            }
-            return Err(status);
+        let is_shown = !self.options.is_silent || self.options.shows_errors;
+        if status != 0 && is_shown {
+            self.complain(&format!("({status}) {message}"));
         }
-        Ok(())
+        status
     }
 
     fn complain(&self, message: &str) {
         self.output
             .write_error(format!("lambda_fetch: {message}\n").as_bytes());
-    }
-
-    fn with_retries(&mut self, url: &str, answer: &mut Answer) -> Result<(), Failure> {
-        let options = self.options;
-        let request = request::build(options, &mut self.inputs, url)?;
-        let can_repeat = !matches!(request.body, Body::Stream(_));
-        let mut delay = Duration::from_secs(1);
-        let mut left = if can_repeat { options.retries } else { 0 };
-        loop {
-            *answer = Answer::default();
-            let sent = self.send_along(&request, &mut answer.url);
-            let (is_transient, wait) = match &sent {
-                Ok(response) => (
-                    matches!(response.status, 408 | 429 | 500 | 502 | 503 | 504),
-                    response
-                        .header("retry-after")
-                        .and_then(|text| text.parse().ok()),
-                ),
-                Err(failure) => (
-                    failure.status == status::TIMEOUT
-                        || options.retries_refused && failure.status == status::CONNECT
-                        || options.retries_all,
-                    None,
-                ),
-            };
-            let wait = options
-                .retry_delay
-                .or(wait.map(Duration::from_secs))
-                .unwrap_or(delay);
-            let is_over = |limit: Duration| self.started.elapsed() + wait > limit;
-            if left > 0 && is_transient && !options.retry_max_time.is_some_and(is_over) {
-                thread::sleep(wait);
-                delay = (delay * 2).min(MAX_DELAY);
-                left -= 1;
-                continue;
-            }
-            return self.take(sent?, answer);
-        }
-    }
-
-    /// Sends a request, and follows redirects if the options say so. `url` becomes where the answer came from.
-    fn send_along(&self, first: &Request, url: &mut String) -> Result<Response, Failure> {
-        let options = self.options;
-        url.clone_from(&first.url);
-        let response = self.send(first)?;
-        if !options.follows {
-            return Ok(response);
-        }
-        let unusable = |error: io::Error| failure(status::READ, error.to_string());
-        let mut response = response;
-        let mut request = Request {
-            method: first.method.clone(),
-            url: first.url.clone(),
-            headers: first.headers.clone(),
-            body: first.body.try_clone().map_err(unusable)?,
-        };
-        let mut left = options.max_redirects.unwrap_or(MAX_REDIRECTS);
-        while let (301 | 302 | 303 | 307 | 308, Some(location)) =
-            (response.status, response.header("location"))
-        {
-            if left == 0 {
-                let most = options.max_redirects.unwrap_or(MAX_REDIRECTS);
-                let message = format!("Maximum ({most}) redirects followed");
-                return Err(failure(status::REDIRECTS, message));
-            }
-            left -= 1;
-            redirect(
-                &mut request,
-                response.status,
-                location,
-                options.method.is_some(),
-            );
-            if matches!(request.body, Body::Stream(_)) {
-                let cause = "cannot send standard input again to where the redirect leads";
-                return Err(failure(status::READ, cause));
-            }
-            url.clone_from(&request.url);
-            response = self.send(&request)?;
-        }
-        Ok(response)
-    }
-
-    fn send(&self, request: &Request) -> Result<Response, Failure> {
-        let options = self.options;
-        let variable = |name: &str| {
-            let value = self.environment.get(name)?;
-            (!value.is_empty()).then_some(value.as_str())
-        };
-        let exceptions = options.no_proxy.as_deref();
-        let proxy = http::proxy_for(&request.url, |name| {
-            match (name, &options.proxy, exceptions) {
-                ("no_proxy", _, Some(list)) => Some(list),
-                ("http_proxy" | "https_proxy", Some(proxy), _) => Some(proxy),
-                _ => variable(name),
-            }
-        });
-        let bundle = options
-            .authorities
-            .as_deref()
-            .or_else(|| variable("SSL_CERT_FILE"))
-            .or_else(|| variable("AWS_CA_BUNDLE"));
-        let authorities = bundle.map(|name| {
-            let pem = self.inputs.place.read(Path::new(name));
-            let pem = pem.map_err(|error| {
-                failure(status::AUTHORITIES, format!("cannot read {name}: {error}"))
-            });
-            pem.map(Arc::new)
-        });
-        let route = Route {
-            proxy: proxy.filter(|proxy| !proxy.is_empty()),
-            authorities: authorities.transpose()?,
-            is_insecure: options.is_insecure,
-        };
-        let left = |limit: Duration| limit.saturating_sub(self.started.elapsed());
-        let limits = Limits {
-            connect: options.connect_timeout,
-            read: None,
-            total: options.max_time.map(left),
-        };
-        let sent = self.client.send(request, &route, limits);
-        sent.map_err(|error| describe(&error, &request.url))
-    }
-
-    /// Gives out an answer.
-    fn take(&self, response: Response, answer: &mut Answer) -> Result<(), Failure> {
-        let options = self.options;
-        answer.status = response.status;
-        answer.headers.clone_from(&response.headers);
-        let is_refused = response.status >= 400 && (options.fails || options.fails_with_body);
-        let refused = || {
-            let message = format!("The requested URL returned error: {}", answer.status);
-            failure(status::REFUSED, message)
-        };
-        if let Some(name) = &options.dump_headers {
-            self.dump(name, &response)?;
-        }
-        if is_refused && !options.fails_with_body {
-            return Err(refused());
-        }
-        let encoding = response
-            .header("content-encoding")
-            .unwrap_or_default()
-            .to_owned();
-        let head = (options.includes_headers || options.is_head).then(|| head_of(&response));
-        let mut target = self.target(&answer.url.clone(), &mut answer.file_name)?;
-        if let Some(head) = head {
-            target.write(head.as_bytes())?;
-        }
-        let body: Box<dyn Read> = match encoding.as_str() {
-            "gzip" | "x-gzip" if options.is_compressed => {
-                Box::new(MultiGzDecoder::new(response.body))
-            }
-            "deflate" if options.is_compressed => Box::new(ZlibDecoder::new(response.body)),
-            _ => response.body,
-        };
-        copy(body, &mut target, &mut answer.bytes)?;
-        if is_refused { Err(refused()) } else { Ok(()) }
-    }
-
-    fn target(&self, url: &str, file_name: &mut String) -> Result<Target<'_>, Failure> {
-        let options = self.options;
-        let name = match &options.output {
-            Some(name) if name == "-" => return Ok(Target::Output(self.output)),
-            Some(name) => name.clone(),
-            None if options.has_remote_name => {
-                let path = url.split(['?', '#']).next().unwrap_or_default();
-                let path = path.splitn(4, '/').nth(3).unwrap_or_default();
-                let name = path.rsplit('/').next().unwrap_or_default();
-                if name.is_empty() || name == "." || name == ".." {
-                    let cause = "the URL has no name of a file for --remote-name";
-                    return Err(failure(status::WRITE, cause));
-                }
-                name.to_owned()
-            }
-            None => return Ok(Target::Output(self.output)),
-        };
-        file_name.clone_from(&name);
-        let file = create(self.inputs.place, &name, options.creates_folders)?;
-        Ok(Target::File(file))
-    }
-
-    fn dump(&self, name: &str, response: &Response) -> Result<(), Failure> {
-        let head = head_of(response);
-        let mut target = if name == "-" {
-            Target::Output(self.output)
-        } else {
-            Target::File(create(self.inputs.place, name, false)?)
-        };
-        target.write(head.as_bytes())
-    }
-}
-
-fn create(place: Place, name: &str, creates_folders: bool) -> Result<File, Failure> {
-    let path = place.path(Path::new(name));
-    if let Some(folder) = path.parent().filter(|_| creates_folders) {
-        // What is wrong shows when the file is made.
-        let _ = fs::create_dir_all(folder);
-    }
-    File::create(path)
-        .map_err(|error| failure(status::WRITE, format!("cannot write {name}: {error}")))
-}
-
-fn head_of(response: &Response) -> String {
-    let mut head = format!("HTTP/1.1 {}\r\n", response.status);
-    for (name, value) in &response.headers {
-        // Writing to a string does not fail.
-        let _ = write!(head, "{name}: {value}\r\n");
-    }
-    head.push_str("\r\n");
-    head
-}
-
-impl Target<'_> {
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        match self {
-            Self::Output(output) => {
-                if output.write(|text| text.extend_from_slice(bytes), false) {
-                    return Ok(());
-                }
-                // The caller says why.
-                Err(failure(status::WRITE, "cannot write the output"))
-            }
-            Self::File(file) => file
-                .write_all(bytes)
-                .map_err(|error| failure(status::WRITE, format!("cannot write the file: {error}"))),
-        }
-    }
-}
-
-fn copy(mut body: Box<dyn Read>, target: &mut Target, count: &mut u64) -> Result<(), Failure> {
-    let mut buffer = vec![0; BUFFER_BYTES];
-    loop {
-        match body.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(length) => {
-                target.write(&buffer[..length])?;
-                *count += length as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if http::is_timeout(&error) => {
-                let message = format!("the time was up after {count} bytes");
-                return Err(failure(status::TIMEOUT, message));
-            }
-            Err(error) => {
-                let message = format!("the answer ended after {count} bytes: {error}");
-                return Err(failure(status::PARTIAL, message));
-            }
-        }
     }
 }

@@ -7,6 +7,7 @@ pub(crate) struct Facts<'a> {
     pub headers: &'a [(String, String)],
     pub url: &'a str,
     pub method: &'a str,
+    pub redirect_url: &'a str,
     pub bytes: u64,
     pub seconds: f64,
     pub exit_status: i32,
@@ -30,7 +31,7 @@ impl Facts<'_> {
             "size_download" => self.bytes.to_string(),
             "time_total" => format!("{:.6}", self.seconds),
             "url_effective" | "url" => self.url.to_owned(),
-            "redirect_url" => self.header("location").to_owned(),
+            "redirect_url" => self.redirect_url.to_owned(),
             "method" => self.method.to_owned(),
             "scheme" => self
                 .url

@@ -1,22 +1,24 @@
 //! The client: one agent of ureq for each way to reach servers.
 
 use std::collections::HashMap;
-use std::error::Error as _;
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ureq::http;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::{Agent, Proxy, SendBody};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::{Agent, SendBody};
 
-use super::{Body, Request, Response};
+use super::watch::{Watched, watch};
+use super::{Body, HttpError, Request, Response, proxy};
 
 /// A server may close a connection that has been idle for some seconds more.
 const MAX_IDLE: Duration = Duration::from_secs(15);
+/// How many connections in a row may turn out to be closed; curl has the same limit.
+const MAX_TRIES: u32 = 6;
 /// Enough for large objects: a socket takes this much at once.
 const BUFFER_BYTES: usize = 128 * 1024;
 
@@ -53,78 +55,6 @@ pub(crate) struct Client {
     agents: Mutex<HashMap<Route, Agent>>,
 }
 
-/// Why there is no answer.
-#[derive(Debug)]
-pub(crate) struct HttpError(ureq::Error);
-
-impl HttpError {
-    /// The time was up.
-    pub(crate) fn is_timeout(&self) -> bool {
-        matches!(self.0, ureq::Error::Timeout(_))
-    }
-
-    /// The server cannot be found or reached.
-    pub(crate) fn is_connection(&self) -> bool {
-        use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
-        match &self.0 {
-            ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => true,
-            ureq::Error::Timeout(timeout) => matches!(
-                timeout,
-                ureq::Timeout::Connect | ureq::Timeout::Resolve | ureq::Timeout::Global
-            ),
-            ureq::Error::Io(error) => matches!(
-                error.kind(),
-                ConnectionRefused | HostUnreachable | NetworkUnreachable
-            ),
-            _ => false,
-        }
-    }
-
-    pub(crate) fn is_host_unknown(&self) -> bool {
-        match &self.0 {
-            ureq::Error::HostNotFound => true,
-            // The resolver's errors have no kind of their own.
-            ureq::Error::Io(error) => error.to_string().starts_with("failed to lookup address"),
-            _ => false,
-        }
-    }
-
-    pub(crate) fn is_tls(&self) -> bool {
-        match &self.0 {
-            ureq::Error::Rustls(_) | ureq::Error::Tls(_) | ureq::Error::Pem(_) => true,
-            // rustls reports what is wrong with a certificate as an error of reading.
-            ureq::Error::Io(error) => error.kind() == io::ErrorKind::InvalidData,
-            _ => false,
-        }
-    }
-
-    pub(crate) fn is_bad_url(&self) -> bool {
-        matches!(self.0, ureq::Error::BadUri(_) | ureq::Error::Http(_))
-    }
-}
-
-impl fmt::Display for HttpError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            ureq::Error::HostNotFound => f.write_str("the host is not known"),
-            ureq::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                f.write_str("the server closed the connection before it answered")
-            }
-            ureq::Error::Io(error) => write!(f, "{error}"),
-            ureq::Error::Timeout(_) => f.write_str("the time is up"),
-            error => {
-                write!(f, "{error}")?;
-                let mut source = error.source();
-                while let Some(cause) = source {
-                    write!(f, ": {cause}")?;
-                    source = cause.source();
-                }
-                Ok(())
-            }
-        }
-    }
-}
-
 impl Client {
     /// Sends a request, and reads the head of the answer. Any status is an answer.
     ///
@@ -136,8 +66,37 @@ impl Client {
         route: &Route,
         limits: Limits,
     ) -> Result<Response, HttpError> {
-        let agent = self.agent(route).map_err(HttpError)?;
-        send(&agent, request, limits).map_err(HttpError)
+        let failed = |cause| HttpError::new(cause, false);
+        let relayed = proxy::Relay::of(request, route).map_err(failed)?;
+        let direct = Route {
+            proxy: None,
+            ..route.clone()
+        };
+        let route = if relayed.is_some() { &direct } else { route };
+        let agent = self.agent(route).map_err(failed)?;
+        let started = Instant::now();
+        let mut tries = MAX_TRIES;
+        loop {
+            let left = |limit: Duration| limit.saturating_sub(started.elapsed());
+            let limits = Limits {
+                total: limits.total.map(left),
+                ..limits
+            };
+            let (sent, seen) = watch(relayed.is_some(), || {
+                send(&agent, request, relayed.as_ref(), limits)
+            });
+            let error = match sent {
+                Ok(response) => return Ok(response),
+                Err(error) => error,
+            };
+            tries -= 1;
+            // The server closed a connection that it had kept, perhaps while the sandbox was frozen.
+            let was_closed = is_disconnected(&error) && !seen.has_received;
+            let can_repeat = !matches!(request.body, Body::Stream(_));
+            if !was_closed || seen.has_connected || tries == 0 || !can_repeat {
+                return Err(HttpError::new(error, was_closed && seen.has_sent));
+            }
+        }
     }
 
     fn agent(&self, route: &Route) -> Result<Agent, ureq::Error> {
@@ -162,8 +121,8 @@ fn new_agent(route: &Route) -> Result<Agent, ureq::Error> {
         }
         tls = tls.root_certs(RootCerts::new_with_certs(&certificates));
     }
-    let proxy = route.proxy.as_deref().map(Proxy::new).transpose()?;
-    Ok(Agent::config_builder()
+    let proxy = route.proxy.as_deref().map(proxy::read).transpose()?;
+    let config = Agent::config_builder()
         .http_status_as_error(false)
         .allow_non_standard_methods(true)
         .max_redirects(0)
@@ -175,20 +134,59 @@ fn new_agent(route: &Route) -> Result<Agent, ureq::Error> {
         .input_buffer_size(BUFFER_BYTES)
         .output_buffer_size(BUFFER_BYTES)
         .max_idle_age(MAX_IDLE)
-        .build()
-        .into())
+        .build();
+    Ok(Agent::with_parts(
+        config,
+        Watched::default(),
+        DefaultResolver::default(),
+    ))
 }
 
-fn send(agent: &Agent, request: &Request, limits: Limits) -> Result<Response, ureq::Error> {
-    let mut built = http::Request::builder()
-        .method(request.method.as_str())
-        .uri(&request.url);
+fn is_disconnected(error: &ureq::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    match error {
+        ureq::Error::Io(error) => matches!(
+            error.kind(),
+            BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
+        ),
+        _ => false,
+    }
+}
+
+fn send(
+    agent: &Agent,
+    request: &Request,
+    relay: Option<&proxy::Relay>,
+    limits: Limits,
+) -> Result<Response, ureq::Error> {
+    let mut built = http::Request::builder().method(request.method.as_str());
+    built = match relay {
+        Some(relay) => built.uri(relay.uri.clone()),
+        None => built.uri(&request.url),
+    };
+    let is_chunked = request.is_chunked();
     for (name, value) in &request.headers {
+        // These belong to the body, which knows better.
+        let is_framing = match name.as_str() {
+            "content-length" => is_chunked || request.body.length().is_some(),
+            "transfer-encoding" => matches!(request.body, Body::None),
+            _ => false,
+        };
+        if is_framing {
+            continue;
+        }
+        let is_chunks = is_chunked && name == "transfer-encoding";
+        // ureq knows the word in small letters.
+        let value = if is_chunks { "chunked" } else { value };
         built = built.header(name, value.as_bytes());
+    }
+    for (name, value) in relay.iter().flat_map(|relay| &relay.headers) {
+        built = built.header(*name, value);
     }
     // Without a length ureq would send these in chunks.
     let takes_body = matches!(request.method.as_str(), "POST" | "PUT" | "PATCH");
     let built = match request.body.length() {
+        _ if is_chunked => built,
         Some(0) if !takes_body => built,
         Some(length) => built.header(http::header::CONTENT_LENGTH, length),
         None => built,

@@ -1,13 +1,16 @@
 //! HTTP and HTTPS requests, over connections that live on between calls.
 
 mod client;
+mod error;
 mod proxy;
+mod watch;
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-pub(crate) use client::{Client, HttpError, Limits, Route, is_timeout};
+pub(crate) use client::{Client, Limits, Route, is_timeout};
+pub(crate) use error::HttpError;
 pub(crate) use proxy::proxy_for;
 
 /// A request to a server.
@@ -18,6 +21,16 @@ pub(crate) struct Request {
     pub url: String,
     pub headers: Vec<(String, String)>,
     pub body: Body,
+}
+
+impl Request {
+    /// Whether the body goes in chunks, because a header says so.
+    fn is_chunked(&self) -> bool {
+        let names_chunks = |(name, value): &(String, String)| {
+            name == "transfer-encoding" && value.trim().eq_ignore_ascii_case("chunked")
+        };
+        !matches!(self.body, Body::None) && self.headers.iter().any(names_chunks)
+    }
 }
 
 /// What a request carries.
