@@ -6,7 +6,7 @@
 # and describes requests and replies. __driver_calls has the paths: the tickets, and three for each slot.
 
 # Does a call whose reply the event may have brought, because the event before it began with the same call: prepared.rs in
-# src/bootstrap/calls. That holds for the shell itself alone. `[[` would not see the difference between A and a with nocasematch.
+# src/bootstrap/calls. That holds for the shell itself alone. With nocasematch, only `#` sees the difference between A and a.
 #
 # HOT: small, because bash copies the body.
 __driver_call_about_event() { # <function without lambda_> [its arguments...]
@@ -14,11 +14,12 @@ __driver_call_about_event() { # <function without lambda_> [its arguments...]
   builtin set +euv +o posix
   if [[ ${__driver_arguments[PREPARED_CALL]-} && ! ${__driver_record+x} && ${BASHPID-} == "$$" ]]; then
     builtin printf -v __driver_line '%s\037' "$#" "$@"
-    if builtin test "$__driver_line" = "${__driver_arguments[PREPARED_CALL]}"; then
+    if [[ ! ${__driver_line#"${__driver_arguments[PREPARED_CALL]}"} ]]; then
       # The host learns by the number that the reply was used.
       __driver_call_count=$((__driver_call_count + 1))
       builtin eval "${__driver_arguments[PREPARED_REPLY]}" && builtin return 0
       __driver_line=$?
+      if [[ $1 == __driver_put_back ]]; then "$@"; fi
       __driver_name_failed
       builtin return "$__driver_line"
     fi
@@ -34,7 +35,7 @@ __driver_call_about_event() { # <function without lambda_> [its arguments...]
 #
 # HOT
 __driver_call() { # <function without lambda_> [its arguments...]
-  builtin local - "__driver_self=${__driver_caller-}" __driver_mark __driver_line "__driver_has_input=${__driver_record+2}" "__driver_input=${__driver_record-}"
+  builtin local - "__driver_self=${__driver_caller-}" __driver_mark __driver_line __driver_is_lost='' "__driver_has_input=${__driver_record+2}" "__driver_input=${__driver_record-}"
   # In POSIX mode a signal would interrupt `read`, and a readonly variable would end the shell.
   builtin set +euv +o posix
   # With it, `read` would give up. It may be readonly.
@@ -56,10 +57,34 @@ __driver_call() { # <function without lambda_> [its arguments...]
     __driver_caller=$__driver_self
   else
     __driver_line=$?
+    if [[ $__driver_is_lost ]]; then
+      # The descriptors are no longer used, and the shell gets others.
+      __driver_call_by_ticket "$@"
+      builtin return "$?"
+    fi
+    if [[ $1 == __driver_put_back ]]; then "$@"; fi
     __driver_caller=$__driver_self
     __driver_name_failed
     builtin return "$__driver_line"
   fi
+}
+
+# Gives the variables of a call that has failed the values that they had, and says which of them takes no text.
+__driver_put_back() { # <how many get texts> <name...> <value...>
+  builtin local __driver_number "__driver_count=$((($# - 1) / 2))" __driver_variable __driver_value
+  for ((__driver_number = 1; __driver_number <= __driver_count; __driver_number++)); do
+    __driver_value=$((__driver_number + 1))
+    __driver_variable=${!__driver_value}
+    __driver_value=$((__driver_value + __driver_count))
+    __driver_value=${!__driver_value}
+    # A readonly variable has its value still.
+    if ! builtin printf -v "$__driver_variable" 1+1 2>/dev/null; then builtin continue; fi
+    if [[ ${!__driver_variable} != 1+1 ]]; then
+      if ((__driver_number <= $1)); then __driver_refuse_text "$__driver_variable"; fi
+      case ${__driver_value#-} in '' | *[!0123456789]* | 0?* | ???????????????????*) __driver_value=0 ;; esac
+    fi
+    builtin printf -v "$__driver_variable" %s "$__driver_value"
+  done
 }
 
 # The error document names the function that the handler has called, and not the last command of ours.
@@ -86,7 +111,9 @@ __driver_find_input() { # <function without lambda_> [its arguments...]
 # Reads a command for the shell itself that is longer than others.
 __driver_read_longer() { # <length>
   builtin read -r -N "$1" -u CALL_COMMAND_FD __driver_line
-  builtin eval "$__driver_line"
+  builtin eval "$__driver_line" && builtin return 0
+  if [[ $1 == __driver_put_back ]]; then "$@"; fi
+  builtin return 1
 }
 
 # Takes a reply to the shell itself that is in the file.
@@ -97,9 +124,13 @@ __driver_take_shell_reply() { # <l or n, for fields that end in line feeds or NU
   else
     builtin mapfile -t -d '' __driver_reply <&CALL_REPLY_FD
   fi
-  # What a process has left unread that was killed is before ours.
-  __driver_count=${__driver_reply[-1]}
-  __driver_reply=("${__driver_reply[@]: -__driver_count-2}")
+  # What a process has left unread that was killed is before ours. Without ours, the file is no longer that of the shell.
+  if ((!${#__driver_reply[@]})) || [[ ${__driver_reply[-1]} != "$__driver_mark" ]]; then
+    __driver_is_lost=1
+    builtin return 1
+  fi
+  __driver_count=${__driver_reply[-2]}
+  __driver_reply=("${__driver_reply[@]: -__driver_count-3}")
   __driver_i=${__driver_reply[0]}
   __driver_take_reply 1 "$__driver_count"
   builtin return "$__driver_i"
@@ -110,11 +141,11 @@ __driver_take_lists() { # <length> <name...>
   builtin local __driver_name
   # shellcheck disable=SC2034 # a number, and no array
   for __driver_name in "${@:2}"; do builtin mapfile -t -n "$1" -u CALL_REPLY_FD "$__driver_name"; done
-  # If a process that was killed has left something unread, these are not ours, and something follows.
+  # The mark follows, unless a process that was killed has left something unread, or the file is no longer that of the shell.
   builtin mapfile -t -u CALL_REPLY_FD __driver_line
-  if ((${#__driver_line[@]})); then
-    __driver_refuse_call 'its reply is lost'
-    builtin return 5
+  if [[ ${#__driver_line[@]} != 1 || ${__driver_line[0]} != "$__driver_mark" ]]; then
+    __driver_is_lost=1
+    builtin return 1
   fi
 }
 
@@ -139,7 +170,7 @@ __driver_call_by_ticket() { # <function without lambda_> [its arguments...]
 
 # Reads a reply from 68. Neither splits words: IFS is the handler's.
 __driver_take_ticket_reply() { # <the file of a long reply>
-  builtin local __driver_words __driver_line
+  builtin local __driver_words __driver_line __driver_names __driver_values
   builtin mapfile -t -n 1 -u 68 __driver_words
   __driver_line=${__driver_words[0]-}
   __driver_count=${__driver_line#* }
@@ -147,11 +178,12 @@ __driver_take_ticket_reply() { # <the file of a long reply>
   case $__driver_line in
     's '*)
       # Names and values, and a dot, between unit separators.
+      __driver_names=() __driver_values=()
       while [[ $__driver_count == *$'\037'*$'\037'* ]]; do
-        __driver_name=${__driver_count%%$'\037'*} __driver_count=${__driver_count#*$'\037'}
-        __driver_assign_text "$__driver_name" "${__driver_count%%$'\037'*}" || __driver_i=1
-        __driver_count=${__driver_count#*$'\037'}
+        __driver_names+=("${__driver_count%%$'\037'*}") __driver_count=${__driver_count#*$'\037'}
+        __driver_values+=("${__driver_count%%$'\037'*}") __driver_count=${__driver_count#*$'\037'}
       done
+      __driver_assign_texts 0 "${__driver_names[@]}" "${__driver_values[@]}" || __driver_i=1
       ;;
     'f '*)
       # An empty line stays in the pipe until the file has been read. So the host gives the slot to no other call before.
@@ -172,12 +204,13 @@ __driver_take_ticket_reply() { # <the file of a long reply>
 
 # Assigns and prints what a long reply has.
 __driver_take_reply() { # <first field> <number of fields>
-  builtin local "__driver_at=$1" __driver_end __driver_count __driver_line
+  builtin local "__driver_at=$1" __driver_end __driver_count __driver_line __driver_names __driver_values
+  __driver_names=() __driver_values=()
   while ((__driver_at < $1 + $2)); do
     __driver_name=${__driver_reply[__driver_at + 1]}
     case ${__driver_reply[__driver_at]} in
       t)
-        __driver_assign_text "$__driver_name" "${__driver_reply[__driver_at + 2]}" || __driver_i=1
+        __driver_names+=("$__driver_name") __driver_values+=("${__driver_reply[__driver_at + 2]}")
         __driver_at=$((__driver_at + 3))
         ;;
       l | n)
@@ -209,13 +242,16 @@ __driver_take_reply() { # <first field> <number of fields>
         ;;
     esac
   done
+  __driver_assign_texts 0 "${__driver_names[@]}" "${__driver_values[@]}" || __driver_i=1
 }
 
 # Assigns a text. It fails if the variable is readonly.
 __driver_assign_text() { # <name> <value>
-  case ${2#-} in
-    # Any variable takes a number. The host has the same rule for what it sends as a command.
-    '' | *[!0123456789]* | 0?* | ???????????????????*) __driver_takes_texts "$1" || builtin return 1 ;;
+  case $1:${2#-} in
+    # Any variable takes a number, and bash sets the locale to what these get. The host has the same rules for what it sends as a
+    # command.
+    LC_*:* | LANG:*) ;;
+    *: | *:*[!0123456789]* | *:0?* | *:???????????????????*) __driver_takes_texts "$1" || builtin return 1 ;;
   esac
   builtin printf -v "$1" %s "$2"
 }
@@ -227,7 +263,25 @@ __driver_takes_texts() { # <name...>
     builtin printf -v "$__driver_variable" 1+1 || builtin return 1
     if [[ ${!__driver_variable} != 1+1 ]]; then
       builtin printf -v "$__driver_variable" 0
-      __driver_refuse_call "cannot assign a text to ${__driver_variable%\[0]}: it is an integer variable"
+      __driver_refuse_text "${__driver_variable%\[0]}"
+      builtin return 1
+    fi
+  done
+}
+
+__driver_refuse_text() { # <name>
+  __driver_refuse_call "cannot assign a text to $1: it is an integer variable"
+}
+
+# Assigns texts, or none of them if one cannot be.
+__driver_assign_texts() { # <how many get texts> <name...> <value...>
+  builtin local __driver_number __driver_variable __driver_value "__driver_count=$((($# - 1) / 2))" __driver_before
+  __driver_before=()
+  for __driver_variable in "${@:2:__driver_count}"; do __driver_before+=("${!__driver_variable-}"); done
+  for ((__driver_number = 2; __driver_number < 2 + __driver_count; __driver_number++)); do
+    __driver_value=$((__driver_number + __driver_count))
+    if ! __driver_assign_text "${!__driver_number}" "${!__driver_value}"; then
+      __driver_put_back 0 "${@:2:__driver_count}" "${__driver_before[@]}"
       builtin return 1
     fi
   done
@@ -414,4 +468,4 @@ __driver_report_record() {
   __driver_refuse_call "record $((__driver_number + 1)) of ${#__driver_records[@]} failed with status $__driver_status_of_record"
 }
 
-builtin readonly -f __driver_call_about_event __driver_call __driver_name_failed __driver_find_input __driver_call_by_ticket __driver_take_ticket_reply __driver_read_longer __driver_take_shell_reply __driver_take_lists __driver_take_reply __driver_assign_text __driver_takes_texts __driver_assign __driver_can_assign __driver_is_empty_map __driver_empty __driver_may_be_map __driver_each __driver_find_failure __driver_call_for_records __driver_end_record __driver_call_for_record __driver_report_record
+builtin readonly -f __driver_call_about_event __driver_call __driver_name_failed __driver_find_input __driver_call_by_ticket __driver_take_ticket_reply __driver_read_longer __driver_take_shell_reply __driver_take_lists __driver_take_reply __driver_put_back __driver_refuse_text __driver_assign_texts __driver_assign_text __driver_takes_texts __driver_assign __driver_can_assign __driver_is_empty_map __driver_empty __driver_may_be_map __driver_each __driver_find_failure __driver_call_for_records __driver_end_record __driver_call_for_record __driver_report_record

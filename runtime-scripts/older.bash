@@ -57,7 +57,7 @@ __driver_list_exported() { # <name of the command> [its arguments...]
   builtin local __driver_name __driver_lines
   if [[ $1 == jq && "$*" != *@(env|ENV|-*f)* ]]; then builtin return; fi
   __driver_lines=$(builtin compgen -e)
-  while builtin read -r __driver_name; do
+  while IFS='' builtin read -r __driver_name; do
     case $1:$__driver_name in
       jq:* | *:SSL_CERT_FILE | *:AWS_CA_BUNDLE | *:*_proxy | *:*_PROXY | *:PARAMETERS_SECRETS_*) ;;
       fetch:*) builtin continue ;;

@@ -214,3 +214,104 @@ fn integer_variables_take_numbers() {
     let expected = "-41 0 -1 123456789012345678";
     answers(script, event, &format!("{expected}\n{expected}"));
 }
+
+/// The files of a shell are renewed when a process is left that has them. Its calls have files of their own.
+#[test]
+fn calls_are_answered_when_the_files_of_the_shell_were_renewed() {
+    if always_forks() {
+        return;
+    }
+    let script = r#"one() { echo did >>"$LAMBDA_TASK_ROOT/did"; return 1; }
+handler() {
+  cd "$LAMBDA_TASK_ROOT"
+  if [[ -e job ]]; then kill "$(<job)"; fi
+  eval "$JOB"
+  lambda_each one 2>/dev/null
+  lambda_get long .long
+  lambda_get none .none 2>/dev/null || echo " $? ${#long}"
+}"#;
+    for isolation in ["restore", "none"] {
+        let sandbox = Sandbox::of(script)
+            .env("COSHELL_ISOLATION", isolation)
+            .env("JOB", "(read -r _ <>gate; :) & echo \"$!\" >job")
+            .start();
+        sandbox.task_root.fifo("gate");
+        let long = "x".repeat(5000);
+        let event = records(1).replacen('{', &format!(r#"{{"long":"{long}","#), 1);
+        for number in 1..=8 {
+            let answer = sandbox.respond(&event);
+            let answer = String::from_utf8_lossy(&answer);
+            let expected = r#"{"batchItemFailures":[{"itemIdentifier":"id0"}]} 1 5000"#;
+            assert_eq!(answer, expected, "{isolation}, event {number}");
+            assert_eq!(sandbox.task_root.read("did").lines().count(), number);
+        }
+    }
+}
+
+/// A file of the handler in the place of ours: nothing of it is a reply, and no record is lost.
+#[test]
+fn replies_are_not_taken_from_another_file() {
+    if always_forks() {
+        return;
+    }
+    let script = r#"one() { return 1; }
+handler() {
+  lambda_get a .text b .list
+  lambda_each one 84<"$LAMBDA_TASK_ROOT/other" 2>/dev/null
+  exec 84<"$LAMBDA_TASK_ROOT/other"
+  lambda_get --map map . 2>/dev/null
+  exec 84<&-
+  lambda_get long .long 2>/dev/null
+  echo " $a ${map[text]} ${#long}"
+}"#;
+    let long = "x".repeat(5000);
+    let event = records(2).replacen('{', &format!(r#"{{"long":"{long}","a key":1,"#), 1);
+    for isolation in ["restore", "none"] {
+        let sandbox = Sandbox::of(script)
+            .env("COSHELL_ISOLATION", isolation)
+            .file("other", "0\nt\na\nforged\n3\n".repeat(3))
+            .start();
+        for _ in 0..6 {
+            let answer = sandbox.respond(&event);
+            let failures =
+                r#"{"batchItemFailures":[{"itemIdentifier":"id0"},{"itemIdentifier":"id1"}]}"#;
+            assert_eq!(
+                String::from_utf8_lossy(&answer),
+                format!("{failures} t t 5000"),
+                "{isolation}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_call_that_fails_assigns_nothing() {
+    let script = r#"try() { local name=old other; local -i n=5; local -r fixed=before; "$@" 2>/dev/null || echo "$? $name ${other-} $n $fixed"; }
+all() {
+  try lambda_get name .name n .name
+  try lambda_get name .name other .name n .name
+  try lambda_get n .n name .name fixed .name
+  try lambda_get name .n n .n fixed .n
+  try lambda_get name .long n .long
+  try lambda_get name .name other .none
+}
+handler() { all; (all); all | cat; }"#;
+    // An assignment to a readonly variable ends a function of bash 4.
+    if bash_version() < (5, 0) {
+        return;
+    }
+    let long = "x".repeat(5000);
+    let event = format!(r#"{{"name":"Ada","n":7,"long":"{long}"}}"#);
+    let once = "1 old  5 before\n".repeat(6);
+    answers(script, &event, once.repeat(3).trim_end());
+}
+
+#[test]
+fn the_locale_may_come_from_an_event() {
+    let script = "handler() { lambda_get LC_ALL .locale; echo \"$LC_ALL\"; }";
+    let sandbox = Sandbox::of(script).start();
+    for _ in 0..3 {
+        assert_eq!(sandbox.respond(r#"{"locale":"C.UTF-8"}"#), b"C.UTF-8");
+    }
+    assert_eq!(sandbox.bootstrap.final_log(), "");
+}

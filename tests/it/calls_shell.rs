@@ -3,7 +3,7 @@
 use support::Sandbox;
 
 const HAS_DESCRIPTORS: &str =
-    "if [[ -e /dev/fd/68 && -e /dev/fd/69 && -e /dev/fd/70 ]]; then echo yes; else echo no; fi";
+    "if [[ -e /dev/fd/68 && -e /dev/fd/69 && -e /dev/fd/84 ]]; then echo yes; else echo no; fi";
 
 fn respond_text(sandbox: &Sandbox, event: impl AsRef<[u8]>) -> String {
     String::from_utf8(sandbox.respond(event)).expect("UTF-8")

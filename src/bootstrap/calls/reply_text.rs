@@ -48,7 +48,9 @@ pub(super) fn is_plain(name: &str, value: &[u8]) -> bool {
     let is_number = digits.iter().all(u8::is_ascii_digit)
         && (1..=18).contains(&digits.len())
         && (digits[0] != b'0' || digits.len() == 1);
-    is_number || name.starts_with(names::PREFIX)
+    // bash sets the locale to what these get.
+    let is_locale = name.starts_with("LC_") || name == "LANG";
+    is_number || is_locale || name.starts_with(names::PREFIX)
 }
 
 /// The letter for a list: `n` if all its values are plain, and `l` otherwise.

@@ -7,7 +7,8 @@
 //! builtin printf %s 'OUTPUT'                  a short output
 //! NAME='VALUE'... ;TAKE_LISTS COUNT NAME...   lists of the driver's own are in the file, all of this length, a line for each value
 //! TAKE_SHELL_REPLY l|n                        the reply is fields in a file, which end in LF, or in NUL if one has an LF:
-//!                                             STATUS | what a long reply has, e MESSAGE or w ERRORS | their count
+//!                                             STATUS | what a long reply has, e MESSAGE or w ERRORS | their count |
+//!                                             the mark of the call, which the file of TAKE_LISTS ends with, too
 //! CALLER=$SELF; CALL_BY_TICKET "$@"           the shell has to make this call as any process does
 //! CALLER=$SELF; COMMAND_BY_TICKET "$@"        the same for a call of the second program
 //! RUN_COMMAND "$@"                            the value is not known, so that the call has to be made
@@ -212,52 +213,58 @@ fn assigning_command(reply: &Reply) -> Option<String> {
             Variable::Map(members) => ("m", compound_map(members)?),
         };
         length += value.len();
-        if !texts.is_empty() {
-            commands.push(texts_command(&std::mem::take(&mut texts)));
-        }
         let mut command = format!("{} {kind} {name} ", names::ASSIGN);
         push_quoted(&mut command, value.as_bytes());
         commands.push(command);
     }
-    let has_compound = !commands.is_empty();
-    if !texts.is_empty() {
-        commands.push(texts_command(&texts));
-    }
-    let command = if has_compound {
+    let texts = (!texts.is_empty()).then(|| texts_command(&texts));
+    let command = if commands.is_empty() {
+        texts.unwrap_or_default()
+    } else {
         // The others are assigned even if one cannot be.
         let line = names::LINE;
-        let checked = commands
-            .iter()
-            .map(|command| format!("{command}||{line}=1;"));
+        let all = texts.into_iter().chain(commands);
+        let checked = all.map(|command| format!("{command}||{line}=1;"));
         format!("{}[[ ${line} != 1 ]]", checked.collect::<String>())
-    } else {
-        commands.concat()
     };
     (command.len() <= MAX_PIPED_CHARS).then_some(command)
 }
 
 /// The command that assigns texts. Before a text that is no number it finds out whether the variable takes that as it is: an
-/// integer variable would run commands in it.
+/// integer variable would run commands in it. If the command fails, the first of the shell's arguments is `PUT_BACK`, which with
+/// the others gives the variables what they had.
 fn texts_command(texts: &[(&str, &[u8])]) -> String {
-    let (mut assignments, mut probes, mut values, mut checked) =
-        (String::new(), String::new(), String::new(), String::new());
-    let mut expected = String::new();
+    let is_checked = |(name, value): &&(&str, &[u8])| !is_plain(name, value);
+    let checked: Vec<_> = texts.iter().filter(is_checked).collect();
+    let others = texts.iter().filter(|text| !is_checked(text));
+    let mut assignments = String::new();
     for (name, value) in texts {
         push_assignment(&mut assignments, name, value);
-        if !is_plain(name, value) {
-            let _ = write!(probes, "{name}=1+1 ");
-            let _ = write!(values, "${name}");
-            let _ = write!(checked, " {name}");
-            expected.push_str("1+1");
-        }
     }
-    if checked.is_empty() {
+    let is_own = |(name, _): &(&str, &[u8])| name.starts_with(names::PREFIX);
+    if checked.is_empty() && texts.len() == 1 || texts.iter().all(is_own) {
         return assignments;
     }
-    format!(
-        "{probes};[[ {values} == {expected} ]]&&{assignments}||{}{checked}",
-        names::TAKES_TEXTS
-    )
+    let (mut arguments, mut before) = (String::new(), String::new());
+    for (name, _) in checked.iter().copied().chain(others) {
+        let _ = write!(arguments, " {name}");
+        let _ = write!(before, " \"${{{name}-}}\"");
+    }
+    let count = checked.len();
+    let mut command = format!(
+        "builtin set -- {} {count}{arguments}{before};",
+        names::PUT_BACK
+    );
+    if count > 0 {
+        let (mut probes, mut values) = (String::new(), String::new());
+        for (name, _) in &checked {
+            let _ = write!(probes, "{name}=1+1 ");
+            let _ = write!(values, "${name}");
+        }
+        let expected = "1+1".repeat(count);
+        let _ = write!(command, "{probes};[[ {values} == {expected} ]]&&");
+    }
+    command + &assignments
 }
 
 /// A list as bash's compound assignment: `('a' 'b')`. `None` if it is long.
@@ -359,10 +366,10 @@ mod tests {
             ("c", text("'\\\nä")),
         ]);
         assert_eq!(texts.command.len(), REPLY_COMMAND_CHARS);
-        let takes = names::TAKES_TEXTS;
+        let put_back = names::PUT_BACK;
         let expected = format!(
-            "a=1+1 c=1+1 ;[[ $a$c == 1+11+1 ]]&&\
-             a='x $y' b='-120' c=$'\\'\\\\\\012\\303\\244' ||{takes} a c"
+            "builtin set -- {put_back} 2 a c b \"${{a-}}\" \"${{c-}}\" \"${{b-}}\";a=1+1 c=1+1 ;[[ $a$c == 1+11+1 ]]&&\
+             a='x $y' b='-120' c=$'\\'\\\\\\012\\303\\244'"
         );
         assert_eq!(texts.command.trim_end(), expected);
         assert!(texts.file.is_empty());
@@ -458,8 +465,10 @@ mod tests {
         let text = "x".repeat(REPLY_COMMAND_CHARS);
         let longer = reply(vec![("a", Variable::Text(text.clone().into_bytes()))]);
         let (command, rest) = longer.command.split_at(REPLY_COMMAND_CHARS);
-        let takes = names::TAKES_TEXTS;
-        let expected = format!("a=1+1 ;[[ $a == 1+1 ]]&&a='{text}' ||{takes} a");
+        let put_back = names::PUT_BACK;
+        let expected = format!(
+            "builtin set -- {put_back} 1 a \"${{a-}}\";a=1+1 ;[[ $a == 1+1 ]]&&a='{text}' "
+        );
         assert_eq!(rest, expected);
         let read = format!("{} {}", names::READ_LONGER, expected.len());
         assert_eq!(command.trim_end(), read);

@@ -125,7 +125,14 @@ impl ShellSlot {
 
     /// Writes a reply. If there is no memory for its fields, the shell takes a ticket.
     pub(crate) fn write(&mut self, reply: &ShellReply) {
-        let written = reply.file.is_empty() || self.append(&reply.file).is_ok();
+        let written = match reply.file.last() {
+            None => true,
+            // A file ends with what the command begins with.
+            Some(end) => {
+                let file = [&*reply.file, &self.caller, &[*end]].concat();
+                self.append(&file).is_ok()
+            }
+        };
         // If this fails nobody has the pipe.
         let _ = if written {
             self.write_command(&reply.command)

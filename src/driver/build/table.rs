@@ -161,6 +161,24 @@ impl Table {
         format!("{{ exec{duplicated}; }}{closed}\nexec{closed}{read_closed}")
     }
 
+    /// A number under which bash opens one file must not be that of another in a running shell: bash closes it afterwards.
+    fn check_descriptors(&self) -> Result<(), String> {
+        // A bash that runs a whole script has none of the others.
+        let of_shell = |one: &&Descriptor| !one.name.starts_with("script_");
+        let of_shell: Vec<_> = self.descriptor.iter().filter(of_shell).collect();
+        for one in &of_shell {
+            let opened = one.opened.or_else(|| one.inherited());
+            let is_other = |other: &&&Descriptor| other.number == opened && opened.is_some();
+            if let Some(other) = of_shell.iter().find(is_other) {
+                return Err(format!(
+                    "{} is opened with the number of {}",
+                    one.name, other.name
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// The place of a field, which is the same in all calls.
     fn place_in_calls(&self, field: Field) -> Result<usize, String> {
         let place = |call: &Call| call.fields.iter().position(|other| *other == field);
@@ -189,6 +207,7 @@ impl Table {
             Some(_) => Err(format!("protocol.toml names {name} twice")),
             None => Ok(()),
         };
+        self.check_descriptors()?;
         for descriptor in &self.descriptor {
             let name = descriptor.name.to_uppercase();
             if let Some(number) = descriptor.number {
