@@ -31,7 +31,7 @@ __driver_command() { # <function> <name of the command> [its arguments...]
             "${AWS_REGION@A}${AWS_DEFAULT_REGION@A}${AWS_ACCESS_KEY_ID@A}${AWS_SECRET_ACCESS_KEY@A}${AWS_SESSION_TOKEN@A}${HOME@A}${AWS_ENDPOINT_URL@A}${AWS_ENDPOINT_URL_SSM@A}${AWS_ENDPOINT_URL_SECRETS_MANAGER@A}${AWS_IGNORE_CONFIGURED_ENDPOINT_URLS@A}${AWS_USE_FIPS_ENDPOINT@A}${AWS_USE_DUALSTACK_ENDPOINT@A}" \
             "${@:3}" >&CALL_REQUEST_FD &&
             builtin read -r -N SHELL_REPLY_CHARS -u CALL_COMMAND_FD __driver_line && [[ $__driver_line == "$__driver_mark "* ]] || __driver_self=''
-          if [[ $__driver_self ]]; then __driver_run_reply "${__driver_line#* }"; else __driver_command_by_ticket "$@"; fi
+          if [[ $__driver_self ]]; then __driver_run_reply "${__driver_line#* }" "$@"; else __driver_command_by_ticket "$@"; fi
         fi
         ;;
       *) __driver_run_command "$@" ;;
@@ -59,15 +59,17 @@ __driver_run_command() { # <function> <name of the command> [its arguments...]
     # bash puts its pipe at 1 while it writes the request, so the host copies OPENED_CALL_OUTPUT_FD. 0 and 2 stay what they are.
     *) if [[ -e /dev/fd/1 ]]; then __driver_exchange run "$2" 0 OPENED_CALL_OUTPUT_FD 2 "${#__driver_exported[@]}" "${__driver_exported[@]}" "${@:3}" 83>&1; fi ;;
   esac
-  if [[ $__driver_line ]]; then __driver_run_reply "$__driver_line"; else __driver_command_by_ticket "$@"; fi
+  if [[ $__driver_line ]]; then __driver_run_reply "$__driver_line" "$@"; else __driver_command_by_ticket "$@"; fi
 }
 
 # Runs the command that is the reply. If that fails, a variable gets back what it had.
-__driver_run_reply() { # <command>
-  builtin eval "$1" && builtin return 0
-  builtin set -- "$?" "$@"
-  if [[ $2 == __driver_put_back ]]; then __driver_rare "${@:2}"; fi
-  builtin return "$1"
+__driver_run_reply() { # <command> <function> <name of the command> [its arguments...]
+  builtin local "__driver_line=$1"
+  builtin shift
+  builtin eval "$__driver_line" && builtin return 0
+  __driver_line=$?
+  if [[ $1 == __driver_put_back ]]; then __driver_rare "$@"; fi
+  builtin return "$__driver_line"
 }
 
 # Sends a request of the shell itself, and reads the command that is the reply. If that fails the descriptors are no longer used:

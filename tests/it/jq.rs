@@ -19,7 +19,8 @@ fn respond(sandbox: &Sandbox, event: impl AsRef<[u8]>) -> String {
 fn standard_input_by_its_name_is_that_of_the_caller() {
     let body = r#"all() {
   local name
-  for name in /dev/stdin /dev/fd/0 /proc/self/fd/0; do
+  [[ -L link ]] || ln -s /dev/stdin link
+  for name in /dev/stdin //dev/./stdin /dev/fd/0 /proc/self/fd/0 link; do
     jq -c . "$name" <<<1
     echo 2 | jq -c . "$name"
     echo 3 | (jq -n --slurpfile x "$name" '$x[0]')
@@ -27,13 +28,15 @@ fn standard_input_by_its_name_is_that_of_the_caller() {
     jq . "$name" <<<5 &
     wait "$!"
   done
+  (cd /dev; jq . stdin <<<6; cd fd; jq . 0 <<<7)
   jq . /dev/stdin <&- 2>/dev/null || echo "closed $?"
 }
 handler() {
+  cd "$LAMBDA_TASK_ROOT"
   all
   (all)
 }"#;
-    let once = "1\n2\n3\n4\n5\n".repeat(3) + "closed 2\n";
+    let once = "1\n2\n3\n4\n5\n".repeat(5) + "6\n7\nclosed 2\n";
     for isolation in ["restore", "subshell", "none"] {
         let sandbox = with_jq(body).env("COSHELL_ISOLATION", isolation).start();
         for _ in 0..3 {
