@@ -8,6 +8,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use coshell_driver::fd;
 use nix::errno::Errno;
 use nix::fcntl::{readlink, readlinkat};
 use nix::sys::stat::fstat;
@@ -23,10 +24,14 @@ pub(crate) fn leads_to(bash: Pid, fd: i32, file: impl AsFd) -> bool {
     wanted.is_ok_and(|wanted| (wanted.st_dev, wanted.st_ino) == (open.dev(), open.ino()))
 }
 
-/// Whether the process `bash` has no descriptor `fd`. False where /proc does not show descriptors.
-pub(crate) fn is_closed(bash: Pid, fd: i32) -> bool {
+/// Whether the process `bash` has no descriptor `number`. False where /proc does not show descriptors.
+pub(crate) fn is_closed(bash: Pid, number: i32) -> bool {
     let folder = format!("/proc/{bash}/fd");
-    readlink(format!("{folder}/{fd}").as_str()) == Err(Errno::ENOENT) && Path::new(&folder).exists()
+    match readlink(format!("{folder}/{number}").as_str()) {
+        // While bash redirects to 64, it keeps a file at the next free number, which may be that of a file in memory.
+        Ok(link) => number == fd::RARE && !link.as_encoded_bytes().starts_with(b"/memfd:"),
+        Err(error) => error == Errno::ENOENT && Path::new(&folder).exists(),
+    }
 }
 
 /// The offset of the descriptor `fd` of the process `bash`; `proc_pid_fdinfo(5)`. `None` where /proc does not show it.
