@@ -81,7 +81,7 @@ __driver_put_back() { # <how many get texts> <name...> <value...>
     if ! builtin printf -v "$__driver_variable" 1+1 2>/dev/null; then builtin continue; fi
     if [[ ${!__driver_variable} != 1+1 ]]; then
       if ((__driver_number <= $1)); then __driver_refuse_text "$__driver_variable"; fi
-      case ${__driver_value#-} in '' | *[!0123456789]* | 0?* | ???????????????????*) __driver_value=0 ;; esac
+      __driver_is_number "$__driver_value" || __driver_value=0
     fi
     builtin printf -v "$__driver_variable" %s "$__driver_value"
   done
@@ -183,7 +183,7 @@ __driver_take_ticket_reply() { # <the file of a long reply>
         __driver_names+=("${__driver_count%%$'\037'*}") __driver_count=${__driver_count#*$'\037'}
         __driver_values+=("${__driver_count%%$'\037'*}") __driver_count=${__driver_count#*$'\037'}
       done
-      __driver_assign_texts 0 "${__driver_names[@]}" "${__driver_values[@]}" || __driver_i=1
+      __driver_assign_texts "${__driver_names[@]}" "${__driver_values[@]}" || __driver_i=1
       ;;
     'f '*)
       # An empty line stays in the pipe until the file has been read. So the host gives the slot to no other call before.
@@ -242,31 +242,32 @@ __driver_take_reply() { # <first field> <number of fields>
         ;;
     esac
   done
-  __driver_assign_texts 0 "${__driver_names[@]}" "${__driver_values[@]}" || __driver_i=1
+  __driver_assign_texts "${__driver_names[@]}" "${__driver_values[@]}" || __driver_i=1
 }
 
 # Assigns a text. It fails if the variable is readonly.
 __driver_assign_text() { # <name> <value>
-  case $1:${2#-} in
-    # Any variable takes a number, and bash sets the locale to what these get. The host has the same rules for what it sends as a
-    # command.
-    LC_*:* | LANG:*) ;;
-    *: | *:*[!0123456789]* | *:0?* | *:???????????????????*) __driver_takes_texts "$1" || builtin return 1 ;;
-  esac
+  # bash sets the locale to what LC_ALL and its kin get. With nocasematch, only `#` sees that `lang` is none of them. The host has the
+  # same rules for what it sends as a command.
+  if [[ ${1#LC_} == "$1" && ${1#LANG} ]] && ! __driver_is_number "$2"; then __driver_takes_texts "$1" || builtin return 1; fi
   builtin printf -v "$1" %s "$2"
 }
 
-# True if each variable takes a text as it is. An integer variable takes it as arithmetic, which can run commands in it.
-__driver_takes_texts() { # <name...>
-  builtin local __driver_variable
-  for __driver_variable; do
-    builtin printf -v "$__driver_variable" 1+1 || builtin return 1
-    if [[ ${!__driver_variable} != 1+1 ]]; then
-      builtin printf -v "$__driver_variable" 0
-      __driver_refuse_text "${__driver_variable%\[0]}"
-      builtin return 1
-    fi
-  done
+# True if any variable takes the value as it is.
+__driver_is_number() { # <value>
+  case ${1#-} in
+    '' | *[!0123456789]* | 0?* | ???????????????????*) builtin return 1 ;;
+  esac
+}
+
+# True if the variable takes a text as it is. An integer variable takes it as arithmetic, which can run commands in it.
+__driver_takes_texts() { # <name>
+  builtin printf -v "$1" 1+1 || builtin return 1
+  if [[ ${!1} != 1+1 ]]; then
+    builtin printf -v "$1" 0
+    __driver_refuse_text "${1%\[0]}"
+    builtin return 1
+  fi
 }
 
 __driver_refuse_text() { # <name>
@@ -274,14 +275,14 @@ __driver_refuse_text() { # <name>
 }
 
 # Assigns texts, or none of them if one cannot be.
-__driver_assign_texts() { # <how many get texts> <name...> <value...>
-  builtin local __driver_number __driver_variable __driver_value "__driver_count=$((($# - 1) / 2))" __driver_before
+__driver_assign_texts() { # <name...> <value...>
+  builtin local __driver_number __driver_variable __driver_value "__driver_count=$(($# / 2))" __driver_before
   __driver_before=()
-  for __driver_variable in "${@:2:__driver_count}"; do __driver_before+=("${!__driver_variable-}"); done
-  for ((__driver_number = 2; __driver_number < 2 + __driver_count; __driver_number++)); do
+  for __driver_variable in "${@:1:__driver_count}"; do __driver_before+=("${!__driver_variable-}"); done
+  for ((__driver_number = 1; __driver_number <= __driver_count; __driver_number++)); do
     __driver_value=$((__driver_number + __driver_count))
     if ! __driver_assign_text "${!__driver_number}" "${!__driver_value}"; then
-      __driver_put_back 0 "${@:2:__driver_count}" "${__driver_before[@]}"
+      __driver_put_back 0 "${@:1:__driver_count}" "${__driver_before[@]}"
       builtin return 1
     fi
   done
@@ -468,4 +469,4 @@ __driver_report_record() {
   __driver_refuse_call "record $((__driver_number + 1)) of ${#__driver_records[@]} failed with status $__driver_status_of_record"
 }
 
-builtin readonly -f __driver_call_about_event __driver_call __driver_name_failed __driver_find_input __driver_call_by_ticket __driver_take_ticket_reply __driver_read_longer __driver_take_shell_reply __driver_take_lists __driver_take_reply __driver_put_back __driver_refuse_text __driver_assign_texts __driver_assign_text __driver_takes_texts __driver_assign __driver_can_assign __driver_is_empty_map __driver_empty __driver_may_be_map __driver_each __driver_find_failure __driver_call_for_records __driver_end_record __driver_call_for_record __driver_report_record
+builtin readonly -f __driver_call_about_event __driver_call __driver_name_failed __driver_find_input __driver_call_by_ticket __driver_take_ticket_reply __driver_read_longer __driver_take_shell_reply __driver_take_lists __driver_take_reply __driver_put_back __driver_refuse_text __driver_assign_texts __driver_assign_text __driver_is_number __driver_takes_texts __driver_assign __driver_can_assign __driver_is_empty_map __driver_empty __driver_may_be_map __driver_each __driver_find_failure __driver_call_for_records __driver_end_record __driver_call_for_record __driver_report_record
