@@ -39,7 +39,7 @@ pub(crate) fn snapshot_and_restore(
     if let Err(error) = client.reconnect() {
         cx.config.log.warn(format_args!("{error}"));
     }
-    calls::forget_world();
+    calls::forget_before_restore();
     runner.make_unique()?;
     run_hook(runner, "lambda_after_restore", |failure| {
         Error::AfterRestoreHook(Failure {

@@ -223,10 +223,7 @@ impl Calls {
     /// The invocation has ended: forgets its event, and removes its folders.
     pub(crate) fn end(&self) {
         let ended = std::mem::take(&mut *self.lock());
-        if self.shell.end() {
-            // If this fails the counter is full, and the thread wakes up all the same.
-            let _ = self.wake.write(1);
-        }
+        self.shell.end();
         for folder in ended.folders {
             // A process that the event left may still write there; what it writes is its own loss.
             let _ = fs::remove_dir_all(folder);
@@ -239,13 +236,14 @@ impl Calls {
 }
 
 /// Forgets what must not outlive a snapshot: connections, which are dead after it, and values, whose time does not pass meanwhile.
-pub(crate) fn forget_world() {
+pub(crate) fn forget_before_restore() {
     values::Values::lock().forget_all();
     tools::end_idle();
 }
 
-fn lock(current: &Mutex<Current>) -> MutexGuard<'_, Current> {
-    current.lock().unwrap_or_else(PoisonError::into_inner)
+/// Each change of what a mutex guards is complete by itself, so a panic elsewhere does no harm.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The text of a whole script. It may have an archive behind it, so that only its beginning is read.

@@ -4,8 +4,8 @@ use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,10 +17,10 @@ use super::command::{self, ShellCommand};
 use super::prepared::UsualCall;
 use super::request::Request;
 use super::shell_reply::ShellReply;
-use super::shell_slot::{ShellRequest, ShellSlot};
+use super::shell_slot::{SharedReplies, ShellRequest, ShellSlot};
 use super::slot::{ReplyPipe, Slot, Ticket};
 use super::values::{Key, Values};
-use super::{Current, answer};
+use super::{Current, answer, lock};
 use crate::wait::wait_readable_all;
 use coshell_process::sys;
 
@@ -44,10 +44,8 @@ pub(crate) struct ShellCalls {
     shell: AtomicI32,
     opened: Mutex<Option<ShellSlot>>,
     usual: Mutex<UsualCall>,
-    /// Whether replies to the shell have gone into their file since the last invocation ended.
-    has_replies: AtomicBool,
-    /// An invocation with such replies has ended.
-    has_ended: AtomicBool,
+    /// The file with the replies of that shell.
+    replies: Mutex<Option<SharedReplies>>,
 }
 
 impl ShellCalls {
@@ -58,11 +56,11 @@ impl ShellCalls {
         callers.contains(&shell) && self.shell.swap(shell, Ordering::Relaxed) != shell
     }
 
-    /// The invocation has ended. True if the server has to be woken up, so that it forgets the replies of that.
-    pub(crate) fn end(&self) -> bool {
-        let has_replies = self.has_replies.swap(false, Ordering::Relaxed);
-        self.has_ended.fetch_or(has_replies, Ordering::Relaxed);
-        has_replies
+    /// The invocation has ended: removes its replies before the next one can look for them.
+    pub(crate) fn end(&self) {
+        if let Some(replies) = &*lock(&self.replies) {
+            lock(replies).forget();
+        }
     }
 
     /// Remembers a caller. If it is the shell, that no longer uses the descriptors that it has got.
@@ -77,21 +75,21 @@ impl ShellCalls {
 
     /// The call with which events begin.
     pub(crate) fn usual(&self) -> MutexGuard<'_, UsualCall> {
-        self.usual.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.usual)
     }
 
     fn callers(&self) -> MutexGuard<'_, Vec<i32>> {
-        self.callers.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.callers)
     }
 
     /// Hands a slot over to the server, which has to be woken up.
     pub(crate) fn put(&self, slot: ShellSlot) {
-        *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = Some(slot);
+        *lock(&self.replies) = Some(slot.replies());
+        *lock(&self.opened) = Some(slot);
     }
 
     fn take(&self) -> Option<ShellSlot> {
-        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        opened.take()
+        lock(&self.opened).take()
     }
 }
 
@@ -189,11 +187,6 @@ impl Server {
             if is_ready(0) {
                 // Nobody else reads it.
                 let _ = self.wake.read();
-                if self.shell_calls.has_ended.swap(false, Ordering::Relaxed)
-                    && let Some(shell) = &mut self.shell
-                {
-                    shell.forget_replies();
-                }
                 if let Some(opened) = self.shell_calls.take() {
                     self.cancel_shell_command();
                     self.shell = Some(opened);
@@ -293,10 +286,6 @@ impl Server {
 
     fn reply_to_shell(&mut self, reply: &ShellReply) {
         if let Some(shell) = &mut self.shell {
-            // The invocation may end as soon as this is written.
-            if !reply.file.is_empty() {
-                self.shell_calls.has_replies.store(true, Ordering::Relaxed);
-            }
             shell.write(reply);
         }
     }

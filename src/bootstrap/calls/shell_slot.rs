@@ -18,10 +18,12 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::{Arc, Mutex};
 
 use nix::fcntl::{FallocateFlags, FcntlArg, OFlag, fallocate, fcntl};
 use nix::unistd::pipe2;
 
+use super::lock;
 use super::request::{Request, RequestReader};
 use super::shell_reply::ShellReply;
 use coshell_driver::REPLY_CALLER_CHARS;
@@ -39,11 +41,19 @@ pub(crate) struct ShellSlot {
     /// Takes back a command that nobody has read.
     command_reader: File,
     commands: File,
+    replies: SharedReplies,
+}
+
+/// The file of the replies of a shell. Who ends an invocation removes them.
+#[derive(Debug)]
+pub(crate) struct ReplyFile {
     file: File,
     /// Where the file begins that has not been given back, and its length.
     begin: usize,
     end: usize,
 }
+
+pub(crate) type SharedReplies = Arc<Mutex<ReplyFile>>;
 
 /// The ends that the shell opens. They may be closed when it has done so.
 #[derive(Debug)]
@@ -86,11 +96,17 @@ impl ShellSlot {
             caller: Vec::new(),
             command_reader: File::from(command_reader),
             commands: File::from(commands),
-            file,
-            begin: 0,
-            end: 0,
+            replies: Arc::new(Mutex::new(ReplyFile {
+                file,
+                begin: 0,
+                end: 0,
+            })),
         };
         Ok((slot, ends))
+    }
+
+    pub(crate) fn replies(&self) -> SharedReplies {
+        Arc::clone(&self.replies)
     }
 
     pub(crate) fn request_pipe(&self) -> BorrowedFd<'_> {
@@ -130,7 +146,7 @@ impl ShellSlot {
             // A file ends with what the command begins with.
             Some(end) => {
                 let file = [&*reply.file, &self.caller, &[*end]].concat();
-                self.append(&file).is_ok()
+                lock(&self.replies).append(&file).is_ok()
             }
         };
         // If this fails nobody has the pipe.
@@ -147,9 +163,15 @@ impl ShellSlot {
         text.extend_from_slice(command.as_bytes());
         self.commands.write_all(&text)
     }
+}
 
+impl ReplyFile {
     /// Removes the replies of an invocation that has ended.
-    pub(crate) fn forget_replies(&mut self) {
+    pub(crate) fn forget(&mut self) {
+        // Most invocations have none.
+        if self.begin == self.end {
+            return;
+        }
         // If this fails they stay for as long as the shell.
         let _ = self.give_back();
     }
