@@ -28,7 +28,10 @@ pub fn context_field(
 /// The function that calls the handler with these fields. With `has_lines` they end in newlines. Only an invocation with a
 /// deadline can have a trace.
 pub fn call_for(has_deadline: bool, has_trace: bool, has_lines: bool) -> &'static Call {
-    let count = 3 + usize::from(has_deadline) + usize::from(has_deadline && has_trace);
+    let fewest = CALLS.iter().map(|call| call.field_count).min();
+    let count = fewest.unwrap_or_default()
+        + usize::from(has_deadline)
+        + usize::from(has_deadline && has_trace);
     let mut calls = CALLS.iter();
     let found = calls.find(|call| call.field_count == count && call.has_lines == has_lines);
     found.unwrap_or(&CALLS[0])

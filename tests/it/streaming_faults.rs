@@ -158,19 +158,24 @@ fn the_handler_waits_for_a_runtime_api_that_reads_slowly() {
     assert_eq!(answer.trailers, []);
 }
 
-#[test]
-fn the_handler_is_stopped_before_its_deadline_even_if_the_runtime_api_does_not_read() {
-    let sandbox = Sandbox::of(LONG_STREAM)
+/// Sends an event of whose response the Runtime API reads no more than the first bytes, until the gate is opened.
+fn start_stuck(script: &str, read_bytes: usize, deadline: Duration) -> (Sandbox, Gate) {
+    let sandbox = Sandbox::of(script)
         .env("COSHELL_RESPONSE_MODE", "streaming")
         .env("COSHELL_DEADLINE_MARGIN_MS", "500")
         .start();
     let gate = Gate::new();
     sandbox
         .api
-        .reply(Reply::Midway(1_000_000, Midway::Stop(gate.clone())));
-    sandbox
-        .api
-        .push(Event::new("stuck", "stuck").with_deadline_in(Duration::from_secs(4)));
+        .reply(Reply::Midway(read_bytes, Midway::Stop(gate.clone())));
+    let event = Event::new("stuck", "stuck");
+    sandbox.api.push(event.with_deadline_in(deadline));
+    (sandbox, gate)
+}
+
+#[test]
+fn the_handler_is_stopped_before_its_deadline_even_if_the_runtime_api_does_not_read() {
+    let (sandbox, gate) = start_stuck(LONG_STREAM, 1_000_000, Duration::from_secs(4));
     sandbox.bootstrap.wait_log("Function.Timeout");
     sandbox.bootstrap.wait_log("did not answer in time");
     assert!(!sandbox.task_root.exists("through"));
@@ -183,17 +188,8 @@ fn the_handler_is_stopped_before_its_deadline_even_if_the_runtime_api_does_not_r
 /// The handler has ended, and what it wrote lies in buffers. With several lanes nobody else would end such an event.
 #[test]
 fn a_response_that_nobody_reads_holds_its_lane_up_to_the_deadline_alone() {
-    let sandbox = Sandbox::of("handler() { head -c 900000 /dev/zero; }")
-        .env("COSHELL_RESPONSE_MODE", "streaming")
-        .env("COSHELL_DEADLINE_MARGIN_MS", "500")
-        .start();
-    let gate = Gate::new();
-    sandbox
-        .api
-        .reply(Reply::Midway(1000, Midway::Stop(gate.clone())));
-    sandbox
-        .api
-        .push(Event::new("stuck", "stuck").with_deadline_in(Duration::from_secs(2)));
+    let script = "handler() { head -c 900000 /dev/zero; }";
+    let (sandbox, gate) = start_stuck(script, 1000, Duration::from_secs(2));
     sandbox.bootstrap.wait_log("did not answer in time");
     sandbox.api.allow_violations();
     assert_eq!(sandbox.invoke(Event::fresh("well")).body.len(), 900_000);

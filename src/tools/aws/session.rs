@@ -312,7 +312,7 @@ impl<'a> Session<'a> {
         let custom = self.settings.endpoint_url(target);
         let endpoint = if let Some(url) = custom {
             Endpoint::from_url(url, region).ok_or_else(|| {
-                AwsError::Other(format!("Invalid endpoint: {}", without_user(url)))
+                AwsError::Other(format!("Invalid endpoint: {}", http::without_user(url)))
             })?
         } else {
             let is_dual_stack = self
@@ -443,17 +443,6 @@ fn unsigned<'b>(
         query: &operation.query,
         headers: &operation.headers,
         payload_hash,
-    }
-}
-
-/// A URL without the name and the password in it.
-fn without_user(url: &str) -> String {
-    match url.split_once("://") {
-        Some((scheme, rest)) => {
-            let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-            format!("{scheme}://{rest}")
-        }
-        None => url.to_owned(),
     }
 }
 

@@ -8,10 +8,9 @@ use super::body::Inputs;
 use super::failure::status;
 use super::options::Options;
 use super::request::{self, Transfer};
-use super::url::without_user;
 use super::write_out::Facts;
 use crate::call::{Call, End, Output};
-use crate::http::Client;
+use crate::http::{Client, without_user};
 
 /// One call.
 pub(super) struct Fetch<'a> {

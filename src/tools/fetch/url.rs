@@ -223,17 +223,6 @@ impl fmt::Display for Url {
     }
 }
 
-/// The text without the user in it, whether it is a URL or not.
-pub(super) fn without_user(text: &str) -> String {
-    let start = text.find("//").map_or(0, |at| at + 2);
-    let end = text[start..].find(['/', '?', '#']);
-    let end = end.map_or(text.len(), |end| start + end);
-    match text[start..end].rfind('@') {
-        Some(at) => format!("{}{}", &text[..start], &text[start + at + 1..]),
-        None => text.to_owned(),
-    }
-}
-
 fn wrong(cause: &str) -> Failure {
     failure(status::URL, format!("cannot use the URL: {cause}"))
 }
@@ -408,17 +397,6 @@ mod tests {
             let mut url = read(text);
             assert!(url.add_query("a=b").is_ok());
             assert_eq!(url.with_fragment(), expected);
-        }
-    }
-
-    #[test]
-    fn user_is_left_out() {
-        for (text, expected) in [
-            ("http://u:p@h/x@y", "http://h/x@y"),
-            ("u:p@h", "h"),
-            ("h/@", "h/@"),
-        ] {
-            assert_eq!(without_user(text), expected);
         }
     }
 }

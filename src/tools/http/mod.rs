@@ -107,3 +107,30 @@ impl Response {
         Some(value)
     }
 }
+
+/// The text without the user in it, whether it is a URL or not.
+pub(crate) fn without_user(text: &str) -> String {
+    let start = text.find("//").map_or(0, |at| at + 2);
+    let end = text[start..].find(['/', '?', '#']);
+    let end = end.map_or(text.len(), |end| start + end);
+    match text[start..end].rfind('@') {
+        Some(at) => format!("{}{}", &text[..start], &text[start + at + 1..]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_is_left_out() {
+        for (text, expected) in [
+            ("http://u:p@h/x@y", "http://h/x@y"),
+            ("u:p@h", "h"),
+            ("h/@", "h/@"),
+        ] {
+            assert_eq!(without_user(text), expected);
+        }
+    }
+}

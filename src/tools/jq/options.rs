@@ -102,11 +102,8 @@ impl Options {
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             // `-1` and `-(.a)` are filters.
-            let is_option = !has_ended
-                && argument.first() == Some(&b'-')
-                && argument
-                    .get(1)
-                    .is_some_and(|letter| *letter == b'-' || letter.is_ascii_alphabetic());
+            let is_option =
+                !has_ended && matches!(argument[..], [b'-', b'-' | b'a'..=b'z' | b'A'..=b'Z', ..]);
             if !is_option {
                 match (&filter, rest) {
                     (None, _) => filter = Some(argument),
