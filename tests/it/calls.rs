@@ -222,6 +222,26 @@ fn callers_that_are_killed_delay_no_other() {
     }
 }
 
+/// A process that is killed at the wrong moment has taken a ticket, which names a slot, and sends no request.
+#[test]
+fn a_call_is_answered_although_all_tickets_were_lost_without_a_request() {
+    let body = r#"handler() {
+  local name paths=
+  for name in $(compgen -v); do
+    if [[ ${!name-} == /proc/*/fd/* ]]; then paths=$name; break; fi
+  done
+  for i in {1..8}; do (read -r -N 1 <"${!paths}"); done
+  (lambda_get x .a; echo "$x")
+}"#;
+    let sandbox = Sandbox::of(body).start();
+    for number in 0..2 {
+        assert_eq!(
+            respond_text(&sandbox, format!("{{\"a\":{number}}}")),
+            number.to_string()
+        );
+    }
+}
+
 #[test]
 fn a_folder_is_removed_when_its_event_ends() {
     let sandbox = Sandbox::of("handler() { lambda_tempdir dir; echo x >\"$dir/file\"; printf '%s' \"$dir\"; [[ $1 != fail ]] || exit 3; }").start();

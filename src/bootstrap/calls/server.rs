@@ -30,10 +30,12 @@ pub(crate) const SLOTS: usize = 8;
 const MAX_CALLERS: usize = 256;
 /// How often to look whether a reply has been read, while one has not.
 const UNREAD_PERIOD: Duration = Duration::from_millis(1);
-/// How often to look for lost tickets while some are out.
+/// How often to look for lost tickets while none is left.
 const LOST_PERIOD: Duration = Duration::from_millis(250);
-/// A ticket without a request is lost after this time with no ticket left: its process was killed between the two.
-const LOST_AFTER: Duration = Duration::from_secs(2);
+/// A taken ticket is lost if no request has come at so many looks: its process was killed between the two.
+const LOST_LOOKS: u8 = 8;
+/// How often to look whether a ticket is left: processes that take the last ones may be killed before they send a request.
+const LEFT_PERIOD: Duration = Duration::from_secs(2);
 
 /// What the server and the shell's side know of the descriptors that a shell gets.
 #[derive(Debug, Default)]
@@ -106,8 +108,8 @@ pub(crate) struct Server {
     shell_command: Option<ShellCommand>,
     /// A value that is not known. The next call of the shell is to find it.
     wanted: Option<Key>,
-    /// Since when there has been no ticket left.
-    empty_since: Option<Instant>,
+    /// When to look for lost tickets again.
+    next_look: Instant,
 }
 
 impl fmt::Debug for Server {
@@ -131,7 +133,7 @@ impl Server {
             shell_calls: Arc::default(),
             shell_command: None,
             wanted: None,
-            empty_since: None,
+            next_look: Instant::now(),
         };
         for index in 0..SLOTS {
             server.put_ticket(index)?;
@@ -164,19 +166,21 @@ impl Server {
             let has_unread = self.return_tickets();
             let left = sys::bytes_ready(&*self.tickets);
             let limit = if has_unread {
-                Some(UNREAD_PERIOD)
-            } else if left < SLOTS {
-                Some(LOST_PERIOD)
+                UNREAD_PERIOD
+            } else if left == 0 {
+                LOST_PERIOD
             } else {
-                None
+                LEFT_PERIOD
             };
-            self.find_lost_tickets(left);
+            if left == 0 {
+                self.find_lost_tickets();
+            }
             let mut sources: Vec<_> = self.slots.iter().map(Slot::request_pipe).collect();
             sources.push(self.wake.as_fd());
             sources.extend(self.shell.as_ref().map(ShellSlot::request_pipe));
             let command = self.shell_command.as_ref().map(ShellCommand::sources);
             sources.extend(command.into_iter().flatten());
-            let ready = wait_readable_all(&sources, limit);
+            let ready = wait_readable_all(&sources, Some(limit));
             let is_ready = |index: usize| ready.get(SLOTS + index) == Some(&true);
             if is_ready(2) {
                 self.finish_shell_command();
@@ -215,7 +219,7 @@ impl Server {
         let mut has_unread = false;
         for index in 0..SLOTS {
             if self.slots[index].is_done() {
-                self.slots[index].ticket = Ticket::Out;
+                self.slots[index].ticket = Ticket::Out(0);
                 // A pipe takes more bytes than there are tickets.
                 let _ = self.put_ticket(index);
             }
@@ -224,22 +228,22 @@ impl Server {
         has_unread
     }
 
-    /// A process may be killed after it has taken a ticket, and before it has sent its request.
-    fn find_lost_tickets(&mut self, left: usize) {
-        let out = |slot: &&mut Slot| slot.ticket == Ticket::Out;
-        if left > 0 || !self.slots.iter_mut().any(|slot| out(&slot)) {
-            self.empty_since = None;
+    /// A process may be killed after it has taken a ticket, and before it has sent its request. While no ticket is left, each that
+    /// is out is taken. A slot whose ticket is put back is counted anew: two callers with the same ticket would wait for one reply.
+    fn find_lost_tickets(&mut self) {
+        let now = Instant::now();
+        if now < self.next_look {
             return;
         }
-        let since = *self.empty_since.get_or_insert_with(Instant::now);
-        if since.elapsed() < LOST_AFTER {
-            return;
-        }
-        self.empty_since = None;
+        self.next_look = now + LOST_PERIOD;
         for index in 0..SLOTS {
-            if self.slots[index].ticket == Ticket::Out {
-                self.slots[index].reset();
-                let _ = self.put_ticket(index);
+            match &mut self.slots[index].ticket {
+                Ticket::Out(LOST_LOOKS) => {
+                    self.slots[index].reset();
+                    let _ = self.put_ticket(index);
+                }
+                Ticket::Out(looks) => *looks += 1,
+                Ticket::InUse(_) => {}
             }
         }
     }

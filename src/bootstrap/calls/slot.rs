@@ -15,8 +15,8 @@ use coshell_process::{memory_file, processes, sys};
 /// What is known of a slot's ticket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ticket {
-    /// In the pipe of the tickets, or taken by a process that has not sent its request yet.
-    Out,
+    /// In the pipe of the tickets, or taken by a process that has not sent its request yet; how often it was seen to be taken.
+    Out(u8),
     /// A request is being answered, or its reply has not been read yet.
     InUse(Pid),
 }
@@ -55,7 +55,7 @@ impl Slot {
                 is_written: Arc::default(),
             },
             request: RequestReader::default(),
-            ticket: Ticket::Out,
+            ticket: Ticket::Out(0),
         })
     }
 
@@ -124,7 +124,7 @@ impl Slot {
         while let Ok(1..) = self.pipe.read(&mut piece) {}
         self.request = RequestReader::default();
         self.discard_reply();
-        self.ticket = Ticket::Out;
+        self.ticket = Ticket::Out(0);
     }
 }
 
