@@ -32,7 +32,7 @@ const MAX_CALLERS: usize = 256;
 const UNREAD_PERIOD: Duration = Duration::from_millis(1);
 /// How often to look for lost tickets while none is left.
 const LOST_PERIOD: Duration = Duration::from_millis(250);
-/// A taken ticket is lost if no request has come at so many looks: its process was killed between the two.
+/// A taken ticket is lost if no request has come after this number of looks: its process was killed between the two.
 const LOST_LOOKS: u8 = 8;
 /// How often to look whether a ticket is left: processes that take the last ones may be killed before they send a request.
 const LEFT_PERIOD: Duration = Duration::from_secs(2);
