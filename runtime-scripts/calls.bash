@@ -375,7 +375,8 @@ __driver_each() { # [--unwrap] [--decode] <function>
     __driver_shares=''
     if [[ ${__driver_caller-} == "$BASHPID" ]]; then __driver_shares=1; fi
     __driver_number=${#__driver_statuses[@]}
-    (__driver_call_for_records "$__driver_number") >&2 </dev/null
+    # bash logs the command of a subshell that was killed, and this one is ours. 85 is RECORDS_LOG of the table.
+    { (__driver_call_for_records "$__driver_number") >&85 2>&85 85>&- </dev/null; } 85>&2 2>/dev/null
     __driver_status_of_record=$?
     builtin mapfile -t __driver_statuses <"$__driver_progress" || builtin return 1
     # The line that __driver_end_record has written.

@@ -343,6 +343,12 @@ handler() {{ lambda_each work_on_record; }}"
         expected.len() > 5 && expected.len() < numbers.len(),
         "{expected:?}"
     );
+    // bash would log the command of a subshell that was killed, which is coshell's own.
+    let log = sandbox.bootstrap.final_log();
+    assert!(
+        log.contains("failed with status 137") && !log.contains("__driver"),
+        "{log}"
+    );
 }
 
 /// Short values come in one line, between separators, and long ones in a file.
