@@ -43,8 +43,8 @@ __driver_http_response() { # [--stream] [--cookie COOKIE]... STATUS [HEADER...];
   fi
   # Not by `=~`, which would change the BASH_REMATCH of the handler.
   case ${__driver_operands[0]-} in
-    [1-5][0-9][0-9]) ;;
-    *) __driver_refuse use "status ${__driver_operands[0]-}" 'expected 100 to 599' || builtin return "$?" ;;
+    [2-5][0-9][0-9]) ;;
+    *) __driver_refuse use "status ${__driver_operands[0]-}" 'expected 200 to 599' || builtin return "$?" ;;
   esac
   __driver_lines=("${__driver_operands[@]:1}" "${__driver_lines[@]}")
   # The host does not accept more, and neither does Lambda.

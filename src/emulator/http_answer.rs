@@ -72,7 +72,9 @@ pub(crate) fn parse_head(object: &Map<String, Value>) -> Result<Response, String
     };
     let status = status.and_then(|status| u16::try_from(status).ok());
     let status = status.and_then(|status| StatusCode::from_u16(status).ok());
-    let status = status.ok_or("its statusCode is not an HTTP status")?;
+    // A status below 200 announces an answer, and is none.
+    let status = status.filter(|status| !status.is_informational());
+    let status = status.ok_or("its statusCode is not an HTTP status from 200 to 999")?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
     let fields = match object.get("headers") {
@@ -150,6 +152,8 @@ mod tests {
         for answer in [
             r#"{"statusCode":"x"}"#,
             r#"{"statusCode":99}"#,
+            r#"{"statusCode":100}"#,
+            r#"{"statusCode":"199"}"#,
             r#"{"statusCode":200,"body":{}}"#,
             r#"{"statusCode":200,"body":"?","isBase64Encoded":true}"#,
             r#"{"statusCode":200,"headers":[]}"#,

@@ -496,7 +496,7 @@ END
   host_wait_loaded
   host_invoke '{}'
   expect_response $'status 2\nstatus 2'
-  grep -q '^./function.sh: line 2: lambda_http_response: cannot use status 99: expected 100 to 599$' log
+  grep -q '^./function.sh: line 2: lambda_http_response: cannot use status 99: expected 200 to 599$' log
   if has_field respond; then return 1; fi
 }
 

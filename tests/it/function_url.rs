@@ -398,7 +398,7 @@ fn an_invalid_answer_is_a_bad_gateway_with_the_reason() {
     for (answer, expected) in [
         (
             r#"{"statusCode": "x"}"#,
-            "its statusCode is not an HTTP status",
+            "its statusCode is not an HTTP status from 200 to 999",
         ),
         (
             r#"{"statusCode": 200, "body": {}}"#,

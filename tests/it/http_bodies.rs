@@ -234,7 +234,7 @@ fn wrong_use_sends_nothing_and_names_the_line() {
         (
             "OK --json a=b",
             2,
-            "cannot use status OK: expected 100 to 599",
+            "cannot use status OK: expected 200 to 599",
         ),
         (
             "--nothing --json a=b",

@@ -164,23 +164,23 @@ fn invalid_arguments_are_an_error_of_the_call() {
     let cases = [
         (
             "lambda_http_response",
-            "lambda_http_response: cannot use status : expected 100 to 599",
+            "lambda_http_response: cannot use status : expected 200 to 599",
         ),
         (
             "lambda_http_response ''",
-            "cannot use status : expected 100 to 599",
+            "cannot use status : expected 200 to 599",
         ),
         (
-            "lambda_http_response 99",
-            "cannot use status 99: expected 100 to 599",
+            "lambda_http_response 199",
+            "cannot use status 199: expected 200 to 599",
         ),
         (
             "lambda_http_response 2000",
-            "cannot use status 2000: expected 100 to 599",
+            "cannot use status 2000: expected 200 to 599",
         ),
         (
             "lambda_http_response OK",
-            "cannot use status OK: expected 100 to 599",
+            "cannot use status OK: expected 200 to 599",
         ),
         (
             "lambda_http_response 200 nothing",
@@ -234,7 +234,7 @@ fn invalid_arguments_are_an_error_of_the_call() {
     }
     let log = sandbox.bootstrap.log();
     assert!(
-        log.contains("/function.sh: line 3: lambda_http_response: cannot use status 99"),
+        log.contains("/function.sh: line 3: lambda_http_response: cannot use status 199"),
         "{log}"
     );
 }
@@ -251,7 +251,7 @@ fn an_invalid_call_ends_the_handler_under_errexit() {
     assert_eq!(document["errorType"], "Function.CommandFailed");
     let message = document["errorMessage"].as_str().unwrap();
     assert!(
-        message.contains("cannot use status 99: expected 100 to 599"),
+        message.contains("cannot use status 99: expected 200 to 599"),
         "{message}"
     );
     let wanted = "`lambda_http_response` ended with status 2 in handler (";

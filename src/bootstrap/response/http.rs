@@ -24,10 +24,10 @@ impl Prelude {
     pub(crate) fn parse(arguments: &[String]) -> Result<Self, String> {
         let (status, headers) = arguments.split_first().ok_or("there is no status")?;
         let code = status.parse().ok().filter(|_| status.len() == 3);
-        let code = code.filter(|code| (100..=599).contains(code));
+        let code = code.filter(|code| (200..=599).contains(code));
         let mut prelude = Self {
             status: code.ok_or_else(|| {
-                format!("cannot use status {}: expected 100 to 599", visible(status))
+                format!("cannot use status {}: expected 200 to 599", visible(status))
             })?,
             ..Self::default()
         };
