@@ -7,27 +7,6 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Builtins that only change the shell: a file with nothing else does no work of its own.
-const SETUP_BUILTINS: [&str; 17] = [
-    ":",
-    "alias",
-    "declare",
-    "enable",
-    "export",
-    "lambda_keep",
-    "local",
-    "readonly",
-    "set",
-    "shopt",
-    "true",
-    "typeset",
-    "ulimit",
-    "umask",
-    "unalias",
-    "unset",
-    "[[",
-];
-
 /// The functions of a file that defines some and runs no command; empty if it runs one, or may run one. Starts bash,
 /// which prints the file as it parsed it, and runs nothing of it.
 pub fn library_functions(bash: &Path, file: &Path, text: &[u8]) -> Vec<String> {
@@ -64,22 +43,33 @@ fn may_be_library(text: &[u8]) -> bool {
         || last.starts_with([' ', '\t', '}', ')'])
         || last.contains("()")
         || last.starts_with("function ")
-        || is_setup(last)
+        || is_setup(last.split(" #").next().unwrap_or_default())
 }
 
 /// The names of the functions in the output of `bash --pretty-print`; `None` if there is also a command that does more
-/// than setup. Only the braces of functions begin a line.
+/// than setup, or a line that this does not understand. Only the braces of functions begin a line.
 fn parse_library(printed: &str) -> Option<Vec<String>> {
     let mut functions = Vec::new();
     let mut lines = printed.lines();
     while let Some(line) = lines.next() {
         if let Some(name) = line.strip_suffix(" () ") {
             let name = name.strip_prefix("function ").unwrap_or(name);
+            if name.contains(char::is_whitespace) || has_operator(name) {
+                return None;
+            }
             functions.push(name.to_owned());
             if lines.next()?.trim_end() != "{" {
                 return None;
             }
-            lines.by_ref().find(|line| line.starts_with('}'))?;
+            // What follows on the line of the brace belongs to the file, as in `}; main "$@"`.
+            if lines
+                .by_ref()
+                .find(|line| line.starts_with('}'))?
+                .trim_end()
+                != "}"
+            {
+                return None;
+            }
         } else if !line.trim().is_empty() && !is_setup(line) {
             return None;
         }
@@ -87,20 +77,57 @@ fn parse_library(printed: &str) -> Option<Vec<String>> {
     (!functions.is_empty()).then_some(functions)
 }
 
-/// Whether the command on this line only changes the shell.
+/// Whether the command on this line only changes the shell. False if in doubt.
 fn is_setup(line: &str) -> bool {
-    let runs_more = line.contains("$(") || line.contains(['`', '|', ';']) || line.contains("<(");
-    let first = line.split_whitespace().next().unwrap_or_default();
-    let is_assignment = first.split_once('=').is_some_and(|(name, _)| {
-        let name = name.split('[').next().unwrap_or_default();
-        !name.is_empty() && is_name(name.trim_end_matches('+'))
-    });
-    !runs_more && !line.contains("&&") && (is_assignment || SETUP_BUILTINS.contains(&first))
+    let mut words = line.split_whitespace();
+    let first = words.next().unwrap_or_default();
+    let rest: Vec<_> = words.collect();
+    let has_name = || rest.iter().any(|word| !word.starts_with(['-', '+']));
+    let assigns = |word: &&str| word.split_once('=').is_some_and(|(name, _)| is_name(name));
+    !has_operator(line)
+        && match first {
+            ":" | "true" | "[[" | "lambda_keep" | "unalias" | "unset" => true,
+            "set" => rest.first().is_some_and(|option| *option != "+o") && rest != ["-o"],
+            "shopt" => matches!(rest[..], ["-s" | "-u", _, ..]),
+            "declare" | "typeset" | "readonly" | "export" => {
+                has_name()
+                    && !rest
+                        .iter()
+                        .any(|word| word.starts_with('-') && word.contains(['p', 'f', 'F']))
+            }
+            "alias" => rest.first().is_some_and(assigns),
+            _ => is_assignment(line.trim_end()),
+        }
+}
+
+/// Whether a line, in a string or not, has what could be another command or a redirection.
+fn has_operator(line: &str) -> bool {
+    line.contains("$(") || line.contains(['`', '|', ';', '&', '<', '>'])
+}
+
+/// Whether a line is one assignment with no command behind it: `X=1 main` runs `main`.
+fn is_assignment(line: &str) -> bool {
+    let Some((name, value)) = line.split_once('=') else {
+        return false;
+    };
+    let name = name.split('[').next().unwrap_or_default();
+    let is_quoted = |start: &str, end: &str| {
+        let inner = value
+            .strip_prefix(start)
+            .and_then(|inner| inner.strip_suffix(end));
+        inner.is_some_and(|inner| !inner.contains(['"', '\'', '\\', ')']))
+    };
+    is_name(name.trim_end_matches('+'))
+        && (!value.contains(char::is_whitespace)
+            || is_quoted("\"", "\"")
+            || is_quoted("'", "'")
+            || is_quoted("(", ")"))
 }
 
 fn is_name(text: &str) -> bool {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    text.bytes().all(is_part) && !text.starts_with(|first: char| first.is_ascii_digit())
+    let is_start = |first: char| !first.is_ascii_digit();
+    text.bytes().all(is_part) && text.starts_with(is_start)
 }
 
 /// The one of a file's functions that is most likely the handler.
@@ -174,8 +201,83 @@ mod tests {
         assert_eq!(parse(&format!("{both}x=$(b)\n")), None);
         assert_eq!(parse(&format!("{both}[[ -n $1 ]] && a\n")), None);
         assert_eq!(parse(&format!("{both}. ./lib.sh\n")), None);
+        assert_eq!(
+            parse(&format!("{both}X='a b'\nY=(1 2)\ndeclare -r z=3\n")),
+            parse(both)
+        );
+        for more in [
+            "LC_ALL=C a",
+            "umask",
+            "set -o",
+            "shopt",
+            "declare -p X",
+            "export -p",
+            ": >x",
+            "X=1 a & wait",
+            "c () ",
+        ] {
+            assert_eq!(parse(&format!("{both}{more}\n")), None, "{more}");
+        }
+        assert_eq!(parse("a () \n{ \n    echo\n}; a \"$@\"\n"), None);
+        assert_eq!(parse("a () \n{ \n    echo\n} && a\n"), None);
+        assert_eq!(parse("echo; a () \n{ \n    echo\n}\n"), None);
         assert_eq!(parse("set -eu\n"), None);
         assert_eq!(parse(""), None);
+    }
+
+    /// bash is the oracle: a file that prints something runs a command.
+    #[test]
+    fn no_script_that_does_something_counts_as_a_file_of_functions() {
+        let bash = Path::new("/bin/bash");
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("job.sh");
+        let (mut silent, mut found) = (0, 0);
+        for definition in [
+            "main() { echo \"ran $*\"; }",
+            "main() (\n  echo ran\n)",
+            "main() {\n  cat <<E\n}\nE\n}",
+            "function main { echo ran; }",
+            "X=1 Y='a b'\nset -u\nmain() { echo ran; }",
+        ] {
+            for separator in ["\n", "; ", " && ", " # main\n", " & "] {
+                for end in [
+                    "main",
+                    "main \"$@\"",
+                    "LC_ALL=C main",
+                    "X=1 Y=2 main",
+                    "X='a b' main",
+                    "X=(1 2)",
+                    "X='a b' # main",
+                    "[[ 1 ]] && main",
+                    "if :; then main; fi",
+                    "X=1 main & wait",
+                    "umask",
+                    "ulimit -n",
+                    "set -o",
+                    "shopt -p",
+                    "declare -p PATH",
+                    "export -p",
+                    "alias a=b; alias",
+                    "declare -f",
+                    "f() { :; }",
+                    "main; f() { :; }",
+                    "f() { :; }; main",
+                    "set -e",
+                    "export X=1",
+                ] {
+                    let text = format!("{definition}{separator}{end}\n");
+                    std::fs::write(&file, &text).expect("a file");
+                    let run = Command::new(bash).arg(&file).output();
+                    let is_silent = run.expect("bash runs").stdout.is_empty();
+                    let functions = library_functions(bash, &file, text.as_bytes());
+                    assert!(is_silent || functions.is_empty(), "{text}");
+                    silent += usize::from(is_silent);
+                    found += usize::from(!functions.is_empty());
+                }
+            }
+        }
+        // That it finds none is right, too, but of no use.
+        assert!(found > silent / 10, "{found} of {silent}");
     }
 
     #[test]

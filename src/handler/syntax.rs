@@ -59,17 +59,20 @@ pub fn check_syntax(bash: &Path, handler: &Handler) -> Option<LoadError> {
         return None;
     }
     // `shopt -s extglob` changes the grammar, but `bash -n` does not run it.
-    let file = fs::read(&handler.file).unwrap_or_default();
-    if memchr::memmem::find(&file, b"extglob").is_some()
+    let script = fs::read(&handler.file).unwrap_or_default();
+    if memchr::memmem::find(&script, b"extglob").is_some()
         && parse(&["-O", "extglob"]).is_ok_and(|parsed| parsed.status.success())
     {
+        return None;
+    }
+    if has_aliases(handler, &script) {
         return None;
     }
     let text = String::from_utf8_lossy(&parsed.stderr);
     let text = text.trim_end();
     let mut stack = Vec::new();
     if let Some((file, line)) = find_place(text) {
-        if matches!(handler.kind, Kind::Script(_)) && exits_before(handler, line) {
+        if matches!(handler.kind, Kind::Script(_)) && ends_before(&script, line) {
             return None;
         }
         stack.push(Frame {
@@ -107,12 +110,39 @@ pub fn check_runs_commands(bash: &Path, handler: &Handler) -> Option<LoadError> 
     })
 }
 
-/// Whether a script has an `exit` at the start of a line before `line`. Behind it may be anything, such as an archive
-/// that the script unpacks.
-fn exits_before(handler: &Handler, line: u32) -> bool {
-    let text = fs::read(&handler.file).unwrap_or_default();
+/// Whether a whole script defines aliases and expands them: they can change the grammar, but `bash -n` defines none.
+fn has_aliases(handler: &Handler, text: &[u8]) -> bool {
+    let has = |part: &[u8]| memchr::memmem::find(text, part).is_some();
+    let Kind::Script(interpreter) = &handler.kind else {
+        return false;
+    };
+    has(b"alias ") && (interpreter.is_posix || has(b"expand_aliases"))
+}
+
+/// Whether a script has an `exit`, or an `exec` of a program, at the start of a line before `line`. Behind it may be anything,
+/// such as an archive that the script unpacks, or the text of a program in another language.
+fn ends_before(text: &[u8], line: u32) -> bool {
     let mut lines = text.split(|byte| *byte == b'\n').zip(1..line);
-    lines.any(|(text, _)| text == b"exit" || text.starts_with(b"exit "))
+    lines.any(|(text, _)| text == b"exit" || text.starts_with(b"exit ") || runs_another(text))
+}
+
+/// Whether a line is `exec` with a program, and not with redirections alone. Quotes before and behind the word are bash's
+/// alone, where the other language reads a string: `"exec"`, `''''exec`.
+fn runs_another(line: &[u8]) -> bool {
+    let is_quote = |byte: &u8| matches!(byte, b'"' | b'\'');
+    let quotes = line.iter().take_while(|byte| is_quote(byte)).count();
+    let Some(rest) = line[quotes..].strip_prefix(b"exec") else {
+        return false;
+    };
+    let closing = rest.iter().take_while(|byte| is_quote(byte)).count();
+    let words = &rest[closing..];
+    let word = words.trim_ascii();
+    words.first().is_some_and(u8::is_ascii_whitespace)
+        && !word.is_empty()
+        && !word
+            .iter()
+            .take_while(|byte| !byte.is_ascii_whitespace())
+            .any(|byte| matches!(byte, b'<' | b'>'))
 }
 
 /// The last place that bash names, as `file: line N: ...`.
@@ -136,5 +166,28 @@ mod tests {
         let text = "noise\n/t/a.sh: line 3: x: unbound variable\nafter";
         assert_eq!(find_place(text), Some(("/t/a.sh".to_owned(), 3)));
         assert_eq!(find_place("no place"), None);
+    }
+
+    #[test]
+    fn nothing_behind_an_exec_of_a_program_is_bash() {
+        for line in [
+            "exec awk -f \"$0\"",
+            "''''exec python3 \"$0\" \"$@\" # '''",
+            "\"exec\" \"python3\" \"$0\"",
+            "exec\ttclsh x",
+        ] {
+            assert!(runs_another(line.as_bytes()), "{line}");
+        }
+        for line in [
+            "exec",
+            "exec >log",
+            "exec 2>&1",
+            "exec {fd}<x",
+            "executor run",
+            "echo exec x",
+            "",
+        ] {
+            assert!(!runs_another(line.as_bytes()), "{line}");
+        }
     }
 }

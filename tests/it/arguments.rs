@@ -289,6 +289,10 @@ fn a_file_that_only_defines_functions_is_rejected_as_a_whole_script() {
         "trap 'echo hi' EXIT\ngreet() { :; }\n",
         "greet() { echo hi; }\nexit 0\n}}} ((( not bash\n",
         "exec 3>&1\ngreet() { :; }\n",
+        // Neither bash itself finds the end of these, nor what an alias makes of them.
+        "#!/bin/sh\n''''exec cat # '''\nfor line in (1):\n",
+        "#!/bin/sh\n# the next line starts awk \\\nexec awk '{ print }'\n{ print toupper($0) }\n",
+        "#!/bin/bash\nshopt -s expand_aliases\nalias begin={ end=}\nf() begin\necho\nend\nf\n",
         "NAME=1\n",
         "",
     ] {
