@@ -14,7 +14,8 @@ __driver_call_about_event() { # <function without lambda_> [its arguments...]
   builtin set +euv +o posix
   if [[ ${__driver_arguments[PREPARED_CALL]-} && ! ${__driver_record+x} && ${BASHPID-} == "$$" ]]; then
     builtin printf -v __driver_line '%s\037' "$#" "$@"
-    if [[ ! ${__driver_line#"${__driver_arguments[PREPARED_CALL]}"} ]]; then
+    # bash takes long for `#` on a long text.
+    if ((${#__driver_line} == ${#__driver_arguments[PREPARED_CALL]})) && [[ ! ${__driver_line#"${__driver_arguments[PREPARED_CALL]}"} ]]; then
       # The host learns by the number that the reply was used.
       __driver_call_count=$((__driver_call_count + 1))
       builtin eval "${__driver_arguments[PREPARED_REPLY]}" && builtin return 0
@@ -255,8 +256,10 @@ __driver_assign_text() { # <name> <value>
 
 # True if any variable takes the value as it is.
 __driver_is_number() { # <value>
-  case ${1#-} in
-    '' | *[!0123456789]* | 0?* | ???????????????????*) builtin return 1 ;;
+  # Not by `#`, for which bash takes long where the text is long.
+  case $1 in
+    ????????????????????* | [!-]??????????????????) builtin return 1 ;;
+    '' | - | *[!-0123456789]* | ?*-* | 0?* | -0?*) builtin return 1 ;;
   esac
 }
 
@@ -379,17 +382,17 @@ __driver_each() { # [--unwrap] [--decode] <function>
     { (__driver_call_for_records "$__driver_number") >&85 2>&85 85>&- </dev/null; } 85>&2 2>/dev/null
     __driver_status_of_record=$?
     builtin mapfile -t __driver_statuses <"$__driver_progress" || builtin return 1
-    # The line that __driver_end_record has written.
+    __driver_statuses=("${__driver_statuses[@]#end }")
+    # __driver_end_record has begun a line.
     __driver_has_ended=''
-    if ((${#__driver_statuses[@]} > __driver_number)) && [[ ${__driver_statuses[-1]} == *' end' ]]; then __driver_has_ended=1; fi
-    __driver_statuses=("${__driver_statuses[@]% end}")
+    if ((${#__driver_statuses[@]} > __driver_number)) && [[ ! ${__driver_statuses[-1]} ]]; then
+      __driver_has_ended=1
+      __driver_statuses=("${__driver_statuses[@]::${#__driver_statuses[@]}-1}")
+    fi
     __driver_find_failure
     # If a record has left a call unfinished, a reply may come that nobody reads. So the descriptors are no longer used.
     if [[ $__driver_shares && ! $__driver_has_ended ]] && ((__driver_status_of_record || !__driver_has_stopped && ${#__driver_statuses[@]} < ${#__driver_records[@]})); then __driver_caller=''; fi
-    if [[ $__driver_has_ended ]]; then
-      __driver_number=$((${#__driver_statuses[@]} - 1)) __driver_status_of_record=${__driver_statuses[-1]}
-      if ((__driver_status_of_record)); then __driver_report_record; fi
-    elif [[ ! $__driver_has_stopped ]] && ((${#__driver_statuses[@]} < ${#__driver_records[@]})); then
+    if [[ ! $__driver_has_stopped ]] && ((${#__driver_statuses[@]} < ${#__driver_records[@]})); then
       # This record has ended the subshell.
       __driver_number=${#__driver_statuses[@]}
       __driver_statuses+=("$__driver_status_of_record")
@@ -426,7 +429,7 @@ __driver_call_for_records() { # <number>
   __driver_caller=${__driver_shares:+$BASHPID}
   builtin printf -v __driver_unwritten %q "$__driver_progress"
   # shellcheck disable=SC2064 # to be expanded here
-  builtin trap "\\__driver_rare __driver_end_record \"\$?\" $__driver_unwritten" EXIT
+  builtin trap "\\__driver_rare __driver_end_record $__driver_unwritten" EXIT
   __driver_unwritten=''
   for ((__driver_number = $1; __driver_number < ${#__driver_records[@]}; __driver_number++)); do
     # With BASH_COMPAT=4.3, `continue` in the function is one of our loop, and has ended its record.
@@ -450,10 +453,10 @@ __driver_call_for_records() { # <number>
   [[ $__driver_caller ]]
 }
 
-# The EXIT trap of the subshell, unless a record sets one of its own: writes the status of the record that ends it, if that happens
-# between calls.
-__driver_end_record() { # <status> <file>
-  if [[ $__driver_unwritten && $__driver_caller ]]; then builtin printf '%s end\n' "$1" >>"$2"; fi
+# The EXIT trap of the subshell, unless a record sets one of its own: if a record ends it between calls, begins the line of its status.
+# The status follows when the subshell has ended: where a signal ends it, `$?` is still that of the last command here.
+__driver_end_record() { # <file>
+  if [[ $__driver_unwritten && $__driver_caller ]]; then builtin printf 'end ' >>"$1"; fi
 }
 
 # Calls the function for one record, with the options of the handler. `local -` switches them off again, and `set -x` does not show

@@ -164,7 +164,7 @@ __driver_list_exported() { # <name of the command> [its arguments...]
     if [[ ${SSL_CERT_FILE-}${AWS_CA_BUNDLE-}${http_proxy-}${https_proxy-}${HTTPS_PROXY-}${all_proxy-}${ALL_PROXY-}${PARAMETERS_SECRETS_EXTENSION_HTTP_PORT-} ]]; then
       __driver_names+=(SSL_CERT_FILE AWS_CA_BUNDLE http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY no_proxy NO_PROXY PARAMETERS_SECRETS_EXTENSION_HTTP_PORT)
     fi
-  elif [[ "$*" == *@(env|ENV|-*f)* ]]; then
+  elif __driver_may_read_environment "${@:2}"; then
     for __driver_letter in {a..z} {A..Z} _; do
       builtin eval "__driver_names+=(\"\${!$__driver_letter@}\")"
     done
@@ -178,4 +178,13 @@ __driver_list_exported() { # <name of the command> [its arguments...]
   done
 }
 
-builtin readonly -f __driver_command __driver_run_command __driver_run_reply __driver_exchange __driver_command_by_ticket __driver_list_exported
+# True if a filter of jq names the environment, or is in a file. One pattern for all of the arguments would take long for long ones.
+__driver_may_read_environment() { # [arguments of jq...]
+  builtin local __driver_argument
+  for __driver_argument; do
+    case $__driver_argument in *env* | *ENV* | -*f*) builtin return 0 ;; esac
+  done
+  builtin return 1
+}
+
+builtin readonly -f __driver_may_read_environment __driver_command __driver_run_command __driver_run_reply __driver_exchange __driver_command_by_ticket __driver_list_exported

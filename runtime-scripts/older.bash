@@ -55,7 +55,7 @@ __driver_read_reply() {
 # Lists the exported variables that the command may read. A variable shows no attributes here.
 __driver_list_exported() { # <name of the command> [its arguments...]
   builtin local __driver_name __driver_lines
-  if [[ $1 == jq && "$*" != *@(env|ENV|-*f)* ]]; then builtin return; fi
+  if [[ $1 == jq ]] && ! __driver_may_read_environment "${@:2}"; then builtin return; fi
   __driver_lines=$(builtin compgen -e)
   while IFS='' builtin read -r __driver_name; do
     case $1:$__driver_name in

@@ -308,3 +308,29 @@ handler() { lambda_each --unwrap work; }";
         r#"{"batchItemFailures":[{"itemIdentifier":"m1"}]}"#
     );
 }
+
+/// Some expansions of bash take the square of a text's length: minutes for this one.
+#[test]
+fn texts_of_megabytes_go_through_every_call() {
+    let body = r#"handler() {
+  local event=$1 text list document
+  lambda_get text .text; printf '%s ' "${#text}"
+  lambda_get --array list .list; printf '%s ' "${#list}"
+  (lambda_get text .text; printf '%s ' "${#text}")
+  lambda_get --in event text .text; printf '%s ' "${#text}"
+  lambda_json -v document a="$text"; printf '%s ' "${#document}"
+  lambda_request; printf '%s\n' "${#body}"
+}"#;
+    let text = "\u{e4} -b".repeat(700_000);
+    let event = serde_json::json!({
+        "version": "2.0", "rawPath": "/", "headers": {}, "requestContext": {"http": {"method": "POST", "path": "/"}},
+        "body": "x -y".repeat(50_000), "text": text, "list": [text],
+    });
+    let sandbox = Sandbox::of(body).start();
+    for _ in 0..2 {
+        assert_eq!(
+            String::from_utf8_lossy(&sandbox.respond(event.to_string())),
+            "2800000 2800000 2800000 2800000 2800008 200000"
+        );
+    }
+}
