@@ -209,6 +209,11 @@ __driver_take_reply() { # <first field> <number of fields>
   __driver_names=() __driver_values=()
   while ((__driver_at < $1 + $2)); do
     __driver_name=${__driver_reply[__driver_at + 1]}
+    # Texts come first: if one cannot be assigned, no list or map is.
+    if [[ ${__driver_reply[__driver_at]} != t && ${__driver_names+x} ]]; then
+      __driver_assign_texts "${__driver_names[@]}" "${__driver_values[@]}" || __driver_i=1
+      __driver_names=() __driver_values=()
+    fi
     case ${__driver_reply[__driver_at]} in
       t)
         __driver_names+=("$__driver_name") __driver_values+=("${__driver_reply[__driver_at + 2]}")
@@ -216,12 +221,12 @@ __driver_take_reply() { # <first field> <number of fields>
         ;;
       l | n)
         __driver_count=${__driver_reply[__driver_at + 2]}
-        __driver_can_assign "${__driver_reply[__driver_at]}" && builtin eval "$__driver_name=(\"\${__driver_reply[@]:__driver_at + 3:__driver_count}\")" || __driver_i=1
+        ((!__driver_i)) && __driver_can_assign "${__driver_reply[__driver_at]}" && builtin eval "$__driver_name=(\"\${__driver_reply[@]:__driver_at + 3:__driver_count}\")" || __driver_i=1
         __driver_at=$((__driver_at + 3 + __driver_count))
         ;;
       m)
         __driver_end=$((__driver_at + 3 + 2 * __driver_reply[__driver_at + 2]))
-        if __driver_can_assign m; then
+        if ((!__driver_i)) && __driver_can_assign m; then
           for ((__driver_at += 3; __driver_at < __driver_end; __driver_at += 2)); do
             builtin eval "${__driver_name}[\${__driver_reply[__driver_at]}]=\${__driver_reply[__driver_at + 1]}" || __driver_i=1
           done

@@ -298,15 +298,19 @@ all() {
   try lambda_get name .long n .long
   try lambda_get name .name other .none
 }
-handler() { all; (all); all | cat; }"#;
+handler() {
+  all; (all); all | cat
+  local -a list=(old); local -r fixed=before
+  lambda_get fixed .name --array list .list 2>/dev/null || echo "$? ${list[*]} $fixed"
+}"#;
     // An assignment to a readonly variable ends a function of bash 4.
     if bash_version() < (5, 0) {
         return;
     }
     let long = "x".repeat(5000);
-    let event = format!(r#"{{"name":"Ada","n":7,"long":"{long}"}}"#);
-    let once = "1 old  5 before\n".repeat(6);
-    answers(script, &event, once.repeat(3).trim_end());
+    let event = format!(r#"{{"name":"Ada","n":7,"long":"{long}","list":["a"]}}"#);
+    let expected = "1 old  5 before\n".repeat(18);
+    answers(script, &event, &format!("{expected}1 old before"));
 }
 
 #[test]

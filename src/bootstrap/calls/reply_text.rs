@@ -4,7 +4,7 @@
 //! s STATUS (name US value US)... . LF         a short reply: texts of one line for variables; US is a unit separator
 //! w PIPE FILE LF                              the call may take long: the reply comes through these descriptors of ours
 //! f STATUS LF LF                              a long reply, whose fields are in the file, each followed by NUL:
-//!   t NAME VALUE | l or n NAME COUNT VALUE... | m NAME COUNT (KEY VALUE)... | o OUTPUT
+//!   t NAME VALUE, of all texts | l or n NAME COUNT VALUE... | m NAME COUNT (KEY VALUE)... | o OUTPUT
 //! e STATUS MESSAGE LF                         the call failed
 //! ```
 
@@ -68,7 +68,11 @@ pub(crate) fn long_text(reply: &Reply) -> Vec<u8> {
         text.extend_from_slice(field);
         text.push(b'\0');
     };
-    for (name, variable) in &reply.assignments {
+    // If a text cannot be assigned, no list or map is.
+    let is_text = |variable: &Variable| matches!(variable, Variable::Text(_) | Variable::File(_));
+    let (texts, others): (Vec<_>, Vec<_>) =
+        (reply.assignments.iter()).partition(|(_, variable)| is_text(variable));
+    for (name, variable) in texts.into_iter().chain(others) {
         match variable {
             Variable::Text(value) | Variable::File(value) => {
                 push(b"t");

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! NAME='VALUE'...                             short texts, behind a check of the variables for all but numbers
-//! NAME='VALUE'... ;ASSIGN l|n|m NAME 'TEXT'||LINE=1;...   with lists and maps, whose compound assignment is TEXT
+//! NAME='VALUE'... &&ASSIGN l|n|m NAME 'TEXT'...   with lists and maps, whose compound assignment is TEXT
 //! READ_LONGER LENGTH                          the same, longer: it follows in the pipe, and is of this length
 //! builtin printf %s 'OUTPUT'                  a short output
 //! NAME='VALUE'... ;TAKE_LISTS COUNT NAME...   lists of the driver's own are in the file, all of this length, a line for each value
@@ -217,16 +217,10 @@ fn assigning_command(reply: &Reply) -> Option<String> {
         push_quoted(&mut command, value.as_bytes());
         commands.push(command);
     }
+    // Once one cannot be assigned, nothing more is, and the texts get back what they had.
     let texts = (!texts.is_empty()).then(|| texts_command(&texts));
-    let command = if commands.is_empty() {
-        texts.unwrap_or_default()
-    } else {
-        // The others are assigned even if one cannot be.
-        let line = names::LINE;
-        let all = texts.into_iter().chain(commands);
-        let checked = all.map(|command| format!("{command}||{line}=1;"));
-        format!("{}[[ ${line} != 1 ]]", checked.collect::<String>())
-    };
+    let all: Vec<_> = texts.into_iter().chain(commands).collect();
+    let command = all.join("&&");
     (command.len() <= MAX_PIPED_CHARS).then_some(command)
 }
 
@@ -386,11 +380,11 @@ mod tests {
             ("c", Variable::Map(vec![(bytes("k-1"), bytes("]='"))])),
             ("d", Variable::List(vec![bytes("1"), bytes("2")])),
         ]);
-        let (assign, line) = (names::ASSIGN, names::LINE);
+        let assign = names::ASSIGN;
         let expected = format!(
-            "a='1' ||{line}=1;{assign} l b $'(\\'1;;2\\' $\\'it\\\\\\'s\\' )'||{line}=1;\
-             {assign} m c $'([\\'k-1\\']=$\\']=\\\\\\'\\' )'||{line}=1;\
-             {assign} n d $'(\\'1\\' \\'2\\' )'||{line}=1;[[ ${line} != 1 ]]"
+            "a='1' &&{assign} l b $'(\\'1;;2\\' $\\'it\\\\\\'s\\' )'\
+             &&{assign} m c $'([\\'k-1\\']=$\\']=\\\\\\'\\' )'\
+             &&{assign} n d $'(\\'1\\' \\'2\\' )'"
         );
         assert_eq!(mixed.command.trim_end(), expected);
         assert!(mixed.file.is_empty());
