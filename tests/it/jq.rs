@@ -49,6 +49,22 @@ handler() {
     }
 }
 
+/// Some patterns of bash take the square of a text's length: minutes for this one.
+#[test]
+fn an_argument_may_be_long() {
+    let body = r#"handler() {
+  local text=$1
+  jq -n --arg text "$text" '$text | length'
+  jq -n --arg text "$text" -r 'env.LAMBDA_TASK_ROOT' --args "$text"
+}"#;
+    let sandbox = with_jq(body).start();
+    let root = sandbox.task_root.path().display().to_string();
+    for _ in 0..2 {
+        let text = respond(&sandbox, "- ".repeat(200_000) + "\u{e4}");
+        assert_eq!(text, format!("400001\n{root}"));
+    }
+}
+
 /// Prints the process ids of the second program. A thread of the host may end meanwhile.
 const TOOLS: &str = r#"tools() {
   local children child name list
