@@ -801,6 +801,29 @@ handler() { : >"$LAMBDA_TASK_ROOT/again"; kill -9 $$; }
     assert!(!log.contains("bootstrap: fatal"), "{log}");
 }
 
+#[test]
+fn an_event_whose_shell_is_still_loading_at_the_signal_is_answered_with_an_error() {
+    let script = format!(
+        "{FUNCTION}\nif [[ -e $LAMBDA_TASK_ROOT/slow ]]; then : >\"$LAMBDA_TASK_ROOT/begun\"; sleep 600; fi\n"
+    );
+    for isolation in ISOLATIONS {
+        let sandbox = Sandbox::of(&script)
+            .env("COSHELL_ISOLATION", isolation)
+            .start();
+        sandbox.respond("x");
+        sandbox.api.wait_parked();
+        sandbox.task_root.write("slow", "");
+        sandbox.bootstrap.kill_shell();
+        begin(&sandbox, "the-id", "x");
+        sandbox.bootstrap.signal(Signal::SIGTERM);
+        let document = sandbox.api.wait_answer("the-id").error_document();
+        assert_eq!(document["errorType"], "Function.Stopped", "{document}");
+        let message = document["errorMessage"].as_str().unwrap_or_default();
+        assert!(message.contains("was not started: loading "), "{message}");
+        sandbox.bootstrap.wait_clean_exit(LIMIT);
+    }
+}
+
 // Scripts and executables
 
 #[test]
