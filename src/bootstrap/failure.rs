@@ -14,10 +14,11 @@ use coshell_handler::{Failure, Frame, Handler, quote_log_tail};
 
 use crate::wait::Overrun;
 
-/// The handler was stopped because of `overrun`. `running` names the programs that it had started; they are in the message if
-/// bash did not report the command. If that is `lambda_each`, they are too, but for the subshell of the records.
+/// The handler, or what `label` describes, was stopped because of `overrun`. `running` names the programs that it had started;
+/// they are in the message if bash did not report the command. If that is `lambda_each`, they are too, but for the subshell of
+/// the records.
 pub(crate) fn limit_exceeded(
-    handler: &Handler,
+    label: &str,
     overrun: Overrun,
     margin: Option<Duration>,
     command: Option<&str>,
@@ -25,7 +26,6 @@ pub(crate) fn limit_exceeded(
     running: &[String],
     tail: &str,
 ) -> Failure {
-    let label = handler.label();
     let (error_type, what) = match overrun {
         Overrun::Deadline => {
             let margin = margin.unwrap_or_default().as_millis();

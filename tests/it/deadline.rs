@@ -658,6 +658,74 @@ fn a_handler_that_suspends_its_parent_shell_is_answered_with_an_error() {
     assert_eq!(processes_without_bootstrap(&stopped.sandbox).len(), 2);
 }
 
+/// From the second time on, when there is a file `slow`, the file takes ten minutes to load.
+const SLOW_FILE: &str = r#"
+if [[ -e $LAMBDA_TASK_ROOT/slow ]]; then
+  (env -i setsid sleep 600 </dev/null >/dev/null 2>&1 &)
+  : >"$LAMBDA_TASK_ROOT/begun"
+  sleep 601
+fi
+handler() { printf 'answer to %s' "$1"; }
+"#;
+
+/// The idle shells die, so that the event that comes next waits until the file is loaded again.
+fn stop_while_loading(isolation: &str, lanes: usize) {
+    for time_ms in TIMES_MS {
+        let builder = Sandbox::of(SLOW_FILE).env("COSHELL_ISOLATION", isolation);
+        let sandbox = with_margin(builder.lanes(lanes), MARGIN_MS).start();
+        sandbox.api.wait_all_parked(lanes);
+        assert_eq!(sandbox.respond("first"), b"answer to first");
+        sandbox.api.wait_all_parked(lanes);
+        sandbox.task_root.write("slow", "");
+        for process in processes_without_bootstrap(&sandbox).into_keys() {
+            let process = Pid::from_raw(i32::try_from(process).expect("a process id"));
+            // If this fails, it is a fork that has ended with its shell.
+            let _ = kill(process, Signal::SIGKILL);
+        }
+        let has_ended = || processes_without_bootstrap(&sandbox).is_empty();
+        wait_until(has_ended, LIMIT);
+        // Bootstrap does nothing after the answer until the file can be loaded again.
+        let gate = Gate::new();
+        sandbox.api.reply(Reply::Late(gate.clone()));
+        let answer = sandbox.invoke(event_stopped_after(time_ms, "waiting"));
+        let document = expect_timeout(&answer, &sandbox);
+        let processes = processes_without_bootstrap(&sandbox);
+        fs::remove_file(sandbox.task_root.path().join("slow")).expect("the file `slow`");
+        gate.open();
+        assert!(processes.is_empty(), "still running: {processes:?}");
+        let text = message(&document);
+        assert!(
+            text.starts_with("handler was not started: loading "),
+            "{text}"
+        );
+        assert!(!text.contains("builtin"), "{text}");
+        for _ in 0..=lanes {
+            assert_eq!(sandbox.respond("next"), b"answer to next");
+        }
+        let log = sandbox.bootstrap.log();
+        assert_eq!(log.matches("\"level\":\"ERROR\"").count(), 1, "{log}");
+        if sandbox.task_root.exists("begun") {
+            let place = " during `sleep 601` in source (";
+            // bash before 4.4 knows only the line of `source`.
+            let has_place = text.contains(place) && text.contains("/function.sh:5)");
+            assert!(has_place || support::always_forks(), "{text}");
+            return;
+        }
+    }
+    panic!("the file never reached its end");
+}
+
+#[test]
+fn an_event_whose_shell_is_still_loading_the_file_is_answered_before_its_deadline() {
+    let cases = ["none", "restore", "subshell", "process"]
+        .map(|isolation| [(isolation, 1), (isolation, 2)]);
+    check_all(
+        cases.as_flattened(),
+        |(isolation, lanes)| format!("{isolation}, {lanes} at a time"),
+        |(isolation, lanes)| stop_while_loading(isolation, *lanes),
+    );
+}
+
 /// Waits until the test opens the gate.
 const GATED: &str = "read -r x <\"$LAMBDA_TASK_ROOT/gate\"";
 

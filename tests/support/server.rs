@@ -50,7 +50,8 @@ pub enum Reply {
     RawOpen(Vec<u8>),
     /// Nothing until the gate is opened, then 202.
     Late(Gate),
-    /// Happens after this many bytes of a chunked body. If the connection is still open afterwards, 202.
+    /// Happens after this many bytes of a chunked body, or before the first byte of another one. If the connection is still
+    /// open afterwards, 202.
     Midway(usize, Midway),
 }
 
@@ -314,11 +315,14 @@ impl Server<'_> {
             let mut stream = self.stream;
             stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
-        if head.header("Transfer-Encoding") != Some("chunked") {
-            return http::read_body(reader, head, &mut call.body);
-        }
         let mut midway = self.take_midway(call);
         self.shared.lock().arriving.push(call.clone());
+        if head.header("Transfer-Encoding") != Some("chunked") {
+            let acted = midway.map_or(Ok(()), |(_, midway)| self.act_midway(midway));
+            let read = acted.and_then(|()| http::read_body(reader, head, &mut call.body));
+            self.forget_arriving();
+            return read;
+        }
         let read = http::read_chunks(reader, &mut |bytes| {
             call.body.extend_from_slice(bytes);
             let mut state = self.shared.lock();
@@ -332,12 +336,16 @@ impl Server<'_> {
                 None => Ok(()),
             }
         });
-        let connection = self.connection;
-        let mut state = self.shared.lock();
-        state.arriving.retain(|call| call.connection != connection);
-        drop(state);
+        self.forget_arriving();
         call.trailers = read?;
         Ok(())
+    }
+
+    fn forget_arriving(&self) {
+        let mut state = self.shared.lock();
+        state
+            .arriving
+            .retain(|call| call.connection != self.connection);
     }
 
     fn arriving<'a>(&self, state: &'a mut State) -> Option<&'a mut Call> {

@@ -242,7 +242,7 @@ impl<'a> Program<'a> {
         self.cx.logs.drain();
         let trace = process.exit_trace();
         limit_exceeded(
-            self.cx.handler,
+            self.cx.handler.label(),
             overrun,
             config.deadline_margin,
             trace.command.as_deref(),

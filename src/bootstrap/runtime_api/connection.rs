@@ -2,8 +2,9 @@
 //!
 //! ureq's own transport writes the head and the body of a request separately, and sets a timeout for each read. This one holds
 //! back what ureq sends until ureq waits for the reply. That takes a GET and a POST together from 17 system calls and 46 µs to
-//! 6 and 27 µs. There are no timeouts, because the sandbox may be frozen for any time while we read. The first connection is
-//! opened while bash starts. Only `mod.rs` and its neighbours in this folder use this file.
+//! 6 and 27 µs. No request fails after a time, because the sandbox may be frozen for any time while we read. Only after SIGTERM
+//! do we soon give up. The first connection is opened while bash starts. Only `mod.rs` and its neighbours in this folder use
+//! this file.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -21,7 +22,7 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Agent, Error};
 
-use crate::wait::Signals;
+use crate::wait::{Limit, Signals};
 
 /// How long to wait before each further try if the Runtime API cannot be reached.
 pub(crate) const RETRY_AFTER: [Duration; 3] = [
@@ -31,6 +32,9 @@ pub(crate) const RETRY_AFTER: [Duration; 3] = [
 ];
 /// The Runtime API is on this machine: if connecting takes longer, nothing listens there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a read or a write blocks before we look whether we have to shut down. Most replies come earlier, and so cost no
+/// system call for that.
+const LOOK_AFTER: Duration = Duration::from_millis(20);
 /// Lambda records the first token as the runtime's release.
 pub(crate) const USER_AGENT: &str = concat!("coshell/", env!("CARGO_PKG_VERSION"));
 /// Room for the largest head of a next invocation.
@@ -142,6 +146,8 @@ pub(crate) fn connect(api: &str) -> io::Result<TcpStream> {
         match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
             Ok(stream) => {
                 stream.set_nodelay(true)?;
+                stream.set_read_timeout(Some(LOOK_AFTER))?;
+                stream.set_write_timeout(Some(LOOK_AFTER))?;
                 return Ok(stream);
             }
             Err(error) => last_error = error,
@@ -206,7 +212,7 @@ pub(crate) struct RuntimeApiTransport {
 impl RuntimeApiTransport {
     fn send_held(&mut self) -> io::Result<()> {
         if !self.held.is_empty() {
-            self.stream.write_all(&self.held)?;
+            write_all(&self.stream, &self.signals, &mut [IoSlice::new(&self.held)])?;
             self.held.clear();
         }
         Ok(())
@@ -224,8 +230,8 @@ impl Transport for RuntimeApiTransport {
             self.held.extend_from_slice(output);
             return Ok(());
         }
-        let slices = &mut [IoSlice::new(&self.held), IoSlice::new(output)][..];
-        write_all_vectored(&mut self.stream, slices)?;
+        let slices = &mut [IoSlice::new(&self.held), IoSlice::new(output)];
+        write_all(&self.stream, &self.signals, slices)?;
         self.held.clear();
         Ok(())
     }
@@ -242,11 +248,11 @@ impl Transport for RuntimeApiTransport {
         {
             return Err(io::Error::from(io::ErrorKind::ConnectionAborted).into());
         }
-        let buffer = self.buffers.input_append_buf();
+        let mut limit = Limit::new(&self.signals, None);
         let count = loop {
-            match self.stream.read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => break other?,
+            match self.stream.read(self.buffers.input_append_buf()) {
+                Err(error) => wait_after(error, &self.stream, &mut limit, false)?,
+                Ok(count) => break count,
             }
         };
         self.buffers.input_appended(count);
@@ -265,15 +271,35 @@ impl Transport for RuntimeApiTransport {
     }
 }
 
-fn write_all_vectored(stream: &mut TcpStream, mut slices: &mut [IoSlice]) -> io::Result<()> {
+fn write_all(
+    mut stream: &TcpStream,
+    signals: &Signals,
+    mut slices: &mut [IoSlice],
+) -> io::Result<()> {
+    let mut limit = Limit::new(signals, None);
     IoSlice::advance_slices(&mut slices, 0);
     while !slices.is_empty() {
         match stream.write_vectored(slices) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(count) => IoSlice::advance_slices(&mut slices, count),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Err(error) => wait_after(error, stream, &mut limit, true)?,
         }
     }
     Ok(())
+}
+
+/// Waits until `stream` is ready, if a read or, with `is_write`, a write ended with `error` because it is not.
+fn wait_after(
+    error: io::Error,
+    stream: &TcpStream,
+    limit: &mut Limit,
+    is_write: bool,
+) -> io::Result<()> {
+    match error.kind() {
+        io::ErrorKind::Interrupted => Ok(()),
+        io::ErrorKind::WouldBlock => limit
+            .wait_socket(stream.as_fd(), is_write)
+            .map_err(|_| io::ErrorKind::TimedOut.into()),
+        _ => Err(error),
+    }
 }

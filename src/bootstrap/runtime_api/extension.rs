@@ -62,6 +62,8 @@ fn failed(cause: impl Display) -> String {
 impl Extension {
     fn start_waiting(identifier: String, api: &str, signals: &Arc<Signals>) -> io::Result<Self> {
         let connection = connect(api)?;
+        // It waits for as long as there is a sandbox.
+        connection.set_read_timeout(None)?;
         let opened = Some(connection.try_clone()?);
         let agent = agent(api, opened, &Arc::new(Progress::default()), signals);
         let url = format!("http://{api}{}", wire::EXTENSION_EVENT_NEXT);

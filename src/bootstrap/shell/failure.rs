@@ -87,17 +87,21 @@ pub(crate) fn shell_ended(
     failure_with_log(error_type, &what, stack, tail)
 }
 
-/// The handler was stopped while the programs `running` ran. If it has an EXIT trap of its own, there is no exit trace.
-pub(crate) fn handler_stopped(
+/// The handler, or what `label` describes, was stopped while the programs `running` ran. If the handler has an EXIT trap of its
+/// own, there is no exit trace.
+pub(crate) fn stopped(
     cx: LaneContext,
+    label: &str,
     overrun: Overrun,
     mut trace: ExitTrace,
     running: &[String],
 ) -> Failure {
-    let command = trace.command.as_deref();
+    // Without a frame, bash ran a command of ours.
+    let command = trace.command.filter(|_| !trace.stack.is_empty());
+    let command = command.as_deref();
     fill_in_line(&mut trace.stack, command);
     limit_exceeded(
-        cx.handler,
+        label,
         overrun,
         cx.config.deadline_margin,
         command,

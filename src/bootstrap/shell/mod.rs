@@ -49,13 +49,14 @@ mod to_shell;
 use std::time::{Duration, Instant};
 
 use nix::sys::wait::WaitStatus;
+use nix::unistd::Pid;
 
 use crate::calls::Calls;
 use crate::child::LaneContext;
 use crate::child::arguments::{Arguments, Separator};
 use crate::child::late_output::{EndedHandler, take_late_output};
 use crate::child::leftovers::Leftovers;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::invocation::{Invocation, Outcome};
 use crate::response::Response;
 use crate::wait::{Limit, Overrun};
@@ -144,7 +145,10 @@ impl Shell<'_> {
         }
         // The handler was not called, so a second try cannot run it twice, and nothing that was read is its output.
         response.drop_unsent();
-        self.replace()?;
+        match self.replace_within(limit) {
+            Err(Error::Stopped) => return Ok(Outcome::Failure(self.stop_loading())),
+            replaced => replaced?,
+        }
         self.prime(invocation);
         let outcome = self.try_invoke(invocation, response, limit);
         Ok(outcome.unwrap_or_else(|| {
@@ -337,21 +341,12 @@ impl Shell<'_> {
     /// A handler in the live shell takes bash with it, whose exit trace reports where it was. A handler in a fork
     /// takes only the fork, whose report has the nonce `awaited`, unless it has come already.
     fn stop_handler(&mut self, overrun: Overrun, awaited: Option<&str>) -> Vec<String> {
-        let mut running = Vec::new();
-        let shell = (!self.is_forked()).then(|| self.channel.process.child.pid());
-        if self.is_forked() {
-            self.channel.request_exit_trace();
-        }
-        if let Some(leftovers) = &self.leftovers {
-            let grace = self.cx.config.stop_grace(overrun);
-            running = processes::program_names(leftovers.handler_processes(None));
-            let bash = shell.or(leftovers.running_fork());
-            processes::stop_with_exit_trace(|| leftovers.handler_processes(shell), grace, bash);
-        }
         if !self.is_forked() {
-            self.channel.process.child.kill();
-            while self.channel.read_control_now() {}
-        } else if let Some(nonce) = awaited {
+            return self.stop_shell(overrun);
+        }
+        self.channel.request_exit_trace();
+        let running = self.stop_processes(overrun, None);
+        if let Some(nonce) = awaited {
             let mut limit = Limit::until(Instant::now() + REPORT_LIMIT);
             let mut discarded = Response::discarded("");
             let waited = self
@@ -361,6 +356,26 @@ impl Shell<'_> {
         } else {
             self.is_damaged = false;
         }
+        running
+    }
+
+    /// Stops bash and every process that it started, and returns the names of the programs that ran.
+    fn stop_shell(&mut self, overrun: Overrun) -> Vec<String> {
+        let running = self.stop_processes(overrun, Some(self.channel.process.child.pid()));
+        self.channel.process.child.kill();
+        while self.channel.read_control_now() {}
+        running
+    }
+
+    /// Stops every process of the invocation, with `shell` if there is one, and lets bash report its place.
+    fn stop_processes(&self, overrun: Overrun, shell: Option<Pid>) -> Vec<String> {
+        let Some(leftovers) = &self.leftovers else {
+            return Vec::new();
+        };
+        let grace = self.cx.config.stop_grace(overrun);
+        let running = processes::program_names(leftovers.handler_processes(None));
+        let bash = shell.or(leftovers.running_fork());
+        processes::stop_with_exit_trace(|| leftovers.handler_processes(shell), grace, bash);
         running
     }
 
@@ -403,7 +418,7 @@ impl Shell<'_> {
             }
             WaitOutcome::Lost => failure::shell_lost(handler.label(), &logs.tail()),
             WaitOutcome::Overrun(overrun) => {
-                failure::handler_stopped(self.cx, overrun, exit_trace(), running)
+                failure::stopped(self.cx, handler.label(), overrun, exit_trace(), running)
             }
         })
     }

@@ -6,11 +6,12 @@
 use super::clean_up::RestoreOutcome;
 use super::context::{Context, context_arguments};
 use super::to_shell::ToShell;
-use super::{Shell, Starting};
+use super::{Shell, Starting, failure};
 use crate::child::arguments::Separator;
 use crate::error::Result;
 use crate::invocation::Invocation;
-use crate::wait::Limit;
+use crate::wait::{Limit, Overrun};
+use coshell_handler::Failure;
 use coshell_process::sys;
 
 impl Shell<'_> {
@@ -20,7 +21,8 @@ impl Shell<'_> {
         self.replace_within(&mut limit)
     }
 
-    /// The same until `limit` is reached.
+    /// The same until `limit` is reached, which is [`Error::Stopped`](crate::error::Error::Stopped). After any error
+    /// `self` is a shell that has to be replaced again.
     pub(super) fn replace_within(&mut self, limit: &mut Limit) -> Result<()> {
         // Leftover processes go on without their shell. What they print belongs to their own invocation.
         let has_leftovers = self
@@ -48,11 +50,33 @@ impl Shell<'_> {
             Some(standby) => *standby,
             None => Starting::start(self.cx)?,
         };
-        let mut fresh = starting.load().finish_within(limit)?;
-        fresh.kept_variables = std::mem::take(&mut self.kept_variables);
-        fresh.forks = self.forks.for_another_shell();
-        *self = fresh;
-        Ok(())
+        let mut loading = starting.load();
+        let loaded = loading.wait(limit);
+        let old = std::mem::replace(self, loading.shell);
+        self.kept_variables = old.kept_variables;
+        self.forks = old.forks.for_another_shell();
+        if loaded.is_err() {
+            self.is_damaged = true;
+            self.has_shutdown = old.has_shutdown;
+            self.leftovers = old.leftovers;
+        }
+        loaded
+    }
+
+    /// Stops a shell that is still sourcing the file when the time of its event is up, with all that the file has started.
+    pub(super) fn stop_loading(&mut self) -> Failure {
+        let overrun = if self.cx.signals.is_stop_requested() {
+            Overrun::Stop
+        } else {
+            Overrun::Deadline
+        };
+        let running = self.stop_shell(overrun);
+        self.cx.logs.drain();
+        let trace = self.channel.take_exit_trace().unwrap_or_default();
+        let handler = self.cx.handler;
+        let (label, file) = (handler.label(), handler.file.display());
+        let label = format!("{label} was not started: loading {file}");
+        failure::stopped(self.cx, &label, overrun, trace, &running)
     }
 
     /// Makes a fresh shell do everything that the next invocation would have to wait for: it shows its state, gets

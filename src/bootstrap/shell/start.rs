@@ -50,7 +50,7 @@ pub(crate) struct Starting<'a> {
 /// A shell that is sourcing the file.
 #[derive(Debug)]
 pub(crate) struct Loading<'a> {
-    shell: Shell<'a>,
+    pub(super) shell: Shell<'a>,
     /// The nonce of the load report.
     nonce: String,
     /// The last line of the file, if it calls the handler.
@@ -137,25 +137,23 @@ impl<'a> Starting<'a> {
 impl<'a> Loading<'a> {
     /// Waits until bash has sourced the file. There is no limit as long as bash has something to do: the platform has
     /// a limit of its own. Fails with the fault of the file, or with [`Error::Stopped`].
-    pub(crate) fn finish(self) -> Result<Shell<'a>> {
+    pub(crate) fn finish(mut self) -> Result<Shell<'a>> {
         let mut limit = Limit::new(self.shell.cx.signals, None);
-        self.finish_within(&mut limit)
+        self.wait(&mut limit).map(|()| self.shell)
     }
 
-    /// The same until `limit` is reached, which is [`Error::Stopped`], too.
-    pub(super) fn finish_within(self, limit: &mut Limit) -> Result<Shell<'a>> {
-        let Self {
-            mut shell, nonce, ..
-        } = self;
+    /// The same until `limit` is reached, which is [`Error::Stopped`], too. Then bash goes on, and the shell is still there.
+    pub(super) fn wait(&mut self, limit: &mut Limit) -> Result<()> {
+        let Self { shell, nonce, .. } = self;
         let (config, handler) = (shell.cx.config, shell.cx.handler);
-        let report = match shell.channel.wait_until_loaded(&nonce, limit) {
+        let report = match shell.channel.wait_until_loaded(nonce, limit) {
             Ok(LoadOutcome::Report(report)) => report,
             Ok(LoadOutcome::Ended) => return Err(shell.load_error()),
             Ok(LoadOutcome::Older(version)) => {
                 let cx = shell.cx;
                 older::set_older(&version, cx.config);
-                drop(shell);
-                return Starting::start(cx)?.load().finish_within(limit);
+                *self = Starting::start(cx)?.load();
+                return self.wait(limit);
             }
             Ok(LoadOutcome::Silent) => return Err(shell.silent_error()),
             Err(_) => return Err(Error::Stopped),
@@ -190,7 +188,7 @@ impl<'a> Loading<'a> {
         let pid = shell.channel.process.child.pid();
         shell.leftovers = Some(Leftovers::watch(shell.cx, Some(pid)));
         shell.cx.logs.drain();
-        Ok(shell)
+        Ok(())
     }
 }
 
