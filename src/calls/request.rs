@@ -18,6 +18,7 @@ use crate::document::Document;
 use crate::options::{Arguments, Input};
 use crate::{Call, CallError, Caller, EventSource, Reply, Variable, check_name};
 
+pub use event::AnswerForm;
 use event::Request;
 use form::{Pairs, pairs};
 

@@ -353,7 +353,7 @@ impl Shell<'_> {
             while self.channel.read_control_now() {}
         } else if let Some(nonce) = awaited {
             let mut limit = Limit::until(Instant::now() + REPORT_LIMIT);
-            let mut discarded = Response::discarded("");
+            let mut discarded = Response::discarded();
             let waited = self
                 .channel
                 .wait_for_report(nonce, &mut discarded, &mut limit);
