@@ -41,6 +41,12 @@ const CASES: &[&str] = &[
     "-c tostream",
     "-c '[tostream] | fromstream(.[])'",
     "-rj .",
+    "-c . -",
+    "-c '[., input_filename]' other - other -",
+    "-c --arg x 1 '[., $x]' -- -",
+    "-s . - -",
+    "-R . -",
+    "-n '[inputs]' -",
     "-c .a",
     "-c '.a?'",
     "-c '.[]?'",
@@ -248,7 +254,6 @@ fn random_string(random: &mut SmallRng) -> &'static str {
         "\"<&>\"",
         "\"12\"",
         "\"null\"",
-        "\"\\ud83d\\ude00\"",
         "\"{}\"",
     ];
     strings[random.random_range(0..strings.len())]
@@ -283,6 +288,7 @@ handler() {
     let sandbox = Sandbox::of(body)
         .env("COSHELL_COMMANDS", "jq")
         .file("docs", documents)
+        .file("other", "{\"other\": 1}\n")
         .file("cases", cases + "\n")
         .start();
     let text = String::from_utf8(sandbox.respond("x")).expect("UTF-8");
