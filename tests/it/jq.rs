@@ -49,6 +49,21 @@ handler() {
     }
 }
 
+/// A filter of `lambda_get` comes to jq in another way than those of `jq`, and a path does not come there.
+#[test]
+fn pairs_of_surrogates_are_one_character_in_each_filter() {
+    let body = r#"handler() {
+  lambda_get x '.a? + "\ud83d\ude00"' y '."\ud83d\ude00"' z '.["\ud83d\ude00"] + 1'
+  jq -r '."\ud83d\ude00", "\ud83d\ude00"' <<<"$1"
+  echo "$x $y $z"
+}"#;
+    let sandbox = with_jq(body).start();
+    for _ in 0..2 {
+        let text = respond(&sandbox, r#"{"a":"A","\ud83d\ude00":1}"#);
+        assert_eq!(text, "1\n\u{1f600}\nA\u{1f600} 1 2");
+    }
+}
+
 /// Prints the process ids of the second program. A thread of the host may end meanwhile.
 const TOOLS: &str = r#"tools() {
   local children child name list

@@ -47,6 +47,10 @@ const CASES: &[&str] = &[
     "-s . - -",
     "-R . -",
     "-n '[inputs]' -",
+    "-c '\"\\ud83d\\ude00\", \"\\uDE00x\", {\"\\ud83d\\ude00\": 1}, \"\\\\ud83d\\\\ude00\"'",
+    "-c '\"a\\(\"\\ud83d\\ude00\")\\u00e9\"'",
+    "'\"\\ud83d\"'",
+    "'\"\\ud83d\\u0041\"'",
     "-c .a",
     "-c '.a?'",
     "-c '.[]?'",
@@ -254,6 +258,7 @@ fn random_string(random: &mut SmallRng) -> &'static str {
         "\"<&>\"",
         "\"12\"",
         "\"null\"",
+        "\"\\ud83d\\ude00\"",
         "\"{}\"",
     ];
     strings[random.random_range(0..strings.len())]
