@@ -212,7 +212,7 @@ impl<'d> Request<'d> {
             .collect()
     }
 
-    /// As the client sent them. Of a name that is there twice the first counts, which is the one of the narrower path.
+    /// As the client sent them.
     pub(super) fn cookies(headers: &Pairs) -> Pairs {
         let header = headers.get(b"cookie").unwrap_or_default();
         let mut cookies = Vec::new();
@@ -223,8 +223,6 @@ impl<'d> Request<'d> {
                 cookies.push((name.trim_ascii().to_vec(), value.trim_ascii().to_vec()));
             }
         }
-        // A map takes the last.
-        cookies.reverse();
         Pairs(cookies)
     }
 
