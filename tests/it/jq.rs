@@ -328,6 +328,11 @@ handler() {
     assert!(log.contains("nests too deeply"), "{log}");
 }
 
+/// Lists in each other.
+fn nested(depth: usize) -> String {
+    format!("{}{}", "[".repeat(depth), "]".repeat(depth))
+}
+
 #[test]
 fn hostile_documents_are_errors() {
     let body = r#"handler() {
@@ -346,10 +351,9 @@ fn hostile_documents_are_errors() {
         .file("6.json", b"\"\xff\xfe\"".as_slice())
         .file("7.json", "[1,2")
         .file("8.json", "nope")
-        .file(
-            "9.json",
-            format!("{}{}", "[".repeat(9000), "]".repeat(9000)),
-        )
+        .file("9.json", nested(9000))
+        .file("91.json", nested(10_000))
+        .file("92.json", nested(10_001))
         .start();
     let expected = [
         "status 2",
@@ -361,6 +365,8 @@ fn hostile_documents_are_errors() {
         "status 2",
         "status 2",
         "1",
+        "1",
+        "status 2",
         "\"next\"",
     ];
     assert_eq!(respond(&sandbox, "x"), expected.join("\n"));

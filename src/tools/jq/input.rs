@@ -309,7 +309,7 @@ impl End {
                 b'"' => self.is_in_string = true,
                 b'[' | b'{' => {
                     self.depth += 1;
-                    if self.depth > MAX_DEPTH + 1 {
+                    if self.depth > MAX_DEPTH {
                         return Some(Err("Exceeds depth limit for parsing"));
                     }
                 }
