@@ -16,9 +16,10 @@ use serde_json::Value;
 
 use crate::config::ResponseMode;
 use crate::failure::parse_frame;
-use crate::invocation::Outcome;
+use crate::invocation::{Invocation, Outcome};
 use crate::wait::{Limit, Overrun};
 use body_buffer::BodyBuffer;
+use coshell_calls::AnswerForm;
 use coshell_handler::Failure;
 use coshell_process::sys;
 use coshell_wire::MAX_RESPONSE_BYTES;
@@ -71,6 +72,7 @@ pub(crate) struct ResponseRequest {
 #[derive(Debug)]
 pub(crate) struct Response<'a> {
     request_id: &'a str,
+    event: &'a [u8],
     /// `None`: nobody wants the response.
     sink: Option<&'a mut dyn ResponseSink>,
     /// What was read and not sent yet.
@@ -135,9 +137,9 @@ enum Mode {
 }
 
 impl<'a> Response<'a> {
-    /// The response to the invocation `request_id`. The handler can choose another mode.
+    /// The response to `invocation`. The handler can choose another mode.
     pub(crate) fn new(
-        request_id: &'a str,
+        invocation: &'a Invocation,
         mode: ResponseMode,
         sink: &'a mut dyn ResponseSink,
     ) -> Self {
@@ -149,14 +151,17 @@ impl<'a> Response<'a> {
                     Mode::StreamPending(Head::Content(DEFAULT_CONTENT_TYPE.to_owned()))
                 }
             },
-            ..Self::discarded(request_id)
+            request_id: &invocation.request_id,
+            event: &invocation.event,
+            ..Self::discarded()
         }
     }
 
     /// A response that is read and thrown away.
-    pub(crate) fn discarded(request_id: &'a str) -> Self {
+    pub(crate) fn discarded() -> Self {
         Self {
-            request_id,
+            request_id: "",
+            event: &[],
             sink: None,
             body: BodyBuffer::default(),
             mode: Mode::Buffered(None),
@@ -282,7 +287,7 @@ impl<'a> Response<'a> {
         let prelude = Prelude::parse(&request.arguments)?;
         let is_buffered = matches!(request.kind.as_str(), "http" | "http-exact");
         Ok(if self.is_streamed() || !is_buffered {
-            let json = Value::Object(prelude.into_json()).to_string();
+            let json = Value::Object(prelude.into_json(AnswerForm::of(self.event))).to_string();
             Mode::StreamPending(Head::Http(json))
         } else {
             Mode::Buffered(Some(prelude))
@@ -310,7 +315,7 @@ impl<'a> Response<'a> {
         };
         let body = std::mem::take(&mut self.body).into_bytes(keep_newlines || self.is_exact);
         let response = match (body, prelude) {
-            (Ok(body), Some(prelude)) => prelude.into_document(body),
+            (Ok(body), Some(prelude)) => prelude.into_document(body, AnswerForm::of(self.event)),
             (body, _) => body,
         };
         response.map_or_else(response_too_large, Outcome::Response)

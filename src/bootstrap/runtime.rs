@@ -205,7 +205,7 @@ fn invoke(
             return Ok(Outcome::Failure(failure));
         }
     };
-    let mut response = Response::new(&invocation.request_id, cx.config.response_mode, sink);
+    let mut response = Response::new(invocation, cx.config.response_mode, sink);
     let mut limit = Limit::new(cx.signals, stop_time);
     if let Some(calls) = cx.calls {
         calls.begin(invocation);

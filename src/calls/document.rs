@@ -125,6 +125,12 @@ impl<'t> Document<'t> {
         }
     }
 
+    /// A record that `lambda_each` handed on. A message that is no JSON is a string.
+    pub fn of_record(text: &[u8]) -> Document<'static> {
+        let string = |_| Document::valid(string::quote(&String::from_utf8_lossy(text)));
+        Document::new(text.to_vec()).unwrap_or_else(string)
+    }
+
     fn checked(text: Cow<'t, str>) -> Result<Self, DocumentError> {
         if u32::try_from(text.len()).is_err() {
             return Err(DocumentError("it is longer than 4 GiB".to_owned()));

@@ -21,6 +21,7 @@ mod variable;
 pub use document::{Document, DocumentError};
 pub use get::{JqFilter, Pending, needs_jq};
 pub use records::{Batch, EventSource, Record, RecordOptions, batch_failures, records};
+pub use request::AnswerForm;
 pub use variable::{Variable, check_name};
 
 /// A call of a handler.

@@ -15,8 +15,8 @@ pub use source::EventSource;
 /// How records are handed on.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RecordOptions {
-    /// A record is the message that is in it: the body of SQS, the message of SNS, the data of Kinesis, Kafka and MQ. If
-    /// that is JSON, it is JSON, and otherwise a string. In SQS a message of SNS is opened as well, and in both an event
+    /// A record is the message that is in it: the body of SQS, the message of SNS, the data of Kinesis, Kafka and MQ. In
+    /// SQS a message of SNS is opened as well, and in both an event
     /// of S3, whose records are handed on.
     pub unwrap: bool,
     /// The data of Kinesis, Kafka and MQ are text instead of base64.
@@ -33,7 +33,8 @@ pub struct Batch {
 /// What a function is called with for one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// JSON, or why this record cannot be read: then it fails, and the others do not.
+    /// JSON, or a message that is none and has no NUL; or why this record cannot be read: then it fails, and the others do not.
+    /// [`Document::of_record`] reads both.
     ///
     /// The key of an S3 object is decoded; as it came it is in `s3.object.urlEncodedKey`.
     pub event: Result<String, String>,

@@ -18,6 +18,7 @@ use crate::document::Document;
 use crate::options::{Arguments, Input};
 use crate::{Call, CallError, Caller, EventSource, Reply, Variable, check_name};
 
+pub use event::AnswerForm;
 use event::Request;
 use form::{Pairs, pairs};
 
@@ -63,6 +64,11 @@ pub(crate) fn answer(call: &Call<'_>, caller: &dyn Caller) -> Result<Reply, Call
     } else {
         (body, Variable::Text(Vec::new()))
     };
+    let mut cookies = Request::cookies(&headers);
+    if separator.is_none() {
+        // Of a name that is there twice the first counts, which is the one of the narrower path; a map takes the last.
+        cookies.0.reverse();
+    }
     let text = |text: String| Variable::Text(text.into_bytes());
     let mut reply = Reply::default();
     let variables = [
@@ -70,7 +76,7 @@ pub(crate) fn answer(call: &Call<'_>, caller: &dyn Caller) -> Result<Reply, Call
         ("path", text(request.path())),
         ("raw_query", Variable::Text(request.raw_query())),
         ("query", request.query().into_map(separator)),
-        ("cookies", Request::cookies(&headers).into_map(separator)),
+        ("cookies", cookies.into_map(separator)),
         ("form", form.into_map(separator)),
         ("path_parameters", request.path_parameters().into_map(None)),
         ("body", Variable::Text(body)),

@@ -427,3 +427,45 @@ class Uploads(Case):
         status, output, errors = self._upload(server, "small", given=FEW_ATTEMPTS)
         self.assertEqual((status, output), (1, ""))
         self.assertIn("upload failed: ./small to s3://bucket/key Could not connect to the endpoint URL", errors)
+
+    def a_folder_that_was_removed_has_no_files(self):
+        server = self._serve()
+        gone = self.folder / "gone"
+
+        def run(*arguments):
+            gone.mkdir()
+            script = 'rmdir "$PWD" && exec "$@"'
+            command = ["sh", "-c", script, "sh", os.environ["TOOLS_PROGRAM"], "run", *arguments]
+            url = f"http://127.0.0.1:{server.server_address[1]}"
+            return subprocess.run(command, cwd=gone, capture_output=True, text=True, errors="replace", timeout=LIMIT,
+                                  env=environment(self.folder, {"AWS_ENDPOINT_URL": url}))
+
+        url = f"http://127.0.0.1:{server.server_address[1]}/bucket/key"
+        for arguments in (
+            ("aws", "s3", "cp", "s3://bucket/key", "x"),
+            ("aws", "s3", "cp", "s3://bucket/key", "."),
+            ("aws", "s3", "cp", "s3://bucket/key", "below/x"),
+            ("aws", "s3", "cp", "--recursive", "s3://bucket/", "x"),
+            ("aws", "s3", "sync", "s3://bucket/", "."),
+            ("aws", "s3", "cp", "x", "s3://bucket/key"),
+            ("aws", "s3api", "get-object", "--bucket", "bucket", "--key", "key", "x"),
+            ("aws", "s3api", "put-object", "--bucket", "bucket", "--key", "key", "--body", "x"),
+            ("aws", "lambda", "update-function-code", "--function-name", "f", "--zip-file", "fileb://x"),
+            ("fetch", "-sS", "-o", "x", url),
+            ("fetch", "-sS", "--create-dirs", "-o", "below/x", url),
+            ("fetch", "-sS", "-O", url),
+            ("jq", "-n", "--slurpfile", "x", "x", "$x"),
+            ("jq", ".", "x"),
+        ):
+            with self.subTest(arguments=arguments):
+                done = run(*arguments)
+                self.assertNotEqual(done.returncode, 0)
+                self.assertNotEqual(done.stderr, "")
+                self.assertEqual(self._names(), ["large", "small"])
+        self.assertEqual(server.objects, {})
+        # Files with a path are there all the same.
+        target = str(self.folder / "target")
+        self.assertEqual(run("aws", "s3", "cp", "s3://bucket/key", target).returncode, 0)
+        self.assertEqual(self._names(), ["large", "small", "target"])
+        self.assertEqual(run("aws", "s3", "cp", target, "s3://bucket/other").returncode, 0)
+        self.assertEqual(run("aws", "s3", "cp", "s3://bucket/key", "-").returncode, 0)

@@ -97,6 +97,17 @@ fn names_that_are_there_twice_are_joined_on_demand() {
     assert!(found.keys().all(|name| name.starts_with("http_")));
 }
 
+/// As HTTP joins them. Only cookies have a separator of their own.
+#[test]
+fn values_of_a_header_are_joined_without_an_option() {
+    let event = r#"{"requestContext":{},"httpMethod":"GET","path":"/",
+        "multiValueHeaders":{"X":["1","2"],"X-A":["a"],"x-a":["b"],"Cookie":["a=1","b=2"]}}"#;
+    for arguments in [&[][..], &["--join", "|"]] {
+        let found = request(event, arguments).expect("a request");
+        assert_eq!(found["headers"], "x=1, 2\nx-a=a, b\ncookie=a=1; b=2");
+    }
+}
+
 #[test]
 fn load_balancer_with_lists_of_values_is_read() {
     let event = r#"{"requestContext":{"elb":{"targetGroupArn":"arn"}},"httpMethod":"GET","path":"/",

@@ -322,3 +322,21 @@ fn the_locale_may_come_from_an_event() {
     }
     assert_eq!(sandbox.bootstrap.final_log(), "");
 }
+
+/// All values are in the order in which they came; without --join, the first cookie counts, as that of the narrower path.
+#[test]
+fn values_of_one_name_are_joined_in_their_order() {
+    if always_forks() {
+        return;
+    }
+    let event = r#"{"version":"2.0","rawPath":"/","rawQueryString":"q=1&q=2&q=3","cookies":["s=1","t=0","s=2","s=3"],
+        "headers":{"x":"y"},"requestContext":{"http":{"method":"GET","path":"/"}}}"#;
+    let script = r#"handler() {
+  local -A cookies query
+  lambda_request --join ', '
+  echo "${cookies[s]}; ${cookies[t]}; ${query[q]}"
+  lambda_request
+  echo "${cookies[s]}; ${query[q]}"
+}"#;
+    answers(script, event, "1, 2, 3; 0; 1, 2, 3\n1; 3");
+}

@@ -334,3 +334,50 @@ fn texts_of_megabytes_go_through_every_call() {
         );
     }
 }
+
+/// What is no JSON is the text itself in the argument, and a string for the calls.
+#[test]
+fn an_unwrapped_record_is_the_message_as_it_was_sent() {
+    let body = r#"work() {
+  local all filtered
+  lambda_get all . filtered '. | [.]'
+  printf '<%s> <%s> <%s> %s\n' "$1" "$all" "$filtered" "$(lambda_get '. | type')" >>"$LAMBDA_TASK_ROOT/out"
+  (lambda_get . >/dev/null && lambda_get . | cat >/dev/null) || echo failed >>"$LAMBDA_TASK_ROOT/out"
+}
+handler() {
+  : >"$LAMBDA_TASK_ROOT/out"
+  lambda_each --unwrap work >/dev/null
+  cat "$LAMBDA_TASK_ROOT/out"
+}"#;
+    let bodies = [
+        "b0",
+        r#"it's \"here\" \\"#,
+        r"two\nlines\n",
+        "",
+        "-n",
+        "7",
+        r#"{ \"a\": 1 }"#,
+        r#" \"s\" "#,
+    ];
+    let expected = r#"<b0> <b0> <["b0"]> string
+<it's "here" \> <it's "here" \> <["it's \"here\" \\"]> string
+<two
+lines
+> <two
+lines
+> <["two\nlines\n"]> string
+<> <> <[""]> string
+<-n> <-n> <["-n"]> string
+<7> <7> <[7]> number
+<{ "a": 1 }> <{"a":1}> <[{"a":1}]> object
+< "s" > <s> <["s"]> string"#;
+    for isolation in ["restore", "subshell", "none"] {
+        let sandbox = Sandbox::of(body)
+            .env("COSHELL_ISOLATION", isolation)
+            .start();
+        for _ in 0..3 {
+            let text = respond_text(&sandbox, of_queue("", &bodies));
+            assert_eq!(text, expected, "{isolation}");
+        }
+    }
+}

@@ -65,6 +65,21 @@ fn an_argument_may_be_long() {
     }
 }
 
+/// A filter of `lambda_get` comes to jq in another way than those of `jq`, and a path does not come there.
+#[test]
+fn pairs_of_surrogates_are_one_character_in_each_filter() {
+    let body = r#"handler() {
+  lambda_get x '.a? + "\ud83d\ude00"' y '."\ud83d\ude00"' z '.["\ud83d\ude00"] + 1'
+  jq -r '."\ud83d\ude00", "\ud83d\ude00"' <<<"$1"
+  echo "$x $y $z"
+}"#;
+    let sandbox = with_jq(body).start();
+    for _ in 0..2 {
+        let text = respond(&sandbox, r#"{"a":"A","\ud83d\ude00":1}"#);
+        assert_eq!(text, "1\n\u{1f600}\nA\u{1f600} 1 2");
+    }
+}
+
 /// Prints the process ids of the second program. A thread of the host may end meanwhile.
 const TOOLS: &str = r#"tools() {
   local children child name list
@@ -329,6 +344,11 @@ handler() {
     assert!(log.contains("nests too deeply"), "{log}");
 }
 
+/// Lists in each other.
+fn nested(depth: usize) -> String {
+    format!("{}{}", "[".repeat(depth), "]".repeat(depth))
+}
+
 #[test]
 fn hostile_documents_are_errors() {
     let body = r#"handler() {
@@ -347,10 +367,9 @@ fn hostile_documents_are_errors() {
         .file("6.json", b"\"\xff\xfe\"".as_slice())
         .file("7.json", "[1,2")
         .file("8.json", "nope")
-        .file(
-            "9.json",
-            format!("{}{}", "[".repeat(9000), "]".repeat(9000)),
-        )
+        .file("9.json", nested(9000))
+        .file("91.json", nested(10_000))
+        .file("92.json", nested(10_001))
         .start();
     let expected = [
         "status 2",
@@ -362,6 +381,8 @@ fn hostile_documents_are_errors() {
         "status 2",
         "status 2",
         "1",
+        "1",
+        "status 2",
         "\"next\"",
     ];
     assert_eq!(respond(&sandbox, "x"), expected.join("\n"));

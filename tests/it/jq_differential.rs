@@ -41,6 +41,16 @@ const CASES: &[&str] = &[
     "-c tostream",
     "-c '[tostream] | fromstream(.[])'",
     "-rj .",
+    "-c . -",
+    "-c '[., input_filename]' other - other -",
+    "-c --arg x 1 '[., $x]' -- -",
+    "-s . - -",
+    "-R . -",
+    "-n '[inputs]' -",
+    "-c '\"\\ud83d\\ude00\", \"\\uDE00x\", {\"\\ud83d\\ude00\": 1}, \"\\\\ud83d\\\\ude00\"'",
+    "-c '\"a\\(\"\\ud83d\\ude00\")\\u00e9\"'",
+    "'\"\\ud83d\"'",
+    "'\"\\ud83d\\u0041\"'",
     "-c .a",
     "-c '.a?'",
     "-c '.[]?'",
@@ -283,6 +293,7 @@ handler() {
     let sandbox = Sandbox::of(body)
         .env("COSHELL_COMMANDS", "jq")
         .file("docs", documents)
+        .file("other", "{\"other\": 1}\n")
         .file("cases", cases + "\n")
         .start();
     let text = String::from_utf8(sandbox.respond("x")).expect("UTF-8");

@@ -36,6 +36,7 @@ mod filters;
 mod frames;
 mod function_url;
 mod http_bodies;
+mod http_cookies;
 mod idioms;
 mod init;
 mod invoke;

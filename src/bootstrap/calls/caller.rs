@@ -49,13 +49,13 @@ impl<'a> CallingProcess<'a> {
     }
 
     fn find_document(&self) -> Result<Arc<Document<'static>>, String> {
+        if let Some(record) = &self.record {
+            return Ok(Arc::new(Document::of_record(record)));
+        }
         let parse = |text: Vec<u8>| match Document::new(text) {
             Ok(document) => Ok(Arc::new(document)),
             Err(error) => Err(format!("the event is not JSON: {error}")),
         };
-        if let Some(record) = &self.record {
-            return parse(record.clone());
-        }
         let mut current = lock(self.current);
         let event = current.event.clone();
         let Some(event) = event.filter(|_| current.request_id.as_bytes() == self.request_id) else {

@@ -1,10 +1,11 @@
-//! Responses over HTTP: status, headers and cookies, and the JSON document in which function URLs and API Gateway expect them
-//! together with the body.
+//! Responses over HTTP: status, headers and cookies, and the JSON document in which function URLs, API Gateway and load balancers
+//! expect them together with the body.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
 
+use coshell_calls::AnswerForm;
 use coshell_wire::MAX_RESPONSE_BYTES;
 
 /// Status, headers and cookies of a response.
@@ -42,7 +43,7 @@ impl Prelude {
                     )
                 })?;
             let value = visible(value);
-            if name.eq_ignore_ascii_case("Set-Cookie") {
+            if name.eq_ignore_ascii_case(SET_COOKIE) {
                 prelude.cookies.push(value);
                 continue;
             }
@@ -55,29 +56,54 @@ impl Prelude {
         Ok(prelude)
     }
 
-    pub(crate) fn into_json(self) -> Map<String, Value> {
-        let headers = self.headers.into_iter();
-        let headers: Map<_, _> = headers
-            .map(|(name, value)| (name, Value::String(value)))
-            .collect();
+    pub(crate) fn into_json(self, form: AnswerForm) -> Map<String, Value> {
+        let has_lists = form == AnswerForm::Lists;
         let mut json = Map::new();
-        json.insert("statusCode".to_owned(), json!(self.status));
-        json.insert("headers".to_owned(), Value::Object(headers));
-        // Not every caller of Lambda supports this key.
-        if !self.cookies.is_empty() {
-            json.insert("cookies".to_owned(), json!(self.cookies));
+        // Headers with one value, and those with a list.
+        let (mut headers, mut lists) = (Map::new(), Map::new());
+        for (name, value) in self.headers {
+            let value = Value::String(value);
+            if has_lists {
+                lists.insert(name, Value::Array(vec![value]));
+            } else {
+                headers.insert(name, value);
+            }
         }
+        let mut cookies = Vec::new();
+        for (index, cookie) in self.cookies.into_iter().enumerate() {
+            let cookie = Value::String(cookie);
+            if form == AnswerForm::Single {
+                headers.insert(cookie_name(index), cookie);
+            } else {
+                cookies.push(cookie);
+            }
+        }
+        // Not every caller of Lambda supports these keys.
+        if !cookies.is_empty() {
+            let (place, name) = match form {
+                AnswerForm::Cookies => (&mut json, "cookies"),
+                _ => (&mut lists, SET_COOKIE),
+            };
+            place.insert(name.to_owned(), Value::Array(cookies));
+        }
+        if has_lists || !lists.is_empty() {
+            json.insert("multiValueHeaders".to_owned(), Value::Object(lists));
+        }
+        if !has_lists {
+            json.insert("headers".to_owned(), Value::Object(headers));
+        }
+        json.insert("statusCode".to_owned(), json!(self.status));
         json
     }
 
-    /// The JSON document that function URLs and API Gateway turn into an HTTP response. It is built in the memory of `body`,
+    /// The JSON document of which the service in front of the function makes an HTTP response. It is built in the memory of `body`,
     /// because there may be no room for a second copy.
     ///
     /// # Errors
     /// The length that the document would have, if it is larger than Lambda accepts.
-    pub(crate) fn into_document(self, body: Vec<u8>) -> Result<Vec<u8>, usize> {
+    pub(crate) fn into_document(self, body: Vec<u8>, form: AnswerForm) -> Result<Vec<u8>, usize> {
         let is_base64 = str::from_utf8(&body).is_err();
-        let mut json = self.into_json();
+        let mut json = self.into_json(form);
         json.insert("isBase64Encoded".to_owned(), Value::Bool(is_base64));
         let mut head = Value::Object(json).to_string();
         // END has the closing brace.
@@ -111,6 +137,22 @@ impl Prelude {
 
 /// What follows the value of the body.
 const END: &[u8] = b"\"}";
+
+const SET_COOKIE: &str = "Set-Cookie";
+
+/// A name of the header for the cookie of this index. An object has each name once, but HTTP does not distinguish their case: there
+/// are 512, and a browser keeps fewer cookies of one site.
+fn cookie_name(index: usize) -> String {
+    // A bit for each letter, and none for the hyphen at 3.
+    let changed = index & 7 | (index & !7) << 1;
+    let mut name = SET_COOKIE.as_bytes().to_vec();
+    for (at, byte) in name.iter_mut().enumerate() {
+        if changed >> at & 1 == 1 {
+            *byte ^= 0x20;
+        }
+    }
+    String::from_utf8_lossy(&name).into_owned()
+}
 
 /// The length of a byte of text in a JSON string.
 fn escaped_length(byte: u8) -> usize {
@@ -198,7 +240,8 @@ mod tests {
             "Set-Cookie: c=1",
             "set-cookie: d=2",
         ]);
-        let json = prelude.map(Prelude::into_json).unwrap_or_default();
+        let json = prelude.map(|prelude| prelude.into_json(AnswerForm::Cookies));
+        let json = json.unwrap_or_default();
         let wanted =
             json!({"statusCode": 200, "headers": {"Vary": "a, b"}, "cookies": ["c=1", "d=2"]});
         assert_eq!(Value::Object(json), wanted);
@@ -234,7 +277,9 @@ mod tests {
     fn body_is_text_or_base64() {
         let document = |body: &[u8]| -> Value {
             let prelude = parse(&["404"]).unwrap_or_default();
-            let document = prelude.into_document(body.to_vec()).unwrap_or_default();
+            let document = prelude
+                .into_document(body.to_vec(), AnswerForm::Cookies)
+                .unwrap_or_default();
             serde_json::from_slice(&document).unwrap_or_default()
         };
         let text = document("\"ä\"\\\0".as_bytes());
@@ -258,7 +303,9 @@ mod tests {
             bytes.push(0xff);
             for body in [text, bytes] {
                 let prelude = parse(&["200", "A: b"]).unwrap_or_default();
-                let document = prelude.into_document(body.clone()).unwrap_or_default();
+                let document = prelude
+                    .into_document(body.clone(), AnswerForm::Cookies)
+                    .unwrap_or_default();
                 let document: Value = serde_json::from_slice(&document).unwrap_or_default();
                 let value = document["body"].as_str().unwrap_or_default();
                 let decoded = match document["isBase64Encoded"].as_bool() {
@@ -279,7 +326,7 @@ mod tests {
         let document = |length| {
             let prelude = parse(&["200"]).unwrap_or_default();
             prelude
-                .into_document(vec![1; length])
+                .into_document(vec![1; length], AnswerForm::Cookies)
                 .map(|document| document.len())
         };
         let rest = document(0).unwrap_or_default();

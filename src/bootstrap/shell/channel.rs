@@ -171,7 +171,7 @@ impl Channel {
     /// Discards what is in the response's pipe now.
     pub(crate) fn drop_output(&self) {
         let mut limit = Limit::until(Instant::now());
-        let _ = self.take_more(&mut Response::discarded(""), &mut limit);
+        let _ = self.take_more(&mut Response::discarded(), &mut limit);
     }
 
     /// Reads what is in the response's pipe now, after the report. Fails if the time is up before it is sent on.

@@ -119,7 +119,7 @@ impl Shell<'_> {
         );
         let _ = self.channel.write_lines(&format!("{run}{report}"));
         self.channel
-            .wait_for_report(&nonce, &mut Response::discarded(""), limit)
+            .wait_for_report(&nonce, &mut Response::discarded(), limit)
     }
 
     /// Reseeds bash's RANDOM and our nonces, which would be the same in every copy of a snapshot.

@@ -348,7 +348,7 @@ impl Shell<'_> {
         let running = self.stop_processes(overrun, None);
         if let Some(nonce) = awaited {
             let mut limit = Limit::until(Instant::now() + REPORT_LIMIT);
-            let mut discarded = Response::discarded("");
+            let mut discarded = Response::discarded();
             let waited = self
                 .channel
                 .wait_for_report(nonce, &mut discarded, &mut limit);

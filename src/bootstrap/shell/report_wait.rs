@@ -252,7 +252,7 @@ impl Channel {
     pub(crate) fn wait_for_exit(&mut self, limit: &mut Limit) -> Option<WaitStatus> {
         let mut call = RunningCall {
             nonce: None,
-            response: &mut Response::discarded(""),
+            response: &mut Response::discarded(),
             limit,
             response_closed: false,
         };

@@ -1,7 +1,7 @@
 //! Messages within records: what someone sent, without what the services put around it.
 
 use crate::document::string::quote;
-use crate::document::{Document, Kind, Span};
+use crate::document::{Document, Span};
 use crate::encoding::Encoding;
 
 use super::{EventSource, s3_record};
@@ -39,7 +39,9 @@ pub(super) fn unwrapped(event: &Document<'_>, record: Span, source: EventSource)
 /// The events that a message stands for.
 fn opened(text: String, depth: usize) -> Vec<Event> {
     let Ok(message) = Document::borrowed(text.as_bytes()) else {
-        return vec![Ok(quote(&text))];
+        // bash has no NUL.
+        let has_nul = memchr::memchr(0, text.as_bytes()).is_some();
+        return vec![Ok(if has_nul { quote(&text) } else { text })];
     };
     let root = message.root();
     let is_notification = message.find_string(root, &["Type"]).as_deref() == Some("Notification")
@@ -57,10 +59,6 @@ fn opened(text: String, depth: usize) -> Vec<Event> {
         return records
             .map(|record| Ok(s3_record(&message, record)))
             .collect();
-    }
-    if message.kind(root) == Kind::String {
-        // JSON in JSON is left to the handler: it is a string, as all that is not JSON.
-        return vec![Ok(message.raw(root).to_owned())];
     }
     drop(message);
     vec![Ok(text)]

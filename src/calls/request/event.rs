@@ -18,6 +18,41 @@ enum Form {
     LoadBalancer,
 }
 
+/// Where the answer to a request has its headers and cookies. Sources:
+/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>,
+/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/lambda-functions.html>.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnswerForm {
+    /// `headers`, and `cookies` in a list of their own: HTTP APIs and function URLs, and what is no request.
+    Cookies,
+    /// `headers`, and the cookies in `multiValueHeaders`: version 1.
+    CookieHeaders,
+    /// All in `multiValueHeaders`: load balancers whose target group has multi-value headers switched on.
+    Lists,
+    /// All in `headers`, where each name has one value: other load balancers.
+    Single,
+}
+
+impl AnswerForm {
+    /// The form for the answer to `event`.
+    pub fn of(event: &[u8]) -> Self {
+        // Only these have it. What has another form, however large, is not read.
+        if memchr::memmem::find(event, b"\"httpMethod\"").is_none() {
+            return Self::Cookies;
+        }
+        let Ok(document) = Document::borrowed(event) else {
+            return Self::Cookies;
+        };
+        let lists = || document.find(document.root(), &["multiValueHeaders"]);
+        match Request::of(&document).map(|request| request.form) {
+            Some(Form::Version1) => Self::CookieHeaders,
+            Some(Form::LoadBalancer) if lists().is_some() => Self::Lists,
+            Some(Form::LoadBalancer) => Self::Single,
+            Some(Form::Version2) | None => Self::Cookies,
+        }
+    }
+}
+
 pub(super) struct Request<'d> {
     event: &'d Document<'d>,
     form: Form,
@@ -177,7 +212,7 @@ impl<'d> Request<'d> {
             .collect()
     }
 
-    /// As the client sent them. Of a name that is there twice the first counts, which is the one of the narrower path.
+    /// As the client sent them.
     pub(super) fn cookies(headers: &Pairs) -> Pairs {
         let header = headers.get(b"cookie").unwrap_or_default();
         let mut cookies = Vec::new();
@@ -188,8 +223,6 @@ impl<'d> Request<'d> {
                 cookies.push((name.trim_ascii().to_vec(), value.trim_ascii().to_vec()));
             }
         }
-        // A map takes the last.
-        cookies.reverse();
         Pairs(cookies)
     }
 

@@ -16,6 +16,7 @@ use jaq_std::ValT as _;
 use jaq_std::input::{HasInputs, Inputs};
 
 use super::alternatives::Alternatives;
+use super::escapes::without_surrogates;
 use super::message::{described, in_words_of_jq};
 use super::surroundings::Surroundings;
 use super::write::Style;
@@ -112,6 +113,7 @@ fn compile(text: &str, variables: &[&str], library: &[PathBuf]) -> Result<Filter
         .chain(ours);
     let given: Vec<Def<&str>> = definitions.collect();
     let names = text.contains("builtins").then(|| names_of(&given));
+    let text = &*without_surrogates(text);
     let arena = Arena::default();
     let mut code = if text.trim().is_empty() { "." } else { text };
     let alternatives = Alternatives::find(code);

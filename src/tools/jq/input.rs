@@ -12,12 +12,16 @@ use super::surroundings::Surroundings;
 use crate::call::{Place, wait};
 
 const PIECE_BYTES: usize = 64 * 1024;
+/// The file name that stands for standard input.
+const STANDARD_INPUT: &str = "-";
 
 /// The bytes of standard input, or of the files, one after the other.
 pub(crate) struct Bytes<'a> {
     surroundings: &'a Surroundings,
     place: Place,
     files: std::vec::IntoIter<PathBuf>,
+    /// Standard input, until it is read.
+    input: Option<File>,
     open: Option<File>,
     /// What has been read and not used.
     text: Vec<u8>,
@@ -37,8 +41,13 @@ impl<'a> Bytes<'a> {
         Self {
             surroundings,
             place,
-            open: input.filter(|_| files.is_empty()),
-            files: files.into_iter(),
+            files: if files.is_empty() {
+                vec![STANDARD_INPUT.into()].into_iter()
+            } else {
+                files.into_iter()
+            },
+            input,
+            open: None,
             text: Vec::new(),
             start: 0,
             is_at_end: false,
@@ -109,6 +118,15 @@ impl<'a> Bytes<'a> {
 
     fn open_next(&mut self) -> bool {
         for name in self.files.by_ref() {
+            if name.as_os_str() == STANDARD_INPUT {
+                self.open = self.input.take();
+                if self.open.is_some() {
+                    *self.surroundings.file_name.borrow_mut() = Some("<stdin>".to_owned());
+                    return true;
+                }
+                // It has been read to its end, or is closed.
+                continue;
+            }
             match File::open(self.place.path(&name)) {
                 Ok(file) => {
                     let name = name.to_string_lossy().into_owned();
@@ -291,7 +309,7 @@ impl End {
                 b'"' => self.is_in_string = true,
                 b'[' | b'{' => {
                     self.depth += 1;
-                    if self.depth > MAX_DEPTH + 1 {
+                    if self.depth > MAX_DEPTH {
                         return Some(Err("Exceeds depth limit for parsing"));
                     }
                 }

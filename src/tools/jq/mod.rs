@@ -2,6 +2,7 @@
 
 mod alternatives;
 mod encoding;
+mod escapes;
 mod filter;
 mod input;
 mod message;

@@ -63,10 +63,10 @@ impl Parser<'_> {
     }
 
     fn value(&mut self, depth: usize) -> Result<Val, ParseError> {
-        if depth > MAX_DEPTH {
-            return Err(self.error("Exceeds depth limit for parsing"));
-        }
         match self.peek() {
+            Some(b'[' | b'{') if depth >= MAX_DEPTH => {
+                Err(self.error("Exceeds depth limit for parsing"))
+            }
             Some(b'"') => Ok(Val::utf8_str(self.string()?)),
             Some(b'[') => self.array(depth),
             Some(b'{') => self.object(depth),

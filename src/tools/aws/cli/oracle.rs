@@ -256,6 +256,9 @@ fn expression(random: &mut Random, depth: usize) -> String {
                     "`1.5`",
                     "`abc def`",
                     "`-1`",
+                    "`-0`",
+                    "`-0.0`",
+                    "`100000000000000000000`",
                     "``",
                 ])
                 .to_owned(),

@@ -198,7 +198,6 @@ fn transfer(
     output: Output,
 ) -> (Output, Result<i32, Stop>) {
     let place = caller.place;
-    // A folder that is gone has no path.
     let folder = fs::read_link(place.path(Path::new("/proc/self/cwd"))).unwrap_or_default();
     let folder = folder.to_string_lossy().into_owned();
     let prepare = || {

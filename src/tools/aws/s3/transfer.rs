@@ -1,6 +1,7 @@
 //! `aws s3 cp`, `mv`, `rm` and `sync`.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::arguments::Arguments;
@@ -78,6 +79,16 @@ impl Plan {
         if self.name == Name::Mv && self.verb == Verb::Copy && is_same_path(source, target) {
             return Err(Stop::invalid(format!(
                 "Cannot mv a file onto itself: '{source}' - '{target}'"
+            )));
+        }
+        let is_relative = |word: &&String| {
+            uri::without_scheme(word).is_none() && !word.starts_with('/') && *word != "-"
+        };
+        if let Some(word) = self.words.iter().find(is_relative)
+            && is_gone(folder, place)
+        {
+            return Err(Stop::other(format!(
+                "cannot find {word}: the current folder has no path any more"
             )));
         }
         let found = |word: &str| place.path(Path::new(&super::paths::absolute(folder, word)));
@@ -179,6 +190,17 @@ fn verb_of(name: Name, paths: &[String]) -> Result<Verb, Stop> {
             name.usage()
         ))
     })
+}
+
+/// Whether the caller's folder is not the one of this path: Linux names one that was removed by its old path with ` (deleted)`
+/// behind it.
+fn is_gone(folder: &str, place: Place) -> bool {
+    let identity = |path: &str| {
+        let found = fs::metadata(place.path(Path::new(path))).ok()?;
+        Some((found.dev(), found.ino()))
+    };
+    let present = identity("/proc/self/cwd");
+    present.is_none() || identity(folder) != present
 }
 
 /// The name of a bucket alone gets a slash.

@@ -124,7 +124,12 @@ fn quoted(quote: char, text: &str) -> Result<(Token, usize), String> {
             let quoted = || format!("\"{}\"", content.trim_start());
             let value = Value::from_json(content.as_bytes());
             let value = value.or_else(|_| Value::from_json(quoted().as_bytes()));
-            Token::Literal(value.map_err(|_| format!("Bad token {content}"))?)
+            let value = value.map_err(|_| format!("Bad token {content}"))?;
+            // A whole number is one in Python at any size, and -0 is 0.
+            Token::Literal(match (value, content.trim_ascii().parse()) {
+                (Value::Float(_), Ok(integer)) => Value::Integer(integer),
+                (value, _) => value,
+            })
         }
     };
     Ok((token, end + 1))
