@@ -268,7 +268,8 @@ pub(crate) fn fork_commands(first: &ShellState, observers: Observers) -> Vec<u8>
 }
 
 /// The commands that prepare a live shell for observers: they set the traps of the file again, and keep functions from
-/// inheriting an ERR trap just because the driver needs that for its own.
+/// inheriting an ERR trap just because the driver needs that for its own. What calls the handler sets the ERR trap of the file
+/// once more, where the handler can inherit it.
 pub(crate) fn live_commands(first: &ShellState, observers: Observers) -> Vec<u8> {
     let mut text = trap_commands(first);
     if observers.see_ends {
@@ -281,6 +282,10 @@ pub(crate) fn live_commands(first: &ShellState, observers: Observers) -> Vec<u8>
             names::ERRTRACE
         );
         text.extend_from_slice(errtrace.as_bytes());
+        if let Some(trap) = first.traps_of_file().find(|trap| trap.signal == b"ERR") {
+            let variable = format!("{}=(builtin ", names::ERR_TRAP);
+            text.extend_from_slice(&[variable.as_bytes(), trap.command, b")\n"].concat());
+        }
     }
     text
 }

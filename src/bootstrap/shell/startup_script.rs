@@ -186,16 +186,43 @@ fn push_older_stub(text: &mut String, function: &str, call: &str) {
     );
 }
 
+/// What decides how the handler is called.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CallForm {
+    pub isolation: Isolation,
+    pub delivery: Delivery,
+    /// bash is older than 4.4.
+    pub is_older: bool,
+    /// The file names the ERR trap.
+    pub names_err_trap: bool,
+}
+
 /// The part that takes invocations. It passes the event to the handler if that is an argument.
-pub(crate) fn invocation_text(isolation: Isolation, delivery: Delivery, is_older: bool) -> String {
-    let (invocation, state) = match isolation {
-        _ if is_older => (script::older::INVOCATION, script::older::KEEP),
+pub(crate) fn invocation_text(form: CallForm) -> String {
+    let (invocation, state) = match form.isolation {
+        _ if form.is_older => (script::older::INVOCATION, script::older::KEEP),
         Isolation::Restore => (script::INVOCATION, script::RESTORE),
         Isolation::None | Isolation::Subshell | Isolation::Process => {
             (script::INVOCATION, script::KEEP)
         }
     };
-    for_delivery(format!("{invocation}{state}"), delivery)
+    let text = for_delivery(format!("{invocation}{state}"), form.delivery);
+    for_err_trap(text, form)
+}
+
+/// Lets the handler inherit an ERR trap of the file, where both are in the live shell. If the handler fails, that runs the trap
+/// in the function which calls the handler. So this function succeeds, or the trap would run once more around it.
+fn for_err_trap(text: String, form: CallForm) -> String {
+    use names::{ERR_TRAP, FUNCTION, OPTIONS, STATUS};
+    let has_forks = matches!(form.isolation, Isolation::Restore | Isolation::Subshell);
+    if has_forks || form.is_older || !form.names_err_trap {
+        return text;
+    }
+    let call = format!("builtin set \"${OPTIONS}\"\n\"${FUNCTION}\"");
+    let end = format!(">&{}\n", fd::RESPONSE);
+    let status = format!("{{ {STATUS}=${{{STATUS}:-$?}}; }} 2>/dev/null\n");
+    text.replace(&call, &format!("\"${{{ERR_TRAP}[@]}}\"\n{call}"))
+        .replace(&format!("{end}}}\n"), &format!("{end}{status}}}\n"))
 }
 
 /// Takes the event out of the calls of the handler, unless it is an argument.
@@ -215,15 +242,15 @@ fn for_delivery(mut text: String, delivery: Delivery) -> String {
 }
 
 /// The part that bash reads when it first needs it.
-pub(crate) fn rare_text(function: &str, delivery: Delivery, is_older: bool) -> String {
-    let text = if is_older {
+pub(crate) fn rare_text(function: &str, form: CallForm) -> String {
+    let text = if form.is_older {
         use script::older::{CALLS, LAMBDA, RARE, SUBSHELL};
         [RARE, LAMBDA, CALLS, SUBSHELL].concat()
     } else {
         use script::{CALLS, LAMBDA, RARE, SUBSHELL};
         [RARE, LAMBDA, CALLS, SUBSHELL].concat()
     };
-    let text = for_delivery(text, delivery);
+    let text = for_err_trap(for_delivery(text, form.delivery), form);
     // The call looks as a user would write it, for a trap that shows its command.
     let variable = format!("\"${}\"", names::FUNCTION);
     let name = if is_plain_name(function) {
@@ -231,7 +258,7 @@ pub(crate) fn rare_text(function: &str, delivery: Delivery, is_older: bool) -> S
     } else {
         &variable
     };
-    let argument = if delivery.is_argument() {
+    let argument = if form.delivery.is_argument() {
         " \"$1\""
     } else {
         ""
