@@ -48,7 +48,8 @@ __driver_show_first() {
   builtin printf '\0\0'
   builtin declare -f
   builtin printf '\0'
-  builtin hash -l
+  # With `set +h` there is none.
+  builtin hash -l 2>/dev/null
   builtin printf '\0'
   builtin dirs -p -l
   # A bash without readline has neither completions nor a history.

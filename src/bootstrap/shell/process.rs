@@ -96,7 +96,6 @@ impl DriverFiles {
             function,
             file: &file,
             traits,
-            options: &cx.config.shell_options,
             has_calls: cx.calls.is_some(),
             commands: cx.calls.map_or(&[], Calls::commands),
             is_older,

@@ -45,8 +45,6 @@ pub(crate) struct DriverText<'a> {
     /// The text of the handler's file.
     pub file: &'a [u8],
     pub traits: TextTraits,
-    /// Arguments of `set`.
-    pub options: &'a [String],
     /// The host answers calls.
     pub has_calls: bool,
     /// The functions that its second program does.
@@ -101,11 +99,6 @@ impl DriverText<'_> {
             }
         }
         let _ = write!(text, "builtin printf{last}");
-        if !self.options.is_empty() {
-            let options: Vec<_> = self.options.iter().map(|option| quote(option)).collect();
-            let (options, rare, refuse) = (options.join(" "), names::RARE, names::REFUSE_OPTIONS);
-            let _ = writeln!(text, "builtin set {options} || {rare} {refuse}");
-        }
         text
     }
 
@@ -327,10 +320,12 @@ pub(crate) struct LoadNonces {
 
 /// The lines that load the handler's file.
 ///
-/// If the file names the ERR trap, functions inherit one only if the file says so. If the file may show each command,
-/// the output of that is discarded until the file is loaded.
+/// The options of the shell, which are arguments of `set`, stand right before the file, so that a standby shell has none
+/// while it reads what is ours. If the file names the ERR trap, functions inherit one only if the file says so. If the file may
+/// show each command, the output of that is discarded until the file is loaded.
 pub(crate) fn load_lines(
     file: &str,
+    options: &[String],
     isolation: Isolation,
     traits: TextTraits,
     nonces: &LoadNonces,
@@ -338,6 +333,11 @@ pub(crate) fn load_lines(
     let mut lines = String::new();
     if traits.names_err_trap {
         let _ = writeln!(lines, "{}=1\nbuiltin set +E", names::NAMES_ERR_TRAP);
+    }
+    if !options.is_empty() {
+        let options: Vec<_> = options.iter().map(|option| quote(option)).collect();
+        let (options, rare, refuse) = (options.join(" "), names::RARE, names::REFUSE_OPTIONS);
+        let _ = write!(lines, "builtin set {options} || {rare} {refuse}; ");
     }
     // `set -v` does not show the rest of the line on which it is switched on.
     let end = if traits.may_show_commands { ";" } else { "\n" };
