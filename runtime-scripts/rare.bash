@@ -233,6 +233,7 @@ __driver_record_place() { # <number of the driver's frames> <command> [line]
 # function, and holds in those around it too. Afterwards the trap of the file is set again.
 __driver_unwind() {
   builtin set +e
+  # shellcheck disable=SC2064,SC2154 # the trap is a text, and the driver sets it
   if [[ ${__driver_errtrace-} ]]; then builtin trap "$__driver_error_trap" ERR; fi
   builtin shopt -s extdebug
   # shellcheck disable=SC2154

@@ -14,7 +14,7 @@
 # shellcheck disable=SC2154 # the driver sets its variables
 __driver_show_state() { # <nonce> [first|reset]
   # bash gives COMP_WORDBREAKS its value when it is first used.
-  if [[ ${2-} == first && x${COMP_WORDBREAKS-} ]]; then __driver_use_control; fi
+  if [[ ${2-}${COMP_WORDBREAKS:+} == first ]]; then __driver_use_control; fi
   __driver_kind=KIND_IDLE __driver_status='' __driver_details=() __driver_arguments=()
   if [[ ${2-} == reset ]]; then __driver_reset "$((32#$1))"; fi
   # GLOBIGNORE and BASH_COMPAT change options of shopt, and BASHOPTS knows only after a command that could. This one changes nothing.

@@ -282,21 +282,32 @@ pub(crate) fn live_commands(first: &ShellState, observers: Observers) -> Vec<u8>
             names::ERRTRACE
         );
         text.extend_from_slice(errtrace.as_bytes());
-        if let Some(trap) = first.traps_of_file().find(|trap| trap.signal == b"ERR") {
-            let variable = format!("{}=(builtin ", names::ERR_TRAP);
-            text.extend_from_slice(&[variable.as_bytes(), trap.command, b")\n"].concat());
-        }
     }
     text
 }
 
-/// The commands that set the traps of the file, the DEBUG trap last.
+/// The commands that set the traps of the file, the DEBUG trap last. The one for ERR stays in a variable.
 fn trap_commands(first: &ShellState) -> Vec<u8> {
     let mut traps: Vec<_> = first.traps_of_file().collect();
     traps.sort_by_key(|trap| trap.signal == b"DEBUG");
     let commands = traps.iter();
     let commands: Vec<_> = commands
-        .map(|trap| [b"builtin ", trap.command, b"\n"].concat())
+        .map(|trap| {
+            if trap.signal != b"ERR" {
+                return [b"builtin ", trap.command, b"\n"].concat();
+            }
+            let err_trap = names::ERR_TRAP.as_bytes();
+            let end = b"[@]}\"\n";
+            [
+                err_trap,
+                b"=(builtin ",
+                trap.command,
+                b")\n\"${",
+                err_trap,
+                end,
+            ]
+            .concat()
+        })
         .collect();
     commands.concat()
 }

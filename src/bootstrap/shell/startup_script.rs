@@ -206,16 +206,18 @@ pub(crate) fn invocation_text(form: CallForm) -> String {
 /// Lets the handler inherit an ERR trap of the file, where both are in the live shell. If the handler fails, that runs the trap
 /// in the function which calls the handler. So this function succeeds, or the trap would run once more around it.
 fn for_err_trap(text: String, form: CallForm) -> String {
-    use names::{ERR_TRAP, FUNCTION, OPTIONS, STATUS};
+    use names::{ERR_TRAP, STATUS};
+    // Only a function that calls the handler begins and ends like this.
+    const BEGIN: &str = "builtin local -\nbuiltin mapfile";
     let has_forks = matches!(form.isolation, Isolation::Restore | Isolation::Subshell);
     if has_forks || form.is_older || !form.names_err_trap {
         return text;
     }
-    let call = format!("builtin set \"${OPTIONS}\"\n\"${FUNCTION}\"");
-    let end = format!(">&{}\n", fd::RESPONSE);
-    let status = format!("{{ {STATUS}=${{{STATUS}:-$?}}; }} 2>/dev/null\n");
-    text.replace(&call, &format!("\"${{{ERR_TRAP}[@]}}\"\n{call}"))
-        .replace(&format!("{end}}}\n"), &format!("{end}{status}}}\n"))
+    let end = fd::RESPONSE;
+    let begin = format!("\"${{{ERR_TRAP}[@]}}\"\n{BEGIN}");
+    let with_status = format!(">&{end}\n{{ {STATUS}=${{{STATUS}:-$?}}; }} 2>/dev/null\n}}\n");
+    text.replace(&BEGIN.to_owned(), &begin)
+        .replace(&format!(">&{end}\n}}\n"), &with_status)
 }
 
 /// Takes the event out of the calls of the handler, unless it is an argument.
