@@ -229,14 +229,17 @@ __driver_record_place() { # <number of the driver's frames> <command> [line]
 #
 # Under extdebug, a DEBUG trap that ends with status 2 makes bash return from the function around it. The depth shows
 # which functions belong to the handler. The trap removes itself outside of functions, since bash would undo that in
-# `,`.
+# `,`. No ERR trap of the file or the handler may see the status 2, so ours takes its place: it is set in the innermost
+# function, and holds in those around it too. Afterwards the trap of the file is set again.
 __driver_unwind() {
   builtin set +e
+  # shellcheck disable=SC2064,SC2154 # the trap is a text, and the driver sets it
+  if [[ ${__driver_errtrace-} ]]; then builtin trap "$__driver_error_trap" ERR; fi
   builtin shopt -s extdebug
   # shellcheck disable=SC2154
   builtin trap '\builtin trap - RETURN; if [[ ${FUNCNAME+set} && ${#FUNCNAME[@]} -gt ${__driver_base-2} ]]; then
     \__driver_set_status 2
-    else \builtin trap - DEBUG; \builtin shopt -u extdebug; \builtin set "${__driver_errtrace--E}" +T
+    else \builtin trap - DEBUG; \builtin shopt -u extdebug; \builtin set "${__driver_errtrace--E}" +T; "${__driver_err_trap[@]}"
     fi' DEBUG
 }
 

@@ -13,7 +13,8 @@
 # and RETURN traps.
 # shellcheck disable=SC2154 # the driver sets its variables
 __driver_show_state() { # <nonce> [first|reset]
-  if [[ ${2-} == first ]]; then __driver_use_control; fi
+  # bash gives COMP_WORDBREAKS its value when it is first used.
+  if [[ ${2-}${COMP_WORDBREAKS:+} == first ]]; then __driver_use_control; fi
   __driver_kind=KIND_IDLE __driver_status='' __driver_details=() __driver_arguments=()
   if [[ ${2-} == reset ]]; then __driver_reset "$((32#$1))"; fi
   # GLOBIGNORE and BASH_COMPAT change options of shopt, and BASHOPTS knows only after a command that could. This one changes nothing.
@@ -48,7 +49,8 @@ __driver_show_first() {
   builtin printf '\0\0'
   builtin declare -f
   builtin printf '\0'
-  builtin hash -l
+  # With `set +h` there is none.
+  builtin hash -l 2>/dev/null
   builtin printf '\0'
   builtin dirs -p -l
   # A bash without readline has neither completions nor a history.

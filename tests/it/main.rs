@@ -17,6 +17,7 @@ mod check_json;
 mod comfort;
 mod containment;
 mod containment_descriptors;
+mod containment_err_traps;
 mod containment_exit;
 mod containment_names;
 mod containment_processes;

@@ -94,3 +94,17 @@ fn the_name_of_the_directory_is_restored() {
         assert_eq!(respond_text(&sandbox, event), first);
     }
 }
+
+/// bash gives this variable its value when it is first used.
+#[test]
+fn a_variable_without_a_value_at_first_stays_for_later_events() {
+    let sandbox = Sandbox::of(
+        "handler() { [[ $1 != show ]] || declare -p COMP_WORDBREAKS >/dev/null; [[ $1 != set ]] || COMP_WORDBREAKS=x; echo \"${#COMP_WORDBREAKS}\"; }",
+    )
+    .start();
+    let first = respond_text(&sandbox, "first");
+    assert_eq!(respond_text(&sandbox, "show"), first);
+    assert_eq!(respond_text(&sandbox, "second"), first);
+    assert_eq!(respond_text(&sandbox, "set"), "1");
+    assert_eq!(respond_text(&sandbox, "third"), first);
+}

@@ -177,6 +177,31 @@ fn xtrace_does_not_trace_inside_lambda_functions() {
     );
 }
 
+/// A standby shell has the options, too, while it reads what is coshell's.
+#[test]
+fn options_from_outside_of_the_file_show_nothing_of_coshell() {
+    for options in ["-x", "-v", "-k", "+h"] {
+        for isolation in ISOLATIONS {
+            println!("{options} {isolation}");
+            let sandbox = Sandbox::of("helper() { local n=1; }\nhandler() { helper; echo on; }\n")
+                .env("COSHELL_SHELL_OPTIONS", options)
+                .env("COSHELL_ISOLATION", isolation)
+                .start();
+            for _ in 0..3 {
+                assert_eq!(respond(&sandbox, "x"), "on");
+            }
+            sandbox.api.wait_parked();
+            let log = sandbox.bootstrap.final_log();
+            for ours in ["__driver", "builtin", "/dev/fd", "\\"] {
+                assert!(!log.contains(ours), "{log}");
+            }
+        }
+    }
+    let sandbox = start("set +h\nhandler() { echo on; }", "restore");
+    assert_eq!(respond(&sandbox, "x"), "on");
+    assert_eq!(sandbox.bootstrap.final_log(), "");
+}
+
 /// IFS is each printable character, and each byte from 0x80 on.
 #[test]
 fn exit_and_responses_work_with_any_ifs() {

@@ -268,7 +268,8 @@ pub(crate) fn fork_commands(first: &ShellState, observers: Observers) -> Vec<u8>
 }
 
 /// The commands that prepare a live shell for observers: they set the traps of the file again, and keep functions from
-/// inheriting an ERR trap just because the driver needs that for its own.
+/// inheriting an ERR trap just because the driver needs that for its own. What calls the handler sets the ERR trap of the file
+/// once more, where the handler can inherit it.
 pub(crate) fn live_commands(first: &ShellState, observers: Observers) -> Vec<u8> {
     let mut text = trap_commands(first);
     if observers.see_ends {
@@ -285,13 +286,28 @@ pub(crate) fn live_commands(first: &ShellState, observers: Observers) -> Vec<u8>
     text
 }
 
-/// The commands that set the traps of the file, the DEBUG trap last.
+/// The commands that set the traps of the file, the DEBUG trap last. The one for ERR stays in a variable.
 fn trap_commands(first: &ShellState) -> Vec<u8> {
     let mut traps: Vec<_> = first.traps_of_file().collect();
     traps.sort_by_key(|trap| trap.signal == b"DEBUG");
     let commands = traps.iter();
     let commands: Vec<_> = commands
-        .map(|trap| [b"builtin ", trap.command, b"\n"].concat())
+        .map(|trap| {
+            if trap.signal != b"ERR" {
+                return [b"builtin ", trap.command, b"\n"].concat();
+            }
+            let err_trap = names::ERR_TRAP.as_bytes();
+            let end = b"[@]}\"\n";
+            [
+                err_trap,
+                b"=(builtin ",
+                trap.command,
+                b")\n\"${",
+                err_trap,
+                end,
+            ]
+            .concat()
+        })
         .collect();
     commands.concat()
 }

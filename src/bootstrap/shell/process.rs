@@ -12,7 +12,7 @@ use nix::unistd::pipe2;
 
 use super::observers::TextTraits;
 use super::older;
-use super::startup_script::{self, DriverText};
+use super::startup_script::{self, CallForm, DriverText};
 use super::state_pipe::StatePipe;
 use crate::calls::Calls;
 use crate::child::LaneContext;
@@ -87,8 +87,7 @@ impl DriverFiles {
         if let Some(invocation) = self.invocation.get() {
             return Ok(invocation);
         }
-        let (isolation, function) = (cx.config.isolation, cx.handler.label());
-        let (delivery, is_older) = (cx.delivery(), self.is_older);
+        let (function, is_older) = (cx.handler.label(), self.is_older);
         let file = std::fs::read(&cx.handler.file).unwrap_or_default();
         let traits = TextTraits::of(&file, &cx.config.shell_options);
         let argument_zero = std::env::args().next();
@@ -97,15 +96,19 @@ impl DriverFiles {
             function,
             file: &file,
             traits,
-            options: &cx.config.shell_options,
             has_calls: cx.calls.is_some(),
             commands: cx.calls.map_or(&[], Calls::commands),
             is_older,
         };
         fill_text_file(&self.driver, &driver.build())?;
-        let rare = startup_script::rare_text(function, delivery, is_older);
-        fill_text_file(&self.rare, &rare)?;
-        let invocation = || startup_script::invocation_text(isolation, delivery, is_older);
+        let form = CallForm {
+            isolation: cx.config.isolation,
+            delivery: cx.delivery(),
+            is_older,
+            names_err_trap: traits.names_err_trap,
+        };
+        fill_text_file(&self.rare, &startup_script::rare_text(function, form))?;
+        let invocation = || startup_script::invocation_text(form);
         Ok(self.invocation.get_or_init(invocation))
     }
 }

@@ -121,7 +121,7 @@ impl<'a> Starting<'a> {
         let text = std::fs::read(&handler.file).unwrap_or_default();
         let options = &config.shell_options;
         let traits = TextTraits::of(&text, options);
-        let lines = load_lines(&file, shell.isolation(), traits, &nonces);
+        let lines = load_lines(&file, options, shell.isolation(), traits, &nonces);
         // If bash has ended, the wait for its load report finds out why.
         let _ = shell.channel.write_lines(&lines);
         shell.channel.expect_state(nonces.first_state);

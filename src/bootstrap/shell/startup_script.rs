@@ -45,8 +45,6 @@ pub(crate) struct DriverText<'a> {
     /// The text of the handler's file.
     pub file: &'a [u8],
     pub traits: TextTraits,
-    /// Arguments of `set`.
-    pub options: &'a [String],
     /// The host answers calls.
     pub has_calls: bool,
     /// The functions that its second program does.
@@ -101,11 +99,6 @@ impl DriverText<'_> {
             }
         }
         let _ = write!(text, "builtin printf{last}");
-        if !self.options.is_empty() {
-            let options: Vec<_> = self.options.iter().map(|option| quote(option)).collect();
-            let (options, rare, refuse) = (options.join(" "), names::RARE, names::REFUSE_OPTIONS);
-            let _ = writeln!(text, "builtin set {options} || {rare} {refuse}");
-        }
         text
     }
 
@@ -186,16 +179,45 @@ fn push_older_stub(text: &mut String, function: &str, call: &str) {
     );
 }
 
+/// What decides how the handler is called.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CallForm {
+    pub isolation: Isolation,
+    pub delivery: Delivery,
+    /// bash is older than 4.4.
+    pub is_older: bool,
+    /// The file names the ERR trap.
+    pub names_err_trap: bool,
+}
+
 /// The part that takes invocations. It passes the event to the handler if that is an argument.
-pub(crate) fn invocation_text(isolation: Isolation, delivery: Delivery, is_older: bool) -> String {
-    let (invocation, state) = match isolation {
-        _ if is_older => (script::older::INVOCATION, script::older::KEEP),
+pub(crate) fn invocation_text(form: CallForm) -> String {
+    let (invocation, state) = match form.isolation {
+        _ if form.is_older => (script::older::INVOCATION, script::older::KEEP),
         Isolation::Restore => (script::INVOCATION, script::RESTORE),
         Isolation::None | Isolation::Subshell | Isolation::Process => {
             (script::INVOCATION, script::KEEP)
         }
     };
-    for_delivery(format!("{invocation}{state}"), delivery)
+    let text = for_delivery(format!("{invocation}{state}"), form.delivery);
+    for_err_trap(text, form)
+}
+
+/// Lets the handler inherit an ERR trap of the file, where both are in the live shell. If the handler fails, that runs the trap
+/// in the function which calls the handler. So this function succeeds, or the trap would run once more around it.
+fn for_err_trap(text: String, form: CallForm) -> String {
+    use names::{ERR_TRAP, STATUS};
+    // Only a function that calls the handler begins and ends like this.
+    const BEGIN: &str = "builtin local -\nbuiltin mapfile";
+    let has_forks = matches!(form.isolation, Isolation::Restore | Isolation::Subshell);
+    if has_forks || form.is_older || !form.names_err_trap {
+        return text;
+    }
+    let end = fd::RESPONSE;
+    let begin = format!("\"${{{ERR_TRAP}[@]}}\"\n{BEGIN}");
+    let with_status = format!(">&{end}\n{{ {STATUS}=${{{STATUS}:-$?}}; }} 2>/dev/null\n}}\n");
+    text.replace(&BEGIN.to_owned(), &begin)
+        .replace(&format!(">&{end}\n}}\n"), &with_status)
 }
 
 /// Takes the event out of the calls of the handler, unless it is an argument.
@@ -215,15 +237,15 @@ fn for_delivery(mut text: String, delivery: Delivery) -> String {
 }
 
 /// The part that bash reads when it first needs it.
-pub(crate) fn rare_text(function: &str, delivery: Delivery, is_older: bool) -> String {
-    let text = if is_older {
+pub(crate) fn rare_text(function: &str, form: CallForm) -> String {
+    let text = if form.is_older {
         use script::older::{CALLS, LAMBDA, RARE, SUBSHELL};
         [RARE, LAMBDA, CALLS, SUBSHELL].concat()
     } else {
         use script::{CALLS, LAMBDA, RARE, SUBSHELL};
         [RARE, LAMBDA, CALLS, SUBSHELL].concat()
     };
-    let text = for_delivery(text, delivery);
+    let text = for_err_trap(for_delivery(text, form.delivery), form);
     // The call looks as a user would write it, for a trap that shows its command.
     let variable = format!("\"${}\"", names::FUNCTION);
     let name = if is_plain_name(function) {
@@ -231,7 +253,7 @@ pub(crate) fn rare_text(function: &str, delivery: Delivery, is_older: bool) -> S
     } else {
         &variable
     };
-    let argument = if delivery.is_argument() {
+    let argument = if form.delivery.is_argument() {
         " \"$1\""
     } else {
         ""
@@ -300,10 +322,12 @@ pub(crate) struct LoadNonces {
 
 /// The lines that load the handler's file.
 ///
-/// If the file names the ERR trap, functions inherit one only if the file says so. If the file may show each command,
-/// the output of that is discarded until the file is loaded.
+/// The options of the shell, which are arguments of `set`, stand right before the file, so that a standby shell has none
+/// while it reads what is ours. If the file names the ERR trap, functions inherit one only if the file says so. If the file may
+/// show each command, the output of that is discarded until the file is loaded.
 pub(crate) fn load_lines(
     file: &str,
+    options: &[String],
     isolation: Isolation,
     traits: TextTraits,
     nonces: &LoadNonces,
@@ -311,6 +335,11 @@ pub(crate) fn load_lines(
     let mut lines = String::new();
     if traits.names_err_trap {
         let _ = writeln!(lines, "{}=1\nbuiltin set +E", names::NAMES_ERR_TRAP);
+    }
+    if !options.is_empty() {
+        let options: Vec<_> = options.iter().map(|option| quote(option)).collect();
+        let (options, rare, refuse) = (options.join(" "), names::RARE, names::REFUSE_OPTIONS);
+        let _ = write!(lines, "builtin set {options} || {rare} {refuse}; ");
     }
     // `set -v` does not show the rest of the line on which it is switched on.
     let end = if traits.may_show_commands { ";" } else { "\n" };
