@@ -1,4 +1,7 @@
-//! `lambda_keep` when the shell is replaced: in every isolation, for every cause, with forks and without.
+//! `lambda_keep` when the shell is replaced, in every isolation, for every cause, with forks and without, and when a fork is
+//! killed while it shows what it keeps.
+
+use std::fs;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -46,9 +49,9 @@ const CAUSES: [Cause; 4] = [
 /// What the handler does last. With a job or a trap, `restore` runs events in forks from the start.
 const ENDS: [&str; 4] = [":", ": & wait", "trap : EXIT", "trap : DEBUG"];
 
-fn kill_process(pid: u32) {
+fn send_signal(pid: u32, signal: Signal) {
     let pid = Pid::from_raw(i32::try_from(pid).expect("a pid"));
-    kill(pid, Signal::SIGKILL).expect("a process");
+    kill(pid, signal).expect("a process");
 }
 
 /// Costs the idle sandbox its shell, or its fork.
@@ -70,7 +73,7 @@ fn replace(sandbox: &Sandbox, cause: Cause) {
                 sandbox.bootstrap.kill_shell();
             }
             for fork in forks {
-                kill_process(fork);
+                send_signal(fork, Signal::SIGKILL);
                 wait_until(|| !sandbox.bootstrap.processes().contains_key(&fork), LIMIT);
             }
         }
@@ -132,6 +135,62 @@ fn the_hook_runs_with_what_was_kept_if_the_shell_has_ended() {
                 "1\n",
                 "{isolation}, {end}: {log}"
             );
+        }
+    }
+}
+
+/// Whether a fork is writing to its standard output, and that is the pipe through which it shows variables.
+fn is_showing(fork: u32) -> bool {
+    let file = |number| fs::read_link(format!("/proc/{fork}/fd/{number}")).ok();
+    // The number of the system call, and its first argument.
+    let call = fs::read_to_string(format!("/proc/{fork}/syscall")).unwrap_or_default();
+    call.split(' ').nth(1) == Some("0x1") && file(1).is_some() && file(1) == file(66)
+}
+
+/// The variables are larger than a pipe, so the fork waits in the middle of what it shows as long as bootstrap does not read.
+#[test]
+fn a_fork_that_is_killed_while_it_shows_its_variables_loses_no_earlier_value() {
+    let script = r#"
+printf -v filler '%1000000s' x
+n=0
+lambda_keep filler n
+handler() {
+  n=$((n + 1))
+  if [[ $1 == wait ]]; then
+    echo "$BASHPID" >"$LAMBDA_TASK_ROOT/begun"
+    read -r _ <"$LAMBDA_TASK_ROOT/gate"
+  fi
+  echo "$n ${#filler}"
+"#;
+    for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+        for (isolation, end) in [("subshell", ":"), ("restore", ": & wait")] {
+            println!("case: {signal}, {isolation}");
+            let builder = Sandbox::of(&format!("{script}  {end}\n}}"));
+            builder.task_root().fifo("gate");
+            let sandbox = builder.env("COSHELL_ISOLATION", isolation).start();
+            assert_eq!(sandbox.respond("count"), b"1 1000000");
+            let event = Event::fresh("wait");
+            let request_id = event.request_id.clone();
+            sandbox.api.push(event);
+            let begun =
+                || sandbox.task_root.exists("begun") && !sandbox.task_root.read("begun").is_empty();
+            wait_until(begun, LIMIT);
+            let fork: u32 = sandbox
+                .task_root
+                .read("begun")
+                .trim()
+                .parse()
+                .expect("a pid");
+            sandbox.bootstrap.signal(Signal::SIGSTOP);
+            sandbox.task_root.release("gate");
+            wait_until(|| is_showing(fork), LIMIT);
+            send_signal(fork, signal);
+            sandbox.bootstrap.signal(Signal::SIGCONT);
+            sandbox.api.wait_answer(&request_id);
+            // The change of the event may be lost.
+            let response = sandbox.respond("count");
+            let text = String::from_utf8_lossy(&response);
+            assert!(["2 1000000", "3 1000000"].contains(&&*text), "{text}");
         }
     }
 }
