@@ -43,6 +43,8 @@ impl Shell<'_> {
         if has_leftovers && self.cx.logs.open_new_pipe().is_ok() {
             self.standby = None;
         }
+        // If the file cannot be sourced, the error quotes only what it printed this time.
+        self.cx.logs.clear_tail();
         let standby = self.standby.take();
         let standby = standby.and_then(|mut standby| standby.is_alive().then_some(standby));
         let starting = match standby {
