@@ -102,7 +102,8 @@ __driver_on_fork_exit() { # <status>
   fi
 }
 
-# Shows the kept variables. The host sets them in the shell, from which the next fork is made.
+# Shows the kept variables. The host sets them in the shell, from which the next fork is made. A signal can end a fork
+# in here, and its EXIT trap then shows them anew: no field of a complete record ends like the first one.
 __driver_show_kept() { # <status to return>
   if [[ ${__driver_kept-} ]]; then
     {

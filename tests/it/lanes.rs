@@ -379,6 +379,31 @@ fn a_lane_that_cannot_start_its_shell_tries_again_while_the_others_go_on() {
 }
 
 #[test]
+fn the_error_of_a_file_that_cannot_be_sourced_again_quotes_only_that_try() {
+    let script = r#"
+if [[ -e $LAMBDA_TASK_ROOT/broken ]]; then echo "sourced in vain" >&2; false; fi
+handler() { echo "output of $1" >&2; touch "$LAMBDA_TASK_ROOT/broken"; kill -9 $$; }
+"#;
+    let sandbox = Sandbox::of(script).lanes(2).start();
+    sandbox.api.wait_all_parked(2);
+    sandbox.fail("the event");
+    sandbox.bootstrap.wait_log("retrying in 1s");
+    let log = sandbox.bootstrap.log();
+    let records = records(&log);
+    let messages = records
+        .iter()
+        .filter_map(|record| record["message"].as_str());
+    let errors: Vec<_> = messages
+        .filter(|message| message.contains("cannot restart the shell"))
+        .collect();
+    assert!(errors.len() >= 2, "{log}");
+    for error in errors {
+        assert_eq!(error.matches("sourced in vain").count(), 1, "{log}");
+        assert!(!error.contains("output of"), "{log}");
+    }
+}
+
+#[test]
 fn a_broken_runtime_api_ends_all_lanes_and_their_invocations_are_answered() {
     let sandbox = sandbox_with_act(":").lanes(2).start();
     begin_waiting(&sandbox, "held");

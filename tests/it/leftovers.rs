@@ -465,3 +465,39 @@ fn many_orphans_that_end_at_once_are_reaped() {
         100
     );
 }
+
+/// The fork reports its end when another shell has taken over.
+#[test]
+fn what_a_fork_reports_after_the_death_of_its_shell_is_not_logged() {
+    let script = r#"
+handler() {
+  if [[ $1 == die ]]; then
+    kill -9 $$
+    echo "$BASHPID" >"$LAMBDA_TASK_ROOT/begun"
+    read -r _ <"$LAMBDA_TASK_ROOT/gate"
+    echo late >&2
+  fi
+  echo "$1"
+"#;
+    for (isolation, end) in [("subshell", ":"), ("restore", ": & wait")] {
+        let builder = Sandbox::of(&format!("{script}  {end}\n}}"));
+        builder.task_root().fifo("gate");
+        let sandbox = builder.env("COSHELL_ISOLATION", isolation).start();
+        sandbox.respond("one");
+        assert_eq!(sandbox.fail("die")["errorType"], "Function.ShellKilled");
+        sandbox.respond("two");
+        let begun =
+            || sandbox.task_root.exists("begun") && !sandbox.task_root.read("begun").is_empty();
+        wait_until(begun, LIMIT);
+        let fork = sandbox.task_root.read("begun");
+        let fork: u32 = fork.trim().parse().expect("a pid");
+        sandbox.task_root.release("gate");
+        wait_until(|| !sandbox.bootstrap.processes().contains_key(&fork), LIMIT);
+        sandbox.bootstrap.wait_log("late\n");
+        sandbox.respond("three");
+        sandbox.api.wait_parked();
+        sandbox.bootstrap.signal(Signal::SIGTERM);
+        let log = sandbox.bootstrap.wait_clean_exit(LIMIT);
+        assert!(!log.contains('\0'), "{isolation}: {log:?}");
+    }
+}

@@ -45,6 +45,7 @@ mod isolation;
 mod jq;
 mod jq_differential;
 mod keep;
+mod keep_replaced;
 mod lambda_log;
 mod lanes;
 mod leaks;

@@ -122,6 +122,11 @@ impl HandlerLog {
         self.lock().tail.text()
     }
 
+    /// Forgets the output up to now, so that no later error quotes it.
+    pub(crate) fn clear_tail(&self) {
+        self.lock().tail.clear();
+    }
+
     /// Opens another pipe for what is started from now on. The old one is read until no process holds it.
     ///
     /// # Errors

@@ -190,6 +190,8 @@ impl Shell<'_> {
                         commands,
                     },
                 },
+                // What a handler changed has ended with its fork. Such a shell does not show all of its state.
+                Some(_) if self.is_forked() => RestorePlan::Nothing,
                 Some(initial) if self.isolation() == Isolation::Restore => {
                     plan_full_restore(initial, &now, |name| self.kept_variables.contains(name))
                 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use memchr::memmem;
+
 use super::command_list::{expands_aliases, without_aliases};
 use super::state::ShellState;
 use super::state_text::{Fields, VariableRanges, split_commands};
@@ -12,7 +14,7 @@ use coshell_handler::bash::quote;
 const DESCRIPTORS: &str = "fd:";
 
 /// The kept variables, as a shell last showed them.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct KeptVariables {
     /// The arguments of `lambda_keep`.
     names: Vec<String>,
@@ -114,46 +116,85 @@ fn without_prefix(name: &str) -> &str {
     name.strip_prefix(DESCRIPTORS).unwrap_or(name)
 }
 
-/// Reads the last of the records `kept NUL NAME NUL ... NUL declarations NUL` that a fork wrote.
+/// Reads the last complete one of the records `=kept NUL NAME NUL ... NUL declarations NUL` that a fork wrote.
+///
+/// A signal can stop the fork within a record, and its EXIT trap may then write another one. A complete record has nothing
+/// in it that ends like its first field, and declarations end in a newline.
 fn read_last_record(bytes: &[u8]) -> Option<KeptVariables> {
-    let mut fields = Fields::new(bytes, 0);
-    let mut last = None;
-    while let Some(tag) = fields.next() {
-        if &bytes[tag] != record::KEPT.as_bytes() {
-            continue;
+    let mut record = bytes;
+    loop {
+        let start = memmem::rfind(record, record::KEPT_FIELD)?;
+        let mut fields = Fields::new(record, start + record::KEPT_FIELD.len());
+        let names = fields.names();
+        if let (Some(names), Some(text)) = (names, fields.next())
+            && record[text.clone()]
+                .last()
+                .is_none_or(|byte| *byte == b'\n')
+        {
+            let text = &record[text];
+            let set_lines = split_commands(text).filter_map(|command| {
+                let variable = VariableRanges::find(text, command)?;
+                let variable = variable.of(text);
+                let name = String::from_utf8_lossy(variable.name).into_owned();
+                Some((name, variable.set_lines()))
+            });
+            return Some(KeptVariables {
+                names: valid_names(&names),
+                set_lines: set_lines.collect(),
+            });
         }
-        let names = fields.names()?;
-        let text = &bytes[fields.next()?];
-        let set_lines = split_commands(text).filter_map(|command| {
-            let variable = VariableRanges::find(text, command)?;
-            let variable = variable.of(text);
-            let name = String::from_utf8_lossy(variable.name).into_owned();
-            Some((name, variable.set_lines()))
-        });
-        last = Some(KeptVariables {
-            names: valid_names(&names),
-            set_lines: set_lines.collect(),
-        });
+        record = &record[..start];
     }
-    last
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Complete records, some of which look as if another one began in them.
+    const RECORDS: [&[u8]; 5] = [
+        b"=kept\0a\0\0declare -- a=\"1\"\n\0",
+        b"=kept\0a\0b\0\0declare -- a=\"2\"\ndeclare -A b=([x]=\"y\" )\n\0",
+        // A variable that is unset.
+        b"=kept\0a\0\0\0",
+        b"=kept\0kept\0c\0\0declare -- kept=\"=kept\"\ndeclare -- c=\"kept=kept\n=kept\n\"\n\0",
+        b"=kept\0unkept\0\0declare -- unkept=\"\"\n\0",
+    ];
+
     #[test]
     fn last_record_of_a_fork_counts() {
-        let bytes = b"kept\0a\0\0declare -- a=\"1\"\n\0kept\0a\0b\0\0declare -- a=\"2\"\ndeclare -A b=([x]=\"y\" )\n\0";
-        let kept = read_last_record(bytes).unwrap_or_default();
+        let kept = read_last_record(&RECORDS[..2].concat()).unwrap_or_default();
         assert_eq!(kept.names, ["a", "b"]);
         assert_eq!(kept.set_lines["a"], b"builtin declare -- a=\"2\"\n");
         assert_eq!(kept.set_lines.len(), 2);
     }
 
     #[test]
+    fn part_of_a_record_counts_for_nothing() {
+        for cut in RECORDS {
+            for length in 0..cut.len() {
+                let part = &cut[..length];
+                assert_eq!(read_last_record(part), None, "{}", part.escape_ascii());
+                for whole in RECORDS {
+                    let expected = read_last_record(whole);
+                    assert!(expected.is_some());
+                    for bytes in [[whole, part], [part, whole]] {
+                        let bytes = bytes.concat();
+                        assert_eq!(
+                            read_last_record(&bytes),
+                            expected,
+                            "{}",
+                            bytes.escape_ascii()
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn names_that_no_variable_can_have_are_left_out() {
-        let bytes = b"kept\0a; kill $$\0fd:b_2\0fd:\x002c\0d\n\0_\0\0declare -- a=\"1\"\n\0";
+        let bytes = b"=kept\0a; kill $$\0fd:b_2\0fd:\x002c\0d\n\0_\0\0declare -- a=\"1\"\n\0";
         let kept = read_last_record(bytes).unwrap_or_default();
         assert_eq!(kept.names, ["fd:b_2", "_"]);
     }

@@ -37,13 +37,16 @@ impl Shell<'_> {
         {
             self.cx.logs.forward_leftover(pipe);
         }
+        // A fork that outlives its shell still reports how it ended.
         if has_leftovers && let Ok(pipe) = self.channel.process.control.try_clone() {
-            self.cx.logs.forward_leftover(pipe);
+            self.cx.logs.discard_leftover(pipe);
         }
         // With the same log pipe, their lines would count as lines of the next invocation.
         if has_leftovers && self.cx.logs.open_new_pipe().is_ok() {
             self.standby = None;
         }
+        // If the file cannot be sourced, the error quotes only what it printed this time.
+        self.cx.logs.clear_tail();
         let standby = self.standby.take();
         let standby = standby.and_then(|mut standby| standby.is_alive().then_some(standby));
         let starting = match standby {

@@ -86,16 +86,16 @@ impl ShellState {
         for field in &mut first_fields {
             *field = fields.next()?;
         }
-        let commands = fields.next()?;
+        let commands = fields.next_or_last()?;
         // The driver does not show what no function of the file can change.
-        let functions = fields.next().unwrap_or_default();
-        let bodies = fields.next().unwrap_or_default();
-        let first = fields.next().map(|bodies| FirstDetails {
+        let functions = fields.next_or_last().unwrap_or_default();
+        let bodies = fields.next_or_last().unwrap_or_default();
+        let first = fields.next_or_last().map(|bodies| FirstDetails {
             bodies,
-            hashed: fields.next().unwrap_or_default(),
-            directories: fields.next().unwrap_or_default(),
-            completions: fields.next().unwrap_or_default(),
-            history: fields.next().unwrap_or_default(),
+            hashed: fields.next_or_last().unwrap_or_default(),
+            directories: fields.next_or_last().unwrap_or_default(),
+            completions: fields.next_or_last().unwrap_or_default(),
+            history: fields.next_or_last().unwrap_or_default(),
         });
         let mut state = Self {
             taken: Instant::now(),
@@ -266,5 +266,22 @@ impl ShellState {
             completions: self.text(&first.completions),
             history: self.text(&first.history),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn state_without_all_of_its_fields_is_none() {
+        let fields = b"state\0n\0\0job\0zero\0ehuBE\0IFS\0computed\0context\0";
+        for length in 0..=fields.len() {
+            assert!(ShellState::read(fields[..length].to_vec()).is_none());
+        }
+        let whole = [&fields[..], b"declare -- n=\"1\"\n"].concat();
+        let state = ShellState::read(whole);
+        let variable = state.as_ref().and_then(|state| state.variable(b"n"));
+        assert!(variable.is_some());
     }
 }

@@ -16,17 +16,21 @@ impl<'a> Fields<'a> {
         Self { bytes, index }
     }
 
+    /// Reads a field. Returns `None` if the NUL is missing: then the field is not complete.
     pub(super) fn next(&mut self) -> Option<Range<usize>> {
-        let rest = self.bytes.get(self.index..)?;
-        // The very last field may have no NUL behind it.
-        let length = match memchr(b'\0', rest) {
-            Some(length) => length,
-            None if rest.is_empty() => return None,
-            None => rest.len(),
-        };
+        let length = memchr(b'\0', self.bytes.get(self.index..)?)?;
         let field = self.index..self.index + length;
         self.index += length + 1;
         Some(field)
+    }
+
+    /// Reads a field that may be the very last one, which has no NUL behind it.
+    pub(super) fn next_or_last(&mut self) -> Option<Range<usize>> {
+        let rest = self.index..self.bytes.len();
+        self.next().or_else(|| {
+            self.index = rest.end;
+            (!rest.is_empty()).then_some(rest)
+        })
     }
 
     /// Reads names up to an empty field.

@@ -147,8 +147,8 @@ fn write_records(text: &mut String, records: &[Word]) -> Result {
         text,
         "/// The words with which records begin.\npub mod record {{"
     )?;
-    for Word { name, what } in records {
-        let upper = name.to_uppercase();
+    for record in records {
+        let (Word { name, what }, upper) = (record, record.constant());
         writeln!(text, "/// {what}\npub const {upper}: &str = {name:?};")?;
         writeln!(
             text,

@@ -94,6 +94,13 @@ pub(crate) struct Word {
     pub(crate) what: String,
 }
 
+impl Word {
+    /// The name of its constant.
+    pub(crate) fn constant(&self) -> String {
+        self.name.trim_start_matches('=').to_uppercase()
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Context {
@@ -230,10 +237,7 @@ impl Table {
             )?;
         }
         for record in &self.record {
-            add(
-                format!("RECORD_{}", record.name.to_uppercase()),
-                record.name.clone(),
-            )?;
+            add(format!("RECORD_{}", record.constant()), record.name.clone())?;
         }
         add("MOVE_INHERITED_FDS".to_owned(), self.move_inherited())?;
         let fields = 2 * self.context.variables().len();
