@@ -28,14 +28,14 @@ fn shell_gets_the_same_replies_before_and_after_it_has_descriptors() {
   printf '<%s>' "$a" "$b" "$c" "$d" "${{#e}}"
   lambda_get --array list .list --map map .map
   printf '<%s>' "${{list[@]}}" "${{map[x]}}" "${{map[y]}}"
-  lambda_get none .none.deeper 2>/tmp/error || echo "status $?"
-  lambda_get 2>>/tmp/error || echo "status $?"
+  lambda_get none .none.deeper 2>"$LAMBDA_TASK_ROOT/errors" || echo "status $?"
+  lambda_get 2>>"$LAMBDA_TASK_ROOT/errors" || echo "status $?"
   lambda_get .b
   lambda_get --json '{{"k":1}}' copy .k
-  copy+=$(lambda_get .b) && lambda_get --in copy 2>>/tmp/error .b || echo "<$copy>"
+  copy+=$(lambda_get .b) && lambda_get --in copy 2>>"$LAMBDA_TASK_ROOT/errors" .b || echo "<$copy>"
   lambda_hash sha256 x
   lambda_encode hex <<<"$1" | wc -c
-  sed 's/^[^ ]*: line/line/' /tmp/error
+  sed 's/^[^ ]*: line/line/' "$LAMBDA_TASK_ROOT/errors"
   echo "$$"
 }}"#
     );

@@ -32,8 +32,8 @@ calls() {
   lambda_get a .a b '.b // "x y"'; show "$?" "$a" "$b"
   lambda_get --array list .list --map map .map; show "$?" "${list[@]}" "${map[k]}" "${#map[@]}"
   lambda_get .list; lambda_get --in a . 2>/dev/null || show "$?"
-  lambda_get none .none.deeper 2>/tmp/coshell-ifs || show "$?"
-  show "$(sed 's/.*: line/line/' /tmp/coshell-ifs)"
+  lambda_get none .none.deeper 2>"$LAMBDA_TASK_ROOT/errors" || show "$?"
+  show "$(sed 's/.*: line/line/' "$LAMBDA_TASK_ROOT/errors")"
   lambda_json -v a x=1 'y:=[2]'; show "$a"; lambda_json --array 1 '2 3'
   lambda_encode -v a hex '1 2'; show "$a"; lambda_hash sha256 <<<123
   jq -r .b <<<"$1"; jq -c .list <<<"$1" | jq length
