@@ -248,11 +248,12 @@ impl Process {
         shell.expect("waited for it")
     }
 
-    /// Kills the shell from outside, and waits until the program has seen its end.
+    /// Kills the shell from outside, and waits until it has ended.
     pub fn kill_shell(&self) -> u32 {
         let shell = self.shell_pid();
         kill(as_pid(shell), Signal::SIGKILL).expect("a shell");
-        wait_until(|| !self.processes().contains_key(&shell), LIMIT);
+        // While it ends, it has no environment and does not count as one of ours, but its parent cannot wait for it yet.
+        wait_until(|| is_zombie(shell), LIMIT);
         shell
     }
 
