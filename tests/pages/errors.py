@@ -79,6 +79,7 @@ ELSEWHERE = {
     "lambda_before_snapshot returned ": "src/bootstrap/shell/failure.rs: {function} returned {status}",
     "lambda_after_restore: ": "src/bootstrap/snapshot.rs: lambda_after_restore",
     " was stopped by the shutdown of the sandbox": "src/bootstrap/failure.rs",
+    "handler was not started: loading ": "tests/it/deadline.rs",
     "the connection to the Runtime API broke while the response was streamed": "src/bootstrap/runtime_api/answer.rs",
     "cannot post response: the Runtime API answered 500": "tests/it/serve_faults.rs",
     "cannot register for SIGTERM, so Lambda will not run lambda_shutdown: ": "src/bootstrap/runtime_api/extension.rs",
