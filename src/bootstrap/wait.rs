@@ -16,8 +16,8 @@ use nix::unistd::{pipe2, read, write};
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 
-/// How long a handler may still run after SIGTERM, and the Runtime API wait with its reply. The rest of Lambda's 500 ms is for `lambda_shutdown` and for stopping
-/// processes.
+/// How long a handler may still run after SIGTERM, and how long we then wait for a reply of the Runtime API. The rest of Lambda's
+/// 500 ms is for `lambda_shutdown` and for stopping processes.
 const STOP_AFTER: Duration = Duration::from_millis(100);
 
 /// Waits until one of `sources` is readable or closed, or until `timeout` has passed. Returns which of them are ready; an

@@ -62,12 +62,8 @@ fn parse_library(printed: &str) -> Option<Vec<String>> {
                 return None;
             }
             // What follows on the line of the brace belongs to the file, as in `}; main "$@"`.
-            if lines
-                .by_ref()
-                .find(|line| line.starts_with('}'))?
-                .trim_end()
-                != "}"
-            {
+            let end = lines.by_ref().find(|line| line.starts_with('}'))?;
+            if end.trim_end() != "}" {
                 return None;
             }
         } else if !line.trim().is_empty() && !is_setup(line) {

@@ -216,7 +216,7 @@ fn for_err_trap(text: String, form: CallForm) -> String {
     let end = fd::RESPONSE;
     let begin = format!("\"${{{ERR_TRAP}[@]}}\"\n{BEGIN}");
     let with_status = format!(">&{end}\n{{ {STATUS}=${{{STATUS}:-$?}}; }} 2>/dev/null\n}}\n");
-    text.replace(&BEGIN.to_owned(), &begin)
+    text.replace(BEGIN, &begin)
         .replace(&format!(">&{end}\n}}\n"), &with_status)
 }
 
