@@ -15,12 +15,11 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde_json::Value;
 
 use support::{
-    Call, Event, Gate, LIMIT, Reply, Sandbox, SandboxBuilder, children, excerpt, status_field,
-    wait_until,
+    Call, Event, Gate, LIMIT, Reply, Sandbox, SandboxBuilder, as_pid, children, excerpt,
+    status_field, wait_until,
 };
 
 /// How long before the deadline handlers are stopped. Half of it is for their own traps.
@@ -587,7 +586,7 @@ fn what_is_in_the_pipe_before_an_event_is_not_in_its_answer() {
 
 /// Stops a process by SIGSTOP, and waits until it has stopped.
 fn suspend(pid: u32) {
-    let process = Pid::from_raw(i32::try_from(pid).expect("a process id"));
+    let process = as_pid(pid);
     kill(process, Signal::SIGSTOP).expect("the process runs");
     let is_stopped = || status_field(pid, "State").is_some_and(|state| state.starts_with('T'));
     wait_until(is_stopped, LIMIT);
@@ -678,7 +677,7 @@ fn stop_while_loading(isolation: &str, lanes: usize) {
         sandbox.api.wait_all_parked(lanes);
         sandbox.task_root.write("slow", "");
         for process in processes_without_bootstrap(&sandbox).into_keys() {
-            let process = Pid::from_raw(i32::try_from(process).expect("a process id"));
+            let process = as_pid(process);
             // If this fails, it is a fork that has ended with its shell.
             let _ = kill(process, Signal::SIGKILL);
         }

@@ -8,11 +8,10 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
 use crate::deadline::check_all;
 use support::{
-    CONTEXT, Event, LIMIT, Sandbox, SandboxBuilder, children, excerpt, repository_file,
+    CONTEXT, Event, LIMIT, Sandbox, SandboxBuilder, as_pid, children, excerpt, repository_file,
     status_field, wait_until,
 };
 
@@ -969,7 +968,7 @@ fn a_spare_shell_that_was_killed_costs_nothing() {
         let sandbox = isolated(isolation, COUNTS).start();
         let (active, _) = count_invocation(&sandbox, "first");
         let spare = spare_of(&sandbox, &active);
-        let pid = Pid::from_raw(i32::try_from(spare).expect("a pid"));
+        let pid = as_pid(spare);
         kill(pid, Signal::SIGKILL).expect("cannot kill the spare");
         let has_ended = || status_field(spare, "State").is_none_or(|state| state.starts_with('Z'));
         wait_until(has_ended, LIMIT);

@@ -4,10 +4,9 @@
 use std::fs;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
 use crate::deadline::check_all;
-use support::{Event, LIMIT, Sandbox, children, wait_until};
+use support::{Event, LIMIT, Sandbox, as_pid, children, wait_until};
 
 const ISOLATIONS: [&str; 4] = ["restore", "none", "subshell", "process"];
 
@@ -49,11 +48,6 @@ const CAUSES: [Cause; 4] = [
 /// What the handler does last. With a job or a trap, `restore` runs events in forks from the start.
 const ENDS: [&str; 4] = [":", ": & wait", "trap : EXIT", "trap : DEBUG"];
 
-fn send_signal(pid: u32, signal: Signal) {
-    let pid = Pid::from_raw(i32::try_from(pid).expect("a pid"));
-    kill(pid, signal).expect("a process");
-}
-
 /// Costs the idle sandbox its shell, or its fork.
 #[track_caller]
 fn replace(sandbox: &Sandbox, cause: Cause) {
@@ -73,7 +67,7 @@ fn replace(sandbox: &Sandbox, cause: Cause) {
                 sandbox.bootstrap.kill_shell();
             }
             for fork in forks {
-                send_signal(fork, Signal::SIGKILL);
+                kill(as_pid(fork), Signal::SIGKILL).expect("a process");
                 wait_until(|| !sandbox.bootstrap.processes().contains_key(&fork), LIMIT);
             }
         }
@@ -172,19 +166,11 @@ handler() {
             let event = Event::fresh("wait");
             let request_id = event.request_id.clone();
             sandbox.api.push(event);
-            let begun =
-                || sandbox.task_root.exists("begun") && !sandbox.task_root.read("begun").is_empty();
-            wait_until(begun, LIMIT);
-            let fork: u32 = sandbox
-                .task_root
-                .read("begun")
-                .trim()
-                .parse()
-                .expect("a pid");
+            let fork = sandbox.task_root.wait_pid("begun");
             sandbox.bootstrap.signal(Signal::SIGSTOP);
             sandbox.task_root.release("gate");
             wait_until(|| is_showing(fork), LIMIT);
-            send_signal(fork, signal);
+            kill(as_pid(fork), signal).expect("a process");
             sandbox.bootstrap.signal(Signal::SIGCONT);
             sandbox.api.wait_answer(&request_id);
             // The change of the event may be lost.

@@ -4,12 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde_json::Value;
 
 use support::{
-    Call, Emulator, Event, LIMIT, Next, Reply, Sandbox, SandboxBuilder, children, open_descriptors,
-    status_field, wait_until, zombies,
+    Call, Emulator, Event, LIMIT, Next, Reply, Sandbox, SandboxBuilder, as_pid, children,
+    open_descriptors, status_field, wait_until, zombies,
 };
 
 /// For the event `wait NAME` the handler waits until the test releases NAME. Any other event is passed to `act`. The response
@@ -62,10 +61,6 @@ fn expect_response(answer: &Call) -> String {
 fn field<'a>(response: &'a str, name: &str) -> &'a str {
     let mut fields = response.split(' ').skip_while(|field| *field != name);
     fields.nth(1).unwrap_or_default()
-}
-
-fn as_pid(pid: u32) -> Pid {
-    Pid::from_raw(i32::try_from(pid).expect("pid"))
 }
 
 fn records(log: &str) -> Vec<Value> {

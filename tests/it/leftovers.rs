@@ -4,9 +4,8 @@
 use std::collections::BTreeMap;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
-use support::{Event, LIMIT, Sandbox, SandboxBuilder, children, wait_until, zombies};
+use support::{Event, LIMIT, Sandbox, SandboxBuilder, as_pid, children, wait_until, zombies};
 
 /// Starts the kind of process that `$1` names, and prints its pid. Every leftover process has `sleep 600` in its command line.
 const LEAVE: &str = r#"
@@ -349,7 +348,7 @@ handler() { (chain 12) </dev/null >/dev/null 2>&1; }
 /// Kills the leftover processes, as another program could.
 fn kill_leftovers(sandbox: &Sandbox) {
     for pid in leftovers(sandbox).into_keys() {
-        let pid = Pid::from_raw(i32::try_from(pid).expect("a pid"));
+        let pid = as_pid(pid);
         kill(pid, Signal::SIGKILL).expect("cannot send a signal");
     }
     wait_until(|| leftovers(sandbox).is_empty(), LIMIT);
@@ -486,11 +485,7 @@ handler() {
         sandbox.respond("one");
         assert_eq!(sandbox.fail("die")["errorType"], "Function.ShellKilled");
         sandbox.respond("two");
-        let begun =
-            || sandbox.task_root.exists("begun") && !sandbox.task_root.read("begun").is_empty();
-        wait_until(begun, LIMIT);
-        let fork = sandbox.task_root.read("begun");
-        let fork: u32 = fork.trim().parse().expect("a pid");
+        let fork = sandbox.task_root.wait_pid("begun");
         sandbox.task_root.release("gate");
         wait_until(|| !sandbox.bootstrap.processes().contains_key(&fork), LIMIT);
         sandbox.bootstrap.wait_log("late\n");

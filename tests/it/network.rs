@@ -8,9 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
-use support::{Event, LIMIT, Reply, Sandbox, SandboxBuilder, children, wait_until};
+use support::{Event, LIMIT, Reply, Sandbox, SandboxBuilder, as_pid, children, wait_until};
 
 /// Answers every request with its number, or as AWS would; a request for `/never`, in any folder, gets no answer, and one for `/busy` a refusal.
 struct Server {
@@ -426,7 +425,7 @@ fn a_call_whose_second_program_is_killed_fails_its_event_and_the_next_one_works(
         for pid in children(sandbox.bootstrap.pid()) {
             let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).expect("a name");
             if name.trim() == "coshell-tools" {
-                let pid = Pid::from_raw(i32::try_from(pid).expect("a pid"));
+                let pid = as_pid(pid);
                 kill(pid, Signal::SIGKILL).expect("killed");
             }
         }

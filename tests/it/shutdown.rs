@@ -7,11 +7,10 @@ use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::unistd::Pid;
 
 use support::{
-    Call, Event, Gate, LIMIT, Midway, Process, Reply, Sandbox, SandboxBuilder, bootstrap_path,
-    children, wait_until, zombies,
+    Call, Event, Gate, LIMIT, Midway, Process, Reply, Sandbox, SandboxBuilder, as_pid,
+    bootstrap_path, children, wait_until, zombies,
 };
 
 /// The time between Lambda's SIGTERM and SIGKILL.
@@ -52,10 +51,6 @@ fn posts(sandbox: &Sandbox) -> Vec<Call> {
 
 fn count(calls: &[Call], is: fn(&Call) -> bool) -> usize {
     calls.iter().filter(|call| is(call)).count()
-}
-
-fn as_pid(pid: u32) -> Pid {
-    Pid::from_raw(i32::try_from(pid).expect("a pid"))
 }
 
 /// Starts an invocation, and waits until its handler has created the file `begun`.

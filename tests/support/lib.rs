@@ -60,7 +60,9 @@ pub use command_output::CommandOutput;
 pub use emulator::Emulator;
 pub use event::{CONTEXT, Event, Gate};
 pub use http::{HttpReply, post};
-pub use process::{Process, children, open_descriptors, resident_bytes, status_field, zombies};
+pub use process::{
+    Process, as_pid, children, open_descriptors, resident_bytes, status_field, zombies,
+};
 pub use runtime_api::{RuntimeApi, unique_address};
 pub use sandbox::{Sandbox, SandboxBuilder, bootstrap_path, set_lambda_environment};
 pub use server::{Midway, Next, Reply};

@@ -308,7 +308,8 @@ fn capture(
     });
 }
 
-fn as_pid(pid: u32) -> Pid {
+/// For what takes a [`Pid`].
+pub fn as_pid(pid: u32) -> Pid {
     Pid::from_raw(i32::try_from(pid).expect("a pid"))
 }
 

@@ -67,6 +67,13 @@ impl TaskRoot {
         fs::read_to_string(self.path.join(name)).unwrap_or_default()
     }
 
+    /// Waits until the file `name` has a line, and reads the process id in it.
+    #[track_caller]
+    pub fn wait_pid(&self, name: &str) -> u32 {
+        wait_until(|| self.read(name).ends_with('\n'), LIMIT);
+        self.read(name).trim().parse().expect("a pid")
+    }
+
     /// Creates the FIFO `name`. A handler that runs `read -r _ <"$LAMBDA_TASK_ROOT/name"` waits until
     /// [`release`](Self::release).
     pub fn fifo(&self, name: &str) {
