@@ -247,9 +247,12 @@ impl Shell<'_> {
         }
         if self.isolation() == Isolation::Restore {
             let traits = FileTraits::of(&shown);
+            let limits = self.initial_limits.as_ref();
             // In a live shell, code that observes commands would see coshell's.
-            self.forks.are_needed |=
-                traits.changes_last_job || observers.any() || shown.len() > MAX_STATE_BYTES;
+            self.forks.are_needed |= traits.needs_fork
+                || observers.any()
+                || shown.len() > MAX_STATE_BYTES
+                || limits.is_some_and(ProcessLimits::ends_by_processor_time);
             commands = traits.commands;
         }
         if self.is_forked() {

@@ -21,8 +21,8 @@ use coshell_driver::names;
 pub(crate) struct FileTraits {
     /// The commands that define `__driver_show` and `__driver_reset`.
     pub commands: Vec<u8>,
-    /// A function may start a job, which changes `$!`. bash cannot undo that.
-    pub changes_last_job: bool,
+    /// A function does what bash cannot undo, or what means something else in a fork.
+    pub needs_fork: bool,
 }
 
 impl FileTraits {
@@ -31,13 +31,29 @@ impl FileTraits {
         let code = FileCode::of(first);
         let mut commands = show_function(first, &code);
         commands.extend_from_slice(&reset_function(first, &code));
+        // This changes `$!`.
         let starts_job = code.contains(&[b" & ", b"<(", b">(", b"coproc"])
             || code.lines().any(|line| line.ends_with(b" &"));
+        // A fork has no jobs, so that `wait` does not wait for those of the file.
+        let sees_jobs =
+            !first.last_job().is_empty() && code.may_run(&[b"wait", b"jobs", b"disown", b"kill"]);
+        // A subshell ends if `exec` fails, whatever this option is.
+        let has_execfail =
+            code.contains(&[b"execfail"]) || first.shell_options().any(|name| name == b"execfail");
         Self {
             commands,
-            changes_last_job: starts_job,
+            needs_fork: starts_job || sees_jobs || traps_signal(first) || has_execfail,
         }
     }
+}
+
+/// Whether the file has set a trap for a signal. Forks reset such traps, as `$(handler "$event")` does. What a trap ignores
+/// is ignored there too.
+fn traps_signal(first: &ShellState) -> bool {
+    first.traps().any(|trap| {
+        !matches!(trap.signal, b"EXIT" | b"ERR" | b"SIGRTMAX")
+            && !trap.command.starts_with(b"trap -- ''")
+    })
 }
 
 /// The definition of `__driver_show`.

@@ -87,10 +87,13 @@ impl Shell<'_> {
             shows_kept: !self.kept_variables.is_empty(),
             in_function: self.forks.run_in_function,
         };
-        if self.channel.reopen().is_err() || self.channel.send(make).is_err() {
+        // The shell reads the second line when its fork has ended, or when it could not make one.
+        let nonce = self.channel.new_nonce();
+        let lines = format!("{make}{}", ToShell::Report { nonce: &nonce });
+        if self.channel.reopen().is_err() || self.channel.write_lines(&lines).is_err() {
             return false;
         }
-        self.forks.waiting = self.channel.wait_for_fork();
+        self.forks.waiting = self.channel.wait_for_fork(nonce);
         if let (Some(fork), Some(leftovers)) = (self.forks.waiting, &mut self.leftovers) {
             leftovers.add_waiting_fork(fork);
         }
@@ -110,6 +113,7 @@ impl Shell<'_> {
             // If this fails, the fork has ended already.
             let _ = self.channel.send_to_fork(ToFork::End);
             self.take_fork();
+            self.channel.fork_end = None;
         }
     }
 

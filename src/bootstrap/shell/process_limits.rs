@@ -30,11 +30,21 @@ impl ProcessLimits {
         }
     }
 
+    /// Whether the process may use only so much processor time. What it uses for one event, the next one has not.
+    pub(crate) fn ends_by_processor_time(&self) -> bool {
+        let limit = self.resources[sys::PROCESSOR_TIME];
+        limit.is_some_and(|(soft, _)| soft != sys::NO_LIMIT)
+    }
+
     /// Gives the process `pid` these limits again. Fails with the one that it cannot get, and the system's words.
     pub(crate) fn restore(&self, pid: Pid) -> Result<(), String> {
         let now = Self::of(pid);
         if *self == now {
             return Ok(());
+        }
+        // Even with its former limit, the process has used the time. It may end when an event sets the limit once more.
+        if self.resources[sys::PROCESSOR_TIME] != now.resources[sys::PROCESSOR_TIME] {
+            return Err("a limit of processor time (ulimit -t)".to_owned());
         }
         for (resource, (wanted, had)) in self.resources.iter().zip(&now.resources).enumerate() {
             if let Some(wanted) = wanted
