@@ -38,22 +38,12 @@ impl FileTraits {
         let sees_jobs =
             !first.last_job().is_empty() && code.may_run(&[b"wait", b"jobs", b"disown", b"kill"]);
         // A subshell ends if `exec` fails, whatever this option is.
-        let has_execfail =
-            code.contains(&[b"execfail"]) || first.shell_options().any(|name| name == b"execfail");
+        let has_execfail = code.contains(&[b"execfail"]) || first.has_shell_option(b"execfail");
         Self {
             commands,
-            needs_fork: starts_job || sees_jobs || traps_signal(first) || has_execfail,
+            needs_fork: starts_job || sees_jobs || code.traps_signal() || has_execfail,
         }
     }
-}
-
-/// Whether the file has set a trap for a signal. Forks reset such traps, as `$(handler "$event")` does. What a trap ignores
-/// is ignored there too.
-fn traps_signal(first: &ShellState) -> bool {
-    first.traps().any(|trap| {
-        !matches!(trap.signal, b"EXIT" | b"ERR" | b"SIGRTMAX")
-            && !trap.command.starts_with(b"trap -- ''")
-    })
 }
 
 /// The definition of `__driver_show`.
@@ -91,7 +81,7 @@ fn show_function(first: &ShellState, code: &FileCode) -> Vec<u8> {
         if !names.is_empty() {
             add_if(true, &[b"builtin declare -f -- ", &names[..]].concat());
             // With extdebug, `declare -F` shows line and file of each function. Switching extdebug off also unsets -E.
-            let has_extdebug = first.shell_options().any(|name| name == b"extdebug");
+            let has_extdebug = first.has_shell_option(b"extdebug");
             add_if(!has_extdebug, b"builtin shopt -s extdebug");
             add_if(true, &[b"builtin declare -F -- ", &names[..]].concat());
             add_if(!has_extdebug, b"builtin shopt -u extdebug\nbuiltin set -E");

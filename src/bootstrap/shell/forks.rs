@@ -83,17 +83,17 @@ impl Shell<'_> {
         if !self.forks.is_prepared {
             self.forks.is_prepared = self.channel.prepare_forks(self.forks.has_own_exit).is_ok();
         }
+        let end_nonce = self.channel.new_nonce();
         let make = ToShell::MakeFork {
+            end_nonce: &end_nonce,
             shows_kept: !self.kept_variables.is_empty(),
             in_function: self.forks.run_in_function,
         };
-        // The shell reads the second line when its fork has ended, or when it could not make one.
-        let nonce = self.channel.new_nonce();
-        let lines = format!("{make}{}", ToShell::Report { nonce: &nonce });
-        if self.channel.reopen().is_err() || self.channel.write_lines(&lines).is_err() {
+        if self.channel.reopen().is_err() || self.channel.send(make).is_err() {
             return false;
         }
-        self.forks.waiting = self.channel.wait_for_fork(nonce);
+        self.forks.waiting = self.channel.wait_for_fork(&end_nonce);
+        self.channel.fork_end = Some(end_nonce);
         if let (Some(fork), Some(leftovers)) = (self.forks.waiting, &mut self.leftovers) {
             leftovers.add_waiting_fork(fork);
         }

@@ -42,12 +42,11 @@ impl Channel {
     }
 
     /// Waits until a fork is ready for an event, and returns its process id. Returns `None` if none will be: the shell
-    /// reports with `end_nonce` when it has no fork. That report also counts for a fork that ends without one.
-    pub(crate) fn wait_for_fork(&mut self, end_nonce: String) -> Option<Pid> {
+    /// reports with `end_nonce` when it has no fork.
+    pub(crate) fn wait_for_fork(&mut self, end_nonce: &str) -> Option<Pid> {
         let begun = Instant::now();
-        let end_nonce = self.fork_end.insert(end_nonce).clone();
         loop {
-            while let Some(message) = self.next_message(&[Awaited::Report(&end_nonce)]) {
+            while let Some(message) = self.next_message(&[Awaited::Report(end_nonce)]) {
                 match message {
                     FromShell::ForkWaits(fork) => {
                         // bash has opened the pipe.

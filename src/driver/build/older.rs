@@ -38,18 +38,15 @@ pub(crate) fn for_older(text: &str, older: &str) -> String {
         } else {
             lines.push(
                 // With a `-` in IFS, bash 4.2 takes that of `[a-z]` in a pattern for a letter.
-                line.replace(
-                    "builtin local - LC_ALL=C",
-                    "builtin local - IFS=' ' LC_ALL=C",
-                )
-                .replace("builtin local -", "builtin local __driver_unused=")
-                .replace(
-                    "builtin mapfile -t -d '' __driver_reply",
-                    "__driver_read_reply",
-                )
-                .replace("-td ''", "-t")
-                .replace("-t -d \"${1-}\"", "-t")
-                .replace("+iuln", "+iul"),
+                line.replace("builtin local LC_ALL=C", "builtin local IFS=' ' LC_ALL=C")
+                    .replace("builtin local -", "builtin local __driver_unused=")
+                    .replace(
+                        "builtin mapfile -t -d '' __driver_reply",
+                        "__driver_read_reply",
+                    )
+                    .replace("-td ''", "-t")
+                    .replace("-t -d \"${1-}\"", "-t")
+                    .replace("+iuln", "+iul"),
             );
         }
     }
