@@ -127,6 +127,10 @@ impl Shell<'_> {
 
     /// Waits for the end of the fork, and gives the shell the kept variables of the fork. Returns false if that fails.
     pub(super) fn keep_from_fork(&mut self) -> bool {
+        // An event that was not started has left its fork waiting.
+        if self.forks.waiting.is_some() {
+            return true;
+        }
         let has_ended = self.channel.wait_for_fork_end() && self.channel.empty_go_ahead().is_ok();
         let shown = self.channel.take_shown();
         self.kept_variables.remember_shown(&shown);
