@@ -112,8 +112,8 @@ __driver_on_error() { # <status> <line> <command> <statuses of the parts of the 
 # shellcheck disable=SC2317 # `exit` is called
 __driver_guard_exit() {
   exit() {
-    builtin local "__driver_exit=${1-$?}"
-    if [[ ${BASH_SUBSHELL-} != 0 || ${BASHPID-} != "$$" || ${FUNCNAME-} != exit ]]; then builtin exit "${@:-$__driver_exit}"; fi
+    builtin local "__driver_exit=$?"
+    if [[ ${BASH_SUBSHELL-} != 0 || ${BASHPID-} != "$$" || ${FUNCNAME-} != exit ]]; then builtin exit "${@-$__driver_exit}"; fi
     __driver_rare __driver_exit "$__driver_exit" "$@"
   }
 }

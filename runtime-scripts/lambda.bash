@@ -7,8 +7,10 @@
 # Checks the arguments of lambda_http_response, and writes the request.
 __driver_http_response() { # [--stream] [--cookie COOKIE]... STATUS [HEADER...]; STATUS may be absent if a body follows:
   # --file PATH | --redirect URL | --json TEXT | --json ARGUMENT-OF-LAMBDA_JSON...
-  builtin local - LC_ALL=C __driver_mode=http __driver_operands __driver_lines __driver_line __driver_body='' __driver_value='' __driver_header
+  builtin local - __driver_mode=http __driver_operands __driver_lines __driver_line __driver_body='' __driver_value='' __driver_header
   builtin set +eux
+  # It may be readonly, as in the functions below.
+  if [[ ${LC_ALL-} ]]; then builtin local LC_ALL=C 2>/dev/null; else builtin local LC_ALL=C; fi
   __driver_operands=() __driver_lines=()
   while (($#)); do
     case $1 in
@@ -133,26 +135,28 @@ __driver_find_content_type() { # <path>
 # Prints standard input. Text comes in one piece without a process; what has NULs comes by cat, if there is one. Before 5.2
 # bash reads up to a NUL a byte at a time.
 __driver_print_file() {
-  builtin local __driver_text
+  # Without a name `read` leaves the text as it is, whatever IFS is.
+  builtin local REPLY
   if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] > 501)); then
-    IFS='' builtin read -r -d '' __driver_text || {
-      builtin printf %s "$__driver_text"
+    builtin read -r -d '' || {
+      builtin printf %s "$REPLY"
       builtin return
     }
-    builtin printf '%s\0' "$__driver_text"
+    builtin printf '%s\0' "$REPLY"
   fi
   if builtin type -P cat >/dev/null; then
     builtin command cat
     builtin return
   fi
-  while IFS='' builtin read -r -d '' __driver_text; do builtin printf '%s\0' "$__driver_text"; done
-  builtin printf %s "$__driver_text"
+  while builtin read -r -d ''; do builtin printf '%s\0' "$REPLY"; done
+  builtin printf %s "$REPLY"
 }
 
 # Checks the argument of lambda_stream_response, and writes the request.
 __driver_stream_response() { # [CONTENT-TYPE]
-  builtin local - LC_ALL=C
+  builtin local -
   builtin set +eux
+  builtin local LC_ALL=C 2>/dev/null
   if (($# > 1)); then
     __driver_refuse use "$2" 'expected one content type' || builtin return "$?"
   elif [[ ${1-x} != [!-]* || ${1-x} == *[!\ -~]* ]]; then
@@ -169,7 +173,7 @@ __driver_keep() { # NAME...
   for __driver_name; do
     case ${__driver_name#fd:} in
       '' | [0-9]* | *[!A-Za-z0-9_]*) __driver_refuse keep "$__driver_name" 'expected the name of a variable' || builtin return "$?" ;;
-      LAMBDA_RUNTIME_* | _X_AMZN_TRACE_ID | __driver_* | IFS | _)
+      LAMBDA_RUNTIME_* | _X_AMZN_TRACE_ID | __driver_* | BASHPID | IFS | OPTIND | RANDOM | _)
         __driver_refuse keep "$__driver_name" 'coshell sets this variable for each event' || builtin return "$?"
         ;;
     esac
@@ -189,10 +193,11 @@ __driver_keep() { # NAME...
 # Writes the request to end the invocation with an error of the handler's own. The host takes it if the handler then
 # fails with status 1. The caller ends the handler, or its subshell, also if the request is not written.
 __driver_error() { # TYPE MESSAGE...
-  builtin local - IFS=' ' LC_ALL=C __driver_id __driver_details __driver_parts=''
+  builtin local - __driver_id __driver_details __driver_text __driver_parts=''
   builtin set +eu
+  builtin local LC_ALL=C 2>/dev/null
   if (($# < 2)); then
-    __driver_refuse use "$*" 'expected a type and a message' || builtin return "$?"
+    __driver_refuse use "${1-}" 'expected a type and a message' || builtin return "$?"
   elif [[ $1 != [A-Za-z]* || $1 == *[!0-9A-Za-z._:-]* || ${#1} -gt 128 ]]; then
     __driver_refuse use "type $1" 'expected a letter, and then at most 127 letters, digits and . _ : -' || builtin return "$?"
   fi
@@ -206,11 +211,11 @@ __driver_error() { # TYPE MESSAGE...
     __driver_refuse_call 'there is no invocation'
     builtin return 2
   fi
+  __driver_join "${@:2}"
   # A subshell may be all that fails, so that only this line is left of the error.
-  if ((BASH_SUBSHELL > __driver_depth)); then __driver_refuse_call "$1: ${*:2}"; fi
+  if ((BASH_SUBSHELL > __driver_depth)); then __driver_refuse_call "$1: $__driver_text"; fi
   __driver_record_place 4 ''
-  __driver_parts=${*:2}
-  __driver_details=("$1" "${__driver_parts:0:262144}" "${__driver_details[@]:2}")
+  __driver_details=("$1" "${__driver_text:0:262144}" "${__driver_details[@]:2}")
   if [[ ${__driver_in_script-} ]]; then
     __driver_call error "${__driver_details[@]}"
     builtin return

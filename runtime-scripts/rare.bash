@@ -105,27 +105,28 @@ __driver_set_status() { # <status>
 
 # What the function `exit` does: ends the handler. In subshells, and while the file is sourced, it acts like the
 # builtin.
-__driver_exit() { # <status> [argument of exit...]
-  builtin local "__driver_exit=$1"
+__driver_exit() { # <status so far> [argument of exit...]
+  builtin local "__driver_exit=$1" __driver_text
   builtin shift
   if [[ ${BASH_SUBSHELL-} != 0 || ${__driver_kind-KIND_RETURN} != KIND_RETURN ]]; then
     if [[ ${__driver_kind-} == KIND_LOAD && ${BASH_SUBSHELL-} == 0 && ${BASHPID-} == "$$" ]]; then
       __driver_kind=KIND_EXITED
       __driver_record_place 4 ''
-      __driver_write_exit_trace "$__driver_exit"
+      __driver_write_exit_trace "${1-$__driver_exit}"
     fi
-    builtin exit "${@:-$__driver_exit}"
+    builtin exit "${@-$__driver_exit}"
   fi
-  if (($# > 1)); then
-    builtin printf '%s: line %s: exit: too many arguments\n' "${BASH_SOURCE[3]}" "${BASH_LINENO[2]}" >&2
-    __driver_exit=1
+  if [[ $# -gt 1 || ! ${1-0} =~ ^[0-9]{1,9}$ ]]; then
+    # The builtin reads what is no plain number.
+    if __driver_text=$(
+      __driver_set_status "$__driver_exit"
+      builtin exit "$@" 2>&1
+    ); then __driver_exit=0; else __driver_exit=$?; fi
+    if [[ $__driver_text ]]; then builtin printf '%s: line %s: exit%s\n' "${BASH_SOURCE[3]}" "${BASH_LINENO[2]}" "${__driver_text#*exit}" >&2; fi
+  elif (($#)); then
+    __driver_exit=$((10#$1 & 255))
   fi
-  if [[ ! $__driver_exit =~ ^[-+]?[0-9]{1,18}$ ]]; then
-    builtin printf '%s: line %s: exit: %s: numeric argument required\n' "${BASH_SOURCE[3]}" "${BASH_LINENO[2]}" "$1" >&2
-    __driver_exit=2
-  fi
-  if [[ $__driver_exit == -* ]]; then __driver_exit=$((256 - (10#${__driver_exit#-} & 255))); fi
-  __driver_kind=KIND_EXIT __driver_status=$((10#${__driver_exit#+} & 255))
+  __driver_kind=KIND_EXIT __driver_status=$__driver_exit
   __driver_record_place 4 ''
   if __driver_has_exit_trap; then
     __driver_write_exit_trace "$__driver_status"
@@ -198,15 +199,21 @@ __driver_leave_on_error() { # <status> <line> <command> <statuses...>
 __driver_log() { # [level] <message...>
   builtin local -
   builtin set +eux
-  builtin local IFS=' ' __driver_level=INFO __driver_text __driver_backslash="\\"
+  builtin local __driver_level=INFO __driver_text __driver_backslash="\\"
   case ${2+$1} in TRACE | DEBUG | INFO | WARN | ERROR | FATAL) __driver_level=$1 && builtin shift ;; esac
-  __driver_text=$*
+  __driver_join "$@"
   if [[ ${__driver_log_nonce-} ]]; then
     __driver_text=${__driver_text//"$__driver_backslash"/"$__driver_backslash$__driver_backslash"}
     __driver_text=${__driver_text//$'\n'/"${__driver_backslash}n"}
     __driver_text="$__driver_log_nonce$__driver_level $__driver_text"
   fi
   builtin printf '%s\n' "$__driver_text" >&LOG_FD || builtin :
+}
+
+# Sets __driver_text to the words with blanks between them. Not by `$*`: the file may have a readonly IFS.
+__driver_join() { # [word...]
+  builtin printf -v __driver_text ' %s' "$@"
+  __driver_text=${__driver_text:1}
 }
 
 # Records where the handler is, for the report or the exit trace: command, statuses of the pipeline, frames. If the innermost
@@ -311,5 +318,5 @@ __driver_report_undefined() { # <nonce>
 }
 
 builtin readonly -f ,d ,l ,tl ,dl __driver_redirect __driver_in_posix_mode __driver_take_descriptor __driver_renew __driver_open_calls __driver_reopen __driver_exit __driver_run_exit_trap __driver_eval_trap __driver_set_status \
-  __driver_leave_on_error __driver_log __driver_record_place __driver_unwind __driver_on_exit __driver_on_stop __driver_write_exit_trace \
+  __driver_leave_on_error __driver_log __driver_join __driver_record_place __driver_unwind __driver_on_exit __driver_on_stop __driver_write_exit_trace \
   __driver_has_exit_trap __driver_exit_in_place __driver_run_hook __driver_reseed __driver_refuse_options __driver_report_undefined

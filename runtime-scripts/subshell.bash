@@ -26,10 +26,13 @@ __driver_fork() { # __driver_keeps=keep if lambda_keep was called
       builtin mapfile -td '' __driver_arguments </dev/null
       LAMBDA_RUNTIME_AWS_REQUEST_ID='' LAMBDA_RUNTIME_DEADLINE_MS='' LAMBDA_RUNTIME_TRACE_ID='' _X_AMZN_TRACE_ID='' __driver_nonce='' __driver_word='' __driver_job=${!-}
       builtin printf 'RECORD_WAITING\0%s\0' "$BASHPID" >&CONTROL_FD
-      IFS=' ' builtin read -r -u TURN_FD __driver_word __driver_nonce || builtin exit 0
+      # Not by `read`: the file may have a readonly IFS, and TMOUT would end the wait.
+      builtin mapfile -tn 1 -u TURN_FD __driver_arguments
+      __driver_word=${__driver_arguments[0]-}
+      __driver_nonce=${__driver_word#* }
       case $__driver_word in
-        nul) __driver_word='' ;;
-        newlines) __driver_word=$'\n' ;;
+        nul\ *) __driver_word='' ;;
+        newlines\ *) __driver_word=$'\n' ;;
         *) builtin exit 0 ;;
       esac
       builtin mapfile -td "$__driver_word" -u ARGUMENTS_FD __driver_arguments
@@ -131,6 +134,8 @@ __driver_keep_at_exit() { # <status>
 __driver_run_in_forks() { # [own, if the function exit belongs to the file]
   __driver_depth=1 __driver_id_at=1
   if [[ ! ${1-} ]]; then builtin unset -f exit; fi
+  # The forks have copies of stderr. If the file has closed it, writing there fails in this way too.
+  if [[ ! -e /dev/fd/2 ]]; then __driver_redirect '2</dev/null'; fi
 }
 
 builtin readonly -f __driver_fork __driver_on_fork_exit __driver_show_kept __driver_keep_at_exit __driver_run_in_forks

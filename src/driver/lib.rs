@@ -37,6 +37,30 @@ pub fn call_for(has_deadline: bool, has_trace: bool, has_lines: bool) -> &'stati
     found.unwrap_or(&CALLS[0])
 }
 
+/// A text for bash 4.2 and 4.3, as what differs from the one for newer versions.
+#[derive(Debug)]
+pub struct OlderText {
+    newer: &'static str,
+    /// Of each piece: where it begins in `newer`, its length there, and how much of `own` comes behind it.
+    pieces: &'static [[u16; 3]],
+    own: &'static str,
+}
+
+impl OlderText {
+    /// The whole text.
+    pub fn text(&self) -> String {
+        let (mut text, mut own) = (String::new(), self.own);
+        for piece in self.pieces {
+            let [start, length, added] = piece.map(usize::from);
+            text.push_str(&self.newer[start..start + length]);
+            let (next, rest) = own.split_at(added);
+            text.push_str(next);
+            own = rest;
+        }
+        text
+    }
+}
+
 /// A function that calls the handler.
 #[derive(Debug)]
 pub struct Call {
@@ -55,7 +79,7 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use super::script::older::{CALLS, COMMAND, DRIVER, INVOCATION, KEEP, LAMBDA, RARE, SUBSHELL};
-    use super::{call_for, names};
+    use super::{OlderText, call_for, names};
 
     #[test]
     fn each_list_of_fields_has_its_function() {
@@ -83,18 +107,19 @@ mod tests {
             (CALLS, names::READ_LONGER),
             (SUBSHELL, names::READ_ARGUMENTS),
         ] {
+            let text = text.text();
             let mut lines = text.lines().filter(|line| !line.contains("() {"));
             assert!(lines.any(|line| line.contains(name)), "{name}");
         }
     }
 
-    const TEXTS: [&str; 8] = [
+    const TEXTS: [OlderText; 8] = [
         DRIVER, INVOCATION, KEEP, RARE, LAMBDA, CALLS, COMMAND, SUBSHELL,
     ];
 
     #[test]
     fn texts_for_older_versions_are_bash() {
-        for text in TEXTS {
+        for text in TEXTS.map(|text| text.text()) {
             let mut bash = Command::new("bash");
             let bash = bash.arg("-n").stdin(Stdio::piped()).stderr(Stdio::piped());
             let mut bash = bash.spawn().expect("bash");
@@ -109,7 +134,7 @@ mod tests {
 
     #[test]
     fn texts_for_older_versions_have_nothing_that_those_lack() {
-        for text in TEXTS {
+        for text in TEXTS.map(|text| text.text()) {
             for newer in [
                 "local - ",
                 "local -\n",

@@ -69,8 +69,14 @@ pub(crate) fn own_received(numbers: &[RawFd]) -> Vec<OwnedFd> {
 
 /// A soft and a hard limit; `getrlimit(2)`.
 pub type Limit = (u64, u64);
+/// The value of a limit that does not exist.
+pub const NO_LIMIT: u64 = libc::RLIM64_INFINITY;
 /// How many resources have a limit.
 pub const LIMITED_RESOURCES: usize = 16;
+/// The number of the limit of processor time, in seconds.
+pub const PROCESSOR_TIME: usize = libc::RLIMIT_CPU as usize;
+/// The number of the limit of descriptors.
+pub const DESCRIPTORS: usize = libc::RLIMIT_NOFILE as usize;
 
 /// A limit of the process `pid`; `prlimit(2)`.
 ///

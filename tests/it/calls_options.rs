@@ -89,6 +89,35 @@ fn a_readonly_tmout_is_no_line_in_the_log() {
     assert_eq!(sandbox.bootstrap.final_log(), "");
 }
 
+#[test]
+fn readonly_variables_of_bash_change_no_call() {
+    let script = r#"readonly IFS=$'\n\t' LC_ALL=C
+handler() {
+  lambda_log WARN a 'b  c' ''
+  (lambda_error My.Type d e) || :
+  case $1 in
+    error) lambda_error My.Type f 'g  h' i ;;
+    stream) lambda_stream_response text/plain ;;
+    *) lambda_http_response 200 --file "$LAMBDA_TASK_ROOT/page.txt" ;;
+  esac
+}"#;
+    let sandbox = Sandbox::of(script)
+        .file("page.txt", " \n\ttext \n\n")
+        .start();
+    let page: serde_json::Value = serde_json::from_slice(&sandbox.respond("x")).expect("JSON");
+    assert_eq!(page["body"], " \n\ttext \n\n");
+    assert_eq!(sandbox.respond("stream"), b"");
+    assert_eq!(sandbox.fail("error")["errorMessage"], "f g  h i");
+    let log = sandbox.bootstrap.final_log();
+    assert!(!log.contains("readonly"), "{log}");
+    assert_eq!(log.matches("a b  c \n").count(), 3, "{log}");
+    assert_eq!(
+        log.matches("lambda_error: My.Type: d e\n").count(),
+        3,
+        "{log}"
+    );
+}
+
 /// In a trap, bash's `return` alone gives the status from before the trap.
 #[test]
 fn a_refused_call_is_a_failure_in_a_trap_too() {

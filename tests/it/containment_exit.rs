@@ -1,7 +1,10 @@
 //! Everything that can end a handler: `return`, `exit`, `set -e`, unset variables, `exec`, signals, and errors of bash
 //! itself. Each case is probed before and after; see `containment.rs`.
 
+use std::process::Command;
+
 use serde_json::Value;
+use support::Sandbox;
 
 use crate::containment::{Case, fails_with};
 
@@ -54,6 +57,73 @@ fn exit_in_the_handler_fails_only_the_invocation() {
         assert!(message.contains("status 255"), "{message}");
         document
     });
+}
+
+/// The arguments stand in an array, of which bash itself and a handler are given the same text.
+#[test]
+fn exit_reads_its_arguments_as_bash_does() {
+    let sandbox = Sandbox::of("handler() { eval \"set -- $1\"; false || exit \"$@\"; }").start();
+    for arguments in [
+        "",
+        "--",
+        "-- 0",
+        "-- 7",
+        "-- -1",
+        "3 4",
+        "-3 4",
+        "a b",
+        "''",
+        "a",
+        "3",
+        "+3",
+        "-1",
+        "-0",
+        "256",
+        "257",
+        "010",
+        "08",
+        "' 3'",
+        "'3 '",
+        "$'\\t3\\t'",
+        "$'\\n3'",
+        "$'3\\n'",
+        "' '",
+        "+",
+        "-",
+        "+-3",
+        "--3",
+        "3a",
+        "'- 3'",
+        "'1 2'",
+        "0x10",
+        "0000000000000000000000",
+        "+00000000000000000000300",
+        "9223372036854775807",
+        "9223372036854775808",
+        "-9223372036854775808",
+        "-9223372036854775809",
+        "99999999999999999999",
+    ] {
+        let script = "eval \"set -- $1\"; false || exit \"$@\"";
+        let run = Command::new(support::bash())
+            .args(["-c", script, "bash", arguments])
+            .output()
+            .expect("bash");
+        let expected = run.status.code().expect("a status");
+        if expected == 0 {
+            assert_eq!(sandbox.respond(arguments), b"", "{arguments}");
+            continue;
+        }
+        let document = sandbox.fail(arguments);
+        let message = document["errorMessage"].as_str().unwrap_or_default();
+        let start = format!("handler exited with status {expected} in handler ");
+        assert!(message.starts_with(&start), "{arguments}: {message}");
+        let causes = |text: &str| {
+            ["numeric argument required", "too many arguments"].map(|cause| text.contains(cause))
+        };
+        let stderr = String::from_utf8_lossy(&run.stderr);
+        assert_eq!(causes(message), causes(&stderr), "{arguments}: {message}");
+    }
 }
 
 #[test]

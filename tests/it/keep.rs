@@ -364,6 +364,20 @@ fn an_invalid_name_is_rejected() {
     }
 }
 
+#[test]
+fn a_variable_that_is_set_anew_for_each_event_is_rejected() {
+    for name in ["OPTIND", "RANDOM", "BASHPID", "IFS", "fd:OPTIND"] {
+        let script = format!(
+            "kept=0\nlambda_keep kept\nlambda_keep {name} || echo refused >&2\nhandler() {{ [[ $1 != die ]] || kill -9 $$; kept=$((kept + 1)); echo \"$kept\"; }}"
+        );
+        let sandbox = Sandbox::of(&script).start();
+        sandbox.bootstrap.wait_log("refused");
+        assert_eq!(sandbox.respond("x"), b"1", "{name}");
+        sandbox.fail("die");
+        assert_eq!(sandbox.respond("x"), b"2", "{name}");
+    }
+}
+
 /// With `set -e` it ends the handler, or at the top level the init.
 #[test]
 fn a_rejected_name_fails_like_any_command() {

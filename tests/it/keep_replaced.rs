@@ -180,3 +180,18 @@ handler() {
         }
     }
 }
+
+#[test]
+fn a_kept_variable_that_an_event_made_readonly_is_no_line_in_the_log() {
+    for isolation in ["restore", "subshell"] {
+        let script =
+            "lambda_keep v\nhandler() { [[ $1 != set ]] || readonly v=5; echo \"${v-none}\"; }";
+        let sandbox = Sandbox::of(script)
+            .env("COSHELL_ISOLATION", isolation)
+            .start();
+        for (event, expected) in [("x", "none"), ("set", "5"), ("x", "5"), ("x", "5")] {
+            assert_eq!(sandbox.respond(event), expected.as_bytes(), "{isolation}");
+        }
+        assert_eq!(sandbox.bootstrap.final_log(), "", "{isolation}");
+    }
+}

@@ -19,6 +19,7 @@ mod containment;
 mod containment_descriptors;
 mod containment_err_traps;
 mod containment_exit;
+mod containment_forks;
 mod containment_names;
 mod containment_processes;
 mod containment_shell;

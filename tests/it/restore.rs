@@ -34,6 +34,16 @@ fn in_every_isolation(check: impl Fn(Option<&str>) + Sync) {
     check_all(&SEPARATE, |name| format!("{name:?}"), |name| check(*name));
 }
 
+#[test]
+fn the_folder_of_the_file_may_have_a_name_that_is_not_utf_8() {
+    let script = "mkdir -p \"$LAMBDA_TASK_ROOT\"/$'a\\xff\\'b'\ncd \"$LAMBDA_TASK_ROOT\"/$'a\\xff\\'b'\nhandler() { printf '%q' \"${PWD##*/}\"; cd /; }";
+    let sandbox = isolated(Some("restore"), script).start();
+    for _ in 0..2 {
+        assert_eq!(respond_text(&sandbox, "x"), r"$'a\377\'b'");
+    }
+    assert_eq!(sandbox.bootstrap.final_log(), "");
+}
+
 /// Handlers rarely reset OPTIND.
 #[test]
 fn getopts_parses_the_options_of_each_event() {

@@ -319,6 +319,8 @@ fn the_init_error_names_the_command_that_made_the_shell_unusable() {
         ("kill -STOP $$", "stopped by a signal"),
         ("FUNCNEST=1", "FUNCNEST"),
         ("ulimit -n 3", "ulimit -n"),
+        ("ulimit -S -n 79", "ulimit -n"),
+        ("ulimit -S -n 85", "ulimit -n"),
         ("exec 60>&-", "descriptor 60"),
         ("exec 61<&-", "descriptor 61"),
         ("exec 62>&-", "descriptor 62"),

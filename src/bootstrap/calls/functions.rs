@@ -105,7 +105,7 @@ pub(crate) fn script_text(paths: &str, commands: &[Command]) -> String {
                 names::REFUSE,
             ],
         ),
-        functions_of(script::RARE, &[names::RECORD_PLACE]),
+        functions_of(script::RARE, &[names::JOIN, names::RECORD_PLACE]),
     ]
     .concat();
     for function in OF_BOTH {
@@ -202,6 +202,7 @@ mod tests {
             names::EACH,
             names::ERROR,
             names::REFUSE,
+            names::JOIN,
             names::RECORD_PLACE,
             names::RARE,
         ] {

@@ -5,10 +5,10 @@
 //! ended, or has served often enough, `replacement.rs` gives the next event a fresh shell. `restore.rs` knows how to
 //! undo changes; `forks.rs` is for handlers whose changes bash cannot undo.
 
-use std::fmt::Write;
+use std::io::Write;
 use std::os::fd::AsFd;
 
-use super::command_list::{expands_aliases, without_aliases};
+use super::command_list::{expands_aliases, quoted, without_aliases};
 use super::descriptors::{ProcBaseline, leads_to};
 use super::file_traits::{FileTraits, find_observers, may_kill};
 use super::observers::{defines_exit, fork_commands, live_commands};
@@ -197,12 +197,11 @@ impl Shell<'_> {
                 }
                 Some(initial) => plan_partial_restore(initial, &now),
             };
-            let Some(lines) = self.lines_for_descriptors() else {
+            let Some(mut lines) = self.lines_for_descriptors() else {
                 return RestoreOutcome::Impossible(
                     "a closed or redirected descriptor that the shell needs".to_owned(),
                 );
             };
-            let mut lines = lines.into_bytes();
             let commands = match plan {
                 RestorePlan::Impossible(cause) => return RestoreOutcome::Impossible(cause),
                 RestorePlan::Nothing if lines.is_empty() => return RestoreOutcome::Restored,
@@ -247,9 +246,12 @@ impl Shell<'_> {
         }
         if self.isolation() == Isolation::Restore {
             let traits = FileTraits::of(&shown);
+            let limits = self.initial_limits.as_ref();
             // In a live shell, code that observes commands would see coshell's.
-            self.forks.are_needed |=
-                traits.changes_last_job || observers.any() || shown.len() > MAX_STATE_BYTES;
+            self.forks.are_needed |= traits.needs_fork
+                || observers.any()
+                || shown.len() > MAX_STATE_BYTES
+                || limits.is_some_and(ProcessLimits::ends_by_processor_time);
             commands = traits.commands;
         }
         if self.is_forked() {
@@ -274,30 +276,31 @@ impl Shell<'_> {
     pub(super) fn close_descriptors(&mut self) {
         if let Some(lines) = self.lines_for_descriptors() {
             // If this fails, bash has ended and is replaced.
-            let _ = self.channel.write_lines(&lines);
+            let _ = self.channel.process.script.as_ref().write_all(&lines);
         }
     }
 
     /// The lines that close the descriptors which the handler left open, and restore stderr and the directory. `None`
     /// if the handler closed a descriptor that is needed.
-    fn lines_for_descriptors(&self) -> Option<String> {
-        let mut lines = String::new();
+    fn lines_for_descriptors(&self) -> Option<Vec<u8>> {
+        let mut lines = Vec::new();
         let Some(baseline) = &self.proc_baseline else {
             return Some(lines);
         };
         let added = baseline.added_descriptors()?;
         if !baseline.has_log() {
-            let _ = write!(lines, "{}", ToShell::RestoreLog);
+            lines.extend_from_slice(ToShell::RestoreLog.to_string().as_bytes());
         }
         if let Some(directory) = baseline.left_directory() {
-            let directory = directory.to_string_lossy();
-            let _ = write!(lines, "{}", ToShell::ChangeDirectory(&directory));
+            lines.extend_from_slice(b"\\builtin cd -- ");
+            lines.append(&mut quoted(directory.as_encoded_bytes()));
+            lines.push(b'\n');
         }
         for fd in added
             .into_iter()
             .filter(|fd| !self.kept_descriptors.contains(fd))
         {
-            let _ = write!(lines, "{}", ToShell::Close(fd));
+            lines.extend_from_slice(ToShell::Close(fd).to_string().as_bytes());
         }
         Some(lines)
     }

@@ -35,7 +35,7 @@ pub(super) fn quoted(text: &[u8]) -> Vec<u8> {
 
 /// Whether bash expands aliases.
 pub(super) fn expands_aliases(state: &ShellState) -> bool {
-    state.shell_options().any(|name| name == b"expand_aliases")
+    state.has_shell_option(b"expand_aliases")
 }
 
 /// Makes bash expand no aliases in `commands`, if it does so `before` them, and expand them again if it shall `after`.

@@ -35,6 +35,16 @@ impl<'a> FileCode<'a> {
         code
     }
 
+    /// Whether the file has set a trap for a signal. Forks reset such traps, as `$(handler "$event")` does. What a trap ignores
+    /// is ignored there too.
+    pub(super) fn traps_signal(&self) -> bool {
+        self.pieces.iter().any(|code| {
+            code.starts_with(b"trap -- ")
+                && !code.starts_with(b"trap -- '' ")
+                && !code.ends_with(b" EXIT")
+        })
+    }
+
     pub(super) fn contains(&self, words: &[&[u8]]) -> bool {
         let mut pieces = self.pieces.iter();
         pieces.any(|code| words.iter().any(|word| memmem::find(code, word).is_some()))

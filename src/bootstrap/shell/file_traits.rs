@@ -21,8 +21,8 @@ use coshell_driver::names;
 pub(crate) struct FileTraits {
     /// The commands that define `__driver_show` and `__driver_reset`.
     pub commands: Vec<u8>,
-    /// A function may start a job, which changes `$!`. bash cannot undo that.
-    pub changes_last_job: bool,
+    /// A function does what bash cannot undo, or what means something else in a fork.
+    pub needs_fork: bool,
 }
 
 impl FileTraits {
@@ -31,11 +31,17 @@ impl FileTraits {
         let code = FileCode::of(first);
         let mut commands = show_function(first, &code);
         commands.extend_from_slice(&reset_function(first, &code));
+        // This changes `$!`.
         let starts_job = code.contains(&[b" & ", b"<(", b">(", b"coproc"])
             || code.lines().any(|line| line.ends_with(b" &"));
+        // A fork has no jobs, so that `wait` does not wait for those of the file.
+        let sees_jobs =
+            !first.last_job().is_empty() && code.may_run(&[b"wait", b"jobs", b"disown", b"kill"]);
+        // A subshell ends if `exec` fails, whatever this option is.
+        let has_execfail = code.contains(&[b"execfail"]) || first.has_shell_option(b"execfail");
         Self {
             commands,
-            changes_last_job: starts_job,
+            needs_fork: starts_job || sees_jobs || code.traps_signal() || has_execfail,
         }
     }
 }
@@ -75,7 +81,7 @@ fn show_function(first: &ShellState, code: &FileCode) -> Vec<u8> {
         if !names.is_empty() {
             add_if(true, &[b"builtin declare -f -- ", &names[..]].concat());
             // With extdebug, `declare -F` shows line and file of each function. Switching extdebug off also unsets -E.
-            let has_extdebug = first.shell_options().any(|name| name == b"extdebug");
+            let has_extdebug = first.has_shell_option(b"extdebug");
             add_if(!has_extdebug, b"builtin shopt -s extdebug");
             add_if(true, &[b"builtin declare -F -- ", &names[..]].concat());
             add_if(!has_extdebug, b"builtin shopt -u extdebug\nbuiltin set -E");

@@ -83,14 +83,17 @@ impl Shell<'_> {
         if !self.forks.is_prepared {
             self.forks.is_prepared = self.channel.prepare_forks(self.forks.has_own_exit).is_ok();
         }
+        let end_nonce = self.channel.new_nonce();
         let make = ToShell::MakeFork {
+            end_nonce: &end_nonce,
             shows_kept: !self.kept_variables.is_empty(),
             in_function: self.forks.run_in_function,
         };
         if self.channel.reopen().is_err() || self.channel.send(make).is_err() {
             return false;
         }
-        self.forks.waiting = self.channel.wait_for_fork();
+        self.forks.waiting = self.channel.wait_for_fork(&end_nonce);
+        self.channel.fork_end = Some(end_nonce);
         if let (Some(fork), Some(leftovers)) = (self.forks.waiting, &mut self.leftovers) {
             leftovers.add_waiting_fork(fork);
         }
@@ -110,6 +113,7 @@ impl Shell<'_> {
             // If this fails, the fork has ended already.
             let _ = self.channel.send_to_fork(ToFork::End);
             self.take_fork();
+            self.channel.fork_end = None;
         }
     }
 
@@ -123,6 +127,10 @@ impl Shell<'_> {
 
     /// Waits for the end of the fork, and gives the shell the kept variables of the fork. Returns false if that fails.
     pub(super) fn keep_from_fork(&mut self) -> bool {
+        // An event that was not started has left its fork waiting.
+        if self.forks.waiting.is_some() {
+            return true;
+        }
         let has_ended = self.channel.wait_for_fork_end() && self.channel.empty_go_ahead().is_ok();
         let shown = self.channel.take_shown();
         self.kept_variables.remember_shown(&shown);

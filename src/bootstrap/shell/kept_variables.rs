@@ -72,7 +72,8 @@ impl KeptVariables {
     /// The commands that set these variables in another shell, whose initial state is `initial`. A variable that its
     /// file has made readonly keeps the file's value.
     pub(crate) fn commands(&self, initial: Option<&ShellState>) -> Vec<u8> {
-        let mut text = Vec::new();
+        // What an event has made readonly keeps its value.
+        let mut text = b"{\n".to_vec();
         for name in self
             .names
             .iter()
@@ -83,8 +84,7 @@ impl KeptVariables {
                 continue;
             }
             // `unset -n` unsets a reference itself, and not the variable that it refers to. Bash 4.2 has neither.
-            let unset =
-                format!("\\builtin unset -n {name} 2>/dev/null\n\\builtin unset -v {name}\n");
+            let unset = format!("\\builtin unset -n {name}\n\\builtin unset -v {name}\n");
             text.extend_from_slice(unset.as_bytes());
             if let Some(lines) = self.set_lines.get(name) {
                 text.extend_from_slice(lines);
@@ -95,7 +95,8 @@ impl KeptVariables {
         let names = self.names.iter();
         let names = names.filter(|name| !name.starts_with(DESCRIPTORS) && !own.contains(name));
         let names: Vec<_> = own.iter().chain(names).map(|name| quote(name)).collect();
-        text.extend_from_slice(format!("{}=({})\n", driver::KEPT, names.join(" ")).as_bytes());
+        let kept = format!("{}=({})\n}} 2>/dev/null\n", driver::KEPT, names.join(" "));
+        text.extend_from_slice(kept.as_bytes());
         let has_aliases = initial.is_some_and(expands_aliases);
         without_aliases(&text, has_aliases, has_aliases)
     }

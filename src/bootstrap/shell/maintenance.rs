@@ -41,17 +41,22 @@ impl Channel {
         self.send(ToShell::RunArguments)
     }
 
-    /// Waits until a fork is ready for an event, and returns its process id. Returns `None` if none will be.
-    pub(crate) fn wait_for_fork(&mut self) -> Option<Pid> {
+    /// Waits until a fork is ready for an event, and returns its process id. Returns `None` if none will be: the shell
+    /// reports with `end_nonce` when it has no fork.
+    pub(crate) fn wait_for_fork(&mut self, end_nonce: &str) -> Option<Pid> {
         let begun = Instant::now();
         loop {
-            while let Some(message) = self.next_message(&[]) {
-                if let FromShell::ForkWaits(fork) = message {
-                    // bash has opened the pipe.
-                    if let Some(pipe) = &mut self.go_ahead {
-                        pipe.reader = None;
+            while let Some(message) = self.next_message(&[Awaited::Report(end_nonce)]) {
+                match message {
+                    FromShell::ForkWaits(fork) => {
+                        // bash has opened the pipe.
+                        if let Some(pipe) = &mut self.go_ahead {
+                            pipe.reader = None;
+                        }
+                        return Some(fork);
                     }
-                    return Some(fork);
+                    FromShell::Report { .. } => return None,
+                    _ => {}
                 }
             }
             let [has_control, has_ended] =
@@ -118,11 +123,6 @@ impl Channel {
     /// Takes everything that came through the state pipe: the kept variables that a fork showed when it ended.
     pub(crate) fn take_shown(&mut self) -> Vec<u8> {
         self.process.state.take()
-    }
-
-    /// Makes the shell's report with `nonce` count for a fork that ends without one.
-    pub(crate) fn expect_fork_end(&mut self, nonce: String) {
-        self.fork_end = Some(nonce);
     }
 
     /// Waits until a fork that has reported has also ended. Returns false if the shell ends, or takes too long.

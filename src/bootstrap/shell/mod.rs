@@ -279,7 +279,8 @@ impl Shell<'_> {
     }
 
     fn send_to_fork(&mut self, invocation: &Invocation) -> Option<SentInvocation> {
-        if !self.make_fork() {
+        // A fork that has outlived its shell gets no event.
+        if !self.make_fork() || self.channel.process.child.status().is_some() {
             return None;
         }
         let separator = Separator::fastest_for(self.version, invocation);
@@ -296,16 +297,12 @@ impl Shell<'_> {
             .put(&arguments, invocation.stdin_bytes())
             .ok()?;
         self.channel.cut_arguments(&arguments).ok()?;
-        // The shell reads this line when its fork has ended.
-        let end_nonce = self.channel.new_nonce();
-        let written = self.channel.send(ToShell::Report { nonce: &end_nonce });
-        self.channel.expect_fork_end(end_nonce);
         self.take_fork();
         let taken = self.channel.send_to_fork(ToFork::TakeEvent {
             separator,
             nonce: &nonce,
         });
-        let is_complete = written.is_ok() && taken.is_ok();
+        let is_complete = taken.is_ok();
         Some(SentInvocation { nonce, is_complete })
     }
 

@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use coshell_process::sys;
 
 /// The limits of one process; `None` for what the system does not show.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct ProcessLimits {
     resources: [Option<sys::Limit>; sys::LIMITED_RESOURCES],
     nice: Option<i32>,
@@ -30,16 +30,23 @@ impl ProcessLimits {
         }
     }
 
+    /// Whether the process may use only so much processor time. What it uses for one event, the next one has not.
+    pub(crate) fn ends_by_processor_time(&self) -> bool {
+        let limit = self.resources[sys::PROCESSOR_TIME];
+        limit.is_some_and(|(soft, _)| soft != sys::NO_LIMIT)
+    }
+
     /// Gives the process `pid` these limits again. Fails with the one that it cannot get, and the system's words.
     pub(crate) fn restore(&self, pid: Pid) -> Result<(), String> {
         let now = Self::of(pid);
-        if *self == now {
-            return Ok(());
-        }
         for (resource, (wanted, had)) in self.resources.iter().zip(&now.resources).enumerate() {
             if let Some(wanted) = wanted
                 && Some(wanted) != had.as_ref()
             {
+                // Even with its former limit, the process has used the time, and ends when an event sets the limit anew.
+                if resource == sys::PROCESSOR_TIME {
+                    return Err("a limit of processor time (ulimit -t)".to_owned());
+                }
                 let set = sys::set_limit(pid, resource, *wanted);
                 set.map_err(|error| format!("a limit of ulimit: {error}"))?;
             }

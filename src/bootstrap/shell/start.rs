@@ -40,6 +40,7 @@ use coshell_process::sys;
 const CHECK_INTERVAL: Duration = Duration::from_millis(120);
 /// A bash that has nothing to do at this many checks in a row will never report.
 const IDLE_CHECKS: u32 = 4;
+const TOO_FEW_DESCRIPTORS: &str = "it leaves bash too few descriptors (ulimit -n)";
 
 /// A bash that reads the driver, and then waits for the lines that load the file.
 #[derive(Debug)]
@@ -174,6 +175,9 @@ impl<'a> Loading<'a> {
                 if let Some(number) = shell.closed_descriptor() {
                     return Err(unusable(handler, &closed_cause(number)));
                 }
+                if shell.has_too_few_descriptors() {
+                    return Err(unusable(handler, TOO_FEW_DESCRIPTORS));
+                }
                 shell.version = version;
                 shell.has_shutdown = has_shutdown;
             }
@@ -307,6 +311,12 @@ impl Shell<'_> {
             .find(|number| descriptors::is_closed(bash, *number))
     }
 
+    /// Whether the file has lowered the soft limit below the highest descriptor that we may use.
+    fn has_too_few_descriptors(&self) -> bool {
+        let limit = sys::limit(self.channel.process.child.pid(), sys::DESCRIPTORS);
+        limit.is_ok_and(|(soft, _)| soft <= fd::OPENED_RECORDS_LOG as u64)
+    }
+
     /// What the file has done to make its shell unusable, if a message of bash in the log shows it.
     fn known_cause(&self, tail: &str) -> Option<String> {
         const CAUSES: [(&str, &str); 4] = [
@@ -315,10 +325,7 @@ impl Shell<'_> {
                 "builtin: command not found",
                 "it switches off the builtin builtin (enable -n builtin)",
             ),
-            (
-                "Too many open files",
-                "it leaves bash no descriptors (ulimit -n)",
-            ),
+            ("Too many open files", TOO_FEW_DESCRIPTORS),
             (
                 "maximum function nesting level exceeded",
                 "it sets FUNCNEST too low",

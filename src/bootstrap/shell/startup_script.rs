@@ -70,11 +70,8 @@ impl DriverText<'_> {
         );
         // The last line of the driver reports that bash has read everything. What comes behind it may end bash, and is not
         // our fault.
-        let driver = if self.is_older {
-            script::older::DRIVER
-        } else {
-            script::DRIVER
-        };
+        let older = self.is_older.then(|| script::older::DRIVER.text());
+        let driver = older.as_deref().unwrap_or(script::DRIVER);
         let (most, last) = driver
             .rsplit_once("\nbuiltin printf")
             .unwrap_or((driver, ""));
@@ -85,11 +82,8 @@ impl DriverText<'_> {
         }
         self.push_stubs(&mut text);
         if !self.commands.is_empty() {
-            text.push_str(if self.is_older {
-                script::older::COMMAND
-            } else {
-                script::COMMAND
-            });
+            let older = self.is_older.then(|| script::older::COMMAND.text());
+            text.push_str(older.as_deref().unwrap_or(script::COMMAND));
             for command in self.commands {
                 if self.is_older {
                     push_older_stub(&mut text, command.function, &command.call());
@@ -192,14 +186,14 @@ pub(crate) struct CallForm {
 
 /// The part that takes invocations. It passes the event to the handler if that is an argument.
 pub(crate) fn invocation_text(form: CallForm) -> String {
-    let (invocation, state) = match form.isolation {
-        _ if form.is_older => (script::older::INVOCATION, script::older::KEEP),
-        Isolation::Restore => (script::INVOCATION, script::RESTORE),
+    let text = match form.isolation {
+        _ if form.is_older => script::older::INVOCATION.text() + &script::older::KEEP.text(),
+        Isolation::Restore => [script::INVOCATION, script::RESTORE].concat(),
         Isolation::None | Isolation::Subshell | Isolation::Process => {
-            (script::INVOCATION, script::KEEP)
+            [script::INVOCATION, script::KEEP].concat()
         }
     };
-    let text = for_delivery(format!("{invocation}{state}"), form.delivery);
+    let text = for_delivery(text, form.delivery);
     for_err_trap(text, form)
 }
 
@@ -240,7 +234,9 @@ fn for_delivery(mut text: String, delivery: Delivery) -> String {
 pub(crate) fn rare_text(function: &str, form: CallForm) -> String {
     let text = if form.is_older {
         use script::older::{CALLS, LAMBDA, RARE, SUBSHELL};
-        [RARE, LAMBDA, CALLS, SUBSHELL].concat()
+        [RARE, LAMBDA, CALLS, SUBSHELL]
+            .map(|text| text.text())
+            .concat()
     } else {
         use script::{CALLS, LAMBDA, RARE, SUBSHELL};
         [RARE, LAMBDA, CALLS, SUBSHELL].concat()

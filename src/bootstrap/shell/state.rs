@@ -220,6 +220,11 @@ impl ShellState {
         value.unwrap_or_default().split(|byte| *byte == b':')
     }
 
+    /// Whether the option of `shopt` is on.
+    pub(crate) fn has_shell_option(&self, option: &[u8]) -> bool {
+        self.shell_options().any(|name| name == option)
+    }
+
     /// The builtins that are switched off.
     pub(crate) fn disabled_builtins(&self) -> impl Iterator<Item = &[u8]> {
         self.function_lines()

@@ -8,7 +8,6 @@ use std::os::fd::RawFd;
 
 use crate::child::arguments::Separator;
 use coshell_driver::{Call, fd, names};
-use coshell_handler::bash::quote;
 
 /// Lines of bash's script.
 #[derive(Debug, Clone, Copy)]
@@ -48,15 +47,19 @@ pub(crate) enum ToShell<'a> {
     /// Makes a fork, which waits for an event. With `shows_kept` the fork shows the kept variables when the handler has
     /// returned. Its code runs in a function if `in_function`, and otherwise in `eval`: `set -x` would show the `eval`,
     /// and `FUNCNAME` would show the function.
-    MakeFork { shows_kept: bool, in_function: bool },
+    ///
+    /// The shell reports with `end_nonce` when its fork has ended, or when it could not make one.
+    MakeFork {
+        end_nonce: &'a str,
+        shows_kept: bool,
+        in_function: bool,
+    },
     /// Makes `exit` leave a function of the file, and not the shell.
     GuardExit,
     /// Redirects bash's stderr to the log again.
     RestoreLog,
     /// Closes a descriptor.
     Close(RawFd),
-    /// Goes to a folder.
-    ChangeDirectory(&'a str),
     /// Opens other pipes for the response and the log: descriptors of the process `host`. Ours are close-on-exec. `exec`
     /// cannot redirect such a descriptor, but it can close one: so the lines close it first.
     RenewOutput {
@@ -129,21 +132,22 @@ impl fmt::Display for ToShell<'_> {
                 writeln!(f, "\\{RARE} {TAKE_DESCRIPTOR} {opened} {running}")
             }
             Self::MakeFork {
+                end_nonce: nonce,
                 shows_kept,
                 in_function,
             } => {
                 let (keeps, base) = (names::KEEPS, names::BASE);
                 let kept = if shows_kept { "keep" } else { "" };
                 if in_function {
-                    writeln!(f, "{keeps}={kept} {base}=2\n\\{FORK}")
+                    writeln!(f, "{keeps}={kept} {base}=2\n\\{FORK}")?;
                 } else {
-                    writeln!(f, "{keeps}={kept} {base}=1\n\\builtin eval \"${FORK}\"")
+                    writeln!(f, "{keeps}={kept} {base}=1\n\\builtin eval \"${FORK}\"")?;
                 }
+                write!(f, "{}", ToShell::Report { nonce })
             }
             Self::GuardExit => writeln!(f, "\\{GUARD_EXIT}"),
             Self::RestoreLog => writeln!(f, "\\{RARE} {REDIRECT} '2>&{}'", fd::LOG),
             Self::Close(number) => writeln!(f, "\\{RARE} {REDIRECT} '{number}>&-'"),
-            Self::ChangeDirectory(folder) => writeln!(f, "\\builtin cd -- {}", quote(folder)),
             Self::RenewOutput {
                 host,
                 response,

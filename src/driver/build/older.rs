@@ -2,6 +2,9 @@
 //!
 //! On these versions every event runs in a fork of the shell. docs/bash-versions.md has what cannot be had on them.
 
+/// A longer line stands at one place of a text.
+const SURE_BYTES: usize = 12;
+
 /// The name of the function that a line defines.
 fn defined(line: &str) -> Option<&str> {
     let (name, _) = line.split_once("() {")?;
@@ -38,20 +41,62 @@ pub(crate) fn for_older(text: &str, older: &str) -> String {
         } else {
             lines.push(
                 // With a `-` in IFS, bash 4.2 takes that of `[a-z]` in a pattern for a letter.
-                line.replace(
-                    "builtin local - LC_ALL=C",
-                    "builtin local - IFS=' ' LC_ALL=C",
-                )
-                .replace("builtin local -", "builtin local __driver_unused=")
-                .replace(
-                    "builtin mapfile -t -d '' __driver_reply",
-                    "__driver_read_reply",
-                )
-                .replace("-td ''", "-t")
-                .replace("-t -d \"${1-}\"", "-t")
-                .replace("+iuln", "+iul"),
+                line.replace("builtin local LC_ALL=C", "builtin local IFS=' ' LC_ALL=C")
+                    .replace("builtin local -", "builtin local __driver_unused=")
+                    .replace(
+                        "builtin mapfile -t -d '' __driver_reply",
+                        "__driver_read_reply",
+                    )
+                    .replace("-td ''", "-t")
+                    .replace("-t -d \"${1-}\"", "-t")
+                    .replace("+iuln", "+iul"),
             );
         }
     }
     lines.join("\n") + "\n"
+}
+
+/// What differs in `text` from `newer`: pieces with the place and the length of what both have, and the length of what only
+/// `text` has behind it; and all of the latter in one. Most lines are the same.
+pub(crate) fn differences(newer: &str, text: &str) -> (Vec<[usize; 3]>, String) {
+    let mut pieces = vec![[0; 3]];
+    let mut own = String::new();
+    let mut place = 0;
+    for line in text.split_inclusive('\n') {
+        let found = newer[place..]
+            .split_inclusive('\n')
+            .try_fold(place, |start, other| {
+                if other == line {
+                    Err(start)
+                } else {
+                    Ok(start + other.len())
+                }
+            });
+        let last = pieces.len() - 1;
+        let [start, length, added] = &mut pieces[last];
+        match found {
+            Err(found) if found == place && *added == 0 && *start + *length == place => {
+                *length += line.len();
+                place += line.len();
+            }
+            // A short line, such as a bracket, is the same by chance if lines before it differ.
+            Err(found) if found == place || line.len() > SURE_BYTES => {
+                pieces.push([found, line.len(), 0]);
+                place = found + line.len();
+            }
+            _ => {
+                own.push_str(line);
+                *added += line.len();
+            }
+        }
+    }
+    let mut rest = own.as_str();
+    let mut whole = String::new();
+    for [start, length, added] in &pieces {
+        let (next, behind) = rest.split_at(*added);
+        whole = whole + &newer[*start..start + length] + next;
+        rest = behind;
+    }
+    assert_eq!(whole, text);
+    (pieces, own)
 }

@@ -4,6 +4,7 @@ use std::fmt::{Result, Write};
 
 use crate::Script;
 use crate::names::{Names, PREFIX};
+use crate::older;
 use crate::table::{Table, Word};
 
 pub(crate) fn constants(table: &Table, names: &Names, scripts: &[Script]) -> String {
@@ -197,10 +198,11 @@ fn write_scripts(text: &mut String, scripts: &[Script]) -> Result {
     )?;
     for script in scripts {
         if let Some(shipped) = &script.shipped_older {
+            let (pieces, own) = older::differences(&script.shipped, shipped);
+            let name = script.name.to_uppercase();
             writeln!(
                 text,
-                "pub const {}: &str = {shipped:?};",
-                script.name.to_uppercase()
+                "pub const {name}: crate::OlderText = crate::OlderText {{ newer: super::{name}, pieces: &{pieces:?}, own: {own:?} }};",
             )?;
         }
     }
