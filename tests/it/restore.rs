@@ -303,6 +303,39 @@ handler() {
     }
 }
 
+#[test]
+fn without_isolation_words_are_split_as_before() {
+    // Before bash 4.4 each event runs in a fork, so no change lives on.
+    if support::always_forks() {
+        return;
+    }
+    let changes = [
+        "IFS=:",
+        "unset IFS",
+        "unset IFS; declare -ga IFS=(x y)",
+        "unset IFS; declare -gn IFS=other",
+        "unset IFS; declare -gu IFS=a",
+        "export IFS",
+    ];
+    check_all(
+        &changes,
+        |change| (*change).to_owned(),
+        |change| {
+            let script = format!(
+                "handler() {{\n  count=$((${{count-0}} + 1))\n  if ((count == 2)); then {change}; return; fi\n  \
+                 local words='a b c'; set -- $words; echo $#; declare -p IFS\n}}"
+            );
+            let sandbox = isolated(Some("none"), &script).start();
+            let before = respond_text(&sandbox, "");
+            assert!(before.starts_with("3\n"), "{before}");
+            sandbox.respond("");
+            for _ in 0..2 {
+                assert_eq!(respond_text(&sandbox, ""), before);
+            }
+        },
+    );
+}
+
 /// Not the state that a new shell has.
 #[test]
 fn each_event_finds_the_state_that_the_file_set_up() {

@@ -73,7 +73,8 @@ pub(super) fn restore_variables(
     }
 }
 
-fn restore_variable(
+/// Compares a variable, and adds the commands that restore it.
+pub(super) fn restore_variable(
     before: Option<ShellVariable>,
     after: Option<ShellVariable>,
     commands: &mut CommandList,

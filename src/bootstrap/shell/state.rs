@@ -136,11 +136,6 @@ impl ShellState {
         self.text(&self.fields[state_field::OPTIONS])
     }
 
-    /// The value of `IFS`, or `unset`.
-    pub(crate) fn separators(&self) -> &[u8] {
-        self.text(&self.fields[state_field::SEPARATORS])
-    }
-
     /// The values of variables that bash computes: `$SECONDS $EPOCHSECONDS ... $RANDOM $RANDOM`.
     pub(crate) fn computed(&self) -> &[u8] {
         self.text(&self.fields[state_field::COMPUTED])
@@ -259,7 +254,7 @@ mod tests {
 
     #[test]
     fn state_without_all_of_its_fields_is_none() {
-        let fields = b"state\0n\0\0job\0zero\0ehuBE\0IFS\0computed\0context\0";
+        let fields = b"state\0n\0\0job\0zero\0ehuBE\0computed\0context\0";
         for length in 0..=fields.len() {
             assert!(ShellState::read(fields[..length].to_vec()).is_none());
         }
