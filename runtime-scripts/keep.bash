@@ -19,7 +19,7 @@ __driver_show_state() { # <nonce> [first]
     builtin umask
     builtin trap -p
     builtin alias -p
-    builtin declare -p BASHOPTS __driver_options __driver_builtin "${__driver_kept[@]#fd:}" 2>/dev/null
+    builtin declare -p BASHOPTS IFS __driver_options __driver_builtin "${__driver_kept[@]#fd:}" 2>/dev/null
     builtin printf '\0'
     builtin declare -f exit
     builtin printf '\0\0'

@@ -19,6 +19,8 @@ __driver_show_state() { # <nonce> [first|reset]
   if [[ ${2-} == reset ]]; then __driver_reset "$((32#$1))"; fi
   # GLOBIGNORE and BASH_COMPAT change options of shopt, and BASHOPTS knows only after a command that could. This one changes nothing.
   builtin shopt -u login_shell
+  # bash keeps the values of these for `set` and `declare -p`, as they were when they were last read.
+  [[ ${DIRSTACK[*]}${BASH_ALIASES[*]}${BASH_CMDS[*]} ]]
   {
     builtin printf '%s\0' RECORD_STATE "${__driver_kept[@]}" '' STATE_FIELDS
     builtin declare -p
@@ -52,12 +54,12 @@ __driver_show_first() {
   # With `set +h` there is none.
   builtin hash -l 2>/dev/null
   builtin printf '\0'
-  builtin dirs -p -l
-  # A bash without readline has neither completions nor a history.
-  builtin printf '\0'
-  builtin complete -p 2>/dev/null
-  builtin printf '\0'
-  builtin history 2>/dev/null
+  # Without readline bash has neither completions nor a history.
+  {
+    builtin dirs +1
+    builtin complete -p
+    builtin history
+  } 2>/dev/null
 }
 
 builtin declare -ft __driver_show __driver_show_first

@@ -48,6 +48,17 @@ pub fn make_blocking(pidfd: BorrowedFd, number: RawFd) -> io::Result<()> {
     clear_flag(copy_descriptor(pidfd, number)?, OFlag::O_NONBLOCK)
 }
 
+/// Sets a flag of an open file of another process; `F_SETFL`.
+///
+/// # Errors
+/// Those of [`copy_descriptor`].
+pub fn set_flag(pidfd: BorrowedFd, number: RawFd, flag: OFlag) -> io::Result<()> {
+    let file = copy_descriptor(pidfd, number)?;
+    let flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL)?);
+    fcntl(&file, FcntlArg::F_SETFL(flags | flag))?;
+    Ok(())
+}
+
 /// Clears a flag of an open file, which a process that shares it may have set; `F_SETFL`.
 ///
 /// # Errors

@@ -50,6 +50,7 @@ mod keep_replaced;
 mod lambda_log;
 mod lanes;
 mod leaks;
+mod left_behind;
 mod leftovers;
 mod logs;
 mod logs_json;

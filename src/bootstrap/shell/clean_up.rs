@@ -27,7 +27,7 @@ use coshell_driver::fd;
 use coshell_process::processes;
 use coshell_process::sys;
 
-/// One attempt restores a shell, unless the handler's DEBUG trap interferes.
+/// One attempt restores a shell, unless something interferes, such as the handler's DEBUG trap.
 const MAX_ATTEMPTS: usize = 4;
 /// A shell with a larger state runs its events in forks, which takes less time than comparing the state.
 const MAX_STATE_BYTES: usize = 256 * 1024;
@@ -221,7 +221,7 @@ impl Shell<'_> {
                 return RestoreOutcome::Lost;
             }
         }
-        RestoreOutcome::Impossible("a DEBUG trap that interferes".to_owned())
+        RestoreOutcome::Impossible("what changes again while it is restored".to_owned())
     }
 
     /// Takes `shown` for the initial state, to which the shell is restored from now on.
@@ -239,6 +239,11 @@ impl Shell<'_> {
         if matches!(self.isolation(), Isolation::Restore | Isolation::None) {
             self.proc_baseline = ProcBaseline::record(bash);
         }
+        if self.isolation() == Isolation::Restore
+            && let Some(baseline) = &mut self.proc_baseline
+        {
+            baseline.mark_files(self.channel.process.child.pidfd());
+        }
         let observers = find_observers(&shown);
         let mut commands = Vec::new();
         if matches!(self.isolation(), Isolation::Restore | Isolation::Subshell) {
@@ -248,7 +253,7 @@ impl Shell<'_> {
             let traits = FileTraits::of(&shown);
             let limits = self.initial_limits.as_ref();
             // In a live shell, code that observes commands would see coshell's.
-            self.forks.are_needed |= traits.needs_fork
+            self.forks.are_needed |= traits.needs_forks
                 || observers.any()
                 || shown.len() > MAX_STATE_BYTES
                 || limits.is_some_and(ProcessLimits::ends_by_processor_time);

@@ -4,13 +4,14 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use coshell_driver::fd;
+use coshell_process::sys;
 use nix::errno::Errno;
-use nix::fcntl::{readlink, readlinkat};
+use nix::fcntl::{OFlag, readlink, readlinkat};
 use nix::sys::stat::fstat;
 use nix::unistd::Pid;
 
@@ -92,6 +93,19 @@ impl ProcBaseline {
             .into_iter()
             .filter(|fd| *fd > 2);
         self.descriptors_had = numbers.filter_map(|fd| self.descriptor(fd)).collect();
+    }
+
+    /// Marks the regular files that bash has open, by a flag that has no effect on such a file. If an event opens one of them
+    /// anew, which has a position of its own, the flag is missing.
+    pub(crate) fn mark_files(&mut self, pidfd: BorrowedFd) {
+        for had in self.descriptors_had.iter().filter(|had| had.file.is_some()) {
+            let path = format!("/proc/{}/fd/{}", self.bash, had.number);
+            if fs::metadata(path).is_ok_and(|file| file.is_file()) {
+                // Where the kernel does not let us, such a file looks the same.
+                let _ = sys::set_flag(pidfd, had.number, OFlag::O_NONBLOCK);
+            }
+        }
+        self.update();
     }
 
     fn present_count(&self) -> u64 {

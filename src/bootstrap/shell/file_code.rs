@@ -60,7 +60,8 @@ impl<'a> FileCode<'a> {
         self.pieces.iter().any(|code| {
             text_after(code, command).any(|rest| {
                 let options = arguments(rest).into_iter();
-                let mut options = options.take_while(|word| word.starts_with(b"-"));
+                let mut options = options
+                    .take_while(|word| b"-+".contains(&word.first().copied().unwrap_or_default()));
                 options.any(|word| word.contains(&letter))
             })
         })

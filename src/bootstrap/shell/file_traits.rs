@@ -21,8 +21,8 @@ use coshell_driver::names;
 pub(crate) struct FileTraits {
     /// The commands that define `__driver_show` and `__driver_reset`.
     pub commands: Vec<u8>,
-    /// A function does what bash cannot undo, or what means something else in a fork.
-    pub needs_fork: bool,
+    /// A function may do something that bash cannot undo, or that means something else in a fork. So events run in forks from the first one on.
+    pub needs_forks: bool,
 }
 
 impl FileTraits {
@@ -31,7 +31,7 @@ impl FileTraits {
         let code = FileCode::of(first);
         let mut commands = show_function(first, &code);
         commands.extend_from_slice(&reset_function(first, &code));
-        // This changes `$!`.
+        // It would change `$!`.
         let starts_job = code.contains(&[b" & ", b"<(", b">(", b"coproc"])
             || code.lines().any(|line| line.ends_with(b" &"));
         // A fork has no jobs, so that `wait` does not wait for those of the file.
@@ -41,18 +41,39 @@ impl FileTraits {
         let has_execfail = code.contains(&[b"execfail"]) || first.has_shell_option(b"execfail");
         Self {
             commands,
-            needs_fork: starts_job || sees_jobs || code.traps_signal() || has_execfail,
+            needs_forks: starts_job
+                || sees_jobs
+                || code.traps_signal()
+                || has_execfail
+                || code.contains(&BEYOND_RESTORING)
+                || !first.interactive_lists().is_empty(),
         }
     }
 }
 
+/// Commands that set up completions or a history, which a command can neither show nor set again as they were, and files
+/// of /proc that only the process itself may write.
+const BEYOND_RESTORING: [&[u8]; 9] = [
+    b"complete -",
+    b"compopt",
+    b"history -",
+    b"-o history",
+    b"/self/comm",
+    b"$$/comm",
+    b"BASHPID/comm",
+    b"coredump_filter",
+    b"timerslack_ns",
+];
+
 /// The definition of `__driver_show`.
 fn show_function(first: &ShellState, code: &FileCode) -> Vec<u8> {
-    const ATTRIBUTES: [&[u8]; 5] = [
+    const ATTRIBUTES: [&[u8]; 7] = [
         b"unset",
         b"export -",
         b"declare -",
+        b"declare +",
         b"typeset -",
+        b"typeset +",
         b"readonly -",
     ];
     let mut text = format!("{}() {{\n[[ x ]]\n", names::SHOW).into_bytes();
@@ -64,10 +85,8 @@ fn show_function(first: &ShellState, code: &FileCode) -> Vec<u8> {
     };
     add_if(code.may_run(&[b"umask"]), b"builtin umask");
     add_if(code.may_run(&[b"trap"]), b"builtin trap -p");
-    add_if(
-        code.may_run(&[b"alias", b"BASH_ALIASES"]),
-        b"builtin alias -p",
-    );
+    // An event can set one without the word in the code: `read -r "$1"`, for BASH_ALIASES[name].
+    add_if(true, b"builtin alias -p");
     let shows_functions = code.may_run(&ATTRIBUTES) || code.has_option(b"local", b'f');
     add_if(shows_functions, b"builtin printf '\\0'");
     add_if(code.is_opaque, b"builtin enable -n");
@@ -94,7 +113,6 @@ fn show_function(first: &ShellState, code: &FileCode) -> Vec<u8> {
 
 /// The definition of `__driver_reset`, whose argument is a random number.
 fn reset_function(first: &ShellState, code: &FileCode) -> Vec<u8> {
-    let initial = first.resettable().unwrap_or_default();
     let mut text = format!("{}() {{\n[[ x ]]\n", names::RESET).into_bytes();
     let mut add = |parts: &[&[u8]]| {
         for part in parts {
@@ -102,37 +120,26 @@ fn reset_function(first: &ShellState, code: &FileCode) -> Vec<u8> {
         }
         text.push(b'\n');
     };
-    // With `set +h` there is none, and bash would say so.
     if first.options().contains(&b'h') {
         add(&[b"builtin hash -r"]);
-        for line in lines_of(initial.hashed).filter(|line| line.starts_with(b"builtin hash")) {
-            add(&[line]);
+        for line in first.hashed().split(|byte| *byte == b'\n') {
+            if line.starts_with(b"builtin hash") {
+                add(&[line]);
+            }
         }
+    } else {
+        // Without the option bash would refuse.
+        add(&[b"builtin set -h; builtin hash -r; builtin set +h"]);
     }
-    if code.may_run(&[b"pushd", b"popd", b"dirs"]) {
-        add(&[b"builtin dirs -c"]);
-        // The first entry is the current directory.
-        let directories: Vec<_> = lines_of(initial.directories).skip(1).collect();
-        for directory in directories.iter().rev() {
-            add(&[b"builtin pushd -n -- ", &quoted(directory), b" >/dev/null"]);
-        }
+    // `DIRSTACK[1]=` changes it, too, and an event can choose a name. The file has left nothing there.
+    add(&[b"builtin dirs -c"]);
+    if code.is_opaque {
+        // A bash without readline has neither.
+        add(&[b"{ builtin complete -r; builtin history -c; } 2>/dev/null"]);
     }
-    // A bash without readline has neither completions nor a history.
-    if code.may_run(&[b"complete", b"compopt"]) {
-        add(&[b"builtin complete -r 2>/dev/null"]);
-        for line in lines_of(initial.completions) {
-            add(&[b"builtin ", line]);
-        }
-    }
-    if code.may_run(&[b"history", b"fc "]) {
-        add(&[b"builtin history -c 2>/dev/null"]);
-        for line in lines_of(initial.history) {
-            // `    1  command`
-            let command = line.trim_ascii_start();
-            let digits = command.iter().take_while(|byte| byte.is_ascii_digit());
-            let command = command[digits.count()..].trim_ascii_start();
-            add(&[b"builtin history -s -- ", &quoted(command)]);
-        }
+    // bash keeps the number that it gave last, and `set` shows it.
+    if code.may_run(&[b"SRANDOM", b"{!"]) {
+        add(&[b"[[ x$SRANDOM ]]"]);
     }
     if has_random_numbers(first) {
         add(&[b"RANDOM=$1"]);
@@ -141,11 +148,6 @@ fn reset_function(first: &ShellState, code: &FileCode) -> Vec<u8> {
     add(&[&set_optind(first)]);
     text.extend_from_slice(b"}\n");
     text
-}
-
-fn lines_of(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let lines = text.split(|byte| *byte == b'\n');
-    lines.filter(|line| !line.is_empty())
 }
 
 /// The command that sets `OPTIND` as the file left it.

@@ -166,11 +166,11 @@ impl<'a> Lexer<'a> {
                 Role::Callback
             }
             Role::Declaration => {
-                let is_option = parts.has_quotes && unquoted(word).starts_with(b"-");
-                let may_be_option = [&b"$"[..], b"\"$", b"`", b"\"`", b"{"]
-                    .iter()
-                    .any(|begin| word.starts_with(begin));
-                self.is_hidden |= is_option || may_be_option;
+                self.is_hidden |= match unquoted(word).first() {
+                    Some(b'-' | b'+') => parts.has_quotes,
+                    Some(byte) => b"$`{*?[".contains(byte),
+                    None => false,
+                };
                 Role::Declaration
             }
             Role::Trap if word.starts_with(b"-") => Role::Trap,
@@ -202,7 +202,8 @@ impl<'a> Lexer<'a> {
                 self.take(b"-p");
                 Role::Command
             }
-            b"builtin" | b"command" => Role::Prefixed,
+            // `jobs -x` runs a command, too.
+            b"builtin" | b"command" | b"jobs" => Role::Prefixed,
             b"for" | b"select" => {
                 self.skip(b" \t");
                 if self.take(b"((") {
@@ -234,7 +235,9 @@ impl<'a> Lexer<'a> {
             b"export" | b"declare" | b"typeset" | b"local" | b"readonly" | b"unset" => {
                 Role::Declaration
             }
-            b"mapfile" | b"readarray" | b"compgen" | b"complete" | b"bind" => Role::Callback,
+            b"mapfile" | b"readarray" | b"compgen" | b"complete" | b"bind" | b"history" => {
+                Role::Callback
+            }
             _ => Role::Argument,
         }
     }

@@ -10,8 +10,11 @@ use std::collections::BTreeMap;
 use memchr::memmem;
 
 use super::command_list::{CommandList, expands_aliases, quoted, without_aliases};
-use super::restore_variables::{lossy, restore_computed, restore_variables, value_part};
+use super::restore_variables::{
+    lossy, restore_computed, restore_variable, restore_variables, value_part,
+};
 use super::state::{ShellFunction, ShellState};
+use super::state_text::ShellVariable;
 use coshell_driver::{is_own_function, names};
 
 /// How to make a shell what it was initially.
@@ -53,14 +56,14 @@ pub(crate) fn plan_partial_restore(initial: &ShellState, now: &ShellState) -> Re
     }
     let mut commands = CommandList::default();
     restore_settings(initial, now, &mut commands);
-    if initial.separators() != now.separators() {
-        match initial.separators() {
-            b"unset" => commands.add(&[b"unset -v IFS"]),
-            value => {
-                let value = quoted(value);
-                commands.add(&[b"eval ", &quoted(&[b"IFS=", &value[..]].concat())]);
-            }
-        }
+    let (before, after) = (initial.variable(b"IFS"), now.variable(b"IFS"));
+    let value = |variable: Option<ShellVariable>| {
+        variable.map(|found| value_part(found.declaration).to_vec())
+    };
+    if let Err(cause) = restore_variable(before, after, &mut commands)
+        && value(before) != value(after)
+    {
+        return RestorePlan::Impossible(cause);
     }
     if initial.exit_function() != now.exit_function() {
         // Either the file defines it, or it is the driver's.

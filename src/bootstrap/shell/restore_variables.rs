@@ -44,11 +44,6 @@ const FROM_BASH_5: [&[u8]; 5] = [
     b"SRANDOM",
 ];
 
-/// The variable that every command sets.
-const LAST_ARGUMENT: &[u8] = b"_";
-/// The variable that every pipeline sets.
-const PIPESTATUS: &[u8] = b"PIPESTATUS";
-
 /// How far the clock of bash may be from ours, since bash has read it a little earlier.
 const CLOCK_TOLERANCE_S: u64 = 5;
 
@@ -61,7 +56,6 @@ pub(super) fn restore_variables(
 ) -> Result<(), String> {
     let is_compared = |variable: &ShellVariable| {
         !variable.name.starts_with(PREFIX.as_bytes())
-            && variable.name != LAST_ARGUMENT
             && variable.name != b"BASHOPTS"
             && !is_kept(variable.name)
     };
@@ -79,7 +73,8 @@ pub(super) fn restore_variables(
     }
 }
 
-fn restore_variable(
+/// Compares a variable, and adds the commands that restore it.
+pub(super) fn restore_variable(
     before: Option<ShellVariable>,
     after: Option<ShellVariable>,
     commands: &mut CommandList,
@@ -89,7 +84,7 @@ fn restore_variable(
     };
     let is_alike = match (before, after) {
         (Some(before), Some(after))
-            if name == PIPESTATUS || COMPUTED.contains(&name) || is_context(name) =>
+            if is_set_by_commands(name) || COMPUTED.contains(&name) || is_context(name) =>
         {
             before.attributes == after.attributes
         }
@@ -141,7 +136,7 @@ fn restore_variable(
         commands.add(&[b"unset ", flag, name]);
     }
     if let Some(before) = before {
-        if is_context(name) || name == PIPESTATUS {
+        if is_context(name) || is_set_by_commands(name) {
             // Its value comes with each invocation, or with each command.
             commands.add(&[without_value(before.declaration)]);
         } else {
@@ -149,6 +144,11 @@ fn restore_variable(
         }
     }
     Ok(())
+}
+
+/// Whether every command sets this variable, or every pipeline.
+fn is_set_by_commands(name: &[u8]) -> bool {
+    matches!(name, b"_" | b"PIPESTATUS")
 }
 
 /// Whether this variable comes with an invocation.

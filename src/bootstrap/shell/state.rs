@@ -36,27 +36,12 @@ pub(crate) struct ShellState {
     first: Option<FirstDetails>,
 }
 
-/// What only the first state has: the bodies of all functions, and what `__driver_reset` resets.
+/// What only the first state has.
 #[derive(Debug, Clone)]
 struct FirstDetails {
     bodies: Range<usize>,
     hashed: Range<usize>,
-    directories: Range<usize>,
-    completions: Range<usize>,
-    history: Range<usize>,
-}
-
-/// The initial values of what `__driver_reset` resets, as these commands print them.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Resettable<'a> {
-    /// `hash -l`.
-    pub hashed: &'a [u8],
-    /// `dirs -p -l`.
-    pub directories: &'a [u8],
-    /// `complete -p`.
-    pub completions: &'a [u8],
-    /// `history`.
-    pub history: &'a [u8],
+    interactive_lists: Range<usize>,
 }
 
 /// A trap.
@@ -93,9 +78,7 @@ impl ShellState {
         let first = fields.next_or_last().map(|bodies| FirstDetails {
             bodies,
             hashed: fields.next_or_last().unwrap_or_default(),
-            directories: fields.next_or_last().unwrap_or_default(),
-            completions: fields.next_or_last().unwrap_or_default(),
-            history: fields.next_or_last().unwrap_or_default(),
+            interactive_lists: fields.next_or_last().unwrap_or_default(),
         });
         let mut state = Self {
             taken: Instant::now(),
@@ -151,11 +134,6 @@ impl ShellState {
     /// `$-`.
     pub(crate) fn options(&self) -> &[u8] {
         self.text(&self.fields[state_field::OPTIONS])
-    }
-
-    /// The value of `IFS`, or `unset`.
-    pub(crate) fn separators(&self) -> &[u8] {
-        self.text(&self.fields[state_field::SEPARATORS])
     }
 
     /// The values of variables that bash computes: `$SECONDS $EPOCHSECONDS ... $RANDOM $RANDOM`.
@@ -262,15 +240,16 @@ impl ShellState {
         Some(self.text(&self.first.as_ref()?.bodies))
     }
 
-    /// In the first state: what `__driver_reset` resets.
-    pub(crate) fn resettable(&self) -> Option<Resettable<'_>> {
-        let first = self.first.as_ref()?;
-        Some(Resettable {
-            hashed: self.text(&first.hashed),
-            directories: self.text(&first.directories),
-            completions: self.text(&first.completions),
-            history: self.text(&first.history),
-        })
+    /// In the first state: what `hash -l` prints.
+    pub(crate) fn hashed(&self) -> &[u8] {
+        let first = self.first.as_ref();
+        first.map_or(b"", |first| self.text(&first.hashed))
+    }
+
+    /// In the first state: the completions, the history and the second entry of the directory stack. Few files have any.
+    pub(crate) fn interactive_lists(&self) -> &[u8] {
+        let first = self.first.as_ref();
+        first.map_or(b"", |first| self.text(&first.interactive_lists))
     }
 }
 
@@ -280,7 +259,7 @@ mod tests {
 
     #[test]
     fn state_without_all_of_its_fields_is_none() {
-        let fields = b"state\0n\0\0job\0zero\0ehuBE\0IFS\0computed\0context\0";
+        let fields = b"state\0n\0\0job\0zero\0ehuBE\0computed\0context\0";
         for length in 0..=fields.len() {
             assert!(ShellState::read(fields[..length].to_vec()).is_none());
         }

@@ -62,16 +62,19 @@ impl ShellVariable<'_> {
     pub(crate) fn set_lines(&self) -> Vec<u8> {
         let index = memchr(b'=', self.declaration).unwrap_or(self.declaration.len());
         let value = &self.declaration[index..];
-        if value.starts_with(b"=(") {
-            // A readonly array takes no value.
-            let mut attributes = self.attributes.to_vec();
-            attributes.retain(|letter| *letter != b'r');
-            let declare = [b"builtin declare -", &attributes[..], b" ", self.name];
-            let mut lines = [&declare.concat(), &b"\n"[..], self.name, value, b"\n"].concat();
-            if self.has_attribute(b'r') {
-                lines.extend_from_slice(&[b"builtin readonly ", self.name, b"\n"].concat());
-            }
-            lines
+        let changes_values = |letter: &u8| b"iluc".contains(letter);
+        let is_scalar = !value.starts_with(b"=(");
+        if !value.is_empty() && (!is_scalar || self.attributes.iter().any(changes_values)) {
+            // The other attributes come last: they may change or refuse a value, and did not exist when this one was set.
+            let kind: &[u8] = match () {
+                () if is_scalar => b"-",
+                () if self.has_attribute(b'A') => b"A",
+                () => b"a",
+            };
+            let declare =
+                |letters: &[u8]| [b"builtin declare -", letters, b" ", self.name, b"\n"].concat();
+            let assign = [self.name, value, b"\n"].concat();
+            [declare(kind), assign, declare(self.attributes)].concat()
         } else {
             [b"builtin ", self.declaration, b"\n"].concat()
         }

@@ -74,6 +74,9 @@ fn command_that_is_not_named_is_found() {
         "m[a #b]=1 && . lib",
         "export \"-f\" helper",
         "unset $option helper",
+        "export \"\"$option helper",
+        "jobs -x $command",
+        "history $option x",
         "unfinished '",
         "unfinished \"$(",
     ] {
@@ -117,6 +120,7 @@ fn command_that_is_named_is_not() {
         "\n{ \n    jq -r '.a | \"\\(.b)\"' <<< \"$1\";\n    echo \"{\\\"a\\\": \\\"$x\\\"}\"\n}\n",
         "x=`date -d \"$y\"`",
         "select a in b c; do break; done",
+        "jobs -p %1; history -c",
     ] {
         assert!(!has_hidden_command(code.as_bytes()), "{code}");
     }
