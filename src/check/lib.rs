@@ -66,6 +66,7 @@ fn check_script(subject: &Subject, handler: &Handler, report: &mut Report) {
     if has_right_syntax {
         report.add(function::check_defined(handler, &sources));
         report.add(function::check_shape(subject, handler, &sources));
+        report.add(function::check_exit(handler, &sources));
     }
     report.add(commands::check(subject, handler, &sources));
     report.add(environment::check(subject, handler, &sources));

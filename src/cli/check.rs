@@ -30,7 +30,7 @@ use coshell_handler::{Delivery, bash};
         Exit status:\n  \
         0  no errors; there may be warnings and notes\n  \
         1  there are errors\n  \
-        2  nothing was checked: wrong usage, or bash cannot be started")]
+        2  nothing was checked: wrong use, or bash cannot be started")]
 pub struct CheckArguments {
     /// The handler, as on Lambda: [dir/]file[.sh].function, or a script or an executable with its arguments; relative to the
     /// task root

@@ -8,23 +8,39 @@ use std::path::Path;
 use crate::error::Error;
 
 /// A name and its value.
-type Pair = (OsString, OsString);
+pub(crate) type Pair = (OsString, OsString);
 
 /// Reads a file as Docker does. Each line is `NAME=VALUE`; quotes and dollar signs are part of the value. A line with only
 /// `NAME` takes the value from the environment of `coshell`, if it has one.
 pub(crate) fn read_env_file(path: &Path) -> Result<Vec<Pair>, Error> {
-    let bytes = fs::read(path).map_err(Error::io(cannot_read(path)))?;
-    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
     let mut pairs = Vec::new();
-    for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
-        let pair = read_line(line.strip_suffix(b"\r").unwrap_or(line));
+    for (index, line) in read_text(path)?.split('\n').enumerate() {
+        let pair = read_line(line.strip_suffix('\r').unwrap_or(line));
         pairs.extend(pair.map_err(|cause| misuse(path, index + 1, &cause))?);
     }
     Ok(pairs)
 }
 
-fn read_line(line: &[u8]) -> Result<Option<Pair>, String> {
-    let line = str::from_utf8(line).map_err(|_| "it is not UTF-8".to_owned())?;
+/// A file without its byte order mark.
+fn read_text(path: &Path) -> Result<String, Error> {
+    let bytes = fs::read(path).map_err(Error::io(cannot_read(path)))?;
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+        check_line(line).map_err(|cause| misuse(path, index + 1, cause))?;
+    }
+    Ok(String::from_utf8_lossy(bytes).into_owned())
+}
+
+fn check_line(line: &[u8]) -> Result<(), &'static str> {
+    if line.contains(&0) {
+        return Err("it contains a NUL byte, which no variable can have");
+    }
+    str::from_utf8(line)
+        .map(drop)
+        .map_err(|_| "it is not UTF-8")
+}
+
+fn read_line(line: &str) -> Result<Option<Pair>, String> {
     let line = line.trim_start_matches([' ', '\t']);
     if line.is_empty() || line.starts_with('#') {
         return Ok(None);
@@ -44,14 +60,20 @@ fn read_line(line: &[u8]) -> Result<Option<Pair>, String> {
 
 /// Reads a file as dotenv does: quotes are removed, and `$NAME` is replaced.
 pub(crate) fn read_dotenv(path: &Path) -> Result<Vec<Pair>, Error> {
-    let text = fs::read_to_string(path).map_err(Error::io(cannot_read(path)))?;
+    let text = read_text(path)?;
     let mut pairs = Vec::new();
     for pair in dotenvy::from_read_iter(text.as_bytes()) {
         let (name, value) = pair.map_err(|error| match error {
             // `rest` is the line from the first character that could not be parsed.
             dotenvy::Error::LineParse(rest, _) => {
                 let index = text.lines().position(|line| line.ends_with(&rest));
-                let cause = format!("cannot parse {rest:?}");
+                // dotenvy 0.15 expects a name to end before the quote.
+                let remedy = if rest.contains('$') && rest.trim_end().ends_with('"') {
+                    "; write ${NAME} for a $NAME at the end of a quoted value"
+                } else {
+                    ""
+                };
+                let cause = format!("cannot parse {rest:?}{remedy}");
                 misuse(path, index.map_or(1, |index| index + 1), &cause)
             }
             other => Error::Misuse {
@@ -79,7 +101,7 @@ fn misuse(path: &Path, line: usize, cause: &str) -> Error {
 mod tests {
     use super::*;
 
-    fn value(line: &[u8]) -> Result<Option<String>, String> {
+    fn value(line: &str) -> Result<Option<String>, String> {
         let pair = read_line(line)?;
         Ok(pair.map(|(_, value)| value.to_string_lossy().into_owned()))
     }
@@ -98,28 +120,21 @@ mod tests {
             (" \tA= b ", " b "),
             ("A=C:\\new\\dir", "C:\\new\\dir"),
         ] {
-            assert_eq!(value(line.as_bytes()), Ok(Some(expected.to_owned())));
+            assert_eq!(value(line), Ok(Some(expected.to_owned())));
         }
     }
 
     #[test]
     fn comments_and_names_of_unset_variables_are_skipped() {
         for line in ["", "   ", "# A=1", "  #A", "NO_SUCH_VARIABLE_IS_SET"] {
-            assert_eq!(value(line.as_bytes()), Ok(None), "{line}");
+            assert_eq!(value(line), Ok(None), "{line}");
         }
-        assert!(value(b"PATH").is_ok_and(|path| path.is_some()));
+        assert!(value("PATH").is_ok_and(|path| path.is_some()));
     }
 
     #[test]
     fn lines_without_a_valid_name_are_refused() {
-        for line in [
-            &b"=x"[..],
-            b" =x",
-            b"A B=c",
-            b"export A=b",
-            b"A =b",
-            b"A=\xff",
-        ] {
+        for line in ["=x", " =x", "A B=c", "export A=b", "A =b"] {
             assert!(value(line).is_err(), "{line:?}");
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-/// The exit status of a subcommand that could not do its work. clap exits with the same status after wrong usage.
+/// The exit status of a subcommand that could not do its work. clap exits with the same status after wrong use.
 pub(crate) const MISUSE: u8 = 2;
 
 /// Why a subcommand failed. Displays as `cannot <do what> <to what>: <cause>`.

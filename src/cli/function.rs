@@ -11,9 +11,12 @@ use clap::builder::{TypedValueParser, ValueParserFactory};
 use clap::{Args, ValueHint};
 use nix::errno::Errno;
 
-use crate::env_file::{read_dotenv, read_env_file};
+use crate::env_file::{Pair, read_dotenv, read_env_file};
 use crate::error::Error;
 use coshell_emulator::Function;
+
+/// Linux's limit for one variable with its name: `MAX_ARG_STRLEN`, execve(2).
+const MAX_VARIABLE_BYTES: usize = 131_072;
 
 /// The option for the folder of the code, which several subcommands share.
 #[derive(Debug, Default, Args)]
@@ -102,6 +105,28 @@ fn parse_variable(text: &OsStr) -> Result<Variable, String> {
     })
 }
 
+/// # Errors
+/// When Linux would start no program with one of the variables.
+fn checked(path: &Path, pairs: Vec<Pair>) -> Result<Vec<Pair>, Error> {
+    for (name, value) in &pairs {
+        // With the `=` and a NUL at the end.
+        let size = name.len() + value.len() + 2;
+        if size > MAX_VARIABLE_BYTES {
+            return Err(Error::Misuse {
+                what: format!(
+                    "cannot use variable {} of {}",
+                    name.display(),
+                    path.display()
+                ),
+                cause: format!(
+                    "Linux starts no program with a variable of more than {MAX_VARIABLE_BYTES} bytes, and this one has {size}"
+                ),
+            });
+        }
+    }
+    Ok(pairs)
+}
+
 impl FunctionArguments {
     /// Describes the function. Without an option, the variables of AWS's emulator count.
     pub fn function(&self, handler: OsString) -> Result<Function, Error> {
@@ -133,10 +158,10 @@ impl FunctionArguments {
     fn environment(&self) -> Result<Vec<(OsString, OsString)>, Error> {
         let mut environment = Vec::new();
         for path in &self.variable_files {
-            environment.extend(read_env_file(path)?);
+            environment.extend(checked(path, read_env_file(path)?)?);
         }
         for path in &self.dotenv_files {
-            environment.extend(read_dotenv(path)?);
+            environment.extend(checked(path, read_dotenv(path)?)?);
         }
         let pair = |variable: &Variable| (variable.name.clone(), variable.value.clone());
         environment.extend(self.variables.iter().map(pair));
@@ -196,8 +221,9 @@ pub(crate) fn absolute(path: &Path) -> Result<PathBuf, Error> {
 pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().map_err(|_| "not a number of seconds")?;
     match Duration::try_from_secs_f64(seconds) {
-        // Anything above a year is refused: adding it to the time of day could overflow.
-        Ok(duration) if !duration.is_zero() && seconds < 31_536_000.0 => Ok(duration),
+        // Adding more to the time of day could overflow.
+        _ if seconds >= 31_536_000.0 => Err("expected less than 31536000, a year".to_owned()),
+        Ok(duration) if !duration.is_zero() => Ok(duration),
         _ => Err("not a number of seconds above 0".to_owned()),
     }
 }
@@ -217,6 +243,8 @@ mod tests {
         for wrong in ["0", "-1", "NaN", "inf", "1e300", "1e15", "3s", ""] {
             assert!(parse_seconds(wrong).is_err(), "{wrong}");
         }
+        let cause = parse_seconds("99999999999999999999").unwrap_err();
+        assert!(cause.contains("less than"), "{cause}");
     }
 
     #[test]

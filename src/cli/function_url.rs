@@ -12,20 +12,28 @@ pub struct FunctionUrl {
 }
 
 impl FunctionUrl {
-    /// Parses keywords that are separated by commas. Without keywords, the Invoke API is served too.
+    /// Parses keywords that are separated by commas: one format at most. Without `only`, the Invoke API is served too.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let mut parsed = Self::default();
-        for keyword in text.split(',').filter(|keyword| !keyword.is_empty()) {
-            match keyword {
-                "beside" => parsed.is_only = false,
-                "only" => parsed.is_only = true,
-                "v2" => parsed.format = Format::FunctionUrl,
-                "v1" => parsed.format = Format::RestApi,
-                "alb" => parsed.format = Format::LoadBalancer,
-                _ => return Err("expected only, v1 or alb, or only,v1".to_owned()),
+        let (mut is_only, mut format) = (false, None);
+        for keyword in text.split(',') {
+            let chosen = match keyword {
+                "only" if !is_only => {
+                    is_only = true;
+                    continue;
+                }
+                "v2" => Format::FunctionUrl,
+                "v1" => Format::RestApi,
+                "alb" => Format::LoadBalancer,
+                _ => {
+                    return Err("expected only, v1 or alb, or only,v1; v2 is the default".to_owned());
+                }
+            };
+            if format.replace(chosen).is_some() {
+                return Err("expected only one of v2, v1 and alb".to_owned());
             }
         }
-        Ok(parsed)
+        let format = format.unwrap_or_default();
+        Ok(Self { is_only, format })
     }
 }
 
@@ -44,10 +52,12 @@ mod tests {
     #[test]
     fn keywords_may_come_in_any_order() {
         let parse = |text| FunctionUrl::parse(text).map(|url| (url.is_only, url.format));
-        assert_eq!(parse(""), Ok((false, Format::FunctionUrl)));
+        assert_eq!(parse("v2"), Ok((false, Format::FunctionUrl)));
         assert_eq!(parse("only"), Ok((true, Format::FunctionUrl)));
         assert_eq!(parse("v1"), Ok((false, Format::RestApi)));
         assert_eq!(parse("alb,only"), Ok((true, Format::LoadBalancer)));
-        assert!(parse("v3").is_err());
+        for wrong in ["v3", "", "only,", "v1,alb", "v1,v1", "only,only", "beside"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -46,7 +46,7 @@ const INVOCATIONS: &str = "/2015-03-31/functions/function/invocations";
         Exit status:\n  \
         0  the handler returned a response\n  \
         1  it failed: the error document is on standard output, an explanation on standard error\n  \
-        2  nothing was invoked: wrong usage, or the bootstrap cannot be started\n  \
+        2  nothing was invoked: wrong use, or the bootstrap cannot be started; or the answer cannot be written\n  \
         128 + n  ended by signal n")]
 pub struct InvokeArguments {
     /// The handler, as on Lambda: [dir/]file[.sh].function, or a script or an executable with its arguments; relative to the

@@ -37,7 +37,7 @@ const MAX_NAMES: usize = 6;
         Exit status:\n  \
         0  it is written; there may have been warnings and notes\n  \
         1  it is refused: it would fail on Lambda, as standard error tells; nothing is written\n  \
-        2  it could not be made: wrong use, or a file cannot be read or written\n  \
+        2  it could not be made: wrong use, or a file or standard output cannot be read or written\n  \
         128 + n  ended by signal n; nothing is written")]
 pub struct PackageArguments {
     /// A folder, whose contents go to the root of the package; or files and folders, each of which goes

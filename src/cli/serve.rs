@@ -4,6 +4,8 @@
 //! options and variables of AWS's emulator.
 
 use std::ffi::OsString;
+use std::fs;
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -71,10 +73,10 @@ pub struct ServeArguments {
         num_args = 0..=1,
         require_equals = true,
         value_name = "FORMAT",
-        default_missing_value = "beside",
+        default_missing_value = "v2",
         help = "Serve every other path as a function URL: HTTP requests become events, answers become HTTP responses. \
-                =only serves nothing else; =v1 uses the events of a REST API of API Gateway, =alb those of a load balancer; \
-                =only,v1 does both. If $PORT is set, it is the default port"
+                =only serves nothing else; =v2, the default, uses the events of a function URL, =v1 those of a REST API of API \
+                Gateway, =alb those of a load balancer; =only,v1 does both. If $PORT is set, it is the default port"
     )]
     pub function_url: Option<FunctionUrl>,
 
@@ -120,8 +122,13 @@ pub struct ServeArguments {
     pub runtime_api_address: Option<Address>,
 
     /// The folder of external extensions. Its programs are started with every sandbox
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, default_value = "/opt/extensions")]
-    pub extensions: PathBuf,
+    #[arg(
+        long,
+        value_name = "DIR",
+        value_hint = ValueHint::DirPath,
+        help = "The folder of external extensions. Its programs are started with every sandbox [default: /opt/extensions]"
+    )]
+    pub extensions: Option<PathBuf>,
 
     /// How much coshell prints about itself
     #[arg(
@@ -170,8 +177,33 @@ pub(crate) fn run(arguments: &ServeArguments) -> Result<ExitCode, Error> {
         faults: arguments.faults.clone(),
         is_quiet: log_level(arguments) >= LogLevel::Error,
     };
-    single_threaded_runtime()?.block_on(server::serve(options, function))?;
+    let served = single_threaded_runtime()?.block_on(server::serve(options, function));
+    served.map_err(|error| explain_words(error, &arguments.handler_or_command))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says what several words mean, if the first is no program.
+fn explain_words(error: Error, words: &[OsString]) -> Error {
+    let Error::Emulator(coshell_emulator::Error::StartBootstrap { path, cause }) = &error else {
+        return error;
+    };
+    let [_, .., last] = words else {
+        return error;
+    };
+    if cause.kind() != ErrorKind::NotFound {
+        return error;
+    }
+    let last = last.to_string_lossy();
+    let remedy = match FunctionUrl::parse(&last) {
+        Ok(_) => format!("; did you mean --function-url={last}?"),
+        Err(_) => String::new(),
+    };
+    Error::Misuse {
+        what: format!("cannot start bootstrap {}", path.display()),
+        cause: format!(
+            "{cause}; several words are a bootstrap, its arguments and the handler{remedy}"
+        ),
+    }
 }
 
 fn build_function(arguments: &ServeArguments) -> Result<Function, Error> {
@@ -215,7 +247,11 @@ fn build_function(arguments: &ServeArguments) -> Result<Function, Error> {
     if let Some(address) = arguments.runtime_api_address {
         function.runtime_api = address.or((Ipv4Addr::LOCALHOST, 0).into());
     }
-    function.extensions.clone_from(&arguments.extensions);
+    if let Some(folder) = &arguments.extensions {
+        let what = format!("cannot read extensions in {}", folder.display());
+        fs::read_dir(folder).map_err(Error::io(what))?;
+        function.extensions.clone_from(folder);
+    }
     Ok(function)
 }
 

@@ -161,11 +161,14 @@ async fn run_until_stopped(
                 is_announced = true;
                 messages.announce(InitState::Running);
             }
-            name = next_change(&mut watcher) => {
-                messages.print(&format!("{name} changed, restarting"));
-                let pool = Arc::clone(pool);
-                reload = Some(tokio::spawn(async move { pool.reload().await }));
-            }
+            change = next_change(&mut watcher) => match change {
+                Ok(name) => {
+                    messages.print(&format!("{name} changed, restarting"));
+                    let pool = Arc::clone(pool);
+                    reload = Some(tokio::spawn(async move { pool.reload().await }));
+                }
+                Err(error) => eprint(error),
+            },
             result = wait_for_reload(&mut reload) => {
                 reload = None;
                 if let Err(error) = result {
@@ -176,7 +179,7 @@ async fn run_until_stopped(
     }
 }
 
-async fn next_change(watcher: &mut Option<Watcher>) -> String {
+async fn next_change(watcher: &mut Option<Watcher>) -> Result<String, coshell_emulator::Error> {
     match watcher {
         Some(watcher) => watcher.next_change().await,
         None => std::future::pending().await,

@@ -25,10 +25,11 @@ use super::body::read_body;
 use super::exchange::{Answer, Event, Piece, Stream, new_id, new_trace_id, since_epoch};
 use super::gateway::{self, Format, RequestTime, header_text, is_text};
 use super::host::is_cross_site_call;
-use super::http_answer::{parse_head, to_response};
+use super::http_answer::{make_sendable, parse_head, to_response};
 use super::invocation;
 use super::invoke_api::{MAX_EVENT_BYTES, REQUEST_ID, TRACE_ID};
 use super::logs::eprint;
+use super::refusal::Refusal;
 use super::service::Service;
 use coshell_wire as wire;
 
@@ -85,8 +86,12 @@ async fn invoke(
             "web pages of other sites may not call the function, because it has your credentials";
         return Ok(plain(StatusCode::FORBIDDEN, text));
     }
-    let Ok(body) = read_body(body, MAX_EVENT_BYTES).await else {
-        return Ok(plain(StatusCode::PAYLOAD_TOO_LARGE, "Request Too Large"));
+    let body = match read_body(body, MAX_EVENT_BYTES).await {
+        Ok(body) => body,
+        Err(Refusal::TOO_LARGE) => {
+            return Ok(plain(StatusCode::PAYLOAD_TOO_LARGE, "Request Too Large"));
+        }
+        Err(_) => return Ok(plain(StatusCode::BAD_REQUEST, "Bad Request")),
     };
     let trace_id = add_forwarding_headers(&mut parts, caller);
     let format = service.url_format;
@@ -109,7 +114,8 @@ async fn invoke(
         // The other formats cannot be streamed.
         answer => gateway::to_response(&answer.whole().await.map_err(|_| failed())?),
     };
-    response.map_err(|cause| format!("cannot use the response: {cause}"))
+    let response = response.map_err(|cause| format!("cannot use the response: {cause}"))?;
+    Ok(make_sendable(response))
 }
 
 /// Adds the headers that AWS adds: the caller's address, the port, the protocol and the trace header, which it also

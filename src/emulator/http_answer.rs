@@ -4,11 +4,14 @@
 //! The errors complete the sentence "cannot use the response: ...".
 
 use axum::body::{Body, Bytes};
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, SET_COOKIE};
+use axum::http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use http_body_util::{BodyExt, Empty};
 use serde_json::{Map, Value};
 
 use coshell_wire as wire;
@@ -85,10 +88,7 @@ pub(crate) fn parse_head(object: &Map<String, Value>) -> Result<Response, String
     let headers = response.headers_mut();
     for (name, value) in fields {
         let (key, value) = parse_header(name, value)?;
-        // The server computes the length of the body itself.
-        if key != CONTENT_LENGTH {
-            headers.append(key, value);
-        }
+        headers.append(key, value);
     }
     if !headers.contains_key(CONTENT_TYPE) {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(wire::JSON));
@@ -103,6 +103,34 @@ pub(crate) fn parse_head(object: &Map<String, Value>) -> Result<Response, String
         headers.append(SET_COOKIE, cookie);
     }
     Ok(response)
+}
+
+/// Headers about the connection, which the server sets itself.
+const OF_CONNECTION: [HeaderName; 8] = [
+    CONNECTION,
+    CONTENT_LENGTH,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Removes what the function cannot decide: headers about the connection, and a body if the status allows none.
+pub(crate) fn make_sendable(mut response: Response) -> Response {
+    for name in &OF_CONNECTION {
+        response.headers_mut().remove(name);
+    }
+    if matches!(response.status().as_u16(), 204 | 304) {
+        *response.body_mut() = no_body();
+    }
+    response
+}
+
+/// A body of no known length: `content-length: 0` is not allowed in a response that can have no body.
+pub(crate) fn no_body() -> Body {
+    Body::new(Empty::<Bytes>::new().map_frame(|frame| frame))
 }
 
 /// # Errors

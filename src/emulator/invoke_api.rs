@@ -24,6 +24,7 @@ use super::body::read_body;
 use super::exchange::{Answer, Event, Piece, Stream, new_id};
 use super::failure::Failure;
 use super::host::is_cross_origin;
+use super::http_answer::no_body;
 use super::invocation;
 use super::logs::eprint;
 use super::qualifier::find_qualifier;
@@ -209,7 +210,7 @@ async fn try_invoke(
     let pool = &service.pool;
     match kind {
         InvocationType::DryRun => {
-            let mut response = StatusCode::NO_CONTENT.into_response();
+            let mut response = (StatusCode::NO_CONTENT, no_body()).into_response();
             insert_header(response.headers_mut(), REQUEST_ID, request_id);
             return Ok(response);
         }

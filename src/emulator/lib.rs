@@ -41,11 +41,13 @@ pub mod watcher;
 
 use std::ffi::OsString;
 use std::fmt;
+use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use tokio::process::Command;
 
 /// The function that the emulator runs, and its configuration.
@@ -175,6 +177,10 @@ pub enum Error {
         cause: io::Error,
     },
     WatchBootstrap(io::Error),
+    UseTaskRoot {
+        path: PathBuf,
+        cause: io::Error,
+    },
     /// A pattern of `--watch-ignore` is invalid.
     IgnoreFiles {
         cause: ignore::Error,
@@ -204,6 +210,9 @@ impl fmt::Display for Error {
                 write!(f, "cannot start extension {}: {cause}", path.display())
             }
             Self::WatchBootstrap(cause) => write!(f, "cannot wait for the bootstrap: {cause}"),
+            Self::UseTaskRoot { path, cause } => {
+                write!(f, "cannot use task root {}: {cause}", path.display())
+            }
             Self::IgnoreFiles { cause } => write!(f, "cannot use --watch-ignore: {cause}"),
             Self::WatchFiles { path, cause } => {
                 write!(f, "cannot watch {}: {cause}", path.display())
@@ -213,3 +222,15 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// # Errors
+/// When the task root does not exist, or is not a folder.
+pub fn check_task_root(path: &Path) -> Result<(), Error> {
+    let cause = match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => return Ok(()),
+        Ok(_) => Errno::ENOTDIR.into(),
+        Err(cause) => cause,
+    };
+    let path = path.to_owned();
+    Err(Error::UseTaskRoot { path, cause })
+}

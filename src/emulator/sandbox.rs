@@ -37,7 +37,7 @@ use super::faults::Faults;
 use super::logs::{Log, Output};
 use super::memory::Memory;
 use super::runtime_api::RuntimeApi;
-use super::{Error, Function};
+use super::{Error, Function, check_task_root};
 use coshell_process::processes::{are_orphans_left, find_tagged};
 use coshell_process::sys;
 
@@ -124,11 +124,12 @@ impl Sandbox {
                 .kill_on_drop(true)
                 .spawn()
         };
-        let bootstrap =
-            spawn(function.bootstrap_command()).map_err(|cause| Error::StartBootstrap {
-                path: function.program(),
-                cause,
-            })?;
+        let bootstrap = spawn(function.bootstrap_command()).map_err(|cause| {
+            // The system names neither the program nor the folder that is missing.
+            let missing_root = check_task_root(&function.task_root).err();
+            let path = function.program();
+            missing_root.unwrap_or(Error::StartBootstrap { path, cause })
+        })?;
         let leader =
             pid_of(&bootstrap).ok_or_else(|| Error::WatchBootstrap(Errno::ESRCH.into()))?;
         coshell_process::register_child(leader);

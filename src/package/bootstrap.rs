@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
@@ -65,11 +66,14 @@ impl Bootstrap {
     /// [`Error::Io`] when it cannot be read.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let name = path.display();
-        let program = fs::read(path).map_err(|cause| match cause.kind() {
-            std::io::ErrorKind::NotFound => Error::misuse(
+        let program = read_program(path).map_err(|cause| match cause.kind() {
+            io::ErrorKind::NotFound => Error::misuse(
                 format!("cannot read bootstrap {name}"),
                 format!("{cause}; {HOW_TO_BUILD}"),
             ),
+            io::ErrorKind::InvalidInput => {
+                Error::refused(format!("cannot use bootstrap {name}"), cause.to_string())
+            }
             _ => Error::io(format!("cannot read bootstrap {name}"))(cause),
         })?;
         Self::new(Source::File(path.to_owned()), program.into()).map_err(|cause| {
@@ -110,6 +114,17 @@ impl Bootstrap {
             wrong_architecture(self.architecture, wanted),
         ))
     }
+}
+
+/// # Errors
+/// When the file cannot be read, or is a FIFO or a device, which may have no end.
+pub(crate) fn read_program(path: &Path) -> io::Result<Vec<u8>> {
+    let kind = fs::metadata(path)?.file_type();
+    if kind.is_file() || kind.is_dir() {
+        return fs::read(path);
+    }
+    let cause = "it is not a regular file";
+    Err(io::Error::new(io::ErrorKind::InvalidInput, cause))
 }
 
 /// Why a program for `found` does not suit `--arch`.

@@ -10,7 +10,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::bootstrap::{Architecture, Bootstrap, Source, wrong_architecture};
+use super::bootstrap::{Architecture, Bootstrap, Source, read_program, wrong_architecture};
 use super::error::{Error, Result};
 use coshell_handler::bash::shell_word;
 
@@ -109,7 +109,7 @@ fn places(own: &Path, checkout: Option<&Path>, wanted: Option<Architecture>) -> 
 
 fn read(place: &Source, bundled: Option<&'static [u8]>) -> io::Result<Cow<'static, [u8]>> {
     match place {
-        Source::File(path) => fs::read(path).map(Cow::Owned),
+        Source::File(path) => read_program(path).map(Cow::Owned),
         Source::Bundled => bundled.map(Cow::Borrowed).ok_or_else(|| {
             let cause = "none, since this is no release build with the feature bundled-bootstrap";
             io::Error::new(io::ErrorKind::NotFound, cause)

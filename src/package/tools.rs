@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use coshell_handler::names_word;
 
-use super::bootstrap::{Architecture, Bootstrap, Source};
+use super::bootstrap::{Architecture, Bootstrap, Source, read_program};
 use super::contents::{Contents, Kind};
 use super::search;
 
@@ -29,7 +29,7 @@ pub(crate) fn find(bootstrap: &Bootstrap) -> Option<PathBuf> {
 }
 
 fn is_for(path: PathBuf, architecture: Architecture) -> bool {
-    let program = fs::read(&path).ok();
+    let program = read_program(&path).ok();
     let read = program.and_then(|program| Bootstrap::new(Source::File(path), program.into()).ok());
     read.is_some_and(|program| program.architecture == architecture)
 }

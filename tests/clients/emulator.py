@@ -13,6 +13,8 @@ import uuid
 
 COSHELL = str(pathlib.Path(os.environ["COSHELL"]).resolve())
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+# A folder without programs, so that no extension of the machine starts.
+NO_EXTENSIONS = str(REPOSITORY / "docs")
 # How long a test waits, in seconds. Far longer than anything takes on a busy machine.
 LIMIT = 30
 # An environment variable that every process of a test inherits.
@@ -28,7 +30,7 @@ class Emulator:
         self.open_streams = 2
         self.changed = threading.Condition()
         self.process = subprocess.Popen(
-            [COSHELL, "serve", "--listen", "127.0.0.1:0", "--extensions", "/nonexistent", *arguments],
+            [COSHELL, "serve", "--listen", "127.0.0.1:0", "--extensions", NO_EXTENSIONS, *arguments],
             cwd=task_root,
             env={**os.environ, ENVIRONMENT_TAG: self.tag},
             stdin=subprocess.DEVNULL,

@@ -120,6 +120,51 @@ fn a_handler_without_findings_is_reported_in_one_line() {
 }
 
 #[test]
+fn a_file_that_surely_ends_its_shell_or_removes_its_handler_is_an_error() {
+    const HANDLER: &str = "handler() { printf on; }\n";
+    const HELPER: &str = "helper() { :; }\n";
+    for (script, message) in [
+        (format!("exit 0\n{HANDLER}"), "exit ends the shell"),
+        (
+            format!("{HANDLER}helper; exit\n{HELPER}"),
+            "exit ends the shell",
+        ),
+        (
+            format!("{HANDLER}{HELPER}unset -f other handler\n"),
+            "defines no function handler; it defines helper",
+        ),
+    ] {
+        let root = task_root_with(&script);
+        let found = findings(&root, "function.handler");
+        let finding = single_finding(&found, "function", message);
+        assert_eq!(finding["severity"], "error", "{script}");
+    }
+    for rest in [
+        "[[ -n $HOME ]] || exit 1",
+        "if false; then exit 1; fi",
+        "helper() { exit 1; }",
+        "(exit 1) || :",
+        "{ false && exit 1; } || :",
+        "exit 1 & wait || :",
+        "exit 1 | cat",
+        "trap 'exit 1' TERM",
+        "[[ ${BASH_SOURCE[0]} == \"$0\" ]] || return 0; handler; exit",
+        "exit() { :; }; exit 1",
+        "unset handler",
+        "unset -f handler; handler() { printf on; }",
+        "[[ -n ${NO_SUCH_NAME-} ]] && unset -f handler; :",
+    ] {
+        let root = task_root_with(&format!("{HANDLER}{rest}\n"));
+        let found = findings(&root, "function.handler");
+        let errors: Vec<_> = found
+            .iter()
+            .filter(|one| one["severity"] == "error")
+            .collect();
+        assert!(errors.is_empty(), "{rest}: {errors:#?}");
+    }
+}
+
+#[test]
 fn a_wrong_handler_name_is_reported_with_a_suggestion() {
     let root = task_root_with(HEALTHY);
     root.write("lib/orders.sh", "total() { :; }\n");

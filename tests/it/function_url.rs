@@ -380,6 +380,66 @@ fn an_object_with_a_status_code_sets_status_headers_cookies_and_body() {
 }
 
 #[test]
+fn headers_about_the_connection_are_left_out() {
+    for (option, field) in [
+        (
+            "--function-url",
+            r#""headers": {"NAME": "VALUE", "X-A": "1"}"#,
+        ),
+        (
+            "--function-url=v1",
+            r#""multiValueHeaders": {"NAME": ["VALUE"], "X-A": ["1"]}"#,
+        ),
+    ] {
+        let emulator = Emulator::of(RETURNS_BODY).arg(option).start();
+        for (name, value) in [
+            ("Transfer-Encoding", "chunked"),
+            ("Transfer-Encoding", "gzip"),
+            ("Content-Length", "700"),
+            ("Connection", "X-A"),
+            ("Keep-Alive", "timeout=5"),
+            ("Trailer", "X-B"),
+            ("Upgrade", "h2c"),
+        ] {
+            let field = field.replace("NAME", name).replace("VALUE", value);
+            let answer = format!("{{\"statusCode\": 200, {field}, \"body\": \"on\"}}");
+            let reply = reply_to_answer(&emulator, &answer);
+            assert_eq!((reply.status, reply.body.as_slice()), (200, &b"on"[..]));
+            assert_eq!(reply.header("X-A"), Some("1"), "{answer}");
+            assert_ne!(reply.header(name), Some(value), "{answer}");
+        }
+    }
+}
+
+#[test]
+fn a_response_that_can_have_no_body_has_no_length() {
+    let emulator = Emulator::of(RETURNS_BODY).arg("--function-url").start();
+    for status in [204, 304] {
+        for body in ["", "text"] {
+            let answer = format!("{{\"statusCode\": {status}, \"body\": \"{body}\"}}");
+            let reply = reply_to_answer(&emulator, &answer);
+            assert_eq!((reply.status, reply.body.as_slice()), (status, &b""[..]));
+            assert_eq!(reply.header("Content-Length"), None);
+            assert_eq!(reply.header("Transfer-Encoding"), None);
+        }
+    }
+    let dry_run = [("X-Amz-Invocation-Type", "DryRun")];
+    let reply = emulator.call_with_headers(&dry_run, "x");
+    assert_eq!((reply.status, reply.header("Content-Length")), (204, None));
+}
+
+#[test]
+fn a_request_body_that_is_malformed_or_too_large_is_refused() {
+    let emulator = Emulator::of(RETURNS_BODY).arg("--function-url").start();
+    let chunked = [("Transfer-Encoding", "chunked")];
+    let reply = emulator.request("POST", "/", &chunked, "no length\r\n");
+    assert_eq!(reply.status, 400, "{}", excerpt(&reply.body));
+    let reply = emulator.request("POST", "/", &[], vec![b'x'; (6 << 20) + 1]);
+    assert_eq!(reply.status, 413, "{}", excerpt(&reply.body));
+    assert_eq!(emulator.process.log().matches("START").count(), 0);
+}
+
+#[test]
 fn any_other_answer_is_the_body_of_the_response() {
     let emulator = Emulator::of(RETURNS_BODY).arg("--function-url").start();
     for answer in ["Hello", "\"Hello\"", "{\"a\": 1}", "[1]", "{broken"] {

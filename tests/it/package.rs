@@ -423,6 +423,19 @@ fn what_is_no_file_is_refused() {
 }
 
 #[test]
+fn a_bootstrap_that_is_no_regular_file_is_refused() {
+    let folder = source();
+    folder.fifo("pipe");
+    for bootstrap in ["pipe", "/dev/zero"] {
+        let words = ["--handler", "function.handler", "-o", "function.zip"];
+        let words = [&["src", "--bootstrap", bootstrap], &words[..]].concat();
+        let result = package(&folder, &words);
+        let message = format!("cannot use bootstrap {bootstrap}: it is not a regular file");
+        is_refused(&folder, &result, &[&message]);
+    }
+}
+
+#[test]
 fn names_of_every_kind_come_out_as_they_went_in() {
     let names = [
         " two  words ",

@@ -143,6 +143,21 @@ fn the_error_of_an_invalid_variable_line_has_its_place() {
             "line 1: \"=b\" has no name before the =",
         ),
         ("--dotenv", "A=b\nC=d e\n", "line 2: cannot parse \"d e\""),
+        (
+            "--dotenv",
+            "A=\"$HOME\"\n",
+            "line 1: cannot parse \"\\\"$HOME\\\"\"; write ${NAME} for a $NAME at the end of a quoted value",
+        ),
+        (
+            "--dotenv",
+            "A=b\nC=x\0y\n",
+            "line 2: it contains a NUL byte, which no variable can have",
+        ),
+        (
+            "--env-file",
+            "A=b\nC=x\0y\n",
+            "line 2: it contains a NUL byte, which no variable can have",
+        ),
     ] {
         let builder = Emulator::of(PRINTS_VARIABLES);
         let path = builder.task_root.write("variables", file);
@@ -154,6 +169,46 @@ fn the_error_of_an_invalid_variable_line_has_its_place() {
             "{message}: {stderr}"
         );
         assert!(stderr.contains("/variables: "), "{stderr}");
+    }
+}
+
+#[test]
+fn both_forms_of_variable_files_have_the_same_encoding() {
+    for option in ["--env-file", "--dotenv"] {
+        let builder = Emulator::of(PRINTS_VARIABLES);
+        let path = builder.task_root.write("variables", "\u{feff}STAGE=test\n");
+        let builder = builder.option(option, &path.to_string_lossy());
+        assert_variables(builder, &[("STAGE", "test")]);
+        let builder = Emulator::of(PRINTS_VARIABLES);
+        let path = builder.task_root.write("variables", b"A=b\nC=\xff\n");
+        let builder = builder.option(option, &path.to_string_lossy());
+        let (status, stderr) = builder.expect_start_failure();
+        let expected = "/variables: line 2: it is not UTF-8";
+        assert!(status == 2 && stderr.contains(expected), "{stderr}");
+    }
+}
+
+/// Linux counts the name, the `=` and a NUL at the end.
+#[test]
+fn a_variable_that_is_too_large_for_a_program_is_named() {
+    for option in ["--env-file", "--dotenv"] {
+        for (length, is_allowed) in [(131_065, true), (131_066, false)] {
+            let builder = Emulator::of("handler() { printf '%s' \"${#LARGE}\"; }");
+            let line = format!("LARGE={}\n", "x".repeat(length));
+            let path = builder.task_root.write("variables", line);
+            let builder = builder.option(option, &path.to_string_lossy());
+            if is_allowed {
+                assert_eq!(builder.start().respond_text("x"), length.to_string());
+                continue;
+            }
+            let (status, stderr) = builder.expect_start_failure();
+            let expected = format!(
+                "coshell: cannot use variable LARGE of {}: Linux starts no program with a variable of more than 131072 bytes, and \
+                 this one has 131073\n",
+                path.display()
+            );
+            assert!(status == 2 && stderr.contains(&expected), "{stderr}");
+        }
     }
 }
 

@@ -372,6 +372,34 @@ fn an_emulator_that_cannot_start_says_why_and_ends_with_status_2() {
         "not a number of seconds above 0",
     );
     misuse(
+        Emulator::of("").option("--timeout", "99999999999999999999"),
+        "expected less than 31536000, a year",
+    );
+    misuse(
+        Emulator::of("").option("--function-url", "only"),
+        "cannot start bootstrap function.handler: No such file or directory (os error 2); several words are a bootstrap, its \
+         arguments and the handler; did you mean --function-url=only?",
+    );
+    for (value, cause) in [
+        ("v1,alb", "expected only one of v2, v1 and alb"),
+        ("", "expected only, v1 or alb"),
+        ("beside", "expected only, v1 or alb"),
+    ] {
+        misuse(
+            Emulator::of("").arg(&format!("--function-url={value}")),
+            cause,
+        );
+    }
+    for (folder, cause) in [
+        ("/no/such/folder", "No such file or directory"),
+        ("/dev/null", "Not a directory"),
+    ] {
+        misuse(
+            Emulator::of("").option("--extensions", folder),
+            &format!("cannot read extensions in {folder}: {cause}"),
+        );
+    }
+    misuse(
         Emulator::of("").env("AWS_LAMBDA_FUNCTION_TIMEOUT", "soon"),
         "cannot use AWS_LAMBDA_FUNCTION_TIMEOUT soon",
     );

@@ -1,12 +1,13 @@
 //! `coshell serve --watch`: after a file was saved, a new sandbox with that file answers. Running invocations are not disturbed.
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
 
 use support::emulator::wait_reply;
 use support::http::PendingRequest;
-use support::{Emulator, LIMIT, Process, wait_until};
+use support::{Emulator, LIMIT, Process, TaskRoot, wait_until};
 
 const CHANGED: &str = " changed, restarting\n";
 
@@ -173,41 +174,63 @@ fn the_git_folder_is_not_watched_and_reading_a_file_is_no_change() {
 }
 
 /// `coshell serve --watch function.handler >serve.log 2>&1`: each line of the log changes a file of the folder.
-#[test]
-fn the_file_to_which_it_writes_itself_is_no_change() {
-    let builder =
-        Emulator::of("handler() { echo \"log of $1\" >&2; printf '%s %s' \"$1\" \"$$\"; }");
-    let serve = builder.arg("--watch").option("--listen", "127.0.0.1:0");
-    let log = serve.task_root.path().join("serve.log");
-    let inner = serve.command();
-    let mut command = Command::new("/bin/sh");
-    command.env_clear().current_dir(serve.task_root.path());
-    command.envs(
-        inner
-            .get_envs()
-            .filter_map(|(name, value)| Some((name, value?))),
-    );
-    command.args(["-c", "exec \"$0\" \"$@\" >serve.log 2>&1"]);
-    command.arg(inner.get_program()).args(inner.get_args());
-    let process = Process::start(command);
-    let text = || fs::read_to_string(&log).unwrap_or_default();
-    wait_until(
-        || text().contains("http://") && text().ends_with('\n'),
-        LIMIT,
-    );
-    let shown = text();
-    let (_, rest) = shown.split_once("http://").expect("an address");
-    let address = rest
-        .split(['/', '\n', ' '])
-        .next()
-        .expect("an address")
-        .to_owned();
-    let call = |event: &str| {
+struct LoggedServer {
+    root: TaskRoot,
+    log: fs::File,
+    address: String,
+    process: Process,
+}
+
+impl LoggedServer {
+    #[track_caller]
+    fn start() -> Self {
+        let builder =
+            Emulator::of("handler() { echo \"log of $1\" >&2; printf '%s %s' \"$1\" \"$$\"; }");
+        let serve = builder.arg("--watch").option("--listen", "127.0.0.1:0");
+        let path = serve.task_root.path().join("serve.log");
+        let inner = serve.command();
+        let mut command = Command::new("/bin/sh");
+        command.env_clear().current_dir(serve.task_root.path());
+        let set = |(name, value): (_, Option<_>)| Some((name, value?));
+        command.envs(inner.get_envs().filter_map(set));
+        command.args(["-c", "exec \"$0\" \"$@\" >serve.log 2>&1"]);
+        command.arg(inner.get_program()).args(inner.get_args());
+        let process = Process::start(command);
+        let text = || fs::read_to_string(&path).unwrap_or_default();
+        wait_until(
+            || text().contains("http://") && text().ends_with('\n'),
+            LIMIT,
+        );
+        let shown = text();
+        let (_, rest) = shown.split_once("http://").expect("an address");
+        let address = rest.split(['/', '\n', ' ']).next().expect("an address");
+        Self {
+            address: address.to_owned(),
+            log: fs::File::open(&path).expect("the log"),
+            root: serve.task_root,
+            process,
+        }
+    }
+
+    fn log(&self) -> String {
+        let mut bytes = vec![0; 1 << 20];
+        let count = self.log.read_at(&mut bytes, 0).expect("the log");
+        String::from_utf8_lossy(&bytes[..count]).into_owned()
+    }
+
+    fn call(&self, event: &str) -> String {
         let path = "/2015-03-31/functions/function/invocations";
-        let sent = PendingRequest::send(&address, "POST", path, &[], event.as_bytes());
+        let sent = PendingRequest::send(&self.address, "POST", path, &[], event.as_bytes());
         let reply = wait_reply(sent.expect("a request"));
         String::from_utf8_lossy(&reply.body).into_owned()
-    };
+    }
+}
+
+#[test]
+fn the_file_to_which_it_writes_itself_is_no_change() {
+    let served = LoggedServer::start();
+    let (root, text) = (&served.root, || served.log());
+    let call = |event: &str| served.call(event);
     let first = call("x");
     assert!(first.starts_with("x "), "{first}");
     for _ in 0..5 {
@@ -215,13 +238,31 @@ fn the_file_to_which_it_writes_itself_is_no_change() {
         assert_eq!(call("x"), first);
     }
     // Another file of the folder is a change still.
-    serve.task_root.write("other", "changed");
+    root.write("other", "changed");
     wait_until(
         || text().contains(&format!("coshell: other{CHANGED}")),
         LIMIT,
     );
     assert_eq!(text().matches(CHANGED).count(), 1, "{}", text());
-    process.kill();
+    served.process.kill();
+}
+
+#[test]
+fn a_task_root_that_is_moved_away_is_reported_once_although_the_log_is_in_it() {
+    let served = LoggedServer::start();
+    let elsewhere = TaskRoot::new();
+    fs::rename(served.root.path(), elsewhere.path().join("moved")).expect("renamed");
+    let log = || served.log();
+    let gone = format!(
+        "coshell: cannot use task root {}: No such file or directory",
+        served.root.path().display()
+    );
+    wait_until(|| log().contains(&gone), LIMIT);
+    served.root.write("function.sh", printing("new"));
+    wait_until(|| log().contains(CHANGED), LIMIT);
+    wait_until(|| served.call("x") == "new x", LIMIT);
+    assert_eq!(log().matches(&gone).count(), 1, "{}", log());
+    served.process.kill();
 }
 
 /// Waits until `last` was reported as changed. Returns the names of all changed files so far.
@@ -275,7 +316,7 @@ fn files_that_git_or_an_option_ignores_are_not_watched() {
 
 #[test]
 fn targets_of_links_are_watched() {
-    let elsewhere = support::TaskRoot::new();
+    let elsewhere = TaskRoot::new();
     elsewhere.write("shared/words.sh", "word=first\n");
     elsewhere.write("alone.sh", "");
     elsewhere.write("neighbour.sh", "");
@@ -336,4 +377,65 @@ fn files_in_new_folders_and_removed_files_are_noticed() {
     fs::remove_file(emulator.task_root.path().join("lib/words.sh")).expect("removed");
     wait_answer(&emulator, "none");
     emulator.wait_log_count(CHANGED, before + 1);
+}
+
+#[test]
+fn a_folder_that_takes_the_place_of_the_task_root_is_watched() {
+    let emulator = Emulator::of(&printing("old")).arg("--watch").start();
+    assert_eq!(emulator.respond_text("x"), "old x");
+    let root = &emulator.task_root;
+    for text in ["first", "second"] {
+        fs::remove_dir_all(root.path()).expect("removed");
+        root.write("function.sh", printing(text));
+        wait_answer(&emulator, &format!("{text} x"));
+        root.write("function.sh", printing("saved"));
+        wait_answer(&emulator, "saved x");
+    }
+    let elsewhere = TaskRoot::new();
+    fs::rename(root.path(), elsewhere.path().join("moved")).expect("renamed");
+    root.write("function.sh", printing("third"));
+    wait_answer(&emulator, "third x");
+    root.write("seen.txt", "");
+    wait_changed(&emulator, "seen.txt");
+    // What was moved away no longer counts.
+    let before = emulator.stderr().matches(CHANGED).count();
+    elsewhere.write("moved/function.sh", printing("moved"));
+    root.write("last.txt", "");
+    wait_changed(&emulator, "last.txt");
+    let stderr = emulator.stderr();
+    assert_eq!(stderr.matches(CHANGED).count(), before + 1, "{stderr}");
+    assert!(!stderr.contains("coshell:  changed"), "{stderr}");
+}
+
+/// As after `ln -sfn releases/2 current`.
+#[test]
+fn a_link_as_the_task_root_may_lead_to_another_folder() {
+    let folders = TaskRoot::new();
+    folders.write("1/function.sh", printing("one"));
+    folders.write("2/function.sh", printing("two"));
+    let current = folders.path().join("current");
+    std::os::unix::fs::symlink("1", &current).expect("a link");
+    let emulator = Emulator::of("");
+    let emulator = emulator.option("--task-root", current.to_str().expect("UTF-8"));
+    let emulator = emulator.arg("--watch").start();
+    assert_eq!(emulator.respond_text("x"), "one x");
+    fs::remove_file(&current).expect("removed");
+    std::os::unix::fs::symlink("2", &current).expect("a link");
+    wait_answer(&emulator, "two x");
+    folders.write("2/function.sh", printing("saved"));
+    wait_answer(&emulator, "saved x");
+}
+
+#[test]
+fn a_task_root_that_git_ignores_is_watched() {
+    let repository = TaskRoot::new();
+    repository.write(".git/HEAD", "");
+    repository.write(".gitignore", "/build/\n");
+    repository.write("build/function.sh", printing("old"));
+    let root = repository.path().join("build");
+    let emulator = Emulator::of("").option("--task-root", root.to_str().expect("UTF-8"));
+    let emulator = emulator.arg("--watch").start();
+    assert_eq!(emulator.respond_text("x"), "old x");
+    repository.write("build/function.sh", printing("new"));
+    wait_answer(&emulator, "new x");
 }

@@ -173,7 +173,8 @@ class Server:
     """A `coshell serve` of a page, at a free port."""
 
     def __init__(self, command, folder, environment):
-        command = re.sub(r"coshell serve\b", "exec coshell serve --listen 127.0.0.1:0 --extensions /nonexistent", command.split("  #")[0].removesuffix(" &"), count=1)
+        served = f"exec coshell serve --listen 127.0.0.1:0 --extensions {REPOSITORY}/docs"  # a folder without programs
+        command = re.sub(r"coshell serve\b", served, command.split("  #")[0].removesuffix(" &"), count=1)
         self.text = ""
         self.has_ended = False
         self.changed = threading.Condition()

@@ -33,6 +33,17 @@ pub(crate) struct Command {
     /// The name and the arguments; a test (`[ ... ]`) is one word.
     pub words: Vec<Word>,
     pub line: u32,
+    pub place: Place,
+}
+
+/// Where a command stands, and so whether it runs when the file is sourced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In the list of the file itself: it runs, unless one above leaves the file.
+    Top,
+    /// In a compound command, a list with `&&` or `||`, a pipeline, a subshell: it may run.
+    Nested,
+    Function,
 }
 
 #[derive(Debug)]
@@ -170,7 +181,18 @@ impl Reader<'_> {
 
     fn add_command(&mut self, node: Node, words: Vec<Word>) {
         let line = self.line_of(node);
-        self.reading.commands.push(Command { words, line });
+        let is_top = node
+            .parent()
+            .is_some_and(|parent| parent.kind() == "program");
+        let is_background = node.next_sibling().is_some_and(|next| next.kind() == "&");
+        let place = if !self.functions.is_empty() {
+            Place::Function
+        } else if is_top && !is_background && self.nesting == 0 {
+            Place::Top
+        } else {
+            Place::Nested
+        };
+        self.reading.commands.push(Command { words, line, place });
     }
 
     fn read_assignment(&mut self, node: Node) {
