@@ -9,12 +9,10 @@ use crate::aws::hex;
 use crate::http::Body;
 
 use super::body::{FORM_DATA, Inputs, Typed};
+use super::options::NO_NAME;
 
 /// What a part says of its content.
 const SETTINGS: [&str; 4] = ["type=", "filename=", "headers=", "encoder="];
-
-/// What is wrong with a part without a name. The part may be a secret.
-pub(super) const NO_NAME: &str = "expected NAME=CONTENT for --form: there is no = in it";
 
 /// `name=content`, `name=@file` or `name=<file`, and what stands behind `;`.
 #[derive(Debug, Default, PartialEq, Eq)]

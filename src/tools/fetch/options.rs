@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use super::form::NO_NAME;
 use crate::options::Arguments;
+
+/// What is wrong with a part of a form without a name. The part may be a secret.
+pub(super) const NO_NAME: &str = "expected NAME=CONTENT for --form: there is no = in it";
 
 /// A piece of the data to send, as the options give it.
 #[derive(Debug, Clone, PartialEq, Eq)]
