@@ -22,8 +22,9 @@ pub(crate) fn answer(call: &Call<'_>, caller: &dyn Caller) -> Result<Reply, Call
         }
     };
     let encoding = Encoding::named(name).ok_or_else(|| {
-        let (name, known) = (String::from_utf8_lossy(name), Encoding::NAMES);
-        arguments.misuse(&format!("there is no encoding {name}; there are {known}"))
+        // Without its name: it may be a secret, if the encoding was forgotten.
+        let known = Encoding::NAMES;
+        arguments.misuse(&format!("there is no such encoding; there are {known}"))
     })?;
     let text = arguments.text_or_input(caller)?;
     if !is_decoding {

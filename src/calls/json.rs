@@ -84,9 +84,10 @@ impl<'a> Item<'a> {
                 Some(b'=') => break,
                 Some(_) => at += 1,
                 None => {
-                    let item = String::from_utf8_lossy(item);
-                    let cause = "expected NAME=TEXT or NAME:=JSON";
-                    return Err(CallError::usage(format!("cannot use {item}: {cause}")));
+                    // It may be a secret.
+                    return Err(CallError::usage(
+                        "cannot use an argument without =: expected NAME=TEXT or NAME:=JSON",
+                    ));
                 }
             }
         }

@@ -114,6 +114,10 @@ fn check_name(what: &str, name: &str) -> Result<(), String> {
 }
 
 fn check_number(value: &str) -> Result<(), String> {
+    // JSON may have it, but a line feed would end the line of the record.
+    if value.trim_ascii() != value {
+        return Err("its value has white space around it".to_owned());
+    }
     let document = Document::borrowed(value.as_bytes());
     let is_number = document.is_ok_and(|number| number.kind(number.root()) == Kind::Number);
     if !is_number {

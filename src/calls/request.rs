@@ -20,7 +20,7 @@ use crate::{Call, CallError, Caller, EventSource, Reply, Variable, check_name};
 
 pub use event::AnswerForm;
 use event::Request;
-use form::{Pairs, pairs};
+use form::{Pairs, pairs, without_nuls};
 
 /// A longer body is slow in a variable.
 const LONGEST_BODY: usize = 256 * 1024;
@@ -69,26 +69,25 @@ pub(crate) fn answer(call: &Call<'_>, caller: &dyn Caller) -> Result<Reply, Call
         // Of a name that is there twice the first counts, which is the one of the narrower path; a map takes the last.
         cookies.0.reverse();
     }
-    let text = |text: String| Variable::Text(text.into_bytes());
+    let text = |text: Vec<u8>| Variable::Text(without_nuls(text));
     let mut reply = Reply::default();
     let variables = [
-        ("method", text(request.method())),
-        ("path", text(request.path())),
-        ("raw_query", Variable::Text(request.raw_query())),
+        ("method", text(request.method().into())),
+        ("path", text(request.path().into())),
+        ("raw_query", text(request.raw_query())),
         ("query", request.query().into_map(separator)),
         ("cookies", cookies.into_map(separator)),
         ("form", form.into_map(separator)),
         ("path_parameters", request.path_parameters().into_map(None)),
         ("body", Variable::Text(body)),
         ("body_file", body_file),
-        ("source_ip", text(request.source_ip(&headers))),
-        ("request_id", text(request.request_id(&headers))),
+        ("source_ip", text(request.source_ip(&headers).into())),
+        ("request_id", text(request.request_id(&headers).into())),
         ("headers", headers.into_map(None)),
     ];
     for (name, value) in variables {
         let name = format!("{prefix}{name}");
         check_name(name.as_bytes())?;
-        value.check(&name)?;
         reply.assignments.push((name, value));
     }
     Ok(reply)

@@ -245,6 +245,17 @@ impl Output {
         self.broken.take()
     }
 
+    /// Writes what is left. If the output could not be written, says so in the name of `command`, and returns why. A closed pipe
+    /// ends a program without a word.
+    pub(crate) fn finish(&self, command: &str) -> Option<io::ErrorKind> {
+        self.flush();
+        let error = self.broken()?;
+        if error.kind() != io::ErrorKind::BrokenPipe {
+            self.write_error(format!("{command}: cannot write the output: {error}\n").as_bytes());
+        }
+        Some(error.kind())
+    }
+
     pub(crate) fn end(self, status: i32) -> End {
         End {
             status,

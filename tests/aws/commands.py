@@ -125,7 +125,11 @@ def prepare(cloud):
     """Makes what the command lines need, and what they cannot make."""
     trust = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"},
                                                      "Action": "sts:AssumeRole"}]}
-    cloud.client("iam").create_role(RoleName="role", AssumeRolePolicyDocument=json.dumps(trust))
+    iam = cloud.client("iam")
+    iam.create_role(RoleName="role", AssumeRolePolicyDocument=json.dumps(trust))
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]})
+    iam.put_role_policy(RoleName="role", PolicyName="inline", PolicyDocument=policy)
+    iam.create_policy(PolicyName="policy", PolicyDocument=policy)
     cloud.client("ec2").run_instances(ImageId="ami-12c6146b", MinCount=2, MaxCount=2, InstanceType="t3.micro")
     machine = {"StartAt": "a", "States": {"a": {"Type": "Pass", "End": True}}}
     cloud.client("stepfunctions").create_state_machine(name="machine", definition=json.dumps(machine),

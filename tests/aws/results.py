@@ -1,14 +1,17 @@
 """What the AWS CLI and coshell's `aws` print on one moto: times in the caller's zone, and refusals after all tries."""
 
 import http.server
+import os
 import pathlib
+import subprocess
 import threading
 import unittest
 
-from cloud import Cloud, OurCli, RealCli
+from cloud import LIMIT, Cloud, OurCli, RealCli, environment
 
 SIDES = {"aws-cli": RealCli, "coshell": OurCli}
 SERVICES = ["secretsmanager", "ssm", "dynamodb", "sqs", "iam", "s3api"]
+PROGRAMS = {"aws": "aws", "aws-request": "lambda_aws"}
 ZONES = ["UTC", "Asia/Tokyo", "America/St_Johns", "IST-5:30", "EST5EDT,M3.2.0,M11.1.0", ""]
 
 
@@ -61,6 +64,33 @@ class Times(Case):
                     theirs, ours = self._both(self.cloud.url, command.split(), {"TZ": zone})
                     self.assertEqual(theirs[0], 0, theirs[2])
                     self.assertEqual(ours, theirs)
+
+
+    def an_output_that_cannot_be_written_is_an_error(self):
+        commands = [
+            ("aws", "sts get-caller-identity", 255),
+            ("aws", "sts get-caller-identity --output text", 255),
+            ("aws", "--version", 255),
+            ("aws", "s3 ls", 1),
+            ("aws", "s3 presign s3://bucket/key", 1),
+            ("aws-request", "sts GetCallerIdentity", 255),
+        ]
+        given = {**environment(pathlib.Path("/"), {}), "AWS_ENDPOINT_URL": self.cloud.url}
+        for command, words, status in commands:
+            with self.subTest(words), open("/dev/full", "w") as full:
+                done = subprocess.run([os.environ["TOOLS_PROGRAM"], "run", command, *words.split()], stdout=full, stderr=subprocess.PIPE,
+                                      text=True, timeout=LIMIT, env=given)
+                self.assertEqual((done.returncode, done.stderr.strip()),
+                                 (status, f"{PROGRAMS[command]}: cannot write the output: No space left on device (os error 28)"))
+
+    def what_may_be_a_secret_is_not_in_an_error(self):
+        for words in (["-H", "Auth S3cret", "s3", "x"], ["-q", "S3cret", "s3", "x"], ["sts", "GetCallerIdentity", "{}", "S3cret"]):
+            with self.subTest(words):
+                done = subprocess.run([os.environ["TOOLS_PROGRAM"], "run", "aws-request", *words], capture_output=True, text=True,
+                                      timeout=LIMIT, env=environment(pathlib.Path("/"), {}))
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn("expected", done.stderr)
+                self.assertNotIn("S3cret", done.stderr)
 
 
 class Refusals(Case):

@@ -204,7 +204,7 @@ fn what_cannot_be_decoded_is_named() {
         (
             "encode",
             &["rot13", "x"],
-            "cannot use lambda_encode: there is no encoding rot13; there are base64, base64url, uri, uri_plus, html and hex",
+            "cannot use lambda_encode: there is no such encoding; there are base64, base64url, uri, uri_plus, html and hex",
         ),
         (
             "encode",
@@ -214,12 +214,12 @@ fn what_cannot_be_decoded_is_named() {
         (
             "encode",
             &["hex", "a", "b"],
-            "cannot use lambda_encode: b is one argument too many; quote a text",
+            "cannot use lambda_encode: there is one argument too many; quote a text",
         ),
         (
             "hash",
             &["md5", "x"],
-            "cannot use lambda_hash: there is no hash md5; there are sha256 and hmac-sha256",
+            "cannot use lambda_hash: there is no such hash; there are sha256 and hmac-sha256",
         ),
         (
             "hash",

@@ -67,7 +67,11 @@ fn items_become_members() {
 #[test]
 fn what_would_not_be_right_is_refused() {
     for (arguments, expected) in [
-        (&["a"][..], "cannot use a: expected NAME=TEXT or NAME:=JSON"),
+        // A secret without its name must not be in the log.
+        (
+            &["a"][..],
+            "cannot use an argument without =: expected NAME=TEXT or NAME:=JSON",
+        ),
         (
             &["a:=x"],
             "cannot use the value of a: it is not JSON: expected value at line 1 column 1",

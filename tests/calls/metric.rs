@@ -60,6 +60,14 @@ fn what_cloudwatch_would_drop_is_refused() {
             "cannot write metric n: its value NaN is not a number",
         ),
         (
+            &["--namespace", "s", "n", "1\n"],
+            "cannot write metric n: its value has white space around it",
+        ),
+        (
+            &["--namespace", "s", "n", "\n1"],
+            "cannot write metric n: its value has white space around it",
+        ),
+        (
             &["--namespace", "s", "n", "1e109"],
             "cannot write metric n: its value 1e109 is too large for CloudWatch",
         ),

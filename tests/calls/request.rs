@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use coshell_calls::{Answer, Variable};
+use coshell_calls::Variable;
 
 use crate::caller::Place;
 
@@ -234,7 +234,13 @@ fn names_of_bash_are_not_made_by_a_prefix() {
         error,
         "cannot set variable BASH_method: bash needs it; choose another name"
     );
-    let place = Place::with_event(HTTP_API.replace("tag=new", "tag=%00"));
-    let answer = place.answer("request", &["--join", ","]);
-    assert!(!matches!(answer, Ok(Answer::Reply(_))), "a NUL in a query");
+}
+
+#[test]
+fn a_client_cannot_make_the_call_fail_with_a_nul() {
+    let query = HTTP_API.replace("tag=new", "tag=a%00b&%00=x&%00n=1");
+    let found = request(&query, &["--join", ","]).expect("a request");
+    assert!(found["query"].contains("tag=ab"), "{}", found["query"]);
+    assert!(found["query"].contains("n=1"), "{}", found["query"]);
+    assert!(!found["query"].contains('\0'), "{}", found["query"]);
 }

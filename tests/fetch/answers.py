@@ -339,6 +339,14 @@ class Answers(Case):
             )
         )
 
+    def what_may_be_a_secret_is_not_in_an_error(self):
+        for words in (["-H", "Authorization S3cret"], ["-H", "S3cret"], ["-b", "S3cret"], ["-F", "S3cret"], ["--form-string", "S3cret"]):
+            with self.subTest(words):
+                done, *_ = self.run_one(OURS, [[OK]], [*words, "URL/"], {})
+                self.assertEqual(done.returncode, 2, done.stderr)
+                self.assertIn(b"expected NAME", done.stderr)
+                self.assertNotIn(b"S3cret", done.stderr)
+
     def bodies_are_decoded_as_curl_decodes_them(self):
         text = b"a text\n" * 9
         raw = zlib.compressobj(wbits=-15)

@@ -66,5 +66,13 @@ class Tls(Case):
 
     def a_file_without_authorities_is_refused(self):
         done = self.fetch(self.certificates.good, "--cacert", "/dev/null")
-        self.assertNotEqual(done.returncode, 0)
+        self.assertEqual(done.returncode, 77, done.stderr)
         self.assertIn("certificate", done.stderr.lower())
+
+    def a_server_without_tls_has_a_status_of_its_own(self):
+        server = Server()
+        try:
+            done = subprocess.run([*COMMAND, server.url.replace("http://", "https://")], capture_output=True, text=True, timeout=60)
+        finally:
+            server.stop()
+        self.assertEqual(done.returncode, 35, done.stderr)

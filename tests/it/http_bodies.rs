@@ -189,7 +189,7 @@ fn wrong_use_sends_nothing_and_names_the_line() {
         (
             "--json word",
             2,
-            "cannot use word: expected NAME=TEXT or NAME:=JSON",
+            "cannot use an argument without =: expected NAME=TEXT or NAME:=JSON",
         ),
         (
             "--json a:=1x",

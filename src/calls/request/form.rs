@@ -15,12 +15,12 @@ impl Pairs {
         found.map(|(_, value)| value.as_slice())
     }
 
-    /// A map, in which a name that is there more than once has its last value, or all with `separator` between them. An
-    /// empty name is dropped: bash has none.
+    /// A map, in which a name that is there more than once has its last value, or all with `separator` between them. NULs
+    /// and empty names are dropped: bash has none, and a client must not be able to make the call fail.
     pub(super) fn into_map(self, separator: Option<&[u8]>) -> Variable {
-        let mut pairs = self.merged(&|_| separator).0;
-        pairs.retain(|(name, _)| !name.is_empty());
-        Variable::Map(pairs)
+        let pairs = self.merged(&|_| separator).0.into_iter();
+        let pairs = pairs.map(|(name, value)| (without_nuls(name), without_nuls(value)));
+        Variable::Map(pairs.filter(|(name, _)| !name.is_empty()).collect())
     }
 
     /// Each name once, where it is first: with its last value, or with all and a separator between them.
@@ -49,6 +49,11 @@ impl Pairs {
         }
         Self(merged)
     }
+}
+
+pub(super) fn without_nuls(mut text: Vec<u8>) -> Vec<u8> {
+    text.retain(|byte| *byte != 0);
+    text
 }
 
 /// What a query or a form holds; `is_encoded` unless someone decoded it before.

@@ -56,7 +56,10 @@ impl Options {
                 let found = value.split_once(mark);
                 let found =
                     found.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()));
-                found.ok_or_else(|| format!("expected {form} for --{name}, found {value}"))
+                // It may be a secret.
+                found.ok_or_else(|| {
+                    format!("expected {form} for --{name}: there is no {mark} in it")
+                })
             };
             match name.as_str() {
                 "query" => options.query.push(pair('=', "NAME=VALUE")?),
@@ -108,11 +111,9 @@ pub(crate) fn run(call: Call, kept: &Kept) -> End {
             status
         }
     };
-    output.flush();
-    let status = if output.broken().is_some() && status == 0 {
-        255
-    } else {
-        status
+    let status = match output.finish("lambda_aws") {
+        Some(_) if status == 0 => 255,
+        _ => status,
     };
     let mut end = output.end(status);
     end.variable = variable;
@@ -183,10 +184,9 @@ fn request(
         let parameters = read_parameters(parameters.map_err(usage)?.unwrap_or_default())?;
         operation_of(name, &service, operation, &parameters)?
     };
-    if let Some(word) = words.next() {
-        return Err(usage(format!(
-            "cannot use {word}: expected one text of JSON at most"
-        )));
+    if words.next().is_some() {
+        let cause = "there is one argument too many: expected one text of JSON at most";
+        return Err(usage(cause.to_owned()));
     }
     let session = providers::session(kept, environment, options.choices, place);
     let session = session.map_err(|error| of_aws(&error))?;

@@ -71,12 +71,20 @@ pub(crate) struct Retries {
 
 impl Retries {
     /// `setting` is `AWS_MAX_ATTEMPTS`.
-    pub(crate) fn new(setting: Option<&str>) -> Self {
-        let setting = setting.and_then(|text| text.parse().ok());
-        Self {
-            attempts: setting.unwrap_or(MAX_ATTEMPTS),
-            made: 1,
-        }
+    ///
+    /// # Errors
+    /// It is no number above 0.
+    pub(crate) fn new(setting: Option<&str>) -> Result<Self, String> {
+        let attempts = match setting.map(|text| (text, text.trim().parse())) {
+            None => MAX_ATTEMPTS,
+            Some((_, Ok(attempts))) if attempts > 0 => attempts,
+            Some((text, _)) => {
+                return Err(format!(
+                    "Value provided to \"max_attempts\": {text} must be a whole number above 0"
+                ));
+            }
+        };
+        Ok(Self { attempts, made: 1 })
     }
 
     /// How often the request was tried again, if it may be tried no more.

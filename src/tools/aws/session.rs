@@ -162,7 +162,8 @@ impl<'a> Session<'a> {
         check_headers(operation)?;
         let bucket = bucket_of(target, operation);
         let mut region = self.region_for(target, bucket)?;
-        let mut retries = Retries::new(self.settings.either("AWS_MAX_ATTEMPTS", "max_attempts"));
+        let setting = self.settings.either("AWS_MAX_ATTEMPTS", "max_attempts");
+        let mut retries = Retries::new(setting).map_err(AwsError::Other)?;
         let can_repeat = !matches!(operation.body, Body::Stream(_));
         let mut redirected = false;
         let mut moved_to: Option<Endpoint> = None;

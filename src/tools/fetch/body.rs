@@ -11,6 +11,9 @@ use crate::http::Body;
 
 use super::options::{Data, Options};
 
+/// The type of a form, if the caller gives it no other.
+pub(super) const FORM_DATA: &str = "multipart/form-data";
+
 /// The files that a call may read.
 pub(crate) struct Inputs {
     pub place: Place,
@@ -21,7 +24,7 @@ pub(crate) struct Inputs {
 pub(crate) type Typed = (Body, Option<String>);
 
 impl Inputs {
-    /// The body of a request; nothing if the options have no data.
+    /// The body of a request; nothing if the options have no data. `own_kind` is the type that the caller gives a form.
     ///
     /// # Errors
     /// A file cannot be read.
@@ -29,12 +32,13 @@ impl Inputs {
         &mut self,
         options: &Options,
         upload: Option<&str>,
+        own_kind: Option<&str>,
     ) -> Result<Typed, String> {
         if let Some(name) = upload {
             return Ok((self.upload(name)?, None));
         }
         if !options.form.is_empty() {
-            return self.form(&options.form);
+            return self.form(&options.form, own_kind.unwrap_or(FORM_DATA));
         }
         if options.data.is_empty() || options.is_get {
             return Ok((Body::None, None));

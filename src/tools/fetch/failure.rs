@@ -17,6 +17,7 @@ pub(super) mod status {
     pub(in crate::fetch) const WRITE: i32 = 23;
     pub(in crate::fetch) const READ: i32 = 26;
     pub(in crate::fetch) const TIMEOUT: i32 = 28;
+    pub(in crate::fetch) const TLS: i32 = 35;
     pub(in crate::fetch) const REDIRECTS: i32 = 47;
     pub(in crate::fetch) const EMPTY: i32 = 52;
     pub(in crate::fetch) const RECEIVE: i32 = 56;
@@ -52,7 +53,13 @@ pub(super) fn describe(error: &HttpError, url: &str, proxy: Option<&str>) -> Fai
     } else if error.is_timeout() {
         failure(status::TIMEOUT, "the time is up")
     } else if error.is_tls() {
-        failure(status::CERTIFICATE, format!("no TLS with {host}: {error}"))
+        let error = error.to_string();
+        let status = if error.contains("certificate") {
+            status::CERTIFICATE
+        } else {
+            status::TLS
+        };
+        failure(status, format!("no TLS with {host}: {error}"))
     } else if error.is_connection() {
         failure(
             status::CONNECT,

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use crate::aws::hex;
 use crate::http::Body;
 
-use super::body::{Inputs, Typed};
+use super::body::{FORM_DATA, Inputs, Typed};
+use super::options::NO_NAME;
 
 /// What a part says of its content.
 const SETTINGS: [&str; 4] = ["type=", "filename=", "headers=", "encoder="];
@@ -25,16 +26,20 @@ struct Part {
 }
 
 impl Inputs {
-    /// A form with parts. `is_string`: the content is taken as it is.
+    /// A form with parts, of the type `kind`, to which the boundary is added. `is_string`: the content is taken as it is.
     ///
     /// # Errors
     /// A part cannot be understood, or a file cannot be read.
-    pub(super) fn form(&mut self, parts: &[(String, bool)]) -> Result<Typed, String> {
+    pub(super) fn form(&mut self, parts: &[(String, bool)], kind: &str) -> Result<Typed, String> {
         let boundary = boundary();
+        let is_usual = kind
+            .get(..FORM_DATA.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(FORM_DATA));
+        let disposition = if is_usual { "form-data" } else { "attachment" };
         let mut pieces = Vec::new();
         for (text, is_string) in parts {
             let part = Part::read(text, *is_string)?;
-            let head = format!("--{boundary}\r\n{}\r\n", part.head());
+            let head = format!("--{boundary}\r\n{}\r\n", part.head(disposition));
             pieces.push(Body::Bytes(Arc::new(head.into_bytes())));
             pieces.push(self.content(&part)?);
             pieces.push(Body::Bytes(Arc::new(b"\r\n".to_vec())));
@@ -42,7 +47,7 @@ impl Inputs {
         pieces.push(Body::Bytes(Arc::new(
             format!("--{boundary}--\r\n").into_bytes(),
         )));
-        let kind = format!("multipart/form-data; boundary={boundary}");
+        let kind = format!("{kind}; boundary={boundary}");
         Ok((Body::Pieces(pieces), Some(kind)))
     }
 
@@ -63,7 +68,7 @@ impl Inputs {
 impl Part {
     fn read(text: &str, is_string: bool) -> Result<Self, String> {
         let Some((name, content)) = text.split_once('=') else {
-            return Err(format!("expected NAME=CONTENT for --form, found {text}"));
+            return Err(NO_NAME.to_owned());
         };
         let mut part = Self {
             name: name.to_owned(),
@@ -112,8 +117,8 @@ impl Part {
     }
 
     /// The lines before the content, without the empty one.
-    fn head(&self) -> String {
-        let mut head = "Content-Disposition: form-data".to_owned();
+    fn head(&self, disposition: &str) -> String {
+        let mut head = format!("Content-Disposition: {disposition}");
         // Writing to a string does not fail.
         if !self.name.is_empty() {
             let _ = write!(head, "; name=\"{}\"", quoted(&self.name));

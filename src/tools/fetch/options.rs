@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::options::Arguments;
 
+/// What is wrong with a part of a form without a name. The part may be a secret.
+pub(super) const NO_NAME: &str = "expected NAME=CONTENT for --form: there is no = in it";
+
 /// A piece of the data to send, as the options give it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Data {
@@ -148,7 +151,14 @@ impl Options {
             "request" => self.method = Some(words.value()?),
             "header" => self.headers.push(words.value()?),
             "user-agent" => self.headers.push(format!("User-Agent: {}", words.value()?)),
-            "referer" => self.headers.push(format!("Referer: {}", words.value()?)),
+            "referer" => {
+                let referer = words.value()?;
+                if referer.ends_with(";auto") {
+                    let cause = "there is no ;auto for --referer; the program curl may have it";
+                    return Err(cause.to_owned());
+                }
+                self.headers.push(format!("Referer: {referer}"));
+            }
             "data" | "data-ascii" => self.data.push(Data::Text(words.value()?)),
             "data-raw" => self.data.push(Data::Raw(words.value()?)),
             "data-binary" => self.data.push(Data::Binary(words.value()?)),
@@ -157,7 +167,7 @@ impl Options {
             "form" | "form-string" => {
                 let part = words.value()?;
                 if !part.contains('=') {
-                    return Err(format!("expected NAME=CONTENT for --{name}, found {part}"));
+                    return Err(NO_NAME.to_owned());
                 }
                 self.form.push((part, name == "form-string"));
             }

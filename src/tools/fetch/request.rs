@@ -71,9 +71,17 @@ pub(super) fn build(
     if let Some(name) = transfer.upload.filter(|name| !matches!(*name, "-" | ".")) {
         url.add_file_name(name.rsplit('/').next().unwrap_or_default());
     }
+    if let Some(Destination::RemoteName) = transfer.destination {
+        url.remote_name()?;
+    }
     let user = options.user.clone().or_else(|| url.user.take());
+    let lines = header_lines(options, inputs)?;
+    let own_kind = lines.iter().find_map(|line| {
+        let (name, value) = line.split_once(':').or_else(|| line.split_once(';'))?;
+        (name.trim().eq_ignore_ascii_case("content-type")).then(|| value.trim())
+    });
     let (body, kind) = inputs
-        .body(options, transfer.upload)
+        .body(options, transfer.upload, own_kind)
         .map_err(|cause| failure(status::READ, cause))?;
     if options.is_get && !options.data.is_empty() {
         let data = inputs.data(&options.data);
@@ -100,19 +108,25 @@ pub(super) fn build(
     if options.is_compressed {
         add("accept-encoding", "gzip, deflate".to_owned());
     }
-    if let Some(wrong) = options.cookies.iter().find(|text| !text.contains('=')) {
-        let cause = format!("expected NAME=VALUE for --cookie, found {wrong}");
+    // In errors a cookie or a header without its name may be a secret.
+    let cookies: Vec<_> = (options.cookies.iter().map(String::as_str))
+        .filter(|text| !text.is_empty())
+        .collect();
+    if cookies.iter().any(|text| !text.contains('=')) {
+        let cause = "expected NAME=VALUE for --cookie: there is no = in it";
         return Err(failure(status::USAGE, cause));
     }
-    if !options.cookies.is_empty() {
-        add("cookie", options.cookies.join(";"));
+    if !cookies.is_empty() {
+        add("cookie", cookies.join(";"));
     }
     match (&options.bearer, user) {
         (Some(token), _) => add("authorization", format!("Bearer {token}")),
         (None, Some(user)) => add("authorization", basic(&user)),
         (None, None) => {}
     }
-    add_headers(options, inputs, &mut headers)?;
+    // That of a form has the caller's type already.
+    let has_form = !options.form.is_empty();
+    add_headers(&lines, has_form, &mut headers)?;
     let request = Request {
         method: method(options, transfer),
         url: url.to_string(),
@@ -128,12 +142,8 @@ pub(super) fn basic(user: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{user}{colon}")))
 }
 
-/// `Name: value`, `Name;` for an empty value, `Name:` to drop one, `@FILE` with lines of these.
-fn add_headers(
-    options: &Options,
-    inputs: &mut Inputs,
-    headers: &mut Vec<(String, String)>,
-) -> Result<(), Failure> {
+/// The lines of the options, and of the files that they name by `@FILE`.
+fn header_lines(options: &Options, inputs: &mut Inputs) -> Result<Vec<String>, Failure> {
     let mut lines = Vec::new();
     for header in &options.headers {
         match header.strip_prefix('@') {
@@ -146,6 +156,15 @@ fn add_headers(
             None => lines.push(header.clone()),
         }
     }
+    Ok(lines)
+}
+
+/// `Name: value`, `Name;` for an empty value, `Name:` to drop one. With `has_form`, leaves out the type of the content.
+fn add_headers(
+    lines: &[String],
+    has_form: bool,
+    headers: &mut Vec<(String, String)>,
+) -> Result<(), Failure> {
     let mut replaced: Vec<String> = Vec::new();
     for line in lines.iter().filter(|line| !line.trim().is_empty()) {
         let (name, value) = match (line.split_once(':'), line.trim_end().strip_suffix(';')) {
@@ -154,11 +173,14 @@ fn add_headers(
             }
             (None, Some(name)) => (name.trim(), None),
             (None, None) => {
-                let cause = format!("expected NAME: VALUE for --header, found {line}");
+                let cause = "expected NAME: VALUE for --header: there is no colon in it";
                 return Err(failure(status::USAGE, cause));
             }
         };
         let name = name.to_ascii_lowercase();
+        if has_form && name == "content-type" {
+            continue;
+        }
         if !replaced.contains(&name) {
             headers.retain(|(other, _)| *other != name);
             replaced.push(name.clone());

@@ -1,7 +1,6 @@
 //! The transfers of one call, one for each URL.
 
 use std::collections::HashMap;
-use std::io;
 use std::time::Instant;
 
 use super::body::Inputs;
@@ -74,11 +73,7 @@ pub(crate) fn run(call: Call, client: &Client) -> End {
         // The last one decides, as with curl.
         exit_status = fetch.one(transfer, format.as_deref());
     }
-    output.flush();
-    if let Some(error) = output.broken() {
-        if error.kind() != io::ErrorKind::BrokenPipe {
-            output.write_error(format!("lambda_fetch: cannot write: {error}\n").as_bytes());
-        }
+    if output.finish("lambda_fetch").is_some() {
         exit_status = status::WRITE;
     }
     let mut end = output.end(exit_status);

@@ -5,6 +5,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use memchr::memmem;
+
 use super::failure::{Failure, describe, failure, status};
 use super::redirect::redirect;
 use super::request::{self, Transfer};
@@ -118,7 +120,12 @@ impl Fetch<'_> {
             let pem = pem.map_err(|error| {
                 failure(status::AUTHORITIES, format!("cannot read {name}: {error}"))
             });
-            pem.map(Arc::new)
+            let pem = pem?;
+            if memmem::find(&pem, b"-----BEGIN CERTIFICATE").is_none() {
+                let cause = format!("cannot read {name}: there is no certificate in it");
+                return Err(failure(status::AUTHORITIES, cause));
+            }
+            Ok(Arc::new(pem))
         });
         let route = Route {
             proxy: proxy.filter(|proxy| !proxy.is_empty()),

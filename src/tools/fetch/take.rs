@@ -66,7 +66,11 @@ impl Fetch<'_> {
             body: response.body,
             count: Rc::clone(&count),
         });
-        let copied = decoder(body, &encoding).and_then(|body| copy(body, &mut target, &count));
+        let copied = if self.options.is_head {
+            Ok(())
+        } else {
+            decoder(body, &encoding).and_then(|body| copy(body, &mut target, &count))
+        };
         answer.bytes = count.get();
         copied?;
         refused.map_or(Ok(()), Err)
@@ -82,14 +86,7 @@ impl Fetch<'_> {
             None => return Ok(Target::Output(self.output)),
             Some(Destination::File(name)) if name == "-" => return Ok(Target::Output(self.output)),
             Some(Destination::File(name)) => name.clone(),
-            Some(Destination::RemoteName) => {
-                let name = url.path.rsplit('/').next().unwrap_or_default();
-                if name.is_empty() || name == "." || name == ".." {
-                    let cause = "the URL has no name of a file for --remote-name";
-                    return Err(failure(status::WRITE, cause));
-                }
-                name.to_owned()
-            }
+            Some(Destination::RemoteName) => url.remote_name()?.to_owned(),
         };
         file_name.clone_from(&name);
         let file = create(self.inputs.place, &name, self.options.creates_folders)?;

@@ -53,6 +53,19 @@ pub(super) struct Rules {
 }
 
 impl Url {
+    /// The name of a file, for `--remote-name`.
+    ///
+    /// # Errors
+    /// The URL has none.
+    pub(super) fn remote_name(&self) -> Result<&str, Failure> {
+        let name = self.path.rsplit('/').next().unwrap_or_default();
+        if matches!(name, "" | "." | "..") {
+            let cause = "the URL has no name of a file for --remote-name";
+            return Err(failure(status::WRITE, cause));
+        }
+        Ok(name)
+    }
+
     /// # Errors
     /// It is no URL, or one of another protocol. No error shows the URL, which may have a password.
     pub(super) fn read(text: &str, rules: Rules) -> Result<Self, Failure> {

@@ -115,13 +115,22 @@ def has($key): if isarray and ($key | isnumber and isnan) then false else _has($
 def _fields($name):
   if isnumber then . elif isarray and all(.[]; isnumber) then . + [range(6 - length) | 0]
   else error("\($name) requires parsed datetime inputs") end;
-def _format($name): if isstring then . else error("\($name) requires a string format") end;
+def _replace($from; $to): split($from) | join($to);
+# Those that depend on the locale are as in C.
+def _locale: if . == "" then . else _replace("%c"; "%a %b %e %X %Y") | _replace("%x"; "%D") end;
+def _format($name):
+  if isstring then split("%%") | map(_locale) | join("%%") else error("\($name) requires a string format") end;
 def _strftime($format): strftime($format);
 def strftime($format): ($format | _format("strftime/1")) as $format | _fields("strftime/1") | _strftime($format);
 def _strflocaltime($format): strflocaltime($format);
 def strflocaltime($format): ($format | _format("strflocaltime/1")) as $format | _fields("strflocaltime/1") | _strflocaltime($format);
-def _mktime: mktime;
-def mktime: if isarray then _fields("mktime") | _mktime else error("mktime requires array of 6 numbers") end;
+# Fields beyond their range count on, as with timegm(3). The year begins in March here, so that the leap day is its last.
+def _days:
+  (.[0] * 12 + .[1] - 2) as $months | ($months / 12 | floor) as $year | ($months - $year * 12) as $month
+  | $year * 365 + ($year / 4 | floor) - ($year / 100 | floor) + ($year / 400 | floor) + ((153 * $month + 2) / 5 | floor) + .[2] - 719469;
+def mktime:
+  if isarray then _fields("mktime") | map(_whole) | ((_days * 24 + .[3]) * 60 + .[4]) * 60 + .[5] | _whole
+  else error("mktime requires array of 6 numbers") end;
 
 # Regular expressions with the flags in an array
 def match($v): . as $x | $v | if isarray then .[0] as $re | (.[1] // "") as $flags | $x | match($re; $flags) else . as $re | $x | match($re; "") end;
@@ -162,7 +171,8 @@ def JOIN($idx; stream; f): stream | [., $idx[f]];
 def JOIN($idx; stream; f; join): stream | [., $idx[f]] | join;
 
 # What is left
-def todate: _whole | todateiso8601;
+def todateiso8601: strftime("%Y-%m-%dT%H:%M:%SZ");
+def todate: todateiso8601;
 def date: todate;
 def dateadd(u; n): . + n;
 def datesub(u; n): . - n;

@@ -138,7 +138,9 @@ fn options(operation: &Operation, custom: &customized::Arguments) -> Vec<OptionW
         }
     }
     options.extend(custom.options());
-    let mut more = vec!["generate-cli-skeleton"];
+    // With and without a value.
+    options.push(OptionWord::new("generate-cli-skeleton", Takes::Many));
+    let mut more = Vec::new();
     if operation.output_file().is_none() {
         more.extend(["cli-input-json", "cli-input-yaml"]);
     }
@@ -204,7 +206,10 @@ fn paging(
     Ok(Some(Paging {
         starting_token: words.value("starting-token").map(str::to_owned),
         page_size: number("page-size")?,
-        max_items: number("max-items")?.map(|items| usize::try_from(items).unwrap_or_default()),
+        max_items: match number("max-items")? {
+            Some(items) if items < 0 => return Err(Failure::missing("--max-items below 0")),
+            items => items.and_then(|items| usize::try_from(items).ok()),
+        },
     }))
 }
 

@@ -4,7 +4,7 @@ use crate::aws::AwsError;
 
 /// A command line that the AWS CLI does not take either, or that this command does not.
 const USAGE: i32 = 252;
-const OTHER: i32 = 255;
+pub(super) const OTHER: i32 = 255;
 
 /// Why a call failed.
 #[derive(Debug, PartialEq, Eq)]

@@ -28,6 +28,8 @@ mod value;
 mod wait;
 mod words;
 
+use std::io::ErrorKind;
+
 use coshell_calls::check_name;
 
 use super::s3;
@@ -111,8 +113,10 @@ fn report_failure(failure: &Failure, output: Output) -> End {
 }
 
 fn end(output: Output, status: i32) -> End {
-    // A closed pipe ends a program without a word.
-    output.flush();
+    let status = match output.finish("aws") {
+        Some(error) if status == 0 && error != ErrorKind::BrokenPipe => failure::OTHER,
+        _ => status,
+    };
     output.end(status)
 }
 

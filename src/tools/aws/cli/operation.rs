@@ -141,7 +141,7 @@ pub(crate) fn run(
             let password = password_of(&result)?;
             output.write(|text| text.extend_from_slice(&password), false);
         } else {
-            print(&result, format, operation.name, output);
+            print(&result, format, operation.name, output)?;
         }
     }
     Ok(())
@@ -168,7 +168,7 @@ fn password_of(token: &Value) -> Result<Vec<u8>, Failure> {
     Ok([&decoded[colon + 1..], b"\n"].concat())
 }
 
-fn print(result: &Value, format: Format, title: &str, output: &Output) {
+fn print(result: &Value, format: Format, title: &str, output: &Output) -> Result<(), Failure> {
     let mut printed = String::new();
     match format {
         // Nothing stands for a result without members.
@@ -178,9 +178,10 @@ fn print(result: &Value, format: Format, title: &str, output: &Output) {
             printed.push('\n');
         }
         Format::Text => text::write(&mut printed, result),
-        Format::Table => table::write(&mut printed, result, title),
+        Format::Table => table::write(&mut printed, result, title)?,
     }
     output.write(|text| text.extend_from_slice(printed.as_bytes()), false);
+    Ok(())
 }
 
 struct Caller<'a> {

@@ -51,6 +51,8 @@ pub(super) fn page(
     query: &Query,
     token: Option<&str>,
 ) -> Result<Page, AwsError> {
+    // A path without a bucket is a list of buckets, which looks like one without objects.
+    uri::check_bucket(query.bucket).map_err(AwsError::Other)?;
     let mut parameters = vec![
         ("list-type", "2".to_owned()),
         ("prefix", query.prefix.to_owned()),

@@ -135,8 +135,7 @@ impl Report {
 
 /// Ends a command whose output was `output`.
 pub(super) fn end(output: Output, status: i32) -> End {
-    output.flush();
-    let status = match output.broken() {
+    let status = match output.finish("aws") {
         Some(_) if status == 0 => 1,
         _ => status,
     };

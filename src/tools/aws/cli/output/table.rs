@@ -13,16 +13,23 @@
 //! ```
 
 use super::text::scalar_text;
+use crate::aws::cli::failure::Failure;
 use crate::aws::cli::value::Value;
 
 /// A wider table gets a row for each column of structures that have one row.
 const MAX_WIDTH: usize = 80;
 
 /// Writes a result. What is empty is not written.
-pub(crate) fn write(text: &mut String, value: &Value, title: &str) {
+///
+/// # Errors
+/// The rows of a section are not equally long.
+pub(crate) fn write(text: &mut String, value: &Value, title: &str) -> Result<(), Failure> {
     let mut sections = Vec::new();
     if !add(&mut sections, value, Some(title), 0) || sections.is_empty() {
-        return;
+        return Ok(());
+    }
+    for section in &sections {
+        section.check()?;
     }
     if width_of(&sections) > MAX_WIDTH {
         for section in &mut sections {
@@ -35,6 +42,7 @@ pub(crate) fn write(text: &mut String, value: &Value, title: &str) {
     for section in &sections {
         section.write(text, width);
     }
+    Ok(())
 }
 
 fn width_of(sections: &[Section]) -> usize {
@@ -204,6 +212,20 @@ impl Section {
     fn add_row(&mut self, row: Vec<String>) {
         self.widen(&row);
         self.rows.push(row);
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        let Some((first, rest)) = self.rows.split_first() else {
+            return Ok(());
+        };
+        match rest.iter().find(|row| row.len() != first.len()) {
+            Some(row) => Err(Failure::other(format!(
+                "Row should have {} elements, instead it has {}",
+                first.len(),
+                row.len()
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// Makes rows of the columns, if there is one row.

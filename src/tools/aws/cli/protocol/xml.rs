@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use percent_encoding::percent_decode_str;
+
 use super::query::scalar_text;
 use super::timestamp::Timestamp;
 use crate::aws::cli::failure::Failure;
@@ -10,6 +12,9 @@ use crate::aws::cli::table::{
 };
 use crate::aws::cli::value::Value;
 use crate::aws::xml_text::{self, Element, escape};
+
+/// The members of IAM's results that have a policy.
+const POLICIES: [&str; 3] = ["AssumeRolePolicyDocument", "PolicyDocument", "Document"];
 
 /// The root of a document. An empty one has no members.
 pub(super) fn read(body: &[u8]) -> Result<Element, Failure> {
@@ -32,9 +37,23 @@ pub(super) fn structure(service: &Service, structure: &Structure, element: &Elem
             Place::Attribute => element.attribute(member.wire()).map(Value::text),
             _ => None,
         };
+        let value = match value {
+            Some(Value::Text(text))
+                if service.command == "iam" && POLICIES.contains(&member.name) =>
+            {
+                Some(policy(text))
+            }
+            value => value,
+        };
         entries.extend(value.map(|value| (member.name.to_owned(), value)));
     }
     Value::Map(entries)
+}
+
+/// The document in `text`, which is percent-encoded JSON; the text as it is, if it is something else.
+fn policy(text: String) -> Value {
+    let decoded: Vec<u8> = percent_decode_str(&text).collect();
+    Value::from_json(&decoded).unwrap_or(Value::Text(text))
 }
 
 fn value_of_member(service: &Service, member: &Member, parent: &Element) -> Option<Value> {
