@@ -25,7 +25,9 @@ impl FunctionUrl {
                 "v1" => Format::RestApi,
                 "alb" => Format::LoadBalancer,
                 _ => {
-                    return Err("expected only, v1 or alb, or only,v1; v2 is the default".to_owned());
+                    return Err(
+                        "expected only, v1 or alb, or only,v1; v2 is the default".to_owned()
+                    );
                 }
             };
             if format.replace(chosen).is_some() {
