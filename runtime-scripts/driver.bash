@@ -86,13 +86,13 @@ __driver_rare() { # <function> [argument...]
   "$@"
 }
 
-# Reads a part of the driver, whatever options the handler has set. `set -a` would export its functions, POSIX mode rejects
-# their names, and aliases would change their commands.
+# Reads a part of the driver, whatever options the handler has set. `set -a` would export its functions, `set -v` show them,
+# POSIX mode rejects their names, and aliases would change their commands. `set -k` takes what is not quoted out of arguments.
 __driver_read() { # <descriptor>
-  builtin local - __driver_aliases=-u
+  builtin local - "__driver_aliases=-u"
   # Leaving POSIX mode also switches aliases off.
   if builtin shopt -q expand_aliases; then __driver_aliases=-s; fi
-  builtin set +aeux +o posix
+  builtin set +aeukvx +o posix
   builtin shopt -u expand_aliases
   # A trap that runs meanwhile may read the file too. Then bash complains here that the functions are readonly.
   # shellcheck disable=SC1090 # a file without a name

@@ -12,8 +12,11 @@ __driver_show_state() { # <nonce> [first]
   # shellcheck disable=SC2034 # they get their values when an invocation comes
   builtin declare -gx +iuln LAMBDA_RUNTIME_AWS_REQUEST_ID LAMBDA_RUNTIME_DEADLINE_MS LAMBDA_RUNTIME_TRACE_ID _X_AMZN_TRACE_ID
   builtin disown -a
-  # With such a limit, the next event could not call any function.
-  if [[ ${FUNCNEST-} == [1-9] ]]; then builtin exit 1; fi
+  # With such a limit, the next event could not call any function. A restricted shell cannot take it.
+  if [[ ${FUNCNEST-} == [1-9] || $- == *r* ]]; then
+    builtin trap - EXIT
+    builtin exit 1
+  fi
   {
     builtin printf '%s\0' RECORD_STATE "${__driver_kept[@]}" '' KEPT_STATE_FIELDS
     builtin umask

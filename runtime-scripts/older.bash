@@ -115,10 +115,10 @@ __driver_rare() { # <function> [argument...]
 
 # As in driver.bash.
 __driver_read() { # <descriptor>
-  builtin local __driver_aliases=-u __driver_posix=+o "__driver_letters=${-//[!aeuxT]/}"
+  builtin local "__driver_aliases=-u" "__driver_posix=+o" "__driver_letters=${-//[!aeukvxT]/}"
   if [[ -o posix ]]; then __driver_posix=-o; fi
   if builtin shopt -q expand_aliases; then __driver_aliases=-s; fi
-  builtin set +aeux +o posix
+  builtin set +aeukvx +o posix
   builtin shopt -u expand_aliases
   # shellcheck disable=SC1090 # a file without a name
   builtin . "/dev/fd/$1" 2>/dev/null

@@ -147,7 +147,8 @@ __driver_has_exit_trap() {
 
 # Ends bash in the function that called `exit`: before the next command there, or when that function returns.
 __driver_exit_in_place() {
-  builtin set +eT
+  # `set -v` would show the trap.
+  builtin set +evT
   # The number of functions of the handler: the innermost four belong to the driver.
   __driver_floor=$((${#FUNCNAME[@]} - 4))
   builtin trap 'if ((${#FUNCNAME[@]} <= __driver_floor)); then \builtin trap - DEBUG RETURN; \builtin exit "$__driver_status"; fi' DEBUG RETURN
@@ -239,7 +240,7 @@ __driver_record_place() { # <number of the driver's frames> <command> [line]
 # `,`. No ERR trap of the file or the handler may see the status 2, so ours takes its place: it is set in the innermost
 # function, and holds in those around it too. Afterwards the trap of the file is set again.
 __driver_unwind() {
-  builtin set +e
+  builtin set +ev
   # shellcheck disable=SC2064,SC2154 # the trap is a text, and the driver sets it
   if [[ ${__driver_errtrace-} ]]; then builtin trap "$__driver_error_trap" ERR; fi
   builtin shopt -s extdebug

@@ -146,7 +146,10 @@ impl Config {
                 None => env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
             },
             bash: bash::find_program(env::var_os("COSHELL_BASH")),
-            shell_options: shell_options(read_text_or_empty("COSHELL_SHELL_OPTIONS").as_deref()),
+            shell_options: shell_options(
+                read_text_or_empty("COSHELL_SHELL_OPTIONS").as_deref(),
+                &read_text("SHELLOPTS").unwrap_or_default(),
+            ),
             keep_trailing_newlines: read_choice(
                 "COSHELL_TRAILING_NEWLINES",
                 &[("strip", false), ("keep", true)],
@@ -254,13 +257,18 @@ pub(crate) fn read_log() -> Log {
     }
 }
 
+/// Options in `SHELLOPTS` that show commands or change them, with their letters. They are for the file, and not for the driver.
+pub(crate) const FILE_OPTIONS: [(&str, &str); 3] =
+    [("keyword", "-k"), ("verbose", "-v"), ("xtrace", "-x")];
+
 /// The default is that of the tutorial's bootstrap; an empty value means no options.
-fn shell_options(setting: Option<&str>) -> Vec<String> {
-    let options = setting.unwrap_or("-euo pipefail");
-    options
-        .split_ascii_whitespace()
-        .map(ToOwned::to_owned)
-        .collect()
+fn shell_options(setting: Option<&str>, shellopts: &str) -> Vec<String> {
+    let inherited = FILE_OPTIONS
+        .into_iter()
+        .filter(|(name, _)| shellopts.split(':').any(|option| option == *name))
+        .map(|(_, letter)| letter);
+    let options = setting.unwrap_or("-euo pipefail").split_ascii_whitespace();
+    inherited.chain(options).map(ToOwned::to_owned).collect()
 }
 
 /// The choice that the variable `name` holds, in any case. The first one is the default.
@@ -347,9 +355,12 @@ mod tests {
 
     #[test]
     fn shell_options_are_the_tutorials_unless_set() {
-        assert_eq!(shell_options(None), ["-euo", "pipefail"]);
-        assert_eq!(shell_options(Some("")), [""; 0]);
-        assert_eq!(shell_options(Some("-u")), ["-u"]);
+        assert_eq!(shell_options(None, "posix"), ["-euo", "pipefail"]);
+        assert_eq!(shell_options(Some(""), ""), [""; 0]);
+        assert_eq!(
+            shell_options(Some("-u"), "verbose:xtrace"),
+            ["-v", "-x", "-u"]
+        );
     }
 
     #[test]

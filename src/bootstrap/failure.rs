@@ -6,6 +6,7 @@
 mod pipeline;
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -157,8 +158,11 @@ pub(crate) fn parse_frame(text: &str) -> Frame {
     }
 }
 
-/// The text of a file; empty if it cannot be read.
+/// The text of a file; empty if it cannot be read. A function may come from a FIFO, which would have no writer any more.
 fn read_text(file: &str) -> String {
+    if !Path::new(file).is_file() {
+        return String::new();
+    }
     let bytes = fs::read(file).unwrap_or_default();
     String::from_utf8_lossy(&bytes).into_owned()
 }

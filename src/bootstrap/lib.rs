@@ -47,8 +47,8 @@ pub fn bootstrap(handler: Option<OsString>, own_tools: Option<&'static str>) -> 
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let failure = error.to_failure();
-            let first_line = failure.message.lines().next().unwrap_or_default();
-            log.write_failure(Level::Fatal, Origin::default(), first_line, &failure);
+            let text = failure.without_log();
+            log.write_failure(Level::Fatal, Origin::default(), text, &failure);
             ExitCode::from(error.exit_status())
         }
     }

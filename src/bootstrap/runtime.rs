@@ -235,8 +235,7 @@ fn stop_time(
 }
 
 fn log_failure(config: &Config, invocation: &Invocation, failure: &Failure) {
-    let first_line = failure.message.lines().next().unwrap_or_default();
-    let text = format!("{}: {first_line}", failure.error_type);
+    let text = format!("{}: {}", failure.error_type, failure.without_log());
     config
         .log
         .write_failure(Level::Error, invocation.origin(), &text, failure);

@@ -189,8 +189,15 @@ impl Handler {
         Ok(handler)
     }
 
+    /// Reading a FIFO or a device might never end.
     fn read(&self) -> Result<Vec<u8>> {
-        fs::read(&self.file).map_err(|error| {
+        let text = match fs::metadata(&self.file) {
+            Ok(of_file) if !of_file.is_file() && !of_file.is_dir() => {
+                Err(io::Error::other("not a regular file"))
+            }
+            _ => fs::read(&self.file),
+        };
+        text.map_err(|error| {
             let error_type = match error.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
                     "Runtime.ImportModuleError"
@@ -302,6 +309,9 @@ fn malformed_name(
         }
         Err('\\') => "nothing follows the backslash at its end".to_owned(),
         Err(quote) => format!("the quote {quote} in it is not closed"),
+        Ok(_) if split_function(name).is_some_and(|(_, function)| function.contains('=')) => {
+            "bash cannot look up a function with = in its name; rename it".to_owned()
+        }
         Ok(_) => {
             format!("expected file.function or file.sh.function, or the name of a file in {root}")
         }

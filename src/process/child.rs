@@ -1,13 +1,13 @@
 //! A process that we start, with no other descriptors than it is given, in a process group of its own.
 
 use std::ffi::CString;
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawnp};
 use nix::sys::signal::{SigSet, Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::registry::{register_child, unregister_child};
@@ -16,12 +16,32 @@ use crate::sys;
 /// Larger than every descriptor number that a child gets.
 const FIRST_SPARE_NUMBER: i32 = 128;
 
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitStatus {
+    Exited(i32),
+    Killed(SignalNumber),
+}
+
+/// A signal. Displays as `SIGKILL`, and as `signal 34` if it has no name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignalNumber(i32);
+
+impl fmt::Display for SignalNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Signal::try_from(self.0) {
+            Ok(signal) => f.write_str(signal.as_str()),
+            Err(_) => write!(f, "signal {}", self.0),
+        }
+    }
+}
+
 /// A process of ours. Dropping it kills it, but not the processes that it started.
 #[derive(Debug)]
 pub struct Child {
     pid: Pid,
     pidfd: OwnedFd,
-    status: Option<WaitStatus>,
+    status: Option<ExitStatus>,
 }
 
 impl Child {
@@ -69,8 +89,8 @@ impl Child {
     }
 
     /// How the child ended; `None` while it runs. Never blocks.
-    pub fn status(&mut self) -> Option<WaitStatus> {
-        self.look(WaitPidFlag::WNOHANG);
+    pub fn status(&mut self) -> Option<ExitStatus> {
+        self.look(libc::WNOHANG);
         self.status
     }
 
@@ -85,18 +105,21 @@ impl Child {
     /// Waits until the child has ended.
     pub fn wait(&mut self) {
         while self.status.is_none() {
-            self.look(WaitPidFlag::empty());
+            self.look(0);
         }
     }
 
-    fn look(&mut self, flag: WaitPidFlag) {
+    fn look(&mut self, flag: libc::c_int) {
         if self.status.is_some() {
             return;
         }
-        self.status = match waitpid(self.pid, Some(flag)) {
-            Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) => None,
-            Ok(status) => Some(status),
-            Err(_) => Some(WaitStatus::Exited(self.pid, 127)),
+        self.status = match sys::wait_child(self.pid, flag) {
+            Ok(None) | Err(Errno::EINTR) => None,
+            Ok(Some(status)) if libc::WIFSIGNALED(status) => {
+                Some(ExitStatus::Killed(SignalNumber(libc::WTERMSIG(status))))
+            }
+            Ok(Some(status)) => Some(ExitStatus::Exited(libc::WEXITSTATUS(status))),
+            Err(_) => Some(ExitStatus::Exited(127)),
         };
         if self.status.is_some() {
             unregister_child(self.pid);

@@ -11,7 +11,7 @@ mod registry;
 mod stop_signal;
 pub mod sys;
 
-pub use child::Child;
+pub use child::{Child, ExitStatus, SignalNumber};
 pub use files::{empty_text_file, fill_text_file, memory_file, path_of, response_pipe, text_file};
 pub use message::{Message, message_sockets};
 pub use registry::{register_child, unregister_child};

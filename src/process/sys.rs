@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::Pid;
 
@@ -23,6 +24,17 @@ pub fn open_pidfd(pid: Pid) -> io::Result<OwnedFd> {
     }
     // SAFETY: the kernel has just made this descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// How the child `pid` ended, as `waitpid(2)` reports it; `None` while it runs. nix knows no real-time signals.
+///
+/// # Errors
+/// `ECHILD` if there is no such child, `EINTR`.
+pub fn wait_child(pid: Pid, flag: libc::c_int) -> nix::Result<Option<libc::c_int>> {
+    let mut status = 0;
+    // SAFETY: writes one integer, which outlives the call.
+    let waited = unsafe { libc::waitpid(pid.as_raw(), &raw mut status, flag) };
+    Ok((Errno::result(waited)? != 0).then_some(status))
 }
 
 /// A copy of the descriptor `number` of another process, with the same offset and flags; `pidfd_getfd(2)`.

@@ -3,6 +3,8 @@
 //! Both sides of the Runtime API use them, the client in `bootstrap` and the emulator. The tests have the same words as
 //! literals, from <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>.
 
+use std::fmt::Write;
+
 use serde_json::{Value, json};
 
 /// `GET`: the next invocation. Waits until there is one.
@@ -10,14 +12,27 @@ pub const NEXT: &str = "/2018-06-01/runtime/invocation/next";
 /// `POST`: the error document of a failed init. Only before the first [`NEXT`].
 pub const INIT_ERROR: &str = "/2018-06-01/runtime/init/error";
 
-/// `POST`: the response of an invocation, at most [`MAX_RESPONSE_BYTES`].
+/// `POST`: the response of an invocation with this [encoded](encode_id) id, at most [`MAX_RESPONSE_BYTES`].
 pub fn response_path(request_id: &str) -> String {
     format!("/2018-06-01/runtime/invocation/{request_id}/response")
 }
 
-/// `POST`: the error document of a failed invocation.
+/// `POST`: the error document of a failed invocation with this [encoded](encode_id) id.
 pub fn error_path(request_id: &str) -> String {
     format!("/2018-06-01/runtime/invocation/{request_id}/error")
+}
+
+/// A request id as it stands in a path, whatever characters it has; RFC 3986.
+pub fn encode_id(request_id: &str) -> String {
+    let mut encoded = String::new();
+    for byte in request_id.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
 }
 
 /// On [`NEXT`]: the id of the invocation. Only this header is always there.

@@ -47,6 +47,21 @@ fn a_rejected_answer_is_logged_and_the_next_invocation_runs() {
     }
 }
 
+/// A request id is one segment of the path, whatever it contains.
+#[test]
+fn a_request_id_with_any_characters_is_answered() {
+    let sandbox = SilentSandbox::counting();
+    sandbox.api.allow_violations();
+    for (id, encoded) in [
+        ("a b<c`", "a%20b%3Cc%60"),
+        ("x#y?z/%41", "x%23y%3Fz%2F%2541"),
+        ("1-2.3_4~:@", "1-2.3_4~:@"),
+    ] {
+        sandbox.api.push(event(id));
+        assert_eq!(sandbox.api.wait_answer(encoded).body, response_text(id));
+    }
+}
+
 #[test]
 fn an_answer_that_gets_500_ends_the_process() {
     for handler in ["function.handler", "function.fails"] {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use support::{Call, Event, Process, Sandbox};
+use support::{Call, Event, LIMIT, Process, Sandbox, SandboxBuilder};
 
 /// Runs one invocation of `script`, which must fail. Returns the POST of the error.
 #[track_caller]
@@ -388,6 +388,7 @@ fn long_commands_and_deep_stacks_are_shortened() {
 fn the_error_names_the_signal_that_ended_a_command() {
     for (body, parts) in [
         ("kill -KILL $$", &["SIGKILL"][..]),
+        ("kill -63 $$", &["shell killed by signal 63 "]),
         ("sh -c 'kill -TERM $$'", &["143", "SIGTERM"]),
         ("sh -c 'kill -SEGV $$' 2>/dev/null", &["139", "SIGSEGV"]),
         ("timeout -s KILL 0.05 sleep 60", &["137", "SIGKILL"]),
@@ -425,6 +426,10 @@ fn a_failure_is_one_line_in_the_log() {
             && lines[0].ends_with(" (request id the-id)"),
         "{log}"
     );
+    assert!(
+        lines[0].contains(r"`sh -c '\nexit 4'` ended with status 4 in deep (/"),
+        "{log}"
+    );
     // Control characters in the text are escaped: they cannot end the line or reach a terminal.
     let (_, sandbox) = fail_once("handler() { sh -c 'exit 4' '\u{1b}[31m\r'; }");
     sandbox.api.wait_parked();
@@ -433,6 +438,37 @@ fn a_failure_is_one_line_in_the_log() {
         log.contains("exit 4") && !log.contains(['\u{1b}', '\r']),
         "{log:?}"
     );
+}
+
+#[test]
+fn the_log_has_the_status_and_the_place_of_a_command_with_several_lines() {
+    const COMMAND: &str = "grep '\nbootstrap: b' /no/such/file";
+    let expect = |builder: SandboxBuilder, start: &str, command: &str, end: &str| {
+        let sandbox = builder.start();
+        sandbox.api.push(Event::new("the-id", "x"));
+        if end.is_empty() {
+            sandbox.bootstrap.wait_failure(LIMIT);
+        } else {
+            assert!(sandbox.api.wait_answer("the-id").is_error());
+            sandbox.api.wait_parked();
+        }
+        let log = sandbox.bootstrap.final_log();
+        let lines = Process::bootstrap_lines(&log);
+        assert_eq!(lines.len(), 1, "{log}");
+        let parts = [start, command, " status 2 ", ".sh:", end];
+        let has_all = parts.iter().all(|part| lines[0].contains(part));
+        assert!(has_all && lines[0].ends_with(end), "{log}");
+    };
+    let handler = format!("handler() {{\n{COMMAND}\n}}\n");
+    let escaped = COMMAND.replace('\n', "\\n");
+    let (failed, end) = ("bootstrap: error: Function.", " (request id the-id)");
+    expect(Sandbox::of(&handler), failed, &escaped, end);
+    let script = format!("#!/bin/bash -e\n{COMMAND}\n");
+    let script = Sandbox::empty().executable("script.sh", &script);
+    expect(script.handler("script.sh"), failed, &escaped, end);
+    let file = Sandbox::of(&format!("set -e\n{COMMAND}\n{handler}"));
+    let fatal = "bootstrap: fatal: cannot load handler function.handler: ";
+    expect(file, fatal, &escaped, "");
 }
 
 #[test]

@@ -217,8 +217,8 @@ fn a_failure_is_one_record_with_its_place_and_without_the_log() {
     // From version 5.2 on bash reports the first line of a command with several lines.
     let expected = |line: u32| {
         format!(
-            "bootstrap: error: Function.CommandFailed: `grep \"a (request id the-id)\nb\" /no/such/file` ended \
-             with status 2 in load ({file}:{line})\n    at load ({file}:{line})\n    at handler ({file}:7)"
+            "bootstrap: error: Function.CommandFailed: `grep \"a\nb\" /no/such/file` ended \
+             with status 2 in load ({file}:{line}) (request id the-id)\n    at load ({file}:{line})\n    at handler ({file}:7)"
         )
     };
     assert_eq!(failure.0, ERROR);

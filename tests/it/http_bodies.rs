@@ -136,6 +136,24 @@ fn a_text_file_is_sent_without_a_process() {
 }
 
 #[test]
+fn binary_data_without_an_invalid_byte_does_not_grow_six_times() {
+    let script = "handler() {
+  lambda_http_response 200 'Content-Type: application/x-tar'
+  case $1 in
+    text) printf 'a line \\e[1min bold\\e[0m\\n\"\\t\\\\' ;;
+    *) head -c \"$1\" /dev/zero ;;
+  esac
+}";
+    let sandbox = Sandbox::of(script).start();
+    let answer = document(&sandbox, "1500000");
+    assert_eq!(answer["isBase64Encoded"], true);
+    assert!(body_of(&answer) == vec![0; 1_500_000]);
+    let answer = document(&sandbox, "text");
+    assert_eq!(answer["isBase64Encoded"], false, "{answer}");
+    assert_eq!(body_of(&answer), b"a line \x1b[1min bold\x1b[0m\n\"\t\\");
+}
+
+#[test]
 fn a_redirect_has_its_address() {
     let body = r"handler() { local IFS=' '; lambda_http_response $1; }";
     let sandbox = Sandbox::of(body).start();

@@ -95,6 +95,12 @@ fn a_malformed_handler_name_is_an_init_error() {
             &[name, "file.function"],
         );
     }
+    let failed = fails(
+        Sandbox::of("function a=b { :; }").handler("function.a=b"),
+        "Runtime.MalformedHandlerName",
+        &["function.a=b", "= in its name"],
+    );
+    assert!(!failed.log.contains("declare"), "{}", failed.log);
 }
 
 #[test]
@@ -258,6 +264,28 @@ pub(crate) fn as_another_user(builder: SandboxBuilder) -> SandboxBuilder {
     fs::copy(bootstrap_path(), &program).expect("a copy of bootstrap");
     let program = program.to_string_lossy().into_owned();
     builder.program(&[&AS_ANOTHER_USER[..], &[&program]].concat())
+}
+
+#[test]
+fn a_handler_file_that_is_no_regular_file_is_an_init_error() {
+    for (link, handler) in [
+        (None, "pipe.handler"),
+        (Some("/dev/zero"), "zero.handler"),
+        (Some("/dev/zero"), "zero.sh"),
+    ] {
+        let builder = Sandbox::empty().handler(handler);
+        let stem = handler.split('.').next().unwrap_or_default();
+        let file = format!("{stem}.sh");
+        match link {
+            Some(target) => {
+                let link = builder.task_root().path().join(&file);
+                std::os::unix::fs::symlink(target, link).expect("a link");
+            }
+            None => builder.task_root().fifo(&file),
+        }
+        let cause = format!("/{file}: not a regular file");
+        fails(builder, "Runtime.HandlerFileUnreadable", &[&cause]);
+    }
 }
 
 #[test]

@@ -78,6 +78,22 @@ fn a_partial_line_is_passed_on_in_text_format_and_completed_in_json_format() {
 }
 
 #[test]
+fn a_line_of_bootstrap_begins_where_a_line_begins() {
+    let sandbox = Sandbox::of("handler() { printf 'part of a line' >&2; return 3; }").start();
+    for id in ["one", "two"] {
+        sandbox.invoke(Event::new(id, ""));
+    }
+    sandbox.api.wait_parked();
+    let expected = ["one", "two"].map(|id| {
+        format!(
+            "part of a line\nbootstrap: error: Function.HandlerFailed: \
+             handler returned status 3 (request id {id})\n"
+        )
+    });
+    assert_eq!(sandbox.bootstrap.final_log(), expected.concat());
+}
+
+#[test]
 fn no_line_is_lost_at_a_high_rate() {
     let sandbox = Sandbox::of("handler() { seq -f 'line %.0f' 1 200000 >&2; printf on; }").start();
     assert_eq!(sandbox.respond("x"), b"on");

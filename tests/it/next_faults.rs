@@ -2,7 +2,8 @@
 //! those of AWS's documentation.
 
 use crate::wire::{COUNTING, SilentSandbox, event, event_text, response_text};
-use support::{LIMIT, Next, Process, Sandbox};
+use nix::sys::signal::Signal;
+use support::{LIMIT, Next, Process, Sandbox, resident_bytes, wait_until};
 
 /// The largest number of tries in a row that counts as a few.
 const FEW: usize = 10;
@@ -187,6 +188,23 @@ fn an_incomplete_event_is_never_run() {
             "{what}"
         );
     }
+}
+
+/// Without a length, an event ends where the connection does.
+#[test]
+fn an_event_that_a_shutdown_cuts_off_is_never_run() {
+    let sandbox = SilentSandbox::counting();
+    sandbox.api.wait_parked();
+    let head = "HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: cut\r\n\r\n";
+    let bootstrap = sandbox.bootstrap.pid();
+    let before = resident_bytes(bootstrap);
+    let part = format!("{head}{}", "x".repeat(32 << 20));
+    sandbox.api.push(Next::RawOpen(part.into_bytes()));
+    // It has read most of the part.
+    wait_until(|| resident_bytes(bootstrap) > before + (16 << 20), LIMIT);
+    sandbox.bootstrap.signal(Signal::SIGTERM);
+    sandbox.bootstrap.wait_clean_exit(LIMIT);
+    assert_eq!((sandbox.runs(), sandbox.api.calls().len()), (0, 1));
 }
 
 #[test]

@@ -310,6 +310,16 @@ fn the_error_names_the_signal_that_killed_a_program() {
         );
         assert_eq!(sandbox.respond("print('on')"), b"on", "after {signal}");
     }
+    // Signals without a name.
+    for number in [34, 50, 63] {
+        let document = sandbox.fail(format!("os.kill(os.getpid(), {number})"));
+        assert_eq!(
+            document["errorType"], "Function.HandlerKilled",
+            "{document}"
+        );
+        let expected = format!("python killed by signal {number}");
+        assert_eq!(message(&document), expected);
+    }
     // This exit status only looks like a signal.
     let document = sandbox.fail("os._exit(137)");
     assert_eq!(

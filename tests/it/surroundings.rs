@@ -172,6 +172,35 @@ fn a_file_that_needs_more_rights_is_an_init_error() {
 }
 
 /// Lambda may leave descriptors open in bootstrap. Bash and its children must not inherit them.
+/// Once bash has these names from its environment, they say no longer which functions run.
+#[test]
+fn errors_name_command_and_place_whatever_the_environment_contains() {
+    let run = "fails() {\n  grep x /no/such/file\n}\n";
+    for (builder, expected) in [
+        (
+            Sandbox::of(&format!("{run}handler() {{ fails; }}")),
+            "`grep x /no/such/file` ended with status 2 in fails (",
+        ),
+        (
+            Sandbox::empty()
+                .executable("script.sh", format!("#!/bin/bash -e\n{run}fails\n"))
+                .handler("script.sh"),
+            "script.sh exited with status 2 after `grep x /no/such/file` in fails (",
+        ),
+    ] {
+        let names = ["FUNCNAME", "BASH_SOURCE", "BASH_LINENO"];
+        let with_names = names
+            .into_iter()
+            .fold(builder, |builder, name| builder.env(name, "x"));
+        let sandbox = with_names.start();
+        let document = sandbox.fail("x");
+        let message = document["errorMessage"].as_str().unwrap_or_default();
+        assert!(message.starts_with(expected), "{document}");
+        assert!(message.contains(".sh:"), "{document}");
+        assert!(!sandbox.bootstrap.final_log().contains("unbound"));
+    }
+}
+
 #[test]
 fn inherited_descriptors_do_not_reach_the_handler() {
     let script = "handler() { for fd in {3..300}; do if [[ -e /proc/self/fd/$fd ]]; then printf '%s ' $fd; fi; done; ls /proc/self/fd | tr '\\n' ' '; }";

@@ -3,7 +3,7 @@
 //! A trap such as DEBUG sees only the handler's own commands, and nothing that a handler does to its shell changes what coshell
 //! does. Each case is a complete file. A plain bash that sources the file and calls the function defines the right behaviour.
 
-use support::{Event, LIMIT, Sandbox, wait_until};
+use support::{Event, LIMIT, Sandbox, SandboxBuilder, wait_until};
 
 const ISOLATIONS: [&str; 4] = ["restore", "none", "subshell", "process"];
 
@@ -202,6 +202,47 @@ fn options_from_outside_of_the_file_show_nothing_of_coshell() {
     assert_eq!(sandbox.bootstrap.final_log(), "");
 }
 
+#[test]
+fn options_of_the_environment_and_of_a_handler_show_nothing_of_coshell() {
+    let check = |what: &str, builder: SandboxBuilder| {
+        let sandbox = builder.start();
+        for _ in 0..3 {
+            let answer = sandbox.invoke(Event::fresh("x"));
+            let text = String::from_utf8_lossy(&answer.body).into_owned();
+            assert!(
+                text == "on"
+                    || text.contains("ed with status 3")
+                    || text.contains("returned status 3"),
+                "{what}: {text}"
+            );
+        }
+        sandbox.api.wait_parked();
+        let log = sandbox.bootstrap.final_log();
+        for ours in ["__driver", "builtin", "/dev/fd", "declare -", "\\"] {
+            assert!(!log.contains(ours), "{what}: {log}");
+        }
+    };
+    for isolation in ISOLATIONS {
+        let isolated = |script: &str| Sandbox::of(script).env("COSHELL_ISOLATION", isolation);
+        for options in [
+            "verbose",
+            "keyword",
+            "xtrace",
+            "braceexpand:keyword:verbose",
+        ] {
+            let script = "helper() { local n=1; }\nhandler() { helper; echo on; }";
+            let builder = isolated(script).env("SHELLOPTS", options);
+            check(&format!("{isolation} {options}"), builder);
+        }
+        for options in ["v", "k"] {
+            let script = format!("handler() {{ set -{options}; trap 'echo bye' EXIT; exit 3; }}");
+            check(&format!("{isolation} {script}"), isolated(&script));
+        }
+        let script = "handler() { set -r; echo on; }";
+        check(&format!("{isolation} {script}"), isolated(script));
+    }
+}
+
 /// IFS is each printable character, and each byte from 0x80 on.
 #[test]
 fn exit_and_responses_work_with_any_ifs() {
@@ -336,9 +377,28 @@ fn the_init_error_names_the_command_that_made_the_shell_unusable() {
     }
     for (name, value, reason) in [
         ("SHELLOPTS", "noexec", "SHELLOPTS"),
-        ("COSHELL_SHELL_OPTIONS", "-n", "COSHELL_SHELL_OPTIONS"),
-        ("BASH_FUNC_builtin%%", "() { :; }", "builtin"),
-        ("BASH_FUNC_exec%%", "() { :; }", "exec"),
+        (
+            "COSHELL_SHELL_OPTIONS",
+            "-n",
+            "COSHELL_SHELL_OPTIONS: with -n",
+        ),
+        (
+            "COSHELL_SHELL_OPTIONS",
+            "-er",
+            "COSHELL_SHELL_OPTIONS: with -r",
+        ),
+        (
+            "COSHELL_SHELL_OPTIONS",
+            "-t",
+            "COSHELL_SHELL_OPTIONS: with -t",
+        ),
+        (
+            "COSHELL_SHELL_OPTIONS",
+            "-o onecmd",
+            "COSHELL_SHELL_OPTIONS: with -t",
+        ),
+        ("BASH_FUNC_builtin%%", "() { :; }", "a function builtin "),
+        ("BASH_FUNC_exec%%", "() { :; }", "a function exec "),
     ] {
         println!("{name}={value}");
         let sandbox = Sandbox::of("handler() { echo ok; }")

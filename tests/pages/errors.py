@@ -26,6 +26,7 @@ def orders(line, function, rest=""):
 CASES = (
     ({}, "x"),
     ({}, "job.sh -t 95"),
+    ({"function.sh": "function a=b { :; }\n"}, "function.a=b"),
     ({}, "missing.handler"),
     ({"folder.sh/file": ""}, "folder.handler"),
     ({"crlf.sh": "handler() {\r\n:\r\n}\r\n"}, "crlf.handler"),
@@ -41,6 +42,7 @@ CASES = (
     ({"function.sh": "readonly LAMBDA_RUNTIME_AWS_REQUEST_ID=x\nhandler() { :; }\n"}, "function.handler"),
     ({"other.sh": "greet() { :; }\nbye() { :; }\n"}, "other.handler"),
     ({"function.sh": "handler() { :; }\n"}, "function.handler", {"COSHELL_SHELL_OPTIONS": "-o strict"}),
+    ({"function.sh": "handler() { :; }\n"}, "function.handler", {"COSHELL_SHELL_OPTIONS": "-n"}),
     ({"function.sh": "handler() { :; }\n"}, "function.handler", {"COSHELL_ISOLATION": "proces"}),
     ({"function.sh": "handler() { :; }\n"}, "function.handler", {"COSHELL_BASH": "/opt/bash"}),
     (orders(3, "returns", "return 3"), "orders.returns"),
@@ -70,6 +72,7 @@ CASES = (
 ELSEWHERE = {
     "it is not set, so this is not Lambda; to try a handler here, run: coshell invoke HANDLER": "src/bootstrap/config.rs",
     "neither an argument nor _HANDLER names one": "src/handler/handler.rs",
+    "not a regular file": "src/handler/handler.rs",
     "cannot read next invocation from ": "tests/it/serve_faults.rs",
     "ended when it started": "src/bootstrap/shell/failure.rs",
     "and coshell needs 4.2 or later": "runtime-scripts/older.bash",

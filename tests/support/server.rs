@@ -25,6 +25,8 @@ pub enum Next {
     Reset,
     /// These bytes, then the connection is closed.
     Raw(Vec<u8>),
+    /// These bytes; the connection stays open.
+    RawOpen(Vec<u8>),
 }
 
 impl From<Event> for Next {
@@ -426,6 +428,7 @@ impl Server<'_> {
             Next::Status(status, body) => write_status(&mut stream, status, &body).map(|()| true),
             Next::Close | Next::Reset => Ok(false),
             Next::Raw(bytes) => stream.write_all(&bytes).map(|()| false),
+            Next::RawOpen(bytes) => stream.write_all(&bytes).map(|()| true),
         }
     }
 

@@ -73,12 +73,15 @@ impl LaneContext<'_> {
     }
 
     /// The environment for what this lane starts, as `name=value`. The variables of an invocation are not in it, even if we have
-    /// inherited some: they are set for each event.
+    /// inherited some: they are set for each event. Nor are those in which bash would no longer say which functions run.
     pub(crate) fn environment(self) -> Vec<CString> {
         let mut withheld = vec![
             TELEMETRY_FD,
             TELEMETRY_SOCKET,
             LANE_VARIABLE,
+            "FUNCNAME",
+            "BASH_SOURCE",
+            "BASH_LINENO",
             variable::REQUEST_ID,
             variable::DEADLINE,
         ];

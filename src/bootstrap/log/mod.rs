@@ -8,12 +8,16 @@ mod frames;
 
 use std::fmt::{self, Display, Write as _};
 use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::SystemTime;
 
 use serde_json::{Map, Value};
 
 use coshell_handler::Failure;
 pub(crate) use frames::Frames;
+
+/// Whether our stderr is where a line begins. A handler may have left an unfinished line there.
+static IS_AT_LINE_START: AtomicBool = AtomicBool::new(true);
 
 /// The levels of `AWS_LAMBDA_LOG_LEVEL`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,34 +124,31 @@ impl Log {
         self.write_records(&records);
     }
 
-    /// Writes why an invocation, or the init, failed. As text that is `line` only, because the output that the failure quotes
-    /// is in the log already. A frame also has the stack, and JSON has all fields.
+    /// Writes why an invocation, or the init, failed. As text that is `message` only, on one line, because the output that the
+    /// failure quotes is in the log already. A frame also has the stack, and JSON has all fields.
     pub(crate) fn write_failure(
         &self,
         level: Level,
         origin: Origin,
-        line: &str,
+        message: &str,
         failure: &Failure,
     ) {
         if self.frames.is_none() && !self.is_json {
-            return self.write(level, origin, &line);
+            return self.write(level, origin, &message);
         }
         if !self.is_enabled(level) {
             return;
         }
         let mut records = Vec::new();
         if self.is_json {
-            self.push_object(&mut records, level, origin, line, Some(failure));
+            self.push_object(&mut records, level, origin, message, Some(failure));
         } else {
-            let mut message = format!("{}: {}", failure.error_type, failure.without_log());
+            let message = format!("{}: {}", failure.error_type, failure.without_log());
+            let mut text = format_text(level, origin, &message);
             for frame in &failure.stack {
-                let _ = write!(message, "\n    at {frame}");
+                let _ = write!(text, "\n    at {frame}");
             }
-            self.push(
-                &mut records,
-                level,
-                format_text(level, origin, &message).as_bytes(),
-            );
+            self.push(&mut records, level, text.as_bytes());
         }
         self.write_records(&records);
     }
@@ -189,12 +190,14 @@ impl Log {
 
     /// Writes the records at once, so that no other thread writes in between.
     pub(crate) fn write_records(&self, records: &[u8]) {
-        match self.frames {
-            Some(frames) => frames.write_all(records),
-            None => {
-                let _ = std::io::stderr().write_all(records);
-            }
+        if let Some(frames) = self.frames {
+            return frames.write_all(records);
         }
+        let mut stderr = std::io::stderr().lock();
+        if !IS_AT_LINE_START.swap(true, Relaxed) {
+            let _ = stderr.write_all(b"\n");
+        }
+        let _ = stderr.write_all(records);
     }
 
     /// Adds a JSON object with the keys that AWS's runtimes use.
@@ -230,14 +233,21 @@ impl Log {
     }
 }
 
-/// A record as text. The request id is at the end of the first line.
+/// Writes what a handler logged to stderr unchanged.
+pub(crate) fn write_unchanged(piece: &[u8]) {
+    let mut stderr = std::io::stderr().lock();
+    let _ = stderr.write_all(piece);
+    IS_AT_LINE_START.store(piece.ends_with(b"\n"), Relaxed);
+}
+
+/// A record as text.
 fn format_text(level: Level, origin: Origin, message: &str) -> String {
     let level = level.name().to_ascii_lowercase();
-    let (first, rest) = message.split_at(message.find('\n').unwrap_or(message.len()));
-    match origin.request_id {
-        Some(id) => format!("bootstrap: {level}: {first} (request id {id}){rest}"),
-        None => format!("bootstrap: {level}: {message}"),
+    let mut text = format!("bootstrap: {level}: {message}");
+    if let Some(id) = origin.request_id {
+        let _ = write!(text, " (request id {id})");
     }
+    text
 }
 
 /// Displays with every control character escaped, so that data in a message cannot begin a new line.
@@ -274,14 +284,14 @@ mod tests {
     };
 
     #[test]
-    fn request_id_is_in_the_first_line() {
+    fn request_id_is_at_the_end_of_the_message() {
         assert_eq!(
-            format_text(Level::Warn, ORIGIN, "a\n    b"),
-            "bootstrap: warn: a (request id 8476a536)\n    b"
+            format_text(Level::Warn, ORIGIN, "a\nb"),
+            "bootstrap: warn: a\nb (request id 8476a536)"
         );
         assert_eq!(
-            format_text(Level::Warn, Origin::default(), "a\n    b"),
-            "bootstrap: warn: a\n    b"
+            format_text(Level::Warn, Origin::default(), "a\nb"),
+            "bootstrap: warn: a\nb"
         );
     }
 

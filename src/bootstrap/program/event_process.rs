@@ -5,14 +5,12 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::time::Instant;
 
-use nix::sys::wait::WaitStatus;
-
 use crate::child::{RESPONSE_READ_DELAY, arguments};
 use crate::failure::fill_in_line;
 use crate::response::Response;
 use crate::wait::{Limit, Overrun};
 use coshell_handler::Frame;
-use coshell_process::Child;
+use coshell_process::{Child, ExitStatus};
 
 /// Written to the exit trace file before a script is stopped, so that its traps report where it is.
 const STOPPED_BY_HOST: &[u8] = b".";
@@ -46,7 +44,7 @@ impl EventProcess {
         &mut self,
         response: &mut Response,
         limit: &mut Limit,
-    ) -> std::result::Result<WaitStatus, Overrun> {
+    ) -> std::result::Result<ExitStatus, Overrun> {
         let mut last_read = Instant::now();
         let (mut skips_output, mut is_closed) = (!response.is_streamed(), false);
         loop {

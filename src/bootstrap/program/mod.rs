@@ -14,8 +14,6 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use nix::sys::wait::WaitStatus;
-
 use crate::child::late_output::{EndedHandler, take_late_output};
 use crate::child::leftovers::Leftovers;
 use crate::child::{LARGE_EVENT_BYTES, LaneContext, arguments};
@@ -27,7 +25,7 @@ use crate::wait::{Limit, Overrun};
 use coshell_handler::Failure;
 use coshell_handler::Kind;
 use coshell_process::sys;
-use coshell_process::{Child, memory_file, processes, response_pipe};
+use coshell_process::{Child, ExitStatus, memory_file, processes, response_pipe};
 use event_process::{EventProcess, ExitTrace};
 use script::Script;
 
@@ -106,7 +104,7 @@ impl<'a> Program<'a> {
         });
         let is_shared = !matches!(end, Ok((_, false)));
         let outcome = match end.map(|(status, _)| status) {
-            Ok(WaitStatus::Exited(_, 0)) => {
+            Ok(ExitStatus::Exited(0)) => {
                 self.cx.logs.drain();
                 response.finish(limit, self.cx.config.keep_trailing_newlines)
             }
@@ -200,8 +198,8 @@ impl<'a> Program<'a> {
         )
     }
 
-    fn failure(&self, status: WaitStatus, trace: ExitTrace) -> Failure {
-        if let (WaitStatus::Exited(_, status), Some(calls)) = (status, self.cx.calls)
+    fn failure(&self, status: ExitStatus, trace: ExitTrace) -> Failure {
+        if let (ExitStatus::Exited(status), Some(calls)) = (status, self.cx.calls)
             && let Some(error) = calls.own_error(status)
         {
             return error.to_failure();
@@ -215,17 +213,13 @@ impl<'a> Program<'a> {
             (None, None) => String::new(),
         };
         let (error_type, what) = match status {
-            WaitStatus::Signaled(_, signal, _) => (
+            ExitStatus::Killed(signal) => (
                 "Function.HandlerKilled",
                 format!("{label} killed by {signal}"),
             ),
-            WaitStatus::Exited(_, status) => (
+            ExitStatus::Exited(status) => (
                 "Function.HandlerExited",
                 format!("{label} exited with {}{after_command}", status_text(status)),
-            ),
-            _ => (
-                "Function.HandlerExited",
-                format!("{label} ended{after_command}"),
             ),
         };
         failure_with_log(error_type, &what, trace.stack, &self.cx.logs.tail())

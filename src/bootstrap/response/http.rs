@@ -3,6 +3,7 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use memchr::memchr;
 use serde_json::{Map, Value, json};
 
 use coshell_calls::AnswerForm;
@@ -102,7 +103,8 @@ impl Prelude {
     /// # Errors
     /// The length that the document would have, if it is larger than Lambda accepts.
     pub(crate) fn into_document(self, body: Vec<u8>, form: AnswerForm) -> Result<Vec<u8>, usize> {
-        let is_base64 = str::from_utf8(&body).is_err();
+        // Binary data can be UTF-8, but then it has NULs, which would become six bytes each.
+        let is_base64 = str::from_utf8(&body).is_err() || memchr(0, &body).is_some();
         let mut json = self.into_json(form);
         json.insert("isBase64Encoded".to_owned(), Value::Bool(is_base64));
         let mut head = Value::Object(json).to_string();

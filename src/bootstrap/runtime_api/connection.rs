@@ -246,7 +246,7 @@ impl Transport for RuntimeApiTransport {
         if self.progress.interruptible.load(Ordering::Relaxed)
             && !self.signals.wait_readable(self.stream.as_fd())
         {
-            return Err(io::Error::from(io::ErrorKind::ConnectionAborted).into());
+            return Err(io::Error::from(io::ErrorKind::TimedOut).into());
         }
         let mut limit = Limit::new(&self.signals, None);
         let count = loop {
@@ -300,6 +300,7 @@ fn wait_after(
         io::ErrorKind::WouldBlock => limit
             .wait_socket(stream.as_fd(), is_write)
             .map_err(|_| io::ErrorKind::TimedOut.into()),
-        _ => Err(error),
+        // If a body has no length, ureq would take a reset connection for its end.
+        _ => Err(io::Error::other(error)),
     }
 }

@@ -175,7 +175,7 @@ impl<'a> Client<'a> {
     }
 
     fn try_post_outcome(&self, invocation: &Invocation, outcome: &Outcome) -> Result<PostOutcome> {
-        let id = &invocation.request_id;
+        let id = &wire::encode_id(&invocation.request_id);
         let invocation_id = invocation.invocation_id.as_deref();
         match outcome {
             Outcome::Response(bytes) => {

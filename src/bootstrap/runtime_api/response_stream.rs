@@ -115,7 +115,7 @@ impl<'a> ResponseStream<'a> {
     }
 
     fn head(&self, content_type: &str) -> Builder {
-        let path = wire::response_path(&self.invocation.request_id);
+        let path = wire::response_path(&wire::encode_id(&self.invocation.request_id));
         let head = Request::post(path)
             .header(HOST, self.api)
             .header(USER_AGENT, connection::USER_AGENT)

@@ -1,7 +1,5 @@
 //! Words the failures of a function: of a handler, of its shell, and of loading its file.
 
-use nix::sys::wait::WaitStatus;
-
 use super::report::{ExitTrace, Report};
 use crate::child::LaneContext;
 use crate::config::Config;
@@ -15,6 +13,7 @@ use coshell_driver::Kind;
 use coshell_handler::Failure;
 use coshell_handler::{Frame, Handler, shape};
 use coshell_handler::{check_syntax, quote_log_tail};
+use coshell_process::ExitStatus;
 
 /// The handler failed, and the shell goes on. `error` is what it gave `lambda_error`.
 pub(crate) fn handler_failed(
@@ -58,7 +57,7 @@ pub(crate) fn handler_failed(
 /// The shell ended while the handler ran.
 pub(crate) fn shell_ended(
     function: &str,
-    end: WaitStatus,
+    end: ExitStatus,
     trace: ExitTrace,
     tail: &str,
 ) -> Failure {
@@ -68,21 +67,17 @@ pub(crate) fn shell_ended(
         .command
         .map_or_else(|| function.to_owned(), |command| format!("`{command}`"));
     let (error_type, what) = match end {
-        WaitStatus::Signaled(_, signal, _) => (
+        ExitStatus::Killed(signal) => (
             "Function.ShellKilled",
             format!("shell killed by {signal} during {running}"),
         ),
-        WaitStatus::Exited(_, status) => {
+        ExitStatus::Exited(status) => {
             let status = status_text(status);
             (
                 "Function.ShellExited",
                 format!("shell ended with {status} during {running}"),
             )
         }
-        _ => (
-            "Function.ShellExited",
-            format!("shell ended during {running}"),
-        ),
     };
     failure_with_log(error_type, &what, stack, tail)
 }
@@ -124,13 +119,13 @@ pub(crate) fn shell_lost(function: &str, tail: &str) -> Failure {
 pub(crate) fn load_failed(
     config: &Config,
     handler: &Handler,
-    end: Option<WaitStatus>,
+    end: Option<ExitStatus>,
     trace: Option<ExitTrace>,
     tail: &str,
 ) -> Error {
     let Some(trace) = trace else {
         let cause = match end {
-            Some(WaitStatus::Signaled(_, signal, _)) => {
+            Some(ExitStatus::Killed(signal)) => {
                 format!("killed by {signal} when it started")
             }
             _ => format!("ended when it started{}", quote_log_tail(tail)),
@@ -154,12 +149,12 @@ pub(crate) fn load_failed(
     }
     let file = handler.file.display();
     let status = match end {
-        Some(WaitStatus::Signaled(_, signal, _)) => format!("{signal}"),
-        Some(WaitStatus::Exited(_, status)) => status_text(status),
-        _ => "no status".to_owned(),
+        Some(ExitStatus::Killed(signal)) => format!("{signal}"),
+        Some(ExitStatus::Exited(status)) => status_text(status),
+        None => "no status".to_owned(),
     };
     let command = trace.command.unwrap_or_default();
-    if trace.kind == Some(Kind::Exited) && !matches!(end, Some(WaitStatus::Signaled(..))) {
+    if trace.kind == Some(Kind::Exited) && !matches!(end, Some(ExitStatus::Killed(_))) {
         let call = explain_call(handler, &trace.stack);
         let cause = format!("{file} exited with {status} while it was sourced{call}");
         return handler

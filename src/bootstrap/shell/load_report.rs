@@ -71,14 +71,16 @@ pub(crate) fn disabled_cause(name: &str) -> String {
 
 /// The builtin that the driver needs, if one of the lines `enable -n NAME` names one.
 pub(crate) fn find_disabled_builtin(text: &[u8]) -> Option<&'static str> {
+    let mut lines = text.split(|byte| *byte == b'\n');
+    lines.find_map(|line| needed_builtin(line.strip_prefix(b"enable -n ")?))
+}
+
+/// The builtin `name`, if the driver needs it.
+pub(crate) fn needed_builtin(name: &[u8]) -> Option<&'static str> {
     const NEEDED: [&str; 23] = [
         ".", "builtin", "declare", "disown", "enable", "eval", "exec", "exit", "export", "hash",
         "local", "mapfile", "printf", "read", "readonly", "return", "set", "shift", "shopt",
         "trap", "alias", "umask", "unset",
     ];
-    let mut lines = text.split(|byte| *byte == b'\n');
-    lines.find_map(|line| {
-        let name = line.strip_prefix(b"enable -n ")?;
-        NEEDED.into_iter().find(|needed| needed.as_bytes() == name)
-    })
+    NEEDED.into_iter().find(|needed| needed.as_bytes() == name)
 }

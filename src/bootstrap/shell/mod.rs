@@ -48,7 +48,6 @@ mod to_shell;
 
 use std::time::{Duration, Instant};
 
-use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
 use crate::calls::Calls;
@@ -63,7 +62,7 @@ use crate::wait::{Limit, Overrun};
 use channel::Channel;
 use context::Context;
 use coshell_driver::Kind;
-use coshell_process::processes;
+use coshell_process::{ExitStatus, processes};
 use descriptors::ProcBaseline;
 use forks::Forks;
 use kept_variables::KeptVariables;
@@ -402,7 +401,7 @@ impl Shell<'_> {
                 };
                 failed(&report, response)
             }
-            WaitOutcome::Ended(WaitStatus::Exited(_, 0)) => {
+            WaitOutcome::Ended(ExitStatus::Exited(0)) => {
                 return response.finish(limit, config.keep_trailing_newlines);
             }
             WaitOutcome::Ended(end) => {

@@ -17,6 +17,7 @@ use super::state_pipe::StatePipe;
 use crate::calls::Calls;
 use crate::child::LaneContext;
 use crate::child::arguments::write_at_start;
+use crate::config::FILE_OPTIONS;
 use coshell_driver::fd;
 use coshell_process::{Child, empty_text_file, fill_text_file, memory_file, response_pipe};
 
@@ -145,7 +146,9 @@ impl Process {
             CString::new(cx.config.bash.as_os_str().as_bytes())?,
             CString::new(format!("/dev/fd/{}", fd::INHERITED_SCRIPT))?,
         ];
-        let child = Child::start(&argv, &cx.environment(), &descriptors)?;
+        let mut environment = cx.environment();
+        environment.iter_mut().for_each(remove_file_options);
+        let child = Child::start(&argv, &environment, &descriptors)?;
         let invocation = driver_files.fill(cx)?;
         write_at_start(&mut arguments, &[invocation.as_bytes()])?;
         Ok(Self {
@@ -160,4 +163,18 @@ impl Process {
             is_older,
         })
     }
+}
+
+/// Takes the options that bash gets with the file out of `SHELLOPTS=...`.
+fn remove_file_options(variable: &mut CString) {
+    let Some(names) = variable
+        .to_str()
+        .ok()
+        .and_then(|text| text.strip_prefix("SHELLOPTS="))
+    else {
+        return;
+    };
+    let is_kept = |name: &&str| FILE_OPTIONS.iter().all(|(moved, _)| moved != name);
+    let kept: Vec<_> = names.split(':').filter(is_kept).collect();
+    *variable = CString::new(format!("SHELLOPTS={}", kept.join(":"))).unwrap_or_default();
 }

@@ -4,11 +4,11 @@
 //! has none, and is believed only about the place.
 
 use memchr::memmem;
-use nix::sys::wait::WaitStatus;
 
 use crate::failure::parse_frame;
 use coshell_driver::{Kind, fd, is_own_function, names};
 use coshell_handler::Frame;
+use coshell_process::ExitStatus;
 
 /// A stack keeps this many frames.
 const MAX_FRAMES: usize = 100;
@@ -56,8 +56,8 @@ impl Report {
 
     /// The report for a handler with an EXIT trap, which bash runs where the handler ends. bash ends there too, so
     /// its exit trace stands in for the report. Returns `None` if the shell ended for another reason.
-    pub(crate) fn from_exit_trace(end: WaitStatus, trace: &ExitTrace) -> Option<Self> {
-        let WaitStatus::Exited(_, status) = end else {
+    pub(crate) fn from_exit_trace(end: ExitStatus, trace: &ExitTrace) -> Option<Self> {
+        let ExitStatus::Exited(status) = end else {
             return None;
         };
         let kind = trace.kind;

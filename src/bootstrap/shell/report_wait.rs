@@ -7,8 +7,6 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use nix::sys::wait::WaitStatus;
-
 use super::channel::Channel;
 use super::from_shell::FromShell;
 use super::report::{Report, before_report_in_stdout};
@@ -17,7 +15,7 @@ use super::to_shell::ToShell;
 use crate::child::RESPONSE_READ_DELAY;
 use crate::response::Response;
 use crate::wait::{Limit, Overrun};
-use coshell_process::sys;
+use coshell_process::{ExitStatus, sys};
 
 /// How often we check, while a handler runs, that bash still has lines to read.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -32,7 +30,7 @@ pub(crate) enum WaitOutcome {
     /// The report came, but the handler closed the shell's descriptors.
     LastReport(Report),
     /// bash ended.
-    Ended(WaitStatus),
+    Ended(ExitStatus),
     /// bash has read all lines, and has not reported: the handler broke a builtin that the driver needs.
     Lost,
     /// The time is up.
@@ -249,7 +247,7 @@ impl Channel {
     }
 
     /// Waits until a bash whose control pipe is closed has ended by itself. Returns `None` if it never will.
-    pub(crate) fn wait_for_exit(&mut self, limit: &mut Limit) -> Option<WaitStatus> {
+    pub(crate) fn wait_for_exit(&mut self, limit: &mut Limit) -> Option<ExitStatus> {
         let mut call = RunningCall {
             nonce: None,
             response: &mut Response::discarded(),

@@ -14,7 +14,7 @@ use super::failure;
 use super::forks::Forks;
 use super::from_shell::FromShell;
 use super::kept_variables::KeptVariables;
-use super::load_report::{LoadReport, disabled_cause};
+use super::load_report::{LoadReport, disabled_cause, needed_builtin};
 use super::observers::TextTraits;
 use super::older;
 use super::process::Process;
@@ -147,6 +147,13 @@ impl<'a> Loading<'a> {
     pub(super) fn wait(&mut self, limit: &mut Limit) -> Result<()> {
         let Self { shell, nonce, .. } = self;
         let (config, handler) = (shell.cx.config, shell.cx.handler);
+        let refused = config.shell_options.iter().find_map(|it| refuse_option(it));
+        if let Some(cause) = refused {
+            return Err(Error::ReadConfig {
+                variable: "COSHELL_SHELL_OPTIONS",
+                cause: cause.to_owned(),
+            });
+        }
         let report = match shell.channel.wait_until_loaded(nonce, limit) {
             Ok(LoadOutcome::Report(report)) => report,
             Ok(LoadOutcome::Ended) => return Err(shell.load_error()),
@@ -258,16 +265,6 @@ impl Shell<'_> {
         self.cx.logs.drain();
         let (config, handler) = (self.cx.config, self.cx.handler);
         let tail = self.cx.logs.tail();
-        let is_noexec = |option: &String| {
-            option == "noexec"
-                || option.starts_with('-') && !option.starts_with("--") && option.contains('n')
-        };
-        if config.shell_options.iter().any(is_noexec) {
-            return Error::ReadConfig {
-                variable: "COSHELL_SHELL_OPTIONS",
-                cause: "with -n (noexec) bash runs no command".to_owned(),
-            };
-        }
         if !self.channel.has_started {
             let cause = reason_in_environment().unwrap_or_else(|| {
                 format!(
@@ -350,14 +347,14 @@ impl Shell<'_> {
         let mut limit = Limit::new(self.cx.signals, None);
         let status = self.channel.wait_for_exit(&mut limit);
         self.cx.logs.drain();
-        if let Some(cause) = self.known_cause(&self.cx.logs.tail()) {
-            return unusable(self.cx.handler, &cause);
-        }
         if !self.channel.has_started
             && let Some(cause) = reason_in_environment()
         {
             let bash = self.cx.config.bash.clone();
             return Error::StartShell { bash, cause };
+        }
+        if let Some(cause) = self.known_cause(&self.cx.logs.tail()) {
+            return unusable(self.cx.handler, &cause);
         }
         // Without an exit trace, bash was killed, or became another program.
         let no_place = ExitTrace {
@@ -369,6 +366,22 @@ impl Shell<'_> {
         let (config, handler) = (self.cx.config, self.cx.handler);
         failure::load_failed(config, handler, status, trace, &self.cx.logs.tail())
     }
+}
+
+/// Why no event can run in a shell with this argument of `set`.
+fn refuse_option(option: &str) -> Option<&'static str> {
+    const CAUSES: [(&str, char, &str); 3] = [
+        ("noexec", 'n', "with -n (noexec) bash runs no command"),
+        ("onecmd", 't', "with -t (onecmd) bash ends after a command"),
+        ("-r", 'r', "with -r (restricted) bash cannot write to files"),
+    ];
+    let has_letter = |letter| {
+        let letters = option.strip_prefix('-').unwrap_or_default();
+        !letters.starts_with('-') && letters.contains(letter)
+    };
+    let mut causes = CAUSES.iter();
+    let found = causes.find(|(name, letter, _)| option == *name || has_letter(*letter));
+    found.map(|(_, _, cause)| *cause)
 }
 
 fn unusable(handler: &Handler, cause: &str) -> Error {
@@ -392,6 +405,7 @@ fn reason_in_environment() -> Option<String> {
             );
         }
         let function = name.strip_prefix("BASH_FUNC_")?.strip_suffix("%%")?;
+        let function = needed_builtin(function.as_bytes())?;
         Some(format!(
             "the environment exports a function {function} ({name}), which replaces the builtin"
         ))

@@ -288,12 +288,7 @@ fn is_plain_name(name: &str) -> bool {
 /// The lines that make bash read the driver. `lambda_log` marks messages with `log_nonce`. bash reads its script a byte at a
 /// time, so they are short.
 pub(crate) fn startup_lines(log_nonce: Option<&str>, call_paths: Option<&str>) -> String {
-    // `set -x` in SHELLOPTS is for the file, and not for the driver.
-    let is_traced = std::env::var("SHELLOPTS").is_ok_and(|names| names.contains("xtrace"));
     let mut lines = String::new();
-    if is_traced {
-        lines.push_str("{ \\builtin set +x; } 2>/dev/null\n");
-    }
     if let Some(nonce) = log_nonce {
         let _ = writeln!(lines, "{}={nonce}", names::LOG_NONCE);
     }

@@ -10,10 +10,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::wait::WaitStatus;
-
 use super::{ToolsError, find};
-use coshell_process::{Child, memory_file, message_sockets};
+use coshell_process::{Child, ExitStatus, memory_file, message_sockets};
 
 /// The number of processes up to which a call starts one at once, and the largest number.
 const FEW: usize = 8;
@@ -191,7 +189,7 @@ impl Worker {
     pub(super) fn describe_end(&mut self) -> Option<String> {
         self.child.wait();
         let status = self.child.status();
-        if matches!(status, Some(WaitStatus::Exited(_, 0))) {
+        if matches!(status, Some(ExitStatus::Exited(0))) {
             return None;
         }
         let mut text = Vec::new();
@@ -206,9 +204,9 @@ impl Worker {
             return Some("the filter or the document nests too deeply".to_owned());
         }
         let how = match status {
-            Some(WaitStatus::Exited(_, status)) => format!("status {status}"),
-            Some(WaitStatus::Signaled(_, signal, _)) => signal.to_string(),
-            _ => "an unknown status".to_owned(),
+            Some(ExitStatus::Exited(status)) => format!("status {status}"),
+            Some(ExitStatus::Killed(signal)) => signal.to_string(),
+            None => "an unknown status".to_owned(),
         };
         let line = text.lines().find(|line| !line.is_empty());
         let line = line.map(|line| format!(": {line}")).unwrap_or_default();

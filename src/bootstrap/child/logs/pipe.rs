@@ -10,7 +10,7 @@
 //! on a line, or at the end of an unfinished one. The nonce is random, so that data which a handler prints cannot imitate it.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use memchr::{memchr, memmem, memrchr};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::pipe2;
 
-use crate::log::{Level, Log, Origin};
+use crate::log::{Level, Log, Origin, write_unchanged};
 use coshell_process::sys;
 
 /// How much of the handler's stderr an error message quotes.
@@ -109,7 +109,7 @@ impl LogPipe {
             if let Some(tail) = &mut tail {
                 tail.push(piece);
             }
-            let _ = io::stderr().write_all(piece);
+            write_unchanged(piece);
             return;
         }
         let Some(last_newline) = memrchr(b'\n', piece) else {
