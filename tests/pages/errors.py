@@ -71,6 +71,7 @@ ELSEWHERE = {
     "it is not set, so this is not Lambda; to try a handler here, run: coshell invoke HANDLER": "src/bootstrap/config.rs",
     "neither an argument nor _HANDLER names one": "src/handler/handler.rs",
     "cannot read next invocation from ": "tests/it/serve_faults.rs",
+    "it does not read its BASH_ENV, /proc/self/fd/76": "src/bootstrap/program/script.rs",
     "ended when it started": "src/bootstrap/shell/failure.rs",
     "and coshell needs 4.2 or later": "runtime-scripts/older.bash",
     "cannot handle signals: ": "src/bootstrap/error.rs",
