@@ -1,6 +1,9 @@
 //! Whole scripts do not notice coshell: they start with their event and never before, and the traps by which coshell learns
 //! where a script ended run no command of their own.
 
+use std::fs;
+use std::process::Command;
+
 use crate::init::fails;
 use support::{Sandbox, SandboxBuilder, TaskRoot};
 
@@ -196,5 +199,42 @@ fn the_last_argument_at_the_start_of_a_script_is_the_path_of_bash() {
         let shown = String::from_utf8_lossy(&response).into_owned();
         let (last, bash) = shown.split_once(' ').expect("two words");
         assert_eq!(last, bash, "{first}");
+    }
+}
+
+#[test]
+fn the_path_of_a_binary_file_is_named_once() {
+    let expected = "legacy.sh: cannot execute binary file";
+    let builder = script("#!/bin/bash\nec\0ho\n");
+    let failed = fails(builder, "Runtime.UserCodeSyntaxError", &[expected]);
+    let document = failed.call.error_document();
+    let message = document["errorMessage"].as_str().expect("a message");
+    // The name of the handler, and the path of the file.
+    assert_eq!(message.matches("legacy.sh: ").count(), 2, "{message}");
+}
+
+#[test]
+fn lines_that_end_in_cr_alone_are_an_init_error_with_a_command_that_repairs_them() {
+    for text in [
+        "#!/bin/bash\recho on\recho off\r",
+        "#!/bin/bash\recho on",
+        "echo on\recho off\r",
+    ] {
+        let failed = fails(script(text), "Runtime.HandlerFileLineEnds", &["CR alone"]);
+        let document = failed.call.error_document();
+        let message = document["errorMessage"].as_str().expect("a message");
+        let command = message
+            .split("convert it with: ")
+            .nth(1)
+            .expect("a command");
+        let (sed, _) = command.rsplit_once(' ').expect("a path");
+        // The task root of the sandbox is gone.
+        let folder = TaskRoot::new();
+        let file = folder.write("legacy.sh", text);
+        let repair = format!("{sed} {}", file.display());
+        let status = Command::new("sh").args(["-c", &repair]).status();
+        assert!(status.is_ok_and(|status| status.success()), "{repair}");
+        let repaired = fs::read_to_string(file).expect("the script");
+        assert_eq!(repaired.trim_end(), text.replace('\r', "\n").trim_end());
     }
 }

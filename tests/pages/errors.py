@@ -29,6 +29,7 @@ CASES = (
     ({}, "missing.handler"),
     ({"folder.sh/file": ""}, "folder.handler"),
     ({"crlf.sh": "handler() {\r\n:\r\n}\r\n"}, "crlf.handler"),
+    ({"cr.sh": "handler() {\r:\r}\r"}, "cr.handler"),
     ({"function.sh": "\ufeffhandler() { :; }\n"}, "function.handler"),
     ({"function.sh": "handler() { :; }\n".encode("utf-16")}, "function.handler"),
     ({"report.py": "#!/usr/bin/python3\n"}, "report.py"),
