@@ -28,25 +28,34 @@ if [[ $0 != "$__driver_script" ]]; then
   builtin unset -v __driver_last __driver_word
 fi
 CLOSE_FDS INHERITED_SCRIPT_TEXT_FD
-# Two files of the host: __driver_exit_trace_script is exit_trace.bash, which appends
-# the exit trace to __driver_exit_trace. The EXIT trap does that if the status is not 0, or if the host has put
-# a byte into __driver_exit_trace before it stops the script: the status is 0 then.
+# The exit trace, which three traps write into a pipe of the host: the command, or the function of coshell that has failed;
+# the line, or 0; the statuses of the parts of the pipeline; an empty field; names, files and lines of the frames, with an
+# empty field behind each list; and the value of `$_`, so that the script finds it unchanged. The commands with which this
+# file ends, `builtin eval` and `builtin return`, are not commands of the script.
 #
-# The ERR trap does it where `set -e` is about to end the script, since bash knows the line there, and most scripts
-# set an EXIT trap of their own. Its command is the builtin `.` if -e is on, and otherwise a name that does not
-# exist: a test would change PIPESTATUS. Each command ends with the value of `$_`, so that the script finds it
-# unchanged.
-# shellcheck disable=SC2064,SC2154 # from the environment, and to be expanded here
-builtin trap "{ __driver_statuses=(\"\$?\" \"\${PIPESTATUS[@]}\"); { \\builtin [ \"\${__driver_statuses[0]}\" = 0 ] && \\builtin [ ! -s $__driver_exit_trace ]; } || \\builtin . $__driver_exit_trace_script $__driver_exit_trace 0 \"\${__driver_statuses[@]:1}\" ''; } 2>/dev/null" EXIT
-# shellcheck disable=SC2064,SC2154
-builtin trap "{ \\builtin \"\${-/#*e*/.}\" $__driver_exit_trace_script $__driver_exit_trace \"\$LINENO\" \"\${PIPESTATUS[@]}\" \"\$_\" || \\builtin : \"\$_\"; } 2>/dev/null" ERR
+# A trap that has nothing to write opens what cannot be opened. So no command of ours runs: a DEBUG trap would run for it,
+# and `set -x` would show it. Standard error is closed first: it would get the error. `!` is for `set -e`. Nothing is written
+# in a fork that has inherited the trap, nor if `set -x` would show our command in a file of BASH_XTRACEFD.
+#
+# __driver_exit_trace is the path of our descriptors in the host, and two numbers: the pipe, and a socket, in the place of
+# which the host puts the pipe before it stops the script.
+# shellcheck disable=SC2154,SC2206 # from the environment, three words
+__driver_fields=($__driver_exit_trace)
+__driver_word="! { \\builtin printf '%.4096s\\0' \"\${BASH_COMMAND/#builtin [er][ev][at][lu]*/\${__driver_refused-\${BASH_COMMAND##*__driver_*}}}\" \"\$LINENO\" \"\${PIPESTATUS[@]}\" '' \${FUNCNAME+\"\${FUNCNAME[@]:0:99}\"} '' \"\${BASH_SOURCE[@]:0:99}\" '' \"\${BASH_LINENO[@]:0:99}\" '' \"\$_\"; } 2>&- >>\"${__driver_fields[0]}\${BASHPID#\$\$}\${BASH_XTRACEFD+\${-//[!x]/}}"
+# The ERR trap writes where `set -e` is about to end the script, since bash knows the line there, and most scripts set an
+# EXIT trap of their own. The EXIT trap writes if the status is not 0, or if the host stops the script: the status is 0 then.
+# shellcheck disable=SC2064 # to be expanded here
+builtin trap "$__driver_word\${-##*e*}/${__driver_fields[1]}\"" ERR
+__driver_word="${__driver_word/\$LINENO/0}/"
+# shellcheck disable=SC2064
+builtin trap "$__driver_word\$((\$??${__driver_fields[1]}:${__driver_fields[2]}))\"" EXIT
 # The RTMAX trap, by which the host stops the script. Traps of the script for EXIT and SIGTERM run after it. Before 4.4
 # such a trap does not know the command, so the host sends SIGTERM, and the EXIT trap does it.
 if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404)); then
-  # shellcheck disable=SC2064,SC2154
-  builtin trap "{ \\builtin . $__driver_exit_trace_script $__driver_exit_trace 0 ''; } 2>/dev/null; \\builtin trap - RTMAX; \\builtin kill -s TERM \$\$" RTMAX
+  # shellcheck disable=SC2064
+  builtin trap "$__driver_word${__driver_fields[1]}\"; { \\builtin trap - RTMAX; \\builtin kill -s TERM \$\$; } 2>&-" RTMAX
 fi
-builtin unset -v BASH_ENV __driver_script __driver_exit_trace __driver_exit_trace_script
+builtin unset -v BASH_ENV __driver_script __driver_exit_trace
 if [[ -v __driver_posix ]]; then
   builtin unset -v __driver_posix
   builtin set -o posix
@@ -84,11 +93,18 @@ builtin printf 'RECORD_READY %s.%s\0' "${BASH_VERSINFO[0]}" "${BASH_VERSINFO[1]}
       # Like bash: source the file that the value expands to, if it is readable, but not in POSIX mode.
       builtin export "BASH_ENV=$__driver_bash_env"
       builtin eval "__driver_word=\"$BASH_ENV\""
-      if [[ -r $__driver_word && ! -o posix ]]; then builtin printf -v __driver_last '. %q' "$__driver_word"; fi
+      if [[ -r $__driver_word && ! -o posix ]]; then builtin printf -v __driver_last '\n. %q' "$__driver_word"; fi
     fi
-    # The options of the script's first line come last, so that `set -x` shows nothing of ours.
-    builtin eval "builtin unset -v __driver_word __driver_fields __driver_event __driver_bash_env __driver_options __driver_last; ${__driver_options:+builtin set $__driver_options;} ${__driver_last-}"
+    # The options of the script come last, so that `set -x` shows nothing of ours.
+    builtin eval "builtin unset -v __driver_word __driver_fields __driver_event __driver_bash_env __driver_options __driver_last; ${__driver_options-}${__driver_last-}"
   else
     builtin unset -v __driver_word __driver_fields __driver_event
+    # The value of `$_` in a script that has just started.
+    builtin : "$BASH"
+    builtin return "${__driver_word-0}"
   fi
+  {
+    builtin : "$BASH"
+    builtin return "${__driver_word-0}"
+  } 2>&-
 }

@@ -154,8 +154,8 @@ impl Handler {
             .next()
             .unwrap_or_default();
         if let Some(line) = first_line.strip_prefix(b"#!") {
-            if line.ends_with(b"\r") {
-                return Err(handler.crlf_error());
+            if line.ends_with(b"\r") || first_line == start && line.contains(&b'\r') {
+                return Err(handler.line_end_error(&start));
             }
             let line = String::from_utf8_lossy(line).into_owned();
             match Interpreter::parse(&line) {
@@ -211,8 +211,8 @@ impl Handler {
     /// Finds what an editor may have done to a script.
     fn check_text(&self, text: &[u8]) -> Result<()> {
         self.check_encoding(text)?;
-        if has_crlf_line_ends(text) {
-            return Err(self.crlf_error());
+        if has_crlf_line_ends(text) || text.ends_with(b"\r") && !text.contains(&b'\n') {
+            return Err(self.line_end_error(text));
         }
         Ok(())
     }
@@ -226,11 +226,16 @@ impl Handler {
         Err(self.load_error("Runtime.HandlerFileEncoding", &cause))
     }
 
-    fn crlf_error(&self) -> LoadError {
+    fn line_end_error(&self, text: &[u8]) -> LoadError {
         let file = self.file.display();
+        let (ends, command) = if text.contains(&b'\n') {
+            ("CR LF", "s/\\r$//")
+        } else {
+            ("CR alone", "s/\\r/\\n/g")
+        };
         let cause = format!(
-            "{file}: its lines end in CR LF, and bash reads the CR as part of each command; \
-             convert it with: sed -i 's/\\r$//' {}",
+            "{file}: its lines end in {ends}, and bash reads the CR as part of each command; \
+             convert it with: sed -i '{command}' {}",
             shell_word(&self.file.to_string_lossy())
         );
         self.load_error("Runtime.HandlerFileLineEnds", &cause)

@@ -69,7 +69,13 @@ pub fn check_syntax(bash: &Path, handler: &Handler) -> Option<LoadError> {
         return None;
     }
     let text = String::from_utf8_lossy(&parsed.stderr);
+    // For a binary file, bash prints the name twice.
+    let name = format!("{}: ", handler.file.display());
     let text = text.trim_end();
+    let text = text
+        .strip_prefix(&name)
+        .filter(|rest| rest.starts_with(&name))
+        .unwrap_or(text);
     let mut stack = Vec::new();
     if let Some((file, line)) = find_place(text) {
         if matches!(handler.kind, Kind::Script(_)) && ends_before(&script, line) {

@@ -71,6 +71,7 @@ mod restore;
 mod restore_hidden;
 mod script_functions;
 mod scripts;
+mod scripts_hidden;
 mod serve_calls;
 mod serve_events;
 mod serve_extensions;

@@ -100,3 +100,14 @@ impl LaneContext<'_> {
         inherited.chain(tag).collect()
     }
 }
+
+/// Why bash does not run its script, if an option in our environment is the cause.
+pub(crate) fn idle_cause() -> Option<String> {
+    let options = std::env::var("SHELLOPTS").ok()?;
+    let option = options
+        .split(':')
+        .find(|option| matches!(*option, "noexec" | "onecmd"))?;
+    Some(format!(
+        "the environment variable SHELLOPTS has {option}: bash does not run its script"
+    ))
+}

@@ -1,19 +1,20 @@
 //! The process of one event: waits for its end, reads its response, and finds out where a script ended.
 
 use std::fs::File;
+use std::io::Read;
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
+use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use crate::child::{RESPONSE_READ_DELAY, arguments};
+use nix::unistd::dup2;
+
+use crate::child::RESPONSE_READ_DELAY;
 use crate::failure::fill_in_line;
 use crate::response::Response;
 use crate::wait::{Limit, Overrun};
 use coshell_handler::Frame;
 use coshell_process::{Child, ExitStatus};
 
-/// Written to the exit trace file before a script is stopped, so that its traps report where it is.
-const STOPPED_BY_HOST: &[u8] = b".";
 const MAX_TRACE_BYTES: usize = 16 * 1024;
 const MAX_COMMAND_CHARS: usize = 1024;
 
@@ -24,8 +25,17 @@ pub(crate) struct EventProcess {
     pub response: File,
     /// The file that is its standard input.
     pub event: File,
-    /// The file to which bash writes where the script ended; `None` for an executable.
-    pub exit_trace: Option<File>,
+    /// `None` for an executable.
+    pub exit_trace: Option<ExitTracePipe>,
+}
+
+/// The pipe into which bash writes where the script ended. bash opens it by our number.
+#[derive(Debug)]
+pub(crate) struct ExitTracePipe {
+    pub reader: File,
+    pub writer: OwnedFd,
+    /// A socket, which bash cannot open. The EXIT trap opens this one if the status is 0.
+    pub switch: OwnedFd,
 }
 
 /// Where a script ended.
@@ -77,25 +87,24 @@ impl EventProcess {
 
     /// Makes a script that is about to be stopped write its exit trace.
     pub(crate) fn request_exit_trace(&mut self) {
-        if let Some(file) = &mut self.exit_trace {
+        if let Some(pipe) = &mut self.exit_trace {
             // If this fails the error message is only less precise.
-            let _ = arguments::write_at_start(file, &[STOPPED_BY_HOST]);
+            let _ = dup2(&pipe.writer, &mut pipe.switch);
         }
     }
 
     /// Empty for an executable, and for a script that has an EXIT trap of its own.
     pub(crate) fn exit_trace(&self) -> ExitTrace {
-        let trace = self.exit_trace.as_ref().map(read_exit_trace);
+        let trace = (self.exit_trace.as_ref()).map(|pipe| read_exit_trace(&pipe.reader));
         trace.unwrap_or_default()
     }
 }
 
-/// Reads what `exit_trace.bash` wrote.
-fn read_exit_trace(file: &File) -> ExitTrace {
+/// Reads what the traps of `script.bash` wrote.
+fn read_exit_trace(mut pipe: &File) -> ExitTrace {
     let mut bytes = vec![0; MAX_TRACE_BYTES];
-    let length = file.read_at(&mut bytes, 0).unwrap_or(0);
-    bytes.truncate(length);
-    let mut trace = parse_exit_trace(bytes.strip_prefix(STOPPED_BY_HOST).unwrap_or(&bytes));
+    let length = pipe.read(&mut bytes).unwrap_or(0);
+    let mut trace = parse_exit_trace(&bytes[..length]);
     fill_in_line(&mut trace.stack, trace.command.as_deref());
     trace
 }
@@ -105,8 +114,8 @@ fn read_exit_trace(file: &File) -> ExitTrace {
 /// ```text
 /// command NUL line NUL [status NUL]... NUL [function NUL]... NUL [file NUL]... NUL [line NUL]... NUL
 /// ```
-/// The first frame is that of `exit_trace.bash`. Outside of functions bash gives no function names. A script may write twice;
-/// only the first trace counts, because bash knows less later.
+/// Outside of functions bash gives no function names. A script may write twice; only the first trace counts, because bash
+/// knows less later.
 fn parse_exit_trace(bytes: &[u8]) -> ExitTrace {
     let text = String::from_utf8_lossy(bytes);
     let mut fields = text.split('\0');
@@ -118,17 +127,16 @@ fn parse_exit_trace(bytes: &[u8]) -> ExitTrace {
     };
     let (statuses, functions, files, lines) = (list(), list(), list(), list());
     // The functions of coshell are in a file of the host. Where the innermost frames are theirs, the command is the function that
-    // the script called.
-    let is_own = |index: usize| {
-        functions.get(index).is_some()
-            && files
-                .get(index)
-                .is_some_and(|file| file.starts_with("/proc/"))
-    };
-    let called = (1..files.len()).take_while(|index| is_own(*index)).last();
-    let command = called.map_or(command, |index| functions[index]);
-    let frames = files.iter().enumerate().skip(1);
-    let frames = frames.filter(|(index, _)| !is_own(*index));
+    // the script called. script.bash is in such a file too.
+    let is_own = |index: usize| files[index].starts_with("/proc/");
+    let called = (0..files.len()).take_while(|index| is_own(*index)).last();
+    let command = called
+        .and_then(|index| functions.get(index))
+        .unwrap_or(&command);
+    let frames = files
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| !is_own(*index));
     let frame = |(index, file): (usize, &&str)| Frame {
         function: functions
             .get(index)
@@ -136,13 +144,11 @@ fn parse_exit_trace(bytes: &[u8]) -> ExitTrace {
             .to_owned(),
         file: (*file).to_owned(),
         line: match index {
-            1 => line.unwrap_or(0),
+            0 => line,
             // BASH_LINENO has the line from which the frame before was called.
-            _ => lines
-                .get(index - 1)
-                .and_then(|line| line.parse().ok())
-                .unwrap_or(0),
-        },
+            _ => lines.get(index - 1).and_then(|line| line.parse().ok()),
+        }
+        .unwrap_or(0),
     };
     let statuses = statuses.iter();
     ExitTrace {
@@ -158,9 +164,8 @@ mod tests {
 
     #[test]
     fn exit_trace_has_command_and_frames() {
-        let trace = parse_exit_trace(
-            b"false\x000\x001\0\0source\0f\0main\0\0/end\0/t/a.sh\0/t/a.sh\0\x001\x007\x000\0\0",
-        );
+        let trace =
+            parse_exit_trace(b"false\x000\x001\0\0f\0main\0\0/t/a.sh\0/t/a.sh\0\x007\x000\0\0");
         assert_eq!(trace.command.as_deref(), Some("false"));
         let shown: Vec<_> = trace.stack.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["f (/t/a.sh)", "main (/t/a.sh:7)"]);
@@ -168,7 +173,7 @@ mod tests {
 
     #[test]
     fn frame_outside_of_functions_is_main() {
-        let trace = parse_exit_trace(b"exit 3\x000\x003\0\0\0/end\0/t/a.sh\0\x001\x000\0\0");
+        let trace = parse_exit_trace(b"exit 3\x000\x003\0\0\0/t/a.sh\0\x000\0\0");
         assert_eq!(trace.stack.len(), 1);
         assert_eq!(trace.stack[0].to_string(), "main (/t/a.sh)");
         assert_eq!(parse_exit_trace(b"").command, None);
@@ -177,7 +182,7 @@ mod tests {
     #[test]
     fn first_exit_trace_counts() {
         let trace = parse_exit_trace(
-            b"wc\x004\x001\x000\0\0\0/end\0/t/a.sh\0\x001\x000\0\0exit\x000\x001\0\0\0/end\0/t/a.sh\0\x001\x000\0\0",
+            b"wc\x004\x001\x000\0\0\0/t/a.sh\0\x000\0\0exit\x000\x001\0\0\0/t/a.sh\0\x000\0\0",
         );
         assert_eq!(trace.command.as_deref(), Some("wc"));
         assert_eq!(trace.parts, [1, 0]);

@@ -5,21 +5,23 @@
 //! script itself, so that `$0`, line numbers and errors are the usual ones, and the file is read again for each event.
 
 use std::borrow::Cow;
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::iter;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixDatagram;
 
 use memchr::memchr;
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
-use super::event_process::EventProcess;
+use super::event_process::{EventProcess, ExitTracePipe};
 use super::start_error;
 use crate::calls;
-use crate::child::LaneContext;
 use crate::child::arguments::{self, Arguments, Separator};
+use crate::child::{LaneContext, idle_cause};
 use crate::error::{Error, Result};
 use crate::invocation::Invocation;
 use crate::wait::Limit;
@@ -27,7 +29,7 @@ use coshell_driver::{fd, names, record, script as driver};
 use coshell_handler::Interpreter;
 use coshell_handler::bash::{parse_version, quote};
 use coshell_handler::{check_runs_commands, check_syntax, quote_log_tail};
-use coshell_process::{Child, memory_file, response_pipe, text_file};
+use coshell_process::{Child, ExitStatus, memory_file, response_pipe, text_file};
 
 /// The first bash that knows the arguments of its script when it reads `BASH_ENV`, so that script.bash can add one.
 const KNOWS_ITS_ARGUMENTS: (u32, u32) = (5, 0);
@@ -37,19 +39,23 @@ const READS_NUL_IN_BLOCKS: (u32, u32) = (5, 2);
 /// A longer message cannot be the one with which bash reports that it is ready.
 const MAX_READY_BYTES: usize = 4096;
 const BASH_ENV: &[u8] = b"BASH_ENV=";
-/// In POSIX mode bash does not read `BASH_ENV`.
+/// In POSIX mode bash does not read `BASH_ENV`. Nor does it with some of the options in `SHELLOPTS`, and with others it would
+/// show our commands.
 const POSIX_MODE: &[u8] = b"POSIXLY_CORRECT=";
+const SHELL_OPTIONS: &[u8] = b"SHELLOPTS=";
 
 /// Starts a bash for each event, and keeps the standby one.
 #[derive(Debug)]
 pub(crate) struct Script<'a> {
     cx: LaneContext<'a>,
-    argv: Vec<CString>,
+    /// bash and its options.
+    bash: Vec<CString>,
+    /// The file that bash runs.
+    file: CString,
+    arguments: Vec<CString>,
     environment: Vec<CString>,
     /// `script.bash`.
     startup_script: OwnedFd,
-    /// `exit_trace.bash`.
-    exit_script: OwnedFd,
     /// The functions of coshell, if the script names their file.
     functions: Option<OwnedFd>,
     /// bash's version, major and minor.
@@ -65,7 +71,7 @@ struct StandbyBash {
     event: File,
     fields: File,
     go_ahead: File,
-    exit_trace: File,
+    exit_trace: ExitTracePipe,
 }
 
 impl<'a> Script<'a> {
@@ -77,17 +83,13 @@ impl<'a> Script<'a> {
     pub(crate) fn start(cx: LaneContext<'a>, interpreter: &Interpreter) -> Result<Self> {
         let (config, handler) = (cx.config, cx.handler);
         let failed = |error: io::Error| Error::start_shell(&config.bash, &error);
-        let argv = || -> io::Result<Vec<CString>> {
-            let mut argv = vec![CString::new(config.bash.as_os_str().as_bytes())?];
-            for option in &interpreter.start_options {
-                argv.push(CString::new(option.as_str())?);
-            }
-            argv.push(CString::new(handler.file.as_os_str().as_bytes())?);
-            for argument in &handler.arguments {
-                argv.push(CString::new(argument.as_bytes())?);
-            }
-            Ok(argv)
-        };
+        let word =
+            |word: &OsStr| CString::new(word.as_bytes()).map_err(|error| failed(error.into()));
+        let options = interpreter.start_options.iter().map(OsStr::new);
+        if let Some(cause) = idle_cause() {
+            let bash = config.bash.clone();
+            return Err(Error::StartShell { bash, cause });
+        }
         let functions = cx.calls.map(|calls| {
             let text = calls::script_text(calls.paths(), calls.commands());
             text_file(c"functions", &text).map_err(failed)
@@ -95,23 +97,28 @@ impl<'a> Script<'a> {
         let mut script = Self {
             cx,
             functions: functions.transpose()?,
-            argv: argv().map_err(failed)?,
+            bash: iter::once(config.bash.as_os_str())
+                .chain(options)
+                .map(word)
+                .collect::<Result<_>>()?,
+            file: c"/dev/null".to_owned(),
+            arguments: (handler.arguments.iter().map(|argument| word(argument)))
+                .collect::<Result<_>>()?,
             environment: environment(cx, interpreter),
             startup_script: text_file(c"script", driver::SCRIPT).map_err(failed)?,
-            exit_script: text_file(c"exit_trace", driver::EXIT_TRACE).map_err(failed)?,
             version: (0, 0),
             standby: None,
         };
-        let mut bash = script.start_bash(None).map_err(failed)?;
-        if let Some(error) = check_syntax(&config.bash, handler)
-            .or_else(|| check_runs_commands(&config.bash, handler))
-        {
+        // A bash that does not read `BASH_ENV` runs its file at once, without an event. So the first one gets an empty file.
+        let mut first = script.start_bash(None).map_err(failed)?;
+        let error = check_syntax(&config.bash, handler)
+            .or_else(|| check_runs_commands(&config.bash, handler));
+        script.version = first.wait_until_ready(cx)?;
+        if let Some(error) = error {
             return Err(error.into());
         }
-        script.version = bash.wait_until_ready(cx)?;
-        if !script.has_event_in_argv() {
-            script.standby = Some(bash);
-        }
+        script.file = word(handler.file.as_os_str())?;
+        script.start_standby()?;
         Ok(script)
     }
 
@@ -179,7 +186,13 @@ impl<'a> Script<'a> {
     /// Starts a bash that waits for its event, with that of `invocation` as its last argument if there is one.
     fn start_bash(&self, invocation: Option<&Invocation>) -> io::Result<StandbyBash> {
         let (event, fields) = (memory_file(c"event")?, memory_file(c"fields")?);
-        let exit_trace = memory_file(c"exit-trace")?;
+        // A limit of file sizes (`ulimit -f`) does not hold for a pipe.
+        let (reader, writer) = response_pipe()?;
+        let exit_trace = ExitTracePipe {
+            reader,
+            writer,
+            switch: UnixDatagram::unbound()?.into(),
+        };
         let (response, response_in) = response_pipe()?;
         let (go_ahead_out, go_ahead) = pipe2(OFlag::O_CLOEXEC)?;
         let log = self.cx.logs.pipe();
@@ -194,29 +207,24 @@ impl<'a> Script<'a> {
         ];
         let mut environment = self.environment.clone();
         // bash opens these through our folder in /proc: the script itself gets no descriptor of ours.
-        let path = format!("/proc/{}/fd/{}", std::process::id(), exit_trace.as_raw_fd());
-        environment.push(CString::new(format!("{}={path}", names::EXIT_TRACE))?);
-        let path = format!(
-            "/proc/{}/fd/{}",
-            std::process::id(),
-            self.exit_script.as_raw_fd()
-        );
+        let folder = format!("/proc/{}/fd", std::process::id());
+        let (pipe, switch) = (exit_trace.writer.as_raw_fd(), exit_trace.switch.as_raw_fd());
         environment.push(CString::new(format!(
-            "{}={path}",
-            names::EXIT_TRACE_SCRIPT
+            "{}={folder} {pipe} {switch}",
+            names::EXIT_TRACE
         ))?);
         if let Some(functions) = &self.functions {
-            let (pid, number) = (std::process::id(), functions.as_raw_fd());
-            let name = calls::FUNCTIONS_VARIABLE;
-            environment.push(CString::new(format!("{name}=/proc/{pid}/fd/{number}"))?);
+            let (name, number) = (calls::FUNCTIONS_VARIABLE, functions.as_raw_fd());
+            environment.push(CString::new(format!("{name}={folder}/{number}"))?);
         }
-        let mut argv = self.argv.clone();
+        let mut argv = self.bash.clone();
+        argv.push(self.file.clone());
+        argv.extend_from_slice(&self.arguments);
         if let Some(invocation) = invocation {
             argv.push(CString::new(&*invocation.argument())?);
         }
-        let script = self.cx.handler.file.as_os_str().as_bytes();
         environment.push(CString::new(
-            [names::SCRIPT.as_bytes(), b"=", script].concat(),
+            [names::SCRIPT.as_bytes(), b"=", self.file.as_bytes()].concat(),
         )?);
         Ok(StandbyBash {
             child: Child::start(&argv, &environment, &descriptors)?,
@@ -231,7 +239,8 @@ impl<'a> Script<'a> {
 
 /// The environment of the standby bash: that of the handler, with the variables that script.bash reads and removes.
 fn environment(cx: LaneContext, interpreter: &Interpreter) -> Vec<CString> {
-    let mut is_posix = interpreter.is_posix;
+    let (mut is_posix, mut options) = (interpreter.is_posix, interpreter.options.clone());
+    let mut commands = String::new();
     let mut environment = Vec::new();
     for pair in cx.environment() {
         let bytes = pair.as_bytes();
@@ -240,21 +249,36 @@ fn environment(cx: LaneContext, interpreter: &Interpreter) -> Vec<CString> {
             environment.extend(CString::new(saved));
         } else if bytes.starts_with(POSIX_MODE) {
             is_posix = true;
+        } else if let Some(value) = bytes.strip_prefix(SHELL_OPTIONS) {
+            "builtin export SHELLOPTS;".clone_into(&mut commands);
+            for name in String::from_utf8_lossy(value).split(':') {
+                match name {
+                    "posix" => is_posix = true,
+                    "" => {}
+                    name => options.extend(["-o", name].map(ToOwned::to_owned)),
+                }
+            }
         } else {
             environment.push(pair);
         }
     }
-    let mut variables = vec![format!("BASH_ENV=/dev/fd/{}", fd::INHERITED_SCRIPT_TEXT)];
+    let mut variables = vec![format!(
+        "BASH_ENV=/proc/self/fd/{}",
+        fd::INHERITED_SCRIPT_TEXT
+    )];
     if cx.delivery().is_argument() {
         variables.push(format!("{}=1", names::EVENT));
     }
     if is_posix {
         variables.push(format!("{}=1", names::POSIX));
     }
-    if !interpreter.options.is_empty() {
-        let options = interpreter.options.iter().map(|option| quote(option));
-        let options: Vec<_> = options.collect();
-        variables.push(format!("{}={}", names::OPTIONS, options.join(" ")));
+    if !options.is_empty() {
+        let options: Vec<_> = options.iter().map(|option| quote(option)).collect();
+        commands.push_str("builtin set ");
+        commands.push_str(&options.join(" "));
+    }
+    if !commands.is_empty() {
+        variables.push(format!("{}={commands}", names::OPTIONS));
     }
     let variables = variables.into_iter();
     environment.extend(variables.filter_map(|pair| CString::new(pair).ok()));
@@ -295,9 +319,13 @@ impl StandbyBash {
     fn kill_unready(&mut self, cx: LaneContext) -> Error {
         self.child.kill();
         cx.logs.drain();
+        let cause = match self.child.status() {
+            Some(ExitStatus::Exited(0)) => "it does not read its BASH_ENV, /proc/self/fd/76",
+            _ => "ended when it started",
+        };
         Error::StartShell {
             bash: cx.config.bash.clone(),
-            cause: format!("ended when it started{}", quote_log_tail(&cx.logs.tail())),
+            cause: format!("{cause}{}", quote_log_tail(&cx.logs.tail())),
         }
     }
 

@@ -25,8 +25,8 @@ use super::startup_script::{
 };
 use super::{CleanUp, Shell};
 use crate::calls::Calls;
-use crate::child::LaneContext;
 use crate::child::leftovers::Leftovers;
+use crate::child::{LaneContext, idle_cause};
 use crate::error::{Error, Result};
 use crate::wait::{Limit, Overrun};
 use coshell_driver::{Kind, fd};
@@ -397,17 +397,13 @@ fn closed_cause(number: i32) -> String {
 
 /// What in our environment keeps bash from running its script.
 fn reason_in_environment() -> Option<String> {
-    std::env::vars_os().find_map(|(name, value)| {
-        let (name, value) = (name.to_string_lossy(), value.to_string_lossy());
-        if name == "SHELLOPTS" && value.split(':').any(|option| option == "noexec") {
-            return Some(
-                "the environment variable SHELLOPTS has noexec: bash runs no command".to_owned(),
-            );
-        }
+    let exported = std::env::vars_os().find_map(|(name, _)| {
+        let name = name.to_string_lossy();
         let function = name.strip_prefix("BASH_FUNC_")?.strip_suffix("%%")?;
         let function = needed_builtin(function.as_bytes())?;
         Some(format!(
             "the environment exports a function {function} ({name}), which replaces the builtin"
         ))
-    })
+    });
+    idle_cause().or(exported)
 }

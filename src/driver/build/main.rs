@@ -24,7 +24,7 @@ use names::Names;
 use table::Table;
 
 /// The files of `runtime-scripts`, and what Rust calls their texts. Those that a shell reads first come first.
-const FILES: [&str; 14] = [
+const FILES: [&str; 13] = [
     "driver",
     "hide_builtin",
     "invocation",
@@ -36,7 +36,6 @@ const FILES: [&str; 14] = [
     "command",
     "subshell",
     "script",
-    "exit_trace",
     "functions",
     "older",
 ];
