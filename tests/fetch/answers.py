@@ -347,6 +347,12 @@ class Answers(Case):
                 self.assertIn(b"expected NAME", done.stderr)
                 self.assertNotIn(b"S3cret", done.stderr)
 
+    def a_referer_that_follows_redirects_is_refused_before_a_request(self):
+        for referer in (";auto", "http://x;auto"):
+            done, *_ = self.run_one(OURS, [[OK]], ["-L", "-e", referer, "URL/"], {})
+            self.assertEqual((done.returncode, done.stdout), (2, b""))
+            self.assertIn(b"there is no ;auto for --referer", done.stderr)
+
     def bodies_are_decoded_as_curl_decodes_them(self):
         text = b"a text\n" * 9
         raw = zlib.compressobj(wbits=-15)

@@ -73,7 +73,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.wfile.write(b"x" * 50)
                 self.close_connection = True
             case "gzip":
-                self.send(200, gzip.compress(b"a text\n" * 100), Content_Encoding="gzip")
+                self.send(200, gzip.compress(b"a text\n" * 100, mtime=0), Content_Encoding="gzip")
             case "drop":
                 self.close_connection = True
             case _:

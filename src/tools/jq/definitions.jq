@@ -113,7 +113,7 @@ def has($key): if isarray and ($key | isnumber and isnan) then false else _has($
 
 # Times
 def _fields($name):
-  if isnumber then . elif isarray and all(.[]; isnumber) then . + [range(6 - length) | 0]
+  if isnumber then _whole elif isarray and all(.[]; isnumber) then . + [range(6 - length) | 0]
   else error("\($name) requires parsed datetime inputs") end;
 def _replace($from; $to): split($from) | join($to);
 # Those that depend on the locale are as in C.
