@@ -365,7 +365,7 @@ END
   [[ $after == *"trap -- 'echo trapped' SIGINT"* ]]
   [[ $after == *"alias ll='ls -l'"* ]]
   [[ $after == *0077* ]]
-  [[ $after == *$'\n,\n'* ]]
+  [[ $after == *'declare -- IFS=","'* ]]
   [[ $after == *:nullglob:* ]]
 }
 
