@@ -2,18 +2,16 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::{TypedValueParser, ValueParserFactory};
 use clap::{Args, ValueHint};
-use nix::errno::Errno;
 
 use crate::env_file::{Pair, read_dotenv, read_env_file};
 use crate::error::Error;
-use coshell_emulator::Function;
+use coshell_emulator::{Function, check_task_root};
 
 /// Linux's limit for one variable with its name: `MAX_ARG_STRLEN`, execve(2).
 const MAX_VARIABLE_BYTES: usize = 131_072;
@@ -204,11 +202,8 @@ impl TaskRoot {
         let variable = variable.map(PathBuf::from);
         let path = self.task_root.clone().or(variable);
         let path = absolute(&path.unwrap_or_else(|| ".".into()))?;
-        let what = || format!("cannot use task root {}", path.display());
-        if fs::metadata(&path).map_err(Error::io(what()))?.is_dir() {
-            return Ok(path);
-        }
-        Err(Error::io(what())(Errno::ENOTDIR.into()))
+        check_task_root(&path).map_err(Error::Emulator)?;
+        Ok(path)
     }
 }
 

@@ -121,13 +121,8 @@ pub struct ServeArguments {
     #[arg(long, value_name = "HOST:PORT", value_parser = Address::parse)]
     pub runtime_api_address: Option<Address>,
 
-    /// The folder of external extensions. Its programs are started with every sandbox
-    #[arg(
-        long,
-        value_name = "DIR",
-        value_hint = ValueHint::DirPath,
-        help = "The folder of external extensions. Its programs are started with every sandbox [default: /opt/extensions]"
-    )]
+    /// The folder of external extensions. Its programs are started with every sandbox [default: /opt/extensions]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub extensions: Option<PathBuf>,
 
     /// How much coshell prints about itself

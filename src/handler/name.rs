@@ -12,7 +12,8 @@ pub(crate) fn split_function(name: &str) -> Option<(&str, &str)> {
         .then_some((file, function))
 }
 
-/// Whether bash reads `name` as one word without quotes, and `declare -F` takes it. `sh:handler` is the end of `function.sh:handler`, and no function.
+/// Whether bash reads `name` as one word without quotes, and `declare -F` takes it. `sh:handler` is the end of
+/// `function.sh:handler`, and no function.
 pub(crate) fn is_function_name(name: &str) -> bool {
     let is_separator = |rest: &str| rest.starts_with([':', '/', '#']);
     !name.strip_prefix("sh").is_some_and(is_separator)

@@ -3,8 +3,7 @@
 //! Both sides of the Runtime API use them, the client in `bootstrap` and the emulator. The tests have the same words as
 //! literals, from <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>.
 
-use std::fmt::Write;
-
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 /// `GET`: the next invocation. Waits until there is one.
@@ -22,17 +21,29 @@ pub fn error_path(request_id: &str) -> String {
     format!("/2018-06-01/runtime/invocation/{request_id}/error")
 }
 
+/// What a segment of a path cannot have as it is.
+const RESERVED: AsciiSet = NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b':')
+    .remove(b'@');
+
 /// A request id as it stands in a path, whatever characters it has; RFC 3986.
 pub fn encode_id(request_id: &str) -> String {
-    let mut encoded = String::new();
-    for byte in request_id.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
+    utf8_percent_encode(request_id, &RESERVED).to_string()
 }
 
 /// On [`NEXT`]: the id of the invocation. Only this header is always there.

@@ -21,7 +21,8 @@ use coshell_driver::names;
 pub(crate) struct FileTraits {
     /// The commands that define `__driver_show` and `__driver_reset`.
     pub commands: Vec<u8>,
-    /// A function may do something that bash cannot undo, or that means something else in a fork. So events run in forks from the first one on.
+    /// A function may do something that bash cannot undo, or that means something else in a fork. So events run in forks
+    /// from the first one on.
     pub needs_forks: bool,
 }
 
