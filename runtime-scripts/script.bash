@@ -27,6 +27,11 @@ if [[ $0 != "$__driver_script" ]]; then
   [[ $__driver_word == "$__driver_script" ]] || builtin return 0
   builtin unset -v __driver_last __driver_word
 fi
+# The first bash shows with an empty file that it reads this one.
+if [[ $__driver_script == /dev/null ]]; then
+  builtin printf 'RECORD_READY %s.%s\0' "${BASH_VERSINFO[0]}" "${BASH_VERSINFO[1]}"
+  builtin exit 0
+fi
 CLOSE_FDS INHERITED_SCRIPT_TEXT_FD
 # The exit trace, which three traps write into a pipe of the host: the command, or the function of coshell that has failed;
 # the line, or 0; the statuses of the parts of the pipeline; an empty field; names, files and lines of the frames, with an

@@ -12,6 +12,7 @@ use std::iter;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixDatagram;
+use std::thread;
 
 use memchr::memchr;
 use nix::fcntl::OFlag;
@@ -109,16 +110,20 @@ impl<'a> Script<'a> {
             version: (0, 0),
             standby: None,
         };
-        // A bash that does not read `BASH_ENV` runs its file at once, without an event. So the first one gets an empty file.
+        // A bash that does not read `BASH_ENV` runs its file at once, without an event. So the first one gets an empty file,
+        // and ends when it has reported its version.
         let mut first = script.start_bash(None).map_err(failed)?;
-        let error = check_syntax(&config.bash, handler)
-            .or_else(|| check_runs_commands(&config.bash, handler));
-        script.version = first.wait_until_ready(cx)?;
-        if let Some(error) = error {
-            return Err(error.into());
-        }
-        script.file = word(handler.file.as_os_str())?;
-        script.start_standby()?;
+        thread::scope(|scope| -> Result<()> {
+            let check = scope.spawn(|| {
+                check_syntax(&config.bash, handler)
+                    .or_else(|| check_runs_commands(&config.bash, handler))
+            });
+            script.version = first.wait_until_ready(cx)?;
+            script.file = word(handler.file.as_os_str())?;
+            script.start_standby()?;
+            let error = check.join().unwrap_or_default();
+            error.map_or(Ok(()), |error| Err(error.into()))
+        })?;
         Ok(script)
     }
 
