@@ -323,7 +323,7 @@ fn five_percent_are_found_with_enough_rounds_and_not_with_few() {
     assert!(!few.is_difference(), "{few:?}");
 }
 
-/// Three rounds of eight invocations. The runtimes may take so many seconds for a start or an answer.
+/// Three rounds of eight invocations. The timeout holds for a start and for an answer.
 fn with_timeout(seconds: u32) -> String {
     format!(
         "timeout = {seconds}\n[cold]\nrepeats = 2\n[warm]\nsizes = [32]\nrounds = 3\ninvocations = 8\nwarmup = 1\n"
