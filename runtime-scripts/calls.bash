@@ -6,23 +6,22 @@
 # and describes requests and replies. __driver_calls has the paths: the tickets, and three for each slot.
 
 # Does a call whose reply the event may have brought, because the event before it began with the same call: prepared.rs in
-# src/bootstrap/calls. That holds for the shell itself alone. With nocasematch, only `#` sees the difference between A and a.
+# src/bootstrap/calls. That holds for the shell itself alone. With nocasematch, bash would take A for a.
 #
-# HOT: small, because bash copies the body.
+# HOT: small, because bash copies the body. `#` in place of `==` would take longer than all the rest.
 __driver_call_about_event() { # <function without lambda_> [its arguments...]
   builtin local - __driver_line
   builtin set +euv +o posix
-  if [[ ${__driver_arguments[PREPARED_CALL]-} && ! ${__driver_record+x} && ${BASHPID-} == "$$" ]]; then
+  # shellcheck disable=SC2050 # a constant, but not with nocasematch
+  if [[ ${__driver_arguments[PREPARED_CALL]-} && ! ${__driver_record+x} && a != A && ${BASHPID-} == "$$" ]]; then
     builtin printf -v __driver_line '%s\037' "$#" "$@"
-    # bash takes long for `#` on a long text.
-    if ((${#__driver_line} == ${#__driver_arguments[PREPARED_CALL]})) && [[ ! ${__driver_line#"${__driver_arguments[PREPARED_CALL]}"} ]]; then
+    if [[ $__driver_line == "${__driver_arguments[PREPARED_CALL]}" ]]; then
       # The host learns by the number that the reply was used.
       __driver_call_count=$((__driver_call_count + 1))
       builtin eval "${__driver_arguments[PREPARED_REPLY]}" && builtin return 0
-      __driver_line=$?
-      if [[ $1 == __driver_put_back ]]; then "$@"; fi
-      __driver_name_failed
-      builtin return "$__driver_line"
+      __driver_undo "$?" "$@"
+      # In a trap, `return` alone would give the status from before the trap.
+      builtin return "$?"
     fi
   fi
   __driver_call "$@"
@@ -44,7 +43,6 @@ __driver_call() { # <function without lambda_> [its arguments...]
   if [[ $1 == @(get|request) && $* == *--in* ]]; then __driver_find_input "$@"; fi
   if [[ ! $__driver_self || $__driver_self != "${BASHPID-}" ]]; then
     __driver_call_by_ticket "$@"
-    # In a trap, `return` alone would give the status from before the trap.
     builtin return "$?"
   fi
   __driver_caller='' __driver_mark=$__driver_self.$((++__driver_call_count))
@@ -63,11 +61,17 @@ __driver_call() { # <function without lambda_> [its arguments...]
       __driver_call_by_ticket "$@"
       builtin return "$?"
     fi
-    if [[ $1 == __driver_put_back ]]; then "$@"; fi
+    __driver_undo "$__driver_line" "$@"
     __driver_caller=$__driver_self
-    __driver_name_failed
     builtin return "$__driver_line"
   fi
+}
+
+# A reply has failed: gives its variables what they had, if the reply has left that in the arguments, and notes the function.
+__driver_undo() { # <status> [__driver_put_back and its arguments, or others]
+  if [[ ${2-} == __driver_put_back ]]; then "${@:2}"; fi
+  __driver_name_failed
+  builtin return "$1"
 }
 
 # Gives the variables of a call that has failed the values that they had, and says which of them takes no text.
@@ -477,4 +481,4 @@ __driver_report_record() {
   __driver_refuse_call "record $((__driver_number + 1)) of ${#__driver_records[@]} failed with status $__driver_status_of_record"
 }
 
-builtin readonly -f __driver_call_about_event __driver_call __driver_name_failed __driver_find_input __driver_call_by_ticket __driver_take_ticket_reply __driver_read_longer __driver_take_shell_reply __driver_take_lists __driver_take_reply __driver_put_back __driver_refuse_text __driver_assign_texts __driver_assign_text __driver_is_number __driver_takes_texts __driver_assign __driver_can_assign __driver_is_empty_map __driver_empty __driver_may_be_map __driver_each __driver_find_failure __driver_call_for_records __driver_end_record __driver_call_for_record __driver_report_record
+builtin readonly -f __driver_call_about_event __driver_call __driver_undo __driver_name_failed __driver_find_input __driver_call_by_ticket __driver_take_ticket_reply __driver_read_longer __driver_take_shell_reply __driver_take_lists __driver_take_reply __driver_put_back __driver_refuse_text __driver_assign_texts __driver_assign_text __driver_is_number __driver_takes_texts __driver_assign __driver_can_assign __driver_is_empty_map __driver_empty __driver_may_be_map __driver_each __driver_find_failure __driver_call_for_records __driver_end_record __driver_call_for_record __driver_report_record
