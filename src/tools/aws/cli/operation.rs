@@ -90,6 +90,7 @@ pub(crate) fn run(
         std::mem::take(&mut globals.choices),
         files.place,
     )?;
+    session.settings.check_retry_mode()?;
     let takes_raw_bytes = globals.takes_raw_bytes.unwrap_or_else(|| {
         session.settings.setting("cli_binary_format") == Some("raw-in-base64-out")
     });

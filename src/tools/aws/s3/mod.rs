@@ -147,6 +147,9 @@ impl Command {
             Ok(session) => session,
             Err(error) => return (output, Err(error.into())),
         };
+        if let Err(error) = session.settings.check_retry_mode() {
+            return (output, Err(error.into()));
+        }
         let word = self.arguments.paths.first().cloned().unwrap_or_default();
         let result = match self.name {
             Name::Ls => {
