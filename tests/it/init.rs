@@ -212,8 +212,7 @@ fn the_init_error_suggests_a_similar_name() {
         "other.handler",
         "no/such/thing",
     ] {
-        let builder =
-            Sandbox::of("handler() { :; }\ngreet() { :; }\n").handler(handler);
+        let builder = Sandbox::of("handler() { :; }\ngreet() { :; }\n").handler(handler);
         let message =
             builder.start().api.wait_init_error().error_document()["errorMessage"].to_string();
         assert!(!message.contains("did you mean"), "{message}");
