@@ -20,11 +20,11 @@ use super::validate;
 use super::value::Value;
 use super::wait;
 use super::words::Words;
-use crate::aws::local_time::LocalTime;
 use crate::aws::providers;
 use crate::aws::session::{Kept, Session};
 use crate::call::Output;
 use crate::http::Response;
+use crate::local_time::LocalTime;
 
 /// Larger answers are refused. What is written to a file is not limited.
 const MAX_ANSWER_BYTES: u64 = 64 * 1024 * 1024;

@@ -51,11 +51,11 @@ use report::{Level, Report};
 use settings::Settings;
 use transfer::Plan;
 
-use super::local_time::LocalTime;
 use super::providers;
 use super::session::{Kept, Session};
 use super::settings::Choices;
 use crate::call::{End, Output, Place};
+use crate::local_time::LocalTime;
 
 const USAGE: &str = "usage: aws [options] <command> <subcommand> [<subcommand> ...] [parameters]\n\
     To see help text, you can run:\n\n  aws help\n  aws <command> help\n  aws <command> <subcommand> help\n";
