@@ -119,8 +119,8 @@ fn read_arguments<'a>(
                     break;
                 }
                 None => {
-                    let argument = String::from_utf8_lossy(argument);
-                    return Err(arguments.misuse(&format!("{argument} has no path behind it")));
+                    // It may be a secret.
+                    return Err(arguments.misuse("the last argument has no path behind it"));
                 }
             };
             wanted.push(Wanted {

@@ -166,10 +166,12 @@ fn check_unit(unit: &str) -> Result<(), String> {
 
 fn read_dimensions<'a>(metric: &str, words: &[&'a str]) -> Result<Vec<(&'a str, &'a str)>, String> {
     let mut dimensions: Vec<(&str, &str)> = Vec::new();
-    for word in words {
-        let (name, value) = word
-            .split_once('=')
-            .ok_or_else(|| format!("expected DIMENSION=VALUE instead of {word}"))?;
+    for (index, word) in words.iter().enumerate() {
+        // It may be a secret.
+        let (name, value) = word.split_once('=').ok_or_else(|| {
+            let number = index + 1;
+            format!("expected DIMENSION=VALUE as dimension {number}; it has no =")
+        })?;
         check_name("the name of a dimension", name)?;
         if value.is_empty() || value.len() > LONGEST_VALUE {
             return Err(format!(

@@ -4,9 +4,13 @@ use std::borrow::Cow;
 
 use crate::{Call, CallError, Caller, Document, Source};
 
+/// More letters than any option has.
+const LONGEST_OPTION: usize = 20;
+
 /// What is left of a call's arguments.
 pub(crate) struct Arguments<'a> {
     rest: std::slice::Iter<'a, &'a [u8]>,
+    count: usize,
     function: &'a str,
 }
 
@@ -14,6 +18,7 @@ impl<'a> Arguments<'a> {
     pub(crate) fn of(call: &'a Call<'_>) -> Self {
         Self {
             rest: call.arguments.iter(),
+            count: call.arguments.len(),
             function: call.function,
         }
     }
@@ -61,8 +66,21 @@ impl<'a> Arguments<'a> {
         CallError::usage(format!("cannot use lambda_{}: {cause}", self.function))
     }
 
+    /// An error about the argument that was read last, which may be a secret unless it looks like an option.
     pub(crate) fn unknown(&self, option: &[u8], known: &str) -> CallError {
-        let option = String::from_utf8_lossy(option);
+        let is_option = match option {
+            [b'-', letter] => letter.is_ascii_alphabetic(),
+            [b'-', b'-', word @ ..] => {
+                let is_letter = |byte: &u8| byte.is_ascii_lowercase() || *byte == b'-';
+                word.len() <= LONGEST_OPTION && word.iter().all(is_letter)
+            }
+            _ => false,
+        };
+        let option = if is_option {
+            String::from_utf8_lossy(option)
+        } else {
+            format!("like argument {}", self.count - self.rest.len()).into()
+        };
         self.misuse(&format!("there is no option {option}; there are {known}"))
     }
 }

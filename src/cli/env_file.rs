@@ -60,20 +60,14 @@ fn read_line(line: &str) -> Result<Option<Pair>, String> {
 
 /// Reads a file as dotenv does: quotes are removed, and `$NAME` is replaced.
 pub(crate) fn read_dotenv(path: &Path) -> Result<Vec<Pair>, Error> {
-    let text = read_text(path)?;
+    let text = with_braces(&read_text(path)?);
     let mut pairs = Vec::new();
     for pair in dotenvy::from_read_iter(text.as_bytes()) {
         let (name, value) = pair.map_err(|error| match error {
             // `rest` is the line from the first character that could not be parsed.
             dotenvy::Error::LineParse(rest, _) => {
                 let index = text.lines().position(|line| line.ends_with(&rest));
-                // dotenvy 0.15 expects a name to end before the quote.
-                let remedy = if rest.contains('$') && rest.trim_end().ends_with('"') {
-                    "; write ${NAME} for a $NAME at the end of a quoted value"
-                } else {
-                    ""
-                };
-                let cause = format!("cannot parse {rest:?}{remedy}");
+                let cause = format!("cannot parse {rest:?}");
                 misuse(path, index.map_or(1, |index| index + 1), &cause)
             }
             other => Error::Misuse {
@@ -84,6 +78,40 @@ pub(crate) fn read_dotenv(path: &Path) -> Result<Vec<Pair>, Error> {
         pairs.push((name.into(), value.into()));
     }
     Ok(pairs)
+}
+
+/// Writes `$NAME` as `${NAME}`. dotenvy 0.15 ends a name at an underscore, and does not read the character behind it.
+fn with_braces(text: &str) -> String {
+    let mut result = String::with_capacity(text.len());
+    let (mut quote, mut before) = (None, '\n');
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        result.push(letter);
+        match (quote, letter) {
+            (None, '#') if before.is_whitespace() => {
+                while let Some(letter) = letters.next_if(|letter| *letter != '\n') {
+                    result.push(letter);
+                }
+            }
+            (None | Some('"'), '\\') => result.extend(letters.next()),
+            (None, '"' | '\'') => quote = Some(letter),
+            (None | Some('"'), '$') => {
+                let is_first = |letter: &char| letter.is_ascii_alphabetic() || *letter == '_';
+                if let Some(first) = letters.next_if(is_first) {
+                    result.extend(['{', first]);
+                    let is_name = |letter: &char| letter.is_ascii_alphanumeric() || *letter == '_';
+                    while let Some(letter) = letters.next_if(is_name) {
+                        result.push(letter);
+                    }
+                    result.push('}');
+                }
+            }
+            (Some(open), _) if open == letter => quote = None,
+            _ => {}
+        }
+        before = letter;
+    }
+    result
 }
 
 fn cannot_read(path: &Path) -> String {

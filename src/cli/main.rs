@@ -37,7 +37,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use aws_emulator::translate_aws_emulator_arguments;
-use error::MISUSE;
+use error::{Error, MISUSE};
 
 /// Run bash functions as AWS Lambda runs them.
 #[derive(Debug, clap::Parser)]
@@ -128,9 +128,13 @@ fn main() -> ExitCode {
         return coshell_compare::floor::serve();
     }
     let arguments = if is_aws_emulator {
-        Arguments::parse_from(translate_aws_emulator_arguments(arguments))
+        Arguments::try_parse_from(translate_aws_emulator_arguments(arguments))
     } else {
-        Arguments::parse()
+        Arguments::try_parse()
+    };
+    let arguments = match arguments {
+        Ok(arguments) => arguments,
+        Err(message) => return terminal::show(&message).unwrap_or_else(|error| fail(&error)),
     };
     let result = match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments),
@@ -143,8 +147,10 @@ fn main() -> ExitCode {
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),
     };
-    result.unwrap_or_else(|error| {
-        eprintln!("coshell: {}", check::printable(&error.to_string()));
-        ExitCode::from(MISUSE)
-    })
+    result.unwrap_or_else(|error| fail(&error))
+}
+
+fn fail(error: &Error) -> ExitCode {
+    eprintln!("coshell: {}", check::printable(&error.to_string()));
+    ExitCode::from(MISUSE)
 }

@@ -6,12 +6,25 @@ use std::process::ExitCode;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::error::Error;
+use crate::error::{Error, MISUSE};
 
 /// Prints a text for people. Succeeds even if the reader has closed the pipe, as `head -1` does.
 pub(crate) fn print(text: &[u8]) -> Result<ExitCode, Error> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text).and_then(|()| stdout.flush()) {
+    check(stdout.write_all(text).and_then(|()| stdout.flush()))
+}
+
+/// Prints what clap found: the help or the version on standard output, or what is wrong with the command line on standard error.
+pub(crate) fn show(message: &clap::Error) -> Result<ExitCode, Error> {
+    let printed = message.print().and_then(|()| io::stdout().flush());
+    if message.use_stderr() {
+        return Ok(ExitCode::from(MISUSE));
+    }
+    check(printed)
+}
+
+fn check(printed: io::Result<()>) -> Result<ExitCode, Error> {
+    match printed {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Error::io("cannot write to standard output")(error))
         }

@@ -59,9 +59,10 @@ impl Output {
     }
 }
 
-/// Whether the user has disabled colours: <https://no-color.org>.
+/// Whether the user has disabled colours, <https://no-color.org>, or the terminal has none.
 pub fn is_colour_refused() -> bool {
-    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+    let is_refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    is_refused || std::env::var_os("TERM").is_some_and(|name| name == "dumb")
 }
 
 /// Prints a message of coshell itself on standard error. A single write keeps it apart from the log of a sandbox.

@@ -149,7 +149,8 @@ pub fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Opti
         .into_iter()
         .map(|one| (strsim::osa_distance(&wanted, &one.to_lowercase()), one));
     let allowed = (wanted.chars().count() / 3).clamp(1, 3);
-    let found = found.filter(|(distance, one)| *distance <= allowed && *distance < one.len());
+    let found =
+        found.filter(|(distance, one)| *distance <= allowed && *distance < one.chars().count());
     found
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, one)| one)
@@ -161,7 +162,7 @@ mod tests {
 
     #[test]
     fn nearest_name_differs_in_a_few_letters_or_there_is_none() {
-        let names = ["handler", "greet", "clean_up", "x"];
+        let names = ["handler", "greet", "clean_up", "x", "ü"];
         let find = |name: &str| nearest(name, names);
         assert_eq!(find("hander"), Some("handler"));
         assert_eq!(find("hanlder"), Some("handler"));

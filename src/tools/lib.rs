@@ -19,6 +19,7 @@ mod connection;
 mod fetch;
 mod http;
 mod jq;
+mod local_time;
 mod options;
 
 use std::fs::File;

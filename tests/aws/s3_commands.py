@@ -1,7 +1,7 @@
 """The commands of `aws s3` by the AWS CLI and by coshell: the same output, the same status, the same objects and files.
 
 The files in s3/ have command lines in the form that commands.py describes. Lines about progress are left out, and the order of the
-lines of several transfers does not count.
+lines of several transfers does not count; that of warnings does.
 """
 
 import concurrent.futures
@@ -68,7 +68,8 @@ def make_files(folder):
         seconds = NEW if name.startswith("newer") else OLD
         os.utime(path, (seconds, seconds))
     (folder / "odd/link").symlink_to("file")
-    (folder / "odd/broken").symlink_to("nowhere")
+    for name in ("broken", "lost", "gone", "data.txt"):
+        (folder / "odd" / name).symlink_to("nowhere")
     (folder / "odd/folder-link").symlink_to("../data/b")
     os.mkfifo(folder / "odd/pipe")
 
@@ -85,7 +86,7 @@ def plain(text):
         text = re.sub(pattern, word, text)
     lines = [line.rsplit("\r", 1)[-1].rstrip() for line in masked(text).split("\n")]
     lines = [line for line in lines if not re.match(r"Completed .* remaining", line)]
-    is_transfer = re.compile(r"(\(dryrun\) )?(upload|download|copy|delete|move)( failed)?: |warning: ")
+    is_transfer = re.compile(r"(\(dryrun\) )?(upload|download|copy|delete|move)( failed)?: ")
     transfers = sorted(line for line in lines if is_transfer.match(line))
     return "\n".join(transfers + [line for line in lines if not is_transfer.match(line)]).strip("\n")
 

@@ -299,6 +299,6 @@ fn values_that_no_variable_can_hold_are_refused() {
     );
     assert_eq!(
         given(&["--map", "x", ".o[]", ".y"]),
-        "cannot use lambda_get: .y has no path behind it"
+        "cannot use lambda_get: the last argument has no path behind it"
     );
 }

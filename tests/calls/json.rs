@@ -111,6 +111,14 @@ fn what_would_not_be_right_is_refused() {
             "cannot use lambda_json: there is no option -x; there are -v VAR, --array and --quote",
         ),
         (
+            &["-v", "x", "-----BEGIN KEY-----"],
+            "cannot use lambda_json: there is no option like argument 3; there are -v VAR, --array and --quote",
+        ),
+        (
+            &["--a-secret-that-is-only-letters"],
+            "cannot use lambda_json: there is no option like argument 1; there are -v VAR, --array and --quote",
+        ),
+        (
             &["--quote"],
             "cannot use lambda_json: --quote: expected one text",
         ),

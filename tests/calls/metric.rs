@@ -80,8 +80,8 @@ fn what_cloudwatch_would_drop_is_refused() {
             "cannot write metric n: there is no unit millisecond; did you mean Milliseconds?",
         ),
         (
-            &["--namespace", "s", "n", "1", "Count", "x"],
-            "cannot write metric n: expected DIMENSION=VALUE instead of x",
+            &["--namespace", "s", "n", "1", "Count", "a=b", "secret"],
+            "cannot write metric n: expected DIMENSION=VALUE as dimension 2; it has no =",
         ),
         (
             &["--namespace", "s", "n", "1", "n=x"],

@@ -100,6 +100,13 @@ LINES = [
     ["-G", "-d", "a=b", "URL/echo?z=1"],
     ["--json", '{"a": 1}', "URL/echo"],
     ["--json", "@a.json", "-H", "Accept: text/plain", "URL/echo"],
+    # All data is JSON if a part of it is.
+    ["-d", "a=b", "--json", "{}", "URL/echo"],
+    ["--json", "{}", "-d", "a=b", "URL/echo"],
+    ["-G", "--json", "x", "URL/echo"],
+    # -G is about data, and not about a form or a file.
+    ["-G", "-F", "a=b", "URL/echo"],
+    ["-G", "-T", "lines", "URL/echo"],
     ["-T", "large", "URL/echo"],
     ["-X", "POST", "URL/echo"],
     ["-X", "PATCH", "-d", "x", "URL/echo"],

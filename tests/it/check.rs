@@ -770,7 +770,7 @@ fn the_text_report_has_columns_and_no_colour_in_a_pipe() {
 }
 
 #[test]
-fn a_terminal_gets_colour_unless_no_color_is_set() {
+fn a_terminal_gets_colour_unless_it_has_none_or_no_color_is_set() {
     let root = task_root_with("handler() {\n  jq . <<<\"$1\"\n}\n");
     let typescript = |setting: &str| {
         let mut script = Command::new("script");
@@ -781,7 +781,8 @@ fn a_terminal_gets_colour_unless_no_color_is_set() {
         );
         script
             .args(["-qec", &line, "/dev/null"])
-            .env_remove("NO_COLOR");
+            .env_remove("NO_COLOR")
+            .env("TERM", "xterm");
         CommandOutput::of(script).stdout
     };
     assert!(
@@ -790,6 +791,7 @@ fn a_terminal_gets_colour_unless_no_color_is_set() {
         typescript("")
     );
     assert!(!typescript("NO_COLOR=1").contains('\x1b'));
+    assert!(!typescript("TERM=dumb").contains('\x1b'));
 }
 
 #[test]

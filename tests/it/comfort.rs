@@ -160,7 +160,13 @@ fn a_misspelled_name_gets_a_suggestion() {
 
 #[test]
 fn a_reader_that_closes_the_pipe_early_is_no_failure() {
-    for arguments in [&["man"][..], &["man", "invoke"], &["completions", "zsh"]] {
+    for arguments in [
+        &["man"][..],
+        &["--version"],
+        &["help"],
+        &["man", "invoke"],
+        &["completions", "zsh"],
+    ] {
         let (reader, writer) = io::pipe().expect("a pipe");
         drop(reader);
         let mut command = Command::new(coshell_path());
@@ -173,12 +179,15 @@ fn a_reader_that_closes_the_pipe_early_is_no_failure() {
 
 #[test]
 fn output_that_cannot_be_written_is_an_error() {
-    let mut command = Command::new("bash");
-    command.args(["-c", "\"$1\" man >/dev/full", "bash", coshell_path()]);
-    let output = CommandOutput::of(command);
-    assert_eq!(output.status, 2, "{output:?}");
-    assert_eq!(
-        output.stderr,
-        "coshell: cannot write to standard output: No space left on device (os error 28)\n"
-    );
+    for words in ["man", "--version", "--help", "help serve", "invoke --help"] {
+        let mut command = Command::new("bash");
+        let script = format!("\"$1\" {words} >/dev/full");
+        command.args(["-c", &script, "bash", coshell_path()]);
+        let output = CommandOutput::of(command);
+        assert_eq!(output.status, 2, "{words}: {output:?}");
+        assert_eq!(
+            output.stderr,
+            "coshell: cannot write to standard output: No space left on device (os error 28)\n"
+        );
+    }
 }

@@ -217,6 +217,11 @@ fn the_init_error_suggests_a_similar_name() {
             builder.start().api.wait_init_error().error_document()["errorMessage"].to_string();
         assert!(!message.contains("did you mean"), "{message}");
     }
+    // A letter of two bytes is one letter.
+    let builder = Sandbox::of("handler() { :; }\nü() { :; }\n").handler("function.x");
+    let message =
+        builder.start().api.wait_init_error().error_document()["errorMessage"].to_string();
+    assert!(!message.contains("function.ü"), "{message}");
 }
 
 #[test]

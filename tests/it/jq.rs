@@ -93,6 +93,28 @@ const TOOLS: &str = r#"tools() {
 }
 "#;
 
+/// Not those of the second program, which is there before the caller sets `TZ`.
+#[test]
+fn local_times_are_those_of_the_callers_zone() {
+    let body = r#"handler() {
+  local filter='localtime[2:5], (localtime | mktime), strflocaltime("%d %H:%M %Z %z"), (localtime | strflocaltime("%H:%M %Z"))'
+  TZ=CET-1CEST,M3.5.0,M10.5.0/3 jq -c "$filter" <<<"$1"
+  export TZ=:EST5EDT,M3.2.0,M11.1.0
+  jq -c "$filter" <<<"$1"
+  unset TZ
+  jq -c 'gmtime[2:5], strftime("%H:%M %Z")' <<<"$1"
+}"#;
+    let sandbox = with_jq(body).env("TZ", ":UTC").start();
+    let expected = "[1,14,0]\n1719842400\n\"01 14:00 CEST +0200\"\n\"14:00 CEST\"\n\
+                    [1,8,0]\n1719820800\n\"01 08:00 EDT -0400\"\n\"08:00 EDT\"\n\
+                    [1,12,0]\n\"12:00 UTC\"\n";
+    assert_eq!(respond(&sandbox, "1719835200"), expected);
+    assert_eq!(
+        respond(&sandbox, "1719835200.5").lines().nth(5),
+        Some("1719820800")
+    );
+}
+
 #[test]
 fn jq_reads_and_writes_where_its_caller_does() {
     let body = r#"handler() {

@@ -97,7 +97,8 @@ fn options_and_files_set_variables() {
     let file = "# a comment\nSTAGE=file\nTABLE='of orders'\nMONEY=pa$word # no comment\r\n\nEMPTY=\nKEPT\n";
     let first = builder.task_root.write("first.env", file);
     let second = builder.task_root.write("second.env", "TABLE=\"second\"\n");
-    let dotenv = "export REGION=\"a b\" # a comment\nCOPY=${REGION}!\n";
+    let dotenv = "export REGION=\"a b\" # it's \"a comment, $STAGE\nCOPY=${REGION}!\nEND=\"at $REGION\"\n\
+        LONG_NAME=x\nUNDERSCORE=$LONG_NAME-$LONG_NAME\nSEVERAL=\"$REGION\\n\\$REGION\n'$REGION'\"\nPLAIN='$REGION' # $REGION\nESCAPED=\\$REGION\nBEFORE=$REGION # a comment\n";
     let dotenv = builder.task_root.write("third.env", dotenv);
     let builder = builder
         .option("--env-file", &first.to_string_lossy())
@@ -111,6 +112,12 @@ fn options_and_files_set_variables() {
         ("MONEY", "pa$word # no comment"),
         ("REGION", "a b"),
         ("COPY", "a b!"),
+        ("END", "at a b"),
+        ("UNDERSCORE", "x-x"),
+        ("SEVERAL", "a b\n$REGION\n'a b'"),
+        ("PLAIN", "$REGION"),
+        ("ESCAPED", "$REGION"),
+        ("BEFORE", "a b"),
         ("EMPTY", ""),
         ("KEPT", "kept"),
         ("_HANDLER", "function.handler"),
@@ -145,8 +152,8 @@ fn the_error_of_an_invalid_variable_line_has_its_place() {
         ("--dotenv", "A=b\nC=d e\n", "line 2: cannot parse \"d e\""),
         (
             "--dotenv",
-            "A=\"$HOME\"\n",
-            "line 1: cannot parse \"\\\"$HOME\\\"\"; write ${NAME} for a $NAME at the end of a quoted value",
+            "A=b\nC=\"$HOME\n",
+            "line 2: cannot parse \"C=\\\"${HOME}\\n\"",
         ),
         (
             "--dotenv",

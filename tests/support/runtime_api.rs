@@ -3,9 +3,12 @@
 //! Paths and headers are those of <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>. The test uses this
 //! file; `server.rs` serves the runtime; `event.rs` and `call.rs` describe what passes between them.
 
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{self as unix, UnixDatagram};
 use std::process::ExitStatus;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -272,15 +275,29 @@ impl Drop for RuntimeApi {
     }
 }
 
-/// A loopback address that no other test uses. When its server stops, no other test can start one there.
+/// A loopback address that no other test uses, of this process or of another that runs now. When its server stops, no other
+/// test can start one there.
 pub fn unique_address() -> Ipv4Addr {
-    static COUNT: AtomicUsize = AtomicUsize::new(0);
-    let [.., high, low] = std::process::id().to_be_bytes();
-    let number = 2 + COUNT.fetch_add(1, Ordering::Relaxed) % 250;
-    Ipv4Addr::new(
-        127,
-        64 | (high & 63),
-        low,
-        u8::try_from(number).unwrap_or(1),
-    )
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    // Two processes can come to the same address: it has room for a part of their numbers. The first one takes its name.
+    static TAKEN: Mutex<Vec<UnixDatagram>> = Mutex::new(Vec::new());
+    loop {
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let number = (std::process::id() << 8).wrapping_add(count);
+        let [_, high, middle, low] = number.to_be_bytes();
+        let address = Ipv4Addr::new(127, 64 | (high & 63), middle, low);
+        if matches!(low, 0 | 1 | 255) {
+            continue;
+        }
+        let name = unix::SocketAddr::from_abstract_name(format!("coshell-test-{address}"));
+        match name.and_then(|name| UnixDatagram::bind_addr(&name)) {
+            Ok(taken) => {
+                TAKEN.lock().expect("no panic").push(taken);
+                return address;
+            }
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {}
+            // There may be too many descriptors.
+            Err(_) => return address,
+        }
+    }
 }

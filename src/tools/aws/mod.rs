@@ -4,7 +4,6 @@ mod cli;
 mod credentials;
 mod endpoint;
 mod error;
-mod local_time;
 mod payload;
 mod profile;
 mod protocols;

@@ -71,6 +71,20 @@ impl Settings {
         Profile::read(&self.environment, Some(name), self.place)
     }
 
+    /// Checks the mode of retries, which has no other effect here.
+    ///
+    /// # Errors
+    /// The AWS CLI knows no such mode.
+    pub(super) fn check_retry_mode(&self) -> Result<(), AwsError> {
+        let variable = self.environment.get("AWS_RETRY_MODE").map(String::as_str);
+        match variable.or_else(|| self.setting("retry_mode")) {
+            None | Some("standard" | "adaptive") => Ok(()),
+            Some(mode) => Err(AwsError::Other(format!(
+                "Invalid value provided to \"mode\": \"{mode}\" must be one of: \"standard\" or \"adaptive\""
+            ))),
+        }
+    }
+
     /// The region of requests.
     ///
     /// # Errors

@@ -40,15 +40,14 @@ impl Inputs {
         if !options.form.is_empty() {
             return self.form(&options.form, own_kind.unwrap_or(FORM_DATA));
         }
-        if options.data.is_empty() || options.is_get {
-            return Ok((Body::None, None));
-        }
-        let is_json = matches!(options.data[0], Data::Json(_));
-        let kind = if is_json {
+        let kind = if options.has_json() {
             "application/json"
         } else {
             "application/x-www-form-urlencoded"
         };
+        if options.data.is_empty() || options.is_get {
+            return Ok((Body::None, options.has_json().then(|| kind.to_owned())));
+        }
         // A large file is sent as it is read.
         if let [Data::Binary(text) | Data::Json(text)] = &options.data[..]
             && let Some(name) = text.strip_prefix('@')

@@ -128,8 +128,10 @@ impl Options {
         if options.urls.is_empty() {
             return Err("expected a URL".to_owned());
         }
+        // With -G the data is in the URL, but curl refuses it beside another body.
+        let has_body = !options.is_get || !options.form.is_empty() || !options.uploads.is_empty();
         let kinds = [
-            !options.data.is_empty() && !options.is_get,
+            !options.data.is_empty() && has_body,
             !options.form.is_empty(),
             !options.uploads.is_empty(),
             options.is_head,
@@ -138,6 +140,11 @@ impl Options {
             return Err("expected only one of data, -F, -T and -I".to_owned());
         }
         Ok(options)
+    }
+
+    /// Whether some of the data is JSON. Then curl calls all of it so.
+    pub(crate) fn has_json(&self) -> bool {
+        self.data.iter().any(|data| matches!(data, Data::Json(_)))
     }
 
     /// Whether the heads of answers go where the bodies go.
@@ -275,6 +282,10 @@ mod tests {
         let error = |line| read(line).expect_err("an error");
         assert_eq!(error("-s"), "expected a URL");
         assert_eq!(error("http://x -o"), "expected a value for -o");
+        for body in ["-F b=c", "-T file"] {
+            let error = error(&format!("-G -d a {body} http://x"));
+            assert_eq!(error, "expected only one of data, -F, -T and -I");
+        }
         assert_eq!(error("http://x -Q"), "there is no option -Q");
         assert!(error("http://x --ntlm").starts_with("there is no option --ntlm"));
         assert!(error("http://x -v 1a").contains("variable 1a"));

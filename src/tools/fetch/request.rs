@@ -50,8 +50,8 @@ pub(super) fn method(options: &Options, transfer: Transfer) -> String {
 
 /// Whether the options have data for a `POST`, whatever the method is called.
 pub(super) fn posts(options: &Options, transfer: Transfer) -> bool {
-    let has_data = !options.data.is_empty() || !options.form.is_empty();
-    has_data && transfer.upload.is_none() && !options.is_get && !options.is_head
+    let has_data = !options.data.is_empty() && !options.is_get || !options.form.is_empty();
+    has_data && transfer.upload.is_none() && !options.is_head
 }
 
 /// The request for one URL.
@@ -96,11 +96,7 @@ pub(super) fn build(
     if let Some(kind) = kind {
         add("content-type", kind);
     }
-    if options
-        .data
-        .iter()
-        .any(|data| matches!(data, Data::Json(_)))
-    {
+    if options.has_json() {
         headers.retain(|(name, _)| name != "accept");
         headers.push(("accept".to_owned(), "application/json".to_owned()));
     }

@@ -122,8 +122,6 @@ def _format($name):
   if isstring then split("%%") | map(_locale) | join("%%") else error("\($name) requires a string format") end;
 def _strftime($format): strftime($format);
 def strftime($format): ($format | _format("strftime/1")) as $format | _fields("strftime/1") | _strftime($format);
-def _strflocaltime($format): strflocaltime($format);
-def strflocaltime($format): ($format | _format("strflocaltime/1")) as $format | _fields("strflocaltime/1") | _strflocaltime($format);
 # Fields beyond their range count on, as with timegm(3). The year begins in March here, so that the leap day is its last.
 def _days:
   (.[0] * 12 + .[1] - 2) as $months | ($months / 12 | floor) as $year | ($months - $year * 12) as $month
@@ -131,6 +129,11 @@ def _days:
 def mktime:
   if isarray then _fields("mktime") | map(_whole) | ((_days * 24 + .[3]) * 60 + .[4]) * 60 + .[5] | _whole
   else error("mktime requires array of 6 numbers") end;
+def _localtime: localtime;
+def localtime: if isnumber then . + _local_offset | gmtime else _localtime end;
+def strflocaltime($format):
+  ($format | _format("strflocaltime/1")) as $format | _fields("strflocaltime/1")
+  | (if isnumber then [., false] else [mktime, true] end) | _local_text($format);
 
 # Regular expressions with the flags in an array
 def match($v): . as $x | $v | if isarray then .[0] as $re | (.[1] // "") as $flags | $x | match($re; $flags) else . as $re | $x | match($re; "") end;

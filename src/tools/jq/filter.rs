@@ -20,7 +20,7 @@ use super::escapes::without_surrogates;
 use super::message::{described, in_words_of_jq};
 use super::surroundings::Surroundings;
 use super::write::Style;
-use super::{encoding, paths, rewrite};
+use super::{encoding, paths, rewrite, times};
 
 /// The number of filters that are kept.
 const MOST_KEPT: usize = 64;
@@ -334,6 +334,14 @@ fn functions() -> impl Iterator<Item = Fun<Kind>> {
         }),
         ("_base32d", v(0), |cv| {
             bome(encoding::decoded(&cv.1, encoding::from_base32))
+        }),
+        ("_local_offset", v(0), |cv| {
+            bome(times::offset(&cv.1, &cv.0.data().surroundings.local_time))
+        }),
+        ("_local_text", v(1), |mut cv| {
+            let format = cv.0.pop_var();
+            let local_time = &cv.0.data().surroundings.local_time;
+            bome(times::text(&cv.1, &format, local_time))
         }),
     ];
     functions.into_iter().map(native::run::<Kind>)

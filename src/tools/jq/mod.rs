@@ -12,6 +12,7 @@ mod paths;
 mod rewrite;
 mod run;
 mod surroundings;
+mod times;
 mod write;
 
 pub(crate) use filter::Compiled;

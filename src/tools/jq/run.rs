@@ -10,7 +10,8 @@ use super::options::{Form, Options, Stop};
 use super::parse::parse;
 use super::surroundings::Surroundings;
 use super::write::{Style, string};
-use crate::call::{Call, End, Output};
+use crate::call::{Call, End, Output, Place};
+use crate::local_time::LocalTime;
 
 /// The status after an error in a filter.
 const FILTER_FAILED: i32 = 5;
@@ -30,7 +31,11 @@ pub(crate) fn values_of(
 ) -> Result<Vec<Vec<Vec<u8>>>, String> {
     let document = document.strip_prefix(b"\xef\xbb\xbf").unwrap_or(document);
     let input = parse(document).map_err(|error| format!("cannot read the document: {error}"))?;
-    let surroundings = Surroundings::new(Output::new(None, None), Vec::new());
+    // The caller's variables are not known here; those of the function's configuration are ours, too.
+    let zone = std::env::var("TZ").ok();
+    let zone = zone.map(|zone| ("TZ".to_owned(), zone));
+    let local_time = LocalTime::new(zone.as_slice(), Place::of_this_process());
+    let surroundings = Surroundings::new(Output::new(None, None), Vec::new(), local_time);
     let mut lists = Vec::new();
     for text in filters {
         let text = String::from_utf8_lossy(text);
@@ -69,7 +74,9 @@ pub(crate) fn values_of(
 
 /// Does what the program jq does with these arguments.
 pub(crate) fn run(call: Call, compiled: &mut Compiled) -> End {
-    let surroundings = Surroundings::new(Output::new(call.output, call.errors), call.environment);
+    let local_time = LocalTime::new(&call.environment, call.place);
+    let output = Output::new(call.output, call.errors);
+    let surroundings = Surroundings::new(output, call.environment, local_time);
     let status = match Options::read(&call.arguments, call.place) {
         Ok(options) => {
             let files = options.files.clone();

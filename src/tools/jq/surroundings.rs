@@ -6,11 +6,13 @@ use std::ops::Deref;
 use jaq_json::{Map, Val};
 
 use crate::call::{End, Output};
+use crate::local_time::LocalTime;
 
 #[derive(Debug)]
 pub(crate) struct Surroundings {
     output: Output,
     pub environment: Val,
+    pub local_time: LocalTime,
     pub file_name: RefCell<Option<String>>,
     pub lines: Cell<usize>,
     /// An input could not be opened.
@@ -18,12 +20,17 @@ pub(crate) struct Surroundings {
 }
 
 impl Surroundings {
-    pub(crate) fn new(output: Output, environment: Vec<(String, String)>) -> Self {
+    pub(crate) fn new(
+        output: Output,
+        environment: Vec<(String, String)>,
+        local_time: LocalTime,
+    ) -> Self {
         let variable = |(name, value)| (Val::from(name), Val::from(value));
         let environment: Map = environment.into_iter().map(variable).collect();
         Self {
             output,
             environment: Val::obj(environment),
+            local_time,
             file_name: RefCell::default(),
             lines: Cell::default(),
             has_missing_file: Cell::default(),

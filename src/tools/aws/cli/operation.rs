@@ -20,11 +20,11 @@ use super::validate;
 use super::value::Value;
 use super::wait;
 use super::words::Words;
-use crate::aws::local_time::LocalTime;
 use crate::aws::providers;
 use crate::aws::session::{Kept, Session};
 use crate::call::Output;
 use crate::http::Response;
+use crate::local_time::LocalTime;
 
 /// Larger answers are refused. What is written to a file is not limited.
 const MAX_ANSWER_BYTES: u64 = 64 * 1024 * 1024;
@@ -90,6 +90,7 @@ pub(crate) fn run(
         std::mem::take(&mut globals.choices),
         files.place,
     )?;
+    session.settings.check_retry_mode()?;
     let takes_raw_bytes = globals.takes_raw_bytes.unwrap_or_else(|| {
         session.settings.setting("cli_binary_format") == Some("raw-in-base64-out")
     });

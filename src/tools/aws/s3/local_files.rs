@@ -25,6 +25,8 @@ pub(super) struct LocalFiles<'a> {
     report: &'a Report,
     follows_links: bool,
     is_recursive: bool,
+    /// A file that the caller named, or a folder: it may have to be left out.
+    root: Option<String>,
     /// What is still to be looked at, the last one first.
     pending: Vec<String>,
 }
@@ -43,7 +45,8 @@ impl<'a> LocalFiles<'a> {
             report,
             follows_links,
             is_recursive,
-            pending: vec![root],
+            root: Some(root),
+            pending: Vec::new(),
         }
     }
 
@@ -103,6 +106,10 @@ impl<'a> LocalFiles<'a> {
                 }
             };
             let path = format!("{folder}{name}");
+            // Before any file of the folder, and in the folder's own order, as the AWS CLI does.
+            if self.is_ignored(&path) {
+                continue;
+            }
             let is_folder = fs::metadata(self.path(&path)).is_ok_and(|metadata| metadata.is_dir());
             let end = if is_folder { "/" } else { "" };
             paths.push(format!("{path}{end}"));
@@ -117,11 +124,13 @@ impl Iterator for LocalFiles<'_> {
     type Item = LocalFile;
 
     fn next(&mut self) -> Option<LocalFile> {
+        if let Some(root) = self.root.take()
+            && !self.is_ignored(&root)
+        {
+            self.pending.push(root);
+        }
         loop {
             let path = self.pending.pop()?;
-            if self.is_ignored(&path) {
-                continue;
-            }
             if self.is_recursive && path.ends_with('/') {
                 self.open(&path);
                 continue;

@@ -4,9 +4,9 @@ use super::arguments::Arguments;
 use super::failure::Stop;
 use super::listing::{self, Object, Query};
 use super::uri;
-use crate::aws::local_time::LocalTime;
 use crate::aws::session::Session;
 use crate::call::Output;
+use crate::local_time::LocalTime;
 
 const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 

@@ -51,11 +51,11 @@ use report::{Level, Report};
 use settings::Settings;
 use transfer::Plan;
 
-use super::local_time::LocalTime;
 use super::providers;
 use super::session::{Kept, Session};
 use super::settings::Choices;
 use crate::call::{End, Output, Place};
+use crate::local_time::LocalTime;
 
 const USAGE: &str = "usage: aws [options] <command> <subcommand> [<subcommand> ...] [parameters]\n\
     To see help text, you can run:\n\n  aws help\n  aws <command> help\n  aws <command> <subcommand> help\n";
@@ -147,6 +147,9 @@ impl Command {
             Ok(session) => session,
             Err(error) => return (output, Err(error.into())),
         };
+        if let Err(error) = session.settings.check_retry_mode() {
+            return (output, Err(error.into()));
+        }
         let word = self.arguments.paths.first().cloned().unwrap_or_default();
         let result = match self.name {
             Name::Ls => {

@@ -12,6 +12,8 @@
 //! |+-------+---------+|
 //! ```
 
+use std::sync::LazyLock;
+
 use super::text::scalar_text;
 use crate::aws::cli::failure::Failure;
 use crate::aws::cli::value::Value;
@@ -173,15 +175,32 @@ struct Section {
     widths: Vec<usize>,
 }
 
-/// How many columns of a terminal a text takes.
+/// How many columns of a terminal a text takes for the AWS CLI: two for a letter such as `ü`, too, which is wide only in East Asia.
 fn width(text: &str) -> usize {
-    let is_wide = |letter| {
-        matches!(letter, '\u{1100}'..='\u{115f}' | '\u{2e80}'..='\u{a4cf}' | '\u{ac00}'..='\u{d7a3}' | '\u{f900}'..='\u{faff}'
-            | '\u{fe30}'..='\u{fe6f}' | '\u{ff00}'..='\u{ff60}' | '\u{ffe0}'..='\u{ffe6}' | '\u{1f300}'..='\u{1f64f}'
-            | '\u{1f900}'..='\u{1f9ff}' | '\u{20000}'..='\u{3fffd}')
+    static WIDE: LazyLock<Vec<(u32, u32)>> = LazyLock::new(|| {
+        let number = |text: &str| u32::from_str_radix(text, 16).unwrap_or_default();
+        let lines = include_str!("wide.txt")
+            .lines()
+            .filter(|line| !line.starts_with('#'));
+        let range = |word: &str| {
+            let (first, last) = word.split_once('-').unwrap_or((word, word));
+            (number(first), number(last))
+        };
+        lines.flat_map(str::split_whitespace).map(range).collect()
+    });
+    let is_wide = |letter: char| {
+        let letter = u32::from(letter);
+        let behind = WIDE.partition_point(|(first, _)| *first <= letter);
+        behind > 0 && letter <= WIDE[behind - 1].1
     };
     text.chars()
-        .map(|letter| if is_wide(letter) { 2 } else { 1 })
+        .map(|letter| {
+            if letter.is_ascii() || !is_wide(letter) {
+                1
+            } else {
+                2
+            }
+        })
         .sum()
 }
 

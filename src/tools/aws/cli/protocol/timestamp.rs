@@ -4,7 +4,7 @@ use time::{Date, Duration, Month, OffsetDateTime, Time, UtcOffset};
 
 use crate::aws::cli::table::TimestampFormat;
 use crate::aws::cli::value::Value;
-use crate::aws::local_time::LocalTime;
+use crate::local_time::LocalTime;
 
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",

@@ -31,7 +31,7 @@ use self::shape::member;
 pub(crate) use self::shape::{Kind, List, Map, Member, Place, Shape, Structure, TimestampFormat};
 use super::names::argument_of;
 use crate::aws::endpoint::Target;
-use crate::aws::local_time::LocalTime;
+use crate::local_time::LocalTime;
 
 /// Name, length and compressed text of each service, sorted by name. See build/main.rs.
 static SERVICES: &[(&str, usize, &[u8])] = &include!(concat!(env!("OUT_DIR"), "/services.rs"));

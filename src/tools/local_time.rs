@@ -1,4 +1,4 @@
-//! Local times, as `aws s3 ls` shows them: `2026-11-29 22:01:26`; and the offsets of others.
+//! Local times, as `aws s3 ls` and `localtime` of jq show them: `2026-11-29 22:01:26`; and the offsets of others.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -32,7 +32,7 @@ impl LocalTime {
         }
     }
 
-    fn zone(&self) -> &TimeZone {
+    pub(crate) fn zone(&self) -> &TimeZone {
         self.zone.get_or_init(|| {
             let file = |path: &str| {
                 let bytes = self.place.read(Path::new(path)).ok()?;
