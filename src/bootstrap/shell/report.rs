@@ -189,7 +189,7 @@ mod tests {
         for (frames, line) in [
             (vec![read, reader], 0),
             (vec![read], 0),
-            (vec![read, reader, "lambda_json /dev/fd/78:40"], 7),
+            (vec![read, reader, "lambda_json /dev/fd/65:40"], 7),
             (vec![], 7),
         ] {
             let fields = ["load", "0", "", "sleep 601", ""].into_iter();
