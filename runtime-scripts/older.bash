@@ -25,19 +25,22 @@ builtin trap - TERM
 # variables, the lines of the event, and the nonce. Leaves them as subshell.bash expects them: the event first, and no
 # other if the nonce is missing. Then the host has emptied the file, before the event was read whole.
 #
-# mapfile reads lines in blocks here, while `read -d ''` would read a byte at a time. Subshells do not inherit an ERR trap,
-# not even with `set -E`, so a fork sets it. A trap for RTMAX would not know the command, and run again while it runs: so the
-# host stops a fork with SIGTERM, and the EXIT trap writes the exit trace. For that, the fork sets and removes a trap for
-# TERM, which gives it the shell's way to handle this signal; without that, it would end before its EXIT trap.
+# mapfile reads lines in blocks here, while `read -d ''` would read a byte at a time. printf joins the lines of the event,
+# since IFS may be readonly. If it is not, a newline in it keeps bash 4.2 from splitting slices. Subshells do not inherit an
+# ERR trap, not even with `set -E`, so a fork sets it. A trap for RTMAX would not know the command, and run again while it
+# runs: so the host stops a fork with SIGTERM, and the EXIT trap writes the exit trace. For that, the fork sets and removes a
+# trap for TERM, which gives it the shell's way to handle this signal; without that, it would end before its EXIT trap.
 __driver_read_arguments() {
-  builtin local IFS=$'\n' __driver_first
+  builtin local __driver_first __driver_text
+  { builtin local IFS=$'\n' || builtin :; } 2>/dev/null
   builtin mapfile -t -u ARGUMENTS_FD __driver_arguments
   if [[ ${__driver_arguments[*]: -1} != "$__driver_nonce" ]]; then
     __driver_arguments=()
   else
     __driver_first=$((4 + __driver_arguments[0]))
     builtin set -- "$((${#__driver_arguments[@]} - 1 - __driver_first))"
-    __driver_arguments=("${__driver_arguments[*]:__driver_first:$1}" "${__driver_arguments[@]:1:__driver_first-1}")
+    builtin printf -v __driver_text '\n%s' "${__driver_arguments[@]:__driver_first:$1}"
+    __driver_arguments=("${__driver_text:1}" "${__driver_arguments[@]:1:__driver_first-1}")
   fi
   # shellcheck disable=SC2064 # the trap is a text
   builtin trap "$__driver_error_trap" ERR

@@ -321,7 +321,14 @@ fn texts_of_megabytes_go_through_every_call() {
   lambda_json -v document a="$text"; printf '%s ' "${#document}"
   lambda_request; printf '%s\n' "${#body}"
 }"#;
-    let text = "\u{e4} -b".repeat(700_000);
+    // Before 5.2, bash reads the replies a byte at a time.
+    let count = if support::bash_version() < (5, 2) {
+        70_000
+    } else {
+        700_000
+    };
+    let length = 4 * count;
+    let text = "\u{e4} -b".repeat(count);
     let event = serde_json::json!({
         "version": "2.0", "rawPath": "/", "headers": {}, "requestContext": {"http": {"method": "POST", "path": "/"}},
         "body": "x -y".repeat(50_000), "text": text, "list": [text],
@@ -330,7 +337,7 @@ fn texts_of_megabytes_go_through_every_call() {
     for _ in 0..2 {
         assert_eq!(
             String::from_utf8_lossy(&sandbox.respond(event.to_string())),
-            "2800000 2800000 2800000 2800000 2800008 200000"
+            format!("{length} {length} {length} {length} {} 200000", length + 8)
         );
     }
 }

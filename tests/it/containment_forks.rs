@@ -40,6 +40,7 @@ fn forks_take_their_events_whatever_the_file_makes_of_ifs() {
             let sandbox = isolated(isolation, &script).start();
             assert_eq!(respond(&sandbox, "a b"), "on a b");
             assert_eq!(respond(&sandbox, " c "), "on  c ");
+            assert_eq!(respond(&sandbox, "d\n e\n\nf"), "on d\n e\n\nf");
             assert_eq!(sandbox.bootstrap.final_log(), "");
         }
     }

@@ -149,6 +149,10 @@ fn an_error_before_the_first_command_of_a_script_names_no_command() {
     ] {
         names_none(script(text));
     }
+    // Bash 4.2 knows the command of that file.
+    if support::always_forks() {
+        return;
+    }
     let builder = script("#!/bin/bash\necho on").file("env", "exit 7\n");
     let env = builder.task_root().path().join("env");
     names_none(builder.env("BASH_ENV", env.to_string_lossy()));
@@ -206,8 +210,13 @@ fn the_last_argument_at_the_start_of_a_script_is_the_path_of_bash() {
 #[test]
 fn the_path_of_a_binary_file_is_named_once() {
     let expected = "legacy.sh: cannot execute binary file";
-    let builder = script("#!/bin/bash\nec\0ho\n");
-    let failed = fails(builder, "Runtime.UserCodeSyntaxError", &[expected]);
+    // Before 5.2, bash searches the first line alone for NULs.
+    let text = if support::bash_version() < (5, 2) {
+        "ec\0ho\n"
+    } else {
+        "#!/bin/bash\nec\0ho\n"
+    };
+    let failed = fails(script(text), "Runtime.UserCodeSyntaxError", &[expected]);
     let document = failed.call.error_document();
     let message = document["errorMessage"].as_str().expect("a message");
     // The name of the handler, and the path of the file.

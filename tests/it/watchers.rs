@@ -375,6 +375,7 @@ fn the_init_error_names_the_command_that_made_the_shell_unusable() {
         let message = document["errorMessage"].as_str().unwrap_or_default();
         assert!(message.contains(reason), "{top}: {message}");
     }
+    let function = support::function_variable;
     for (name, value, reason) in [
         ("SHELLOPTS", "noexec", "SHELLOPTS"),
         (
@@ -397,8 +398,8 @@ fn the_init_error_names_the_command_that_made_the_shell_unusable() {
             "-o onecmd",
             "COSHELL_SHELL_OPTIONS: with -t",
         ),
-        ("BASH_FUNC_builtin%%", "() { :; }", "a function builtin "),
-        ("BASH_FUNC_exec%%", "() { :; }", "a function exec "),
+        (&function("builtin"), "() { :; }", "a function builtin "),
+        (&function("exec"), "() { :; }", "a function exec "),
     ] {
         println!("{name}={value}");
         let sandbox = Sandbox::of("handler() { echo ok; }")

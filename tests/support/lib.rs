@@ -89,6 +89,20 @@ pub fn bash_version() -> (u32, u32) {
     })
 }
 
+/// The variable of the environment that is the function `name`. The first versions of bash 4.2 take the name itself.
+pub fn function_variable(name: &str) -> String {
+    let variable = format!("BASH_FUNC_{name}%%");
+    let mut bash = std::process::Command::new(bash());
+    let bash = bash.env(&variable, "() { :; }").args(["-c", "declare -F"]);
+    let functions = bash.output().expect("bash").stdout;
+    let is_function = functions == format!("declare -fx {name}\n").as_bytes();
+    if is_function {
+        variable
+    } else {
+        name.to_owned()
+    }
+}
+
 /// Whether this bash runs each event of a function in a fork, whatever the isolation: it is older than 4.4.
 pub fn always_forks() -> bool {
     bash_version() < (4, 4)

@@ -3,6 +3,8 @@
 //! A handler can write to the pipe too. A report is recognised by a nonce that the handler cannot know; an exit trace
 //! has none, and is believed only about the place.
 
+use std::mem;
+
 use memchr::memmem;
 
 use crate::failure::parse_frame;
@@ -116,7 +118,20 @@ impl ExitTrace {
     pub(crate) fn from_fields(fields: &[String]) -> Self {
         let text = |index: usize| fields.get(index).map_or("", String::as_str);
         let filled = |index: usize| Some(text(index).to_owned()).filter(|text| !text.is_empty());
-        let frames = fields.iter().skip(5).map(|text| parse_frame(text));
+        let mut is_reading = false;
+        let frames = fields.iter().skip(5).map(|text| {
+            let mut frame = parse_frame(text);
+            // A trap of ours was reading a part of the driver. Where it runs, bash counts the lines of the trap.
+            if is_own_file(&frame) && frame.function == "source" {
+                is_reading = true;
+            } else if !is_own_function(&frame.function)
+                && mem::take(&mut is_reading)
+                && !is_own_file(&frame)
+            {
+                frame.line = 0;
+            }
+            frame
+        });
         let frames = frames.filter(|frame| {
             let is_end = matches!(frame.function.as_str(), "exit" | "lambda_error");
             !is_bottom(frame) && !is_end && !is_own_function(&frame.function) && !is_own_file(frame)
@@ -160,4 +175,31 @@ fn is_own_file(frame: &Frame) -> bool {
 /// Whether this is the frame of our own lines, which bash calls `main`, and not a function `main` of the file.
 fn is_bottom(frame: &Frame) -> bool {
     frame.function == "main" && frame.file.starts_with("/dev/fd/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ExitTrace, names};
+
+    #[test]
+    fn the_line_of_a_trap_that_reads_the_driver_is_no_line_of_the_file() {
+        let read = "source /dev/fd/65:0";
+        let reader = format!("{}read /dev/fd/78:99", names::PREFIX);
+        let reader = reader.as_str();
+        for (frames, line) in [
+            (vec![read, reader], 0),
+            (vec![read], 0),
+            (vec![read, reader, "lambda_json /dev/fd/65:40"], 7),
+            (vec![], 7),
+        ] {
+            let fields = ["load", "0", "", "sleep 601", ""].into_iter();
+            let fields = fields
+                .chain(frames)
+                .chain(["source /var/task/function.sh:7"]);
+            let fields: Vec<_> = fields.map(str::to_owned).collect();
+            let stack = ExitTrace::from_fields(&fields).stack;
+            assert_eq!(stack.len(), 1, "{stack:?}");
+            assert_eq!(stack[0].line, line, "{fields:?}");
+        }
+    }
 }
