@@ -31,7 +31,8 @@ __driver_error_trap='\__driver_on_error "$?" "$LINENO" "$BASH_COMMAND" "${PIPEST
 # Reports that bash has sourced the file, and whether it defines the handler.
 #
 # Before that it removes what the file has set to watch commands: the traps, which it writes to the state pipe, and the
-# options, which only the handler gets from now on. The function is traced (declare -t); others do not see these traps.
+# options, which only the handler gets from now on. It also removes `set -a`, which would export what is restored. The
+# function is traced (declare -t); others do not see these traps.
 # shellcheck disable=SC2154 # the host sets __driver_function
 __driver_report_load() { # <nonce> <status of sourcing>
   # A restricted shell, and one that ends after a command.
@@ -48,12 +49,12 @@ __driver_report_load() { # <nonce> <status of sourcing>
   # Unless the file names the ERR trap, -E is the driver's, and the handler does not get it. It is switched off here,
   # because the pattern below may not distinguish E from e (nocasematch).
   if [[ ! ${__driver_names_err_trap-} ]]; then builtin set +E; fi
-  __driver_options=${-//[!euxkvET]/}
-  builtin set +euxkvT -E
+  __driver_options=${-//[!aeuxkvET]/}
+  builtin set +aeuxkvT -E
   __driver_kind=KIND_IDLE __driver_command='' __driver_base=2
   __driver_options=${__driver_options:+-$__driver_options}
   __driver_options=${__driver_options:-+e}
-  builtin readonly __driver_options
+  builtin declare -gr +x __driver_options
   if [[ ${FUNCNEST-} == [1-9] ]]; then
     __driver_unusable=funcnest
   elif [[ ${LAMBDA_RUNTIME_AWS_REQUEST_ID@a}${LAMBDA_RUNTIME_DEADLINE_MS@a}${LAMBDA_RUNTIME_TRACE_ID@a}${_X_AMZN_TRACE_ID@a} == *r* ]]; then

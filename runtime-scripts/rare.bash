@@ -98,6 +98,25 @@ __driver_eval_trap() { # [event]
   builtin eval "${__driver_trap[1]}"
 }
 
+# Finds a special variable that was unset, and so is an ordinary one, even if an event has declared it again. Nothing that
+# bash shows of it differs, so this looks whether it still has its meaning.
+__driver_find_lost() {
+  __driver_lost=''
+  # bash has it from 5.1 on.
+  if [[ ${SRANDOM-} == "${SRANDOM-}" ]] && ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] > 500)); then __driver_lost=SRANDOM; fi
+  builtin alias __driver_lost=x
+  if [[ ! ${BASH_ALIASES[__driver_lost]-} ]]; then __driver_lost=BASH_ALIASES; fi
+  builtin unalias __driver_lost
+  if [[ $- == *h* ]]; then
+    builtin hash -p /dev/null __driver_lost
+    if [[ ! ${BASH_CMDS[__driver_lost]-} ]]; then __driver_lost=BASH_CMDS; fi
+    builtin hash -d __driver_lost
+  fi
+  builtin pushd -n / >/dev/null
+  if [[ ${DIRSTACK[1]-} != / ]]; then __driver_lost=DIRSTACK; fi
+  builtin dirs -c
+}
+
 # Sets $?.
 __driver_set_status() { # <status>
   builtin return "$1"
@@ -318,6 +337,6 @@ __driver_report_undefined() { # <nonce>
   builtin printf '%s RECORD_UNDEFINED %s\0' "$1" "$__driver_names" >&CONTROL_FD
 }
 
-builtin readonly -f ,d ,l ,tl ,dl __driver_redirect __driver_in_posix_mode __driver_take_descriptor __driver_renew __driver_open_calls __driver_reopen __driver_exit __driver_run_exit_trap __driver_eval_trap __driver_set_status \
+builtin readonly -f ,d ,l ,tl ,dl __driver_redirect __driver_in_posix_mode __driver_take_descriptor __driver_renew __driver_open_calls __driver_reopen __driver_exit __driver_run_exit_trap __driver_eval_trap __driver_set_status __driver_find_lost \
   __driver_leave_on_error __driver_log __driver_join __driver_record_place __driver_unwind __driver_on_exit __driver_on_stop __driver_write_exit_trace \
   __driver_has_exit_trap __driver_exit_in_place __driver_run_hook __driver_reseed __driver_refuse_options __driver_report_undefined

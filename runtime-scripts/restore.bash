@@ -20,7 +20,7 @@ __driver_show_state() { # <nonce> [first|reset]
   # GLOBIGNORE and BASH_COMPAT change options of shopt, and BASHOPTS knows only after a command that could. This one changes nothing.
   builtin shopt -u login_shell
   # bash keeps the values of these for `set` and `declare -p`, as they were when they were last read.
-  [[ ${DIRSTACK[*]}${BASH_ALIASES[*]}${BASH_CMDS[*]} ]]
+  [[ ${DIRSTACK[*]}${BASH_ALIASES[*]}${BASH_CMDS[*]}${GROUPS[*]}$HISTCMD ]]
   {
     builtin printf '%s\0' RECORD_STATE "${__driver_kept[@]}" '' STATE_FIELDS
     builtin declare -p

@@ -52,12 +52,16 @@ pub fn copy_descriptor(pidfd: BorrowedFd, number: RawFd) -> io::Result<OwnedFd> 
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Makes writing to a descriptor of another process wait again, if one that shares it has switched that off; `O_NONBLOCK`.
+/// Makes writing to a descriptor of another process wait again, if one that shares it has switched that off (`O_NONBLOCK`), or
+/// has requested signals (`O_ASYNC`).
 ///
 /// # Errors
 /// Those of [`copy_descriptor`].
 pub fn make_blocking(pidfd: BorrowedFd, number: RawFd) -> io::Result<()> {
-    clear_flag(copy_descriptor(pidfd, number)?, OFlag::O_NONBLOCK)
+    clear_flag(
+        copy_descriptor(pidfd, number)?,
+        OFlag::O_NONBLOCK | OFlag::O_ASYNC,
+    )
 }
 
 /// Sets a flag of an open file of another process; `F_SETFL`.
@@ -71,13 +75,13 @@ pub fn set_flag(pidfd: BorrowedFd, number: RawFd, flag: OFlag) -> io::Result<()>
     Ok(())
 }
 
-/// Clears a flag of an open file, which a process that shares it may have set; `F_SETFL`.
+/// Clears flags of an open file, which a process that shares it may have set; `F_SETFL`.
 ///
 /// # Errors
 /// The system's.
 pub fn clear_flag(file: impl AsFd, flag: OFlag) -> io::Result<()> {
     let flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL)?);
-    if flags.contains(flag) {
+    if flags.intersects(flag) {
         fcntl(&file, FcntlArg::F_SETFL(flags - flag))?;
     }
     Ok(())

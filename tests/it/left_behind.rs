@@ -204,6 +204,73 @@ const LEFT_BEHIND: &[(&str, &str, &str)] = &[
         "u=secret n=3 a=(b)",
         "declare -p u n a; echo $$",
     ),
+    (
+        "lambda_show() { : __driver_; complete -p; }",
+        "complete tool",
+        "lambda_show",
+    ),
+    (
+        "",
+        "unset GROUPS; declare -ga GROUPS=(7 8)",
+        "echo \"${GROUPS[*]}\"",
+    ),
+    (
+        "",
+        "unset DIRSTACK; declare -ga DIRSTACK=(secret)",
+        "cd /; echo \"${DIRSTACK[*]}\"",
+    ),
+    ("", "HISTCMD=7", "set | grep ^HISTCMD= || :"),
+    (
+        "",
+        "unset BASH_ALIASES; declare -gA BASH_ALIASES=([q]=secret)",
+        "alias q=r; echo \"${BASH_ALIASES[q]-none}\"",
+    ),
+    (
+        "",
+        "unset BASH_CMDS; declare -gA BASH_CMDS=([q]=secret)",
+        "hash -p /bin/true q; echo \"${BASH_CMDS[q]-none}\"",
+    ),
+    (
+        "",
+        "unset SRANDOM; declare -gi SRANDOM=7",
+        "echo $((SRANDOM == SRANDOM))",
+    ),
+    (
+        "",
+        "unset FUNCNAME; FUNCNAME=(7 8)",
+        "echo \"${#FUNCNAME[@]}\"",
+    ),
+    (
+        "helper() { :; }",
+        "o=fx; local -$o helper",
+        "bash -c helper 2>/dev/null || echo none",
+    ),
+    (
+        "helper() { :; }",
+        "HOME=-f; export ~ helper",
+        "bash -c helper 2>/dev/null || echo none",
+    ),
+    (
+        "",
+        "cd /proc/self; printf secret >comm",
+        "p=/proc/$$; cat \"$p/comm\"",
+    ),
+    (
+        "",
+        "p=/proc/self/core; echo 1 >\"${p}dump_filter\"",
+        "p=/proc/$$/core; cat \"${p}dump_filter\"",
+    ),
+    ("", ":", "tr -cd '[:alpha:] ' <&60"),
+    (
+        "",
+        "python3 -c 'import fcntl, os; fcntl.fcntl(2, fcntl.F_SETOWN, os.getppid()); fcntl.fcntl(2, fcntl.F_SETFL, os.O_ASYNC)'",
+        "for i in {1..200}; do echo \"$i\" >&2; done; echo alive",
+    ),
+    (
+        "shopt -s expand_aliases; alias found='echo expanded'",
+        "set -o posix",
+        "eval found 2>/dev/null || echo none",
+    ),
 ];
 
 #[test]

@@ -51,6 +51,7 @@ mod lambda_log;
 mod lanes;
 mod leaks;
 mod left_behind;
+mod left_behind_random;
 mod leftovers;
 mod logs;
 mod logs_json;

@@ -55,6 +55,27 @@ fn what_a_command_changed_whose_name_is_not_in_the_code_is_restored() {
     }
 }
 
+/// What coshell restores is not exported because of it, nor are variables and functions of coshell.
+#[test]
+fn a_file_that_exports_everything_keeps_its_shell() {
+    if support::always_forks() {
+        return;
+    }
+    let sandbox = Sandbox::of(
+        "plain=1\nset -a\nhandler() { set +a; plain=2; local names; names=$(printenv); \
+         echo \"$BASH_SUBSHELL $- ${#plain} $(grep -c -e __driver_ -e plain= <<<\"$names\" || :)\"; }",
+    )
+    .start();
+    let first = respond_text(&sandbox, "");
+    assert!(
+        first.starts_with("0 ") && first.ends_with(" 1 0"),
+        "{first}"
+    );
+    for _ in 0..4 {
+        assert_eq!(respond_text(&sandbox, ""), first);
+    }
+}
+
 /// The flag belongs to the pipe, which the shell keeps. A large response would fail in every later event.
 #[test]
 fn a_program_that_makes_the_output_non_blocking_harms_no_later_event() {

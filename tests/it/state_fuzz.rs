@@ -360,7 +360,7 @@ fn mutation(choices: &mut Choices) -> String {
 // The state
 
 /// Variables whose values change by themselves. Only their attributes are compared.
-const VOLATILE: [&str; 26] = [
+const VOLATILE: [&str; 24] = [
     "_",
     // Bash computes these from the aliases and from the hash table.
     "BASH_ALIASES",
@@ -377,8 +377,6 @@ const VOLATILE: [&str; 26] = [
     "EPOCHREALTIME",
     "EPOCHSECONDS",
     "FUNCNAME",
-    "GROUPS",
-    "HISTCMD",
     "LAMBDA_RUNTIME_AWS_REQUEST_ID",
     "LAMBDA_RUNTIME_DEADLINE_MS",
     "LINENO",
@@ -392,7 +390,7 @@ const VOLATILE: [&str; 26] = [
 /// Descriptors from here on belong to coshell or to bash itself.
 const INTERNAL_DESCRIPTORS: u32 = 60;
 
-type State = BTreeMap<String, Vec<String>>;
+pub(crate) type State = BTreeMap<String, Vec<String>>;
 
 /// True for names of the driver.
 fn is_internal(name: &str) -> bool {
@@ -400,7 +398,7 @@ fn is_internal(name: &str) -> bool {
 }
 
 /// Parses the output of the event `show` into sections, without volatile values and without names of the driver.
-fn parse_state(shown: &str, request_id: &str) -> State {
+pub(crate) fn parse_state(shown: &str, request_id: &str) -> State {
     let mut state = State::new();
     let (mut section, mut is_in_internal) = (String::new(), false);
     // A value may have several lines: BASH_COMMAND has, after a fork of bash 5.1 or earlier.
@@ -490,7 +488,7 @@ fn subshell_level(state: &State) -> String {
     lines.cloned().unwrap_or_default()
 }
 
-fn find_differences(expected: &State, actual: &State, except: &[&str]) -> Vec<String> {
+pub(crate) fn find_differences(expected: &State, actual: &State, except: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     let sections: BTreeSet<_> = expected.keys().chain(actual.keys()).collect();
     for section in sections {
@@ -612,7 +610,7 @@ fn find_problem(isolation: &str, events: &[Vec<String>], is_sourced: bool) -> Op
     }
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
     let lines = text.unwrap_or("a panic").lines();

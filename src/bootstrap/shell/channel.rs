@@ -105,13 +105,9 @@ impl Channel {
     pub(crate) fn put(&mut self, arguments: &Arguments, event: &[u8]) -> io::Result<()> {
         arguments.write_to(&mut self.process.arguments)?;
         arguments::write_at_start(&mut self.process.event, &[event])?;
-        // The file is longer if the event before was longer, or if the handler wrote to the file.
+        // A file is longer if the event before was longer, or if the handler wrote to the file. A fork reads to the end.
+        arguments::truncate(&self.process.arguments, arguments.length())?;
         arguments::truncate(&self.process.event, event.len())
-    }
-
-    /// Truncates the file of the arguments behind `arguments`, for a fork, which reads to its end.
-    pub(crate) fn cut_arguments(&self, arguments: &Arguments) -> io::Result<()> {
-        arguments::truncate(&self.process.arguments, arguments.length())
     }
 
     /// Tells a fork that is about to be stopped that it must write an exit trace: for that, file 60 is empty.

@@ -88,3 +88,16 @@ pub(super) fn unquoted(word: &[u8]) -> Vec<u8> {
     };
     parts(word).filter_map(character).collect()
 }
+
+/// Whether a command may start behind `before`, even one in quotes.
+pub(super) fn starts_command(before: &[u8]) -> bool {
+    const WORDS: [&[u8]; 13] = [
+        b"if", b"then", b"elif", b"else", b"while", b"until", b"do", b"builtin", b"command",
+        b"eval", b"time", b" -p", b" --",
+    ];
+    let line = before.rsplit(|byte| *byte == b'\n').next();
+    let line = line.unwrap_or_default().trim_ascii_end();
+    line.last()
+        .is_none_or(|byte| b";&|({!)'\"`\\".contains(byte))
+        || WORDS.iter().any(|word| line.ends_with(word))
+}

@@ -4,7 +4,7 @@
 
 use memchr::memmem;
 
-use super::code_text::{arguments, text_after};
+use super::code_text::{arguments, starts_command, text_after};
 use super::hidden_commands::has_hidden_command;
 use super::restore::is_driver_function;
 use super::state::ShellState;
@@ -64,6 +64,14 @@ impl<'a> FileCode<'a> {
                     .take_while(|word| b"-+".contains(&word.first().copied().unwrap_or_default()));
                 options.any(|word| word.contains(&letter))
             })
+        })
+    }
+
+    /// Whether `command` with an argument stands in the code where a command may begin.
+    pub(super) fn calls(&self, command: &'static [u8]) -> bool {
+        self.pieces.iter().any(|code| {
+            text_after(code, command)
+                .any(|rest| starts_command(&code[..code.len() - rest.len() - command.len()]))
         })
     }
 

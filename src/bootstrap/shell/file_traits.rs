@@ -47,6 +47,7 @@ impl FileTraits {
                 || code.traps_signal()
                 || has_execfail
                 || code.contains(&BEYOND_RESTORING)
+                || code.calls(b"complete")
                 || !first.interactive_lists().is_empty(),
         }
     }
@@ -137,6 +138,13 @@ fn reset_function(first: &ShellState, code: &FileCode) -> Vec<u8> {
     if code.is_opaque {
         // A bash without readline has neither.
         add(&[b"{ builtin complete -r; builtin history -c; } 2>/dev/null"]);
+    }
+    if code.may_run(&[b"unset"]) {
+        add(&[names::RARE.as_bytes(), b" ", names::FIND_LOST.as_bytes()]);
+    }
+    // When bash leaves POSIX mode, it expands no aliases, but shows the option as it was.
+    if first.has_shell_option(b"expand_aliases") {
+        add(&[b"builtin shopt -s expand_aliases"]);
     }
     // bash keeps the number that it gave last, and `set` shows it.
     if code.may_run(&[b"SRANDOM", b"{!"]) {

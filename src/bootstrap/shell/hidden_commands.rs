@@ -167,8 +167,8 @@ impl<'a> Lexer<'a> {
             }
             Role::Declaration => {
                 self.is_hidden |= match unquoted(word).first() {
-                    Some(b'-' | b'+') => parts.has_quotes,
-                    Some(byte) => b"$`{*?[".contains(byte),
+                    Some(b'-' | b'+') => parts.has_quotes || parts.has_expansions,
+                    Some(byte) => b"$`{*?[~@!".contains(byte),
                     None => false,
                 };
                 Role::Declaration

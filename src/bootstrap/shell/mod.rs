@@ -295,7 +295,6 @@ impl Shell<'_> {
         self.channel
             .put(&arguments, invocation.stdin_bytes())
             .ok()?;
-        self.channel.cut_arguments(&arguments).ok()?;
         self.take_fork();
         let taken = self.channel.send_to_fork(ToFork::TakeEvent {
             separator,

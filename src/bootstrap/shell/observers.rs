@@ -7,7 +7,7 @@
 
 use memchr::memmem;
 
-use super::code_text::{arguments, statements, text_after, words};
+use super::code_text::{arguments, starts_command, statements, text_after, words};
 use super::command_list::quoted;
 use super::state::ShellState;
 use coshell_driver::names;
@@ -310,18 +310,6 @@ fn trap_commands(first: &ShellState) -> Vec<u8> {
         })
         .collect();
     commands.concat()
-}
-
-/// Whether a command may start behind `before`, even one in quotes.
-fn starts_command(before: &[u8]) -> bool {
-    const WORDS: [&[u8]; 7] = [
-        b"then", b"do", b"else", b"builtin", b"command", b"eval", b"time",
-    ];
-    let line = before.rsplit(|byte| *byte == b'\n').next();
-    let line = line.unwrap_or_default().trim_ascii_end();
-    line.last()
-        .is_none_or(|byte| b";&|({!)'\"`\\".contains(byte))
-        || WORDS.iter().any(|word| line.ends_with(word))
 }
 
 /// Whether `trap` with these arguments sets a trap, and does not only show some.

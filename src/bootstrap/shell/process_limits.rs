@@ -1,4 +1,4 @@
-//! The limits, the priority and the processors of bash, which a handler may change.
+//! The limits, the priority, the processors and the name of bash, which a handler may change.
 //!
 //! We read and restore them from outside, without bash. A limit that cannot be raised again costs a fresh shell.
 
@@ -17,6 +17,10 @@ pub(crate) struct ProcessLimits {
     processors: Option<CpuSet>,
     /// How likely the system kills the process when memory runs out; `proc_pid_oom_score_adj(5)`.
     oom_score: Option<String>,
+    /// What of its memory a core dump has, in hexadecimal digits; `core(5)`.
+    core_dump: Option<String>,
+    /// Only the process itself can set it; `proc_pid_comm(5)`.
+    name: Option<String>,
 }
 
 impl ProcessLimits {
@@ -26,7 +30,9 @@ impl ProcessLimits {
             resources: std::array::from_fn(|resource| sys::limit(pid, resource).ok()),
             nice: sys::nice(pid).ok(),
             processors: sched_getaffinity(pid).ok(),
-            oom_score: fs::read_to_string(oom_score_file(pid)).ok(),
+            oom_score: fs::read_to_string(proc_file(pid, OOM_SCORE)).ok(),
+            core_dump: fs::read_to_string(proc_file(pid, CORE_DUMP)).ok(),
+            name: fs::read_to_string(proc_file(pid, "comm")).ok(),
         }
     }
 
@@ -66,13 +72,25 @@ impl ProcessLimits {
         if let Some(score) = &self.oom_score
             && now.oom_score.as_ref() != Some(score)
         {
-            let written = fs::write(oom_score_file(pid), score);
-            written.map_err(|error| format!("oom_score_adj: {error}"))?;
+            let written = fs::write(proc_file(pid, OOM_SCORE), score);
+            written.map_err(|error| format!("{OOM_SCORE}: {error}"))?;
+        }
+        if let Some(core_dump) = &self.core_dump
+            && now.core_dump.as_ref() != Some(core_dump)
+        {
+            let written = fs::write(proc_file(pid, CORE_DUMP), format!("0x{core_dump}"));
+            written.map_err(|error| format!("{CORE_DUMP}: {error}"))?;
+        }
+        if now.name != self.name {
+            return Err("the name of the process (/proc/self/comm)".to_owned());
         }
         Ok(())
     }
 }
 
-fn oom_score_file(pid: Pid) -> String {
-    format!("/proc/{pid}/oom_score_adj")
+const OOM_SCORE: &str = "oom_score_adj";
+const CORE_DUMP: &str = "coredump_filter";
+
+fn proc_file(pid: Pid, name: &str) -> String {
+    format!("/proc/{pid}/{name}")
 }

@@ -35,6 +35,9 @@ const COMPUTED: [&[u8]; 22] = [
     b"SRANDOM",
 ];
 
+/// Those of them whose values do not change while a shell lives.
+const CONSTANT: [&[u8]; 2] = [b"GROUPS", b"HISTCMD"];
+
 /// Those that bash 4 does not have.
 const FROM_BASH_5: [&[u8]; 5] = [
     b"BASH_ARGV0",
@@ -84,7 +87,7 @@ pub(super) fn restore_variable(
     };
     let is_alike = match (before, after) {
         (Some(before), Some(after))
-            if is_set_by_commands(name) || COMPUTED.contains(&name) || is_context(name) =>
+            if is_set_by_commands(name) || is_context(name) || changes_by_itself(name) =>
         {
             before.attributes == after.attributes
         }
@@ -146,6 +149,10 @@ pub(super) fn restore_variable(
     Ok(())
 }
 
+fn changes_by_itself(name: &[u8]) -> bool {
+    COMPUTED.contains(&name) && !CONSTANT.contains(&name)
+}
+
 /// Whether every command sets this variable, or every pipeline.
 fn is_set_by_commands(name: &[u8]) -> bool {
     matches!(name, b"_" | b"PIPESTATUS")
@@ -176,7 +183,7 @@ pub(super) fn restore_computed(
     commands: &mut CommandList,
 ) -> Result<(), String> {
     // The driver always has these values where it shows them.
-    const FIXED: [&str; 7] = [
+    const FIXED: [&str; 8] = [
         "LINENO",
         "BASHPID",
         "BASH_SUBSHELL",
@@ -184,6 +191,8 @@ pub(super) fn restore_computed(
         "BASH_SOURCE",
         "BASH_COMMAND",
         "BASH_ARGV0",
+        // Its value is the name of another one.
+        "",
     ];
     let (initial_values, present_values) = (lossy(initial.computed()), lossy(now.computed()));
     let initial_values: Vec<_> = initial_values.split(' ').collect();
@@ -203,7 +212,8 @@ pub(super) fn restore_computed(
         return Ok(());
     };
     let mut pairs = FIXED.iter().zip(fixed_then.iter().zip(fixed));
-    if let Some((name, _)) = pairs.find(|(_, (then, now))| then != now) {
+    if let Some((name, (_, now))) = pairs.find(|(_, (then, now))| then != now) {
+        let name = if name.is_empty() { now } else { name };
         return Err(format!("the special variable {name}"));
     }
     // bash never gives the same random number twice in a row.

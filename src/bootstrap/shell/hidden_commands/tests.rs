@@ -74,6 +74,8 @@ fn command_that_is_not_named_is_found() {
         "m[a #b]=1 && . lib",
         "export \"-f\" helper",
         "unset $option helper",
+        "local -$flags helper",
+        "export ~ helper",
         "export \"\"$option helper",
         "jobs -x $command",
         "history $option x",
