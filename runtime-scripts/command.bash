@@ -178,11 +178,11 @@ __driver_list_exported() { # <name of the command> [its arguments...]
   done
 }
 
-# True if a filter of jq names the environment, or is in a file. One pattern for all of the arguments would take long for long ones.
+# True if a filter of jq names the environment, or local times, which TZ changes, or is in a file. One pattern for all of the arguments would take long for long ones.
 __driver_may_read_environment() { # [arguments of jq...]
   builtin local __driver_argument
   for __driver_argument; do
-    case $__driver_argument in *env* | *ENV* | -*f*) builtin return 0 ;; esac
+    case $__driver_argument in *env* | *ENV* | *localtime* | -*f*) builtin return 0 ;; esac
   done
   builtin return 1
 }

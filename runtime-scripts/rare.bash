@@ -145,6 +145,8 @@ __driver_exit() { # <status so far> [argument of exit...]
   elif (($#)); then
     __driver_exit=$((10#$1 & 255))
   fi
+  # Under `set -a` programs of later events would get these.
+  builtin set +a
   __driver_kind=KIND_EXIT __driver_status=$__driver_exit
   __driver_record_place 4 ''
   if __driver_has_exit_trap; then
@@ -196,6 +198,7 @@ __driver_leave_on_error() { # <status> <line> <command> <statuses...>
       builtin return 1
       ;;
   esac
+  builtin set +a
   __driver_status=$1
   # No function of the handler is left: it returned the status itself. In a fork (depth 1) the trap must not return.
   # shellcheck disable=SC2154 # the driver sets it

@@ -64,9 +64,10 @@ pub(crate) fn read_dotenv(path: &Path) -> Result<Vec<Pair>, Error> {
     let mut pairs = Vec::new();
     for pair in dotenvy::from_read_iter(text.as_bytes()) {
         let (name, value) = pair.map_err(|error| match error {
-            // `rest` is the line from the first character that could not be parsed.
+            // `rest` is the line from the first character that could not be parsed, or all lines from a quote that has no end.
             dotenvy::Error::LineParse(rest, _) => {
-                let index = text.lines().position(|line| line.ends_with(&rest));
+                let first = rest.lines().next().unwrap_or_default();
+                let index = text.lines().position(|line| line.ends_with(first));
                 let cause = format!("cannot parse {rest:?}");
                 misuse(path, index.map_or(1, |index| index + 1), &cause)
             }

@@ -107,7 +107,7 @@ fn local_times_are_those_of_the_callers_zone() {
     let sandbox = with_jq(body).env("TZ", ":UTC").start();
     let expected = "[1,14,0]\n1719842400\n\"01 14:00 CEST +0200\"\n\"14:00 CEST\"\n\
                     [1,8,0]\n1719820800\n\"01 08:00 EDT -0400\"\n\"08:00 EDT\"\n\
-                    [1,12,0]\n\"12:00 UTC\"\n";
+                    [1,12,0]\n\"12:00 UTC\"";
     assert_eq!(respond(&sandbox, "1719835200"), expected);
     assert_eq!(
         respond(&sandbox, "1719835200.5").lines().nth(5),

@@ -63,7 +63,7 @@ fn a_file_that_exports_everything_keeps_its_shell() {
     }
     let sandbox = Sandbox::of(
         "plain=1\nset -a\nhandler() { set +a; plain=2; local names; names=$(printenv); \
-         echo \"$BASH_SUBSHELL $- ${#plain} $(grep -c -e __driver_ -e plain= <<<\"$names\" || :)\"; }",
+         echo \"$BASH_SUBSHELL $- ${#plain} $(grep -cE '^(BASH_FUNC_)?(__driver_|,|plain=)' <<<\"$names\" || :)\"; }",
     )
     .start();
     let first = respond_text(&sandbox, "");

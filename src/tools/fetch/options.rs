@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        let error = |line| read(line).expect_err("an error");
+        let error = |line: &str| read(line).expect_err("an error");
         assert_eq!(error("-s"), "expected a URL");
         assert_eq!(error("http://x -o"), "expected a value for -o");
         for body in ["-F b=c", "-T file"] {
