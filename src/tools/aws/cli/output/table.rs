@@ -12,7 +12,7 @@
 //! |+-------+---------+|
 //! ```
 
-use unicode_width::UnicodeWidthChar as _;
+use std::sync::LazyLock;
 
 use super::text::scalar_text;
 use crate::aws::cli::failure::Failure;
@@ -177,9 +177,31 @@ struct Section {
 
 /// How many columns of a terminal a text takes for the AWS CLI: two for a letter such as `ü`, too, which is wide only in East Asia.
 fn width(text: &str) -> usize {
-    // A letter without a width of its own counts, too.
+    // unicode-width takes Cyrillic letters, and others, for narrow ones.
+    static WIDE: LazyLock<Vec<(u32, u32)>> = LazyLock::new(|| {
+        let number = |text: &str| u32::from_str_radix(text, 16).unwrap_or_default();
+        let lines = include_str!("wide.txt")
+            .lines()
+            .filter(|line| !line.starts_with('#'));
+        let range = |word: &str| {
+            let (first, last) = word.split_once('-').unwrap_or((word, word));
+            (number(first), number(last))
+        };
+        lines.flat_map(str::split_whitespace).map(range).collect()
+    });
+    let is_wide = |letter: char| {
+        let letter = u32::from(letter);
+        let behind = WIDE.partition_point(|(first, _)| *first <= letter);
+        behind > 0 && letter <= WIDE[behind - 1].1
+    };
     text.chars()
-        .map(|letter| letter.width_cjk().unwrap_or_default().max(1))
+        .map(|letter| {
+            if letter.is_ascii() || !is_wide(letter) {
+                1
+            } else {
+                2
+            }
+        })
         .sum()
 }
 
