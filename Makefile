@@ -23,7 +23,7 @@ CLIENTS := $(VENV)/installed
 DEPLOY_VENV := $(TOOLS)/deploy-venv
 DEPLOY_TOOLS := $(DEPLOY_VENV)/installed
 # The files of tests that depend on bash.
-ON_BASH := answer_faults|arguments|bounds|calls|channels|containment|context|deadline|differential|errors|examples|filters|frames|idioms|init|isolation|keep|lambda_log|lanes|leaks|leftovers|logs|next_faults|payload|places|programs|restore|scripts|settings|shutdown|snapshot|state_fuzz|streaming|surroundings|watchers
+ON_BASH := answer_faults|arguments|bounds|calls|channels|containment|context|deadline|differential|errors|examples|filters|frames|idioms|http_|init|isolation|jq|keep|lambda_log|lanes|leaks|left_behind|leftovers|logs|network|next_faults|own_errors|payload|places|programs|restore|script|settings|shutdown|snapshot|state_fuzz|streaming|surroundings|watchers
 BUILT := $${CARGO_TARGET_DIR:-target}
 # Runs clippy as the compiler, as `cargo clippy` does, but for a real build: lints and tests share it, which saves a third of the
 # time from an empty target.

@@ -280,8 +280,8 @@ __driver_on_exit() { # <status>
   if [[ $BASH_SUBSHELL -gt ${__driver_depth-0} || ($__driver_kind == KIND_ERREXIT && $BASH_SUBSHELL != 0) ]]; then builtin return; fi
   # While the file is sourced, the ERR trap or `exit` has written the exit trace, unless only bash noticed the error.
   if [[ $__driver_kind == KIND_EXITED || $__driver_failed_at ]]; then builtin return; fi
-  # bash does not know the line in this trap.
-  __driver_record_place 3 "${__driver_command:-$BASH_COMMAND}" 0
+  # bash does not know the line in this trap. If the host's patience ends while the RTMAX trap runs, that one knows more.
+  if [[ ! ${__driver_has_stopped-} ]]; then __driver_record_place 3 "${__driver_command:-$BASH_COMMAND}" 0; fi
   # If `exec` does not find its command, bash before 5.2 ends with the status of the command before.
   if [[ $1 == 0 && ${__driver_details[0]} == exec\ [!0-9\<\>\&\{]* ]]; then
     __driver_write_exit_trace 127
@@ -296,6 +296,7 @@ __driver_on_stop() {
   builtin local -
   builtin set +eu
   __driver_record_place 3 "${__driver_command:-$BASH_COMMAND}" 0
+  __driver_has_stopped=1
   __driver_write_exit_trace 143
   # So the EXIT trap writes nothing more. The host sees from the removed trap that the exit trace is written.
   __driver_kind=KIND_EXITED

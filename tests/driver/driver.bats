@@ -290,6 +290,17 @@ END
   has_field 'handler ./function.sh:*'
 }
 
+# SIGTERM may come before the RTMAX trap has ended, which it then interrupts in the middle.
+@test "the EXIT trap keeps what the RTMAX trap has found" {
+  function_file <<<'handler() { __driver_details=("sleep 600") __driver_has_stopped=1; kill -s TERM "$$"; }'
+  host_start handler -euo pipefail
+  host_wait_loaded
+  host_send_event x
+  host_wait_end
+  [[ ${host_fields[0]} == died ]]
+  has_field "sleep 600"
+}
+
 @test "died while sourcing reports the place and the command" {
   function_file <<<$'handler() { :; }\n\ngrep -q needle /no/such/file'
   host_start handler -euo pipefail

@@ -209,14 +209,13 @@ fn the_last_argument_at_the_start_of_a_script_is_the_path_of_bash() {
 
 #[test]
 fn the_path_of_a_binary_file_is_named_once() {
-    let expected = "legacy.sh: cannot execute binary file";
     // Before 5.2, bash searches the first line alone for NULs.
-    let text = if support::bash_version() < (5, 2) {
-        "ec\0ho\n"
-    } else {
-        "#!/bin/bash\nec\0ho\n"
-    };
-    let failed = fails(script(text), "Runtime.UserCodeSyntaxError", &[expected]);
+    if support::bash_version() < (5, 2) {
+        return;
+    }
+    let expected = "legacy.sh: cannot execute binary file";
+    let builder = script("#!/bin/bash\nec\0ho\n");
+    let failed = fails(builder, "Runtime.UserCodeSyntaxError", &[expected]);
     let document = failed.call.error_document();
     let message = document["errorMessage"].as_str().expect("a message");
     // The name of the handler, and the path of the file.
